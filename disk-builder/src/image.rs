@@ -1,0 +1,549 @@
+//! Building an image.
+//!
+//! ```text
+//! LBA 0      MBR: stage1, its parameter block, the partition table
+//! LBA 1      stage2
+//! LBA 2048   the boot partition, FAT: /boot/kernel.conf, /boot/kernel.elf, /boot/modules/…
+//! ```
+//!
+//! The same input gives the same bytes: there are no times in the image, and its serial numbers are
+//! a checksum of what is in it. The files lie in one piece each, in the order in which the loader
+//! reads them. Blocks of zeros are left out of the file (it is sparse).
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, mbr};
+use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
+use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
+use stage2::entry_file;
+use zerocopy::IntoBytes as _;
+
+use crate::geometry::{Content, Geometry, HEADS, Kind, MAX_FILE, SECTORS_PER_TRACK};
+use crate::inspect::{self, Inspection};
+use crate::sparse::{Partition, SparseFile};
+use crate::stages::{self, Stage1, Stage2, Stages};
+
+/// LBA of stage2.
+const STAGE2_LBA: u16 = 1;
+
+/// Where the modules are in the boot partition.
+const MODULE_DIRECTORY: &str = "/boot/modules";
+
+/// A file for the kernel besides itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The file on the host.
+    pub file: PathBuf,
+    /// A text that the kernel gets with it; may be empty.
+    pub string: String,
+}
+
+/// What an image is made of.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The kernel, an ELF file.
+    pub kernel: PathBuf,
+    /// The image: a file that is replaced when the new one is complete.
+    pub output: PathBuf,
+    /// ELF files of the two stages.
+    pub stages: Stages,
+    /// The kernel's command line; may be empty.
+    pub command_line: String,
+    /// Modules, in the order in which the kernel sees them.
+    pub modules: Vec<Module>,
+    /// stage2's road to long mode.
+    pub road: Road,
+    /// Size of the image in MiB; `None`: what suits the content.
+    pub size_mib: Option<u32>,
+    /// Takes the kernel as it is, even when the loader will refuse it.
+    pub unchecked: bool,
+}
+
+impl Recipe {
+    /// An image with nothing but a kernel.
+    pub fn new(kernel: impl Into<PathBuf>, output: impl Into<PathBuf>, stages: Stages) -> Self {
+        Self {
+            kernel: kernel.into(),
+            output: output.into(),
+            stages,
+            command_line: String::new(),
+            modules: Vec::new(),
+            road: Road::default(),
+            size_mib: None,
+            unchecked: false,
+        }
+    }
+}
+
+/// What was built. Its `Display` is for people: sizes, and a table of what lies where.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Bytes of the MBR that stage1 uses, of the 440 that there are.
+    pub stage1_bytes: usize,
+    /// Bytes of stage2, its last sector not filled up.
+    pub stage2_bytes: usize,
+    /// What the loader's own reader finds in the image.
+    pub inspection: Inspection,
+}
+
+impl fmt::Display for Built {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "stage1: {}/{} bytes", self.stage1_bytes, mbr::CODE_END)?;
+        writeln!(
+            f,
+            "stage2: {} bytes, {} sectors (max {} bytes)",
+            self.stage2_bytes,
+            self.stage2_bytes.div_ceil(SECTOR_SIZE),
+            disk_layout::stage2::MAX_LENGTH
+        )?;
+        self.inspection.fmt_table(f)
+    }
+}
+
+/// The kernel that is meant by a path: a file is itself; in a directory `make` makes
+/// `kernel.elf`; without a path it is the demo kernel, which is built.
+///
+/// # Errors
+/// When there is no such file, or it cannot be made.
+pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
+    let Some(path) = path else {
+        return stages::build_program(&stages::KERNEL);
+    };
+    let data = fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
+    if !data.is_dir() {
+        return Ok(path.to_owned());
+    }
+    let status = Command::new("make")
+        .arg("-C")
+        .arg(path)
+        .stdout(io::stderr())
+        .status();
+    let status = status.with_context(|| format!("cannot run make in {}", path.display()))?;
+    ensure!(status.success(), "make failed in {}", path.display());
+    Ok(path.join("kernel.elf"))
+}
+
+/// Builds the image.
+///
+/// # Errors
+/// When a file cannot be read or written, when the loader would refuse the kernel or its command
+/// line, or when it does not all fit.
+pub fn build(recipe: &Recipe) -> Result<Built> {
+    let stage1 = Stage1::read(&recipe.stages.stage1)?;
+    let stage2 = Stage2::read(&recipe.stages.stage2, recipe.road)?;
+    let kernel = Source::open(&recipe.kernel, entry_file::PATH_KERNEL)?;
+    if !recipe.unchecked {
+        inspect::check_kernel(&kernel.file)
+            .with_context(|| format!("{} cannot be booted", recipe.kernel.display()))?;
+    }
+    let modules = open_modules(&recipe.modules)?;
+    let configuration = configuration(recipe, &modules)?;
+
+    let mut content = Content::default();
+    content.file(configuration.len() as u64);
+    content.file(kernel.size);
+    modules.iter().for_each(|module| content.file(module.size));
+    content.directory(["kernel.conf", "kernel.elf", "modules"]);
+    content.directory(modules.iter().map(Source::name));
+    let geometry = Geometry::choose(&content, recipe.size_mib)?;
+
+    let output = output_path(&recipe.output)?;
+    let directory = output
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut temporary = tempfile::Builder::new();
+    temporary.prefix(".image-");
+    #[cfg(unix)]
+    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = temporary
+        .tempfile_in(directory.unwrap_or(Path::new(".")))
+        .with_context(|| format!("cannot create {}", output.display()))?;
+
+    let write = |file: &File| -> Result<()> {
+        let mut disk = SparseFile::new(file.try_clone()?, geometry.image_bytes)?;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&stage1.code);
+        crc.update(&stage2.bytes);
+        disk.write_at(u64::from(STAGE2_LBA) * SECTOR_SIZE as u64, &stage2.bytes)?;
+        let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
+        let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
+        let mut volume = Volume::format(Partition::new(&mut disk, start, length), &geometry)?;
+        volume.fill(&configuration, kernel, modules, &mut crc)?;
+        // Zero means that there is no number.
+        let serial_number = crc.finalize().max(1);
+        volume.finish(serial_number)?;
+        disk.write_at(0, &boot_sector(&stage1, &stage2, &geometry, serial_number)?)?;
+        Ok(())
+    };
+    write(temporary.as_file()).with_context(|| format!("cannot write {}", output.display()))?;
+
+    let inspection = inspect::inspect_file(temporary.as_file())?;
+    if !recipe.unchecked {
+        inspection
+            .verify()
+            .context("the new image is not what it should be")?;
+    }
+    temporary
+        .persist(&output)
+        .with_context(|| format!("cannot create {}", output.display()))?;
+    Ok(Built {
+        stage1_bytes: stage1.used,
+        stage2_bytes: stage2.used,
+        inspection,
+    })
+}
+
+/// Where the image goes: behind symbolic links, and not over a device.
+fn output_path(path: &Path) -> Result<PathBuf> {
+    match fs::metadata(path) {
+        Ok(data) if data.is_file() => Ok(path.canonicalize()?),
+        Ok(_) => bail!("{} exists and is not a regular file", path.display()),
+        Err(_) => Ok(path.to_owned()),
+    }
+}
+
+/// A file of the host on its way into the image.
+struct Source {
+    host_path: PathBuf,
+    path: String,
+    file: File,
+    size: u64,
+}
+
+impl Source {
+    fn open(host_path: &Path, path: impl Into<String>) -> Result<Self> {
+        let name = host_path.display();
+        let file = File::open(host_path).with_context(|| format!("cannot open {name}"))?;
+        let data = file.metadata()?;
+        ensure!(data.is_file(), "{name} is not a file");
+        ensure!(
+            data.len() <= MAX_FILE,
+            "{name} is larger than the 4 GiB that FAT can hold"
+        );
+        Ok(Self {
+            host_path: host_path.to_owned(),
+            path: path.into(),
+            file,
+            size: data.len(),
+        })
+    }
+
+    /// The last part of the path in the image.
+    fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// Opens the modules and gives each a path of its own in the image: its file name, as far as it can
+/// stand in `kernel.conf` and on FAT, with a number where two are alike.
+fn open_modules(modules: &[Module]) -> Result<Vec<Source>> {
+    let mut sources = Vec::<Source>::new();
+    for module in modules {
+        let name = module
+            .file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let name: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "._-+".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .take(200)
+            .collect();
+        let name = name.trim_end_matches('.');
+        let path = (1..)
+            .map(|number| match number {
+                1 => format!("{}/{name}", MODULE_DIRECTORY),
+                _ => format!("{}/{number}-{name}", MODULE_DIRECTORY),
+            })
+            .find(|path| {
+                !sources
+                    .iter()
+                    .any(|other| other.path.eq_ignore_ascii_case(path))
+            })
+            .context("no name is free")?;
+        sources.push(Source::open(&module.file, path)?);
+    }
+    Ok(sources)
+}
+
+/// The text of `/boot/kernel.conf`, which the loader's own parser accepts; empty when none is
+/// needed.
+fn configuration(recipe: &Recipe, modules: &[Source]) -> Result<String> {
+    let command_line = &recipe.command_line;
+    let mut text = String::new();
+    if !command_line.is_empty() {
+        entry_file::check_options(command_line).context("this command line is not possible")?;
+        text += &format!("options {command_line}\n");
+    }
+    for (module, source) in recipe.modules.iter().zip(modules) {
+        entry_file::check_module(&source.path, &module.string)
+            .with_context(|| format!("the text of module {} is not possible", source.name()))?;
+        let blank = if module.string.is_empty() { "" } else { " " };
+        text += &format!("module {}{blank}{}\n", source.path, module.string);
+    }
+    entry_file::parse(text.as_bytes()).map_err(|error| inspect::refusal(&error))?;
+    Ok(text)
+}
+
+/// The boot partition while it is being made.
+struct Volume<'a> {
+    partition: Partition<'a>,
+    geometry: Geometry,
+}
+
+impl<'a> Volume<'a> {
+    fn format(mut partition: Partition<'a>, geometry: &Geometry) -> Result<Self> {
+        let options = FormatVolumeOptions::new()
+            .total_sectors(geometry.volume_sectors)
+            .bytes_per_cluster(geometry.cluster)
+            .drive_num(0x80)
+            .heads(HEADS.into())
+            .sectors_per_track(SECTORS_PER_TRACK.into())
+            .volume_label(*b"BOOTPATH   ");
+        fatfs::format_volume(&mut partition, options).context("cannot format the partition")?;
+        partition.set_data_start(u64::from(geometry.data_start) * SECTOR_SIZE as u64)?;
+        let mut volume = Self {
+            partition,
+            geometry: *geometry,
+        };
+        if geometry.kind == Kind::Fat32 {
+            // How many clusters are free (all but the root directory) and where to look for the
+            // first one: fatfs leaves it open, but keeps it up to date when it is there.
+            const FREE_CLUSTERS: u64 = SECTOR_SIZE as u64 + 488;
+            let numbers = [(geometry.clusters - 1).to_le_bytes(), 3_u32.to_le_bytes()];
+            volume.patch(FREE_CLUSTERS, numbers.as_flattened())?;
+        }
+        Ok(volume)
+    }
+
+    fn mount(&mut self) -> Result<FileSystem<&mut Partition<'a>>> {
+        self.partition.seek(SeekFrom::Start(0))?;
+        let options = FsOptions::new().time_provider(&NoTime);
+        let fs = FileSystem::new(&mut self.partition, options)?;
+        ensure!(
+            fs.cluster_size() == self.geometry.cluster
+                && fs.fat_type() == fat_type(self.geometry.kind),
+            "the file system has not the layout that was computed for it"
+        );
+        Ok(fs)
+    }
+
+    /// Creates a directory, as the next thing on the volume after `before` clusters.
+    ///
+    /// fatfs gives `.` and `..` long names too and lets `..` point to the root directory by its
+    /// number, where the specification wants neither; that is put right here.
+    fn create_directory(&mut self, path: &str, before: u32) -> Result<()> {
+        const ENTRY: usize = 32;
+        const DOT: &[u8; 11] = b".          ";
+        const DOT_DOT: &[u8; 11] = b"..         ";
+
+        let fs = self.mount()?;
+        fs.root_dir().create_dir(path)?;
+        fs.unmount()?;
+
+        let start = u64::from(self.geometry.data_start) * SECTOR_SIZE as u64
+            + u64::from(before) * u64::from(self.geometry.cluster);
+        let mut entries = [0; 4 * ENTRY];
+        self.partition.seek(SeekFrom::Start(start))?;
+        self.partition.read_exact(&mut entries)?;
+        let [_, dot, _, dot_dot] = entries.as_chunks::<ENTRY>().0 else {
+            bail!("a directory has four entries at first");
+        };
+        ensure!(
+            dot.starts_with(DOT) && dot_dot.starts_with(DOT_DOT),
+            "the directory {path} is not where it should be"
+        );
+        let (dot, mut dot_dot) = (*dot, *dot_dot);
+        if !path.trim_start_matches('/').contains('/') {
+            // The two halves of the number of the first cluster.
+            dot_dot[20..22].fill(0);
+            dot_dot[26..28].fill(0);
+        }
+        let entries = [dot, dot_dot, [0; ENTRY], [0; ENTRY]];
+        self.patch(start, entries.as_flattened())?;
+        Ok(())
+    }
+
+    /// Creates the directories and empty files first, so that the directories are complete before
+    /// the first file begins, and then writes each file in one piece.
+    fn fill(
+        &mut self,
+        configuration: &str,
+        kernel: Source,
+        modules: Vec<Source>,
+        crc: &mut crc32fast::Hasher,
+    ) -> Result<()> {
+        // The root directory of FAT32 is a cluster like any other.
+        let root_clusters = u32::from(self.geometry.kind == Kind::Fat32);
+        self.create_directory("/boot", root_clusters)?;
+        if !modules.is_empty() {
+            self.create_directory(MODULE_DIRECTORY, root_clusters + 1)?;
+        }
+        let fs = self.mount()?;
+        let root = fs.root_dir();
+        if !configuration.is_empty() {
+            root.create_file(entry_file::PATH_ENTRY)?;
+        }
+        let sources: Vec<_> = std::iter::once(kernel).chain(modules).collect();
+        for source in &sources {
+            root.create_file(&source.path)?;
+        }
+
+        if !configuration.is_empty() {
+            crc.update(configuration.as_bytes());
+            root.open_file(entry_file::PATH_ENTRY)?
+                .write_all(configuration.as_bytes())?;
+        }
+        let mut buffer = vec![0; 256 << 10];
+        for source in sources {
+            let mut target = root.open_file(&source.path)?;
+            let mut reader = &source.file;
+            reader.seek(SeekFrom::Start(0))?;
+            let mut left = source.size;
+            while left > 0 {
+                let count = buffer
+                    .len()
+                    .min(usize::try_from(left).unwrap_or(usize::MAX));
+                reader
+                    .read_exact(&mut buffer[..count])
+                    .with_context(|| format!("cannot read {}", source.host_path.display()))?;
+                crc.update(&buffer[..count]);
+                target.write_all(&buffer[..count])?;
+                left -= count as u64;
+            }
+            target.flush()?;
+        }
+        drop(root);
+        fs.unmount()?;
+        Ok(())
+    }
+
+    /// Fills in what fatfs does not know: where the partition is on the disk, and its number.
+    fn finish(mut self, serial_number: u32) -> Result<()> {
+        const HIDDEN_SECTORS: u64 = 0x1C;
+        let (boot_sectors, volume_id): (&[u64], u64) = match self.geometry.kind {
+            Kind::Fat32 => (&[0, 6], 0x43),
+            _ => (&[0], 0x27),
+        };
+        for sector in boot_sectors {
+            let start = sector * SECTOR_SIZE as u64;
+            self.patch(start + HIDDEN_SECTORS, &PARTITION_LBA.to_le_bytes())?;
+            self.patch(start + volume_id, &serial_number.to_le_bytes())?;
+        }
+        self.partition.finish()?;
+        Ok(())
+    }
+
+    fn patch(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.partition.seek(SeekFrom::Start(offset))?;
+        self.partition.write_all(bytes)
+    }
+}
+
+fn fat_type(kind: Kind) -> fatfs::FatType {
+    match kind {
+        Kind::Fat12 => fatfs::FatType::Fat12,
+        Kind::Fat16 => fatfs::FatType::Fat16,
+        Kind::Fat32 => fatfs::FatType::Fat32,
+    }
+}
+
+/// The clock of the files: it stands still at the first moment that FAT knows.
+#[derive(Debug)]
+struct NoTime;
+
+impl fatfs::TimeProvider for NoTime {
+    fn get_current_date(&self) -> fatfs::Date {
+        fatfs::Date {
+            year: 1980,
+            month: 1,
+            day: 1,
+        }
+    }
+
+    fn get_current_date_time(&self) -> fatfs::DateTime {
+        let time = fatfs::Time {
+            hour: 0,
+            min: 0,
+            sec: 0,
+            millis: 0,
+        };
+        fatfs::DateTime {
+            date: self.get_current_date(),
+            time,
+        }
+    }
+}
+
+/// LBA 0.
+fn boot_sector(
+    stage1: &Stage1,
+    stage2: &Stage2,
+    geometry: &Geometry,
+    signature: u32,
+) -> Result<Vec<u8>> {
+    let mut header = MBRHeader::new(signature.to_le_bytes());
+    header.bootstrap_code = stage1.code;
+    header.bootstrap_code[mbr::BPB_AREA].copy_from_slice(&parameter_dummy(geometry));
+    let sectors = u16::try_from(stage2.sectors())?;
+    let parameters = ParameterBlock {
+        lba: STAGE2_LBA.into(),
+        sectors: sectors.into(),
+    };
+    header.bootstrap_code[mbr::PARAMETER_BLOCK_OFFSET..].copy_from_slice(parameters.as_bytes());
+    let last = PARTITION_LBA + (geometry.partition_sectors - 1);
+    header.partition_1 = MBRPartitionEntry {
+        boot: BOOT_ACTIVE,
+        first_chs: chs(PARTITION_LBA),
+        sys: geometry.kind.partition_type(),
+        last_chs: chs(last),
+        starting_lba: PARTITION_LBA,
+        sectors: geometry.partition_sectors,
+    };
+    let mut sector = io::Cursor::new(Vec::with_capacity(SECTOR_SIZE));
+    header.write_into(&mut sector)?;
+    Ok(sector.into_inner())
+}
+
+/// Cylinder, head and sector of an LBA; the last ones that can be said for those too large.
+fn chs(lba: u32) -> CHS {
+    CHS::from_lba_exact(lba, 1023, HEADS, SECTORS_PER_TRACK).unwrap_or(CHS::new(
+        1023,
+        HEADS - 1,
+        SECTORS_PER_TRACK,
+    ))
+}
+
+/// What the BPB area holds on disk.
+///
+/// Some BIOSes look there for the geometry of a USB stick, so it names the one which the
+/// partition table is written in. But nobody is to take the disk for one large FAT volume, as tools do
+/// that find a whole parameter block: it says that there are no FATs and no reserved sectors.
+fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_AREA.start] {
+    let sectors = u32::try_from(geometry.image_bytes / SECTOR_SIZE as u64).unwrap_or(u32::MAX);
+    let mut area = [0; mbr::BPB_AREA.end - mbr::BPB_AREA.start];
+    // Offsets in the sector: Microsoft, "FAT: General Overview of On-Disk Format", section "Boot
+    // Sector and BPB".
+    let mut put = |offset: usize, bytes: &[u8]| {
+        area[offset - mbr::BPB_AREA.start..][..bytes.len()].copy_from_slice(bytes);
+    };
+    put(0x03, b"BOOTPATH"); // OEM name
+    put(0x0B, &(SECTOR_SIZE as u16).to_le_bytes()); // bytes per sector
+    put(0x15, &[0xF8]); // media: fixed disk
+    put(0x18, &u16::from(SECTORS_PER_TRACK).to_le_bytes());
+    put(0x1A, &u16::from(HEADS).to_le_bytes());
+    put(0x20, &sectors.to_le_bytes()); // total sectors
+    put(0x24, &[0x80]); // drive number
+    area
+}

@@ -1,0 +1,717 @@
+//! Reading an image back: what lies where, and whether it is what the loader expects.
+//!
+//! Partition table, file system, configuration and kernel are read by stage2's own modules, so
+//! what is said here is what happens when the image boots.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use disk_layout::stage2::{CRC_START, ENTRY_OFFSET, MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr};
+use serde::Serialize;
+use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
+use stage2::catalogue::{self, Named, Report};
+use stage2::entry_file;
+use stage2::fat::{Cache, Volume as FatVolume};
+use stage2::kernel_image;
+use stage2::partition::boot_partition;
+use zerocopy::FromBytes as _;
+
+/// Sectors that lie side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sectors {
+    /// The first one, counted from the start of the disk in units of 512 bytes.
+    pub lba: u64,
+    /// How many there are.
+    pub sectors: u64,
+}
+
+impl Sectors {
+    fn new(lba: u64, sectors: u64) -> Self {
+        Self { lba, sectors }
+    }
+}
+
+/// What is in an image.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// Length of the image in bytes.
+    pub bytes: u64,
+    /// The disk signature in the MBR.
+    pub disk_signature: u32,
+    /// stage2, where stage1's parameter block says that it is.
+    pub stage2: Option<Stage2>,
+    /// The partition that the loader boots from.
+    pub partition: Option<Partition>,
+    /// The file system in it.
+    pub volume: Option<Volume>,
+    /// The files that the loader reads: `kernel.conf`, the kernel, the modules.
+    pub files: Vec<FileInfo>,
+    /// The kernel.
+    pub kernel: Option<Kernel>,
+    /// The command line.
+    pub command_line: Option<String>,
+    /// What the loader would refuse, in its own words; empty when the image is good.
+    pub problems: Vec<String>,
+}
+
+/// stage2 and its header.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stage2 {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Sectors,
+    /// Length in bytes, as its header says.
+    pub length: u32,
+    /// CRC-32, as its header says.
+    pub crc32: u32,
+    /// Whether that is right.
+    pub verified: bool,
+    /// Version of the header.
+    pub version: u16,
+    /// Its road to long mode.
+    pub road: &'static str,
+}
+
+/// The boot partition.
+#[derive(Clone, Debug, Serialize)]
+pub struct Partition {
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Sectors,
+    /// Its entry in the table, 1 to 4; 0: the disk has no table.
+    pub number: u8,
+    /// The type in the table.
+    pub kind: u8,
+}
+
+/// The file system.
+#[derive(Clone, Debug, Serialize)]
+pub struct Volume {
+    /// 12, 16 or 32.
+    pub fat_bits: u8,
+    /// Size of a cluster in bytes.
+    pub cluster: u32,
+    /// How many there are.
+    pub clusters: u32,
+    /// Boot sector and what else lies in front of the FATs.
+    pub reserved: Sectors,
+    /// All copies of the FAT.
+    pub fats: Sectors,
+    /// From the first to the last cluster.
+    pub data: Sectors,
+}
+
+/// A file in the boot partition.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileInfo {
+    /// Path in the partition.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Where it lies, in the order of its bytes.
+    pub extents: Vec<Sectors>,
+}
+
+/// The kernel, as its ELF headers describe it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kernel {
+    /// Virtual address of the entry point.
+    pub entry: u64,
+    /// Whether it can run at any address.
+    pub position_independent: bool,
+    /// Size in bytes of the stack that it wishes for.
+    pub stack_size: u64,
+    /// Where it wants all physical memory.
+    pub physical_map_base: u64,
+    /// Its segments, by address.
+    pub segments: Vec<Segment>,
+}
+
+/// A segment of the kernel that is loaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Segment {
+    /// Virtual address.
+    pub address: u64,
+    /// Bytes in memory.
+    pub memory_size: u64,
+    /// `p_flags`: 1 executable, 2 writable, 4 readable.
+    pub flags: u32,
+    /// First byte in the file.
+    pub file_offset: u64,
+    /// Bytes in the file.
+    pub file_size: u64,
+    /// The sectors that these lie in.
+    pub extents: Vec<Sectors>,
+}
+
+/// Inspects an image.
+///
+/// # Errors
+/// When it cannot be read, or is no disk image at all. What the loader would refuse is no error,
+/// but one of the [`Inspection::problems`].
+pub fn inspect(image: &Path) -> Result<Inspection> {
+    let name = image.display();
+    let file = File::open(image).with_context(|| format!("cannot open {name}"))?;
+    inspect_file(&file).with_context(|| format!("cannot inspect {name}"))
+}
+
+/// Inspects an image that is open already.
+///
+/// # Errors
+/// Those of [`inspect`].
+pub fn inspect_file(image: &File) -> Result<Inspection> {
+    let mut disk = FileDisk::new(image)?;
+    let sector = disk.sectors(0, 1).map_err(|error| refusal(&error))?;
+    let mbr = Mbr::read_from_bytes(&sector).map_err(|_| anyhow!("no MBR"))?;
+    let mut inspection = Inspection {
+        bytes: disk.length,
+        disk_signature: mbr.disk_signature.get(),
+        stage2: None,
+        partition: None,
+        volume: None,
+        files: Vec::new(),
+        kernel: None,
+        command_line: None,
+        problems: Vec::new(),
+    };
+    if let Err(problem) = inspection.read_stage2(&mut disk, &mbr) {
+        inspection.problems.push(problem);
+    }
+    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, &sector) {
+        inspection.problems.push(problem);
+    }
+    disk.failure
+        .map_or(Ok(inspection), |error| Err(error.into()))
+}
+
+/// Says why the loader would refuse a kernel.
+///
+/// # Errors
+/// The loader's own words, with the code; or that the file cannot be read.
+pub fn check_kernel(mut kernel: &File) -> Result<()> {
+    let mut bytes = Vec::new();
+    kernel.seek(SeekFrom::Start(0))?;
+    kernel.read_to_end(&mut bytes)?;
+    kernel_image::check_file(&bytes).map_err(|error| refusal(&error))?;
+    Ok(())
+}
+
+/// An error of the loader, in its own words.
+pub(crate) fn refusal(error: &dyn Named) -> anyhow::Error {
+    anyhow!(say(error))
+}
+
+fn say(error: &dyn Named) -> String {
+    Report(error).to_string()
+}
+
+/// A row of the catalogue and the facts, for what the library of stage2 has no error type for.
+struct Failure(&'static catalogue::Entry, String);
+
+impl Named for Failure {
+    fn entry(&self) -> &'static catalogue::Entry {
+        self.0
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+fn failure(entry: &'static catalogue::Entry, facts: impl Into<String>) -> String {
+    say(&Failure(entry, facts.into()))
+}
+
+/// What the loader says when it stops.
+type Problem<T> = Result<T, String>;
+
+impl Inspection {
+    /// Checks that there are no problems.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn verify(&self) -> Result<()> {
+        match self.problems.as_slice() {
+            [] => Ok(()),
+            problems => bail!("{}", problems.join("; ")),
+        }
+    }
+
+    /// The file at this path of the boot partition, if the loader reads it.
+    pub fn file(&self, path: &str) -> Option<&FileInfo> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    fn read_stage2(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr) -> Problem<()> {
+        let parameters = &mbr.code[mbr::PARAMETER_BLOCK_OFFSET..];
+        let parameters = ParameterBlock::read_from_bytes(parameters)
+            .map_err(|_| failure(&catalogue::STAGE1_READ, "no parameter block"))?;
+        let (lba, sectors) = (parameters.lba.get().into(), parameters.sectors.get().into());
+        let most = (MAX_LENGTH / SECTOR_SIZE) as u64;
+        if lba == 0 || !(1..=most).contains(&sectors) {
+            let facts = format!("the parameter block says LBA {lba}, {sectors} sectors");
+            return Err(failure(&catalogue::STAGE1_READ, facts));
+        }
+        let bytes = disk
+            .sectors(lba, sectors as usize)
+            .map_err(|error| failure(&catalogue::STAGE1_READ, error.to_string()))?;
+        let Some((header, _)) = Stage2Header::ref_from_prefix(&bytes)
+            .ok()
+            .filter(|(header, _)| header.magic == MAGIC)
+        else {
+            return Err(failure(&catalogue::STAGE1_MAGIC, format!("LBA {lba}")));
+        };
+        let length = header.length.get();
+        let covered = bytes.get(CRC_START..length as usize).unwrap_or_default();
+        let crc32 = crc32fast::hash(covered);
+        let verified = length as usize > ENTRY_OFFSET && crc32 == header.crc32.get();
+        self.stage2 = Some(Stage2 {
+            place: Sectors::new(lba, sectors),
+            length,
+            crc32: header.crc32.get(),
+            verified,
+            version: header.version.get(),
+            road: match header.road {
+                0 => "protected",
+                1 => "direct",
+                _ => "unknown",
+            },
+        });
+        if !verified {
+            let facts = format!(
+                "length {length}, CRC-32 {crc32:08X}h instead of {:08X}h",
+                header.crc32.get()
+            );
+            return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
+        }
+        if header.version.get() != VERSION {
+            return Err(format!(
+                "stage2's header has version {}, not {VERSION}",
+                header.version.get()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Steps 7 to 10, in the order in which the loader takes them.
+    fn read_partition(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr, sector: &[u8]) -> Problem<()> {
+        let partition = boot_partition(sector, disk.sector_count()).map_err(|e| say(&e))?;
+        let entry = usize::from(partition.number)
+            .checked_sub(1)
+            .map(|n| mbr.partitions[n]);
+        self.partition = Some(Partition {
+            place: Sectors::new(partition.first_lba, partition.sectors),
+            number: partition.number,
+            kind: entry.map_or(0, |entry| entry.kind),
+        });
+        let end = partition.first_lba.saturating_add(partition.sectors);
+        if end > disk.sector_count() {
+            let facts = format!("the partition ends at LBA {end}");
+            self.problems.push(failure(&catalogue::DISK_RANGE, facts));
+        }
+
+        let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
+        let mut cache = Cache::new(&mut buffer);
+        let fat = FatVolume::open(disk, &mut cache, &partition).map_err(|e| say(&e))?;
+        let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
+        self.volume = Some(Volume::of(&boot_sector, partition.first_lba));
+        let mut reader = Reader { disk, cache, fat };
+
+        let text = match reader.file(entry_file::PATH_ENTRY)? {
+            Some((file, info)) => {
+                self.files.push(info.info(entry_file::PATH_ENTRY));
+                // One byte more than is allowed shows that there are more.
+                reader.bytes(&file, entry_file::MAX_FILE as u64 + 1)?
+            }
+            None => Vec::new(),
+        };
+        let entry = entry_file::parse(&text).map_err(|e| say(&e))?;
+        if !text.is_empty() {
+            self.command_line = Some(entry.options().collect::<Vec<_>>().join(" "));
+        }
+
+        match reader.file(entry_file::PATH_KERNEL)? {
+            Some((file, places)) => {
+                self.files.push(places.info(entry_file::PATH_KERNEL));
+                let bytes = reader.bytes(&file, file.size)?;
+                match kernel_image::check_file(&bytes) {
+                    Ok((image, wishes)) => self.kernel = Some(Kernel::of(&image, &wishes, &places)),
+                    Err(error) => self.problems.push(say(&error)),
+                }
+            }
+            None => {
+                self.problems.push(failure(
+                    &catalogue::ENTRY_NO_KERNEL,
+                    entry_file::PATH_KERNEL,
+                ));
+            }
+        }
+
+        for module in entry.modules() {
+            match reader.file(module.path)? {
+                Some((_, places)) => self.files.push(places.info(module.path)),
+                None => self
+                    .problems
+                    .push(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fmt_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, at: Sectors, what: fmt::Arguments<'_>| {
+            writeln!(f, "{:>10} {:>10}  {what}", at.lba, at.sectors)
+        };
+        writeln!(f, "{:>10} {:>10}  what", "LBA", "sectors")?;
+        line(
+            f,
+            Sectors::new(0, 1),
+            format_args!(
+                "MBR: stage1 and partition table, disk {:08X}h",
+                self.disk_signature
+            ),
+        )?;
+        if let Some(stage2) = &self.stage2 {
+            let state = if stage2.verified { "good" } else { "WRONG" };
+            line(
+                f,
+                stage2.place,
+                format_args!(
+                    "stage2: {} road, CRC-32 {:08X}h ({state})",
+                    stage2.road, stage2.crc32
+                ),
+            )?;
+        }
+        if let Some(partition) = &self.partition {
+            let what = format_args!(
+                "partition {}: type {:02X}h",
+                partition.number, partition.kind
+            );
+            line(f, partition.place, what)?;
+        }
+        if let Some(volume) = &self.volume {
+            line(
+                f,
+                volume.reserved,
+                format_args!("  boot sector, FAT{}", volume.fat_bits),
+            )?;
+            line(f, volume.fats, format_args!("  file allocation tables"))?;
+            let (count, size) = (volume.clusters, volume.cluster);
+            line(
+                f,
+                volume.data,
+                format_args!("  {count} clusters of {size} bytes"),
+            )?;
+        }
+        for file in &self.files {
+            if file.extents.is_empty() {
+                line(
+                    f,
+                    Sectors::new(0, 0),
+                    format_args!("    {} (empty)", file.path),
+                )?;
+            }
+            for (number, extent) in file.extents.iter().enumerate() {
+                match number {
+                    0 => line(
+                        f,
+                        *extent,
+                        format_args!("    {} ({} bytes)", file.path, file.size),
+                    )?,
+                    // A badly fragmented file would fill many screens.
+                    8 => {
+                        let more = file.extents.len() - number;
+                        writeln!(f, "{:>21}      and {more} pieces more", "")?;
+                        break;
+                    }
+                    _ => line(f, *extent, format_args!("      continued"))?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_table(f)?;
+        if let Some(command_line) = &self.command_line {
+            writeln!(f, "command line: {command_line}")?;
+        }
+        if let Some(kernel) = &self.kernel {
+            let kind = if kernel.position_independent {
+                ", position-independent"
+            } else {
+                ""
+            };
+            writeln!(
+                f,
+                "kernel: entry {:#x}{kind}, stack {} KiB, physical map at {:#x}",
+                kernel.entry,
+                kernel.stack_size / 1024,
+                kernel.physical_map_base
+            )?;
+            for segment in &kernel.segments {
+                let letter = |bit, letter| {
+                    if segment.flags & bit != 0 {
+                        letter
+                    } else {
+                        '-'
+                    }
+                };
+                write!(
+                    f,
+                    "  {:#018x} {}{}{} {:>10} bytes, {:>10} from the file at {:#x}",
+                    segment.address,
+                    letter(4, 'r'),
+                    letter(2, 'w'),
+                    letter(1, 'x'),
+                    segment.memory_size,
+                    segment.file_size,
+                    segment.file_offset
+                )?;
+                match segment.extents.as_slice() {
+                    [] => writeln!(f)?,
+                    [only] => writeln!(f, ": LBA {}, {} sectors", only.lba, only.sectors)?,
+                    [first, ..] => writeln!(
+                        f,
+                        ": LBA {}, {} sectors in {} pieces",
+                        first.lba,
+                        segment
+                            .extents
+                            .iter()
+                            .map(|extent| extent.sectors)
+                            .sum::<u64>(),
+                        segment.extents.len()
+                    )?,
+                }
+            }
+        }
+        for problem in &self.problems {
+            writeln!(f, "{problem}")?;
+        }
+        if self.problems.is_empty() {
+            writeln!(f, "no problems found")?;
+        }
+        Ok(())
+    }
+}
+
+impl Volume {
+    /// By a boot sector that stage2 has accepted.
+    fn of(boot_sector: &[u8], start: u64) -> Self {
+        // Offsets: Microsoft, "FAT: General Overview of On-Disk Format", section "Boot Sector and
+        // BPB".
+        let number = |offset: usize, length: usize| {
+            let bytes = &boot_sector[offset..offset + length];
+            bytes
+                .iter()
+                .rev()
+                .fold(0_u64, |number, &byte| number << 8 | u64::from(byte))
+        };
+        let or = |short: u64, long: u64| if short != 0 { short } else { long };
+        // In sectors of the volume, which may be larger than ours.
+        let scale = number(0x0B, 2) / SECTOR_SIZE as u64;
+        let per_cluster = number(0x0D, 1);
+        let reserved = number(0x0E, 2);
+        let fats = number(0x10, 1) * or(number(0x16, 2), number(0x24, 4));
+        let root = (number(0x11, 2) * 32).div_ceil(number(0x0B, 2).max(1));
+        let data = reserved + fats + root;
+        let clusters =
+            or(number(0x13, 2), number(0x20, 4)).saturating_sub(data) / per_cluster.max(1);
+        Self {
+            fat_bits: match clusters {
+                _ if number(0x16, 2) == 0 => 32,
+                0..4085 => 12,
+                _ => 16,
+            },
+            cluster: (per_cluster * number(0x0B, 2)) as u32,
+            clusters: clusters as u32,
+            reserved: Sectors::new(start, reserved * scale),
+            fats: Sectors::new(start + reserved * scale, fats * scale),
+            data: Sectors::new(start + data * scale, clusters * per_cluster * scale),
+        }
+    }
+}
+
+impl Kernel {
+    fn of(image: &kernel_image::KernelImage, wishes: &kernel_image::Wishes, at: &Places) -> Self {
+        let segments = image.segments().iter().map(|segment| Segment {
+            address: segment.virtual_start,
+            memory_size: segment.memory_size,
+            flags: segment.flags,
+            file_offset: segment.file_offset,
+            file_size: segment.file_size,
+            extents: at.part(segment.file_offset, segment.file_size),
+        });
+        Self {
+            entry: image.entry(),
+            position_independent: image.position_independent(),
+            stack_size: wishes.stack_size,
+            physical_map_base: wishes.physical_map_base,
+            segments: segments.collect(),
+        }
+    }
+}
+
+/// Where the bytes of a file are.
+struct Places {
+    size: u64,
+    extents: Vec<stage2::fat::Extent>,
+}
+
+impl Places {
+    fn info(&self, path: &str) -> FileInfo {
+        FileInfo {
+            path: path.to_owned(),
+            size: self.size,
+            extents: self.part(0, self.size),
+        }
+    }
+
+    /// The sectors with these bytes of the file.
+    fn part(&self, offset: u64, length: u64) -> Vec<Sectors> {
+        let end = offset.saturating_add(length).min(self.size);
+        let pieces = self.extents.iter().filter_map(|extent| {
+            let from = extent.file_offset.max(offset);
+            let to = (extent.file_offset + extent.length).min(end);
+            let size = SECTOR_SIZE as u64;
+            (from < to).then(|| {
+                let first = (extent.disk_offset + (from - extent.file_offset)) / size;
+                let behind = (extent.disk_offset + (to - extent.file_offset)).div_ceil(size);
+                Sectors::new(first, behind - first)
+            })
+        });
+        pieces.collect()
+    }
+}
+
+/// The boot partition's files.
+struct Reader<'a, 'b, 'c> {
+    disk: &'a mut FileDisk<'b>,
+    cache: Cache<'c>,
+    fat: FatVolume,
+}
+
+impl Reader<'_, '_, '_> {
+    fn file(&mut self, path: &str) -> Problem<Option<(stage2::fat::File, Places)>> {
+        let found = self
+            .fat
+            .find(self.disk, &mut self.cache, path)
+            .map_err(|e| say(&e))?;
+        let Some(file) = found else {
+            return Ok(None);
+        };
+        let mut places = Places {
+            size: file.size,
+            extents: Vec::new(),
+        };
+        let mut walker = self.fat.extents(&file);
+        while let Some(extent) = walker
+            .next(self.disk, &mut self.cache)
+            .map_err(|e| say(&e))?
+        {
+            places.extents.push(extent);
+        }
+        Ok(Some((file, places)))
+    }
+
+    /// The first `limit` bytes of a file, or all of a shorter one.
+    fn bytes(&mut self, file: &stage2::fat::File, limit: u64) -> Problem<Vec<u8>> {
+        let length = file.size.min(limit);
+        let mut bytes = vec![0; length as usize];
+        let range = stage2::stream::Range {
+            file_offset: 0,
+            length,
+            destination: 0,
+        };
+        stage2::stream::stream(
+            self.disk,
+            &mut self.cache,
+            &self.fat,
+            file,
+            &[range],
+            &mut |at, piece| bytes[at as usize..][..piece.len()].copy_from_slice(piece),
+        )
+        .map_err(|e| say(&e))?;
+        Ok(bytes)
+    }
+}
+
+/// An image as the disk that it will be.
+struct FileDisk<'a> {
+    file: &'a File,
+    length: u64,
+    buffer: Vec<u8>,
+    /// What the host says when it cannot read the file.
+    failure: Option<io::Error>,
+}
+
+impl<'a> FileDisk<'a> {
+    fn new(mut file: &'a File) -> Result<Self> {
+        // A device has no length but an end.
+        let length = file.seek(SeekFrom::End(0))?;
+        if length < SECTOR_SIZE as u64 {
+            bail!("it is too short for a disk image: {length} bytes");
+        }
+        Ok(Self {
+            file,
+            length,
+            buffer: Vec::new(),
+            failure: None,
+        })
+    }
+
+    fn sectors(&mut self, lba: u64, count: usize) -> Result<Vec<u8>, DiskError> {
+        self.read(lba, count).map(<[u8]>::to_vec)
+    }
+}
+
+impl BlockDevice for FileDisk<'_> {
+    fn sector_size(&self) -> usize {
+        SECTOR_SIZE
+    }
+
+    fn sector_count(&self) -> u64 {
+        self.length / SECTOR_SIZE as u64
+    }
+
+    fn max_transfer(&self) -> usize {
+        MAX_TRANSFER_SECTORS.into()
+    }
+
+    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+        /// How the first hard disk goes by.
+        const DRIVE: u8 = 0x80;
+        let error = |cause| DiskError {
+            cause,
+            lba,
+            drive: DRIVE,
+        };
+        if lba
+            .checked_add(count as u64)
+            .is_none_or(|end| end > self.sector_count())
+        {
+            return Err(error(DiskFailure::OutOfRange));
+        }
+        self.buffer.resize(count * SECTOR_SIZE, 0);
+        let read = self
+            .file
+            .seek(SeekFrom::Start(lba * SECTOR_SIZE as u64))
+            .and_then(|_| self.file.read_exact(&mut self.buffer));
+        match read {
+            Ok(()) => Ok(&self.buffer),
+            Err(failure) => {
+                self.failure = Some(failure);
+                // INT 13h: uncorrectable error.
+                Err(error(DiskFailure::Status(0x10)))
+            }
+        }
+    }
+}

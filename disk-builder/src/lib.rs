@@ -1,0 +1,17 @@
+//! Builds, inspects and runs Bootpath disk images.
+//!
+//! - [`stages`] builds the bare-metal programs with cargo and makes flat binaries of their ELF files;
+//! - [`image`] puts stage1, stage2, a kernel and its modules on a disk;
+//! - [`inspect`] reads an image back, with the very code that reads it when it boots;
+//! - [`run`] boots it in QEMU;
+//! - [`listing`] disassembles the programs.
+
+pub mod stages;
+mod geometry;
+mod sparse;
+pub mod image;
+pub mod inspect;
+pub mod run;
+pub mod listing;
+
+pub use disk_layout::Road;

@@ -1,0 +1,201 @@
+//! The command line of [`disk_builder`].
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+use disk_builder::image::{self, Module, Recipe};
+use disk_builder::stages::{self, Program, Stages};
+use disk_builder::{inspect, listing, run};
+
+/// Builds, inspects and runs Bootpath disk images.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build a disk image.
+    Build {
+        /// The kernel: an ELF file, or a directory in which `make` makes `kernel.elf`; without it,
+        /// the demo kernel.
+        #[arg(long, value_name = "FILE")]
+        kernel: Option<PathBuf>,
+        /// The image to write.
+        #[arg(long, short, value_name = "IMAGE")]
+        output: PathBuf,
+        /// The kernel's command line.
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            allow_hyphen_values = true
+        )]
+        cmdline: String,
+        /// A file to load besides the kernel, and a text that goes with it; can be repeated.
+        #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module)]
+        modules: Vec<Module>,
+        /// The loader's road to 64-bit mode.
+        #[arg(long, value_enum, default_value_t = Road::Protected)]
+        road: Road,
+        /// Size of the image; without it, what suits the files.
+        #[arg(long, value_name = "MIB")]
+        size: Option<u32>,
+        /// Take the ELF files `stage1` and `stage2` from here instead of building them.
+        #[arg(long, value_name = "DIR")]
+        stages: Option<PathBuf>,
+        /// Take the kernel even if the loader will refuse it.
+        #[arg(long)]
+        unchecked: bool,
+    },
+    /// Show what is in an image and check it, as the loader does.
+    Inspect {
+        image: PathBuf,
+        /// For programs: JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Boot an image in QEMU; its serial line is standard input and output.
+    Run {
+        image: PathBuf,
+        /// Further arguments of QEMU.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Show the instructions of a program, with addresses, bytes and source lines.
+    Listing {
+        #[arg(value_enum)]
+        program: Listed,
+    },
+    /// Build a bare-metal program and print the path of its ELF file (for debuggers).
+    Program {
+        /// `stage1`, `stage2` or `kernel`.
+        #[arg(value_enum)]
+        program: Listed,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Road {
+    /// Through 32-bit protected mode, as the manuals tell it.
+    Protected,
+    /// Straight from real mode.
+    Direct,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Listed {
+    Stage1,
+    Stage2,
+    Kernel,
+}
+
+impl Listed {
+    fn program(self) -> Program<'static> {
+        match self {
+            Self::Stage1 => stages::STAGE1,
+            Self::Stage2 => stages::STAGE2,
+            Self::Kernel => stages::KERNEL,
+        }
+    }
+}
+
+/// `FILE=TEXT`, or a file's name that has a `=` in it.
+fn module(argument: &str) -> Result<Module, std::convert::Infallible> {
+    let (file, string) = match argument.split_once('=') {
+        Some(parts) if !PathBuf::from(argument).exists() => parts,
+        _ => (argument, ""),
+    };
+    Ok(Module {
+        file: file.into(),
+        string: string.into(),
+    })
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(code) => code,
+        // Whoever reads our output has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("disk-builder: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Build {
+            kernel,
+            output,
+            cmdline,
+            modules,
+            road,
+            size,
+            stages: directory,
+            unchecked,
+        } => {
+            // First what can be wrong with the command line, then what takes time.
+            let kernel = image::find_kernel(kernel.as_deref())?;
+            let stages = match directory {
+                Some(directory) => Stages::in_directory(&directory),
+                None => Stages::build()?,
+            };
+            let recipe = Recipe {
+                command_line: cmdline,
+                modules,
+                road: match road {
+                    Road::Protected => disk_builder::Road::Protected,
+                    Road::Direct => disk_builder::Road::Direct,
+                },
+                size_mib: size,
+                unchecked,
+                ..Recipe::new(kernel, output, stages)
+            };
+            write!(io::stdout(), "{}", image::build(&recipe)?)?;
+        }
+        Command::Inspect { image, json } => {
+            let inspection = inspect::inspect(&image)?;
+            if json {
+                writeln!(
+                    io::stdout(),
+                    "{}",
+                    serde_json::to_string_pretty(&inspection)?
+                )?;
+            } else {
+                write!(io::stdout(), "{inspection}")?;
+            }
+            if !inspection.problems.is_empty() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Run { image, arguments } => {
+            let ending = run::run(&image, &arguments)?;
+            return Ok(ExitCode::from(ending.exit_code()));
+        }
+        Command::Listing { program } => {
+            let first_bits = match program {
+                Listed::Stage1 => 16,
+                Listed::Stage2 | Listed::Kernel => 64,
+            };
+            listing::print(&program.program(), first_bits)?;
+        }
+        Command::Program { program } => {
+            let path = stages::build_program(&program.program())?;
+            writeln!(io::stdout(), "{}", path.display())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

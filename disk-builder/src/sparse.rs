@@ -1,0 +1,258 @@
+//! Writing a disk image without writing its zeros.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+/// The unit in which holes are kept: the block size of the usual host file systems, in bytes.
+const BLOCK: usize = 4096;
+
+/// A new file that reads as zeros where nothing was written, and takes up room on the host only
+/// where something else than zeros was.
+pub(crate) struct SparseFile {
+    file: File,
+    length: u64,
+    /// One bit per block: something was written there.
+    written: Vec<u64>,
+}
+
+impl SparseFile {
+    /// Takes a new and empty file and makes it `length` bytes long.
+    pub(crate) fn new(file: File, length: u64) -> io::Result<Self> {
+        file.set_len(length)?;
+        let words = length.div_ceil(BLOCK as u64).div_ceil(64);
+        let words = usize::try_from(words).map_err(io::Error::other)?;
+        Ok(Self {
+            file,
+            length,
+            written: vec![0; words],
+        })
+    }
+
+    /// Writes `bytes` at `offset`, except for zeros over a hole.
+    pub(crate) fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if offset
+            .checked_add(bytes.len() as u64)
+            .is_none_or(|end| end > self.length)
+        {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // `start..position` is the run that is still to be written.
+        let (mut start, mut position) = (0, 0);
+        while position < bytes.len() {
+            let at = offset + position as u64;
+            let room = BLOCK - (at % BLOCK as u64) as usize;
+            let end = bytes.len().min(position + room);
+            let (word, bit) = (
+                (at / BLOCK as u64 / 64) as usize,
+                1 << (at / BLOCK as u64 % 64),
+            );
+            if self.written[word] & bit == 0 && is_zero(&bytes[position..end]) {
+                self.write_through(offset + start as u64, &bytes[start..position])?;
+                start = end;
+            } else {
+                self.written[word] |= bit;
+            }
+            position = end;
+        }
+        self.write_through(offset + start as u64, &bytes[start..])
+    }
+
+    fn write_through(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.write_all(bytes)
+    }
+
+    /// Reads `bytes.len()` bytes at `offset`.
+    pub(crate) fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset))?;
+        self.file.read_exact(bytes)
+    }
+}
+
+/// A partition of a [`SparseFile`], as the FAT library wants to see it: a stream that can seek.
+///
+/// The library changes a FAT four bytes at a time. The pages in front of
+/// [`data_start`](Self::set_data_start) are therefore kept in memory, as far as they hold
+/// something, until [`finish`](Self::finish).
+pub(crate) struct Partition<'a> {
+    disk: &'a mut SparseFile,
+    start: u64,
+    length: u64,
+    position: u64,
+    data_start: u64,
+    pages: BTreeMap<u64, Box<[u8; BLOCK]>>,
+}
+
+impl<'a> Partition<'a> {
+    /// The bytes `start .. start + length` of `disk`.
+    pub(crate) fn new(disk: &'a mut SparseFile, start: u64, length: u64) -> Self {
+        Self {
+            disk,
+            start,
+            length,
+            position: 0,
+            data_start: u64::MAX,
+            pages: BTreeMap::new(),
+        }
+    }
+
+    /// Says where (byte offset in the partition) the FATs end and the data begins; must be called
+    /// before the first file is written.
+    pub(crate) fn set_data_start(&mut self, offset: u64) -> io::Result<()> {
+        self.data_start = offset.next_multiple_of(BLOCK as u64);
+        // The root directory may have been touched already.
+        let data = self.pages.split_off(&(self.data_start / BLOCK as u64));
+        self.flush_pages(&data)
+    }
+
+    /// Writes what was kept in memory.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        let pages = std::mem::take(&mut self.pages);
+        self.flush_pages(&pages)
+    }
+
+    fn flush_pages(&mut self, pages: &BTreeMap<u64, Box<[u8; BLOCK]>>) -> io::Result<()> {
+        for (&page, bytes) in pages {
+            let offset = page * BLOCK as u64;
+            let length = BLOCK.min((self.length - offset) as usize);
+            self.disk.write_at(self.start + offset, &bytes[..length])?;
+        }
+        Ok(())
+    }
+
+    /// How many of `wanted` bytes from the current position on are in one piece: within a page of
+    /// the FATs, or anywhere in the data.
+    fn piece(&self, wanted: usize) -> usize {
+        let left = usize::try_from(self.length - self.position).unwrap_or(usize::MAX);
+        let page = BLOCK - (self.position % BLOCK as u64) as usize;
+        let limit = if self.position < self.data_start {
+            page
+        } else {
+            usize::MAX
+        };
+        wanted.min(left).min(limit)
+    }
+}
+
+impl Read for Partition<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.piece(buffer.len());
+        let buffer = &mut buffer[..count];
+        if self.position >= self.data_start {
+            self.disk.read_at(self.start + self.position, buffer)?;
+        } else if let Some(page) = self.pages.get(&(self.position / BLOCK as u64)) {
+            let within = (self.position % BLOCK as u64) as usize;
+            buffer.copy_from_slice(&page[within..within + count]);
+        } else {
+            buffer.fill(0);
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for Partition<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..self.piece(bytes.len())];
+        if self.position >= self.data_start {
+            self.disk.write_at(self.start + self.position, bytes)?;
+        } else {
+            let number = self.position / BLOCK as u64;
+            let within = (self.position % BLOCK as u64) as usize;
+            if self.pages.contains_key(&number) || !is_zero(bytes) {
+                let page = self
+                    .pages
+                    .entry(number)
+                    .or_insert_with(|| Box::new([0; BLOCK]));
+                page[within..within + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        self.position += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Partition<'_> {
+    fn seek(&mut self, target: SeekFrom) -> io::Result<u64> {
+        let position = match target {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position
+            .filter(|&position| position <= self.length)
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sparse(length: u64) -> SparseFile {
+        SparseFile::new(tempfile::tempfile().unwrap(), length).unwrap()
+    }
+
+    #[test]
+    fn zeros_are_written_only_over_something() {
+        let mut disk = sparse(64 * BLOCK as u64);
+        let mut bytes = vec![0; 8 * BLOCK];
+        bytes[3 * BLOCK + 7] = 1;
+        disk.write_at(100, &bytes).unwrap();
+        assert_eq!(disk.written, [1 << 3]);
+
+        // A second write must be able to clear what the first one left.
+        disk.write_at(0, &vec![0; 9 * BLOCK]).unwrap();
+        let mut back = vec![0xFF; 9 * BLOCK];
+        disk.read_at(0, &mut back).unwrap();
+        assert!(is_zero(&back));
+        assert_eq!(disk.written, [1 << 3]);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end() {
+        let mut disk = sparse(1000);
+        assert!(disk.write_at(999, &[1, 2]).is_err());
+        assert!(disk.write_at(u64::MAX, &[1]).is_err());
+        disk.write_at(999, &[1]).unwrap();
+    }
+
+    #[test]
+    fn a_partition_keeps_its_head_in_memory_and_writes_it_at_the_end() {
+        let mut disk = sparse(1 << 20);
+        let mut partition = Partition::new(&mut disk, 512, 1 << 19);
+        partition.write_all(&[1; 3 * BLOCK]).unwrap();
+        partition.set_data_start(BLOCK as u64 + 1).unwrap();
+        partition.seek(SeekFrom::Start(BLOCK as u64 - 2)).unwrap();
+        partition.write_all(&[2; 4]).unwrap();
+        partition.seek(SeekFrom::End(-2)).unwrap();
+        assert_eq!(partition.write(&[3; 4]).unwrap(), 2);
+        partition.seek(SeekFrom::Start(BLOCK as u64 - 3)).unwrap();
+        let mut back = [0; 6];
+        partition.read_exact(&mut back).unwrap();
+        assert_eq!(back, [1, 2, 2, 2, 2, 1]);
+        assert!(partition.seek(SeekFrom::Current(i64::MIN)).is_err());
+        partition.finish().unwrap();
+
+        let mut all = vec![0xFF; 1 << 20];
+        disk.read_at(0, &mut all).unwrap();
+        let mut expected = vec![0; 1 << 20];
+        expected[512..512 + 3 * BLOCK].fill(1);
+        expected[512 + BLOCK - 2..512 + BLOCK + 2].fill(2);
+        expected[512 + (1 << 19) - 2..512 + (1 << 19)].fill(3);
+        assert!(all == expected);
+    }
+}

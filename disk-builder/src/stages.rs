@@ -1,0 +1,304 @@
+//! The bare-metal programs: building them with cargo, and making flat binaries of stage1 and
+//! stage2.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, mbr, stage2};
+use object::read::elf::{ElfFile64, ProgramHeader as _};
+use object::{Endianness, elf};
+use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+
+/// A bare-metal program of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program<'a> {
+    /// Cargo package.
+    pub package: &'a str,
+    /// Its binary.
+    pub bin: &'a str,
+    /// Name of the file with its flags: `targets/NAME.toml`.
+    pub config: &'a str,
+}
+
+impl<'a> Program<'a> {
+    /// A program whose package, binary and flags bear the same name.
+    pub const fn named(name: &'a str) -> Self {
+        Self {
+            package: name,
+            bin: name,
+            config: name,
+        }
+    }
+}
+
+/// Step 1: what is in the MBR.
+pub const STAGE1: Program<'static> = Program::named("stage1");
+/// Steps 2 to 12.
+pub const STAGE2: Program<'static> = Program::named("stage2");
+/// The demo kernel.
+pub const KERNEL: Program<'static> = Program::named("kernel");
+
+/// The directory of the workspace that this program was built from.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+/// Builds a bare-metal program and returns the path of its ELF file. What cargo says goes to
+/// standard error.
+///
+/// # Errors
+/// When the workspace is gone, cargo cannot be run, or the program does not build.
+pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
+    let root = workspace();
+    let config = Path::new("targets")
+        .join(program.config)
+        .with_extension("toml");
+    ensure!(
+        root.join(&config).is_file(),
+        "the sources are not at {}: no {}; give prebuilt stages instead (--stages DIR)",
+        root.display(),
+        config.display()
+    );
+    let mut command = cargo();
+    command
+        .current_dir(root)
+        .arg("--config")
+        .arg(config)
+        .args([
+            "build",
+            "--release",
+            "--quiet",
+            "--message-format=json-render-diagnostics",
+        ])
+        .args(["--features", "bare-metal", "--target", target()?])
+        .args(["--package", program.package, "--bin", program.bin]);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    ensure!(
+        output.status.success(),
+        "cargo could not build {}",
+        program.bin
+    );
+
+    // One JSON object a line; an artifact that can be run says where it is.
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == program.bin)
+        .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .next_back()
+        .with_context(|| format!("cargo does not say where it put {}", program.bin))
+}
+
+/// Cargo, without what would replace the flags in `targets/`.
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_RUSTFLAGS",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// The target whose ready-made `core` the programs are linked with: the host's own where it will
+/// do, so that nothing needs to be installed.
+fn target() -> Result<&'static str> {
+    static TARGET: OnceLock<Option<String>> = OnceLock::new();
+    TARGET
+        .get_or_init(|| {
+            let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+            let output = Command::new(rustc)
+                .arg("-vV")
+                .current_dir(workspace())
+                .output()
+                .ok()?;
+            let text = String::from_utf8(output.stdout).ok()?;
+            let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
+            Some(target_for(host).to_owned())
+        })
+        .as_deref()
+        .context("cannot run rustc to learn the host's target")
+}
+
+fn target_for(host: &str) -> &str {
+    match host {
+        "x86_64-unknown-linux-gnu" | "x86_64-unknown-linux-musl" => host,
+        _ => "x86_64-unknown-none",
+    }
+}
+
+/// The ELF files of the two stages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// ELF file of stage1.
+    pub stage1: PathBuf,
+    /// ELF file of stage2.
+    pub stage2: PathBuf,
+}
+
+impl Stages {
+    /// Builds both stages from the workspace.
+    ///
+    /// # Errors
+    /// Those of [`build_program`].
+    pub fn build() -> Result<Self> {
+        Ok(Self {
+            stage1: build_program(&STAGE1)?,
+            stage2: build_program(&STAGE2)?,
+        })
+    }
+
+    /// The files `stage1` and `stage2` of a directory.
+    pub fn in_directory(directory: &Path) -> Self {
+        Self {
+            stage1: directory.join("stage1"),
+            stage2: directory.join("stage2"),
+        }
+    }
+}
+
+/// stage1, ready for the MBR.
+pub(crate) struct Stage1 {
+    /// The first 440 bytes of the disk, except for the BPB area and the parameter block.
+    pub(crate) code: [u8; mbr::CODE_END],
+    /// Bytes in use, the BPB area and the parameter block included.
+    pub(crate) used: usize,
+}
+
+impl Stage1 {
+    /// Flattens an ELF file and checks that it keeps clear of what is not its own.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let flat = flatten(path, mbr::LOAD_ADDRESS, mbr::CODE_END)?;
+        let mut code = [0; mbr::CODE_END];
+        code[..flat.len()].copy_from_slice(&flat);
+        let is_free = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        let (body, parameters) = code.split_at(mbr::PARAMETER_BLOCK_OFFSET);
+        ensure!(
+            is_free(&body[mbr::BPB_AREA]),
+            "{}: stage1 has bytes in the BPB area ({:#x} to {:#x}), which BIOSes overwrite",
+            path.display(),
+            mbr::BPB_AREA.start,
+            mbr::BPB_AREA.end - 1
+        );
+        ensure!(
+            is_free(parameters),
+            "{}: stage1 has code in its parameter block (at {:#x})",
+            path.display(),
+            mbr::PARAMETER_BLOCK_OFFSET
+        );
+        let end = body
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |last| last + 1);
+        ensure!(end > 0, "{}: stage1 is empty", path.display());
+        Ok(Self {
+            code,
+            used: end + size_of::<ParameterBlock>(),
+        })
+    }
+}
+
+/// stage2, ready for the sectors from LBA 1 on.
+pub(crate) struct Stage2 {
+    /// Whole sectors, with the header filled.
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes in use.
+    pub(crate) used: usize,
+}
+
+impl Stage2 {
+    /// Flattens an ELF file and fills the header.
+    pub(crate) fn read(path: &Path, road: Road) -> Result<Self> {
+        let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
+        let used = bytes.len();
+        bytes.resize(used.next_multiple_of(SECTOR_SIZE), 0);
+        let length = u32::try_from(bytes.len())?;
+        let Some((header, _)) = Stage2Header::mut_from_prefix(&mut bytes)
+            .ok()
+            .filter(|(header, _)| header.magic == MAGIC)
+        else {
+            bail!("{}: stage2 does not begin with its header", path.display());
+        };
+        *header = Stage2Header {
+            magic: MAGIC,
+            length: length.into(),
+            version: VERSION.into(),
+            road: road as u8,
+            ..Stage2Header::new_zeroed()
+        };
+        let crc = crc32fast::hash(&bytes[CRC_START..]);
+        let offset = core::mem::offset_of!(Stage2Header, crc32);
+        bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
+        Ok(Self { bytes, used })
+    }
+
+    pub(crate) fn sectors(&self) -> usize {
+        self.bytes.len() / SECTOR_SIZE
+    }
+}
+
+/// What an ELF file's segments look like in memory from `base` on, without zeros at the end that
+/// the file does not hold.
+fn flatten(path: &Path, base: u32, limit: usize) -> Result<Vec<u8>> {
+    let name = path.display();
+    let file = fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let elf = ElfFile64::<Endianness>::parse(file.as_slice())
+        .with_context(|| format!("{name} is not a 64-bit ELF file"))?;
+    let mut flat = Vec::new();
+    for segment in elf.elf_program_headers() {
+        let endian = elf.endian();
+        let bytes = segment.data(endian, file.as_slice());
+        let bytes = bytes.ok().with_context(|| format!("{name} is cut short"))?;
+        if segment.p_type(endian) != elf::PT_LOAD || bytes.is_empty() {
+            continue;
+        }
+        let address = segment.p_paddr(endian);
+        let start = address
+            .checked_sub(u64::from(base))
+            .with_context(|| format!("{name} has bytes at {address:#x}, below {base:#x}"))?;
+        let end = usize::try_from(start)
+            .ok()
+            .and_then(|start| start.checked_add(bytes.len()));
+        let end = end
+            .filter(|&end| end <= limit)
+            .with_context(|| format!("{name} does not fit: more than {limit} bytes"))?;
+        flat.resize(flat.len().max(end), 0);
+        flat[end - bytes.len()..end].copy_from_slice(bytes);
+    }
+    Ok(flat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_core_is_used_on_x86_64_linux_only() {
+        assert_eq!(
+            target_for("x86_64-unknown-linux-gnu"),
+            "x86_64-unknown-linux-gnu"
+        );
+        assert_eq!(
+            target_for("x86_64-unknown-linux-musl"),
+            "x86_64-unknown-linux-musl"
+        );
+        assert_eq!(
+            target_for("aarch64-unknown-linux-gnu"),
+            "x86_64-unknown-none"
+        );
+        assert_eq!(target_for("x86_64-apple-darwin"), "x86_64-unknown-none");
+    }
+}

@@ -1,0 +1,199 @@
+//! The command line: what it prints, what it refuses, and with which exit status.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::{Workshop, kernel};
+
+fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_disk-builder"))
+        .current_dir(workshop.path("."))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// What was printed, when all went well.
+fn said(workshop: &Workshop, arguments: &[&str]) -> String {
+    let output = disk_builder(workshop, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {errors}");
+    assert_eq!(errors, "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What was said on standard error, when it was refused.
+fn refused(workshop: &Workshop, arguments: &[&str]) -> String {
+    let output = disk_builder(workshop, arguments);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+const BUILD: [&str; 7] = [
+    "build",
+    "--stages",
+    ".",
+    "--kernel",
+    "kernel.elf",
+    "--output",
+    "disk.img",
+];
+
+#[test]
+fn build_prints_sizes_and_a_table() {
+    let workshop = Workshop::new();
+    workshop.file("kernel.elf", &kernel(10_000));
+    workshop.file("a=b", b"equals sign");
+    let more = [
+        "--cmdline=--verbose",
+        "--module",
+        "a=b",
+        "--module",
+        "stage1=the text=x",
+    ];
+    let text = said(&workshop, &[&BUILD[..], &more].concat());
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("stage1: 194/440 bytes"));
+    assert_eq!(
+        lines.next(),
+        Some("stage2: 5000 bytes, 10 sectors (max 65536 bytes)")
+    );
+    assert!(
+        text.contains("         1         10  stage2: protected road, CRC-32"),
+        "{text}"
+    );
+    assert!(text.contains("/boot/kernel.conf (82 bytes)"), "{text}");
+    assert!(text.contains("/boot/modules/a_b (11 bytes)"), "{text}");
+    assert!(text.contains("/boot/modules/stage1 ("), "{text}");
+
+    let text = said(&workshop, &["inspect", "disk.img"]);
+    assert!(text.contains("command line: --verbose\n"), "{text}");
+    assert!(
+        text.contains("kernel: entry 0xffffffff80000000, stack 64 KiB"),
+        "{text}"
+    );
+    assert!(
+        text.contains("0xffffffff80000000 r-x      10000 bytes"),
+        "{text}"
+    );
+    assert!(text.ends_with("no problems found\n"), "{text}");
+
+    let text = said(
+        &workshop,
+        &[&BUILD[..], &["--road", "direct", "--size", "40"]].concat(),
+    );
+    assert!(text.contains("direct road"), "{text}");
+    assert_eq!(
+        workshop.path("disk.img").metadata().unwrap().len(),
+        40 << 20
+    );
+}
+
+#[test]
+fn inspect_speaks_json_and_fails_on_a_bad_image() {
+    let workshop = Workshop::new();
+    workshop.file("kernel.elf", &kernel(10_000));
+    said(&workshop, &BUILD);
+    let json = said(&workshop, &["inspect", "--json", "disk.img"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["stage2"]["lba"], 1);
+    assert_eq!(json["stage2"]["sectors"], 10);
+    assert_eq!(json["stage2"]["verified"], true);
+    assert_eq!(json["partition"]["lba"], 2048);
+    assert_eq!(json["volume"]["fat_bits"], 32);
+    assert_eq!(json["files"][0]["path"], "/boot/kernel.elf");
+    assert_eq!(json["files"][0]["extents"].as_array().unwrap().len(), 1);
+    assert_eq!(json["kernel"]["segments"][1]["memory_size"], 10_004);
+    assert_eq!(json["problems"].as_array().unwrap().len(), 0);
+
+    let mut image = std::fs::read(workshop.path("disk.img")).unwrap();
+    image[600] ^= 1;
+    workshop.file("disk.img", &image);
+    let output = disk_builder(&workshop, &["inspect", "disk.img"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("(WRONG)") && text.contains("\nerror 1C: stage2 is damaged"),
+        "{text}"
+    );
+    let output = disk_builder(&workshop, &["inspect", "--json", "disk.img"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn refusals_are_one_clear_line() {
+    let workshop = Workshop::new();
+    let message = refused(&workshop, &BUILD);
+    assert!(
+        message.starts_with("disk-builder: cannot open kernel.elf: "),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1);
+
+    workshop.file("kernel.elf", b"not a kernel");
+    assert_eq!(
+        refused(&workshop, &BUILD),
+        "disk-builder: kernel.elf cannot be booted: error 10A: the kernel is not an ELF file\n"
+    );
+    said(&workshop, &[&BUILD[..], &["--unchecked"]].concat());
+    assert!(refused(&workshop, &["run", "nothing.img"]).contains("cannot open nothing.img"));
+
+    let usage = disk_builder(&workshop, &[&BUILD[..], &["--road", "side"]].concat());
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn a_directory_is_a_kernel_when_make_makes_one() {
+    if Command::new("make").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "make is not installed");
+        eprintln!("left out: make is not installed");
+        return;
+    }
+    let workshop = Workshop::new();
+    std::fs::create_dir(workshop.path("my-kernel")).unwrap();
+    workshop.file("ready.elf", &kernel(1000));
+    workshop.file("my-kernel/Makefile", b"kernel.elf:\n\tcp ../ready.elf $@\n");
+    let arguments = [
+        "build",
+        "--stages",
+        ".",
+        "--kernel",
+        "my-kernel",
+        "-o",
+        "disk.img",
+    ];
+    let output = disk_builder(&workshop, &arguments);
+    assert!(output.status.success());
+    // What make says does not get between the lines of the table.
+    assert!(output.stdout.starts_with(b"stage1: "));
+
+    workshop.file("my-kernel/Makefile", b"kernel.elf:\n\tfalse\n");
+    std::fs::remove_file(workshop.path("my-kernel/kernel.elf")).unwrap();
+    assert!(refused(&workshop, &arguments).contains("make failed in my-kernel"));
+}
+
+/// With a `rustc` whose toolchain is empty.
+#[cfg(unix)]
+#[test]
+fn listing_says_how_to_get_the_disassembler() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let workshop = Workshop::new();
+    let toolchain = workshop.path("toolchain");
+    std::fs::create_dir_all(toolchain.join("lib/rustlib")).unwrap();
+    let script = format!("#!/bin/sh\necho '{}'\n", toolchain.display());
+    let rustc = workshop.file("rustc", script.as_bytes());
+    std::fs::set_permissions(&rustc, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_disk-builder"))
+        .args(["listing", "stage1"])
+        .env("PATH", rustc.parent().unwrap_or(Path::new(".")))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "disk-builder: llvm-objdump is missing; get it by `rustup component add llvm-tools`\n"
+    );
+}

@@ -1,0 +1,125 @@
+//! What is damaged is found, and named as the loader names it.
+
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+use disk_builder::image::{Module, Recipe};
+use disk_builder::inspect::{self, Inspection};
+use disk_layout::Stage2Header;
+use disk_layout::stage2::CRC_START;
+use support::{Workshop, build, kernel};
+
+/// Changes one byte of an image.
+fn flip(recipe: &Recipe, offset: u64) {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&recipe.output)
+        .unwrap();
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.read_exact(&mut byte).unwrap();
+    file.seek(SeekFrom::Start(offset)).unwrap();
+    file.write_all(&[!byte[0]]).unwrap();
+}
+
+/// What is said about an image in which the byte was changed that `place` names.
+fn problems(place: impl Fn(&Inspection) -> u64) -> Vec<String> {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&kernel(10_000));
+    let inspection = build(&recipe).inspection;
+    inspection.verify().unwrap();
+    flip(&recipe, place(&inspection));
+    let found = inspect::inspect(&recipe.output).unwrap();
+    assert!(found.problems.is_empty() || found.verify().is_err());
+    found.problems
+}
+
+#[test]
+fn a_damaged_stage2_is_found() {
+    let at = |offset| move |i: &Inspection| i.stage2.as_ref().unwrap().place.lba * 512 + offset;
+    let crc32 = std::mem::offset_of!(Stage2Header, crc32) as u64;
+    for offset in [crc32, CRC_START as u64, CRC_START as u64 + 3, 20, 40, 5119] {
+        let problems = problems(at(offset));
+        assert_eq!(problems.len(), 1, "{offset}");
+        assert!(
+            problems[0].starts_with("error 1C: stage2 is damaged"),
+            "{offset}: {problems:?}"
+        );
+    }
+    assert!(problems(at(0))[0].starts_with("error 1B"));
+    assert!(problems(|_| 440 - 4)[0].starts_with("error 1A"));
+    // What belongs to nobody.
+    assert_eq!(problems(at(5120)), [""; 0]);
+}
+
+#[test]
+fn a_damaged_partition_is_found() {
+    assert!(problems(|_| 511)[0].starts_with("error 7C"));
+    assert!(
+        problems(|i| i.partition.as_ref().unwrap().place.lba * 512 + 11)[0].starts_with("error 8A")
+    );
+    let kernel = |i: &Inspection| i.file("/boot/kernel.elf").unwrap().extents[0].lba * 512;
+    assert!(problems(kernel)[0].starts_with("error 10A"));
+    // The second cluster's entry in the FAT (10,000 bytes are ten clusters of 1 KiB).
+    let entry = |i: &Inspection| {
+        let volume = i.volume.as_ref().unwrap();
+        let sectors = i.file("/boot/kernel.elf").unwrap().extents[0].lba - volume.data.lba;
+        let cluster = 2 + sectors * 512 / u64::from(volume.cluster);
+        volume.fats.lba * 512 + (cluster + 1) * 4
+    };
+    assert!(problems(entry)[0].starts_with("error 8B"));
+}
+
+#[test]
+fn missing_files_are_named() {
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(&kernel(1000));
+    let file = workshop.file("extra", b"bytes");
+    recipe.modules = vec![Module {
+        file,
+        string: String::new(),
+    }];
+    build(&recipe);
+    let image = fs::read(&recipe.output).unwrap();
+    let change = |remove: &str| {
+        let mut image = image.clone();
+        let partition = std::io::Cursor::new(&mut image[2048 * 512..]);
+        let fs = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
+        fs.root_dir().remove(remove).unwrap();
+        drop(fs);
+        fs::write(&recipe.output, image).unwrap();
+        inspect::inspect(&recipe.output).unwrap().problems
+    };
+    assert_eq!(
+        change("boot/kernel.elf"),
+        ["error 9A: there is no kernel in the boot partition: /boot/kernel.elf"]
+    );
+    assert_eq!(
+        change("boot/modules/extra"),
+        ["error 9B: a module is missing: /boot/modules/extra"]
+    );
+}
+
+#[test]
+fn an_image_that_was_cut_short_is_found() {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&kernel(1 << 20));
+    let inspection = build(&recipe).inspection;
+    let file = OpenOptions::new().write(true).open(&recipe.output).unwrap();
+    let place = inspection.file("/boot/kernel.elf").unwrap().extents[0];
+    file.set_len((place.lba + place.sectors / 2) * 512).unwrap();
+    let problems = inspect::inspect(&recipe.output).unwrap().problems;
+    assert!(
+        problems
+            .iter()
+            .all(|problem| problem.starts_with("error 7B")),
+        "{problems:?}"
+    );
+    assert_eq!(problems.len(), 2);
+    file.set_len(511).unwrap();
+    assert!(inspect::inspect(&recipe.output).is_err());
+    assert!(inspect::inspect(&workshop.path("nothing")).is_err());
+}

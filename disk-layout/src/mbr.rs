@@ -1,0 +1,104 @@
+//! LBA 0: the master boot record.
+//!
+//! ```text
+//! 0x000  jmp short 0x5A; nop
+//! 0x003  BPB area: free, some BIOSes overwrite it in memory        87 bytes
+//! 0x05A  stage1's code                                     at most 346 bytes
+//! 0x1B4  parameter block: where stage2 is                           4 bytes
+//! 0x1B8  disk signature                                             4 bytes
+//! 0x1BC  (zero)                                                     2 bytes
+//! 0x1BE  partition table: four entries of                          16 bytes
+//! 0x1FE  55 AA
+//! ```
+
+use core::mem::{offset_of, size_of};
+use core::ops::Range;
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::SECTOR_SIZE;
+
+/// Where every BIOS loads the MBR (physical address, bytes).
+pub const LOAD_ADDRESS: u32 = 0x7C00;
+
+/// The bytes which some BIOSes take for a BIOS parameter block and patch in memory when they boot
+/// a USB stick (media byte, geometry, hidden sectors, drive number): no code and no data of stage1
+/// lies there.
+pub const BPB_AREA: Range<usize> = 0x03..0x5A;
+
+/// The first byte behind everything that belongs to stage1, its parameter block included.
+pub const CODE_END: usize = offset_of!(Mbr, disk_signature);
+
+/// Offset of the [`ParameterBlock`].
+pub const PARAMETER_BLOCK_OFFSET: usize = CODE_END - size_of::<ParameterBlock>();
+
+/// Offset of the partition table.
+pub const PARTITION_TABLE_OFFSET: usize = offset_of!(Mbr, partitions);
+
+/// The last two bytes of a boot sector.
+pub const BOOT_SIGNATURE: u16 = 0xAA55;
+
+/// What stage1 leaves on the stack for stage2: offsets from [`LOAD_ADDRESS`], where its stack begins.
+pub mod frame {
+    /// What the BIOS had passed in DL (u8).
+    pub const BIOS_DRIVE: i16 = -2;
+    /// The drive that stage2 was read from (u8).
+    pub const DRIVE: i16 = -4;
+    /// The time-stamp counter at stage1's start, bits 31:0; 0 where the CPU has none.
+    pub const TIME_STAMP_LOW: i16 = -8;
+    /// Bits 63:32.
+    pub const TIME_STAMP_HIGH: i16 = -16;
+}
+
+/// Where stage2 is: filled by `disk-builder`, read by stage1.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct ParameterBlock {
+    /// Length of stage2 in sectors of 512 bytes; 1 ..= 128.
+    pub sectors: U16,
+    /// First sector of stage2, in units of 512 bytes. It is directly behind the MBR, so that 16
+    /// bits are plenty, and cylinder numbers stay below 256 on any geometry.
+    pub lba: U16,
+}
+
+/// One entry of the partition table.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct PartitionEntry {
+    /// 0x80: the partition to boot from; 0: any other.
+    pub status: u8,
+    /// Cylinder, head and sector of the first sector, in INT 13h's packed form.
+    pub first_chs: [u8; 3],
+    /// What is in the partition; 0: the entry is free.
+    pub kind: u8,
+    /// Cylinder, head and sector of the last sector.
+    pub last_chs: [u8; 3],
+    /// First sector, in the disk's logical sectors.
+    pub first_lba: U32,
+    /// Length, in the disk's logical sectors.
+    pub sectors: U32,
+}
+
+/// The whole sector.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub struct Mbr {
+    /// stage1: its jump, the BPB area, its code and the [`ParameterBlock`].
+    pub code: [u8; 440],
+    /// Random or derived number by which operating systems tell disks apart.
+    pub disk_signature: U32,
+    /// Zero (0x5A5A: write-protected, to some operating systems).
+    pub reserved: U16,
+    /// The four primary partitions.
+    pub partitions: [PartitionEntry; 4],
+    /// [`BOOT_SIGNATURE`].
+    pub signature: U16,
+}
+
+const _: () = assert!(size_of::<Mbr>() == SECTOR_SIZE);
+const _: () = assert!(PARTITION_TABLE_OFFSET == 446);

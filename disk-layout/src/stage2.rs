@@ -1,0 +1,58 @@
+//! The head of stage2, at LBA 1.
+
+use core::mem::{offset_of, size_of};
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Where stage1 loads stage2 (physical address, bytes): behind the MBR, and low enough that
+/// stage2's 16-bit code is within reach of segment 0.
+pub const LOAD_ADDRESS: u32 = 0x8000;
+
+/// The most bytes that stage2 may have on disk.
+pub const MAX_LENGTH: usize = 64 * 1024;
+
+/// The first four bytes of stage2. stage1 checks them before it jumps.
+pub const MAGIC: [u8; 4] = *b"BPS2";
+
+/// Version of [`Stage2Header`].
+pub const VERSION: u16 = 1;
+
+/// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
+pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
+
+/// Offset of the first byte that [`Stage2Header::crc32`] covers; the last one is the image's last.
+pub const CRC_START: usize = offset_of!(Stage2Header, length);
+
+/// The road that stage2 takes to long mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Road {
+    /// Real mode, 32-bit protected mode, long mode: as the manuals tell it.
+    #[default]
+    Protected = 0,
+    /// Real mode, long mode: paging and protection are switched on by one write to CR0.
+    Direct = 1,
+}
+
+/// What stage2 begins with; `disk-builder` fills it when it writes the image.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+#[repr(C)]
+pub struct Stage2Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// CRC-32 (ISO-HDLC, the one of Ethernet and zip) over the bytes from [`CRC_START`] to the end.
+    pub crc32: U32,
+    /// Length of stage2 in bytes, this header included; a multiple of 512.
+    pub length: U32,
+    /// [`VERSION`].
+    pub version: U16,
+    /// A [`Road`].
+    pub road: u8,
+    /// Zero.
+    pub reserved: [u8; 17],
+}
+
+const _: () = assert!(size_of::<Stage2Header>() == 32);

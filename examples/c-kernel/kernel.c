@@ -1,0 +1,265 @@
+/*
+ * A 64-bit kernel in C: prints what the loader told it, on COM1 and on the screen.
+ *
+ * "exit" on the command line ends QEMU (device isa-debug-exit) with status 33 if all is well, else
+ * with 35.
+ */
+#include <bootpath.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define STACK_SIZE (32 * 1024)
+#define PHYSICAL_MAP_BASE 0xffff900000000000
+
+BOOTPATH_WISH(BOOTPATH_NOTE_STACK_SIZE, STACK_SIZE);
+BOOTPATH_WISH(BOOTPATH_NOTE_PHYSICAL_MAP_BASE, PHYSICAL_MAP_BASE);
+
+/* Ports. */
+
+static void out8(uint16_t port, uint8_t value) {
+    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static void out32(uint16_t port, uint32_t value) {
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static uint8_t in8(uint16_t port) {
+    uint8_t value;
+    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+/* Output. */
+
+enum { COM1 = 0x3f8, GREY = 0x07, WHITE_ON_GREEN = 0x2f, WHITE_ON_RED = 0x4f };
+
+static struct {
+    bool serial;
+    volatile uint16_t *cells; /* null: no text screen */
+    uint32_t columns, rows, row, column;
+    uint8_t colour;
+} console = {.colour = GREY};
+
+static void console_init(const struct bootpath_boot_info *info) {
+    out8(COM1 + 7, 0x5a); /* the scratch register: is there a port at all? */
+    console.serial = in8(COM1 + 7) == 0x5a;
+    if (console.serial) {
+        out8(COM1 + 1, 0);    /* no interrupts */
+        out8(COM1 + 3, 0x80); /* divisor latch */
+        out8(COM1 + 0, 1);    /* 115,200 baud */
+        out8(COM1 + 1, 0);
+        out8(COM1 + 3, 0x03); /* 8 bits, no parity, 1 stop bit */
+        out8(COM1 + 2, 0x07); /* FIFOs */
+        out8(COM1 + 4, 0x03); /* DTR, RTS */
+    }
+    const struct bootpath_display *display = &info->display;
+    if (display->kind == BOOTPATH_DISPLAY_KIND_TEXT && display->pitch == 2 * display->width) {
+        console.cells = (volatile uint16_t *)(info->physical_map_base + display->address);
+        console.columns = display->width;
+        console.rows = display->height;
+        console.row = display->cursor_row;
+    }
+}
+
+static void serial_char(char c) {
+    if (!console.serial)
+        return;
+    for (int polls = 0; polls < 100000 && !(in8(COM1 + 5) & 0x20); polls++)
+        ;
+    out8(COM1, (uint8_t)c);
+}
+
+static void screen_char(char c) {
+    if (!console.cells)
+        return;
+    if (c == '\n' || console.column == console.columns) {
+        console.row++;
+        console.column = 0;
+    }
+    while (console.row >= console.rows) { /* one line up */
+        uint32_t last = (console.rows - 1) * console.columns;
+        for (uint32_t i = 0; i < last; i++)
+            console.cells[i] = console.cells[i + console.columns];
+        for (uint32_t i = 0; i < console.columns; i++)
+            console.cells[last + i] = GREY << 8 | ' ';
+        console.row = console.rows - 1;
+    }
+    if (c != '\n') {
+        uint32_t cell = console.row * console.columns + console.column++;
+        console.cells[cell] = (uint16_t)(console.colour << 8 | (uint8_t)c);
+    }
+}
+
+static void print(const char *text) {
+    for (; *text; text++) {
+        if (*text == '\n')
+            serial_char('\r');
+        serial_char(*text);
+        screen_char(*text);
+    }
+}
+
+static void print_serial(const char *text) {
+    while (*text)
+        serial_char(*text++);
+}
+
+/* The last line: green on the serial line, white on green on the screen. */
+static void print_verdict(bool okay) {
+    console.colour = okay ? WHITE_ON_GREEN : WHITE_ON_RED;
+    print_serial(okay ? "\x1b[32m" : "\x1b[31m");
+    print(okay ? "OKAY" : "FAIL");
+    print_serial("\x1b[0m");
+    console.colour = GREY;
+    print("\n");
+}
+
+static void print_hex(uint64_t value, int digits) {
+    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4) {
+        char digit[2] = {"0123456789abcdef"[value >> shift & 15], 0};
+        print(digit);
+    }
+}
+
+/* Checks. */
+
+static bool okay = true;
+
+static void check(const char *name, bool holds) {
+    print("check ");
+    print(name);
+    print(holds ? ": ok\n" : ": FAILED\n");
+    okay = okay && holds;
+}
+
+static bool has_word(const char *text, const char *word) {
+    while (*text) {
+        size_t i = 0;
+        while (word[i] && text[i] == word[i])
+            i++;
+        if (!word[i] && (text[i] == ' ' || !text[i]))
+            return true;
+        while (*text && *text != ' ')
+            text++;
+        while (*text == ' ')
+            text++;
+    }
+    return false;
+}
+
+static bool memory_map_is_sorted(const struct bootpath_boot_info *info) {
+    uint64_t end = 0, usable = 0;
+    for (uint64_t i = 0; i < info->memory_map_count; i++) {
+        const struct bootpath_memory_region *region = &info->memory_map[i];
+        if (region->start < end || !region->length || region->length > UINT64_MAX - region->start)
+            return false;
+        if (region->kind == BOOTPATH_MEMORY_KIND_USABLE)
+            usable += region->length;
+        end = region->start + region->length;
+    }
+    return usable > 0;
+}
+
+/* Whether a physical address is in a region of this kind. */
+static bool is_of_kind(const struct bootpath_boot_info *info, uint64_t address, uint32_t kind) {
+    for (uint64_t i = 0; i < info->memory_map_count; i++) {
+        const struct bootpath_memory_region *region = &info->memory_map[i];
+        if (address >= region->start && address - region->start < region->length)
+            return region->kind == kind;
+    }
+    return false;
+}
+
+static volatile uint32_t initialised = 0x5eed;
+static volatile uint8_t zeroes[64 * 1024];
+
+static bool bss_is_zero(void) {
+    for (size_t i = 0; i < sizeof zeroes; i++)
+        if (zeroes[i])
+            return false;
+    return true;
+}
+
+/* What is written through the physical map shows at the kernel's own address. */
+static bool physical_map_works(const struct bootpath_boot_info *info) {
+    for (uint64_t i = 0; i < info->kernel.segment_count; i++) {
+        const struct bootpath_kernel_segment *segment = &info->kernel.segments[i];
+        uint64_t offset = (uint64_t)&initialised - segment->virtual_start;
+        if (offset < segment->length) {
+            uint64_t alias = info->physical_map_base + segment->physical_start + offset;
+            *(volatile uint32_t *)alias = 0xcafe;
+            return initialised == 0xcafe;
+        }
+    }
+    return false;
+}
+
+static _Noreturn void stop(bool leave) {
+    print_verdict(okay);
+    if (leave)
+        out32(0xf4, okay ? 0x10 : 0x11);
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+_Noreturn void _start(const struct bootpath_boot_info *info) {
+    uint64_t rflags, cr0, cr4;
+    uint16_t cs;
+    __asm__ volatile("pushfq; popq %0" : "=r"(rflags));
+    __asm__ volatile("movq %%cr0, %0" : "=r"(cr0));
+    __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
+    __asm__ volatile("movw %%cs, %0" : "=r"(cs));
+    uint64_t frame = (uint64_t)__builtin_frame_address(0);
+
+    if (info->magic != BOOTPATH_MAGIC || info->version != BOOTPATH_VERSION)
+        for (;;)
+            __asm__ volatile("cli; hlt"); /* nobody to tell */
+
+    console_init(info);
+    print("C kernel, started by ");
+    print(info->loader.start);
+    print("\ncommand line: ");
+    print(info->command_line.start);
+    print("\n");
+
+    static const char *const kinds[] = {
+        [BOOTPATH_MEMORY_KIND_USABLE] = "usable",
+        [BOOTPATH_MEMORY_KIND_RECLAIMABLE] = "reclaimable",
+        [BOOTPATH_MEMORY_KIND_KERNEL] = "kernel",
+        [BOOTPATH_MEMORY_KIND_MODULE] = "module",
+        [BOOTPATH_MEMORY_KIND_ACPI_RECLAIMABLE] = "ACPI reclaimable",
+        [BOOTPATH_MEMORY_KIND_ACPI_NVS] = "ACPI NVS",
+        [BOOTPATH_MEMORY_KIND_FRAMEBUFFER] = "framebuffer",
+        [BOOTPATH_MEMORY_KIND_RESERVED] = "reserved",
+        [BOOTPATH_MEMORY_KIND_BAD] = "bad",
+    };
+    for (uint64_t i = 0; i < info->memory_map_count; i++) {
+        const struct bootpath_memory_region *region = &info->memory_map[i];
+        bool known = region->kind && region->kind < sizeof kinds / sizeof *kinds;
+        print("  ");
+        print_hex(region->start, 12);
+        print(" + ");
+        print_hex(region->length, 12);
+        print(" ");
+        print(known ? kinds[region->kind] : "unknown, hence reserved");
+        print("\n");
+    }
+
+    const struct bootpath_kernel *kernel = &info->kernel;
+    uint64_t own_physical = kernel->physical_base + ((uint64_t)_start - kernel->virtual_base);
+    check("size of BootInfo", info->size >= sizeof *info);
+    check("privilege", (cs & 3) == 0);
+    check("interrupts off, direction up", !(rflags & (1 << 9 | 1 << 10)));
+    check("CR0: PE, MP, NE, WP, PG", (cr0 & 0x80010023) == 0x80010023);
+    check("CR4: PAE, PGE, OSFXSR, OSXMMEXCPT", (cr4 & 0x6a0) == 0x6a0);
+    check("stack size", kernel->stack_size == STACK_SIZE);
+    check("stack", frame - kernel->stack_bottom < kernel->stack_size);
+    check("base of the physical map", info->physical_map_base == PHYSICAL_MAP_BASE);
+    check("physical map", physical_map_works(info));
+    check("memory map", memory_map_is_sorted(info));
+    check("kernel's memory", is_of_kind(info, own_physical, BOOTPATH_MEMORY_KIND_KERNEL));
+    check("entry", kernel->entry == (uint64_t)_start);
+    check("bss", bss_is_zero());
+    stop(has_word(info->command_line.start, "exit"));
+}

@@ -1,0 +1,98 @@
+//! The demo kernel: checks every promise of the handoff by itself, and says what it found.
+//!
+//! To be read in this order: this file; `checks.rs`, the promises; `faults.rs`, how a kernel gets
+//! its own fault handlers; `paging.rs`, what is mapped; `console.rs`. The last line of its output is
+//! `OKAY` or `FAIL`.
+//!
+//! Words of its command line: `exit` ends QEMU with status 33 (OKAY) or 35 (FAIL); `crc` prints
+//! checksums of what was loaded; `fault=NAME` ends in a fault (`null`, `ud`, `divide`, `gp`, `text`,
+//! `breakpoint` or `stack`) before there is a handler of its own.
+#![no_std]
+#![no_main]
+
+mod entry;
+mod console;
+mod report;
+mod time;
+mod faults;
+mod paging;
+mod checks;
+mod mem;
+mod sync;
+
+use core::panic::PanicInfo;
+
+use checks::{CHECKS, Machine};
+use console::Colour;
+use entry::SystemState;
+use handoff::BootInfo;
+use paging::PageMap;
+use x86_64::instructions::{hlt, interrupts, port::PortWriteOnly};
+
+/// Not what every kernel gets, so that it shows that the note is read.
+const STACK_SIZE: u64 = 128 * 1024;
+
+handoff::entry_point!(main);
+handoff::wish! { stack_size: STACK_SIZE }
+
+fn main(boot: &'static BootInfo) -> ! {
+    console::init(boot);
+    report::print_summary(boot);
+    let words = || boot.command_line().split_whitespace();
+    if words().any(|word| word == "crc") {
+        report::print_checksums(boot);
+    }
+    for name in words().filter_map(|word| word.strip_prefix("fault=")) {
+        faults::provoke(name, boot.kernel.stack_bottom);
+    }
+    let machine = Machine {
+        boot,
+        registers: entry::registers(),
+        state: SystemState::read(),
+        map: PageMap::read(boot),
+    };
+    report::print_memory(boot);
+    report::print_mappings(&machine);
+    time::print_timeline(boot, machine.registers.time);
+
+    faults::install();
+    let mut okay = true;
+    for (name, check) in CHECKS {
+        match check(&machine) {
+            Ok(()) => println!("check {name}: ok"),
+            Err(facts) => {
+                println!("check {name}: FAILED: {facts}");
+                okay = false;
+            }
+        }
+    }
+    finish(okay, words().any(|word| word == "exit"))
+}
+
+/// Prints the verdict, ends QEMU if so wished, and stops.
+fn finish(okay: bool, exit: bool) -> ! {
+    match okay {
+        true => console::print_coloured(Colour::Green, "OKAY"),
+        false => console::print_coloured(Colour::Red, "FAIL"),
+    }
+    if exit {
+        leave_qemu(okay);
+    }
+    interrupts::disable();
+    loop {
+        hlt();
+    }
+}
+
+/// Ends QEMU through its device `isa-debug-exit`: it exits with twice the value plus one.
+#[allow(unsafe_code)] // a port
+fn leave_qemu(okay: bool) {
+    // SAFETY: port F4h is QEMU's; on a PC it belongs to nobody.
+    unsafe { PortWriteOnly::<u32>::new(0xF4).write(if okay { 0x10 } else { 0x11 }) };
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo) -> ! {
+    println!("{info}");
+    finish(false, true)
+}

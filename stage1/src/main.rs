@@ -1,0 +1,321 @@
+//! Step 1: the master boot record. It loads stage2, checks that it is there, and jumps to it.
+//!
+//! **On entry** (from the BIOS): real mode, at physical 7C00h. CS:IP may be 0000:7C00 or 07C0:0000;
+//! DL should hold the boot drive, and does not always; everything else is undefined.
+//!
+//! **This step**: own segments and stack; a time stamp; reads the sectors that the parameter block
+//! names to 8000h, by INT 13h extensions where they really exist, else by cylinder, head and
+//! sector; tries three times with a reset in between; when the drive in DL does not deliver stage2,
+//! tries drive 80h as well.
+//!
+//! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
+//! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
+//!
+//! The sector is never written to, so that it can be entered again (INT 18h, INT 19h).
+#![no_std]
+#![no_main]
+// The whole program is assembly in naked functions.
+#![allow(unsafe_code)]
+// LLVM's Intel syntax has no 16-bit near calls: these are in AT&T syntax.
+#![allow(bad_asm_style)]
+
+use core::arch::naked_asm;
+
+use disk_layout::mbr::{self, ParameterBlock, frame};
+use disk_layout::{MAX_TRANSFER_SECTORS, stage2};
+use zerocopy::little_endian::U16;
+
+// The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
+// the others lie in what PUSHAD stored besides the time stamp, and below it.
+/// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
+const SECTORS_PER_TRACK: i16 = -12;
+/// Number of heads (u16).
+const HEADS: i16 = -20;
+/// Letter of the error code.
+const LETTER: i16 = -4 - 32 - 2;
+/// The BIOS's last failure status.
+const STATUS: i16 = LETTER + 1;
+
+/// Sectors a call: from 8000h on, 64 sectors each end at a 64 KiB line or in the middle between two.
+const CHUNK: u16 = 64;
+const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
+const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * 512));
+
+/// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
+const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
+
+/// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
+/// bytes more.
+macro_rules! near_call {
+    ($target:literal) => {
+        concat!(".att_syntax; callw ", $target, "; .intel_syntax noprefix")
+    };
+}
+
+/// A jump to an address within the segment, for the same reason.
+macro_rules! near_jump {
+    ($target:literal) => {
+        concat!(".att_syntax; jmp ", $target, "; .intel_syntax noprefix")
+    };
+}
+
+/// The return from a [`near_call`].
+macro_rules! near_return {
+    () => {
+        ".att_syntax; retw; .intel_syntax noprefix"
+    };
+}
+
+/// I/O port of the first serial line.
+const COM1: u16 = 0x3F8;
+
+/// INT 13h: a fixed disk's number starts here; the first one is the usual boot disk.
+const FIRST_FIXED_DISK: u8 = 0x80;
+
+/// Where stage2 is; `disk-builder` fills it in the image.
+#[used]
+#[unsafe(link_section = ".parameters")]
+static PARAMETERS: ParameterBlock = ParameterBlock {
+    sectors: U16::ZERO,
+    lba: U16::ZERO,
+};
+
+/// Loads stage2 and jumps to it, or prints `error 1A 0C` (error code, BIOS status) and stops.
+///
+/// One function, so that most of its jumps are short. `BP` = 7C00h reaches the variables; it is
+/// set anew after each BIOS call.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".boot")]
+extern "C" fn start() -> ! {
+    naked_asm!(
+        ".code16",
+        // Over the BPB area, and to segment 0 before any address is used.
+        "jmp short .Lbehind_bpb",
+        "nop",
+        ".skip {bpb_length}",
+        ".Lbehind_bpb:",
+        "ljmp 0, offset .Lsegment_0",
+        ".Lsegment_0:",
+
+        // Nothing is known of the segments and the stack: no interrupt until they are set.
+        "cli",
+        "xor eax, eax",
+        "mov ss, ax",
+        "mov sp, {stack}",
+        "mov ds, ax",
+        "cld",
+        "push dx",                      // BIOS_DRIVE
+        "push dx",                      // DRIVE
+
+        // The time stamp of step 1. A CPU without RDTSC raises #UD, which ends up behind the
+        // instruction, with EDX:EAX still 0 and three words more on the stack.
+        "mov ebx, offset .Lstamped",
+        "xchg ebx, [{invalid_opcode}]",
+        "cdq",
+        "rdtsc",
+        ".Lstamped:",
+        "mov [{invalid_opcode}], ebx",
+        "mov sp, {stack} - 4",
+        "pushad",                       // TIME_STAMP_LOW and _HIGH, and room for variables
+        "push {letter_read}",           // LETTER, STATUS
+        "sti",
+        "jmp short .Ltry_drive",
+
+        // What else can be tried: this drive by CHS, then the first fixed disk.
+        ".Lfailed:",
+        "cmp word ptr [bp + {sectors_per_track}], 0",
+        "je .Ltry_chs",
+        ".Lnext_drive:",
+        "cmp byte ptr [bp + {drive}], {first_fixed_disk}",
+        "mov byte ptr [bp + {drive}], {first_fixed_disk}",
+        "jne .Ltry_drive",
+
+        // Nothing: say so. COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
+        "mov dx, {com1} + 3",
+        "mov al, 0x80",                 // line control: the divisor is next
+        "out dx, al",
+        "mov dl, {com1} & 0xFF",
+        "mov ax, 1",                    // the divisor
+        "out dx, ax",
+        "mov dl, ({com1} + 3) & 0xFF",
+        "mov al, 3",
+        "out dx, al",
+        "mov si, offset .Lmessage",
+        ".Lnext_character:",
+        "lodsb",
+        near_call!(".Lput"),
+        "cmp al, '1'",                  // the step's number ends the message
+        "jne .Lnext_character",
+        "mov al, [{stack} + {letter}]",
+        near_call!(".Lput"),
+        "mov al, ' '",
+        near_call!(".Lput"),
+        "mov al, [{stack} + {status}]",
+        "aam 16",                       // AH, AL: the two hexadecimal digits
+        "xchg al, ah",
+        near_call!(".Lput_digit"),
+        "mov al, ah",
+        near_call!(".Lput_digit"),
+        ".Lstop:",
+        "hlt",
+        "jmp short .Lstop",
+
+        // INT 13h AH=41h: are the extensions there? CF alone is not enough.
+        ".Ltry_drive:",
+        "mov ah, 0x41",
+        "mov bx, 0x55AA",
+        near_call!(".Ldisk_call"),
+        "jc .Ltry_chs",
+        "cmp bx, 0xAA55",
+        "jne .Ltry_chs",
+        "shr cl, 1",                    // bit 0: AH=42h, extended read
+        "mov cx, 0",                    // (no flags changed)
+        "jc .Lread_all",
+
+        // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug.
+        ".Ltry_chs:",
+        "mov ah, 8",
+        "xor di, di",
+        "mov es, di",
+        near_call!(".Ldisk_call"),
+        "jc .Lnext_drive",
+        "shr dx, 8",                    // DH: highest head
+        "inc dx",
+        "mov [bp + {heads}], dx",
+        "and cx, 0x3F",                 // CL bits 5:0: sectors per track
+        "jz .Lnext_drive",
+
+        ".Lread_all:",
+        "mov [bp + {sectors_per_track}], cx",
+        "les di, [{parameters}]",       // DI: sectors left
+        "mov ax, es",                   // AX: next sector
+        "mov bx, {destination} >> 4",   // BX: segment that it goes to
+        ".Lnext:",
+        "mov cx, {chunk}",              // CX: sectors to read
+        "cmp cx, di",
+        "jb 2f",
+        "mov cx, di",
+        "2:",
+        "mov si, 3",                    // SI: tries
+        ".Lagain:",
+        "pusha",
+        "xor dx, dx",
+        "cmp [bp + {sectors_per_track}], dx",
+        "jne .Lread_chs",
+
+        // INT 13h AH=42h, with a packet that is built anew for each try: a BIOS may have changed it.
+        "push dx",                      // LBA, bits 63:48
+        "push dx",                      // bits 47:32
+        "push dx",                      // bits 31:16
+        "push ax",                      // bits 15:0
+        "push bx",                      // buffer: segment
+        "push dx",                      // offset
+        "push cx",                      // sectors
+        "push 16",                      // size of the packet
+        "mov si, sp",
+        "mov ah, 0x42",
+        "jmp short .Lread",
+
+        // INT 13h AH=02h, one sector a call: it cannot cross a track, and any drive can do it.
+        ".Lread_chs:",
+        "mov byte ptr [bp + {pushed_cx}], 1",
+        "mov es, bx",
+        "xor bx, bx",
+        "div word ptr [bp + {sectors_per_track}]",
+        "mov cx, dx",
+        "inc cx",                       // CL: sector, from 1
+        "xor dx, dx",
+        "div word ptr [bp + {heads}]",
+        "mov ch, al",                   // CH: cylinder
+        "mov dh, dl",                   // DH: head
+        "mov ax, 0x0201",
+
+        ".Lread:",
+        near_call!(".Ldisk_call"),
+        "lea sp, [bp + {pushed}]",      // drops the packet and leaves the flags alone
+        "popa",
+        "jnc 3f",
+        "push ax",
+        "mov ah, 0",                    // reset
+        near_call!(".Ldisk_call"),
+        "pop ax",
+        "dec si",
+        "jnz .Lagain",
+        ".Lto_failed:",
+        "jmp .Lfailed",
+        "3:",
+        "imul dx, cx, 512 >> 4",
+        "add bx, dx",
+        "add ax, cx",
+        "sub di, cx",
+        "jnz .Lnext",
+
+        // Is it stage2?
+        "mov byte ptr [bp + {letter}], {letter_magic}",
+        "cmp dword ptr [{destination}], {magic}",
+        "jne .Lto_failed",
+        near_jump!("{entry}"),
+
+        // INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS says, and
+        // the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
+        // change DL: both are set for each call.
+        ".Ldisk_call:",
+        "mov dl, [{stack} + {drive}]",
+        "stc",
+        "int 0x13",
+        "mov bp, {stack}",
+        "jnc 4f",
+        "mov [bp + {status}], ah",
+        "4:",
+        near_return!(),
+
+        ".Lput_digit:",
+        "cmp al, 10",
+        "sbb al, 0x69",
+        "das",                          // 0 … 15 to '0' … 'F'
+        // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
+        ".Lput:",
+        "push ax",
+        "mov ah, 0x0E",
+        "mov bx, 7",
+        "int 0x10",
+        "xor cx, cx",
+        "mov dx, {com1} + 5",
+        ".Lwait:",
+        "in al, dx",                    // line status
+        "test al, 0x20",                // bit 5: transmitter holding register empty
+        "loopz .Lwait",
+        "pop ax",
+        "mov dl, {com1} & 0xFF",
+        "out dx, al",
+        near_return!(),
+
+        ".Lmessage: .ascii \"\\r\\nerror 1\"",
+        ".code64",
+        bpb_length = const mbr::BPB_AREA.end - mbr::BPB_AREA.start,
+        stack = const mbr::LOAD_ADDRESS,
+        chunk = const CHUNK,
+        invalid_opcode = const VECTOR_INVALID_OPCODE,
+        sectors_per_track = const SECTORS_PER_TRACK,
+        heads = const HEADS,
+        letter = const LETTER,
+        status = const STATUS,
+        drive = const frame::DRIVE,
+        pushed = const LETTER - 16,     // PUSHA …
+        pushed_cx = const LETTER - 4,   // … begins with AX and CX
+        parameters = sym PARAMETERS,
+        destination = const stage2::LOAD_ADDRESS,
+        entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
+        magic = const u32::from_le_bytes(stage2::MAGIC),
+        letter_read = const b'A',
+        letter_magic = const b'B',
+        first_fixed_disk = const FIRST_FIXED_DISK,
+        com1 = const COM1,
+    )
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

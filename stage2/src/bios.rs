@@ -1,0 +1,265 @@
+//! The gate: BIOS calls from 64-bit code.
+//!
+//! long mode → 16-bit compatibility mode → 16-bit protected mode → real mode, the interrupt, and
+//! straight back. BIOSes return with registers, segments, GDT, IDT, IF and DF changed: whatever
+//! this side relies on is set anew, and what the BIOS left in the registers is kept for the caller.
+#![allow(unsafe_code)]
+// LLVM's Intel syntax has no 16-bit far call through memory: that instruction is in AT&T syntax.
+#![allow(bad_asm_style)]
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use stage2::layout;
+use x86_64::registers::control::{Cr0Flags, EferFlags};
+
+use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
+
+/// EFLAGS: the carry flag, by which most services report an error.
+pub const FLAG_CARRY: u32 = 1;
+/// EFLAGS: interrupts enabled.
+const FLAG_INTERRUPTS: u32 = 1 << 9;
+/// EFLAGS bit 1, which is always set.
+const FLAG_ALWAYS: u32 = 1 << 1;
+
+/// The registers of a BIOS call, in and out.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Registers {
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+    pub esi: u32,
+    pub edi: u32,
+    pub ebp: u32,
+    pub ds: u16,
+    pub es: u16,
+    /// In: CF as the service wants it; interrupts are always enabled. Out: as the BIOS left it.
+    pub eflags: u32,
+}
+
+impl Registers {
+    /// All zero but EAX, with CF set: a service that leaves CF alone has not succeeded.
+    pub const fn new(eax: u32) -> Self {
+        Self {
+            eax,
+            ebx: 0,
+            ecx: 0,
+            edx: 0,
+            esi: 0,
+            edi: 0,
+            ebp: 0,
+            ds: 0,
+            es: 0,
+            eflags: FLAG_CARRY,
+        }
+    }
+
+    /// Is CF set?
+    pub const fn carry(&self) -> bool {
+        self.eflags & FLAG_CARRY != 0
+    }
+
+    /// Bits 15:8 of EAX, where most services report a status.
+    pub const fn ah(&self) -> u8 {
+        (self.eax >> 8) as u8
+    }
+}
+
+/// The gate's variables, within reach of segment 0.
+#[repr(C)]
+struct Gate {
+    registers: Registers,
+    /// Offset and segment of the handler, from the interrupt vector table.
+    vector: u32,
+    /// The 64-bit stack.
+    rsp: u64,
+    cr0: u32,
+    cr4: u32,
+    /// IDTR in real mode: the interrupt vector table, 1 KiB at 0.
+    real_idt: [u16; 3],
+    /// IDTR in long mode.
+    long_idt: [u16; 5],
+}
+
+#[unsafe(link_section = ".gate.data")]
+static mut GATE: Gate = Gate {
+    registers: Registers::new(0),
+    vector: 0,
+    rsp: 0,
+    cr0: 0,
+    cr4: 0,
+    real_idt: [0x3FF, 0, 0],
+    long_idt: [0; 5],
+};
+
+/// Calls the interrupt `number` with `registers`, and leaves in them what the BIOS returns.
+///
+/// The handler is called as the instruction INT would: FLAGS and a far return address on the
+/// stack, IF and TF clear.
+pub fn call(number: u8, registers: &mut Registers) {
+    let gate = &raw mut GATE;
+    // SAFETY: one CPU, interrupts off: nothing else touches the variables. The vector is read from
+    // the table that real mode has at address 0, which the early tables map.
+    unsafe {
+        (*gate).registers = *registers;
+        (*gate).registers.eflags = registers.eflags & FLAG_CARRY | FLAG_ALWAYS | FLAG_INTERRUPTS;
+        (*gate).vector = vector(number);
+        pass();
+        *registers = (*gate).registers;
+    }
+}
+
+/// The far address in the interrupt vector table: offset in bits 15:0, segment in bits 31:16.
+pub fn vector(number: u8) -> u32 {
+    crate::physical::read::<u32>(u64::from(number) * 4)
+}
+
+/// Through the gate and back. In and out: [`GATE`].
+///
+/// # Safety
+/// The variables of the gate are set, and the early tables are in use.
+#[unsafe(naked)]
+#[unsafe(link_section = ".gate.text")]
+unsafe extern "sysv64" fn pass() {
+    naked_asm!(
+        "push rbx",
+        "push rbp",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "pushfq",
+        "cli",
+        "mov [{gate} + {rsp}], rsp",
+        "sidt [{gate} + {long_idt}]",
+        "mov rax, cr0",
+        "mov [{gate} + {cr0}], eax",
+        "mov rax, cr4",
+        "mov [{gate} + {cr4}], eax",
+        "push {code_16}",
+        "push offset .Lcompatibility",
+        "retfq",
+
+        ".code16",
+        ".Lcompatibility:",
+        "mov ax, {data_16}",
+        "mov ds, ax",
+        "mov es, ax",
+        "mov fs, ax",
+        "mov gs, ax",
+        "mov ss, ax",
+        "mov eax, cr0",
+        "and eax, ~{pg}",
+        "mov cr0, eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "and eax, ~{lme}",
+        "wrmsr",
+        "mov eax, cr0",
+        "and eax, ~{pe}",
+        "mov cr0, eax",
+        "ljmp 0, offset .Lreal",
+
+        ".Lreal:",
+        "xor ax, ax",
+        "mov ss, ax",
+        "mov esp, {stack}",
+        "mov fs, ax",
+        "mov gs, ax",
+        "lidt cs:[{gate} + {real_idt}]",
+        "mov eax, cs:[{gate} + {eax}]",
+        "mov ebx, cs:[{gate} + {ebx}]",
+        "mov ecx, cs:[{gate} + {ecx}]",
+        "mov edx, cs:[{gate} + {edx}]",
+        "mov esi, cs:[{gate} + {esi}]",
+        "mov edi, cs:[{gate} + {edi}]",
+        "mov ebp, cs:[{gate} + {ebp}]",
+        "mov ds, cs:[{gate} + {ds}]",
+        "mov es, cs:[{gate} + {es}]",
+        "push dword ptr cs:[{gate} + {eflags}]",
+        "popfd",
+        "pushf",
+        "cli",
+        ".att_syntax; lcallw *%cs:{gate} + {vector}; .intel_syntax noprefix",
+        "mov cs:[{gate} + {eax}], eax",
+        "mov cs:[{gate} + {ebx}], ebx",
+        "mov cs:[{gate} + {ecx}], ecx",
+        "mov cs:[{gate} + {edx}], edx",
+        "mov cs:[{gate} + {esi}], esi",
+        "mov cs:[{gate} + {edi}], edi",
+        "mov cs:[{gate} + {ebp}], ebp",
+        "mov cs:[{gate} + {ds}], ds",
+        "mov cs:[{gate} + {es}], es",
+        "pushfd",
+        "pop dword ptr cs:[{gate} + {eflags}]",
+        "cli",
+        "cld",
+
+        "xor ax, ax",
+        "mov ds, ax",
+        "lgdt [{gdt_pointer}]",
+        "mov eax, [{gate} + {cr4}]",
+        "mov cr4, eax",
+        "mov eax, {tables}",
+        "mov cr3, eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "or eax, {lme}",
+        "wrmsr",
+        "mov eax, [{gate} + {cr0}]",
+        "mov cr0, eax",
+        "ljmp {code_64}, offset .Llong",
+
+        ".code64",
+        ".Llong:",
+        "mov eax, {data}",
+        "mov ds, eax",
+        "mov es, eax",
+        "mov ss, eax",
+        "xor eax, eax",
+        "mov fs, eax",
+        "mov gs, eax",
+        "mov rsp, [{gate} + {rsp}]",
+        "lidt [{gate} + {long_idt}]",
+        "popfq",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        gate = sym GATE,
+        rsp = const offset_of!(Gate, rsp),
+        cr0 = const offset_of!(Gate, cr0),
+        cr4 = const offset_of!(Gate, cr4),
+        real_idt = const offset_of!(Gate, real_idt),
+        long_idt = const offset_of!(Gate, long_idt),
+        vector = const offset_of!(Gate, vector),
+        eax = const offset_of!(Registers, eax),
+        ebx = const offset_of!(Registers, ebx),
+        ecx = const offset_of!(Registers, ecx),
+        edx = const offset_of!(Registers, edx),
+        esi = const offset_of!(Registers, esi),
+        edi = const offset_of!(Registers, edi),
+        ebp = const offset_of!(Registers, ebp),
+        ds = const offset_of!(Registers, ds),
+        es = const offset_of!(Registers, es),
+        eflags = const offset_of!(Registers, eflags),
+        pg = const Cr0Flags::PAGING.bits() as u32,
+        pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
+        efer = const IA32_EFER,
+        lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
+        tables = const layout::EARLY_TABLES.start,
+        stack = const disk_layout::mbr::LOAD_ADDRESS,
+        gdt_pointer = sym GDT_POINTER,
+        code_16 = const CODE_16,
+        data_16 = const DATA_16,
+        code_64 = const CODE_64,
+        data = const DATA,
+    )
+}
+
+const _: () = assert!(offset_of!(Gate, registers) == 0);

@@ -1,0 +1,236 @@
+//! Step 5: the console, on COM1 and VGA text at once.
+//!
+//! **On entry**: 64-bit mode, nothing known of the devices. **This step**: COM1 is looked for and
+//! programmed (115,200 baud, 8N1); VGA text is looked for, and mode 3 set when another one is
+//! active. Either may be missing. **On exit**: [`crate::say!`] prints.
+#![allow(unsafe_code)]
+
+use core::fmt;
+
+use stage2::layout;
+use x86_64::instructions::port::Port;
+
+use crate::bios;
+use crate::global::Global;
+use crate::physical;
+use crate::say;
+
+/// I/O port of the first serial line.
+pub const COM1: u16 = 0x3F8;
+
+/// Polls of the line status before a character is given up: far more than one takes at 115,200
+/// baud, and an end for a line that never gets ready.
+const SERIAL_POLLS: u32 = 100_000;
+
+/// Characters in a row of the screen.
+pub const COLUMNS: u64 = 80;
+/// Rows of the screen.
+pub const ROWS: u64 = 25;
+
+/// BIOS data area: the active video mode (u8).
+const BDA_VIDEO_MODE: u64 = 0x449;
+/// BIOS data area: the cursor on page 0, column and row (two u8).
+const BDA_CURSOR: u64 = 0x450;
+
+/// VGA attributes: grey on black, white on red.
+const GREY: u8 = 0x07;
+const ALARM: u8 = 0x4F;
+
+/// What there is to print on.
+pub struct Console {
+    serial: bool,
+    screen: bool,
+    row: u64,
+    column: u64,
+    attribute: u8,
+}
+
+static CONSOLE: Global<Console> = Global::new(Console {
+    serial: false,
+    screen: false,
+    row: 0,
+    column: 0,
+    attribute: GREY,
+});
+
+/// Looks for the devices.
+pub fn start() {
+    let serial = program_serial();
+    let screen = find_screen();
+    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
+    CONSOLE.with(|console| {
+        console.serial = serial;
+        console.screen = screen;
+        console.row = u64::from(cursor[1]).min(ROWS - 1);
+        console.column = u64::from(cursor[0]).min(COLUMNS - 1);
+    });
+    let found = match (serial, screen) {
+        (true, true) => "COM1, VGA text",
+        (true, false) => "COM1",
+        (false, true) => "VGA text",
+        (false, false) => "none",
+    };
+    say!("Bootpath {}", env!("CARGO_PKG_VERSION"));
+    say!(" 5 console  {found}");
+}
+
+/// Row of the next line on the screen, if there is one.
+pub fn screen_row() -> Option<u64> {
+    CONSOLE.with(|console| console.screen.then_some(console.row))
+}
+
+/// From here on the screen shows what is printed in white on red.
+pub fn alarm() {
+    CONSOLE.with(|console| console.attribute = ALARM);
+}
+
+/// Prints a line; see [`crate::say!`].
+pub fn print_line(arguments: fmt::Arguments<'_>) {
+    CONSOLE.with(|console| {
+        // The console itself cannot fail.
+        let _ = fmt::write(console, arguments);
+        let _ = fmt::Write::write_char(console, '\n');
+    });
+}
+
+/// Prints a line.
+#[macro_export]
+macro_rules! say {
+    ($($arguments:tt)*) => {
+        $crate::console::print_line(format_args!($($arguments)*))
+    };
+}
+
+impl fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                self.put(b'\r');
+            }
+            self.put(byte);
+        }
+        Ok(())
+    }
+}
+
+impl Console {
+    fn put(&mut self, byte: u8) {
+        if self.serial {
+            self.serial = send(byte);
+        }
+        if self.screen {
+            self.show(byte);
+        }
+    }
+
+    fn show(&mut self, byte: u8) {
+        match byte {
+            b'\r' => self.column = 0,
+            b'\n' => self.new_line(),
+            _ => {
+                if self.column == COLUMNS {
+                    self.column = 0;
+                    self.new_line();
+                }
+                let cell = layout::VGA_TEXT + 2 * (self.row * COLUMNS + self.column);
+                physical::write_u16(cell, u16::from_le_bytes([byte, self.attribute]));
+                self.column += 1;
+            }
+        }
+    }
+
+    fn new_line(&mut self) {
+        if self.row < ROWS - 1 {
+            self.row += 1;
+            return;
+        }
+        // SAFETY: the text window is mapped and belongs to the console alone.
+        let screen = unsafe { physical::bytes_mut(layout::VGA_TEXT, 2 * COLUMNS * ROWS) };
+        let last_row = (2 * COLUMNS * (ROWS - 1)) as usize;
+        screen.copy_within(2 * COLUMNS as usize.., 0);
+        for cell in screen[last_row..].as_chunks_mut::<2>().0 {
+            *cell = [b' ', GREY];
+        }
+    }
+}
+
+/// Puts the blinking cursor behind what was printed, and tells the BIOS.
+pub fn show_cursor() {
+    CONSOLE.with(|console| {
+        if !console.screen {
+            return;
+        }
+        let position = (console.row * COLUMNS + console.column.min(COLUMNS - 1)) as u16;
+        let cursor = u16::from_le_bytes([console.column.min(COLUMNS - 1) as u8, console.row as u8]);
+        physical::write_u16(BDA_CURSOR, cursor);
+        let [low, high] = position.to_le_bytes();
+        // SAFETY: the CRT controller's index and data registers in colour text mode; 0Eh and 0Fh
+        // are the cursor's position.
+        unsafe {
+            Port::<u8>::new(0x3D4).write(0x0E);
+            Port::<u8>::new(0x3D5).write(high);
+            Port::<u8>::new(0x3D4).write(0x0F);
+            Port::<u8>::new(0x3D5).write(low);
+        }
+    });
+}
+
+/// Register of COM1, by its offset.
+fn register(offset: u16) -> Port<u8> {
+    Port::new(COM1 + offset)
+}
+
+/// Programs COM1 and tells whether it is there: a UART keeps what is written to its scratch
+/// register, an empty bus does not.
+fn program_serial() -> bool {
+    // SAFETY: the registers of a UART 8250 to 16550, or nothing at all, at this address on every PC.
+    unsafe {
+        for probe in [0x5A, 0xA5] {
+            register(7).write(probe);
+            if register(7).read() != probe {
+                return false;
+            }
+        }
+        register(1).write(0); // no interrupts
+        register(3).write(0x80); // the divisor is next
+        register(0).write(1); // 115,200 baud
+        register(1).write(0);
+        register(3).write(3); // 8 data bits, no parity, 1 stop bit
+        register(2).write(0xC7); // FIFOs on and empty
+        register(4).write(3); // DTR, RTS
+    }
+    true
+}
+
+/// Sends a byte as soon as the line takes it. False: it never did, there is no use in going on.
+fn send(byte: u8) -> bool {
+    for _ in 0..SERIAL_POLLS {
+        // SAFETY: line status and transmitter of a UART that was found to be there.
+        unsafe {
+            if register(5).read() & 0x20 != 0 {
+                register(0).write(byte);
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Is there VGA text? Mode 3 is set when the BIOS says that another mode is active.
+fn find_screen() -> bool {
+    if physical::read::<u8>(BDA_VIDEO_MODE) & 0x7F != 3 {
+        bios::call(0x10, &mut bios::Registers::new(0x0003));
+        if physical::read::<u8>(BDA_VIDEO_MODE) & 0x7F != 3 {
+            return false;
+        }
+    }
+    // The last cell of the window keeps what is written to it where there is memory.
+    let cell = layout::VGA_TEXT_END - 2;
+    let before = physical::read::<u16>(cell);
+    let there = [0x0755, 0x07AA].iter().all(|&probe| {
+        physical::write_u16(cell, probe);
+        physical::read::<u16>(cell) == probe
+    });
+    physical::write_u16(cell, before);
+    there
+}

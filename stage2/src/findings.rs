@@ -1,0 +1,29 @@
+//! What the 16-bit steps found out, and when each step began.
+#![allow(unsafe_code)]
+
+use core::arch::x86_64::_rdtsc;
+
+use ::handoff::TIMELINE_LENGTH;
+
+use crate::real_mode::FINDINGS;
+
+/// Notes the time-stamp counter at the start of a step.
+pub fn step(number: usize) {
+    let findings = &raw mut FINDINGS;
+    // SAFETY: one thread, and no reference to the variable anywhere. A CPU with long mode has RDTSC.
+    unsafe { (*findings).timeline[number] = _rdtsc() }
+}
+
+/// All stamps so far, by step.
+pub fn stamps() -> [u64; TIMELINE_LENGTH] {
+    let findings = &raw const FINDINGS;
+    // SAFETY: as above.
+    unsafe { (*findings).timeline }
+}
+
+/// The drive that stage2 was read from, and the one that the BIOS had passed to stage1.
+pub fn drives() -> (u8, u8) {
+    let findings = &raw const FINDINGS;
+    // SAFETY: as above.
+    unsafe { ((*findings).drive, (*findings).bios_drive) }
+}

@@ -1,0 +1,1198 @@
+//! The kernel's ELF file: which bytes go where, and whether that can be booted at all.
+//!
+//! What is read first is small: the file header, the program headers and the notes. From these
+//! come the [`KernelImage`] (checked: no segment overlaps another, wraps or leaves the file) and
+//! the kernel's [`Wishes`]; from these the plan: which segments have to lie side by side in
+//! physical memory ([`Group`]), where a position-independent kernel goes
+//! ([`KernelImage::choose_slide`]) and which page gets which permissions
+//! ([`KernelImage::page_ranges`]). Relocations are done by [`crate::relocate`], once the bytes are
+//! in memory.
+//!
+//! Every field is somebody else's number: the arithmetic is checked, the tables are bounded, and
+//! whatever cannot be booted is refused by name. [`check_file`] is the same for a whole file in
+//! memory, for the host.
+//!
+//! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
+//! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
+
+use core::fmt;
+
+use elf::abi;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::catalogue::{self, Entry, Named};
+use crate::relocate::{self, LoadedKernel};
+
+/// Length of the file header, in bytes.
+pub const HEADER_BYTES: usize = size_of::<FileHeader>();
+
+/// Length of a program header, in bytes; no other `e_phentsize` is accepted.
+pub const PROGRAM_HEADER_BYTES: usize = size_of::<ProgramHeader>();
+
+/// The most program headers that a kernel may have.
+pub const MAX_PROGRAM_HEADERS: usize = 64;
+
+/// Length of the longest program header table, in bytes.
+pub const MAX_TABLE_BYTES: usize = MAX_PROGRAM_HEADERS * PROGRAM_HEADER_BYTES;
+
+/// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
+pub const MAX_SEGMENTS: usize = 32;
+
+/// The most PT_NOTE segments that a kernel may have.
+pub const MAX_NOTES: usize = 8;
+
+/// Length of the longest PT_NOTE, in bytes.
+pub const MAX_NOTE_BYTES: usize = 4096;
+
+/// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, for which the
+/// code models `kernel` and `small` (position-independent) are made.
+pub const PREFERRED_BASE: u64 = 0xFFFF_FFFF_8000_0000;
+
+const PAGE: u64 = 4096;
+const LARGE_PAGE: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+/// End of the lower half of the canonical address space.
+const LOWER_HALF_END: u64 = 1 << 47;
+const UPPER_HALF: u64 = !(LOWER_HALF_END - 1);
+/// Nothing is put into the very last page, so that every end fits into a u64.
+const LAST_PAGE: u64 = !(PAGE - 1);
+/// Below it is what the BIOS needs and where the loader is.
+const LOW_MEMORY_END: u64 = 1 << 20;
+/// The architecture's limit of physical addresses.
+const PHYSICAL_END: u64 = 1 << 52;
+
+const MIN_STACK_SIZE: u64 = PAGE;
+const MAX_STACK_SIZE: u64 = 16 << 20;
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct FileHeader {
+    ident: [u8; abi::EI_NIDENT],
+    kind: U16,
+    machine: U16,
+    version: U32,
+    entry: U64,
+    program_headers: U64,
+    section_headers: U64,
+    flags: U32,
+    header_size: U16,
+    program_header_size: U16,
+    program_header_count: U16,
+    section_header_size: U16,
+    section_header_count: U16,
+    section_names: U16,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct ProgramHeader {
+    kind: U32,
+    flags: U32,
+    offset: U64,
+    virtual_address: U64,
+    physical_address: U64,
+    file_size: U64,
+    memory_size: U64,
+    alignment: U64,
+}
+
+const _: () = assert!(HEADER_BYTES == 64 && PROGRAM_HEADER_BYTES == 56);
+
+/// Why a kernel is refused. Segments go by the number of their program header, from 0, as
+/// `readelf -lW` counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what Display prints")]
+pub enum KernelError {
+    /// No ELF magic.
+    NotElf,
+    /// Not 64 bits, or not little-endian.
+    Class { class: u8, encoding: u8 },
+    /// Not EM_X86_64.
+    Machine { machine: u16 },
+    /// Neither ET_EXEC nor ET_DYN.
+    Type { kind: u16 },
+    /// The file ends before something that it should hold.
+    Truncated { needed: u64, present: u64 },
+    /// An ELF version other than 1.
+    Version { version: u32 },
+    /// The program headers have an unknown size.
+    HeaderSize { size: u16 },
+    /// More than [`MAX_PROGRAM_HEADERS`] program headers.
+    TooManyHeaders { count: u16 },
+    /// More than [`MAX_SEGMENTS`] segments.
+    TooManySegments { segment: u16 },
+    /// More than [`MAX_NOTES`] PT_NOTE.
+    TooManyNotes { segment: u16 },
+    /// A second one of what there may be one of.
+    Duplicate { segment: u16, kind: u32 },
+    /// More bytes in the file than in memory.
+    Sizes {
+        segment: u16,
+        file_size: u64,
+        memory_size: u64,
+    },
+    /// PT_TLS, or a table of the dynamic section, is not among the bytes that are loaded.
+    NotLoaded {
+        kind: Table,
+        address: u64,
+        size: u64,
+    },
+    /// A table of the dynamic section has entries of an unknown size, or not a whole number of
+    /// them, or an address without a size.
+    TableSize {
+        kind: Table,
+        size: u64,
+        entry_size: u64,
+    },
+    /// No segment has bytes in memory.
+    NoLoad,
+    /// Two segments claim the same addresses.
+    Overlap {
+        first: u16,
+        second: u16,
+        address: u64,
+    },
+    /// A segment leaves the canonical addresses; a position-independent kernel is larger than
+    /// 2 GiB.
+    Wraps {
+        segment: u16,
+        address: u64,
+        size: u64,
+    },
+    /// The entry point is not in an executable segment.
+    Entry { entry: u64 },
+    /// Pages would be writable and executable, and the kernel's note does not ask for it.
+    WritableCode { address: u64, size: u64 },
+    /// A segment lies in page 0.
+    PageZero { segment: u16, address: u64 },
+    /// A relocation other than R_X86_64_RELATIVE (or none).
+    Relocation { kind: u32, address: u64 },
+    /// A relocation of what is not loaded.
+    RelocationTarget { address: u64 },
+    /// Relocations with implicit addends (DT_REL).
+    ImplicitAddends { address: u64, size: u64 },
+    /// A PT_NOTE of more than [`MAX_NOTE_BYTES`].
+    NoteSize { segment: u16, size: u64 },
+    /// A wish whose value has another length than 8 bytes, or ends behind its PT_NOTE.
+    NoteLength { kind: u32, length: u32 },
+    /// A wish that cannot be granted.
+    NoteValue { kind: u32, value: u64 },
+    /// The kernel names a dynamic linker (PT_INTERP).
+    Interpreter { segment: u16 },
+    /// The kernel needs shared libraries (DT_NEEDED).
+    SharedLibrary,
+    /// An unsupported `p_align`, or addresses that do not fit to it.
+    Alignment {
+        segment: u16,
+        alignment: u64,
+        virtual_address: u64,
+        offset: u64,
+    },
+}
+
+/// What [`KernelError::NotLoaded`] and [`KernelError::TableSize`] speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// PT_TLS: the initial image of thread-local storage.
+    Tls,
+    /// PT_DYNAMIC.
+    Dynamic,
+    /// DT_RELA.
+    Rela,
+    /// DT_RELR.
+    Relr,
+    /// DT_JMPREL.
+    JumpRelocations,
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "PT_TLS",
+            Self::Dynamic => "PT_DYNAMIC",
+            Self::Rela => "DT_RELA",
+            Self::Relr => "DT_RELR",
+            Self::JumpRelocations => "DT_JMPREL",
+        })
+    }
+}
+
+impl Named for KernelError {
+    fn entry(&self) -> &'static Entry {
+        match self {
+            Self::NotElf => &catalogue::KERNEL_NOT_ELF,
+            Self::Class { .. } => &catalogue::KERNEL_CLASS,
+            Self::Machine { .. } => &catalogue::KERNEL_MACHINE,
+            Self::Type { .. } => &catalogue::KERNEL_TYPE,
+            Self::Truncated { .. } => &catalogue::KERNEL_TRUNCATED,
+            Self::Version { .. }
+            | Self::HeaderSize { .. }
+            | Self::TooManyHeaders { .. }
+            | Self::TooManySegments { .. }
+            | Self::TooManyNotes { .. }
+            | Self::Duplicate { .. }
+            | Self::Sizes { .. }
+            | Self::NotLoaded { .. }
+            | Self::TableSize { .. } => &catalogue::KERNEL_HEADERS,
+            Self::NoLoad => &catalogue::KERNEL_NO_LOAD,
+            Self::Overlap { .. } => &catalogue::KERNEL_OVERLAP,
+            Self::Wraps { .. } => &catalogue::KERNEL_WRAPS,
+            Self::Entry { .. } => &catalogue::KERNEL_ENTRY,
+            Self::WritableCode { .. } => &catalogue::KERNEL_WRITABLE_CODE,
+            Self::PageZero { .. } => &catalogue::KERNEL_PAGE_ZERO,
+            Self::Relocation { .. }
+            | Self::RelocationTarget { .. }
+            | Self::ImplicitAddends { .. } => &catalogue::KERNEL_RELOCATION,
+            Self::NoteSize { .. } | Self::NoteLength { .. } | Self::NoteValue { .. } => {
+                &catalogue::KERNEL_NOTE
+            }
+            Self::Interpreter { .. } | Self::SharedLibrary => &catalogue::KERNEL_DYNAMIC,
+            Self::Alignment { .. } => &catalogue::KERNEL_ALIGNMENT,
+        }
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NotElf | Self::NoLoad => Ok(()),
+            Self::Class { class, encoding } => write!(f, "class {class}, data encoding {encoding}"),
+            Self::Machine { machine } => write!(f, "e_machine {machine}"),
+            Self::Type { kind } => write!(f, "e_type {kind}"),
+            Self::Truncated { needed, present } => {
+                write!(f, "needs {needed} bytes, has {present}")
+            }
+            Self::Version { version } => write!(f, "version {version}"),
+            Self::HeaderSize { size } => write!(f, "e_phentsize {size}"),
+            Self::TooManyHeaders { count } => {
+                write!(f, "{count} program headers, at most {MAX_PROGRAM_HEADERS}")
+            }
+            Self::TooManySegments { segment } => {
+                write!(f, "segment {segment}: more than {MAX_SEGMENTS} PT_LOAD")
+            }
+            Self::TooManyNotes { segment } => {
+                write!(f, "segment {segment}: more than {MAX_NOTES} PT_NOTE")
+            }
+            Self::Duplicate { segment, kind } => {
+                write!(f, "segment {segment}: a second one of type {kind:#x}")
+            }
+            Self::Sizes {
+                segment,
+                file_size,
+                memory_size,
+            } => {
+                write!(
+                    f,
+                    "segment {segment}: p_filesz {file_size:#x}, p_memsz {memory_size:#x}"
+                )
+            }
+            Self::NotLoaded {
+                kind,
+                address,
+                size,
+            } => {
+                write!(f, "{kind} at {address:#x}, {size:#x} bytes, is not loaded")
+            }
+            Self::TableSize {
+                kind,
+                size,
+                entry_size,
+            } => {
+                write!(f, "{kind}: {size:#x} bytes, {entry_size:#x} an entry")
+            }
+            Self::Overlap {
+                first,
+                second,
+                address,
+            } => {
+                write!(f, "segments {first} and {second} at {address:#x}")
+            }
+            Self::Wraps {
+                segment,
+                address,
+                size,
+            } => {
+                write!(f, "segment {segment} at {address:#x}, {size:#x} bytes")
+            }
+            Self::Entry { entry } => write!(f, "e_entry {entry:#x}"),
+            Self::WritableCode { address, size } => write!(f, "at {address:#x}, {size:#x} bytes"),
+            Self::PageZero { segment, address } => write!(f, "segment {segment} at {address:#x}"),
+            Self::Relocation { kind, address } => write!(f, "type {kind} at {address:#x}"),
+            Self::RelocationTarget { address } => {
+                write!(f, "at {address:#x}, which is not loaded")
+            }
+            Self::ImplicitAddends { address, size } => {
+                write!(f, "DT_REL at {address:#x}, {size:#x} bytes")
+            }
+            Self::NoteSize { segment, size } => {
+                write!(
+                    f,
+                    "segment {segment}: {size:#x} bytes, at most {MAX_NOTE_BYTES:#x}"
+                )
+            }
+            Self::NoteLength { kind, length } => write!(f, "type {kind}, {length} bytes, not 8"),
+            Self::NoteValue { kind, value } => write!(f, "type {kind}, value {value:#x}"),
+            Self::Interpreter { segment } => write!(f, "segment {segment} is PT_INTERP"),
+            Self::SharedLibrary => f.write_str("DT_NEEDED"),
+            Self::Alignment {
+                segment,
+                alignment,
+                virtual_address,
+                offset,
+            } => write!(
+                f,
+                "segment {segment}: p_align {alignment:#x}, p_vaddr {virtual_address:#x}, p_offset {offset:#x}"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for KernelError {}
+
+/// Where the program headers are in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableLocation {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes, at most [`MAX_TABLE_BYTES`]; it may be 0.
+    pub length: usize,
+}
+
+/// Checks the file header and tells where the program headers are.
+///
+/// `header` is the beginning of the file: [`HEADER_BYTES`], or all of a shorter file.
+///
+/// # Errors
+/// 10A to 10F.
+pub fn program_headers(header: &[u8], file_size: u64) -> Result<TableLocation, KernelError> {
+    let header = file_header(header, file_size)?;
+    let count = header.program_header_count.get();
+    if count == 0 {
+        return Err(KernelError::NoLoad);
+    }
+    let size = header.program_header_size.get();
+    if usize::from(size) != PROGRAM_HEADER_BYTES {
+        return Err(KernelError::HeaderSize { size });
+    }
+    if usize::from(count) > MAX_PROGRAM_HEADERS {
+        return Err(KernelError::TooManyHeaders { count });
+    }
+    let offset = header.program_headers.get();
+    let length = usize::from(count) * PROGRAM_HEADER_BYTES;
+    check_in_file(offset, length as u64, file_size)?;
+    Ok(TableLocation { offset, length })
+}
+
+fn file_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader, KernelError> {
+    if !bytes.starts_with(&abi::ELFMAGIC) {
+        return Err(KernelError::NotElf);
+    }
+    let Ok((header, _)) = FileHeader::ref_from_prefix(bytes) else {
+        return Err(KernelError::Truncated {
+            needed: HEADER_BYTES as u64,
+            present: file_size,
+        });
+    };
+    let (class, encoding) = (header.ident[abi::EI_CLASS], header.ident[abi::EI_DATA]);
+    if class != abi::ELFCLASS64 || encoding != abi::ELFDATA2LSB {
+        return Err(KernelError::Class { class, encoding });
+    }
+    let machine = header.machine.get();
+    if machine != abi::EM_X86_64 {
+        return Err(KernelError::Machine { machine });
+    }
+    let kind = header.kind.get();
+    if kind != abi::ET_EXEC && kind != abi::ET_DYN {
+        return Err(KernelError::Type { kind });
+    }
+    for version in [header.ident[abi::EI_VERSION].into(), header.version.get()] {
+        if version != u32::from(abi::EV_CURRENT) {
+            return Err(KernelError::Version { version });
+        }
+    }
+    Ok(header)
+}
+
+fn check_in_file(offset: u64, length: u64, file_size: u64) -> Result<(), KernelError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= file_size => Ok(()),
+        end => Err(KernelError::Truncated {
+            needed: end.unwrap_or(u64::MAX),
+            present: file_size,
+        }),
+    }
+}
+
+const fn page_floor(address: u64) -> u64 {
+    address & !(PAGE - 1)
+}
+
+/// One PT_LOAD with bytes in memory.
+///
+/// Having one from a [`KernelImage`] tells that `file_size <= memory_size`, that its bytes are
+/// within the file, and that its addresses do not wrap, not even when rounded up to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First byte in the file (`p_offset`).
+    pub file_offset: u64,
+    /// Bytes in the file (`p_filesz`).
+    pub file_size: u64,
+    /// First byte in memory (`p_vaddr`), without the slide.
+    pub virtual_start: u64,
+    /// Bytes in memory (`p_memsz`), never 0; what goes beyond `file_size` is zero.
+    pub memory_size: u64,
+    /// What the linker script calls the load address (`p_paddr`).
+    pub load_address: u64,
+    /// `p_align`, a power of two from 1 to 2 MiB.
+    pub alignment: u64,
+    /// `p_flags`: 1 executable, 2 writable, 4 readable.
+    pub flags: u32,
+    /// Number of its program header, from 0.
+    pub number: u16,
+}
+
+impl Segment {
+    const NONE: Self = Self {
+        file_offset: 0,
+        file_size: 0,
+        virtual_start: 0,
+        memory_size: 0,
+        load_address: 0,
+        alignment: 1,
+        flags: 0,
+        number: 0,
+    };
+
+    /// The byte behind its last one.
+    pub const fn virtual_end(&self) -> u64 {
+        self.virtual_start + self.memory_size
+    }
+
+    /// Start of its first page.
+    pub const fn first_page(&self) -> u64 {
+        page_floor(self.virtual_start)
+    }
+
+    /// End of its last page.
+    pub const fn page_end(&self) -> u64 {
+        page_floor(self.virtual_end() + (PAGE - 1))
+    }
+
+    /// Whether it is writable.
+    pub const fn writable(&self) -> bool {
+        self.flags & abi::PF_W != 0
+    }
+
+    /// Whether it is executable.
+    pub const fn executable(&self) -> bool {
+        self.flags & abi::PF_X != 0
+    }
+
+    fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.virtual_start) < self.memory_size
+    }
+
+    /// Checks one PT_LOAD by itself.
+    fn new(header: &ProgramHeader, number: u16, file_size: u64) -> Result<Self, KernelError> {
+        let segment = Self {
+            file_offset: header.offset.get(),
+            file_size: header.file_size.get(),
+            virtual_start: header.virtual_address.get(),
+            memory_size: header.memory_size.get(),
+            load_address: header.physical_address.get(),
+            alignment: header.alignment.get().max(1),
+            flags: header.flags.get(),
+            number,
+        };
+        if segment.file_size > segment.memory_size {
+            return Err(KernelError::Sizes {
+                segment: number,
+                file_size: segment.file_size,
+                memory_size: segment.memory_size,
+            });
+        }
+        if segment.file_size > 0 {
+            check_in_file(segment.file_offset, segment.file_size, file_size)?;
+        }
+        let end = segment.virtual_start.checked_add(segment.memory_size);
+        if end.is_none_or(|end| end > LAST_PAGE) {
+            return Err(segment.wraps());
+        }
+        // The bytes are copied, so offset and address need to agree only as far as a page goes:
+        // that is the mark of a file that was not patched by hand.
+        let within = segment.alignment.min(PAGE) - 1;
+        let disagree = segment.file_offset.wrapping_sub(segment.virtual_start) & within != 0;
+        if !segment.alignment.is_power_of_two()
+            || segment.alignment > LARGE_PAGE
+            || disagree && segment.file_size > 0
+        {
+            return Err(KernelError::Alignment {
+                segment: number,
+                alignment: segment.alignment,
+                virtual_address: segment.virtual_start,
+                offset: segment.file_offset,
+            });
+        }
+        Ok(segment)
+    }
+
+    fn wraps(&self) -> KernelError {
+        KernelError::Wraps {
+            segment: self.number,
+            address: self.virtual_start,
+            size: self.memory_size,
+        }
+    }
+}
+
+/// PT_TLS: the initial image of thread-local storage; it is part of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// First byte of the initialised part, without the slide.
+    pub virtual_start: u64,
+    /// Bytes of the initialised part.
+    pub file_size: u64,
+    /// Bytes in all.
+    pub memory_size: u64,
+    /// A power of two.
+    pub alignment: u64,
+}
+
+/// Some bytes of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: usize,
+}
+
+/// Some virtual addresses, without the slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// Segments so near to each other that they keep their distances in physical memory too: they may
+/// share pages, and large pages may hold several of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The first of its segments, as an index into [`KernelImage::segments`].
+    pub first: usize,
+    /// The segment behind its last one.
+    pub end: usize,
+    /// First byte in memory, without the slide; aligned to 4 KiB.
+    pub virtual_start: u64,
+    /// Length in bytes, a multiple of 4 KiB.
+    pub size: u64,
+    /// What the physical address has to be aligned to, after `offset` is taken off: 4 KiB, or more
+    /// if a segment asks for it, or 2 MiB if the group is as large as a large page.
+    pub alignment: u64,
+    /// The physical address modulo `alignment`.
+    pub offset: u64,
+    /// Where the linker script wants it: the load addresses, if they are usable and were meant.
+    /// The kernel runs wherever it is put; this only keeps a promise where it can be kept.
+    pub preferred_physical: Option<u64>,
+}
+
+impl Group {
+    /// Whether a virtual address, without the slide, is in it.
+    pub const fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.virtual_start) < self.size
+    }
+}
+
+/// Pages of the kernel that get the same permissions; they are in one [`Group`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRange {
+    /// First byte, with the slide; aligned to 4 KiB.
+    pub virtual_start: u64,
+    /// Length in bytes, a multiple of 4 KiB.
+    pub size: u64,
+    /// Whether it may be written to.
+    pub writable: bool,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+/// A kernel whose headers were checked.
+///
+/// Having one tells that there is at least one segment, that the segments are sorted, do not
+/// overlap, and are canonical where they will lie, and that the entry point is in one of them.
+#[derive(Clone, Debug)]
+pub struct KernelImage {
+    position_independent: bool,
+    entry: u64,
+    segments: [Segment; MAX_SEGMENTS],
+    segment_count: usize,
+    notes: [FileRange; MAX_NOTES],
+    note_count: usize,
+    tls: Option<Tls>,
+    relro: Option<AddressRange>,
+    dynamic: Option<AddressRange>,
+}
+
+impl KernelImage {
+    /// Reads and checks the headers. `table` is what [`program_headers`] pointed to.
+    ///
+    /// What depends on the kernel's wishes is left to [`Self::check`], what depends on its bytes to
+    /// [`relocate::relocate`].
+    ///
+    /// # Errors
+    /// 10A to 10P.
+    pub fn parse(header: &[u8], table: &[u8], file_size: u64) -> Result<Self, KernelError> {
+        let header = file_header(header, file_size)?;
+        let mut image = Self {
+            position_independent: header.kind.get() == abi::ET_DYN,
+            entry: header.entry.get(),
+            segments: [Segment::NONE; MAX_SEGMENTS],
+            segment_count: 0,
+            notes: [FileRange { offset: 0, size: 0 }; MAX_NOTES],
+            note_count: 0,
+            tls: None,
+            relro: None,
+            dynamic: None,
+        };
+        let (headers, _) = table.as_chunks::<PROGRAM_HEADER_BYTES>();
+        for (number, bytes) in (0..).zip(headers.iter().take(MAX_PROGRAM_HEADERS)) {
+            let header: &ProgramHeader = zerocopy::transmute_ref!(bytes);
+            image.add(header, number, file_size)?;
+        }
+        image.check_addresses()?;
+        Ok(image)
+    }
+
+    fn add(&mut self, h: &ProgramHeader, number: u16, file_size: u64) -> Result<(), KernelError> {
+        let kind = h.kind.get();
+        let range = AddressRange {
+            start: h.virtual_address.get(),
+            size: h.memory_size.get(),
+        };
+        match kind {
+            abi::PT_LOAD => {
+                if range.size == 0 && h.file_size.get() == 0 {
+                    return Ok(());
+                }
+                return self.insert(Segment::new(h, number, file_size)?);
+            }
+            abi::PT_INTERP => return Err(KernelError::Interpreter { segment: number }),
+            abi::PT_NOTE => return self.add_note(h, number, file_size),
+            abi::PT_TLS | abi::PT_DYNAMIC | abi::PT_GNU_RELRO if range.size > 0 => {}
+            _ => return Ok(()),
+        }
+
+        let replaced = match kind {
+            abi::PT_TLS => self.tls.replace(Self::tls_of(h, number)?).is_some(),
+            abi::PT_DYNAMIC => {
+                let size = h.file_size.get();
+                self.dynamic
+                    .replace(AddressRange { size, ..range })
+                    .is_some()
+            }
+            _ => {
+                if range.start.checked_add(range.size).is_none() {
+                    let AddressRange {
+                        start: address,
+                        size,
+                    } = range;
+                    return Err(KernelError::Wraps {
+                        segment: number,
+                        address,
+                        size,
+                    });
+                }
+                self.relro.replace(range).is_some()
+            }
+        };
+        if replaced {
+            Err(KernelError::Duplicate {
+                segment: number,
+                kind,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Keeps the segments sorted by address.
+    fn insert(&mut self, segment: Segment) -> Result<(), KernelError> {
+        let count = self.segment_count;
+        let place = self
+            .segments()
+            .partition_point(|s| s.virtual_start <= segment.virtual_start);
+        let Some(with_free) = self.segments.get_mut(place..=count) else {
+            return Err(KernelError::TooManySegments {
+                segment: segment.number,
+            });
+        };
+        with_free.copy_within(..count - place, 1);
+        with_free[0] = segment;
+        self.segment_count = count + 1;
+        Ok(())
+    }
+
+    fn add_note(
+        &mut self,
+        h: &ProgramHeader,
+        number: u16,
+        file_size: u64,
+    ) -> Result<(), KernelError> {
+        let (offset, size) = (h.offset.get(), h.file_size.get());
+        if size == 0 {
+            return Ok(());
+        }
+        check_in_file(offset, size, file_size)?;
+        if size > MAX_NOTE_BYTES as u64 {
+            return Err(KernelError::NoteSize {
+                segment: number,
+                size,
+            });
+        }
+        let Some(free) = self.notes.get_mut(self.note_count) else {
+            return Err(KernelError::TooManyNotes { segment: number });
+        };
+        *free = FileRange {
+            offset,
+            size: size as usize,
+        };
+        self.note_count += 1;
+        Ok(())
+    }
+
+    fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
+        let tls = Tls {
+            virtual_start: h.virtual_address.get(),
+            file_size: h.file_size.get(),
+            memory_size: h.memory_size.get(),
+            alignment: h.alignment.get().max(1),
+        };
+        if tls.file_size > tls.memory_size {
+            return Err(KernelError::Sizes {
+                segment: number,
+                file_size: tls.file_size,
+                memory_size: tls.memory_size,
+            });
+        }
+        if !tls.alignment.is_power_of_two() {
+            return Err(KernelError::Alignment {
+                segment: number,
+                alignment: tls.alignment,
+                virtual_address: tls.virtual_start,
+                offset: h.offset.get(),
+            });
+        }
+        Ok(tls)
+    }
+
+    /// Checks how the segments lie to each other, to the address space and to the rest.
+    fn check_addresses(&self) -> Result<(), KernelError> {
+        let segments = self.segments();
+        let (Some(_), Some(last)) = (segments.first(), segments.last()) else {
+            return Err(KernelError::NoLoad);
+        };
+        for pair in segments.windows(2) {
+            if pair[1].virtual_start < pair[0].virtual_end() {
+                return Err(KernelError::Overlap {
+                    first: pair[0].number,
+                    second: pair[1].number,
+                    address: pair[1].virtual_start,
+                });
+            }
+        }
+        if self.position_independent {
+            let end = last.page_end() - self.slide_origin();
+            if end > LAST_PAGE - PREFERRED_BASE {
+                return Err(last.wraps());
+            }
+        } else {
+            for segment in segments {
+                if segment.virtual_start < PAGE {
+                    return Err(KernelError::PageZero {
+                        segment: segment.number,
+                        address: segment.virtual_start,
+                    });
+                }
+                let (start, end) = (segment.virtual_start, segment.virtual_end());
+                if end > LOWER_HALF_END && start < UPPER_HALF {
+                    return Err(segment.wraps());
+                }
+            }
+        }
+        if !segments
+            .iter()
+            .any(|s| s.executable() && s.contains(self.entry))
+        {
+            return Err(KernelError::Entry { entry: self.entry });
+        }
+        if let Some(Tls {
+            virtual_start: address,
+            file_size: size,
+            ..
+        }) = self.tls
+            && size > 0
+            && !segments.iter().any(|s| {
+                s.contains(address) && size <= s.memory_size - address.wrapping_sub(s.virtual_start)
+            })
+        {
+            return Err(KernelError::NotLoaded {
+                kind: Table::Tls,
+                address,
+                size,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks what depends on the kernel's wishes: that no page is writable and executable, unless
+    /// the kernel asks for it.
+    ///
+    /// # Errors
+    /// 10K.
+    pub fn check(&self, wishes: &Wishes) -> Result<(), KernelError> {
+        if wishes.allow_writable_code() {
+            return Ok(());
+        }
+        match self
+            .page_ranges(0)
+            .find(|range| range.writable && range.executable)
+        {
+            Some(PageRange {
+                virtual_start: address,
+                size,
+                ..
+            }) => Err(KernelError::WritableCode { address, size }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the kernel runs at any virtual address (ET_DYN).
+    pub const fn position_independent(&self) -> bool {
+        self.position_independent
+    }
+
+    /// Virtual address of the entry point, without the slide.
+    pub const fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// The segments, sorted by virtual address; at least one.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments[..self.segment_count]
+    }
+
+    /// Where the notes are in the file: these bytes are for [`Wishes::parse_note`].
+    pub fn notes(&self) -> &[FileRange] {
+        &self.notes[..self.note_count]
+    }
+
+    /// The initial image of thread-local storage.
+    pub const fn tls(&self) -> Option<Tls> {
+        self.tls
+    }
+
+    /// PT_GNU_RELRO: what is read-only once the relocations are done. [`Self::page_ranges`] has it
+    /// taken into account.
+    pub const fn relro(&self) -> Option<AddressRange> {
+        self.relro
+    }
+
+    /// The dynamic section.
+    pub const fn dynamic(&self) -> Option<AddressRange> {
+        self.dynamic
+    }
+
+    /// Lowest virtual address of the segments, without the slide.
+    pub fn virtual_start(&self) -> u64 {
+        self.segments()
+            .first()
+            .map_or(0, |first| first.virtual_start)
+    }
+
+    /// The byte behind the last segment, without the slide.
+    pub fn virtual_end(&self) -> u64 {
+        self.segments().last().map_or(0, Segment::virtual_end)
+    }
+
+    /// The groups of segments, by address: at most [`MAX_SEGMENTS`].
+    pub fn groups(&self) -> impl Iterator<Item = Group> {
+        let mut first = 0;
+        core::iter::from_fn(move || {
+            let group = self.group(first)?;
+            first = group.end;
+            Some(group)
+        })
+    }
+
+    /// The group that begins with a segment.
+    fn group(&self, first: usize) -> Option<Group> {
+        let segments = self.segments().get(first..)?;
+        let lowest = segments.first()?;
+        let near = |pair: &&[Segment]| {
+            // Two segments in one page: the difference is below 0.
+            pair[1].first_page().saturating_sub(pair[0].page_end()) < LARGE_PAGE
+        };
+        let count = 1 + segments.windows(2).take_while(near).count();
+        let segments = &segments[..count];
+        let virtual_start = lowest.first_page();
+        let size = segments[count - 1].page_end() - virtual_start;
+
+        let asked = segments.iter().map(|s| s.alignment).fold(PAGE, u64::max);
+        let alignment = if size >= LARGE_PAGE {
+            LARGE_PAGE
+        } else {
+            asked
+        };
+        Some(Group {
+            first,
+            end: first + count,
+            virtual_start,
+            size,
+            alignment,
+            offset: virtual_start % alignment,
+            preferred_physical: self.load_address(segments, size),
+        })
+    }
+
+    /// The physical address that the linker script gives a group, if it means one.
+    fn load_address(&self, segments: &[Segment], size: u64) -> Option<u64> {
+        let lowest = segments.first()?;
+        let distance = lowest.load_address.wrapping_sub(lowest.virtual_start);
+        let same = segments
+            .iter()
+            .all(|s| s.load_address.wrapping_sub(s.virtual_start) == distance);
+        // Without AT(), p_paddr merely repeats p_vaddr. That is a wish only where the address is
+        // what the kernel was linked for and could be a physical one.
+        let meant =
+            distance != 0 || !self.position_independent && lowest.virtual_start < LOWER_HALF_END;
+        let start = lowest.first_page().wrapping_add(distance);
+        let usable = start.is_multiple_of(PAGE)
+            && (LOW_MEMORY_END..PHYSICAL_END).contains(&start)
+            && size <= PHYSICAL_END - start;
+        (same && meant && usable).then_some(start)
+    }
+
+    /// What all groups are to be aligned to.
+    fn alignment(&self) -> u64 {
+        self.groups()
+            .map(|group| group.alignment)
+            .fold(PAGE, u64::max)
+    }
+
+    /// The address that goes to [`PREFERRED_BASE`]: that of the lowest segment, as far down as the
+    /// alignment asks.
+    fn slide_origin(&self) -> u64 {
+        self.virtual_start() & !(self.alignment() - 1)
+    }
+
+    /// What to add (wrapping) to the addresses of a position-independent kernel, so that it begins
+    /// at [`PREFERRED_BASE`]; 0 for the others. A multiple of every [`Group::alignment`].
+    pub fn choose_slide(&self) -> u64 {
+        if self.position_independent {
+            PREFERRED_BASE.wrapping_sub(self.slide_origin())
+        } else {
+            0
+        }
+    }
+
+    /// The pages of the segments with their final permissions, by address, in as few pieces as
+    /// possible.
+    ///
+    /// A page that several segments share gets the permissions of all of them. PT_GNU_RELRO takes
+    /// the permission to write from the pages it ends in or behind; as with a C library, its
+    /// beginning is rounded down and so is its end.
+    pub fn page_ranges(&self, slide: u64) -> impl Iterator<Item = PageRange> {
+        let mut page = Some(self.virtual_start());
+        core::iter::from_fn(move || {
+            let mut run: Option<PageRange> = None;
+            while let Some(start) = page {
+                let (flags, next) = self.permissions(start);
+                if let (Some(flags), Some(end)) = (flags, next) {
+                    let piece = PageRange {
+                        virtual_start: page_floor(start).wrapping_add(slide),
+                        size: end - page_floor(start),
+                        writable: flags & abi::PF_W != 0,
+                        executable: flags & abi::PF_X != 0,
+                    };
+                    match &mut run {
+                        None => run = Some(piece),
+                        Some(run)
+                            if (run.writable, run.executable)
+                                == (piece.writable, piece.executable) =>
+                        {
+                            run.size += piece.size;
+                        }
+                        Some(_) => break,
+                    }
+                    page = next;
+                } else {
+                    page = next;
+                    if run.is_some() {
+                        break;
+                    }
+                }
+            }
+            run
+        })
+    }
+
+    /// The permissions of the page at an address, if it belongs to a segment, and the next address
+    /// at which they may be others.
+    fn permissions(&self, address: u64) -> (Option<u32>, Option<u64>) {
+        let page = page_floor(address);
+        let mut flags = None;
+        let mut next = None;
+        let mut within = |start: u64, end: u64| {
+            let inside = start <= page && page < end;
+            let edge = if inside { end } else { start };
+            if edge > page {
+                next = Some(next.map_or(edge, |next: u64| next.min(edge)));
+            }
+            inside
+        };
+        for segment in self.segments() {
+            if within(segment.first_page(), segment.page_end()) {
+                flags = Some(flags.unwrap_or(0) | segment.flags);
+            }
+        }
+        if let Some(AddressRange { start, size }) = self.relro
+            && within(page_floor(start), page_floor(start + size))
+        {
+            flags = flags.map(|flags| flags & !abi::PF_W);
+        }
+        (flags, next)
+    }
+}
+
+/// What a kernel asks for by notes named [`handoff::NOTE_NAME`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// Size of the stack in bytes: 4 KiB to 16 MiB, a multiple of 4 KiB.
+    pub stack_size: u64,
+    /// Virtual address of the physical map: canonical, not 0, a multiple of 1 GiB.
+    pub physical_map_base: u64,
+    /// `handoff::FLAG_…`
+    pub flags: u64,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            stack_size: handoff::DEFAULT_STACK_SIZE,
+            physical_map_base: handoff::DEFAULT_PHYSICAL_MAP_BASE,
+            flags: 0,
+        }
+    }
+}
+
+impl Wishes {
+    /// Length of a note's header, the name (with a zero byte) and what fills it up to 4 bytes.
+    const NAME_LENGTH: usize = handoff::NOTE_NAME.len() + 1;
+    const VALUE: usize = 12 + Self::NAME_LENGTH.next_multiple_of(4);
+
+    /// Whether pages may be writable and executable.
+    pub const fn allow_writable_code(&self) -> bool {
+        self.flags & handoff::FLAG_ALLOW_WRITABLE_CODE != 0
+    }
+
+    /// Takes the wishes from the bytes of one PT_NOTE; a later wish replaces an earlier one.
+    ///
+    /// Notes are aligned to 4 bytes or to 8, and linker scripts put both into one segment, where
+    /// nobody can tell any more which padding is meant. So the notes are not walked but looked for
+    /// by name, at every multiple of 4. Types that are not known are the wishes of a later version,
+    /// and are ignored; flags that are not known are refused, as the kernel may count on them.
+    ///
+    /// # Errors
+    /// 10N.
+    pub fn parse_note(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |index: usize| words.get(index).map(|&word| u32::from_le_bytes(word));
+        for start in 0..words.len() {
+            if word(start) != Some(Self::NAME_LENGTH as u32) {
+                continue;
+            }
+            let note = &bytes[start * 4..];
+            let named = note
+                .get(12..)
+                .and_then(|name| name.strip_prefix(handoff::NOTE_NAME.as_bytes()));
+            let (Some([0, ..]), Some(length), Some(kind)) =
+                (named, word(start + 1), word(start + 2))
+            else {
+                continue;
+            };
+            let value = note
+                .get(Self::VALUE..)
+                .and_then(|value| value.first_chunk());
+            match value {
+                Some(&value) if length == 8 => self.grant(kind, u64::from_le_bytes(value))?,
+                _ => return Err(KernelError::NoteLength { kind, length }),
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, kind: u32, value: u64) -> Result<(), KernelError> {
+        let possible = match kind {
+            handoff::NOTE_STACK_SIZE => {
+                self.stack_size = page_floor(value.saturating_add(PAGE - 1));
+                (MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&value)
+            }
+            handoff::NOTE_PHYSICAL_MAP_BASE => {
+                self.physical_map_base = value;
+                value.is_multiple_of(GIB)
+                    && value != 0
+                    && !(LOWER_HALF_END..UPPER_HALF).contains(&value)
+            }
+            handoff::NOTE_FLAGS => {
+                self.flags = value;
+                value & !handoff::FLAG_ALLOW_WRITABLE_CODE == 0
+            }
+            _ => true,
+        };
+        if possible {
+            Ok(())
+        } else {
+            Err(KernelError::NoteValue { kind, value })
+        }
+    }
+}
+
+/// Checks a whole kernel file as stage2 would, relocations included, without loading it.
+///
+/// # Errors
+/// What stage2 would show: 10A to 10P.
+pub fn check_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
+    /// The kernel as it lies in its file.
+    struct Unloaded<'a>(&'a [u8], &'a KernelImage);
+    impl LoadedKernel for Unloaded<'_> {
+        fn bytes(&self, segment: usize) -> &[u8] {
+            let segment = self.1.segments().get(segment);
+            segment
+                .and_then(|s| slice(self.0, s.file_offset, s.file_size))
+                .unwrap_or(&[])
+        }
+        fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
+            None
+        }
+    }
+    fn slice(file: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
+        file.get(usize::try_from(offset).ok()?..)?
+            .get(..usize::try_from(size).ok()?)
+    }
+
+    let file_size = bytes.len() as u64;
+    let location = program_headers(bytes, file_size)?;
+    let table = slice(bytes, location.offset, location.length as u64).unwrap_or(&[]);
+    let image = KernelImage::parse(bytes, table, file_size)?;
+    let mut wishes = Wishes::default();
+    for note in image.notes() {
+        wishes.parse_note(slice(bytes, note.offset, note.size as u64).unwrap_or(&[]))?;
+    }
+    image.check(&wishes)?;
+    let slide = image.choose_slide();
+    relocate::relocate(&image, &mut Unloaded(bytes, &image), slide)?;
+    Ok((image, wishes))
+}

@@ -1,0 +1,160 @@
+//! Where everything of the loader lies in memory: the one file with addresses.
+//!
+//! All of it is below 640 KiB, which real mode reaches; everything that is allocated later (page
+//! tables, kernel, modules, stack) comes from RAM above 1 MiB. `docs/memory-layout.md` is made from
+//! [`REGIONS`] and compared by a test.
+
+use disk_layout::{mbr, stage2};
+
+/// A range of physical memory with a purpose.
+#[derive(Debug)]
+pub struct Region {
+    /// First byte.
+    pub start: u64,
+    /// First byte behind it.
+    pub end: u64,
+    /// What it holds.
+    pub name: &'static str,
+    /// Why it is there and not elsewhere.
+    pub reason: &'static str,
+}
+
+impl Region {
+    /// Length in bytes.
+    pub const fn size(&self) -> u64 {
+        self.end - self.start
+    }
+
+    const fn new(start: u64, end: u64, name: &'static str, reason: &'static str) -> Self {
+        assert!(start < end);
+        Self {
+            start,
+            end,
+            name,
+            reason,
+        }
+    }
+}
+
+/// A page, and the unit in which everything is mapped.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// The page tables of the loader: identity, first 4 GiB, by 2 MiB pages. One PML4, one PDPT, four
+/// page directories.
+pub const EARLY_TABLES: Region = Region::new(
+    0x1000,
+    0x7000,
+    "early page tables",
+    "six pages of memory that the BIOS leaves alone after the start",
+);
+
+/// The stack of all 16-bit code: stage1's, stage2's, and that of every BIOS call.
+pub const REAL_MODE_STACK: Region = Region::new(
+    EARLY_TABLES.end,
+    mbr::LOAD_ADDRESS as u64,
+    "real-mode stack",
+    "grows down from stage1; BIOS calls need a few hundred bytes",
+);
+
+/// stage1.
+pub const STAGE1: Region = Region::new(
+    mbr::LOAD_ADDRESS as u64,
+    mbr::LOAD_ADDRESS as u64 + 512,
+    "stage1",
+    "where every BIOS loads the MBR",
+);
+
+/// stage2's image and, behind it, its variables.
+pub const STAGE2: Region = Region::new(
+    stage2::LOAD_ADDRESS as u64,
+    0x2_8000,
+    "stage2",
+    "image (at most 64 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+);
+
+/// The stack in long mode.
+pub const STACK: Region = Region::new(
+    STAGE2.end,
+    STAGE2.end + 0xC000,
+    "stack",
+    "48 KiB for the 64-bit code",
+);
+
+/// The stack of the fault handlers. It stays valid when the kernel runs, whose own stack may be
+/// what is broken.
+pub const FAULT_STACK: Region = Region::new(
+    STACK.end,
+    STACK.end + 0x2000,
+    "fault stack",
+    "IST 1, for every exception",
+);
+
+/// Where INT 13h puts what it reads.
+pub const TRANSFER_BUFFER: Region = Region::new(
+    0x4_0000,
+    0x5_0000,
+    "transfer buffer",
+    "a 64 KiB segment of its own: no read crosses a 64 KiB line",
+);
+
+/// The windows through which the file system is read.
+pub const FILE_CACHE: Region = Region::new(
+    TRANSFER_BUFFER.end,
+    TRANSFER_BUFFER.end + 0xC000,
+    "file system cache",
+    "three windows of 16 KiB",
+);
+
+/// `/boot/kernel.conf`.
+pub const ENTRY_FILE: Region = Region::new(
+    FILE_CACHE.end,
+    FILE_CACHE.end + 0x4000,
+    "entry file",
+    "/boot/kernel.conf, at most 16 KiB",
+);
+
+/// All regions, by address.
+pub const REGIONS: &[Region] = &[
+    EARLY_TABLES,
+    REAL_MODE_STACK,
+    STAGE1,
+    STAGE2,
+    STACK,
+    FAULT_STACK,
+    TRANSFER_BUFFER,
+    FILE_CACHE,
+    ENTRY_FILE,
+];
+
+/// First byte of the loader's memory.
+pub const START: u64 = EARLY_TABLES.start;
+
+/// First byte behind the loader's memory: a machine needs this much conventional memory.
+pub const END: u64 = ENTRY_FILE.end;
+
+/// VGA text: 80 × 25 characters of two bytes (physical address).
+pub const VGA_TEXT: u64 = 0xB_8000;
+
+/// First byte behind the VGA text window.
+pub const VGA_TEXT_END: u64 = 0xC_0000;
+
+/// The highest address that the loader itself can reach, exclusive: what its tables map.
+pub const EARLY_REACH: u64 = 4 << 30;
+
+const _: () = {
+    let mut i = 1;
+    while i < REGIONS.len() {
+        assert!(
+            REGIONS[i - 1].end <= REGIONS[i].start,
+            "regions overlap or are out of order"
+        );
+        i += 1;
+    }
+    // Behind the BIOS data area, below the lowest EBDA that is accepted.
+    assert!(START >= 0x500 && END <= 0x8_0000);
+    // One transfer must not cross a 64 KiB line, and fills at most the whole region.
+    assert!(TRANSFER_BUFFER.start.is_multiple_of(0x1_0000) && TRANSFER_BUFFER.size() == 0x1_0000);
+    assert!(EARLY_TABLES.size() == 6 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));
+    assert!(STAGE2.size() > stage2::MAX_LENGTH as u64);
+    assert!(STACK.end.is_multiple_of(16) && FAULT_STACK.end.is_multiple_of(16));
+};

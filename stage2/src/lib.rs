@@ -1,0 +1,23 @@
+//! stage2's pure logic: whatever is not the machine itself.
+//!
+//! No `unsafe`, no assembly, no allocation: the very same source that boots is compiled and tested
+//! on the host, and `disk-builder` uses it to refuse what stage2 would refuse. The machine's half,
+//! one file per step, is in `main.rs`. The modules are declared in the order in which the boot path
+//! needs them.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod layout;
+pub mod catalogue;
+pub mod memory_map;
+pub mod block_device;
+pub mod partition;
+pub mod fat;
+pub mod entry_file;
+pub mod kernel_image;
+pub mod relocate;
+pub mod stream;
+pub mod page_tables;

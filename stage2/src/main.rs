@@ -1,0 +1,118 @@
+//! stage2: from real mode to the kernel.
+//!
+//! This file *is* the boot path: [`enter`] walks steps 2 to 4 in real mode, [`main`] steps 5 to 12
+//! in long mode. One file a step, declared in the order in which the machine walks them; each
+//! begins with what holds on entry and on exit. What is not the machine itself (file systems, ELF,
+//! memory map, page tables) is the library of this package, which is tested on the host.
+#![no_std]
+#![no_main]
+// The entry is assembly.
+#![allow(unsafe_code)]
+
+/// Steps 2 to 4: real mode.
+mod real_mode;
+mod self_check;
+mod a20;
+mod cpu;
+mod long_mode;
+
+/// Steps 5 to 12: long mode.
+mod console;
+mod faults;
+mod memory;
+mod disk;
+mod files;
+mod entry;
+mod kernel;
+mod paging;
+mod handoff;
+
+/// What several steps use.
+mod bios;
+mod global;
+mod mem;
+mod physical;
+mod switch;
+mod findings;
+
+use core::arch::naked_asm;
+use core::convert::Infallible;
+
+use crate::faults::Failure;
+use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
+use zerocopy::little_endian::{U16, U32};
+
+/// The first bytes of the image; `disk-builder` fills in length, checksum and road.
+#[used]
+#[unsafe(link_section = ".header")]
+static HEADER: Stage2Header = Stage2Header {
+    magic: MAGIC,
+    crc32: U32::ZERO,
+    length: U32::ZERO,
+    version: U16::new(VERSION),
+    road: 0,
+    reserved: [0; 17],
+};
+
+/// Where stage1 jumps to: real mode, CS = DS = SS = 0.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".entry")]
+extern "C" fn enter() -> ! {
+    naked_asm!(
+        ".code16",
+        "call {self_check}",            // 1: is the image whole? (First: what follows changes it.)
+        "call {take_over}",             // drive and time stamp
+        "mov bx, 2",
+        "call {stamp}",
+        "call {a20}",                   // 2: all memory can be reached
+        "mov bx, 3",
+        "call {stamp}",
+        "call {cpu}",                   // 3: there is long mode
+        "mov bx, 4",
+        "call {stamp}",
+        "jmp {long_mode}",              // 4: to `main`
+        ".code64",
+        take_over = sym real_mode::take_over,
+        self_check = sym self_check::check,
+        stamp = sym real_mode::stamp,
+        a20 = sym a20::enable,
+        cpu = sym cpu::check,
+        long_mode = sym long_mode::enter,
+    )
+}
+
+/// Long mode: 64-bit Rust from here on. Each step's error has a name, and ends in its report.
+extern "sysv64" fn main() -> ! {
+    findings::step(5);
+    switch::install(); // from here on exceptions are reported
+    console::start();
+
+    let Err(failure) = boot();
+    faults::fail(&failure)
+}
+
+/// Steps 6 to 12.
+fn boot() -> Result<Infallible, Failure> {
+    findings::step(6);
+    let memory = memory::discover()?;
+
+    findings::step(7);
+    let mut disk = disk::Disk::open();
+    let partition = disk.boot_partition()?;
+
+    findings::step(8);
+    let mut files = files::Files::open(disk, &partition)?;
+
+    findings::step(9);
+    let entry = entry::choose(&mut files)?;
+
+    findings::step(10);
+    let kernel = kernel::load(&mut files, &entry, memory)?;
+
+    findings::step(11);
+    let tables = paging::build(&kernel, memory)?;
+
+    findings::step(12);
+    handoff::prepare(&files, &partition, &entry, &kernel, tables, memory)?.go()
+}

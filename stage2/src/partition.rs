@@ -1,0 +1,157 @@
+//! Step 7, the pure half: which part of the disk to boot from.
+//!
+//! The choice is liberal, because the check of the file system follows anyway: the first active
+//! entry of the MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole
+//! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
+//! many sticks are sold).
+
+use core::fmt;
+
+use disk_layout::mbr::BOOT_SIGNATURE;
+use disk_layout::{Mbr, PartitionEntry};
+use zerocopy::FromBytes;
+
+use crate::catalogue::{self, Entry, Named};
+use crate::fat;
+
+/// The status byte of a partition to boot from.
+const ACTIVE: u8 = 0x80;
+
+/// Where the boot partition lies. At least one sector long, and its first one is on the disk; its
+/// end need not be, since BIOSes report wrong disk sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
+    pub number: u8,
+    /// First sector, in the disk's logical sectors.
+    pub first_lba: u64,
+    /// Length, in the disk's logical sectors.
+    pub sectors: u64,
+    /// The disk signature of the MBR; 0 without a table.
+    pub signature: u32,
+}
+
+/// Why there is no partition to boot from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionError {
+    /// Sector 0 does not end in 0xAA55, but in this; or it is shorter than 512 bytes (0).
+    NoSignature(u16),
+    /// No entry is active or of a FAT kind.
+    NoEntry,
+    /// The entry of this number is to be booted, but starts at this LBA, behind the disk's end.
+    BehindEnd {
+        /// 1 to 4.
+        number: u8,
+        /// First sector of the partition.
+        first_lba: u64,
+        /// Sectors of the disk.
+        disk_sectors: u64,
+    },
+}
+
+impl Named for PartitionError {
+    fn entry(&self) -> &'static Entry {
+        match self {
+            Self::NoSignature(_) | Self::NoEntry => &catalogue::DISK_NO_PARTITION,
+            Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
+        }
+    }
+}
+
+impl fmt::Display for PartitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSignature(found) => {
+                write!(
+                    f,
+                    "LBA 0 ends in {found:04X}h instead of {BOOT_SIGNATURE:04X}h"
+                )
+            }
+            Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
+            Self::BehindEnd {
+                number,
+                first_lba,
+                disk_sectors,
+            } => write!(
+                f,
+                "partition {number} starts at LBA {first_lba}, the disk has {disk_sectors} sectors"
+            ),
+        }
+    }
+}
+
+/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` logical sectors (`u64::MAX`:
+/// unknown).
+///
+/// # Errors
+/// [`PartitionError`], when there is nothing to choose.
+pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Partition, PartitionError> {
+    let Ok((mbr, _)) = Mbr::ref_from_prefix(mbr_sector) else {
+        return Err(PartitionError::NoSignature(0));
+    };
+    if mbr.signature.get() != BOOT_SIGNATURE {
+        return Err(PartitionError::NoSignature(mbr.signature.get()));
+    }
+    let whole_disk = Partition {
+        number: 0,
+        first_lba: 0,
+        sectors: disk_sectors,
+        signature: 0,
+    };
+
+    // A stick without a table has boot code there: bytes that are no status give it away. The
+    // table comes first otherwise, because an MBR may carry a BPB to please a BIOS.
+    let is_table = mbr
+        .partitions
+        .iter()
+        .all(|entry| matches!(entry.status, 0 | ACTIVE));
+    if !is_table && fat::is_boot_sector(mbr_sector) {
+        return Ok(whole_disk);
+    }
+
+    let used = || {
+        (1..)
+            .zip(&mbr.partitions)
+            .filter(|(_, entry)| is_used(entry))
+    };
+    let active = used().find(|(_, entry)| entry.status == ACTIVE);
+    let Some((number, entry)) = active.or_else(|| used().find(|(_, entry)| is_fat(entry))) else {
+        return match fat::is_boot_sector(mbr_sector) {
+            true => Ok(whole_disk),
+            false => Err(PartitionError::NoEntry),
+        };
+    };
+    let partition = Partition {
+        number,
+        first_lba: entry.first_lba.get().into(),
+        sectors: entry.sectors.get().into(),
+        signature: mbr.disk_signature.get(),
+    };
+    if partition.first_lba >= disk_sectors {
+        return Err(PartitionError::BehindEnd {
+            number,
+            first_lba: partition.first_lba,
+            disk_sectors,
+        });
+    }
+    Ok(partition)
+}
+
+/// Whether the entry describes a partition at all. One that starts at LBA 0 would contain its own
+/// table.
+fn is_used(entry: &PartitionEntry) -> bool {
+    matches!(entry.status, 0 | ACTIVE)
+        && entry.kind != 0
+        && entry.first_lba.get() != 0
+        && entry.sectors.get() != 0
+}
+
+/// Whether the kind is one that FAT file systems have: FAT12, FAT16 and FAT32 by CHS and by LBA,
+/// the same hidden, and the EFI system partition.
+fn is_fat(entry: &PartitionEntry) -> bool {
+    const HIDDEN: u8 = 0x10;
+    matches!(
+        entry.kind & !HIDDEN,
+        0x01 | 0x04 | 0x06 | 0x0B | 0x0C | 0x0E
+    ) || entry.kind == 0xEF
+}

@@ -1,0 +1,164 @@
+//! What the 16-bit steps share: variables, time stamps, and the report of a failure.
+//!
+//! Everything here is within the first 64 KiB, so that segment 0 reaches it. Routines are entered
+//! by 32-bit near calls (`call` in LLVM's Intel syntax), with CS = DS = SS = 0.
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use disk_layout::mbr;
+use stage2::catalogue::Entry;
+
+/// What the 16-bit steps leave for the 64-bit ones.
+#[repr(C)]
+pub struct Findings {
+    /// Time-stamp counter at the start of each step, by number; 0: not taken.
+    pub timeline: [u64; ::handoff::TIMELINE_LENGTH],
+    /// The drive that stage2 was read from.
+    pub drive: u8,
+    /// What the BIOS had passed to stage1 in DL.
+    pub bios_drive: u8,
+}
+
+/// Written by the 16-bit steps, read by the 64-bit ones.
+#[unsafe(link_section = ".real_mode.data")]
+pub static mut FINDINGS: Findings = Findings {
+    timeline: [0; ::handoff::TIMELINE_LENGTH],
+    drive: 0,
+    bios_drive: 0,
+};
+
+/// Takes over what stage1 left on its stack.
+///
+/// Clobbers EAX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn take_over() {
+    naked_asm!(
+        ".code16",
+        "mov al, [{stack} + {drive_in}]",
+        "mov [{findings} + {drive}], al",
+        "mov al, [{stack} + {bios_drive_in}]",
+        "mov [{findings} + {bios_drive}], al",
+        "mov eax, [{stack} + {stamp_low}]",
+        "mov [{findings} + {timeline} + 8], eax",
+        "mov eax, [{stack} + {stamp_high}]",
+        "mov [{findings} + {timeline} + 12], eax",
+        "ret",
+        ".code64",
+        stack = const mbr::LOAD_ADDRESS,
+        drive_in = const mbr::frame::DRIVE,
+        bios_drive_in = const mbr::frame::BIOS_DRIVE,
+        stamp_low = const mbr::frame::TIME_STAMP_LOW,
+        stamp_high = const mbr::frame::TIME_STAMP_HIGH,
+        findings = sym FINDINGS,
+        drive = const offset_of!(Findings, drive),
+        bios_drive = const offset_of!(Findings, bios_drive),
+        timeline = const offset_of!(Findings, timeline),
+    )
+}
+
+/// Notes the time-stamp counter for the step in BX, if the CPU has one: stage1 found out.
+///
+/// Clobbers EAX, BX, EDX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn stamp() {
+    naked_asm!(
+        ".code16",
+        "mov eax, [{findings} + {timeline} + 8]",
+        "or eax, [{findings} + {timeline} + 12]",
+        "jz 2f",
+        "rdtsc",
+        "shl bx, 3",
+        "mov [bx + {findings} + {timeline}], eax",
+        "mov [bx + {findings} + {timeline} + 4], edx",
+        "2:",
+        "ret",
+        ".code64",
+        findings = sym FINDINGS,
+        timeline = const offset_of!(Findings, timeline),
+    )
+}
+
+/// Room for a [`message`].
+const MESSAGE_LENGTH: usize = 112;
+
+/// A failure as text, for [`fail`]: `error 2A: the A20 line cannot be enabled`, the offer to
+/// reboot, a zero byte.
+pub const fn message(entry: &Entry) -> [u8; MESSAGE_LENGTH] {
+    let parts: [&[u8]; 5] = [
+        b"\r\nerror ",
+        entry.code.as_bytes(),
+        b": ",
+        entry.sentence.as_bytes(),
+        b"\r\npress a key to reboot\r\n",
+    ];
+    let mut text = [0; MESSAGE_LENGTH];
+    let mut length = 0;
+    let mut part = 0;
+    while part < parts.len() {
+        let mut i = 0;
+        while i < parts[part].len() {
+            text[length] = parts[part][i];
+            length += 1;
+            i += 1;
+        }
+        part += 1;
+    }
+    assert!(length < MESSAGE_LENGTH);
+    text
+}
+
+/// Prints the [`message`] at SI on screen and COM1, waits for a key and reboots.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn fail() -> ! {
+    naked_asm!(
+        ".code16",
+        // COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
+        "mov dx, {com1} + 3",
+        "mov al, 0x80",                 // line control: the divisor is next
+        "out dx, al",
+        "mov dx, {com1}",
+        "mov al, 1",
+        "out dx, al",
+        "inc dx",
+        "mov al, 0",
+        "out dx, al",
+        "mov dx, {com1} + 3",
+        "mov al, 3",
+        "out dx, al",
+
+        ".Lnext_character:",
+        "cld",
+        "lodsb",
+        "test al, al",
+        "jz .Lwait_for_key",
+        "push si",
+        "push ax",
+        "mov ah, 0x0E",                 // INT 10h AH=0Eh: teletype
+        "mov bx, 7",
+        "int 0x10",
+        "xor cx, cx",
+        "mov dx, {com1} + 5",
+        ".Lwait_for_line:",
+        "in al, dx",                    // line status
+        "test al, 0x20",                // bit 5: transmitter holding register empty
+        "loopz .Lwait_for_line",
+        "pop ax",
+        "pop si",
+        "mov dx, {com1}",
+        "out dx, al",
+        "jmp .Lnext_character",
+
+        ".Lwait_for_key:",
+        "xor ax, ax",                   // INT 16h AH=00h: wait for a key
+        "int 0x16",
+        "mov word ptr [0x472], 0x1234", // warm start: no memory test
+        "ljmp 0xFFFF, 0",               // the reset vector
+        ".code64",
+        com1 = const crate::console::COM1,
+    )
+}

@@ -1,0 +1,254 @@
+//! The switch page: the one page of the loader that the kernel's page tables map as well, at its
+//! physical address, readable and executable.
+//!
+//! It holds what must be there on both sides of the switch of page tables: the instructions that
+//! switch, the GDT, the TSS and the IDT, and the stubs of the fault handlers. These go back to the
+//! loader's own tables before they call Rust: so a kernel that faults before it has an IDT gets a
+//! readable report. The kernel may unmap the page as soon as it has its own GDT and IDT.
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use stage2::layout;
+use x86_64::VirtAddr;
+use x86_64::structures::gdt::DescriptorFlags;
+use x86_64::structures::tss::TaskStateSegment;
+
+use crate::long_mode::{CODE_64, TSS};
+
+/// Number of exception vectors (SDM vol. 3, 6.3.1).
+pub const VECTORS: usize = 32;
+
+/// Bytes from one stub to the next.
+const STUB_SIZE: u64 = 8;
+
+/// A 16-bit segment: base 0, limit FFFFh, present, accessed, writable or readable.
+const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
+    | DescriptorFlags::PRESENT.bits()
+    | DescriptorFlags::ACCESSED.bits()
+    | DescriptorFlags::WRITABLE.bits()
+    | DescriptorFlags::LIMIT_0_15.bits();
+
+/// The data of the switch page.
+#[repr(C, align(16))]
+pub struct SwitchPage {
+    /// Gates: address in pieces, selector, IST, type (SDM vol. 3, 6.14.1).
+    idt: [[u64; 2]; VECTORS],
+    /// The descriptors, in the order of the selectors in `long_mode`.
+    pub gdt: [u64; 8],
+    tss: TaskStateSegment,
+    /// CR3 of the loader.
+    loader_tables: u64,
+    /// What is to be taken from the address of the fault stack when the loader's tables are back.
+    stack_bias: u64,
+}
+
+/// The page. It is written by the loader only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".switch.data")]
+pub static mut SWITCH: SwitchPage = SwitchPage {
+    idt: [[0; 2]; VECTORS],
+    gdt: [
+        0,
+        DescriptorFlags::KERNEL_CODE64.bits(),
+        DescriptorFlags::KERNEL_DATA.bits(),
+        DescriptorFlags::KERNEL_CODE32.bits(),
+        SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
+        SEGMENT_16,
+        0,
+        0,
+    ],
+    tss: TaskStateSegment::new(),
+    loader_tables: layout::EARLY_TABLES.start,
+    stack_bias: 0,
+};
+
+/// Physical address of the switch page.
+pub fn address() -> u64 {
+    (&raw const SWITCH) as u64 & !(layout::PAGE_SIZE - 1)
+}
+
+/// Fills IDT and TSS and loads them: from here on an exception is reported.
+pub fn install() {
+    let page = &raw mut SWITCH;
+    // SAFETY: called once, at the start, with nothing else running; the tables are complete when
+    // they are loaded and stay where they are.
+    unsafe {
+        for (vector, gate) in (0u64..).zip((*page).idt.iter_mut()) {
+            let handler = (stubs as *const ()) as u64 + vector * STUB_SIZE;
+            // Offset 15:0, selector, IST 1, present interrupt gate, offset 31:16 and 63:32.
+            gate[0] = handler & 0xFFFF
+                | u64::from(CODE_64) << 16
+                | 1 << 32
+                | 0x8E00 << 32
+                | (handler >> 16 & 0xFFFF) << 48;
+            gate[1] = handler >> 32;
+        }
+        (*page).tss.interrupt_stack_table[0] = VirtAddr::new_truncate(layout::FAULT_STACK.end);
+
+        let tss = (&raw const (*page).tss) as u64;
+        let limit = size_of::<TaskStateSegment>() as u64 - 1;
+        // Base 23:0, limit 15:0, present available 64-bit TSS, base 31:24 and 63:32.
+        (*page).gdt[usize::from(TSS) / 8] =
+            limit | (tss & 0xFF_FFFF) << 16 | 0x89 << 40 | (tss >> 24 & 0xFF) << 56;
+        (*page).gdt[usize::from(TSS) / 8 + 1] = tss >> 32;
+
+        core::arch::asm!("ltr {0:x}", in(reg) TSS, options(nostack, preserves_flags));
+        let pointer = x86_64::structures::DescriptorTablePointer {
+            limit: (size_of::<[[u64; 2]; VECTORS]>() - 1) as u16,
+            base: VirtAddr::new_truncate((&raw const (*page).idt) as u64),
+        };
+        x86_64::instructions::tables::lidt(&pointer);
+    }
+}
+
+/// Leaves the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the stack, and the kernel
+/// begins at `entry` with `boot_info` in RDI. Faults are still reported, on a stack in the physical
+/// map at `physical_map_base`.
+///
+/// # Safety
+/// The tables map the switch page, the stack, the entry point and the physical map.
+pub unsafe fn to_kernel(
+    tables: u64,
+    stack_top: u64,
+    entry: u64,
+    boot_info: u64,
+    physical_map_base: u64,
+) -> ! {
+    let page = &raw mut SWITCH;
+    // SAFETY: nothing else runs; the caller's promise covers the rest.
+    unsafe {
+        (*page).stack_bias = physical_map_base;
+        (*page).tss.interrupt_stack_table[0] =
+            VirtAddr::new_truncate(physical_map_base.wrapping_add(layout::FAULT_STACK.end));
+        leap(tables, stack_top, entry, boot_info)
+    }
+}
+
+/// The last instructions of the loader.
+#[unsafe(naked)]
+#[unsafe(link_section = ".switch.text")]
+unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_info: u64) -> ! {
+    naked_asm!(
+        "mov cr3, rdi",
+        "mov rsp, rsi",
+        "push 0", // the return address of a function that does not return
+        "push rdx",
+        "push 2", // RFLAGS: nothing but the bit that is always set
+        "mov rdi, rcx",
+        "popfq",
+        "xor eax, eax",
+        "xor ebx, ebx",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "xor esi, esi",
+        "xor ebp, ebp",
+        "xor r8d, r8d",
+        "xor r9d, r9d",
+        "xor r10d, r10d",
+        "xor r11d, r11d",
+        "xor r12d, r12d",
+        "xor r13d, r13d",
+        "xor r14d, r14d",
+        "xor r15d, r15d",
+        "push 2",
+        "popfq", // XOR changed the flags
+        "ret",
+    )
+}
+
+/// What [`stubs`] leave on the fault stack, from the lowest address on.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Saved {
+    pub cr3: u64,
+    pub cr2: u64,
+    pub rax: u64,
+    pub rbx: u64,
+    pub rcx: u64,
+    pub rdx: u64,
+    pub rsi: u64,
+    pub rdi: u64,
+    pub rbp: u64,
+    pub r8: u64,
+    pub r9: u64,
+    pub r10: u64,
+    pub r11: u64,
+    pub r12: u64,
+    pub r13: u64,
+    pub r14: u64,
+    pub r15: u64,
+    /// Return address of the stub's call, which tells the vector.
+    stub: u64,
+    /// Error code (where the vector has one), RIP, CS, RFLAGS, RSP, SS.
+    frame: [u64; 6],
+}
+
+impl Saved {
+    /// The exception's vector.
+    pub fn vector(&self) -> u64 {
+        (self.stub - (stubs as *const ()) as u64) / STUB_SIZE
+    }
+
+    /// The error code, where the exception has one (SDM vol. 3, table 6-1).
+    pub fn error_code(&self) -> Option<u64> {
+        matches!(self.vector(), 8 | 10..=14 | 17 | 21 | 29 | 30).then_some(self.frame[0])
+    }
+
+    /// RIP, CS, RFLAGS, RSP, SS.
+    pub fn interrupted(&self) -> [u64; 5] {
+        let first = usize::from(self.error_code().is_some());
+        core::array::from_fn(|i| self.frame[first + i])
+    }
+}
+
+/// One stub a vector, [`STUB_SIZE`] bytes each: the call's return address tells which it was. All
+/// lead to the common part, which saves the registers, goes back to the loader's tables and calls
+/// [`crate::faults::report`].
+#[unsafe(naked)]
+#[unsafe(link_section = ".switch.text")]
+extern "C" fn stubs() {
+    naked_asm!(
+        ".rept {vectors}",
+        "call .Lsave",
+        ".p2align 3",
+        ".endr",
+
+        ".Lsave:",
+        "push r15",
+        "push r14",
+        "push r13",
+        "push r12",
+        "push r11",
+        "push r10",
+        "push r9",
+        "push r8",
+        "push rbp",
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push rbx",
+        "push rax",
+        "mov rax, cr2",
+        "push rax",
+        "mov rax, cr3",
+        "push rax",
+        "mov rdi, rsp",
+        "sub rdi, [rip + {page} + {stack_bias}]",
+        "mov rax, [rip + {page} + {loader_tables}]",
+        "mov cr3, rax",
+        "mov rsp, rdi",
+        "and rsp, -16",
+        "cld",
+        "mov eax, offset {report}",
+        "call rax",
+        "ud2",
+        vectors = const VECTORS,
+        page = sym SWITCH,
+        stack_bias = const offset_of!(SwitchPage, stack_bias),
+        loader_tables = const offset_of!(SwitchPage, loader_tables),
+        report = sym crate::faults::report,
+    )
+}

@@ -1,0 +1,212 @@
+//! `/boot/kernel.conf`.
+
+use proptest::prelude::*;
+use stage2::catalogue::Report;
+use stage2::entry_file::{
+    EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, Unwritable,
+    check_module, check_options, parse,
+};
+
+fn command_line(text: &str) -> String {
+    let entry = parse(text.as_bytes()).unwrap();
+    let mut out = vec![0xFF; entry.command_line_length()];
+    assert_eq!(entry.copy_command_line(&mut out), Some(out.len()));
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text, entry.options().collect::<Vec<_>>().join(" "));
+    text
+}
+
+fn modules(text: &str) -> Vec<(&str, &str)> {
+    let entry = parse(text.as_bytes()).unwrap();
+    entry
+        .modules()
+        .map(|Module { path, string }| (path, string))
+        .collect()
+}
+
+#[track_caller]
+fn assert_refused(bytes: &[u8], line: usize, cause: EntryFileCause) {
+    assert_eq!(parse(bytes), Err(EntryFileError { line, cause }));
+}
+
+#[test]
+fn a_file_with_everything() {
+    let text = "# A comment\n\
+        title  Demo  kernel\n\
+        \n\
+        options  exit   log=7\n\
+        module /boot/modules/initrd  an initial  disk\n\
+        \t # another\n\
+        linux /ignored\n\
+        \toptions\tmore\t \n\
+        module\t/b\n\
+        optionsx no\n\
+        options";
+    for text in [
+        text.to_string(),
+        format!("{text}\n"),
+        text.replace('\n', "\r\n"),
+        format!("\u{FEFF}{text}\r"),
+    ] {
+        assert_eq!(command_line(&text), "exit   log=7 more");
+        assert_eq!(
+            modules(&text),
+            [("/boot/modules/initrd", "an initial  disk"), ("/b", "")]
+        );
+    }
+}
+
+#[test]
+fn an_empty_file() {
+    for text in ["", "\n\n", "\u{FEFF}", "#", "options\n options \n", "\r\n"] {
+        assert_eq!(command_line(text), "");
+        assert_eq!(modules(text), []);
+    }
+    assert_eq!(parse(b""), Ok(Default::default()));
+}
+
+#[test]
+fn marks_of_other_systems() {
+    for text in [
+        "\u{FEFF}options a",
+        "options a\r",
+        "\u{FEFF}options a\r\n",
+        " \toptions a",
+    ] {
+        assert_eq!(command_line(text), "a", "{text:?}");
+    }
+    for text in [
+        "#options a",
+        "# options a",
+        " #options a",
+        "options# a",
+        "Options a",
+    ] {
+        assert_eq!(command_line(text), "", "{text:?}");
+    }
+}
+
+#[test]
+fn a_command_line_needs_its_room() {
+    let entry = parse(b"options ab\noptions cd\noptions ef").unwrap();
+    assert_eq!(entry.command_line_length(), 8);
+    for length in 0..8 {
+        assert_eq!(entry.copy_command_line(&mut vec![0; length]), None);
+    }
+    let mut out = [b'.'; 10];
+    assert_eq!(entry.copy_command_line(&mut out), Some(8));
+    assert_eq!(&out, b"ab cd ef..");
+}
+
+#[test]
+fn limits() {
+    let longest = format!("options {}", "x".repeat(MAX_LINE - 8));
+    assert_eq!(
+        command_line(&format!("\n{longest}\r\n")).len(),
+        MAX_LINE - 8
+    );
+    assert_refused(
+        format!("\n{longest}x\n").as_bytes(),
+        2,
+        EntryFileCause::LineTooLong,
+    );
+    assert_refused(&[b'#'; MAX_LINE + 1], 1, EntryFileCause::LineTooLong);
+
+    let full = "#\n".repeat(MAX_FILE / 2);
+    assert!(parse(full.as_bytes()).is_ok());
+    assert_refused(
+        format!("{full}#").as_bytes(),
+        0,
+        EntryFileCause::FileTooLong,
+    );
+
+    let most = "module /m\n".repeat(MAX_MODULES);
+    assert_eq!(modules(&most).len(), MAX_MODULES);
+    let more = format!("{most}module /m");
+    assert_refused(
+        more.as_bytes(),
+        MAX_MODULES + 1,
+        EntryFileCause::TooManyModules,
+    );
+}
+
+#[test]
+fn refused_lines() {
+    assert_refused(b"title x\nmodule\n", 2, EntryFileCause::NoPath);
+    assert_refused(b"module \t\r\n", 1, EntryFileCause::NoPath);
+    assert_refused(b"\n\noptions a\0b\n", 3, EntryFileCause::Nul);
+    assert_refused(b"\n# \xFF\n", 2, EntryFileCause::NotUtf8);
+    assert_refused(b"\xFF\xFE\n", 1, EntryFileCause::NotUtf8);
+    let error = parse(b"#\nmodule").unwrap_err();
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 9C: /boot/kernel.conf cannot be read: line 2: module without a path"
+    );
+}
+
+#[test]
+fn what_cannot_be_written() {
+    for text in ["a\nb", "a\rb", "a\0", "\n"] {
+        assert_eq!(check_options(text), Err(Unwritable::Control));
+        assert_eq!(check_module("/m", text), Err(Unwritable::Control));
+        assert_eq!(check_module(text, ""), Err(Unwritable::Control));
+    }
+    for text in [" a", "a ", "\ta", "a\t", " "] {
+        assert_eq!(check_options(text), Err(Unwritable::Blank));
+        assert_eq!(check_module("/m", text), Err(Unwritable::Blank));
+        assert_eq!(check_module(text, ""), Err(Unwritable::Blank));
+    }
+    assert_eq!(check_module("/a b", ""), Err(Unwritable::Blank));
+    assert_eq!(check_module("", "x"), Err(Unwritable::Empty));
+    assert_eq!(check_options(&"x".repeat(MAX_LINE - 8)), Ok(()));
+    assert_eq!(
+        check_options(&"x".repeat(MAX_LINE - 7)),
+        Err(Unwritable::TooLong)
+    );
+    assert_eq!(check_module("/m", &"x".repeat(MAX_LINE - 10)), Ok(()));
+    assert_eq!(
+        check_module("/m", &"x".repeat(MAX_LINE - 9)),
+        Err(Unwritable::TooLong)
+    );
+}
+
+/// Text with more than its share of what matters here.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,40}",
+        "[a #\t\n\r\0\u{FEFF}\u{85}\u{2028}]{0,8}",
+        any::<String>()
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_can_be_written_is_read(options in text(), path in text(), string in text()) {
+        if check_options(&options).is_ok() {
+            prop_assert_eq!(command_line(&format!("options {options}\n")), options);
+        }
+        if check_module(&path, &string).is_ok() {
+            let line = format!("#\nmodule {path} {string}\n");
+            prop_assert_eq!(modules(&line), [(path.as_str(), string.as_str())]);
+        }
+    }
+
+    #[test]
+    fn garbage_is_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        lines in proptest::collection::vec((0..4usize, text()), 0..10),
+    ) {
+        let keys = ["options", "module", "title", ""];
+        let lines: String =
+            lines.into_iter().map(|(key, text)| format!("{} {text}\n", keys[key])).collect();
+        for bytes in [&bytes, lines.as_bytes()] {
+            if let Ok(entry) = parse(bytes) {
+                let length = entry.command_line_length();
+                let mut out = vec![0; length];
+                prop_assert_eq!(entry.copy_command_line(&mut out), Some(length));
+                prop_assert!(entry.modules().count() <= MAX_MODULES);
+                prop_assert!(entry.modules().all(|module| !module.path.is_empty()));
+            }
+        }
+    }
+}

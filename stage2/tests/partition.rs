@@ -1,0 +1,175 @@
+//! The choice of the boot partition.
+
+mod support;
+
+use proptest::prelude::*;
+use stage2::catalogue::{self, Named as _, Report};
+use stage2::partition::{Partition, PartitionError, boot_partition};
+use support::Tiny;
+
+const SIGNATURE: u32 = 0x1234_5678;
+
+/// An MBR with these entries: number, status, kind, first LBA, sectors.
+fn mbr(entries: &[(usize, u8, u8, u32, u32)]) -> [u8; 512] {
+    let mut sector = [0; 512];
+    sector[440..444].copy_from_slice(&SIGNATURE.to_le_bytes());
+    for &(number, status, kind, first, sectors) in entries {
+        let entry = &mut sector[446 + 16 * (number - 1)..][..16];
+        entry[0] = status;
+        entry[4] = kind;
+        entry[8..12].copy_from_slice(&first.to_le_bytes());
+        entry[12..16].copy_from_slice(&sectors.to_le_bytes());
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    sector
+}
+
+fn chosen(entries: &[(usize, u8, u8, u32, u32)]) -> Result<(u8, u64, u64), PartitionError> {
+    boot_partition(&mbr(entries), 1 << 20).map(|partition| {
+        assert_eq!(partition.signature, SIGNATURE);
+        (partition.number, partition.first_lba, partition.sectors)
+    })
+}
+
+#[test]
+fn the_active_entry_is_chosen() {
+    for number in 1..=4 {
+        let entries = [(number, 0x80, 0x0C, 2048, 1000)];
+        assert_eq!(chosen(&entries), Ok((number as u8, 2048, 1000)));
+    }
+    // Before other ones of a FAT kind, and whatever its own kind.
+    let entries = [
+        (1, 0, 0x0C, 63, 10),
+        (3, 0x80, 0x83, 2048, 1000),
+        (4, 0, 0x06, 9, 9),
+    ];
+    assert_eq!(chosen(&entries), Ok((3, 2048, 1000)));
+    // The first of several.
+    let entries = [(2, 0x80, 0x0C, 63, 10), (3, 0x80, 0x0C, 2048, 1000)];
+    assert_eq!(chosen(&entries), Ok((2, 63, 10)));
+}
+
+#[test]
+fn without_an_active_entry_the_first_of_a_fat_kind() {
+    for kind in [
+        1, 4, 6, 0xB, 0xC, 0xE, 0x11, 0x14, 0x16, 0x1B, 0x1C, 0x1E, 0xEF,
+    ] {
+        let entries = [
+            (1, 0, 0x83, 63, 10),
+            (2, 0, kind, 100, 10),
+            (3, 0, 0x0C, 200, 10),
+        ];
+        assert_eq!(chosen(&entries), Ok((2, 100, 10)), "{kind:#x}");
+    }
+    for kind in [2, 5, 7, 0xA, 0xD, 0xF, 0x82, 0x83, 0xEE, 0xFF] {
+        assert_eq!(
+            chosen(&[(1, 0, kind, 63, 10)]),
+            Err(PartitionError::NoEntry),
+            "{kind:#x}"
+        );
+    }
+}
+
+#[test]
+fn entries_that_are_none_are_passed_over() {
+    for none in [
+        (1, 0x80, 0, 63, 10),
+        (1, 0x80, 0x0C, 0, 10),
+        (1, 0x80, 0x0C, 63, 0),
+        (1, 0x81, 0x0C, 63, 10),
+        (1, 0x7F, 0x0C, 63, 10),
+    ] {
+        assert_eq!(chosen(&[none]), Err(PartitionError::NoEntry));
+        assert_eq!(chosen(&[none, (2, 0, 0x0C, 100, 10)]), Ok((2, 100, 10)));
+    }
+}
+
+#[test]
+fn the_partition_starts_on_the_disk() {
+    let sector = mbr(&[(2, 0x80, 0x0C, 2048, 1000)]);
+    let error = PartitionError::BehindEnd {
+        number: 2,
+        first_lba: 2048,
+        disk_sectors: 2048,
+    };
+    assert_eq!(boot_partition(&sector, 2048), Err(error));
+    assert_eq!(error.entry(), &catalogue::DISK_RANGE);
+    // Its end is another matter: some BIOSes tell too small a size.
+    assert!(boot_partition(&sector, 2049).is_ok());
+    assert!(boot_partition(&sector, u64::MAX).is_ok());
+    let last = mbr(&[(2, 0x80, 0x0C, u32::MAX, u32::MAX)]);
+    let partition = boot_partition(&last, u64::MAX).unwrap();
+    assert_eq!(
+        partition.first_lba + partition.sectors,
+        2 * u64::from(u32::MAX)
+    );
+}
+
+#[test]
+fn what_is_no_boot_sector_is_refused() {
+    let mut sector = mbr(&[(1, 0x80, 0x0C, 2048, 1000)]);
+    for short in [&sector[..511], &sector[..0]] {
+        assert_eq!(
+            boot_partition(short, 1 << 20),
+            Err(PartitionError::NoSignature(0))
+        );
+    }
+    sector[510] = 0x54;
+    let error = boot_partition(&sector, 1 << 20).unwrap_err();
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 7C: there is no boot partition: LBA 0 ends in AA54h instead of AA55h"
+    );
+}
+
+#[test]
+fn a_disk_can_be_one_volume() {
+    let boot = Tiny::new(12).image();
+    let whole = Partition {
+        number: 0,
+        first_lba: 0,
+        sectors: 5000,
+        signature: 0,
+    };
+    assert_eq!(boot_partition(&boot, 5000), Ok(whole));
+    // Boot code where the table would be, which has an active entry by chance.
+    let mut code = boot[..512].to_vec();
+    code[446..510].copy_from_slice(&[0x0C; 64]);
+    code[446] = 0x80;
+    assert_eq!(boot_partition(&code, 5000), Ok(whole));
+    // An MBR may carry a BPB.
+    let mut both = mbr(&[(1, 0x80, 0x0C, 2048, 1000)]);
+    both[..90].copy_from_slice(&boot[..90]);
+    assert_eq!(boot_partition(&both, 5000).unwrap().number, 1);
+    // mkfs.fat's boot sectors have messages, but not in the table's place.
+    let boot = support::mkfs(4096, &["-F", "12", "-s", "8"]);
+    assert_eq!(boot_partition(&boot, 8192).unwrap().number, 0);
+}
+
+#[test]
+fn sectors_may_be_larger() {
+    let mut sector = mbr(&[(1, 0x80, 0x0C, 256, 1000)]).to_vec();
+    sector.resize(4096, 0xAA);
+    assert_eq!(boot_partition(&sector, 5000).unwrap().first_lba, 256);
+}
+
+proptest! {
+    #[test]
+    fn garbage_gives_a_partition_on_the_disk_or_an_error(
+        mut sector in proptest::collection::vec(any::<u8>(), 512),
+        statuses in proptest::array::uniform4(prop_oneof![Just(0u8), Just(0x80), any::<u8>()]),
+        disk_sectors in any::<u64>(),
+    ) {
+        sector[510..].copy_from_slice(&[0x55, 0xAA]);
+        for (number, status) in statuses.into_iter().enumerate() {
+            sector[446 + 16 * number] = status;
+        }
+        if let Ok(partition) = boot_partition(&sector, disk_sectors) {
+            prop_assert!((1..=4).contains(&partition.number));
+            prop_assert!(partition.first_lba > 0 && partition.first_lba < disk_sectors);
+            prop_assert!(partition.sectors > 0);
+            let at = 446 + 16 * (usize::from(partition.number) - 1);
+            prop_assert!(sector[at] & 0x7F == 0);
+        }
+    }
+}

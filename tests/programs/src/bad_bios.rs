@@ -1,0 +1,256 @@
+//! **An option ROM that spoils a good BIOS**, for tests of what the loader does on a bad one.
+//!
+//! A word of flags at [`FLAGS_OFFSET`], which the tests fill in together with the checksum, says
+//! what shall not work. Calls are refused by hooks on INT 15h and INT 13h. A line that does not
+//! follow its ports is made with the CPU's debug registers: a breakpoint on stage2's first
+//! instruction turns A20 off, and one on a port turns it off again behind each access, unless that
+//! comes from the BIOS itself.
+#![no_std]
+#![no_main]
+// The program is asm from end to end.
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+use core::sync::atomic::AtomicU32;
+
+use disk_layout::stage2;
+
+// The same numbers stand in the tests' `Defect`.
+/// INT 15h E820h is not there.
+const NO_E820: u8 = 1 << 0;
+/// INT 15h E801h is not there.
+const NO_E801: u8 = 1 << 1;
+/// INT 15h 88h is not there.
+const NO_88: u8 = 1 << 2;
+/// INT 13h has no extensions.
+const NO_EDD: u8 = 1 << 3;
+/// A20 is off when stage2 starts.
+const A20_OFF: u8 = 1 << 4;
+/// INT 15h 24xxh is not there.
+const NO_A20_CALL: u8 = 1 << 5;
+/// The keyboard controller does not enable A20.
+const NO_A20_KEYBOARD: u8 = 1 << 6;
+/// Port 92h does not enable A20.
+const NO_A20_FAST: u8 = 1 << 7;
+
+/// Offset of the flags.
+const FLAGS_OFFSET: u16 = 6;
+/// Length in units of 512 bytes.
+const LENGTH: u8 = 1;
+
+/// CR4.DE: breakpoints on ports.
+const CR4_DE: u8 = 1 << 3;
+/// DR7: breakpoint 0, 1 and 2 on one-byte port accesses, enabled (SDM vol. 3, 18.2.4).
+const DR7_PORT_0: u32 = 2 << 16 | 2;
+const DR7_PORTS_1_2: u32 = 2 << 20 | 2 << 2 | 2 << 24 | 2 << 4;
+/// DR7: breakpoint 3 on an instruction, enabled.
+const DR7_CODE_3: u32 = 2 << 6;
+/// Code segments from here on are the BIOS's.
+const BIOS_SEGMENT: u16 = 0xA000;
+
+/// What a ROM begins with, as the BIOS looks for it.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+extern "C" fn start() {
+    naked_asm!(
+        ".code16",
+        ".byte 0x55, 0xAA, {length}",
+        ".byte 0xE9", // JMP with a 16-bit displacement
+        ".short {init} - 6",
+        // FLAGS_OFFSET: the flags and a byte that makes the sum of all bytes 0.
+        ".byte 0, 0",
+        ".code64",
+        length = const LENGTH,
+        init = sym init,
+    )
+}
+
+/// Called by the BIOS with a far call; it may be written to until the BIOS has booted.
+#[unsafe(naked)]
+extern "C" fn init() {
+    naked_asm!(
+        ".code16",
+        "pushad",
+        "push ds",
+        "xor bx, bx",
+        "mov ds, bx",
+
+        "mov eax, [0x13 * 4]",
+        "mov cs:[{old_13}], eax",
+        "mov ax, cs",
+        "shl eax, 16",
+        "mov ax, offset {int_13}",
+        "mov [0x13 * 4], eax",
+
+        "mov edx, [0x15 * 4]",
+        "mov cs:[{old_15}], edx",
+        "mov ax, offset {int_15}",
+        "mov [0x15 * 4], eax",
+
+        "mov cl, cs:[{flags}]",
+        "test cl, {a20_off}",
+        "jz .Lreturn",
+        "mov ax, offset {debug}",
+        "mov [1 * 4], eax",
+        "mov eax, cr4",
+        "or al, {cr4_de}",
+        "mov cr4, eax",
+        "mov eax, 0x92",
+        "mov dr0, eax",
+        "mov al, 0x60",
+        "mov dr1, eax",
+        "mov al, 0x64",
+        "mov dr2, eax",
+        "mov eax, {stage2}",
+        "mov dr3, eax",
+        "mov eax, {code_3}",
+        "mov dr7, eax",
+        ".Lreturn:",
+        "pop ds",
+        "popad",
+        ".byte 0xCB", // RETF, without a 32-bit prefix
+        ".code64",
+        flags = const FLAGS_OFFSET,
+        a20_off = const A20_OFF,
+        cr4_de = const CR4_DE,
+        stage2 = const stage2::LOAD_ADDRESS + stage2::ENTRY_OFFSET as u32,
+        code_3 = const DR7_CODE_3,
+        old_13 = sym OLD_13,
+        old_15 = sym OLD_15,
+        int_13 = sym int_13,
+        int_15 = sym int_15,
+        debug = sym debug,
+    )
+}
+
+/// The vectors that were there before.
+static OLD_13: AtomicU32 = AtomicU32::new(0);
+static OLD_15: AtomicU32 = AtomicU32::new(0);
+
+#[unsafe(naked)]
+extern "C" fn int_13() {
+    naked_asm!(
+        ".code16",
+        "test byte ptr cs:[{flags}], {no_edd}",
+        "jz .Lold_13",
+        "cmp ah, 0x41",
+        "jb .Lold_13",
+        "cmp ah, 0x49",
+        "jb .Lno_such_function",
+        ".Lold_13:",
+        ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
+        ".short {old}",
+
+        ".Lno_such_function:",
+        "mov ah, 1",
+        "push bp",
+        "mov bp, sp",
+        "or byte ptr [bp + 6], 1", // CF on the stack
+        "pop bp",
+        ".byte 0xCF", // IRET
+        ".code64",
+        flags = const FLAGS_OFFSET,
+        no_edd = const NO_EDD,
+        old = sym OLD_13,
+    )
+}
+
+#[unsafe(naked)]
+extern "C" fn int_15() {
+    naked_asm!(
+        ".code16",
+        "push cx",
+        "mov cl, cs:[{flags}]",
+        "test cl, {no_e820}",
+        "jz .Lhas_e820",
+        "cmp ax, 0xE820",
+        "je .Lrefuse",
+        ".Lhas_e820:",
+        "test cl, {no_e801}",
+        "jz .Lhas_e801",
+        "cmp ax, 0xE801",
+        "je .Lrefuse",
+        "cmp ax, 0xE881", // the same with 32-bit registers
+        "je .Lrefuse",
+        ".Lhas_e801:",
+        "test cl, {no_88}",
+        "jz .Lhas_88",
+        "cmp ah, 0x88",
+        "je .Lrefuse",
+        ".Lhas_88:",
+        "test cl, {no_a20_call}",
+        "jz .Lold_15",
+        "cmp ah, 0x24",
+        "je .Lrefuse",
+        ".Lold_15:",
+        "pop cx",
+        ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
+        ".short {old}",
+
+        ".Lrefuse:",
+        "mov ah, 0x86",
+        "mov cx, bp",
+        "mov bp, sp",
+        "or byte ptr [bp + 6], 1", // CF on the stack
+        "mov bp, cx",
+        "pop cx",
+        ".byte 0xCF", // IRET
+        ".code64",
+        flags = const FLAGS_OFFSET,
+        no_e820 = const NO_E820,
+        no_e801 = const NO_E801,
+        no_88 = const NO_88,
+        no_a20_call = const NO_A20_CALL,
+        old = sym OLD_15,
+    )
+}
+
+/// #DB: before stage2's first instruction and behind each access to a port.
+#[unsafe(naked)]
+extern "C" fn debug() {
+    naked_asm!(
+        ".code16",
+        "push bp",
+        "mov bp, sp",
+        "push eax",
+        "cmp word ptr [bp + 4], {bios}", // the CS that it comes from
+        "jae .Lleave",
+
+        // What is watched from now on: the ports, and no longer the instruction.
+        "xor eax, eax",
+        "mov dr7, eax",
+        "in al, 0x92",
+        "and al, 0xFC", // neither A20 nor a reset
+        "out 0x92, al",
+        "xor eax, eax",
+        "test byte ptr cs:[{flags}], {no_fast}",
+        "jz .Lkeyboard",
+        "or eax, {port_0}",
+        ".Lkeyboard:",
+        "test byte ptr cs:[{flags}], {no_keyboard}",
+        "jz .Lset",
+        "or eax, {ports_1_2}",
+        ".Lset:",
+        "mov dr7, eax",
+
+        ".Lleave:",
+        "xor eax, eax",
+        "mov dr6, eax",
+        "pop eax",
+        "pop bp",
+        ".byte 0xCF", // IRET
+        ".code64",
+        flags = const FLAGS_OFFSET,
+        bios = const BIOS_SEGMENT,
+        no_fast = const NO_A20_FAST,
+        no_keyboard = const NO_A20_KEYBOARD,
+        port_0 = const DR7_PORT_0,
+        ports_1_2 = const DR7_PORTS_1_2,
+    )
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

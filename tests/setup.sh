@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# For run.sh: looks for the programs that it needs and installs what is missing.
+
+# What is looked for (a command, or a file of Bochs), what for, and the package that has it in the
+# order of $managers.
+managers=(apt-get dnf pacman zypper apk brew)
+packages='
+qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
+mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
+mcopy               test  mtools          mtools          mtools       mtools     mtools     mtools
+gcc                 test  gcc             gcc             gcc          gcc        gcc        x86_64-elf-gcc
+ld                  test  binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
+make                test  make            make            make         make       make       make
+bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
+BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
+VGABIOS-lgpl-latest test  bochs           vgabios         bochs        bochs      bochs      bochs
+gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
+'
+
+# mkfs.fat is in one of these.
+PATH=$PATH:/usr/sbin:/sbin
+
+is_there() {
+    local directory
+    command -v "$1" >/dev/null && return
+    for directory in "${BXSHARE-}" {/usr,/usr/local,/opt/homebrew}/share/bochs; do
+        [[ -e $directory/$1 ]] && return
+    done
+    return 1
+}
+
+# install_missing ACTION: returns when all is there, else ends the script.
+install_missing() {
+    local manager='' index name purpose row candidates missing=() install=() sudo=() less=()
+    if ! command -v cargo >/dev/null; then
+        echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs" >&2
+        exit 1
+    fi
+    for index in "${!managers[@]}"; do
+        command -v "${managers[index]}" >/dev/null && manager=${managers[index]} && break
+    done
+    while read -r name purpose row; do
+        [[ $name ]] && [[ $purpose = run || $purpose = "$1" ]] || continue
+        is_there "$name" && continue
+        missing+=("$name")
+        read -ra candidates <<<"$row"
+        install+=("${candidates[index]}")
+    done <<<"$packages"
+    ((${#missing[@]})) || return 0
+
+    echo "missing: ${missing[*]}" >&2
+    if [[ ! $manager ]]; then
+        echo "No package manager that this script knows (${managers[*]}): please install them." >&2
+        exit 1
+    fi
+    if [[ $manager != brew && $EUID != 0 ]]; then sudo=(sudo); fi
+    # What Debian recommends with QEMU is its window.
+    if [[ ! ${DISPLAY-}${WAYLAND_DISPLAY-} ]]; then less=(--no-install-recommends); fi
+    case $manager in
+    apt-get) install=(apt-get install --yes "${less[@]}" "${install[@]}") ;;
+    dnf) install=(dnf install --assumeyes "${install[@]}") ;;
+    pacman) install=(pacman --sync --refresh --needed --noconfirm "${install[@]}") ;;
+    zypper) install=(zypper --non-interactive install "${install[@]}") ;;
+    apk) install=(apk add "${install[@]}") ;;
+    brew) install=(brew install "${install[@]}") ;;
+    esac
+    install=("${sudo[@]}" "${install[@]}")
+    if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
+        echo "to install: ${install[*]}" >&2
+        exit 1
+    fi
+    echo "installing: ${install[*]}" >&2
+    if [[ $manager = apt-get ]]; then "${sudo[@]}" apt-get update; fi
+    if ! "${install[@]}"; then
+        echo "That failed; please install them by hand." >&2
+        exit 1
+    fi
+}

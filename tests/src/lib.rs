@@ -1,0 +1,10 @@
+//! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
+//! [`image`] builds images, good ones and spoiled ones, and [`elf`] makes kernels that no linker
+//! would make.
+//!
+//! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
+//! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
+
+pub mod elf;
+pub mod image;
+pub mod machine;

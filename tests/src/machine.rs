@@ -1,0 +1,409 @@
+//! An emulated PC: started with an image, watched over its serial line and its screen, and ended
+//! in time.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_builder::run::{EXIT_PORT, Ending, QEMU};
+use tempfile::TempDir;
+
+/// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How often the serial line is looked at.
+const POLL: Duration = Duration::from_millis(10);
+/// VGA text memory: physical address, columns and rows.
+const TEXT_MEMORY: u32 = 0xB_8000;
+const COLUMNS: usize = 80;
+const ROWS: usize = 25;
+
+/// How the disk is connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Disk {
+    /// The first PC chipset with IDE that QEMU has: i440FX.
+    Ide,
+    /// q35.
+    #[default]
+    Ahci,
+    /// virtio-blk on PCI.
+    Virtio,
+    /// A USB stick on an xHCI controller.
+    Usb,
+    /// The first diskette drive.
+    Floppy,
+}
+
+/// A PC in QEMU that is not switched on yet.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    image: PathBuf,
+    disk: Disk,
+    dead_sectors: Vec<u64>,
+    writable: bool,
+    arguments: Vec<OsString>,
+}
+
+impl Machine {
+    /// A q35 with 256 MiB that boots `image` through AHCI. The image is not changed.
+    pub fn new(image: &Path) -> Self {
+        Self {
+            image: image.to_owned(),
+            disk: Disk::default(),
+            dead_sectors: Vec::new(),
+            writable: false,
+            arguments: Vec::new(),
+        }
+    }
+
+    /// Connects the disk in another way.
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// Lets every read of this sector fail.
+    pub fn dead_sector(mut self, lba: u64) -> Self {
+        self.dead_sectors.push(lba);
+        self
+    }
+
+    /// Lets the guest write to the image.
+    pub fn writable(mut self) -> Self {
+        self.writable = true;
+        self
+    }
+
+    /// More of QEMU's arguments; they come last.
+    pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments
+            .extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// When QEMU cannot be run.
+    pub fn start(&self) -> Result<Running> {
+        let directory = tempfile::tempdir()?;
+        let mut command = Command::new(QEMU);
+        command
+            .args([
+                "-machine",
+                if self.disk == Disk::Ide { "pc" } else { "q35" },
+            ])
+            .args(["-m", "256M", "-display", "none", "-no-reboot"])
+            .arg("-device")
+            .arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"))
+            .arg("-serial")
+            .arg(joined(["file:".as_ref(), serial(&directory).as_os_str()]))
+            .arg("-monitor")
+            .arg(joined([
+                "unix:".as_ref(),
+                monitor(&directory).as_os_str(),
+                ",server=on,wait=off".as_ref(),
+            ]))
+            .arg("-drive")
+            .arg(self.drive());
+        match self.disk {
+            Disk::Ide | Disk::Ahci | Disk::Floppy => {}
+            Disk::Virtio => {
+                command.args(["-device", "virtio-blk-pci,drive=boot"]);
+            }
+            Disk::Usb => {
+                command.args(["-device", "qemu-xhci", "-device", "usb-storage,drive=boot"]);
+            }
+        }
+        command.args(&self.arguments);
+        Running::start(command, directory)
+    }
+
+    fn drive(&self) -> OsString {
+        let mut drive = OsString::from(match self.disk {
+            Disk::Ide | Disk::Ahci => "id=boot,media=disk",
+            Disk::Virtio | Disk::Usb => "id=boot,if=none",
+            Disk::Floppy => "id=boot,if=floppy",
+        });
+        if self.dead_sectors.is_empty() {
+            if !self.writable {
+                drive.push(",snapshot=on");
+            }
+            drive.push(",format=raw,file=");
+            drive.push(&self.image);
+        } else {
+            drive.push(",driver=raw,file.driver=blkdebug,file.image.driver=file");
+            for (index, lba) in self.dead_sectors.iter().enumerate() {
+                let rule = format!("file.inject-error.{index}");
+                drive.push(format!(
+                    ",{rule}.event=read_aio,{rule}.errno=5,{rule}.sector={lba}"
+                ));
+            }
+            drive.push(",file.image.filename=");
+            drive.push(&self.image);
+        }
+        drive
+    }
+}
+
+/// A PC in Bochs: another CPU, another chipset, another BIOS.
+#[derive(Clone, Debug)]
+pub struct Bochs {
+    image: PathBuf,
+}
+
+impl Bochs {
+    /// A PC with 64 MiB that boots `image`. The image is not changed.
+    pub fn new(image: &Path) -> Self {
+        Self {
+            image: image.to_owned(),
+        }
+    }
+
+    /// Switches it on.
+    ///
+    /// # Errors
+    /// When Bochs or its BIOS is not installed.
+    pub fn start(&self) -> Result<Running> {
+        let directory = tempfile::tempdir()?;
+        // Bochs leaves a lock beside the image, and writes to it if the guest does.
+        let image = directory.path().join("disk.img");
+        let copied = Command::new("cp")
+            .arg("--sparse=always")
+            .args([&self.image, &image])
+            .status()?;
+        ensure!(copied.success(), "cannot copy {}", self.image.display());
+        let configuration = format!(
+            "config_interface: textconfig\n\
+             display_library: rfb, options=\"timeout=0\"\n\
+             romimage: file={bios}\n\
+             vgaromimage: file={vga}\n\
+             cpu: ips=100000000\n\
+             clock: sync=none\n\
+             megs: 64\n\
+             ata0-master: type=disk, mode=flat, path={image}, cylinders=0\n\
+             boot: disk\n\
+             com1: enabled=1, mode=file, dev={serial}\n\
+             log: {log}\n",
+            bios = bochs_file("BIOS-bochs-latest")?.display(),
+            vga = bochs_file("VGABIOS-lgpl-latest")?.display(),
+            image = image.display(),
+            serial = serial(&directory).display(),
+            log = directory.path().join("bochs.log").display(),
+        );
+        let configuration_path = directory.path().join("bochsrc");
+        fs::write(&configuration_path, configuration)?;
+        // The wrapper that Debian puts in front of it only adds an argument.
+        let program = if on_path("bochs-bin") {
+            "bochs-bin"
+        } else {
+            "bochs"
+        };
+        let mut command = Command::new(program);
+        command.arg("-q").arg("-f").arg(configuration_path);
+        let help = Command::new(program)
+            .arg("--help")
+            .output()
+            .context("cannot run bochs")?;
+        let help = [help.stdout, help.stderr].concat();
+        if String::from_utf8_lossy(&help).contains("-rc filename") {
+            // Built with its debugger, it waits for a command.
+            let commands = directory.path().join("commands");
+            fs::write(&commands, "continue\n")?;
+            command.arg("-rc").arg(commands);
+        }
+        Running::start(command, directory)
+    }
+}
+
+/// A file that comes with Bochs.
+///
+/// # Errors
+/// When it is in none of the usual places.
+pub fn bochs_file(name: &str) -> Result<PathBuf> {
+    let own = std::env::var_os("BXSHARE").map(PathBuf::from);
+    let usual = [
+        "/usr/share/bochs",
+        "/usr/local/share/bochs",
+        "/opt/homebrew/share/bochs",
+    ];
+    own.into_iter()
+        .chain(usual.map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+        .with_context(|| format!("{name} is missing: install Bochs, its BIOS and its VGA BIOS"))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+fn joined<'a>(parts: impl IntoIterator<Item = &'a OsStr>) -> OsString {
+    parts.into_iter().collect()
+}
+
+fn serial(directory: &TempDir) -> PathBuf {
+    directory.path().join("serial")
+}
+
+fn monitor(directory: &TempDir) -> PathBuf {
+    directory.path().join("monitor")
+}
+
+/// A machine that is switched on. It is switched off when it goes out of scope.
+pub struct Running {
+    child: Child,
+    deadline: Instant,
+    directory: TempDir,
+}
+
+impl Running {
+    fn start(mut command: Command, directory: TempDir) -> Result<Self> {
+        let log = File::create(directory.path().join("log"))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        Ok(Self {
+            child,
+            deadline: Instant::now() + TIME_LIMIT,
+            directory,
+        })
+    }
+
+    /// All that came over the first serial line so far.
+    pub fn serial(&self) -> String {
+        let bytes = fs::read(serial(&self.directory)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until `text` has come over the serial line, and returns all that came.
+    ///
+    /// # Errors
+    /// When the machine ends or its time is up before that; the message holds what came instead.
+    pub fn wait_for(&mut self, text: &str) -> Result<String> {
+        loop {
+            let status = self.child.try_wait()?;
+            let serial = self.serial();
+            if serial.contains(text) {
+                return Ok(serial);
+            }
+            if let Some(status) = status {
+                bail!("ended ({status}) without {text:?}\n{}", self.evidence());
+            }
+            ensure!(
+                Instant::now() < self.deadline,
+                "no {text:?} in time\n{}",
+                self.evidence()
+            );
+            sleep(POLL);
+        }
+    }
+
+    /// Waits until the machine ends by itself.
+    ///
+    /// # Errors
+    /// When its time is up before that; the message holds what came over the serial line.
+    pub fn wait(&mut self) -> Result<Ending> {
+        self.wait_for_exit().map(Ending::of)
+    }
+
+    fn wait_for_exit(&mut self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(
+                Instant::now() < self.deadline,
+                "did not end in time\n{}",
+                self.evidence()
+            );
+            sleep(POLL);
+        }
+    }
+
+    /// What is on the screen in text mode: 25 lines, without the blanks at their ends. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn screen(&self) -> Result<Vec<String>> {
+        let path = self.directory.path().join("screen");
+        let size = 2 * COLUMNS * ROWS;
+        self.monitor(&format!(
+            "pmemsave {TEXT_MEMORY:#x} {size} \"{}\"",
+            path.display()
+        ))?;
+        let memory = fs::read(&path)?;
+        ensure!(memory.len() == size, "QEMU saved {} bytes", memory.len());
+        let line = |row: &[u8]| {
+            let text: String = row
+                .chunks_exact(2)
+                .map(|cell| {
+                    if (0x20..0x7F).contains(&cell[0]) {
+                        cell[0].into()
+                    } else {
+                        ' '
+                    }
+                })
+                .collect();
+            text.trim_end().to_owned()
+        };
+        Ok(memory.chunks_exact(2 * COLUMNS).map(line).collect())
+    }
+
+    /// Presses and releases a key, by the name that QEMU has for it (`ret`, `a`). QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn press(&self, key: &str) -> Result<()> {
+        self.monitor(&format!("sendkey {key}")).map(drop)
+    }
+
+    /// Gives QEMU's monitor a command and waits until it is done.
+    fn monitor(&self, command: &str) -> Result<String> {
+        const PROMPT: &str = "(qemu) ";
+        let mut stream = UnixStream::connect(monitor(&self.directory)).context("no monitor")?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(format!("{command}\n").as_bytes())?;
+        let mut answer = String::new();
+        let mut buffer = [0; 4096];
+        // One prompt is in front of the command, one behind it.
+        while answer.matches(PROMPT).count() < 2 {
+            let length = stream
+                .read(&mut buffer)
+                .context("QEMU's monitor does not answer")?;
+            ensure!(length > 0, "QEMU's monitor closed the connection");
+            answer += &String::from_utf8_lossy(&buffer[..length]);
+        }
+        Ok(answer)
+    }
+
+    /// What an error message tells of a machine that did not do what it should.
+    fn evidence(&self) -> String {
+        let log = fs::read(self.directory.path().join("log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let screen = self.screen().unwrap_or_default().join("\n");
+        format!(
+            "--- serial line\n{}\n--- screen\n{}\n--- emulator\n{}",
+            self.serial().trim_end(),
+            screen.trim_end(),
+            log.trim_end()
+        )
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; there is no one to tell if not.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
