@@ -319,20 +319,22 @@ impl BlockDevice for Disk {
 
     fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
         let count = count.min(self.max_transfer());
-        let error = |drive, lba, cause| DiskError { cause, lba, drive };
-        if lba
-            .checked_add(count as u64)
-            .is_none_or(|end| end > self.sectors)
-        {
-            return Err(error(self.drive, lba, DiskFailure::OutOfRange));
-        }
         let mut done = 0;
         while done < count {
-            let at = lba + done as u64;
+            let lba = lba.saturating_add(done as u64);
             let address = TRANSFER_BUFFER.start + (done * self.sector_size) as u64;
             done += self
-                .read_stubbornly(at, count - done, address)
-                .map_err(|status| error(self.drive, at, DiskFailure::Status(status)))?;
+                .read_stubbornly(lba, count - done, address)
+                .map_err(|status| DiskError {
+                    // Only now: BIOSes that report too small a disk can read behind its end.
+                    cause: if lba < self.sectors {
+                        DiskFailure::Status(status)
+                    } else {
+                        DiskFailure::OutOfRange
+                    },
+                    lba,
+                    drive: self.drive,
+                })?;
         }
         // SAFETY: the buffer belongs to the disk; the slice lives until the next read.
         let buffer = unsafe { physical::region(&TRANSFER_BUFFER) };

@@ -127,8 +127,8 @@ pub fn prepare(
         .sum();
     let size = size_of::<BootInfo>()
         + regions * size_of::<MemoryRegion>()
-        + size_of_val(segments) // more than the KernelSegments that are made of them
-        + size_of_val(kernel.modules()) * (size_of::<Module>() / 16)
+        + segments.len() * size_of::<KernelSegment>()
+        + kernel.modules().len() * size_of::<Module>()
         + module_texts
         + command_line
         + LOADER.len()

@@ -408,10 +408,13 @@ fn wishes() {
     };
     assert_eq!(accept(&executable().with(mixed)).1.stack_size, 0x4000);
 
-    // Somebody else's.
-    for name in ["Bootpatj", "Bootpat", "Bootpaths"] {
-        let other = ProgramHeader::note(note(name, 1, &words([1]), 4));
-        assert_eq!(accept(&executable().with(other)).1, Wishes::default());
+    // Somebody else's, one without the zero byte at its end.
+    let mut open = note("Bootpath", 1, &words([1]), 4);
+    open[20] = b's';
+    let others = ["Bootpatj", "Bootpat", "Bootpaths"].map(|name| note(name, 1, &words([1]), 4));
+    for other in others.into_iter().chain([open]) {
+        let elf = executable().with(ProgramHeader::note(other));
+        assert_eq!(accept(&elf).1, Wishes::default());
     }
 }
 
@@ -441,12 +444,13 @@ fn impossible_wishes() {
     ] {
         accept(&executable().with(wish(kind, value)));
     }
-    let short = ProgramHeader::note(note("Bootpath", 1, &[0, 0, 1, 0], 4));
-    refuse(
-        &executable().with(short),
-        "10N",
-        KernelError::NoteLength { kind: 1, length: 4 },
-    );
+    for length in [4, 12] {
+        let mut wrong = note("Bootpath", 1, &vec![0x10; length], 4);
+        wrong.extend(note("GNU", 3, &[7; 20], 4));
+        let elf = executable().with(ProgramHeader::note(wrong));
+        let length = length as u32;
+        refuse(&elf, "10N", KernelError::NoteLength { kind: 1, length });
+    }
     let mut cut = note("Bootpath", 1, &words([0x1000]), 4);
     cut.truncate(28);
     let cut = executable().with(ProgramHeader::note(cut));

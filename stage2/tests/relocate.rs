@@ -149,10 +149,10 @@ fn rela_sets() {
     let slide = 0xFFFF_FFFF_8000_0000;
     let table = [
         rela(RELATIVE, DATA, 0x10),
+        rela(RELATIVE, 0x8, 0x77),
         rela(NONE, 0, 0),
         rela(RELATIVE, DATA_END - 8, DATA + 8),
         rela(RELATIVE, DATA + 21, u64::MAX),
-        rela(RELATIVE, 0x8, 0x77),
     ]
     .concat();
     let mut memory = Memory::load(&with_rela(&table));
@@ -358,7 +358,7 @@ fn bad_tables() {
         size,
         entry_size,
     };
-    for (bytes, entry) in [(24, 0), (24, 16), (25, 24), (23, 24)] {
+    for (bytes, entry) in [(24, 0), (48, 16), (24, 12), (25, 24), (23, 24)] {
         let dynamic = [DT_RELA, TABLE, DT_RELASZ, bytes, DT_RELAENT, entry];
         refuse(
             &kernel(&dynamic, &[0; 64]),

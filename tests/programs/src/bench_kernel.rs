@@ -1,9 +1,10 @@
 //! **A kernel that tells the time**: `./run.sh bench` appends a payload to it and boots it.
 //!
-//! Its first instruction reads the time-stamp counter. On port 0xE9 it then writes three numbers
-//! in hexadecimal, each with leading zeros and a line feed: the ticks since stage1's first
-//! instruction, the INT 13h reads that stage2 counted, and the [`checksum`] of its highest segment,
-//! which is the payload. It leaves QEMU through isa-debug-exit.
+//! Its first instruction reads the time-stamp counter. On port 0xE9 it then writes numbers in
+//! hexadecimal, each with leading zeros and a line feed: the ticks since stage1's first instruction,
+//! the INT 13h reads that stage2 counted, the [`checksum`] of its highest segment, which is the
+//! payload, and for each of the loader's steps the ticks until it began. It leaves QEMU through
+//! isa-debug-exit.
 #![no_std]
 #![no_main]
 // The time has to be taken before anything else happens, ports have to be written, and the payload
@@ -50,6 +51,9 @@ extern "C" fn main(info: &BootInfo, now: u64) -> ! {
             )
         };
         print(checksum(words));
+    }
+    for step in 1..=12 {
+        print(info.timeline[step].wrapping_sub(info.timeline[1]));
     }
     out(DEBUG_EXIT, 0);
     loop {

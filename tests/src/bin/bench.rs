@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         false,
     )?;
     compare_debug_information(&programs)?;
-    Ok(())
+    show_steps(&programs)
 }
 
 /// What is booted.
@@ -168,6 +168,33 @@ fn compare_debug_information(programs: &Programs) -> Result<()> {
          ratio {ratio:.3} (limit {LIMIT}) {}",
         verdict(ratio <= LIMIT)
     );
+    Ok(())
+}
+
+/// Where the virtual time goes.
+fn show_steps(programs: &Programs) -> Result<()> {
+    println!("\nVirtual time of each step, in ms");
+    println!(
+        "{:>8} {}",
+        "payload",
+        (1..=12)
+            .map(|step| format!("{step:>7}"))
+            .collect::<String>()
+    );
+    for size in PAYLOADS {
+        let image = programs.loader_image(&noise(size), 0)?;
+        let machine = Machine::new(&image.path())
+            .disk(Disk::Virtio)
+            .arguments(VIRTUAL_TIME);
+        let said = run(machine)?;
+        let mut steps = Says::steps(&said);
+        steps.push(Says::Kernel(checksum(&noise(size))).ticks(&said)?);
+        print!("{:>8} ", name(size));
+        for step in steps.windows(2) {
+            print!("{:7.3}", (step[1] - step[0]) as f64 / VIRTUAL_TICKS_PER_MS);
+        }
+        println!();
+    }
     Ok(())
 }
 
@@ -269,6 +296,14 @@ impl Says {
                 Ok(ticks)
             }
         }
+    }
+
+    /// For each of the loader's steps, the ticks until it began.
+    fn steps(said: &str) -> Vec<u64> {
+        said.lines()
+            .skip(3)
+            .filter_map(|line| u64::from_str_radix(line, 16).ok())
+            .collect()
     }
 }
 
