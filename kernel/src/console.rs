@@ -127,6 +127,12 @@ impl Serial {
             if scratch.read() != 0x5A {
                 return None;
             }
+            // The loader's last characters may still be in the FIFO, which is about to be emptied.
+            for _ in 0..SERIAL_POLLS {
+                if register(5).read() & 0x40 != 0 {
+                    break; // nothing left to send
+                }
+            }
             register(1).write(0); // no interrupts
             register(3).write(0x80); // divisor latch
             register(0).write(1); // 115,200 baud
