@@ -1,0 +1,362 @@
+//! What the manual says about memory and errors is made from the program: `docs/memory-layout.md`
+//! from [`stage2::layout`], `docs/errors.md` from [`stage2::catalogue`]. And the rules that the
+//! catalogue itself keeps.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use disk_layout::mbr::{self, frame};
+use disk_layout::stage2 as image;
+use stage2::catalogue::{ALL, Entry};
+use stage2::layout::{self, REGIONS};
+
+/// The steps that have errors: number, title, chapter.
+const STEPS: &[(u32, &str, &str)] = &[
+    (1, "stage1, and stage2's check of itself", "01-stage1.md"),
+    (2, "the A20 line", "02-a20.md"),
+    (3, "the CPU", "03-cpu.md"),
+    (5, "the console, exceptions and panics", "05-console.md"),
+    (6, "memory", "06-memory.md"),
+    (7, "the disk", "07-disk.md"),
+    (8, "files", "08-files.md"),
+    (9, "what to boot", "09-entry.md"),
+    (10, "the kernel", "10-kernel.md"),
+    (11, "page tables", "11-paging.md"),
+    (12, "the handoff", "12-handoff.md"),
+];
+
+/// Columns of the screen: an error and its sentence fit into one row.
+const COLUMNS: usize = 80;
+
+/// Compares a generated page with the one in `docs/`; with `BLESS=1`, writes it.
+fn check_page(name: &str, text: &str) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let path = docs.join(name);
+    if env::var_os("BLESS").is_some_and(|value| value == "1") {
+        fs::write(&path, text).expect("docs/ can be written to");
+        return;
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    // A checkout on Windows may have other line ends.
+    if committed.replace("\r\n", "\n") != text {
+        let differs = committed
+            .lines()
+            .zip(text.lines())
+            .position(|(old, new)| old != new)
+            .unwrap_or(committed.lines().count().min(text.lines().count()));
+        panic!(
+            "docs/{name} is not what the source says (line {}); update it:\n    \
+             BLESS=1 cargo test -p stage2 --test docs",
+            differs + 1
+        );
+    }
+}
+
+/// 4096 → `4 KiB`, 512 → `512 B`.
+fn size(bytes: u64) -> String {
+    match bytes {
+        _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 10) => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} B"),
+    }
+}
+
+/// The picture of memory: rows from the highest address down, each with the line below it.
+fn diagram() -> String {
+    const ROW: usize = 44;
+    let mut text = String::new();
+    let line = |text: &mut String, address: u64| {
+        let _ = writeln!(text, "{address:>#9x}  +{:-<ROW$}+", "");
+    };
+    let row = |text: &mut String, name: &str, size: &str| {
+        let width = ROW - 3 - size.len();
+        let _ = writeln!(text, "{:9}  | {name:<width$} {size} |", "");
+    };
+
+    line(&mut text, 0x10_0000);
+    row(&mut text, "option ROMs, BIOS", "");
+    line(&mut text, layout::VGA_TEXT_END);
+    let window = layout::VGA_TEXT_END - layout::VGA_TEXT;
+    row(&mut text, "VGA text", &size(window));
+    line(&mut text, layout::VGA_TEXT);
+    row(&mut text, "VGA graphics; below 0xa0000 the BIOS's", "");
+    row(&mut text, "own data (EBDA), then free memory", "");
+    let mut above = layout::END;
+    for region in REGIONS.iter().rev() {
+        if region.end < above {
+            line(&mut text, above);
+            row(&mut text, "(free)", &size(above - region.end));
+        }
+        line(&mut text, region.end);
+        row(&mut text, region.name, &size(region.size()));
+        above = region.start;
+    }
+    line(&mut text, layout::START);
+    row(&mut text, "interrupt vectors, BIOS data", "");
+    line(&mut text, 0);
+    text
+}
+
+fn memory_layout() -> String {
+    let mut text = String::from(
+        "<!-- Made from stage2/src/layout.rs by `BLESS=1 cargo test -p stage2 --test docs`. -->\n\
+         # Memory layout\n\n\
+         Physical memory below 1 MiB while the loader runs. All addresses come from \
+         [`stage2/src/layout.rs`](../stage2/src/layout.rs)\n\
+         and [`disk-layout`](../disk-layout/src/lib.rs); this page is generated from them.\n\n\
+         ```text\n",
+    );
+    text += &diagram();
+    text += "```\n\n## Why there\n\n| from | to | size | what | why |\n| --- | --- | --- | --- | --- |\n";
+    for region in REGIONS.iter().rev() {
+        let _ = writeln!(
+            text,
+            "| `{:#x}` | `{:#x}` | {} | {} | {} |",
+            region.start,
+            region.end,
+            size(region.size()),
+            region.name,
+            region.reason
+        );
+    }
+    text += "\n`to` is the first byte behind the region.\n\n\
+             ## The numbers around it\n\n| constant | value | what |\n| --- | --- | --- |\n";
+    let stack = i64::from(mbr::LOAD_ADDRESS);
+    let numbers = [
+        (
+            "`layout::START`",
+            layout::START,
+            "first byte of the loader's memory",
+        ),
+        (
+            "`layout::END`",
+            layout::END,
+            "first byte behind it: a machine needs this much conventional memory",
+        ),
+        (
+            "`layout::PAGE_SIZE`",
+            layout::PAGE_SIZE,
+            "a page, and the unit in which everything is mapped",
+        ),
+        (
+            "`layout::EARLY_REACH`",
+            layout::EARLY_REACH,
+            "end of what the early page tables map: kernel, modules and tables lie below",
+        ),
+        (
+            "`stage2::MAX_LENGTH`",
+            image::MAX_LENGTH as u64,
+            "the most bytes that stage2 may have on disk; the rest of its region is for variables",
+        ),
+        (
+            "`stage2::LOAD_ADDRESS + ENTRY_OFFSET`",
+            u64::from(image::LOAD_ADDRESS) + image::ENTRY_OFFSET as u64,
+            "where stage1 enters stage2",
+        ),
+        (
+            "`mbr::frame::BIOS_DRIVE`",
+            (stack + i64::from(frame::BIOS_DRIVE)) as u64,
+            "stage1's stack: the drive that the BIOS had passed (1 byte)",
+        ),
+        (
+            "`mbr::frame::DRIVE`",
+            (stack + i64::from(frame::DRIVE)) as u64,
+            "the drive that stage2 was read from (1 byte)",
+        ),
+        (
+            "`mbr::frame::TIME_STAMP_LOW`",
+            (stack + i64::from(frame::TIME_STAMP_LOW)) as u64,
+            "the time stamp of step 1, bits 31:0",
+        ),
+        (
+            "`mbr::frame::TIME_STAMP_HIGH`",
+            (stack + i64::from(frame::TIME_STAMP_HIGH)) as u64,
+            "its bits 63:32",
+        ),
+    ];
+    for (name, value, what) in numbers {
+        let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
+    }
+    text += "\nEverything else is allocated above 1 MiB, from what the memory map calls usable: the \
+             kernel, its modules, its page\ntables, its stack and the boot information. After the \
+             handoff the loader's memory is `Reclaimable`\n([the handoff](handoff.md)).\n";
+    text
+}
+
+/// The step in a code: `10A` → 10.
+fn step(entry: &Entry) -> u32 {
+    let digits = entry
+        .code
+        .trim_end_matches(|letter: char| letter.is_ascii_uppercase());
+    digits.parse().expect("a code begins with a number")
+}
+
+/// The letter of a code: `10A` → `A`.
+fn letter(entry: &Entry) -> &str {
+    entry
+        .code
+        .trim_start_matches(|digit: char| digit.is_ascii_digit())
+}
+
+fn errors() -> String {
+    let mut text = String::from(
+        "<!-- Made from stage2/src/catalogue.rs by `BLESS=1 cargo test -p stage2 --test docs`. -->\n\
+         # Errors\n\n\
+         A boot that fails says so on the screen and on the first serial line (COM1, 115,200 baud, \
+         8N1), and then waits:\n\n\
+         ```text\n\
+         error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch\n\
+         press a key to reboot\n\
+         ```\n\n\
+         The code is the number of the step (as in the table of contents of \
+         [this book](README.md)) and a letter. Behind the\n\
+         sentence come the facts, where there are any: sectors, addresses, drive, the BIOS's \
+         status. Before step 5 there are\n\
+         no facts, for 16-bit code prints the line.\n\n\
+         stage1 has no room for sentences. It prints its code and the status of the last BIOS call \
+         that failed (00: none did),\n\
+         and stops; switch the machine off and on:\n\n\
+         ```text\n\
+         error 1A 0C\n\
+         ```\n\n\
+         `disk-builder` refuses a kernel that the loader would refuse, with the same code and \
+         sentence.\n",
+    );
+    for &(number, title, chapter) in STEPS {
+        let _ = write!(
+            text,
+            "\n## {number}: {title}\n\nChapter: [{chapter}]({chapter})\n\n\
+             | code | what happened | what to try |\n| --- | --- | --- |\n"
+        );
+        for entry in ALL.iter().filter(|entry| step(entry) == number) {
+            let _ = writeln!(
+                text,
+                "| **{}** | {} | {} |",
+                entry.code, entry.sentence, entry.advice
+            );
+        }
+    }
+    text
+}
+
+#[test]
+fn the_page_about_memory_is_what_the_source_says() {
+    check_page("memory-layout.md", &memory_layout());
+}
+
+#[test]
+fn the_page_about_errors_is_what_the_source_says() {
+    check_page("errors.md", &errors());
+}
+
+#[test]
+fn every_error_is_in_the_page() {
+    let page = errors();
+    for entry in ALL {
+        assert!(
+            page.contains(&format!("| **{}** | {} |", entry.code, entry.sentence)),
+            "step {} of {} is missing in STEPS",
+            step(entry),
+            entry.code
+        );
+    }
+}
+
+/// All pages: the two at the top, and everything in `docs/`.
+fn pages(root: &Path) -> Vec<PathBuf> {
+    let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
+    let mut directories = vec![root.join("docs")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("a directory of pages") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The targets of the links in a page, without code.
+fn links(page: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let mut links = Vec::new();
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        if !is_code {
+            let targets = line.split("](").skip(1);
+            links.extend(targets.filter_map(|rest| Some(rest.split_once(')')?.0)));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_file_that_is_linked_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut count = 0;
+    for page in pages(&root) {
+        let text = fs::read_to_string(&page).expect("a page");
+        for link in links(&text) {
+            let file = link.split('#').next().unwrap_or_default();
+            if link.starts_with("https://") || file.is_empty() {
+                continue;
+            }
+            let target = page.with_file_name("").join(file);
+            assert!(target.exists(), "{}: {link} does not exist", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > STEPS.len(), "the links were not found");
+}
+
+#[test]
+fn codes_are_sorted_and_have_no_gap() {
+    let mut last = (0, b'Z');
+    for entry in ALL {
+        let step = step(entry);
+        assert!((1..=12).contains(&step), "{}", entry.code);
+        let [letter] = *letter(entry).as_bytes() else {
+            panic!("{}: a code ends with one letter", entry.code);
+        };
+        let expected = if step == last.0 {
+            (step, last.1 + 1)
+        } else {
+            assert!(step > last.0, "{}: steps ascend", entry.code);
+            (step, b'A')
+        };
+        assert_eq!((step, letter), expected, "{}", entry.code);
+        last = expected;
+    }
+}
+
+#[test]
+fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
+    for entry in ALL {
+        let (code, sentence, advice) = (entry.code, entry.sentence, entry.advice);
+        assert!(
+            !sentence.is_empty() && !sentence.ends_with(['.', ':', ' ']),
+            "{code}"
+        );
+        assert!(sentence.is_ascii(), "{code}: VGA text has no other letters");
+        assert!(advice.ends_with('.'), "{code}");
+        assert!(
+            !format!("{sentence}{advice}").contains(['|', '\n']),
+            "{code}: a cell of a table"
+        );
+    }
+}
+
+/// The 16-bit steps print the whole message from a buffer of fixed size, which the compiler checks;
+/// here: that it is one row of the screen, for every step.
+#[test]
+fn an_error_fits_into_a_row() {
+    for entry in ALL {
+        let row = format!("error {}: {}", entry.code, entry.sentence);
+        assert!(row.len() <= COLUMNS, "{} columns: {row}", row.len());
+    }
+}
