@@ -44,10 +44,9 @@ static struct {
 static void console_init(const struct bootpath_boot_info *info) {
     out8(COM1 + 7, 0x5a); /* the scratch register: is there a port at all? */
     console.serial = in8(COM1 + 7) == 0x5a;
-    if (console.serial) {
-        /* The loader's last characters may still be in the FIFO, which is about to be emptied. */
-        for (int polls = 0; polls < 100000 && !(in8(COM1 + 5) & 0x40); polls++)
-            ;
+    /* The loader left it at 115,200 baud, 8N1, maybe with characters still to send: setting it up
+     * again would lose them. */
+    if (console.serial && in8(COM1 + 3) != 0x03) {
         out8(COM1 + 1, 0);    /* no interrupts */
         out8(COM1 + 3, 0x80); /* divisor latch */
         out8(COM1 + 0, 1);    /* 115,200 baud */

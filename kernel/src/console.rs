@@ -127,19 +127,17 @@ impl Serial {
             if scratch.read() != 0x5A {
                 return None;
             }
-            // The loader's last characters may still be in the FIFO, which is about to be emptied.
-            for _ in 0..SERIAL_POLLS {
-                if register(5).read() & 0x40 != 0 {
-                    break; // nothing left to send
-                }
+            // The loader left it at 115,200 baud, 8N1, maybe with characters still to send: setting
+            // it up again would lose them.
+            if register(3).read() != 0x03 {
+                register(1).write(0); // no interrupts
+                register(3).write(0x80); // divisor latch
+                register(0).write(1); // 115,200 baud
+                register(1).write(0);
+                register(3).write(0x03); // 8 bits, no parity, 1 stop bit
+                register(2).write(0x07); // FIFOs on and empty
+                register(4).write(0x03); // DTR and RTS
             }
-            register(1).write(0); // no interrupts
-            register(3).write(0x80); // divisor latch
-            register(0).write(1); // 115,200 baud
-            register(1).write(0);
-            register(3).write(0x03); // 8 bits, no parity, 1 stop bit
-            register(2).write(0x07); // FIFOs on and empty
-            register(4).write(0x03); // DTR and RTS
         }
         Some(Self {
             data: register(0),

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use stage2::catalogue::Plain;
 use stage2::layout;
 use x86_64::instructions::port::Port;
 
@@ -70,8 +71,8 @@ pub fn start() {
         (false, true) => "VGA text",
         (false, false) => "none",
     };
-    say!("Bootpath {}", env!("CARGO_PKG_VERSION"));
-    say!(" 5 console  {found}");
+    say!(concat!("Bootpath ", env!("CARGO_PKG_VERSION")));
+    say!(" 5 console  {}", Plain(found));
 }
 
 /// Row of the next line on the screen, if there is one.
@@ -175,6 +176,20 @@ pub fn show_cursor() {
     });
 }
 
+/// Waits until COM1 has sent everything, but not for ever: what follows may set it up anew, which
+/// would lose the last characters.
+pub fn drain() {
+    if !CONSOLE.with(|console| console.serial) {
+        return;
+    }
+    for _ in 0..SERIAL_POLLS {
+        // SAFETY: line status of a UART that was found to be there; bit 6: transmitter empty.
+        if unsafe { register(5).read() } & 0x40 != 0 {
+            return;
+        }
+    }
+}
+
 /// Register of COM1, by its offset.
 fn register(offset: u16) -> Port<u8> {
     Port::new(COM1 + offset)
@@ -196,7 +211,7 @@ fn program_serial() -> bool {
         register(0).write(1); // 115,200 baud
         register(1).write(0);
         register(3).write(3); // 8 data bits, no parity, 1 stop bit
-        register(2).write(0xC7); // FIFOs on and empty
+        register(2).write(0); // no FIFOs: not every UART has them
         register(4).write(3); // DTR, RTS
     }
     true

@@ -391,6 +391,7 @@ fn hardware_random(features: u64) -> Option<u64> {
 impl Jump {
     /// Leaves the loader. Nothing can fail any more: the result type only lets the path end in `?`.
     pub fn go(self) -> Result<Infallible, Failure> {
+        console::drain();
         mask_interrupt_controllers();
         // SAFETY: the features are there, and change nothing for the loader's own tables.
         unsafe {
