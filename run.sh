@@ -12,7 +12,7 @@
 set -eo pipefail # no -u: an empty array counts as unset in the bash of macOS
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
-disk_builder() { cargo run --quiet --release --package disk-builder -- "$@"; }
+disk_builder() { cargo run --quiet --package disk-builder -- "$@"; }
 
 say() { echo "+ $*" >&2; "$@"; }
 

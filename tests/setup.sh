@@ -5,15 +5,16 @@
 # order of $managers.
 managers=(apt-get dnf pacman zypper apk brew)
 packages='
+cc                  run   build-essential gcc             gcc          gcc        build-base gcc
 qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
 mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
+sfdisk              test  fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
 mcopy               test  mtools          mtools          mtools       mtools     mtools     mtools
-gcc                 test  gcc             gcc             gcc          gcc        gcc        x86_64-elf-gcc
 ld                  test  binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
 make                test  make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
-VGABIOS-lgpl-latest test  bochs           vgabios         bochs        bochs      bochs      bochs
+VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
 gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
 '
 

@@ -33,6 +33,9 @@ pub enum Disk {
     Ahci,
     /// virtio-blk on PCI.
     Virtio,
+    /// The same, with each request done at once, in the CPU's own thread: what the guest sees does
+    /// not depend on when the host finds time. Needs a Linux host with io_uring.
+    PromptVirtio,
     /// A USB stick on an xHCI controller.
     Usb,
     /// The first diskette drive.
@@ -44,7 +47,7 @@ pub enum Disk {
 pub struct Machine {
     image: PathBuf,
     disk: Disk,
-    dead_sectors: Vec<u64>,
+    bad_sectors: Vec<(u64, bool)>,
     writable: bool,
     arguments: Vec<OsString>,
 }
@@ -55,7 +58,7 @@ impl Machine {
         Self {
             image: image.to_owned(),
             disk: Disk::default(),
-            dead_sectors: Vec::new(),
+            bad_sectors: Vec::new(),
             writable: false,
             arguments: Vec::new(),
         }
@@ -69,7 +72,13 @@ impl Machine {
 
     /// Lets every read of this sector fail.
     pub fn dead_sector(mut self, lba: u64) -> Self {
-        self.dead_sectors.push(lba);
+        self.bad_sectors.push((lba, false));
+        self
+    }
+
+    /// Lets the first read of this sector fail.
+    pub fn weak_sector(mut self, lba: u64) -> Self {
+        self.bad_sectors.push((lba, true));
         self
     }
 
@@ -116,6 +125,9 @@ impl Machine {
             Disk::Virtio => {
                 command.args(["-device", "virtio-blk-pci,drive=boot"]);
             }
+            Disk::PromptVirtio => {
+                command.args(["-device", "virtio-blk-pci,drive=boot,ioeventfd=off"]);
+            }
             Disk::Usb => {
                 command.args(["-device", "qemu-xhci", "-device", "usb-storage,drive=boot"]);
             }
@@ -128,9 +140,10 @@ impl Machine {
         let mut drive = OsString::from(match self.disk {
             Disk::Ide | Disk::Ahci => "id=boot,media=disk",
             Disk::Virtio | Disk::Usb => "id=boot,if=none",
+            Disk::PromptVirtio => "id=boot,if=none,aio=io_uring",
             Disk::Floppy => "id=boot,if=floppy",
         });
-        if self.dead_sectors.is_empty() {
+        if self.bad_sectors.is_empty() {
             if !self.writable {
                 drive.push(",snapshot=on");
             }
@@ -138,11 +151,14 @@ impl Machine {
             drive.push(&self.image);
         } else {
             drive.push(",driver=raw,file.driver=blkdebug,file.image.driver=file");
-            for (index, lba) in self.dead_sectors.iter().enumerate() {
+            for (index, &(lba, once)) in self.bad_sectors.iter().enumerate() {
                 let rule = format!("file.inject-error.{index}");
                 drive.push(format!(
                     ",{rule}.event=read_aio,{rule}.errno=5,{rule}.sector={lba}"
                 ));
+                if once {
+                    drive.push(format!(",{rule}.once=on"));
+                }
             }
             drive.push(",file.image.filename=");
             drive.push(&self.image);

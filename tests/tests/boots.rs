@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use disk_builder::Road;
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
@@ -117,6 +117,34 @@ fn bochs() -> Result<()> {
         let mut machine = Bochs::new(&demo(road)?.path()).start()?;
         let transcript = machine.wait_for("OKAY")?;
         ensure!(!transcript.contains("FAILED"), "{transcript}");
+    }
+    Ok(())
+}
+
+#[test]
+fn read_errors_that_do_not_come_again() -> Result<()> {
+    let image = Image::demo()?;
+    let inspection = &image
+        .built
+        .as_ref()
+        .context("an image without files")?
+        .inspection;
+    let kernel = inspection
+        .files
+        .iter()
+        .find(|file| file.path == "/boot/kernel.elf");
+    let kernel = kernel
+        .and_then(|file| file.extents.first())
+        .context("no kernel")?
+        .lba;
+    for disk in [Disk::Ide, Disk::Ahci] {
+        let machine = Machine::new(&image.path()).disk(disk);
+        okay(
+            &machine
+                .weak_sector(5)
+                .weak_sector(kernel)
+                .weak_sector(kernel + 40),
+        )?;
     }
     Ok(())
 }

@@ -142,7 +142,8 @@ fn a20_is_stuck() -> Result<()> {
     use Defect::*;
 
     let rom = bad_bios(&[A20Off, NoA20Call, NoA20Keyboard, NoA20Fast])?;
-    let machine = Machine::new(&Image::demo()?.path()).disk(Disk::Ide);
+    let image = Image::demo()?;
+    let machine = Machine::new(&image.path()).disk(Disk::Ide);
     fails(
         &machine.arguments(["-option-rom".as_ref(), rom.path()]),
         "2A",
@@ -180,7 +181,8 @@ fn no_memory_map() -> Result<()> {
     use Defect::*;
 
     let rom = bad_bios(&[NoE820, NoE801, No88])?;
-    let machine = Machine::new(&Image::demo()?.path());
+    let image = Image::demo()?;
+    let machine = Machine::new(&image.path());
     fails(
         &machine.arguments(["-option-rom".as_ref(), rom.path()]),
         "6A",
@@ -198,7 +200,7 @@ fn too_little_memory() -> Result<()> {
     fails(
         &Machine::new(&image.path()).arguments(["-m", "32M"]),
         "6B",
-        &["needed", "present"],
+        &["66 MiB needed", "31 MiB of RAM"],
     )
 }
 
@@ -381,6 +383,45 @@ fn a_segments_alignment_makes_no_sense() -> Result<()> {
 }
 
 #[test]
+fn the_kernel_has_too_many_headers() -> Result<()> {
+    let many = |kernel: &mut Elf| {
+        for index in 1..200 {
+            let address = kernel.entry + index * 4096;
+            kernel.segments.push(Segment::load(4, address, vec![1]));
+        }
+    };
+    refused_if(many, "10F")
+}
+
+#[test]
+fn the_kernels_note_asks_for_too_much() -> Result<()> {
+    let note = |kernel: &mut Elf| {
+        let mut bytes = Vec::new();
+        for word in [9, 8, handoff::NOTE_STACK_SIZE] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(b"Bootpath\0\0\0\0");
+        bytes.extend(u64::MAX.to_le_bytes());
+        let mut segment = Segment::load(4, kernel.entry + 0x1000, bytes);
+        kernel.segments.push(segment.clone());
+        segment.kind = 4; // PT_NOTE
+        segment.alignment = 4;
+        kernel.segments.push(segment);
+    };
+    refused_if(note, "10N")
+}
+
+#[test]
+fn the_kernel_wants_a_dynamic_linker() -> Result<()> {
+    let interpreter = |kernel: &mut Elf| {
+        let mut segment = Segment::load(4, 0, b"/lib/ld.so\0".to_vec());
+        segment.kind = 3; // PT_INTERP
+        kernel.segments.push(segment);
+    };
+    refused_if(interpreter, "10O")
+}
+
+#[test]
 fn the_kernel_lies_in_the_physical_map() -> Result<()> {
     refused_if(
         |kernel| {
@@ -390,4 +431,23 @@ fn the_kernel_lies_in_the_physical_map() -> Result<()> {
         },
         "11A",
     )
+}
+
+#[test]
+fn the_kernel_faults() -> Result<()> {
+    for (name, exception) in [
+        ("null", "#PF"),
+        ("ud", "#UD"),
+        ("divide", "#DE"),
+        ("gp", "#GP"),
+        ("text", "#PF"),
+        ("breakpoint", "#BP"),
+        ("stack", "#PF"),
+    ] {
+        let image = Image::build(&demo_kernel()?, |recipe, _| {
+            recipe.command_line = format!("fault={name}");
+        })?;
+        fails(&Machine::new(&image.path()), "12A", &[exception]).context(name)?;
+    }
+    Ok(())
 }
