@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::catalogue::{self, Entry, Named};
+use crate::text::facts;
 
 /// A disk that reads whole logical sectors.
 pub trait BlockDevice {
@@ -54,9 +55,9 @@ impl Named for DiskError {
 
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LBA {}, drive {:02X}h", self.lba, self.drive)?;
+        facts(f, "LBA #, drive ##h", &[self.lba, self.drive.into()])?;
         match self.cause {
-            DiskFailure::Status(status) => write!(f, ", status {status:02X}h"),
+            DiskFailure::Status(status) => facts(f, ", status ##h", &[status.into()]),
             DiskFailure::OutOfRange => Ok(()),
         }
     }

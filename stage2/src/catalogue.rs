@@ -36,16 +36,31 @@ impl fmt::Display for Report<'_> {
         struct Prefixed<'a, 'b>(&'a mut fmt::Formatter<'b>, bool);
         impl fmt::Write for Prefixed<'_, '_> {
             fn write_str(&mut self, s: &str) -> fmt::Result {
-                if !self.1 && !s.is_empty() {
-                    self.1 = true;
-                    self.0.write_str(": ")?;
+                if !s.is_empty() {
+                    self.begin()?;
                 }
                 self.0.write_str(s)
+            }
+
+            fn write_char(&mut self, c: char) -> fmt::Result {
+                self.begin()?;
+                self.0.write_char(c)
+            }
+        }
+        impl Prefixed<'_, '_> {
+            fn begin(&mut self) -> fmt::Result {
+                if self.1 {
+                    return Ok(());
+                }
+                self.1 = true;
+                self.0.write_str(": ")
             }
         }
 
         let entry = self.0.entry();
-        write!(f, "error {}: {}", entry.code, entry.sentence)?;
+        for text in ["error ", entry.code, ": ", entry.sentence] {
+            f.write_str(text)?;
+        }
         write!(Prefixed(f, false), "{}", self.0)
     }
 }

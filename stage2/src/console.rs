@@ -7,8 +7,8 @@
 
 use core::fmt;
 
-use stage2::catalogue::Plain;
 use stage2::layout;
+use stage2::text::fill_in;
 use x86_64::instructions::port::Port;
 
 use crate::bios;
@@ -71,8 +71,8 @@ pub fn start() {
         (false, true) => "VGA text",
         (false, false) => "none",
     };
-    say!(concat!("Bootpath ", env!("CARGO_PKG_VERSION")));
-    say!(" 5 console  {}", Plain(found));
+    say!("Bootpath ", env!("CARGO_PKG_VERSION"));
+    say!(" 5 console  ", found);
 }
 
 /// Row of the next line on the screen, if there is one.
@@ -86,19 +86,31 @@ pub fn alarm() {
 }
 
 /// Prints a line; see [`crate::say!`].
-pub fn print_line(arguments: fmt::Arguments<'_>) {
+pub fn print_line(texts: &[&str], numbers: &[u64]) {
     CONSOLE.with(|console| {
-        // The console itself cannot fail.
-        let _ = fmt::write(console, arguments);
-        let _ = fmt::Write::write_char(console, '\n');
+        let mut numbers = numbers.iter();
+        for text in texts {
+            // The console itself cannot fail.
+            let _ = fill_in(console, text, &mut numbers);
+        }
+        console.end_line();
     });
 }
 
-/// Prints a line.
+/// Prints a line of what formats itself.
+pub fn print(what: &dyn fmt::Display) {
+    CONSOLE.with(|console| {
+        // As above.
+        let _ = fmt::write(console, format_args!("{what}"));
+        console.end_line();
+    });
+}
+
+/// Prints a line: texts, and the numbers for the `#` in them, as in [`stage2::text::facts`].
 #[macro_export]
 macro_rules! say {
-    ($($arguments:tt)*) => {
-        $crate::console::print_line(format_args!($($arguments)*))
+    ($($text:expr),+ $(; $($number:expr),+)?) => {
+        $crate::console::print_line(&[$($text),+], &[$($($number),+)?])
     };
 }
 
@@ -106,15 +118,21 @@ impl fmt::Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
             if byte == b'\n' {
-                self.put(b'\r');
+                self.end_line();
+            } else {
+                self.put(byte);
             }
-            self.put(byte);
         }
         Ok(())
     }
 }
 
 impl Console {
+    fn end_line(&mut self) {
+        self.put(b'\r');
+        self.put(b'\n');
+    }
+
     fn put(&mut self, byte: u8) {
         if self.serial {
             self.serial = send(byte);

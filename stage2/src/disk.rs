@@ -113,11 +113,13 @@ impl Disk {
         let partition = partition::boot_partition(self.read(0, 1)?, sectors)?;
         let way = if self.extensions { "LBA" } else { "CHS" };
         say!(
-            " 7 disk     drive {:02X}h by {way}, {} bytes a sector, partition {} at LBA {}",
-            self.drive,
-            self.sector_size,
-            partition.number,
-            partition.first_lba,
+            " 7 disk     drive ##h by ",
+            way,
+            ", # bytes a sector, partition # at LBA #";
+            self.drive.into(),
+            self.sector_size as u64,
+            partition.number.into(),
+            partition.first_lba
         );
         Ok(partition)
     }
@@ -141,7 +143,7 @@ impl Disk {
     /// makes sense.
     fn read_parameters(&mut self) {
         static mut PARAMETERS: Parameters = Parameters {
-            size: Parameters::LENGTH,
+            size: 0,
             flags: 0,
             cylinders: 0,
             heads: 0,
@@ -151,6 +153,9 @@ impl Disk {
             excess: [0; 102],
         };
         let parameters = &raw mut PARAMETERS;
+        // SAFETY: only this function uses it, and the BIOS while it is called. (The value is not the
+        // variable's first one, because a variable of zeros takes no room in the image.)
+        unsafe { (*parameters).size = Parameters::LENGTH };
         let (ds, esi) = far(parameters as u64);
         let mut registers = Registers {
             ds,
@@ -161,7 +166,7 @@ impl Disk {
         if registers.carry() {
             return;
         }
-        // SAFETY: the BIOS has written to it and is done; nothing else uses it.
+        // SAFETY: as above, and the BIOS is done.
         let (sectors, size) = unsafe { ((*parameters).sectors, (*parameters).bytes_per_sector) };
         if size >= 512 && size.is_power_of_two() {
             self.sector_size = usize::from(size);
@@ -196,7 +201,7 @@ impl Disk {
     /// INT 13h AH=42h. The packet is made anew for each call: BIOSes write to it.
     fn read_extended(&self, lba: u64, count: usize, address: u64) -> Result<usize, u8> {
         static mut PACKET: Packet = Packet {
-            size: 16,
+            size: 0,
             reserved: 0,
             sectors: 0,
             offset: 0,

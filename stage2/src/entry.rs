@@ -60,8 +60,10 @@ pub fn choose(files: &mut Files) -> Result<BootEntry, Failure> {
     };
     let kernel = files.find(PATH_KERNEL)?.ok_or(Missing::Kernel)?;
     say!(
-        " 9 entry    {PATH_KERNEL}, {} modules",
-        text.modules().count()
+        " 9 entry    ",
+        PATH_KERNEL,
+        ", # modules";
+        text.modules().count() as u64
     );
     Ok(BootEntry { kernel, text })
 }

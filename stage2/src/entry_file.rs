@@ -16,6 +16,7 @@ use core::fmt;
 use core::str;
 
 use crate::catalogue::{self, Entry, Named};
+use crate::text::{facts, split_before};
 
 /// The kernel in the boot partition.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";
@@ -35,6 +36,7 @@ pub const MAX_MODULES: usize = 32;
 const OPTIONS: &str = "options";
 const MODULE: &str = "module";
 const BLANK: [char; 2] = [' ', '\t'];
+const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
 /// A checked `/boot/kernel.conf`. Holding one proves that it is within the limits and that every
 /// `module` line has a path. The default is the empty file.
@@ -87,14 +89,16 @@ impl Named for EntryFileError {
 impl fmt::Display for EntryFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line != 0 {
-            write!(f, "line {}: ", self.line)?;
+            facts(f, "line #: ", &[self.line as u64])?;
         }
         match self.cause {
-            EntryFileCause::FileTooLong => write!(f, "more than {MAX_FILE} bytes"),
-            EntryFileCause::LineTooLong => write!(f, "more than {MAX_LINE} bytes"),
+            EntryFileCause::FileTooLong => facts(f, "more than # bytes", &[MAX_FILE as u64]),
+            EntryFileCause::LineTooLong => facts(f, "more than # bytes", &[MAX_LINE as u64]),
             EntryFileCause::NotUtf8 => f.write_str("not UTF-8"),
             EntryFileCause::Nul => f.write_str("a NUL byte"),
-            EntryFileCause::TooManyModules => write!(f, "more than {MAX_MODULES} modules"),
+            EntryFileCause::TooManyModules => {
+                facts(f, "more than # modules", &[MAX_MODULES as u64])
+            }
             EntryFileCause::NoPath => f.write_str("module without a path"),
         }
     }
@@ -117,14 +121,17 @@ pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
             return refuse(line, EntryFileCause::NotUtf8);
         }
     };
-    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
 
     let mut modules = 0;
-    for (number, line) in (1..).zip(text.lines()) {
+    let mut number = 0;
+    let mut rest = text;
+    while let Some(line) = next_line(&mut rest) {
+        number += 1;
         if line.len() > MAX_LINE {
             return refuse(number, EntryFileCause::LineTooLong);
         }
-        if line.contains('\0') {
+        if line.bytes().any(|byte| byte == 0) {
             return refuse(number, EntryFileCause::Nul);
         }
         if let (MODULE, value) = key_and_value(line) {
@@ -179,27 +186,66 @@ impl<'a> KernelEntry<'a> {
         Some(length)
     }
 
-    fn values(&self, key: &'static str) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.text
-            .lines()
-            .map(key_and_value)
-            .filter_map(move |(found, value)| (found == key).then_some(value))
+    fn values(&self, key: &'static str) -> Values<'a> {
+        Values {
+            rest: self.text,
+            key,
+        }
     }
+}
+
+/// The values of all lines with a key.
+#[derive(Clone)]
+struct Values<'a> {
+    rest: &'a str,
+    key: &'static str,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let (key, value) = key_and_value(next_line(&mut self.rest)?);
+            if key == self.key {
+                return Some(value);
+            }
+        }
+    }
+}
+
+/// Takes the next line, without its end.
+fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    if rest.is_empty() {
+        return None;
+    }
+    let (line, behind) = split_before(rest, |byte| byte == b'\n');
+    *rest = behind.get(1..).unwrap_or("");
+    Some(line.strip_suffix("\r").unwrap_or(line))
 }
 
 /// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
 /// `#`.
 fn key_and_value(line: &str) -> (&str, &str) {
-    // The last line may lack its line feed, but not the carriage return.
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    split_word(line.trim_matches(BLANK))
+    split_word(trim_start(line))
 }
 
-/// The first word and what follows it, without the blanks in between.
+/// The first word and what follows it, without the blanks in between and at the end.
 fn split_word(text: &str) -> (&str, &str) {
-    text.split_once(BLANK).map_or((text, ""), |(word, rest)| {
-        (word, rest.trim_start_matches(BLANK))
-    })
+    let (word, rest) = split_before(text, is_blank);
+    let rest = trim_start(rest);
+    let end = rest.bytes().rposition(|byte| !is_blank(byte));
+    let rest = rest.get(..end.map_or(0, |last| last + 1));
+    (word, rest.unwrap_or(""))
+}
+
+fn trim_start(text: &str) -> &str {
+    let blanks = text.bytes().take_while(|&byte| is_blank(byte));
+    text.get(blanks.count()..).unwrap_or("")
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
 }
 
 /// Why a string cannot be written to the file such that reading gives the same string.

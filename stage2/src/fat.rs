@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::partition::Partition;
+use crate::text::{facts, split_before};
 
 /// Why a volume or a file in it cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,19 +106,25 @@ impl Named for FatError {
 
 impl fmt::Display for FatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk(error) => error.fmt(f),
-            Self::SectorSize(bytes) => write!(f, "the disk has sectors of {bytes} bytes"),
+        let (text, numbers): (_, &[u64]) = match *self {
+            Self::Disk(error) => return error.fmt(f),
+            Self::SectorSize(bytes) => ("the disk has sectors of # bytes", &[bytes as u64]),
             Self::NotFat { offset, refusal } => {
-                write!(f, "byte {offset:#x} of the disk, {refusal}")
+                facts(f, "byte 0x# of the disk, ", &[offset])?;
+                return refusal.fmt(f);
             }
-            Self::FirstCluster(cluster) => write!(f, "first cluster {cluster}"),
-            Self::Link { cluster, link } => write!(f, "cluster {cluster} leads to {link:#x}"),
-            Self::ChainShort(first) => write!(f, "the chain from cluster {first} on is too short"),
-            Self::ChainLong(first) => write!(f, "the chain from cluster {first} on is too long"),
-            Self::FileSize(size) => write!(f, "a file of {size} bytes"),
-            Self::BehindFile { end, size } => write!(f, "byte {end} of a file of {size} bytes"),
-        }
+            Self::FirstCluster(cluster) => ("first cluster #", &[cluster.into()]),
+            Self::Link { cluster, link } => {
+                ("cluster # leads to 0x#", &[cluster.into(), link.into()])
+            }
+            Self::ChainShort(first) => {
+                ("the chain from cluster # on is too short", &[first.into()])
+            }
+            Self::ChainLong(first) => ("the chain from cluster # on is too long", &[first.into()]),
+            Self::FileSize(size) => ("a file of # bytes", &[size]),
+            Self::BehindFile { end, size } => ("byte # of a file of # bytes", &[end, size]),
+        };
+        facts(f, text, numbers)
     }
 }
 
@@ -139,7 +146,8 @@ impl fmt::Display for Refusal {
             Field::ActiveFat => "active FAT",
             Field::RootCluster => "root directory's cluster",
         };
-        write!(f, "{name}: {}", self.value)
+        f.write_str(name)?;
+        facts(f, ": #", &[self.value.into()])
     }
 }
 
@@ -148,10 +156,15 @@ impl fmt::Display for Refusal {
 /// Number of windows: one tends to hold the FAT, one the directories, one the head of a file.
 const WINDOWS: usize = 3;
 
+/// Bytes that are read where nothing was read before: what is wanted tends to be near, and slow
+/// disks (1 MB/s and less) are not made to read much that nobody asked for.
+const FIRST_READ: usize = 16 * 1024;
+
 /// A few large pieces of the disk in memory; the least recently used one makes room.
 ///
-/// With windows of about 64 KiB, an INT 13h call brings as much as it can: the boot sector comes
-/// with the FAT, the root directory with what was written first.
+/// A first look at a place reads [`FIRST_READ`] bytes: the boot sector comes with the first FAT
+/// sectors, the root directory with what was written next. Where reading goes on behind a window, as
+/// it does in the FAT of a large file, the next one is filled whole.
 pub struct Cache<'b> {
     windows: [Window<'b>; WINDOWS],
     /// Counts accesses; the windows note the time of their last one.
@@ -169,7 +182,7 @@ struct Window<'b> {
 
 impl<'b> Cache<'b> {
     /// A cache of three windows that share `buffer`. Each must hold at least one logical sector;
-    /// 3 × 127 sectors are best, more is of no use.
+    /// 3 × 64 KiB are best, more is of no use.
     pub fn new(buffer: &'b mut [u8]) -> Self {
         let size = buffer.len() / WINDOWS;
         let (first, rest) = buffer.split_at_mut(size);
@@ -228,11 +241,19 @@ impl<'b> Cache<'b> {
                 oldest = index;
             }
         }
-        let window = &mut self.windows[oldest];
-
         let sector_size = device.sector_size();
         let span = Span::new(sector_size, offset, end);
-        let count = span.sectors(device).min(window.memory.len() >> span.shift);
+        let goes_on = self.windows.iter().any(|window| {
+            window.length != 0 && window.start + window.length as u64 == span.lba << span.shift
+        });
+        let window = &mut self.windows[oldest];
+        let room = window.memory.len();
+        let wanted = if goes_on {
+            room
+        } else {
+            room.min(FIRST_READ.max(sector_size))
+        };
+        let count = span.sectors(device).min(wanted >> span.shift);
         if count == 0 || sector_size < disk_layout::SECTOR_SIZE {
             return Err(FatError::SectorSize(sector_size));
         }
@@ -548,8 +569,11 @@ impl Volume {
         path: &str,
     ) -> Result<Option<File>, FatError> {
         let mut directory = self.root();
-        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
-        while let Some(name) = names.next() {
+        let mut rest = path;
+        loop {
+            let name;
+            (name, rest) = split_before(after_slashes(rest), is_slash);
+            rest = after_slashes(rest);
             let Some(name) = Name::new(name) else {
                 return Ok(None);
             };
@@ -557,7 +581,7 @@ impl Volume {
                 return Ok(None);
             };
             let is_directory = entry.attributes & DirectoryEntry::DIRECTORY != 0;
-            if is_directory != names.peek().is_some() {
+            if is_directory == rest.is_empty() {
                 return Ok(None);
             }
             let first_cluster = entry.first_cluster(self.geometry.kind);
@@ -574,7 +598,6 @@ impl Volume {
                 first_cluster,
             }));
         }
-        Ok(None)
     }
 
     /// Reads from byte `offset` of the file on, through the cache: for what is small. Returns the
@@ -692,6 +715,14 @@ impl Volume {
         }
         Ok(None)
     }
+}
+
+fn is_slash(byte: u8) -> bool {
+    byte == b'/'
+}
+
+fn after_slashes(path: &str) -> &str {
+    split_before(path, |byte| !is_slash(byte)).1
 }
 
 /// The highest byte offset at which a volume may start: no sum can overflow.
@@ -934,11 +965,11 @@ impl Name {
     /// The most UTF-16 units of a long name.
     const MAX: usize = 255;
 
-    /// `None`: no file has this name. `name` is not empty.
+    /// `None`: no file has this name.
     fn new(name: &str) -> Option<Self> {
         // Directories have entries of these names, but that of the root is not to be followed, and
         // no path that is written down needs them.
-        if matches!(name, "." | "..") {
+        if matches!(name, "" | "." | "..") {
             return None;
         }
         let mut units = [0; Self::MAX];

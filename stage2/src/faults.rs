@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use stage2::block_device::DiskError;
@@ -15,6 +16,7 @@ use stage2::layout;
 use stage2::memory_map::OutOfMemory;
 use stage2::page_tables::PagingError;
 use stage2::partition::PartitionError;
+use stage2::text::facts;
 use x86_64::instructions::port::Port;
 
 use crate::entry::Missing;
@@ -77,25 +79,25 @@ impl fmt::Display for Exception<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let vector = self.saved.vector();
         f.write_str(NAMES.get(vector as usize).unwrap_or(&"reserved vector"))?;
-        write!(f, " (vector {vector})")?;
+        facts(f, " (vector #)", &[vector])?;
         let Some(code) = self.saved.error_code() else {
             return Ok(());
         };
-        write!(f, ", error code {code:X}h")?;
+        facts(f, ", error code #h", &[code])?;
         if vector == 14 {
             // SDM vol. 3, 4.7.
             let choose = |bit: u64, set, clear| if code >> bit & 1 != 0 { set } else { clear };
-            write!(
-                f,
-                " ({} of {}{})",
-                if code >> 4 & 1 != 0 {
-                    "execution"
-                } else {
-                    choose(1, "write", "read")
-                },
-                choose(0, "a protected page", "an unmapped page"),
-                choose(3, ", reserved bit", ""),
-            )?;
+            let access = choose(4, "execution", choose(1, "write", "read"));
+            let page = choose(0, "a protected page", "an unmapped page");
+            for text in [
+                " (",
+                access,
+                " of ",
+                page,
+                choose(3, ", reserved bit)", ")"),
+            ] {
+                f.write_str(text)?;
+            }
         }
         Ok(())
     }
@@ -106,100 +108,69 @@ pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
     let kernel = KERNEL_RUNS.with(|runs| *runs);
     let [rip, cs, rflags, rsp, ss] = saved.interrupted();
     console::alarm();
-    say!("\n{}", Report(&Exception { saved, kernel }));
-    say!("RIP {rip:016X}  CS  {cs:04X}  SS {ss:04X}  RFLAGS {rflags:08X}");
+    say!("");
+    console::print(&Report(&Exception { saved, kernel }));
     say!(
-        "RSP {rsp:016X}  CR2 {:016X}  CR3 {:016X}",
-        saved.cr2,
-        saved.cr3
+        "RIP ################  CS  ####  SS ####  RFLAGS ########\n\
+         RSP ################  CR2 ################  CR3 ################";
+        rip, cs, ss, rflags, rsp, saved.cr2, saved.cr3
     );
-    say!(
-        "RAX {:016X}  RBX {:016X}  RCX {:016X}",
-        saved.rax,
-        saved.rbx,
-        saved.rcx
-    );
-    say!(
-        "RDX {:016X}  RSI {:016X}  RDI {:016X}",
-        saved.rdx,
-        saved.rsi,
-        saved.rdi
-    );
-    say!(
-        "RBP {:016X}  R8  {:016X}  R9  {:016X}",
-        saved.rbp,
-        saved.r8,
-        saved.r9
-    );
-    say!(
-        "R10 {:016X}  R11 {:016X}  R12 {:016X}",
-        saved.r10,
-        saved.r11,
-        saved.r12
-    );
-    say!(
-        "R13 {:016X}  R14 {:016X}  R15 {:016X}",
-        saved.r13,
-        saved.r14,
-        saved.r15
+    console::print_line(
+        &[
+            "RAX ################  RBX ################  RCX ################\n\
+           RDX ################  RSI ################  RDI ################\n\
+           RBP ################  R8  ################  R9  ################\n\
+           R10 ################  R11 ################  R12 ################\n\
+           R13 ################  R14 ################  R15 ################",
+        ],
+        &saved.general,
     );
     offer_reboot()
 }
 
-/// Why a step failed. Each kind of error names itself; this only carries it to the report.
-pub enum Failure {
-    Memory(NoMemoryMap),
-    OutOfMemory(OutOfMemory),
-    Disk(DiskError),
-    Partition(PartitionError),
-    Fat(FatError),
-    EntryFile(EntryFileError),
-    Missing(Missing),
-    Kernel(KernelError),
-    Paging(PagingError),
-}
+/// Why a step failed. The error itself stays in a variable, so that it is only a reference that
+/// goes all the way up.
+pub struct Failure(&'static dyn Named);
 
 macro_rules! failure {
-    ($($variant:ident($error:ty))*) => {
+    ($($error:ty)*) => {
         $(
             impl From<$error> for Failure {
+                #[cold]
+                #[inline(never)]
                 fn from(error: $error) -> Self {
-                    Failure::$variant(error)
+                    static mut CAUSE: MaybeUninit<$error> = MaybeUninit::uninit();
+                    let cause = &raw mut CAUSE;
+                    // SAFETY: one thread, and a failure is the last one: it is reported, and that
+                    // does not return.
+                    Failure(unsafe { (*cause).write(error) })
                 }
             }
         )*
-
-        impl Failure {
-            fn named(&self) -> &dyn Named {
-                match self {
-                    $(Failure::$variant(error) => error,)*
-                }
-            }
-        }
     };
 }
 
 failure! {
-    Memory(NoMemoryMap)
-    OutOfMemory(OutOfMemory)
-    Disk(DiskError)
-    Partition(PartitionError)
-    Fat(FatError)
-    EntryFile(EntryFileError)
-    Missing(Missing)
-    Kernel(KernelError)
-    Paging(PagingError)
+    NoMemoryMap
+    OutOfMemory
+    DiskError
+    PartitionError
+    FatError
+    EntryFileError
+    Missing
+    KernelError
+    PagingError
 }
 
 /// A step failed: says why.
 pub fn fail(failure: &Failure) -> ! {
-    end(failure.named())
+    end(failure.0)
 }
 
 /// Prints an error and offers to reboot.
 fn end(error: &dyn Named) -> ! {
     console::alarm();
-    say!("{}", Report(error));
+    console::print(&Report(error));
     offer_reboot()
 }
 
@@ -215,9 +186,10 @@ impl Named for Panic<'_> {
 impl fmt::Display for Panic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(location) = self.0.location() {
-            write!(f, "{}:{}: ", location.file(), location.line())?;
+            f.write_str(location.file())?;
+            facts(f, ":#: ", &[location.line().into()])?;
         }
-        write!(f, "{}", self.0.message())
+        self.0.message().fmt(f)
     }
 }
 

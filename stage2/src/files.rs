@@ -28,7 +28,7 @@ impl Files {
         // SAFETY: called once; the region is the cache's from here on.
         let mut cache = Cache::new(unsafe { physical::region(&FILE_CACHE) });
         let volume = Volume::open(&mut disk, &mut cache, partition)?;
-        say!(" 8 files    {}", volume.kind());
+        say!(" 8 files    ", volume.kind());
         Ok(Self {
             disk,
             cache,

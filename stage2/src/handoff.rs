@@ -162,7 +162,7 @@ pub fn prepare(
         memory_map_count,
     );
 
-    say!("12 handoff  to {entry_point:X}h");
+    say!("12 handoff  to #h"; entry_point);
     console::show_cursor();
     let info = BootInfo {
         magic: BOOTPATH_MAGIC,
@@ -321,20 +321,20 @@ fn firmware_tables() -> FirmwareTables {
             };
             let address = start + at as u64;
             match paragraph {
-                [b'R', b'S', b'D', b' ', b'P', b'T', b'R', b' ', ..] => {
-                    if found.rsdp == 0 && sums_up(20) {
-                        found.rsdp = address;
-                    }
+                [b'R', b'S', b'D', b' ', b'P', b'T', b'R', b' ', ..]
+                    if found.rsdp == 0 && sums_up(20) =>
+                {
+                    found.rsdp = address;
                 }
-                [b'_', b'S', b'M', b'_', _, length, ..] => {
-                    if found.smbios == 0 && *length >= 0x1E && sums_up(usize::from(*length)) {
-                        found.smbios = address;
-                    }
+                [b'_', b'S', b'M', b'_', _, length, ..]
+                    if found.smbios == 0 && *length >= 0x1E && sums_up(usize::from(*length)) =>
+                {
+                    found.smbios = address;
                 }
-                [b'_', b'S', b'M', b'3', b'_', _, length, ..] => {
-                    if found.smbios3 == 0 && *length >= 0x18 && sums_up(usize::from(*length)) {
-                        found.smbios3 = address;
-                    }
+                [b'_', b'S', b'M', b'3', b'_', _, length, ..]
+                    if found.smbios3 == 0 && *length >= 0x18 && sums_up(usize::from(*length)) =>
+                {
+                    found.smbios3 = address;
                 }
                 _ => {}
             }

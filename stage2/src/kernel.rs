@@ -125,15 +125,16 @@ pub fn load(
         .map(|segment| segment.file_size)
         .sum();
     say!(
-        "10 kernel   {}, {} segments, {} KiB at {:X}h",
+        "10 kernel   ",
         if kernel.image.position_independent() {
             "PIE"
         } else {
             "ELF64"
         },
-        kernel.image.segments().len(),
+        ", # segments, # KiB at #h";
+        kernel.image.segments().len() as u64,
         bytes.div_ceil(1024),
-        kernel.segments[0],
+        kernel.segments[0]
     );
     load_modules(files, entry, &mut kernel, memory)?;
     Ok(kernel)
@@ -205,9 +206,13 @@ fn read_segments(files: &mut Files, file: &File, kernel: &Kernel) -> Result<(), 
     for group in kernel.image.groups() {
         let start = kernel.group(&group);
         let mut position = start;
-        for index in group.first..group.end {
-            zero(position, kernel.segments[index]);
-            position = kernel.segments[index] + segments[index].file_size;
+        let indices = group.first..group.end;
+        for (physical, segment) in kernel.segments[indices.clone()]
+            .iter()
+            .zip(&segments[indices])
+        {
+            zero(position, *physical);
+            position = physical + segment.file_size;
         }
         zero(position, start + group.size);
     }

@@ -23,6 +23,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::catalogue::{self, Entry, Named};
 use crate::relocate::{self, LoadedKernel};
+use crate::text::facts;
 
 /// Length of the file header, in bytes.
 pub const HEADER_BYTES: usize = size_of::<FileHeader>();
@@ -255,96 +256,101 @@ impl Named for KernelError {
 
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NotElf | Self::NoLoad => Ok(()),
-            Self::Class { class, encoding } => write!(f, "class {class}, data encoding {encoding}"),
-            Self::Machine { machine } => write!(f, "e_machine {machine}"),
-            Self::Type { kind } => write!(f, "e_type {kind}"),
-            Self::Truncated { needed, present } => {
-                write!(f, "needs {needed} bytes, has {present}")
+        let (text, numbers): (_, &[u64]) = match *self {
+            Self::NotElf | Self::NoLoad => ("", &[]),
+            Self::Class { class, encoding } => {
+                ("class #, data encoding #", &[class.into(), encoding.into()])
             }
-            Self::Version { version } => write!(f, "version {version}"),
-            Self::HeaderSize { size } => write!(f, "e_phentsize {size}"),
-            Self::TooManyHeaders { count } => {
-                write!(f, "{count} program headers, at most {MAX_PROGRAM_HEADERS}")
-            }
-            Self::TooManySegments { segment } => {
-                write!(f, "segment {segment}: more than {MAX_SEGMENTS} PT_LOAD")
-            }
-            Self::TooManyNotes { segment } => {
-                write!(f, "segment {segment}: more than {MAX_NOTES} PT_NOTE")
-            }
-            Self::Duplicate { segment, kind } => {
-                write!(f, "segment {segment}: a second one of type {kind:#x}")
-            }
+            Self::Machine { machine } => ("e_machine #", &[machine.into()]),
+            Self::Type { kind } => ("e_type #", &[kind.into()]),
+            Self::Truncated { needed, present } => ("needs # bytes, has #", &[needed, present]),
+            Self::Version { version } => ("version #", &[version.into()]),
+            Self::HeaderSize { size } => ("e_phentsize #", &[size.into()]),
+            Self::TooManyHeaders { count } => (
+                "# program headers, at most #",
+                &[count.into(), MAX_PROGRAM_HEADERS as u64],
+            ),
+            Self::TooManySegments { segment } => (
+                "segment #: more than # PT_LOAD",
+                &[segment.into(), MAX_SEGMENTS as u64],
+            ),
+            Self::TooManyNotes { segment } => (
+                "segment #: more than # PT_NOTE",
+                &[segment.into(), MAX_NOTES as u64],
+            ),
+            Self::Duplicate { segment, kind } => (
+                "segment #: a second one of type 0x#",
+                &[segment.into(), kind.into()],
+            ),
             Self::Sizes {
                 segment,
                 file_size,
                 memory_size,
-            } => {
-                write!(
-                    f,
-                    "segment {segment}: p_filesz {file_size:#x}, p_memsz {memory_size:#x}"
-                )
-            }
+            } => (
+                "segment #: p_filesz 0x#, p_memsz 0x#",
+                &[segment.into(), file_size, memory_size],
+            ),
             Self::NotLoaded {
                 kind,
                 address,
                 size,
             } => {
-                write!(f, "{kind} at {address:#x}, {size:#x} bytes, is not loaded")
+                kind.fmt(f)?;
+                (" at 0x#, 0x# bytes, is not loaded", &[address, size])
             }
             Self::TableSize {
                 kind,
                 size,
                 entry_size,
             } => {
-                write!(f, "{kind}: {size:#x} bytes, {entry_size:#x} an entry")
+                kind.fmt(f)?;
+                (": 0x# bytes, 0x# an entry", &[size, entry_size])
             }
             Self::Overlap {
                 first,
                 second,
                 address,
-            } => {
-                write!(f, "segments {first} and {second} at {address:#x}")
-            }
+            } => (
+                "segments # and # at 0x#",
+                &[first.into(), second.into(), address],
+            ),
             Self::Wraps {
                 segment,
                 address,
                 size,
-            } => {
-                write!(f, "segment {segment} at {address:#x}, {size:#x} bytes")
-            }
-            Self::Entry { entry } => write!(f, "e_entry {entry:#x}"),
-            Self::WritableCode { address, size } => write!(f, "at {address:#x}, {size:#x} bytes"),
-            Self::PageZero { segment, address } => write!(f, "segment {segment} at {address:#x}"),
-            Self::Relocation { kind, address } => write!(f, "type {kind} at {address:#x}"),
-            Self::RelocationTarget { address } => {
-                write!(f, "at {address:#x}, which is not loaded")
-            }
+            } => (
+                "segment # at 0x#, 0x# bytes",
+                &[segment.into(), address, size],
+            ),
+            Self::Entry { entry } => ("e_entry 0x#", &[entry]),
+            Self::WritableCode { address, size } => ("at 0x#, 0x# bytes", &[address, size]),
+            Self::PageZero { segment, address } => ("segment # at 0x#", &[segment.into(), address]),
+            Self::Relocation { kind, address } => ("type # at 0x#", &[kind.into(), address]),
+            Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address]),
             Self::ImplicitAddends { address, size } => {
-                write!(f, "DT_REL at {address:#x}, {size:#x} bytes")
+                ("DT_REL at 0x#, 0x# bytes", &[address, size])
             }
-            Self::NoteSize { segment, size } => {
-                write!(
-                    f,
-                    "segment {segment}: {size:#x} bytes, at most {MAX_NOTE_BYTES:#x}"
-                )
+            Self::NoteSize { segment, size } => (
+                "segment #: 0x# bytes, at most 0x#",
+                &[segment.into(), size, MAX_NOTE_BYTES as u64],
+            ),
+            Self::NoteLength { kind, length } => {
+                ("type #, # bytes, not 8", &[kind.into(), length.into()])
             }
-            Self::NoteLength { kind, length } => write!(f, "type {kind}, {length} bytes, not 8"),
-            Self::NoteValue { kind, value } => write!(f, "type {kind}, value {value:#x}"),
-            Self::Interpreter { segment } => write!(f, "segment {segment} is PT_INTERP"),
-            Self::SharedLibrary => f.write_str("DT_NEEDED"),
+            Self::NoteValue { kind, value } => ("type #, value 0x#", &[kind.into(), value]),
+            Self::Interpreter { segment } => ("segment # is PT_INTERP", &[segment.into()]),
+            Self::SharedLibrary => ("DT_NEEDED", &[]),
             Self::Alignment {
                 segment,
                 alignment,
                 virtual_address,
                 offset,
-            } => write!(
-                f,
-                "segment {segment}: p_align {alignment:#x}, p_vaddr {virtual_address:#x}, p_offset {offset:#x}"
+            } => (
+                "segment #: p_align 0x#, p_vaddr 0x#, p_offset 0x#",
+                &[segment.into(), alignment, virtual_address, offset],
             ),
-        }
+        };
+        facts(f, text, numbers)
     }
 }
 

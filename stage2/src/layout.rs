@@ -67,7 +67,7 @@ pub const STAGE1: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x2_8000,
+    0x2_0000,
     "stage2",
     "image (at most 64 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
@@ -75,9 +75,9 @@ pub const STAGE2: Region = Region::new(
 /// The stack in long mode.
 pub const STACK: Region = Region::new(
     STAGE2.end,
-    STAGE2.end + 0xC000,
+    STAGE2.end + 0xA000,
     "stack",
-    "48 KiB for the 64-bit code",
+    "40 KiB for the 64-bit code",
 );
 
 /// The stack of the fault handlers. It stays valid when the kernel runs, whose own stack may be
@@ -89,10 +89,18 @@ pub const FAULT_STACK: Region = Region::new(
     "IST 1, for every exception",
 );
 
+/// `/boot/kernel.conf`.
+pub const ENTRY_FILE: Region = Region::new(
+    FAULT_STACK.end,
+    FAULT_STACK.end + 0x4000,
+    "entry file",
+    "/boot/kernel.conf, at most 16 KiB",
+);
+
 /// Where INT 13h puts what it reads.
 pub const TRANSFER_BUFFER: Region = Region::new(
+    0x3_0000,
     0x4_0000,
-    0x5_0000,
     "transfer buffer",
     "a 64 KiB segment of its own: no read crosses a 64 KiB line",
 );
@@ -100,17 +108,9 @@ pub const TRANSFER_BUFFER: Region = Region::new(
 /// The windows through which the file system is read.
 pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
-    TRANSFER_BUFFER.end + 0xC000,
+    TRANSFER_BUFFER.end + 0x3_0000,
     "file system cache",
-    "three windows of 16 KiB",
-);
-
-/// `/boot/kernel.conf`.
-pub const ENTRY_FILE: Region = Region::new(
-    FILE_CACHE.end,
-    FILE_CACHE.end + 0x4000,
-    "entry file",
-    "/boot/kernel.conf, at most 16 KiB",
+    "three windows of 64 KiB",
 );
 
 /// All regions, by address.
@@ -121,16 +121,16 @@ pub const REGIONS: &[Region] = &[
     STAGE2,
     STACK,
     FAULT_STACK,
+    ENTRY_FILE,
     TRANSFER_BUFFER,
     FILE_CACHE,
-    ENTRY_FILE,
 ];
 
 /// First byte of the loader's memory.
 pub const START: u64 = EARLY_TABLES.start;
 
 /// First byte behind the loader's memory: a machine needs this much conventional memory.
-pub const END: u64 = ENTRY_FILE.end;
+pub const END: u64 = FILE_CACHE.end;
 
 /// VGA text: 80 × 25 characters of two bytes (physical address).
 pub const VGA_TEXT: u64 = 0xB_8000;

@@ -11,6 +11,7 @@
 extern crate std;
 
 pub mod layout;
+pub mod text;
 pub mod catalogue;
 pub mod memory_map;
 pub mod block_device;

@@ -46,8 +46,9 @@ impl fmt::Display for NoMemoryMap {
 /// 6A when there is no answer, 6B when there is not even room for the loader.
 pub fn discover() -> Result<&'static mut MemoryMap, Failure> {
     static mut MAP: MemoryMap = MemoryMap::new();
+    let map = &raw mut MAP;
     // SAFETY: called once, so this is the only reference.
-    let map = unsafe { &mut *(&raw mut MAP) };
+    let map = unsafe { &mut *map };
 
     let low_end = memory_map::low_memory_end(
         physical::read(BDA_MEMORY_SIZE),
@@ -84,14 +85,14 @@ pub fn discover() -> Result<&'static mut MemoryMap, Failure> {
             MemoryKind::Framebuffer,
         );
     }
-    say!(" 6 memory   {} MiB usable, by {source}", usable >> 20);
+    say!(" 6 memory   # MiB usable, by ", source; usable >> 20);
     Ok(map)
 }
 
 /// INT 15h AX=E820h. False: it is not there, or lost its signature in the middle of the list.
 fn e820(map: &mut MemoryMap) -> bool {
     /// In the first MiB, where the BIOS reaches it.
-    static mut BUFFER: [u8; 24] = E820_BUFFER;
+    static mut BUFFER: [u8; 24] = [0; 24];
     let buffer = &raw mut BUFFER;
 
     let mut continuation = 0;

@@ -18,6 +18,7 @@ use zerocopy::FromBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::catalogue::{self, Entry, Named};
+use crate::text::facts;
 
 /// Size of a page and granularity of the finished map, in bytes.
 pub const PAGE: u64 = 4096;
@@ -153,16 +154,17 @@ impl fmt::Display for OutOfMemory {
         // The need is rounded up and the rest down: it must never look sufficient when it is not.
         let mut size = |bytes: u64, up: bool, text: &str| {
             let (unit, name) = if bytes < 16 * MIB {
-                (1024, "KiB")
+                (1024, "# KiB ")
             } else {
-                (MIB, "MiB")
+                (MIB, "# MiB ")
             };
             let number = if up {
                 bytes.div_ceil(unit)
             } else {
                 bytes / unit
             };
-            write!(f, "{number} {name} {text}")
+            facts(f, name, &[number])?;
+            f.write_str(text)
         };
         size(self.needed, true, "needed in one piece, ")?;
         size(self.largest, false, "free in one piece, ")?;
@@ -483,11 +485,13 @@ impl MemoryMap {
         let count = 1 + usize::from(left.is_some()) + usize::from(right.is_some());
         let old_length = self.regions.len();
         let length = old_length - touched + count;
-        if length > old_length && length > limit {
+        if length > old_length && length > limit.min(CAPACITY) {
             return false;
         }
         for _ in old_length..length {
-            self.regions.push(new);
+            if self.regions.try_push(new).is_err() {
+                return false;
+            }
         }
         self.regions
             .copy_within(first + touched..old_length, first + count);

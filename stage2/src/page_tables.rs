@@ -10,6 +10,7 @@ use x86_64::structures::paging::PageTableFlags as Flags;
 
 use crate::catalogue::{self, Entry, Named};
 use crate::memory_map::{MIB, MemoryKind, OutOfMemory, PAGE, PHYSICAL_END, Region};
+use crate::text::facts;
 
 /// The part of an entry that is an address.
 const ADDRESS: u64 = PHYSICAL_END - PAGE;
@@ -100,11 +101,13 @@ impl Named for PagingError {
 
 impl fmt::Display for PagingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+        match *self {
             PagingError::Conflict(address)
             | PagingError::OutOfRange(address)
             | PagingError::Unaligned(address)
-            | PagingError::WritableCode(address) => write!(f, "virtual address {address:#018x}"),
+            | PagingError::WritableCode(address) => {
+                facts(f, "virtual address 0x################", &[address])
+            }
             PagingError::OutOfMemory(error) => error.fmt(f),
         }
     }

@@ -121,8 +121,9 @@ pub fn build(kernel: &Kernel, memory: &mut MemoryMap) -> Result<Tables, Failure>
     }
     let root = tables.root();
     say!(
-        "11 paging   stack {} KiB, physical map at {base:X}h",
-        stack_size >> 10
+        "11 paging   stack # KiB, physical map at #h";
+        stack_size >> 10,
+        base
     );
     Ok(Tables {
         root,

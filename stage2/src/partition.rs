@@ -13,6 +13,7 @@ use zerocopy::FromBytes;
 
 use crate::catalogue::{self, Entry, Named};
 use crate::fat;
+use crate::text::facts;
 
 /// The status byte of a partition to boot from.
 const ACTIVE: u8 = 0x80;
@@ -60,21 +61,21 @@ impl Named for PartitionError {
 
 impl fmt::Display for PartitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSignature(found) => {
-                write!(
-                    f,
-                    "LBA 0 ends in {found:04X}h instead of {BOOT_SIGNATURE:04X}h"
-                )
-            }
+        match *self {
+            Self::NoSignature(found) => facts(
+                f,
+                "LBA 0 ends in ####h instead of ####h",
+                &[found.into(), BOOT_SIGNATURE.into()],
+            ),
             Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
             Self::BehindEnd {
                 number,
                 first_lba,
                 disk_sectors,
-            } => write!(
+            } => facts(
                 f,
-                "partition {number} starts at LBA {first_lba}, the disk has {disk_sectors} sectors"
+                "partition # starts at LBA #, the disk has # sectors",
+                &[number.into(), first_lba, disk_sectors],
             ),
         }
     }

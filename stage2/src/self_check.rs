@@ -9,29 +9,17 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, Stage2Header};
-use stage2::catalogue;
+use stage2::{catalogue, layout};
 
 use crate::HEADER;
 use crate::real_mode::{fail, message};
 
-/// The table for one byte a step: CRC-32/ISO-HDLC, polynomial 04C11DB7h, reflected.
-#[unsafe(link_section = ".real_mode.rodata")]
-static CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let mut remainder = i as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            let carry = remainder & 1;
-            remainder = (remainder >> 1) ^ (carry * 0xEDB8_8320);
-            bit += 1;
-        }
-        table[i] = remainder;
-        i += 1;
-    }
-    table
-};
+/// CRC-32/ISO-HDLC: the polynomial 04C11DB7h, reflected.
+const POLYNOMIAL: u32 = 0xEDB8_8320;
+
+/// Where the table for one byte a step is built: 1 KiB of the memory that step 4 fills with page
+/// tables. Making it takes ten thousand instructions; in the image it would take two sectors.
+const TABLE: u64 = layout::EARLY_TABLES.start;
 
 #[unsafe(link_section = ".real_mode.rodata")]
 static CORRUPT: [u8; message(&catalogue::STAGE2_CORRUPT).len()] =
@@ -43,6 +31,23 @@ static CORRUPT: [u8; message(&catalogue::STAGE2_CORRUPT).len()] =
 pub extern "C" fn check() {
     naked_asm!(
         ".code16",
+        // The table: entry i is the remainder of byte i.
+        "mov di, {table}",
+        "xor ebx, ebx",
+        ".Lentry:",
+        "mov eax, ebx",
+        "mov cx, 8",
+        ".Lbit:",
+        "shr eax, 1",
+        "jnc .Lno_carry",
+        "xor eax, {polynomial}",
+        ".Lno_carry:",
+        "loop .Lbit",
+        "mov [di], eax",
+        "add di, 4",
+        "inc bl",
+        "jnz .Lentry",
+
         "mov edi, [{header} + {length}]",
         "lea eax, [edi - 512]",
         "cmp eax, {max_length} - 512",
@@ -89,7 +94,8 @@ pub extern "C" fn check() {
         max_length = const MAX_LENGTH,
         crc_start = const CRC_START,
         load_address = const LOAD_ADDRESS,
-        table = sym CRC_TABLE,
+        polynomial = const POLYNOMIAL,
+        table = const TABLE,
         corrupt = sym CORRUPT,
         fail = sym fail,
     )

@@ -164,21 +164,8 @@ unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_inf
 pub struct Saved {
     pub cr3: u64,
     pub cr2: u64,
-    pub rax: u64,
-    pub rbx: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rbp: u64,
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
-    pub r15: u64,
+    /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15.
+    pub general: [u64; 15],
     /// Return address of the stub's call, which tells the vector.
     stub: u64,
     /// Error code (where the vector has one), RIP, CS, RFLAGS, RSP, SS.

@@ -1,0 +1,88 @@
+//! Text, by as little code as possible.
+//!
+//! `str` and `core::fmt` can do all of this and much more, and the loader would carry the code for
+//! all of that: several KiB of 64.
+
+use core::fmt;
+use core::slice;
+
+/// Writes `text`, which is ASCII, with the numbers in the places of its `#`:
+/// `"cluster # leads to 0x#"`.
+///
+/// As many `#` as stand in a row, as many digits the number has at least. It is hexadecimal when
+/// there are several, or one behind `0x` or in front of `h`; else it is decimal. `write!` could do
+/// the same, and checks its arguments when it is compiled; but there are dozens of such texts, and
+/// each takes two times the code with it.
+///
+/// # Errors
+/// Those of `out`.
+pub fn facts(out: &mut dyn fmt::Write, text: &str, numbers: &[u64]) -> fmt::Result {
+    let mut numbers = numbers.iter();
+    let result = fill_in(out, text, &mut numbers);
+    debug_assert!(numbers.next().is_none());
+    result
+}
+
+/// As [`facts`], with the next of several `numbers`.
+///
+/// # Errors
+/// Those of `out`.
+pub fn fill_in(
+    out: &mut dyn fmt::Write,
+    text: &str,
+    numbers: &mut slice::Iter<'_, u64>,
+) -> fmt::Result {
+    let mut before = 0;
+    let mut places = 0;
+    let mut bytes = text.bytes();
+    loop {
+        let byte = bytes.next();
+        if byte == Some(b'#') {
+            places += 1;
+            continue;
+        }
+        if places > 0 {
+            let number = numbers.next();
+            debug_assert!(number.is_some());
+            let (base, ten) = if before == b'x' {
+                (16, b'a')
+            } else if places > 1 || byte == Some(b'h') {
+                (16, b'A')
+            } else {
+                (10, 0)
+            };
+            write_digits(out, *number.unwrap_or(&0), places, base, ten)?;
+            places = 0;
+        }
+        let Some(byte) = byte else { return Ok(()) };
+        out.write_char(char::from(byte))?;
+        before = byte;
+    }
+}
+
+/// Writes at least `places` digits; `ten` is the digit for ten.
+fn write_digits(
+    out: &mut dyn fmt::Write,
+    number: u64,
+    places: u32,
+    base: u64,
+    ten: u8,
+) -> fmt::Result {
+    if number >= base || places > 1 {
+        write_digits(out, number / base, places.saturating_sub(1), base, ten)?;
+    }
+    let digit = (number % base) as u8;
+    let digit = if digit < 10 {
+        b'0' + digit
+    } else {
+        ten + (digit - 10)
+    };
+    out.write_char(char::from(digit))
+}
+
+/// Splits in front of the first ASCII character of a kind, or at the end.
+pub(crate) fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
+    let end = text.bytes().position(is_end);
+    text.split_at_checked(end.unwrap_or(text.len()))
+        .unwrap_or((text, ""))
+}
