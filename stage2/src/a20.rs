@@ -11,14 +11,14 @@ use core::arch::naked_asm;
 
 use stage2::catalogue;
 
-use crate::real_mode::{fail, message};
+use crate::real_mode::{fail, message, message_length};
 
 /// Two places to test at: their copies 1 MiB higher belong to different words.
 #[unsafe(link_section = ".real_mode.data")]
 static mut PROBES: [u32; 2] = [0; 2];
 
 #[unsafe(link_section = ".real_mode.rodata")]
-static STUCK: [u8; message(&catalogue::A20_STUCK).len()] = message(&catalogue::A20_STUCK);
+static STUCK: [u8; message_length(&catalogue::A20_STUCK)] = message(&catalogue::A20_STUCK);
 
 /// Comparisons in the first test, when A20 is expected to be as it will stay.
 const FEW: u16 = 32;

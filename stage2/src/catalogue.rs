@@ -12,9 +12,7 @@ pub struct Entry {
     pub code: &'static str,
     /// What happened, in one sentence without a full stop.
     pub sentence: &'static str,
-    /// Likely causes and what to try. The program itself has no room for it: it is for the manual
-    /// and for `disk-builder`.
-    #[cfg(not(feature = "bare-metal"))]
+    /// Likely causes and what to try: sentences.
     pub advice: &'static str,
 }
 
@@ -72,7 +70,6 @@ macro_rules! catalogue {
             pub static $name: Entry = Entry {
                     code: $code,
                     sentence: $sentence,
-                    #[cfg(not(feature = "bare-metal"))]
                     advice: $advice,
                 };
         )*

@@ -11,7 +11,7 @@ use core::arch::x86_64::__cpuid;
 use bit_field::BitField;
 use stage2::catalogue;
 
-use crate::real_mode::{fail, message};
+use crate::real_mode::{fail, message, message_length};
 
 /// EFLAGS bit 21: software can change it where there is CPUID (SDM vol. 1, 3.4.3.3).
 const EFLAGS_ID: u32 = 1 << 21;
@@ -25,14 +25,14 @@ const CPUID_LONG_MODE: u32 = 1 << 29;
 const EXTENDED: u32 = 0x8000_0000;
 
 #[unsafe(link_section = ".real_mode.rodata")]
-static NO_CPUID: [u8; message(&catalogue::CPU_NO_CPUID).len()] = message(&catalogue::CPU_NO_CPUID);
+static NO_CPUID: [u8; message_length(&catalogue::CPU_NO_CPUID)] = message(&catalogue::CPU_NO_CPUID);
 #[unsafe(link_section = ".real_mode.rodata")]
-static NO_LONG_MODE: [u8; message(&catalogue::CPU_NO_LONG_MODE).len()] =
+static NO_LONG_MODE: [u8; message_length(&catalogue::CPU_NO_LONG_MODE)] =
     message(&catalogue::CPU_NO_LONG_MODE);
 #[unsafe(link_section = ".real_mode.rodata")]
-static NO_PAE: [u8; message(&catalogue::CPU_NO_PAE).len()] = message(&catalogue::CPU_NO_PAE);
+static NO_PAE: [u8; message_length(&catalogue::CPU_NO_PAE)] = message(&catalogue::CPU_NO_PAE);
 #[unsafe(link_section = ".real_mode.rodata")]
-static NO_SSE2: [u8; message(&catalogue::CPU_NO_SSE2).len()] = message(&catalogue::CPU_NO_SSE2);
+static NO_SSE2: [u8; message_length(&catalogue::CPU_NO_SSE2)] = message(&catalogue::CPU_NO_SSE2);
 
 /// Returns only on a CPU that will do. Clobbers EAX to EDX, SI.
 #[unsafe(naked)]

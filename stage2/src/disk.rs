@@ -5,6 +5,8 @@
 //! partition that holds the kernel.
 #![allow(unsafe_code)]
 
+use core::num::NonZeroU64;
+
 use disk_layout::MAX_TRANSFER_SECTORS;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::layout::TRANSFER_BUFFER;
@@ -21,11 +23,11 @@ const STATUS_NOT_FOUND: u8 = 0x04;
 /// Highest cylinder number of INT 13h AH=02h.
 const MAX_CYLINDER: u64 = 1023;
 
-/// Sectors per track and heads, as INT 13h AH=08h reports them; neither is 0.
+/// Sectors per track and heads, as INT 13h AH=08h reports them.
 #[derive(Clone, Copy)]
 struct Geometry {
-    sectors_per_track: u64,
-    heads: u64,
+    sectors_per_track: NonZeroU64,
+    heads: NonZeroU64,
 }
 
 /// The disk that the machine was booted from.
@@ -180,11 +182,12 @@ impl Disk {
     fn read_geometry(&self) -> Option<Geometry> {
         let mut registers = Registers::new(0x0800);
         self.call(&mut registers);
-        let sectors_per_track = u64::from(registers.ecx & 0x3F);
-        let heads = u64::from(registers.edx >> 8 & 0xFF) + 1;
-        (!registers.carry() && sectors_per_track != 0).then_some(Geometry {
-            sectors_per_track,
-            heads,
+        if registers.carry() {
+            return None;
+        }
+        Some(Geometry {
+            sectors_per_track: NonZeroU64::new(u64::from(registers.ecx & 0x3F))?,
+            heads: NonZeroU64::MIN.saturating_add(u64::from(registers.edx >> 8 & 0xFF)),
         })
     }
 
@@ -253,7 +256,7 @@ impl Disk {
         if cylinder > MAX_CYLINDER {
             return Err(STATUS_NOT_FOUND);
         }
-        let count = count.min((sectors_per_track - sector) as usize);
+        let count = count.min((sectors_per_track.get() - sector) as usize);
         let (es, ebx) = far(address);
         let cylinder = cylinder as u32;
         let mut registers = Registers {
@@ -319,7 +322,8 @@ impl BlockDevice for Disk {
     }
 
     fn max_transfer(&self) -> usize {
-        usize::from(MAX_TRANSFER_SECTORS).min(TRANSFER_BUFFER.size() as usize / self.sector_size)
+        let room = TRANSFER_BUFFER.size() as usize >> self.sector_size.trailing_zeros();
+        room.min(MAX_TRANSFER_SECTORS.into())
     }
 
     fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
@@ -341,9 +345,9 @@ impl BlockDevice for Disk {
                     drive: self.drive,
                 })?;
         }
-        // SAFETY: the buffer belongs to the disk; the slice lives until the next read.
-        let buffer = unsafe { physical::region(&TRANSFER_BUFFER) };
-        Ok(&buffer[..count * self.sector_size])
+        // SAFETY: the buffer belongs to the disk, and has room for `max_transfer` sectors; the slice
+        // lives until the next read.
+        Ok(unsafe { physical::bytes(TRANSFER_BUFFER.start, (count * self.sector_size) as u64) })
     }
 }
 

@@ -79,5 +79,5 @@ fn read_entry(files: &mut Files, file: &File) -> Result<KernelEntry<'static>, Fa
     // SAFETY: called once; the region is the entry's from here on.
     let buffer = unsafe { physical::region(&ENTRY_FILE) };
     let length = files.read_at(file, 0, buffer)?;
-    Ok(entry_file::parse(&buffer[..length])?)
+    Ok(entry_file::parse(buffer.get(..length).unwrap_or_default())?)
 }

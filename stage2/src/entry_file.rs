@@ -16,7 +16,7 @@ use core::fmt;
 use core::str;
 
 use crate::catalogue::{self, Entry, Named};
-use crate::text::{facts, split_before};
+use crate::text::{copy, facts, split_before};
 
 /// The kernel in the boot partition.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";
@@ -113,11 +113,12 @@ pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
     if bytes.len() > MAX_FILE {
         return refuse(0, EntryFileCause::FileTooLong);
     }
-    let text = match str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    let text = match bytes.utf8_chunks().next() {
+        None => "",
+        Some(chunk) if chunk.invalid().is_empty() => chunk.valid(),
+        Some(chunk) => {
+            let before = chunk.valid().bytes();
+            let line = 1 + before.filter(|&byte| byte == b'\n').count();
             return refuse(line, EntryFileCause::NotUtf8);
         }
     };
@@ -175,13 +176,15 @@ impl<'a> KernelEntry<'a> {
     pub fn copy_command_line(&self, out: &mut [u8]) -> Option<usize> {
         let mut length = 0;
         for part in self.options() {
-            let start = if length == 0 { 0 } else { length + 1 };
-            let end = start + part.len();
-            let target = out.get_mut(length..end)?;
-            let (space, text) = target.split_at_mut(start - length);
-            space.fill(b' ');
-            text.copy_from_slice(part.as_bytes());
-            length = end;
+            if length > 0 {
+                *out.get_mut(length)? = b' ';
+                length += 1;
+            }
+            let room = out.get_mut(length..)?;
+            if room.len() < part.len() {
+                return None;
+            }
+            length += copy(part.as_bytes(), room);
         }
         Some(length)
     }
@@ -220,14 +223,24 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
         return None;
     }
     let (line, behind) = split_before(rest, |byte| byte == b'\n');
-    *rest = behind.get(1..).unwrap_or("");
-    Some(line.strip_suffix("\r").unwrap_or(line))
+    let ended = behind.get(1..);
+    *rest = ended.unwrap_or("");
+    Some(if ended.is_some() {
+        without_return(line)
+    } else {
+        line
+    })
 }
 
 /// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
 /// `#`.
 fn key_and_value(line: &str) -> (&str, &str) {
-    split_word(trim_start(line))
+    // The last line may lack its line feed, but not the carriage return.
+    split_word(trim_start(without_return(line)))
+}
+
+fn without_return(line: &str) -> &str {
+    line.strip_suffix("\r").unwrap_or(line)
 }
 
 /// The first word and what follows it, without the blanks in between and at the end.

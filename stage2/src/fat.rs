@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::partition::Partition;
-use crate::text::{facts, split_before};
+use crate::text::{copy, facts, split_before};
 
 /// Why a volume or a file in it cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl<'b> Cache<'b> {
     /// The bytes from `offset` of the disk on, as far as they are in memory.
     pub(crate) fn peek(&self, offset: u64) -> Option<&[u8]> {
         let (index, skip) = self.locate(offset)?;
-        let window = &self.windows[index];
+        let window = self.windows.get(index)?;
         window.memory.get(skip..window.length)
     }
 
@@ -216,9 +216,12 @@ impl<'b> Cache<'b> {
             None => self.fill(device, offset, end)?,
         };
         self.clock = self.clock.wrapping_add(1);
-        let window = &mut self.windows[index];
-        window.used = self.clock;
-        Ok(&window.memory[skip..window.length])
+        let bytes = self.windows.get_mut(index).and_then(|window| {
+            window.used = self.clock;
+            window.memory.get(skip..window.length)
+        });
+        // It holds the bytes, or there would be no index.
+        bytes.ok_or(FatError::SectorSize(device.sector_size()))
     }
 
     /// The window that holds `offset`, and where in it.
@@ -235,18 +238,16 @@ impl<'b> Cache<'b> {
         offset: u64,
         end: u64,
     ) -> Result<(usize, usize), FatError> {
-        let mut oldest = 0;
-        for index in 1..WINDOWS {
-            if self.windows[index].used < self.windows[oldest].used {
-                oldest = index;
-            }
-        }
         let sector_size = device.sector_size();
         let span = Span::new(sector_size, offset, end);
         let goes_on = self.windows.iter().any(|window| {
             window.length != 0 && window.start + window.length as u64 == span.lba << span.shift
         });
-        let window = &mut self.windows[oldest];
+        let oldest = self.windows.iter_mut().enumerate();
+        let oldest = oldest.min_by_key(|(_, window)| window.used);
+        let Some((index, window)) = oldest else {
+            return Err(FatError::SectorSize(sector_size));
+        };
         let room = window.memory.len();
         let wanted = if goes_on {
             room
@@ -261,10 +262,9 @@ impl<'b> Cache<'b> {
         let bytes = bytes
             .get(..count << span.shift)
             .ok_or(FatError::SectorSize(sector_size))?;
-        window.memory[..bytes.len()].copy_from_slice(bytes);
         window.start = span.lba << span.shift;
-        window.length = bytes.len();
-        Ok((oldest, span.skip))
+        window.length = copy(bytes, window.memory);
+        Ok((index, span.skip))
     }
 }
 
@@ -626,11 +626,9 @@ impl Volume {
                     break;
                 }
                 let bytes = cache.bytes(device, extent.disk_offset + skip, self.end())?;
-                let length = (extent.length - skip)
-                    .min(wanted - done as u64)
-                    .min(bytes.len() as u64) as usize;
-                out[done..][..length].copy_from_slice(&bytes[..length]);
-                done += length;
+                let length = (extent.length - skip).min(wanted - done as u64) as usize;
+                let bytes = bytes.get(..length).unwrap_or(bytes);
+                done += copy(bytes, out.get_mut(done..).unwrap_or_default());
             }
         }
         Ok(done)
@@ -857,7 +855,8 @@ impl Volume {
                 let first = index * 3 / 2;
                 let bytes = cache.bytes(device, fat + first, end)?;
                 if let [low] = *bytes {
-                    let high = cache.bytes(device, fat + first + 1, end)?[0];
+                    let behind = cache.bytes(device, fat + first + 1, end)?;
+                    let high = *behind.first().unwrap_or(&0);
                     run(
                         cluster,
                         limit,
@@ -1075,5 +1074,8 @@ fn is_part(entry: &DirectoryEntry, name: &Name, start: usize) -> bool {
     UNITS
         .iter()
         .zip(wanted.iter().chain(&[0]))
-        .all(|(&at, &wanted)| fold(u16::from_le_bytes([bytes[at], bytes[at + 1]])) == wanted)
+        .all(|(&at, &wanted)| {
+            let unit = bytes.get(at..).and_then(|rest| rest.first_chunk());
+            unit.is_some_and(|&unit| fold(u16::from_le_bytes(unit)) == wanted)
+        })
 }

@@ -16,7 +16,7 @@ use stage2::layout;
 use stage2::memory_map::OutOfMemory;
 use stage2::page_tables::PagingError;
 use stage2::partition::PartitionError;
-use stage2::text::facts;
+use stage2::text::{facts, split_before};
 use x86_64::instructions::port::Port;
 
 use crate::entry::Missing;
@@ -33,31 +33,43 @@ pub fn kernel_starts() {
     KERNEL_RUNS.with(|runs| *runs = true);
 }
 
-/// Names of the exceptions, by vector (SDM vol. 3, table 6-1).
-const NAMES: [&str; 22] = [
-    "#DE divide error",
-    "#DB debug exception",
-    "NMI",
-    "#BP breakpoint",
-    "#OF overflow",
-    "#BR bound range exceeded",
-    "#UD invalid opcode",
-    "#NM device not available",
-    "#DF double fault",
-    "coprocessor segment overrun",
-    "#TS invalid TSS",
-    "#NP segment not present",
-    "#SS stack-segment fault",
-    "#GP general protection",
-    "#PF page fault",
-    "vector 15",
-    "#MF x87 floating-point error",
-    "#AC alignment check",
-    "#MC machine check",
-    "#XM SIMD floating-point error",
-    "#VE virtualization exception",
-    "#CP control protection",
-];
+/// Names of the exceptions, by vector (SDM vol. 3, table 6-1): a line each.
+const NAMES: &str = "\
+#DE divide error\n\
+#DB debug exception\n\
+NMI\n\
+#BP breakpoint\n\
+#OF overflow\n\
+#BR bound range exceeded\n\
+#UD invalid opcode\n\
+#NM device not available\n\
+#DF double fault\n\
+coprocessor segment overrun\n\
+#TS invalid TSS\n\
+#NP segment not present\n\
+#SS stack-segment fault\n\
+#GP general protection\n\
+#PF page fault\n\
+vector 15\n\
+#MF x87 floating-point error\n\
+#AC alignment check\n\
+#MC machine check\n\
+#XM SIMD floating-point error\n\
+#VE virtualization exception\n\
+#CP control protection";
+
+/// The name of an exception.
+fn name(vector: u64) -> &'static str {
+    let mut names = NAMES;
+    for _ in 0..vector {
+        let (_, behind) = split_before(names, |byte| byte == b'\n');
+        names = behind.get(1..).unwrap_or("");
+    }
+    match split_before(names, |byte| byte == b'\n') {
+        ("", _) => "reserved vector",
+        (name, _) => name,
+    }
+}
 
 /// An exception, as an error of the catalogue.
 struct Exception<'a> {
@@ -78,7 +90,7 @@ impl Named for Exception<'_> {
 impl fmt::Display for Exception<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let vector = self.saved.vector();
-        f.write_str(NAMES.get(vector as usize).unwrap_or(&"reserved vector"))?;
+        f.write_str(name(vector))?;
         facts(f, " (vector #)", &[vector])?;
         let Some(code) = self.saved.error_code() else {
             return Ok(());
@@ -108,8 +120,9 @@ pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
     let kernel = KERNEL_RUNS.with(|runs| *runs);
     let [rip, cs, rflags, rsp, ss] = saved.interrupted();
     console::alarm();
+    let exception = Exception { saved, kernel };
     say!("");
-    console::print(&Report(&Exception { saved, kernel }));
+    console::print(&Report(&exception));
     say!(
         "RIP ################  CS  ####  SS ####  RFLAGS ########\n\
          RSP ################  CR2 ################  CR3 ################";
@@ -125,7 +138,7 @@ pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
         ],
         &saved.general,
     );
-    offer_reboot()
+    offer_reboot(&exception)
 }
 
 /// Why a step failed. The error itself stays in a variable, so that it is only a reference that
@@ -171,7 +184,7 @@ pub fn fail(failure: &Failure) -> ! {
 fn end(error: &dyn Named) -> ! {
     console::alarm();
     console::print(&Report(error));
-    offer_reboot()
+    offer_reboot(error)
 }
 
 /// A panic, as an error of the catalogue.
@@ -198,11 +211,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     end(&Panic(info))
 }
 
-/// Waits for a key and resets the machine.
+/// Gives the advice that the catalogue has for the error, waits for a key and resets the machine.
 ///
 /// In the kernel's time the BIOS is not called any more: interrupt controllers and devices may be
 /// the kernel's. The keyboard controller is polled instead.
-fn offer_reboot() -> ! {
+fn offer_reboot(error: &dyn Named) -> ! {
+    say!(error.entry().advice);
     say!("press a key to reboot");
     console::show_cursor();
     if KERNEL_RUNS.with(|runs| *runs) {

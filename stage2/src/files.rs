@@ -8,8 +8,10 @@ use stage2::fat::{Cache, FatError, File, Volume};
 use stage2::layout::FILE_CACHE;
 use stage2::partition::Partition;
 use stage2::stream::{self, Range};
+use stage2::text::copy;
 
 use crate::disk::Disk;
+use crate::faults::Failure;
 use crate::{physical, say};
 
 /// The files of the boot partition.
@@ -45,25 +47,25 @@ impl Files {
     ///
     /// # Errors
     /// 8B or 7A.
-    pub fn find(&mut self, path: &str) -> Result<Option<File>, FatError> {
-        self.volume.find(&mut self.disk, &mut self.cache, path)
+    pub fn find(&mut self, path: &str) -> Result<Option<File>, Failure> {
+        Ok(self.volume.find(&mut self.disk, &mut self.cache, path)?)
     }
 
     /// Reads some bytes of a file; returns how many there were.
     ///
     /// # Errors
     /// 8B or 7A.
-    pub fn read_at(&mut self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize, FatError> {
-        self.volume
-            .read_at(&mut self.disk, &mut self.cache, file, offset, out)
+    pub fn read_at(&mut self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize, Failure> {
+        let (disk, cache) = (&mut self.disk, &mut self.cache);
+        Ok(self.volume.read_at(disk, cache, file, offset, out)?)
     }
 
     /// Loads pieces of a file to physical addresses that were allocated for them.
     ///
     /// # Errors
     /// 8B or 7A.
-    pub fn load(&mut self, file: &File, ranges: &[Range]) -> Result<(), FatError> {
-        stream::stream(
+    pub fn load(&mut self, file: &File, ranges: &[Range]) -> Result<(), Failure> {
+        Ok(stream::stream(
             &mut self.disk,
             &mut self.cache,
             &self.volume,
@@ -72,8 +74,8 @@ impl Files {
             &mut |destination, bytes: &[u8]| {
                 // SAFETY: the memory was allocated for this range, and has no other user yet.
                 let target = unsafe { physical::bytes_mut(destination, bytes.len() as u64) };
-                target.copy_from_slice(bytes);
+                copy(bytes, target);
             },
-        )
+        )?)
     }
 }

@@ -139,16 +139,13 @@ pub fn prepare(
 
     let entry_point = kernel.image.entry().wrapping_add(kernel.slide);
     let kernel_segments = arena.store(
-        segments
-            .iter()
-            .enumerate()
-            .map(|(index, segment)| KernelSegment {
-                virtual_start: segment.virtual_start.wrapping_add(kernel.slide),
-                physical_start: kernel.segment(index),
-                length: segment.memory_size,
-                flags: segment.flags,
-                reserved: 0,
-            }),
+        kernel.segments().map(|(segment, address)| KernelSegment {
+            virtual_start: segment.virtual_start.wrapping_add(kernel.slide),
+            physical_start: address,
+            length: segment.memory_size,
+            flags: segment.flags,
+            reserved: 0,
+        }),
         segments.len(),
     );
     let modules = store_modules(&mut arena, entry, kernel);
@@ -176,7 +173,7 @@ pub fn prepare(
         physical_map_size: tables.physical_map_size,
         kernel: ::handoff::Kernel {
             virtual_base: kernel.image.virtual_start().wrapping_add(kernel.slide),
-            physical_base: kernel.segment(0),
+            physical_base: kernel.physical_start(),
             size: kernel.image.virtual_end() - kernel.image.virtual_start(),
             slide: kernel.slide,
             entry: entry_point,

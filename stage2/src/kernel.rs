@@ -6,10 +6,12 @@
 //! in memory; nothing is mapped yet.
 #![allow(unsafe_code)]
 
+use arrayvec::ArrayVec;
 use stage2::entry_file::MAX_MODULES;
 use stage2::fat::File;
 use stage2::kernel_image::{
-    self, Group, HEADER_BYTES, KernelImage, MAX_NOTE_BYTES, MAX_SEGMENTS, MAX_TABLE_BYTES, Wishes,
+    self, Group, HEADER_BYTES, KernelImage, MAX_NOTE_BYTES, MAX_SEGMENTS, MAX_TABLE_BYTES, Segment,
+    Wishes,
 };
 use stage2::layout::{EARLY_REACH, PAGE_SIZE};
 use stage2::memory_map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
@@ -22,7 +24,6 @@ use crate::files::Files;
 use crate::{physical, say};
 
 /// A module in memory.
-#[derive(Clone, Copy, Default)]
 pub struct LoadedModule {
     /// Physical address, a multiple of 4 KiB.
     pub start: u64,
@@ -37,15 +38,20 @@ pub struct Kernel {
     /// What is added to the addresses in `image`.
     pub slide: u64,
     /// Physical address of each segment.
-    segments: [u64; MAX_SEGMENTS],
-    modules: [LoadedModule; MAX_MODULES],
-    module_count: usize,
+    addresses: ArrayVec<u64, MAX_SEGMENTS>,
+    modules: ArrayVec<LoadedModule, MAX_MODULES>,
 }
 
 impl Kernel {
-    /// Where a segment is: physical address.
-    pub fn segment(&self, index: usize) -> u64 {
-        self.segments[index]
+    /// The segments, and the physical address of each.
+    pub fn segments(&self) -> impl Iterator<Item = (&Segment, u64)> {
+        let addresses = self.addresses.iter().copied();
+        self.image.segments().iter().zip(addresses)
+    }
+
+    /// Physical address of the first segment.
+    pub fn physical_start(&self) -> u64 {
+        self.addresses.first().copied().unwrap_or(0)
     }
 
     /// Physical address of a page of the kernel, by its virtual address with the slide.
@@ -57,13 +63,16 @@ impl Kernel {
 
     /// The modules, in the order of the entry.
     pub fn modules(&self) -> &[LoadedModule] {
-        &self.modules[..self.module_count]
+        &self.modules
     }
 
     /// Physical address of a group of segments.
     fn group(&self, group: &Group) -> u64 {
-        let segments = self.image.segments();
-        self.segments[group.first] - (segments[group.first].virtual_start - group.virtual_start)
+        self.segments()
+            .nth(group.first)
+            .map_or(0, |(segment, address)| {
+                address - (segment.virtual_start - group.virtual_start)
+            })
     }
 }
 
@@ -103,16 +112,15 @@ pub fn load(
         image,
         wishes,
         slide,
-        segments: [0; MAX_SEGMENTS],
-        modules: [LoadedModule::default(); MAX_MODULES],
-        module_count: 0,
+        addresses: ArrayVec::new(),
+        modules: ArrayVec::new(),
     };
     place(&mut kernel, memory)?;
     read_segments(files, &entry.kernel, &kernel)?;
     relocate(
         &kernel.image,
         &mut InMemory {
-            segments: kernel.segments,
+            addresses: &kernel.addresses,
             image: &kernel.image,
         },
         slide,
@@ -134,7 +142,7 @@ pub fn load(
         ", # segments, # KiB at #h";
         kernel.image.segments().len() as u64,
         bytes.div_ceil(1024),
-        kernel.segments[0]
+        kernel.physical_start()
     );
     load_modules(files, entry, &mut kernel, memory)?;
     Ok(kernel)
@@ -143,9 +151,10 @@ pub fn load(
 fn read_headers(files: &mut Files, file: &File) -> Result<KernelImage, Failure> {
     let mut header = [0; HEADER_BYTES];
     let length = files.read_at(file, 0, &mut header)?;
-    let location = kernel_image::program_headers(&header[..length], file.size)?;
+    let present = header.get(..length).unwrap_or_default();
+    let location = kernel_image::program_headers(present, file.size)?;
     let mut table = [0; MAX_TABLE_BYTES];
-    let table = &mut table[..location.length];
+    let table = table.get_mut(..location.length).unwrap_or_default();
     files.read_at(file, location.offset, table)?;
     Ok(KernelImage::parse(&header, table, file.size)?)
 }
@@ -154,7 +163,7 @@ fn read_wishes(files: &mut Files, file: &File, image: &KernelImage) -> Result<Wi
     let mut wishes = Wishes::default();
     for note in image.notes() {
         let mut bytes = [0; MAX_NOTE_BYTES];
-        let bytes = &mut bytes[..note.size];
+        let bytes = bytes.get_mut(..note.size).unwrap_or_default();
         files.read_at(file, note.offset, bytes)?;
         wishes.parse_note(bytes)?;
     }
@@ -179,9 +188,16 @@ fn place(kernel: &mut Kernel, memory: &mut MemoryMap) -> Result<(), OutOfMemory>
                 MemoryKind::Kernel,
             )?,
         };
-        for index in group.first..group.end {
-            let offset = kernel.image.segments()[index].virtual_start - group.virtual_start;
-            kernel.segments[index] = start + offset;
+        // The groups come in the order of the segments.
+        let segments = kernel.image.segments().get(group.first..group.end);
+        let offsets = segments
+            .unwrap_or_default()
+            .iter()
+            .map(|segment| segment.virtual_start - group.virtual_start);
+        for offset in offsets {
+            let Ok(()) = kernel.addresses.try_push(start + offset) else {
+                break;
+            };
         }
     }
     Ok(())
@@ -195,28 +211,25 @@ fn read_segments(files: &mut Files, file: &File, kernel: &Kernel) -> Result<(), 
         length: 0,
         destination: 0,
     }; MAX_SEGMENTS];
-    let segments = kernel.image.segments();
-    for (index, (range, segment)) in ranges.iter_mut().zip(segments).enumerate() {
+    for (range, (segment, address)) in ranges.iter_mut().zip(kernel.segments()) {
         *range = Range {
             file_offset: segment.file_offset,
             length: segment.file_size,
-            destination: kernel.segments[index],
+            destination: address,
         };
     }
     for group in kernel.image.groups() {
         let start = kernel.group(&group);
         let mut position = start;
-        let indices = group.first..group.end;
-        for (physical, segment) in kernel.segments[indices.clone()]
-            .iter()
-            .zip(&segments[indices])
-        {
-            zero(position, *physical);
-            position = physical + segment.file_size;
+        let members = kernel.segments().take(group.end).skip(group.first);
+        for (segment, address) in members {
+            zero(position, address);
+            position = address + segment.file_size;
         }
         zero(position, start + group.size);
     }
-    Ok(files.load(file, &ranges[..segments.len()])?)
+    // Those that are left over are empty.
+    files.load(file, &ranges)
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
@@ -229,25 +242,33 @@ fn zero(start: u64, end: u64) {
 
 /// The loaded segments, for the relocations.
 struct InMemory<'a> {
-    segments: [u64; MAX_SEGMENTS],
+    addresses: &'a [u64],
     image: &'a KernelImage,
+}
+
+impl InMemory<'_> {
+    fn segment(&self, index: usize) -> Option<(&Segment, u64)> {
+        let address = self.addresses.get(index)?;
+        Some((self.image.segments().get(index)?, *address))
+    }
 }
 
 impl LoadedKernel for InMemory<'_> {
     fn bytes(&self, segment: usize) -> &[u8] {
-        let size = self.image.segments()[segment].file_size;
-        if size == 0 {
-            return &[];
+        match self.segment(segment) {
+            // SAFETY: these bytes were read from the file, and are written through `memory` only,
+            // which needs the only reference.
+            Some((segment, address)) if segment.file_size > 0 => unsafe {
+                physical::bytes(address, segment.file_size)
+            },
+            _ => &[],
         }
-        // SAFETY: these bytes were read from the file, and are written through `memory` only, which
-        // needs the only reference.
-        unsafe { physical::bytes(self.segments[segment], size) }
     }
 
     fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
-        let size = self.image.segments()[segment].memory_size;
+        let (segment, address) = self.segment(segment)?;
         // SAFETY: the segment's memory, and the reference lives as long as the one to `self`.
-        Some(unsafe { physical::bytes_mut(self.segments[segment], size) })
+        Some(unsafe { physical::bytes_mut(address, segment.memory_size) })
     }
 }
 
@@ -257,7 +278,7 @@ fn load_modules(
     kernel: &mut Kernel,
     memory: &mut MemoryMap,
 ) -> Result<(), Failure> {
-    for (slot, module) in kernel.modules.iter_mut().zip(entry.text.modules()) {
+    for module in entry.text.modules() {
         let file = files
             .find(module.path)?
             .ok_or(Missing::Module(module.path))?;
@@ -272,11 +293,13 @@ fn load_modules(
             }],
         )?;
         zero(start + file.size, start + size);
-        *slot = LoadedModule {
+        let module = LoadedModule {
             start,
             length: file.size,
         };
-        kernel.module_count += 1;
+        let Ok(()) = kernel.modules.try_push(module) else {
+            break;
+        };
     }
     Ok(())
 }

@@ -15,8 +15,9 @@
 //! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
 //! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
 
-use core::fmt;
+use core::{fmt, mem};
 
+use arrayvec::ArrayVec;
 use elf::abi;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -459,17 +460,6 @@ pub struct Segment {
 }
 
 impl Segment {
-    const NONE: Self = Self {
-        file_offset: 0,
-        file_size: 0,
-        virtual_start: 0,
-        memory_size: 0,
-        load_address: 0,
-        alignment: 1,
-        flags: 0,
-        number: 0,
-    };
-
     /// The byte behind its last one.
     pub const fn virtual_end(&self) -> u64 {
         self.virtual_start + self.memory_size
@@ -633,10 +623,8 @@ pub struct PageRange {
 pub struct KernelImage {
     position_independent: bool,
     entry: u64,
-    segments: [Segment; MAX_SEGMENTS],
-    segment_count: usize,
-    notes: [FileRange; MAX_NOTES],
-    note_count: usize,
+    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    notes: ArrayVec<FileRange, MAX_NOTES>,
     tls: Option<Tls>,
     relro: Option<AddressRange>,
     dynamic: Option<AddressRange>,
@@ -655,10 +643,8 @@ impl KernelImage {
         let mut image = Self {
             position_independent: header.kind.get() == abi::ET_DYN,
             entry: header.entry.get(),
-            segments: [Segment::NONE; MAX_SEGMENTS],
-            segment_count: 0,
-            notes: [FileRange { offset: 0, size: 0 }; MAX_NOTES],
-            note_count: 0,
+            segments: ArrayVec::new(),
+            notes: ArrayVec::new(),
             tls: None,
             relro: None,
             dynamic: None,
@@ -726,18 +712,18 @@ impl KernelImage {
 
     /// Keeps the segments sorted by address.
     fn insert(&mut self, segment: Segment) -> Result<(), KernelError> {
-        let count = self.segment_count;
-        let place = self
-            .segments()
-            .partition_point(|s| s.virtual_start <= segment.virtual_start);
-        let Some(with_free) = self.segments.get_mut(place..=count) else {
-            return Err(KernelError::TooManySegments {
-                segment: segment.number,
-            });
-        };
-        with_free.copy_within(..count - place, 1);
-        with_free[0] = segment;
-        self.segment_count = count + 1;
+        let number = segment.number;
+        if self.segments.try_push(segment).is_err() {
+            return Err(KernelError::TooManySegments { segment: number });
+        }
+        let mut unsorted = self.segments.as_mut_slice();
+        while let [front @ .., last] = unsorted
+            && let Some(before) = front.last_mut()
+            && before.virtual_start > last.virtual_start
+        {
+            mem::swap(before, last);
+            unsorted = front;
+        }
         Ok(())
     }
 
@@ -758,15 +744,13 @@ impl KernelImage {
                 size,
             });
         }
-        let Some(free) = self.notes.get_mut(self.note_count) else {
-            return Err(KernelError::TooManyNotes { segment: number });
-        };
-        *free = FileRange {
+        let note = FileRange {
             offset,
             size: size as usize,
         };
-        self.note_count += 1;
-        Ok(())
+        self.notes
+            .try_push(note)
+            .map_err(|_| KernelError::TooManyNotes { segment: number })
     }
 
     fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
@@ -800,12 +784,12 @@ impl KernelImage {
         let (Some(_), Some(last)) = (segments.first(), segments.last()) else {
             return Err(KernelError::NoLoad);
         };
-        for pair in segments.windows(2) {
-            if pair[1].virtual_start < pair[0].virtual_end() {
+        for [before, behind] in segments.array_windows() {
+            if behind.virtual_start < before.virtual_end() {
                 return Err(KernelError::Overlap {
-                    first: pair[0].number,
-                    second: pair[1].number,
-                    address: pair[1].virtual_start,
+                    first: before.number,
+                    second: behind.number,
+                    address: behind.virtual_start,
                 });
             }
         }
@@ -887,12 +871,12 @@ impl KernelImage {
 
     /// The segments, sorted by virtual address; at least one.
     pub fn segments(&self) -> &[Segment] {
-        &self.segments[..self.segment_count]
+        &self.segments
     }
 
     /// Where the notes are in the file: these bytes are for [`Wishes::parse_note`].
     pub fn notes(&self) -> &[FileRange] {
-        &self.notes[..self.note_count]
+        &self.notes
     }
 
     /// The initial image of thread-local storage.
@@ -937,14 +921,14 @@ impl KernelImage {
     fn group(&self, first: usize) -> Option<Group> {
         let segments = self.segments().get(first..)?;
         let lowest = segments.first()?;
-        let near = |pair: &&[Segment]| {
+        let near = |[before, behind]: &&[Segment; 2]| {
             // Two segments in one page: the difference is below 0.
-            pair[1].first_page().saturating_sub(pair[0].page_end()) < LARGE_PAGE
+            behind.first_page().saturating_sub(before.page_end()) < LARGE_PAGE
         };
-        let count = 1 + segments.windows(2).take_while(near).count();
-        let segments = &segments[..count];
+        let count = 1 + segments.array_windows().take_while(near).count();
+        let segments = segments.get(..count)?;
         let virtual_start = lowest.first_page();
-        let size = segments[count - 1].page_end() - virtual_start;
+        let size = segments.last()?.page_end() - virtual_start;
 
         let asked = segments.iter().map(|s| s.alignment).fold(PAGE, u64::max);
         let alignment = if size >= LARGE_PAGE {
@@ -1120,7 +1104,7 @@ impl Wishes {
             if word(start) != Some(Self::NAME_LENGTH as u32) {
                 continue;
             }
-            let note = &bytes[start * 4..];
+            let note = words.get(start..).unwrap_or_default().as_flattened();
             let named = note
                 .get(12..)
                 .and_then(|name| name.strip_prefix(handoff::NOTE_NAME.as_bytes()));

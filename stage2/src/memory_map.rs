@@ -9,6 +9,7 @@
 //! The order of use: [`MemoryMap::add`] all that is reported, [`MemoryMap::finish`] once, then
 //! [`MemoryMap::mark`] and [`MemoryMap::allocate`].
 
+use core::cmp::Ordering;
 use core::fmt;
 
 use arrayvec::ArrayVec;
@@ -323,16 +324,16 @@ impl MemoryMap {
         });
 
         // Every region becomes at most one, so the result grows over what has been read already.
+        let regions = self.regions.as_mut_slice();
         let mut length = 0;
-        for index in 0..self.regions.len() {
-            let mut region = self.regions[index];
+        for index in 0..regions.len() {
+            let mut region = regions[index];
             (region.start, region.end) = match region.kind {
                 MemoryKind::Usable => (page_up(region.start), page_down(region.end)),
                 _ => (page_down(region.start), page_up(region.end)),
             };
             // Page edges went outwards on both sides: at most one page belongs to two regions.
-            while length > 0 {
-                let last = &mut self.regions[length - 1];
+            while let Some(last) = regions.get_mut(..length).and_then(|done| done.last_mut()) {
                 if last.end > region.start && last.kind >= region.kind {
                     region.start = last.end;
                 }
@@ -345,13 +346,15 @@ impl MemoryMap {
             if region.start >= region.end {
                 continue;
             }
-            match self.regions[..length].last_mut() {
+            match regions.get_mut(..length).and_then(|done| done.last_mut()) {
                 Some(last) if last.end == region.start && last.kind == region.kind => {
                     last.end = region.end;
                 }
                 _ => {
-                    self.regions[length] = region;
-                    length += 1;
+                    if let Some(free) = regions.get_mut(length) {
+                        *free = region;
+                        length += 1;
+                    }
                 }
             }
         }
@@ -455,9 +458,11 @@ impl MemoryMap {
         // Those that overlap or touch it. Of these, only the outer ends of the first and the last one
         // remain: left, new, right.
         let first = self.regions.partition_point(|old| old.end < new.start);
-        let touched = self.regions[first..].partition_point(|old| old.start <= new.end);
+        let from = self.regions.get(first..).unwrap_or_default();
+        let touched = from.partition_point(|old| old.start <= new.end);
+        let old = from.get(..touched).unwrap_or_default();
         let (mut left, mut right) = (None, None);
-        if let [outer, ..] = self.regions[first..first + touched]
+        if let [outer, ..] = *old
             && outer.start < new.start
         {
             if outer.kind == new.kind {
@@ -469,7 +474,7 @@ impl MemoryMap {
                 });
             }
         }
-        if let [.., outer] = self.regions[first..first + touched]
+        if let [.., outer] = *old
             && outer.end > new.end
         {
             if outer.kind == new.kind {
@@ -493,13 +498,26 @@ impl MemoryMap {
                 return false;
             }
         }
-        self.regions
-            .copy_within(first + touched..old_length, first + count);
-        self.regions.truncate(length);
+        // What follows moves, from that end on at which nothing is overwritten.
+        let regions = self.regions.as_mut_slice();
+        let shift = |index: usize| {
+            if let Some(&region) = regions.get(index)
+                && let Some(slot) = regions.get_mut(index - touched + count)
+            {
+                *slot = region;
+            }
+        };
+        let behind = first + touched..old_length;
+        match count.cmp(&touched) {
+            Ordering::Greater => behind.rev().for_each(shift),
+            Ordering::Less => behind.for_each(shift),
+            Ordering::Equal => {}
+        }
         let pieces = [left, Some(new), right].into_iter().flatten();
-        for (slot, piece) in self.regions[first..].iter_mut().zip(pieces) {
+        for (slot, piece) in regions.iter_mut().skip(first).zip(pieces) {
             *slot = piece;
         }
+        self.regions.truncate(length);
         true
     }
 }

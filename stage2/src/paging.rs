@@ -44,11 +44,11 @@ impl TableMemory for Frames<'_> {
     }
 
     fn read(&self, table: u64, index: usize) -> u64 {
-        entries(table)[index]
+        entries(table)[index % ENTRIES]
     }
 
     fn write(&mut self, table: u64, index: usize, value: u64) {
-        entries(table)[index] = value;
+        entries(table)[index % ENTRIES] = value;
     }
 }
 

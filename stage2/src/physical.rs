@@ -6,12 +6,18 @@
 use stage2::layout::{self, Region};
 use zerocopy::FromBytes;
 
+/// Every access is checked: an address that is wrong ends in a message, not in a fault.
+fn check(start: u64, length: u64) {
+    let reach = start != 0 && start.saturating_add(length) <= layout::EARLY_REACH;
+    assert!(reach, "an address is out of the loader's reach");
+}
+
 /// Reads a value from a firmware structure.
 ///
 /// # Panics
 /// When the address is out of reach: callers check addresses that come from outside.
 pub fn read<T: FromBytes>(address: u64) -> T {
-    assert!(address + size_of::<T>() as u64 <= layout::EARLY_REACH);
+    check(address.max(1), size_of::<T>() as u64);
     // SAFETY: mapped, and any bytes are a value of the type. Address 0 (the interrupt vector
     // table) is memory like any other here, but not to Rust: hence the assembly.
     unsafe {
@@ -32,7 +38,7 @@ pub fn read<T: FromBytes>(address: u64) -> T {
 /// # Panics
 /// When the address is out of reach.
 pub fn write_u16(address: u64, value: u16) {
-    assert!(address != 0 && address + 2 <= layout::EARLY_REACH);
+    check(address, 2);
     // SAFETY: mapped; only the BIOS data area and the VGA text window are written this way.
     unsafe { core::ptr::with_exposed_provenance_mut::<u16>(address as usize).write_volatile(value) }
 }
@@ -51,7 +57,7 @@ pub unsafe fn region(region: &Region) -> &'static mut [u8] {
 /// # Safety
 /// The range is mapped, not at address 0, and nothing else writes to it meanwhile.
 pub unsafe fn bytes(start: u64, length: u64) -> &'static [u8] {
-    assert!(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH);
+    check(start, length);
     // SAFETY: the caller's promise.
     unsafe {
         core::slice::from_raw_parts(
@@ -66,7 +72,7 @@ pub unsafe fn bytes(start: u64, length: u64) -> &'static [u8] {
 /// # Safety
 /// The range is RAM, mapped, not at address 0, and has no other user meanwhile.
 pub unsafe fn bytes_mut(start: u64, length: u64) -> &'static mut [u8] {
-    assert!(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH);
+    check(start, length);
     // SAFETY: the caller's promise.
     unsafe {
         core::slice::from_raw_parts_mut(

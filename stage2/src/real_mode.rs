@@ -82,20 +82,36 @@ pub extern "C" fn stamp() {
     )
 }
 
-/// Room for a [`message`].
-const MESSAGE_LENGTH: usize = 112;
-
-/// A failure as text, for [`fail`]: `error 2A: the A20 line cannot be enabled`, the offer to
-/// reboot, a zero byte.
-pub const fn message(entry: &Entry) -> [u8; MESSAGE_LENGTH] {
-    let parts: [&[u8]; 5] = [
+/// The pieces of a [`message`].
+const fn parts(entry: &Entry) -> [&[u8]; 7] {
+    [
         b"\r\nerror ",
         entry.code.as_bytes(),
         b": ",
         entry.sentence.as_bytes(),
-        b"\r\npress a key to reboot\r\n",
-    ];
-    let mut text = [0; MESSAGE_LENGTH];
+        b"\r\n",
+        entry.advice.as_bytes(),
+        b"\r\n",
+    ]
+}
+
+/// Length of a [`message`].
+pub const fn message_length(entry: &Entry) -> usize {
+    let parts = parts(entry);
+    let mut length = 1;
+    let mut part = 0;
+    while part < parts.len() {
+        length += parts[part].len();
+        part += 1;
+    }
+    length
+}
+
+/// A failure as text, for [`fail`]: `error 2A: the A20 line cannot be enabled`, the advice, a zero
+/// byte.
+pub const fn message<const LENGTH: usize>(entry: &Entry) -> [u8; LENGTH] {
+    let parts = parts(entry);
+    let mut text = [0; LENGTH];
     let mut length = 0;
     let mut part = 0;
     while part < parts.len() {
@@ -107,9 +123,13 @@ pub const fn message(entry: &Entry) -> [u8; MESSAGE_LENGTH] {
         }
         part += 1;
     }
-    assert!(length < MESSAGE_LENGTH);
+    assert!(length + 1 == LENGTH);
     text
 }
+
+/// The last line, after each [`message`].
+#[unsafe(link_section = ".real_mode.rodata")]
+static OFFER: [u8; 24] = *b"press a key to reboot\r\n\0";
 
 /// Prints the [`message`] at SI on screen and COM1, waits for a key and reboots.
 #[unsafe(naked)]
@@ -135,7 +155,7 @@ pub extern "C" fn fail() -> ! {
         "cld",
         "lodsb",
         "test al, al",
-        "jz .Lwait_for_key",
+        "jz .Lend_of_text",
         "push si",
         "push ax",
         "mov ah, 0x0E",                 // INT 10h AH=0Eh: teletype
@@ -153,6 +173,12 @@ pub extern "C" fn fail() -> ! {
         "out dx, al",
         "jmp .Lnext_character",
 
+        ".Lend_of_text:",
+        "cmp si, offset {offer} + {offer_length}",
+        "je .Lwait_for_key",
+        "mov si, offset {offer}",
+        "jmp .Lnext_character",
+
         ".Lwait_for_key:",
         "xor ax, ax",                   // INT 16h AH=00h: wait for a key
         "int 0x16",
@@ -160,5 +186,7 @@ pub extern "C" fn fail() -> ! {
         "ljmp 0xFFFF, 0",               // the reset vector
         ".code64",
         com1 = const crate::console::COM1,
+        offer = sym OFFER,
+        offer_length = const OFFER.len(),
     )
 }

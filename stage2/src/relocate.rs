@@ -249,7 +249,7 @@ impl<M: LoadedKernel> Relocator<'_, M> {
                 }
             }
             let count = BATCH - free.len();
-            self.apply(&batch[..count], |_, value| value)?;
+            self.apply(batch.get(..count).unwrap_or_default(), |_, value| value)?;
         }
         Ok(())
     }
@@ -274,13 +274,15 @@ impl<M: LoadedKernel> Relocator<'_, M> {
             };
             // A bitmap: bit n (from 1) is the (n - 1)th word.
             let mut bits = entry >> 1;
-            let mut count = 0;
-            while bits != 0 {
-                batch[count].0 = start.wrapping_add(8 * u64::from(bits.trailing_zeros()));
-                count += 1;
+            let mut free = batch.iter_mut();
+            while bits != 0
+                && let Some(place) = free.next()
+            {
+                place.0 = start.wrapping_add(8 * u64::from(bits.trailing_zeros()));
                 bits &= bits - 1;
             }
-            self.apply(&batch[..count], add)?;
+            let count = BATCH - free.len();
+            self.apply(batch.get(..count).unwrap_or_default(), add)?;
             next = Some(start.wrapping_add(8 * 63));
         }
         Ok(())
@@ -292,20 +294,10 @@ impl<M: LoadedKernel> Relocator<'_, M> {
         mut places: &[Place],
         changed: impl Fn(u64, u64) -> u64,
     ) -> Result<(), KernelError> {
-        while let Some(&(address, _)) = places.first() {
-            // Not all offsets are those of a whole word.
-            let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
-            let holds = |s: &Segment| address.wrapping_sub(s.virtual_start) < offsets(s);
-            let Some(index) = self.segments.iter().position(holds) else {
-                return Err(KernelError::RelocationTarget { address });
-            };
-            let (start, offsets) = (
-                self.segments[index].virtual_start,
-                offsets(&self.segments[index]),
-            );
-            let inside = |&(address, _): &&Place| address.wrapping_sub(start) < offsets;
-            let (run, rest) = places.split_at(places.iter().take_while(inside).count());
-            if let Some(memory) = self.memory.memory(index) {
+        while let Some(&(first, _)) = places.first() {
+            let (count, start, memory) = self.run(first, places)?;
+            let (run, rest) = places.split_at_checked(count).unwrap_or((places, &[]));
+            if let Some(memory) = memory {
                 for &(address, value) in run {
                     let offset = address.wrapping_sub(start) as usize;
                     let word = memory
@@ -315,9 +307,28 @@ impl<M: LoadedKernel> Relocator<'_, M> {
                     *word = changed(u64::from_le_bytes(*word), value).to_le_bytes();
                 }
             }
-            self.count += run.len() as u64;
             places = rest;
         }
         Ok(())
+    }
+
+    /// How many of the places, from the first one on, are in the same segment; its start and its
+    /// memory.
+    fn run(
+        &mut self,
+        first: u64,
+        places: &[Place],
+    ) -> Result<(usize, u64, Option<&mut [u8]>), KernelError> {
+        // Not all offsets are those of a whole word.
+        let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
+        let holds = |(_, s): &(_, &Segment)| first.wrapping_sub(s.virtual_start) < offsets(s);
+        let Some((index, segment)) = self.segments.iter().enumerate().find(holds) else {
+            return Err(KernelError::RelocationTarget { address: first });
+        };
+        let (start, offsets) = (segment.virtual_start, offsets(segment));
+        let inside = |&(address, _): &&Place| address.wrapping_sub(start) < offsets;
+        let count = places.iter().take_while(inside).count();
+        self.count += count as u64;
+        Ok((count, start, self.memory.memory(index)))
     }
 }

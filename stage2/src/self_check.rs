@@ -12,7 +12,7 @@ use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, Stage2Header};
 use stage2::{catalogue, layout};
 
 use crate::HEADER;
-use crate::real_mode::{fail, message};
+use crate::real_mode::{fail, message, message_length};
 
 /// CRC-32/ISO-HDLC: the polynomial 04C11DB7h, reflected.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
@@ -22,7 +22,7 @@ const POLYNOMIAL: u32 = 0xEDB8_8320;
 const TABLE: u64 = layout::EARLY_TABLES.start;
 
 #[unsafe(link_section = ".real_mode.rodata")]
-static CORRUPT: [u8; message(&catalogue::STAGE2_CORRUPT).len()] =
+static CORRUPT: [u8; message_length(&catalogue::STAGE2_CORRUPT)] =
     message(&catalogue::STAGE2_CORRUPT);
 
 /// Returns only when the image is what `disk-builder` wrote.

@@ -83,7 +83,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
                         .ok_or(FatError::SectorSize(sector_size))?
                 }
             };
-            let bytes = &bytes[..length.min(bytes.len() as u64) as usize];
+            let bytes = bytes.get(..length as usize).unwrap_or(bytes);
             if bytes.is_empty() {
                 return Err(FatError::SectorSize(device.sector_size()));
             }
@@ -125,10 +125,10 @@ fn deliver(ranges: &[Range], position: u64, bytes: &[u8], sink: &mut impl FnMut(
         let from = range.file_offset.max(position);
         let to = (range.file_offset + range.length).min(end);
         if from < to {
-            let piece = &bytes[(from - position) as usize..(to - position) as usize];
+            let piece = bytes.get((from - position) as usize..(to - position) as usize);
             sink(
                 range.destination.wrapping_add(from - range.file_offset),
-                piece,
+                piece.unwrap_or_default(),
             );
         }
     }

@@ -80,8 +80,15 @@ fn write_digits(
     out.write_char(char::from(digit))
 }
 
+/// Copies as many bytes as there is room for; returns their number.
+pub fn copy(from: &[u8], to: &mut [u8]) -> usize {
+    let length = from.len().min(to.len());
+    to[..length].copy_from_slice(&from[..length]);
+    length
+}
+
 /// Splits in front of the first ASCII character of a kind, or at the end.
-pub(crate) fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
+pub fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
     text.split_at_checked(end.unwrap_or(text.len()))
         .unwrap_or((text, ""))
