@@ -264,6 +264,7 @@ extern "C" fn start() -> ! {
         "mov dl, [{stack} + {drive}]",
         "stc",
         "int 0x13",
+        "cld",                          // some BIOSes return with DF set
         "mov bp, {stack}",
         "jnc 4f",
         "mov [bp + {status}], ah",
