@@ -16,8 +16,9 @@ pub trait BlockDevice {
     /// The most sectors that one [`read`](Self::read) may ask for; at least 1.
     fn max_transfer(&self) -> usize;
 
-    /// Reads `count` sectors (1 to [`max_transfer`](Self::max_transfer)) from `lba` on. The bytes
-    /// stay in the device's transfer buffer until the next call.
+    /// Reads `count` sectors (1 to [`max_transfer`](Self::max_transfer)) from `lba` on: at least
+    /// one, fewer than `count` only when the one behind them cannot be read. The bytes stay in the
+    /// device's transfer buffer until the next call.
     ///
     /// # Errors
     /// [`DiskError`] when the sectors are not on the disk or cannot be read, after all retries.

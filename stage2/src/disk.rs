@@ -307,6 +307,8 @@ impl Disk {
                     return Ok(done);
                 }
             }
+            // This sector is bad, and not the size of the calls.
+            self.limit = MAX_TRANSFER_SECTORS.into();
             return Err(status);
         }
     }
@@ -332,22 +334,27 @@ impl BlockDevice for Disk {
         while done < count {
             let lba = lba.saturating_add(done as u64);
             let address = TRANSFER_BUFFER.start + (done * self.sector_size) as u64;
-            done += self
-                .read_stubbornly(lba, count - done, address)
-                .map_err(|status| DiskError {
-                    // Only now: BIOSes that report too small a disk can read behind its end.
-                    cause: if lba < self.sectors {
-                        DiskFailure::Status(status)
-                    } else {
-                        DiskFailure::OutOfRange
-                    },
-                    lba,
-                    drive: self.drive,
-                })?;
+            match self.read_stubbornly(lba, count - done, address) {
+                Ok(sectors) => done += sectors,
+                // What could be read may be all that is needed.
+                Err(_) if done > 0 => break,
+                Err(status) => {
+                    return Err(DiskError {
+                        // Only now: BIOSes that report too small a disk can read behind its end.
+                        cause: if lba < self.sectors {
+                            DiskFailure::Status(status)
+                        } else {
+                            DiskFailure::OutOfRange
+                        },
+                        lba,
+                        drive: self.drive,
+                    });
+                }
+            }
         }
         // SAFETY: the buffer belongs to the disk, and has room for `max_transfer` sectors; the slice
         // lives until the next read.
-        Ok(unsafe { physical::bytes(TRANSFER_BUFFER.start, (count * self.sector_size) as u64) })
+        Ok(unsafe { physical::bytes(TRANSFER_BUFFER.start, (done * self.sector_size) as u64) })
     }
 }
 

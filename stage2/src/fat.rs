@@ -259,9 +259,6 @@ impl<'b> Cache<'b> {
             return Err(FatError::SectorSize(sector_size));
         }
         let bytes = device.read(span.lba, count)?;
-        let bytes = bytes
-            .get(..count << span.shift)
-            .ok_or(FatError::SectorSize(sector_size))?;
         window.start = span.lba << span.shift;
         window.length = copy(bytes, window.memory);
         Ok((index, span.skip))

@@ -28,6 +28,9 @@ use crate::{bios, console, physical, say};
 /// Has the kernel been started?
 static KERNEL_RUNS: Global<bool> = Global::new(false);
 
+/// Has an exception been reported already?
+static REPORTING: Global<bool> = Global::new(false);
+
 /// From here on an exception is the kernel's.
 pub fn kernel_starts() {
     KERNEL_RUNS.with(|runs| *runs = true);
@@ -117,6 +120,10 @@ impl fmt::Display for Exception<'_> {
 
 /// Called by the stubs in `switch.rs`, on the fault stack and with the loader's tables.
 pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
+    // The report itself ran into an exception: there is nothing left to say it with.
+    if REPORTING.with(|reporting| core::mem::replace(reporting, true)) {
+        reset();
+    }
     let kernel = KERNEL_RUNS.with(|runs| *runs);
     let [rip, cs, rflags, rsp, ss] = saved.interrupted();
     console::alarm();
@@ -235,11 +242,14 @@ fn wait_for_scan_code() {
         // SAFETY: reading the keyboard controller's status and output; an empty bus reads FFh.
         unsafe {
             let now = status.read();
-            if now != 0xFF && now & 0x21 == 1 && data.read() & 0x80 == 0 {
-                return;
+            if now == 0xFF || now & 1 == 0 {
+                continue; // nothing there: bit 0 is "output buffer full"
+            }
+            let byte = data.read();
+            if now & 0x20 == 0 && byte & 0x80 == 0 {
+                return; // not the mouse's (bit 5), and a key that goes down
             }
         }
-        core::hint::spin_loop();
     }
 }
 

@@ -16,6 +16,7 @@ use stage2::block_device::BlockDevice;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap, OutOfMemory};
 use stage2::partition::Partition;
+use stage2::text::copy;
 use x86_64::instructions::port::Port;
 use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
 
@@ -90,14 +91,19 @@ impl Arena {
 
     /// Stores a text and a zero byte.
     fn text(&mut self, text: &str) -> Text {
-        let bytes = text
-            .bytes()
-            .chain([0])
-            .map(|byte| byte as core::ffi::c_char);
+        let (room, start) = self.bytes(text.len() + 1);
         Text {
-            start: self.store(bytes, text.len() + 1),
-            length: text.len() as u64,
+            start,
+            length: copy(text.as_bytes(), room) as u64,
         }
+    }
+
+    /// Room for bytes, all of them zero; the second one is the address that the kernel sees.
+    fn bytes<T>(&mut self, length: usize) -> (&'static mut [u8], *const T) {
+        let start = self.reserve::<u8>(length);
+        // SAFETY: reserved for this alone.
+        let room = unsafe { physical::bytes_mut(start, length as u64) };
+        (room, self.virtual_address(start))
     }
 
     fn virtual_address<T>(&self, physical: u64) -> *const T {
@@ -240,12 +246,10 @@ fn store_modules(arena: &mut Arena, entry: &BootEntry, kernel: &Kernel) -> *cons
 }
 
 fn store_command_line(arena: &mut Arena, entry: &BootEntry, length: usize) -> Text {
-    let start = arena.reserve::<u8>(length + 1);
-    // SAFETY: reserved for it, and zero, so that a zero byte ends it.
-    let room = unsafe { physical::bytes_mut(start, length as u64 + 1) };
+    let (room, start) = arena.bytes(length + 1);
     let length = entry.text.copy_command_line(room).unwrap_or(0);
     Text {
-        start: arena.virtual_address(start),
+        start,
         length: length as u64,
     }
 }

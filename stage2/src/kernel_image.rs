@@ -23,6 +23,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::catalogue::{self, Entry, Named};
+use crate::layout;
+use crate::memory_map::MIB;
 use crate::relocate::{self, LoadedKernel};
 use crate::text::facts;
 
@@ -166,6 +168,8 @@ pub enum KernelError {
     Entry { entry: u64 },
     /// Pages would be writable and executable, and the kernel's note does not ask for it.
     WritableCode { address: u64, size: u64 },
+    /// Pages would lie where the loader maps something else.
+    Conflict { address: u64 },
     /// A segment lies in page 0.
     PageZero { segment: u16, address: u64 },
     /// A relocation other than R_X86_64_RELATIVE (or none).
@@ -242,6 +246,7 @@ impl Named for KernelError {
             Self::Wraps { .. } => &catalogue::KERNEL_WRAPS,
             Self::Entry { .. } => &catalogue::KERNEL_ENTRY,
             Self::WritableCode { .. } => &catalogue::KERNEL_WRITABLE_CODE,
+            Self::Conflict { .. } => &catalogue::PAGING_CONFLICT,
             Self::PageZero { .. } => &catalogue::KERNEL_PAGE_ZERO,
             Self::Relocation { .. }
             | Self::RelocationTarget { .. }
@@ -325,6 +330,7 @@ impl fmt::Display for KernelError {
             ),
             Self::Entry { entry } => ("e_entry 0x#", &[entry]),
             Self::WritableCode { address, size } => ("at 0x#, 0x# bytes", &[address, size]),
+            Self::Conflict { address } => ("virtual address 0x################", &[address]),
             Self::PageZero { segment, address } => ("segment # at 0x#", &[segment.into(), address]),
             Self::Relocation { kind, address } => ("type # at 0x#", &[kind.into(), address]),
             Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address]),
@@ -838,25 +844,33 @@ impl KernelImage {
     }
 
     /// Checks what depends on the kernel's wishes: that no page is writable and executable, unless
-    /// the kernel asks for it.
+    /// the kernel asks for it, and that the kernel, the loader's page and the physical map do not
+    /// meet. (How far the physical map reaches depends on the machine; its first MiB is certain.)
     ///
     /// # Errors
-    /// 10K.
+    /// 10K, 11A.
     pub fn check(&self, wishes: &Wishes) -> Result<(), KernelError> {
-        if wishes.allow_writable_code() {
-            return Ok(());
+        let slide = self.choose_slide();
+        for range in self.page_ranges(slide) {
+            if range.writable && range.executable && !wishes.allow_writable_code() {
+                return Err(KernelError::WritableCode {
+                    address: range.virtual_start.wrapping_sub(slide),
+                    size: range.size,
+                });
+            }
+            let last = range.virtual_start + (range.size - 1);
+            for (start, size) in [
+                (layout::STAGE2.start, layout::PAGE_SIZE),
+                (wishes.physical_map_base, MIB),
+            ] {
+                if range.virtual_start < start.saturating_add(size) && start <= last {
+                    return Err(KernelError::Conflict {
+                        address: range.virtual_start.max(start),
+                    });
+                }
+            }
         }
-        match self
-            .page_ranges(0)
-            .find(|range| range.writable && range.executable)
-        {
-            Some(PageRange {
-                virtual_start: address,
-                size,
-                ..
-            }) => Err(KernelError::WritableCode { address, size }),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Whether the kernel runs at any virtual address (ET_DYN).
@@ -1153,7 +1167,7 @@ impl Wishes {
 /// Checks a whole kernel file as stage2 would, relocations included, without loading it.
 ///
 /// # Errors
-/// What stage2 would show: 10A to 10P.
+/// What stage2 would show: 10A to 10P, 11A.
 pub fn check_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
     /// The kernel as it lies in its file.
     struct Unloaded<'a>(&'a [u8], &'a KernelImage);

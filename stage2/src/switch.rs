@@ -15,7 +15,7 @@ use x86_64::VirtAddr;
 use x86_64::structures::gdt::DescriptorFlags;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::long_mode::{CODE_64, TSS};
+use crate::long_mode::{CODE_64, CR0_CLEAR, CR4, TSS};
 
 /// Number of exception vectors (SDM vol. 3, 6.3.1).
 pub const VECTORS: usize = 32;
@@ -226,6 +226,13 @@ extern "C" fn stubs() {
         "sub rdi, [rip + {page} + {stack_bias}]",
         "mov rax, [rip + {page} + {loader_tables}]",
         "mov cr3, rax",
+        // Rust uses SSE, which the kernel may have switched off.
+        "mov rax, cr0",
+        "and eax, ~{cr0_clear}",
+        "mov cr0, rax",
+        "mov rax, cr4",
+        "or eax, {cr4}",
+        "mov cr4, rax",
         "mov rsp, rdi",
         "and rsp, -16",
         "cld",
@@ -233,6 +240,8 @@ extern "C" fn stubs() {
         "call rax",
         "ud2",
         vectors = const VECTORS,
+        cr0_clear = const CR0_CLEAR,
+        cr4 = const CR4,
         page = sym SWITCH,
         stack_bias = const offset_of!(SwitchPage, stack_bias),
         loader_tables = const offset_of!(SwitchPage, loader_tables),

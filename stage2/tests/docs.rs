@@ -208,13 +208,14 @@ fn errors() -> String {
          8N1), and then waits:\n\n\
          ```text\n\
          error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch\n\
+         The disk is damaged or was removed; try another port or stick.\n\
          press a key to reboot\n\
          ```\n\n\
          The code is the number of the step (as in the table of contents of \
          [this book](README.md)) and a letter. Behind the\n\
          sentence come the facts, where there are any: sectors, addresses, drive, the BIOS's \
          status. Before step 5 there are\n\
-         no facts, for 16-bit code prints the line.\n\n\
+         no facts, for 16-bit code prints the line. The next line says what to try.\n\n\
          stage1 has no room for sentences. It prints its code and the status of the last BIOS call \
          that failed (00: none did),\n\
          and stops; switch the machine off and on:\n\n\

@@ -81,7 +81,7 @@ fn higher_half_without_load_addresses() {
         HIGH,
         HIGH + MIB,
         0xFFFF_FFF8_0000_0000,
-        0xFFFF_8000_0000_0000,
+        0xFFFF_9000_0000_0000,
     ] {
         let elf = kernel(ET_EXEC, base);
         let (image, wishes) = accept(&elf);
@@ -1052,4 +1052,18 @@ fn messages() {
         elf(|e| e.program_headers.clear()),
         "error 10G: the kernel has no PT_LOAD segment with bytes in memory"
     );
+}
+
+#[test]
+fn what_the_loader_maps_is_taken() {
+    let conflict = |address| KernelError::Conflict { address };
+    let map = handoff::DEFAULT_PHYSICAL_MAP_BASE;
+    refuse(&kernel(ET_EXEC, map), "11A", conflict(map));
+    let last_page = map + MIB - 0x1000;
+    refuse(&kernel(ET_EXEC, last_page), "11A", conflict(last_page));
+    accept(&kernel(ET_EXEC, map + MIB)); // how much memory there is, the machine tells
+    // The switch page.
+    refuse(&kernel(ET_EXEC, 0x8000), "11A", conflict(0x8000));
+    refuse(&kernel(ET_EXEC, 0x5000), "11A", conflict(0x8000));
+    accept(&kernel(ET_EXEC, 0x9000));
 }
