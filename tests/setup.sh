@@ -10,8 +10,8 @@ qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 
 mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
 sfdisk              test  fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
 mcopy               test  mtools          mtools          mtools       mtools     mtools     mtools
-ld                  test  binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
-make                test  make            make            make         make       make       make
+ld                  run   binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
+make                run   make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
@@ -70,8 +70,12 @@ install_missing() {
         echo "to install: ${install[*]}" >&2
         exit 1
     fi
+    if ((${#sudo[@]})) && ! command -v sudo >/dev/null; then
+        echo "sudo is missing; as root, run: ${install[*]:1}" >&2
+        exit 1
+    fi
     echo "installing: ${install[*]}" >&2
-    if [[ $manager = apt-get ]]; then "${sudo[@]}" apt-get update; fi
+    if [[ $manager = apt-get ]]; then "${sudo[@]}" apt-get update || echo "apt-get update failed; trying without it" >&2; fi
     if ! "${install[@]}"; then
         echo "That failed; please install them by hand." >&2
         exit 1

@@ -361,6 +361,12 @@ pub fn provoke(name: &str, stack_bottom: u64) {
             "text" => core::arch::asm!("mov byte ptr [{}], 0", in(reg) provoke as *const ()),
             "breakpoint" => core::arch::asm!("int3"),
             "stack" => overflow(stack_bottom),
+            // SSE switched off, as kernels do that are compiled without it: the report must not
+            // depend on it.
+            "sse" => core::arch::asm!("mov cr4, {}", "ud2", in(reg) 1_u64 << 5),
+            "ts" => core::arch::asm!(
+                "mov {0}, cr0", "or {0}, 8", "mov cr0, {0}", "ud2", out(reg) _
+            ),
             _ => println!("fault={name}: not known"),
         }
     }

@@ -5,7 +5,7 @@
 //! `OKAY` or `FAIL`.
 //!
 //! Words of its command line: `exit` ends QEMU with status 33 (OKAY) or 35 (FAIL); `crc` prints
-//! checksums of what was loaded; `fault=NAME` ends in a fault (`null`, `ud`, `divide`, `gp`, `text`,
+//! checksums of what was loaded; `fault=NAME` ends in a fault (`null`, `ud`, `divide`, `gp`, `text`, `sse`, `ts`,
 //! `breakpoint` or `stack`) before there is a handler of its own.
 #![no_std]
 #![no_main]

@@ -1,75 +1,32 @@
-//! ELF files to measure, byte for byte.
+//! ELF files to measure, byte for byte: real ones are read, and what no linker would make is
+//! described and written by [`Elf`].
+
+use std::ops::Range;
 
 use anyhow::{Context as _, Result};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
-/// A 64-bit ELF file: what a loader looks at, as it is to be written. Nothing is checked.
-#[derive(Clone, Debug)]
-pub struct Elf {
-    /// `EI_CLASS`; 2: 64-bit.
-    pub class: u8,
-    /// `e_type`; 2: `ET_EXEC`.
-    pub kind: u16,
-    /// `e_machine`; 62: x86-64.
-    pub machine: u16,
-    /// `e_entry`.
-    pub entry: u64,
-    /// The program headers, in this order.
-    pub segments: Vec<Segment>,
-}
+pub use crate::elf_fixture::*;
 
-/// A program header and the bytes that it describes.
-#[derive(Clone, Debug)]
-pub struct Segment {
-    /// `p_type`; 1: `PT_LOAD`.
-    pub kind: u32,
-    /// `p_flags`: 1 executable, 2 writable, 4 readable.
-    pub flags: u32,
-    /// `p_vaddr`.
-    pub address: u64,
-    /// `p_paddr`.
-    pub physical: u64,
-    /// What the file holds.
-    pub bytes: Vec<u8>,
-    /// `p_memsz`.
-    pub memory_size: u64,
-    /// `p_align`.
-    pub alignment: u64,
-}
-
-impl Segment {
-    /// A `PT_LOAD` whose physical address is its virtual one.
-    pub fn load(flags: u32, address: u64, bytes: Vec<u8>) -> Self {
-        let memory_size = bytes.len() as u64;
-        Self {
-            kind: elf::PT_LOAD.0,
-            flags,
-            address,
-            physical: address,
-            bytes,
-            memory_size,
-            alignment: 4096,
-        }
+impl ProgramHeader {
+    /// A PT_LOAD whose load address is its virtual address, without a bss.
+    pub fn filled(flags: u32, virtual_address: u64, data: Vec<u8>) -> Self {
+        let memory_size = data.len() as u64;
+        Self::load(flags, virtual_address, data, memory_size)
     }
 }
 
 impl Elf {
     /// A kernel of one segment that stops the machine at once.
     pub fn halting() -> Self {
-        let address = 0xFFFF_FFFF_8000_0000;
+        const ADDRESS: u64 = 0xFFFF_FFFF_8000_0000;
         // hlt; jmp to it
         let code = vec![0xF4, 0xEB, 0xFD];
-        Self {
-            class: 2,
-            kind: elf::ET_EXEC.0,
-            machine: elf::EM_X86_64.0,
-            entry: address,
-            segments: vec![Segment::load(5, address, code)],
-        }
+        Self::new(ET_EXEC, ADDRESS).with(ProgramHeader::filled(R | X, ADDRESS, code))
     }
 
-    /// The `PT_LOAD`s of an ELF file.
+    /// The PT_LOADs of an ELF file.
     ///
     /// # Errors
     /// When it is none.
@@ -77,85 +34,56 @@ impl Elf {
         let elf = ElfFile64::<Endianness>::parse(file)?;
         let endian = elf.endian();
         let header = elf.elf_header();
-        let segments = elf
+        let loads = elf
             .elf_program_headers()
             .iter()
-            .filter(|s| s.p_type(endian) == elf::PT_LOAD);
-        let segments = segments.map(|s| {
-            let bytes = s
-                .data(endian, file)
-                .ok()
-                .context("a segment is cut short")?;
-            Ok(Segment {
-                kind: elf::PT_LOAD.0,
-                flags: s.p_flags(endian).0,
-                address: s.p_vaddr(endian),
-                physical: s.p_paddr(endian),
-                bytes: bytes.to_vec(),
-                memory_size: s.p_memsz(endian),
-                alignment: s.p_align(endian),
+            .filter(|load| load.p_type(endian) == elf::PT_LOAD);
+        let loads = loads.map(|load| {
+            let data = load.data(endian, file).ok();
+            Ok(ProgramHeader {
+                kind: PT_LOAD,
+                flags: load.p_flags(endian).0,
+                virtual_address: load.p_vaddr(endian),
+                physical_address: load.p_paddr(endian),
+                memory_size: load.p_memsz(endian),
+                alignment: load.p_align(endian),
+                data: data.context("a segment is cut short")?.to_vec(),
+                ..ProgramHeader::default()
             })
         });
         Ok(Self {
-            class: 2,
-            kind: header.e_type(endian).0,
             machine: header.e_machine(endian).0,
-            entry: header.e_entry(endian),
-            segments: segments.collect::<Result<_>>()?,
+            program_headers: loads.collect::<Result<_>>()?,
+            ..Self::new(header.e_type(endian).0, header.e_entry(endian))
         })
     }
 
     /// The bytes of the first segment from its first address on: a program without a header.
     pub fn flat(&self) -> &[u8] {
-        self.segments.first().map_or(&[], |segment| &segment.bytes)
+        self.program_headers.first().map_or(&[], |load| &load.data)
     }
+}
 
-    /// The file: the header, the program headers, and each segment's bytes at the next offset that
-    /// agrees with its address modulo 4 KiB.
-    pub fn write(&self) -> Vec<u8> {
-        const HEADER: usize = 64;
-        const PROGRAM_HEADER: usize = 56;
+/// An ELF file without its section headers and all that only they speak of, such as debug
+/// information.
+///
+/// # Errors
+/// When it is none.
+pub fn without_sections(file: &[u8]) -> Result<Vec<u8>> {
+    const SECTION_TABLE_OFFSET: Range<usize> = 40..48; // e_shoff
+    const SECTION_COUNT_AND_NAMES: Range<usize> = 60..64; // e_shnum, e_shstrndx
 
-        let count = self.segments.len();
-        let mut table = Vec::new();
-        let mut body = Vec::new();
-        let start = HEADER + count * PROGRAM_HEADER;
-        for segment in &self.segments {
-            let here = (start + body.len()) as u64;
-            let gap = segment.address.wrapping_sub(here) % 4096;
-            body.resize(body.len() + gap as usize, 0);
-            let offset = (start + body.len()) as u64;
-            body.extend_from_slice(&segment.bytes);
-            table.extend(segment.kind.to_le_bytes());
-            table.extend(segment.flags.to_le_bytes());
-            for value in [
-                offset,
-                segment.address,
-                segment.physical,
-                segment.bytes.len() as u64,
-                segment.memory_size,
-                segment.alignment,
-            ] {
-                table.extend(value.to_le_bytes());
-            }
-        }
-
-        let mut file = vec![0x7F, b'E', b'L', b'F', self.class, 1, 1];
-        file.resize(16, 0);
-        file.extend(self.kind.to_le_bytes());
-        file.extend(self.machine.to_le_bytes());
-        file.extend(1_u32.to_le_bytes());
-        file.extend(self.entry.to_le_bytes());
-        file.extend((HEADER as u64).to_le_bytes());
-        file.extend(0_u64.to_le_bytes()); // no section headers
-        file.extend(0_u32.to_le_bytes());
-        for value in [HEADER, PROGRAM_HEADER, count, 0, 0, 0] {
-            file.extend((value as u16).to_le_bytes());
-        }
-        file.extend(table);
-        file.extend(body);
-        file
-    }
+    let elf = ElfFile64::<Endianness>::parse(file)?;
+    let endian = elf.endian();
+    let ends = elf.elf_program_headers().iter().map(|header| {
+        let (offset, size) = header.file_range(endian);
+        offset.saturating_add(size)
+    });
+    let end = usize::try_from(ends.max().context("no program headers")?)?;
+    let mut rest = file.get(..end).context("a segment is cut short")?.to_vec();
+    rest[SECTION_TABLE_OFFSET].fill(0);
+    rest[SECTION_COUNT_AND_NAMES].fill(0);
+    Ok(rest)
 }
 
 /// Bytes that no compression and no deduplication makes less of, the same ones every time
@@ -179,15 +107,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let mut written = Elf::halting();
-        written
-            .segments
-            .push(Segment::load(4, 0xFFFF_FFFF_8020_0123, noise(5000)));
-        let read = Elf::read(&written.write()).expect("an ELF file");
+        let constants = ProgramHeader::load(R, 0xFFFF_FFFF_8020_0123, noise(5000), 6000);
+        let written = Elf::halting()
+            .with(constants.at(0x12_3123))
+            .with(ProgramHeader::note(vec![1, 2, 3, 4]));
+        let read = Elf::read(&written.build()).expect("an ELF file");
+        assert_eq!((read.kind, read.machine), (ET_EXEC, written.machine));
         assert_eq!(read.entry, written.entry);
         assert_eq!(read.flat(), [0xF4, 0xEB, 0xFD]);
-        assert_eq!(read.segments.len(), 2);
-        assert_eq!(read.segments[1].address, 0xFFFF_FFFF_8020_0123);
-        assert_eq!(read.segments[1].bytes, noise(5000));
+        // The note is none of the PT_LOADs.
+        let [code, constants] = &read.program_headers[..] else {
+            panic!("{} program headers", read.program_headers.len());
+        };
+        assert_eq!(code.flags, R | X);
+        assert_eq!(constants.virtual_address, 0xFFFF_FFFF_8020_0123);
+        assert_eq!(constants.physical_address, 0x12_3123);
+        assert_eq!(constants.memory_size, 6000);
+        assert_eq!(constants.data, noise(5000));
     }
 }

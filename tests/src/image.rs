@@ -1,18 +1,21 @@
 //! Images to boot, and how to spoil them.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::image::{self, Recipe};
+use disk_builder::inspect::{self, Inspection};
 use disk_builder::stages::{self, Program, Stages};
 use disk_layout::SECTOR_SIZE;
 use tempfile::TempDir;
 
-use crate::elf::Elf;
+use crate::elf::{self, Elf};
 
 /// Builds a program of `tests/programs` and reads it.
 ///
@@ -43,6 +46,17 @@ pub fn stages() -> Result<Stages> {
 pub fn demo_kernel() -> Result<PathBuf> {
     static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&KERNEL, || stages::build_program(&stages::KERNEL))
+}
+
+/// The demo kernel without debug information, for volumes that have no room for it.
+///
+/// # Errors
+/// When it does not build.
+pub fn small_kernel() -> Result<tempfile::NamedTempFile> {
+    let bytes = elf::without_sections(&fs::read(demo_kernel()?)?)?;
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(&bytes)?;
+    Ok(file)
 }
 
 /// The C kernel's ELF file, built once.
@@ -135,6 +149,79 @@ impl Image {
         self.directory.path().join("disk.img")
     }
 
+    /// Makes the image shorter or, with zeros, longer.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn resize(&self, bytes: u64) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(self.path())?;
+        file.set_len(bytes).context("cannot resize the image")
+    }
+
+    /// What is in the image now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn inspect(&self) -> Result<Inspection> {
+        inspect::inspect(&self.path())
+    }
+
+    /// The first sector of a file in the boot partition.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn first_sector(&self, path: &str) -> Result<u64> {
+        let inspection = self.inspect()?;
+        let file = inspection.files.iter().find(|file| file.path == path);
+        let file = file.with_context(|| format!("no {path} in the image"))?;
+        Ok(file.extents.first().context("an empty file")?.lba)
+    }
+
+    /// Formats the boot partition with mkfs.fat.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn format(&self, arguments: &[&str]) -> Result<()> {
+        let place = self.inspect()?.partition.context("no partition")?.place;
+        let volume = tempfile::NamedTempFile::new()?;
+        volume
+            .as_file()
+            .set_len(place.sectors * SECTOR_SIZE as u64)?;
+        let arguments = arguments.iter().map(OsStr::new);
+        run_tool("mkfs.fat", arguments.chain([volume.path().as_os_str()]))?;
+        self.write(place.lba * SECTOR_SIZE as u64, &fs::read(volume.path())?)
+    }
+
+    /// Runs one of mtools on the boot partition.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn mtools<A: AsRef<OsStr>>(
+        &self,
+        tool: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<()> {
+        let offset = u64::from(disk_layout::PARTITION_LBA) * SECTOR_SIZE as u64;
+        let image = format!("{}@@{offset}", self.path().display());
+        let arguments = arguments.into_iter().map(|a| a.as_ref().to_owned());
+        let image = ["-i".into(), OsString::from(image)];
+        run_tool(tool, image.into_iter().chain(arguments))
+    }
+
+    /// Writes a file into the boot partition with mtools, over the one that is there.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(bytes)?;
+        let target = format!("::{path}");
+        self.mtools(
+            "mcopy",
+            ["-o".as_ref(), file.path().as_os_str(), target.as_ref()],
+        )
+    }
+
     /// Overwrites bytes.
     ///
     /// # Errors
@@ -156,6 +243,29 @@ impl Image {
             .context("the image ends")?;
         Ok(bytes)
     }
+}
+
+/// Runs a program that says nothing when all is well; some systems hide those for file systems from
+/// their users.
+fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<()> {
+    let arguments: Vec<_> = arguments.collect();
+    for directory in ["", "/usr/sbin", "/sbin"] {
+        let output = Command::new(Path::new(directory).join(name))
+            .args(&arguments)
+            .env("MTOOLS_SKIP_CHECK", "1")
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot run {name}")),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                ensure!(output.status.success(), "{name} failed: {said}");
+                return Ok(());
+            }
+        }
+    }
+    bail!("{name} is missing")
 }
 
 /// What the ROM of `tests/programs/src/bad_bios.rs` can spoil; the numbers are its own.

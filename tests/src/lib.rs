@@ -5,6 +5,7 @@
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
 
+mod elf_fixture;
 pub mod elf;
 pub mod image;
 pub mod machine;

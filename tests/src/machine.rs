@@ -38,6 +38,8 @@ pub enum Disk {
     PromptVirtio,
     /// A USB stick on an xHCI controller.
     Usb,
+    /// An NVMe drive.
+    Nvme,
     /// The first diskette drive.
     Floppy,
 }
@@ -131,6 +133,9 @@ impl Machine {
             Disk::Usb => {
                 command.args(["-device", "qemu-xhci", "-device", "usb-storage,drive=boot"]);
             }
+            Disk::Nvme => {
+                command.args(["-device", "nvme,drive=boot,serial=boot"]);
+            }
         }
         command.args(&self.arguments);
         Running::start(command, directory)
@@ -139,7 +144,7 @@ impl Machine {
     fn drive(&self) -> OsString {
         let mut drive = OsString::from(match self.disk {
             Disk::Ide | Disk::Ahci => "id=boot,media=disk",
-            Disk::Virtio | Disk::Usb => "id=boot,if=none",
+            Disk::Virtio | Disk::Usb | Disk::Nvme => "id=boot,if=none",
             Disk::PromptVirtio => "id=boot,if=none,aio=io_uring",
             Disk::Floppy => "id=boot,if=floppy",
         });

@@ -8,9 +8,19 @@ use disk_builder::Road;
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages::{self, Program};
-use machine_tests::elf::{Elf, Segment, noise};
-use machine_tests::image::{Defect, Image, bad_bios, c_kernel, demo_kernel, test_program};
+use machine_tests::elf::{Elf, ProgramHeader, R, noise};
+use machine_tests::image::{
+    Defect, Image, bad_bios, c_kernel, demo_kernel, small_kernel, test_program,
+};
 use machine_tests::machine::{Bochs, Disk, Machine, bochs_file};
+
+/// All of these are in the transcript.
+fn contains(transcript: &str, expected: &[&str]) -> Result<()> {
+    for text in expected {
+        ensure!(transcript.contains(text), "no {text:?} in\n{transcript}");
+    }
+    Ok(())
+}
 
 /// Boots a demo kernel that says `exit`, and returns its transcript.
 fn okay(machine: &Machine) -> Result<String> {
@@ -57,6 +67,123 @@ fn virtio() -> Result<()> {
 #[test]
 fn usb() -> Result<()> {
     boots_from(Disk::Usb)
+}
+
+#[test]
+fn nvme() -> Result<()> {
+    boots_from(Disk::Nvme)
+}
+
+#[test]
+fn floppy() -> Result<()> {
+    const CAPACITY: u64 = 2880 << 10; // which tells QEMU what drive it takes
+
+    for road in [Road::Protected, Road::Direct] {
+        let image = Image::build(small_kernel()?.path(), |recipe, _| {
+            recipe.command_line = "exit".into();
+            recipe.road = road;
+            recipe.size_mib = Some(2);
+        })?;
+        image.resize(CAPACITY)?;
+        let transcript = okay(&Machine::new(&image.path()).disk(Disk::Floppy))?;
+        contains(
+            &transcript,
+            &["drive 00h by CHS", "drive 00h, partition 1 at LBA 2048"],
+        )?;
+    }
+    Ok(())
+}
+
+/// A boot manager on the first disk starts the loader on the second one.
+#[test]
+fn the_second_disk() -> Result<()> {
+    #[rustfmt::skip]
+    const BOOT_MANAGER: &[u8] = &[
+        0x31, 0xC0,                   // xor ax, ax
+        0x8E, 0xD8,                   // mov ds, ax
+        0x8E, 0xC0,                   // mov es, ax
+        0xBE, 0x00, 0x7C,             // mov si, 0x7C00
+        0xBF, 0x00, 0x06,             // mov di, 0x600
+        0xB9, 0x00, 0x01,             // mov cx, 256
+        0xFC,                         // cld
+        0xF3, 0xA5,                   // rep movsw
+        0xEA, 0x17, 0x06, 0x00, 0x00, // jmp 0:0x617, the next one in the copy
+        0xB8, 0x01, 0x02,             // mov ax, 0x0201: read a sector
+        0xBB, 0x00, 0x7C,             // mov bx, 0x7C00: to here
+        0xB9, 0x01, 0x00,             // mov cx, 1: cylinder 0, sector 1
+        0xBA, 0x81, 0x00,             // mov dx, 0x81: head 0, second disk
+        0xCD, 0x13,                   // int 0x13
+        0xEA, 0x00, 0x7C, 0x00, 0x00, // jmp 0:0x7C00, with the disk's number in DL
+    ];
+
+    let first = Image::raw(BOOT_MANAGER, &[])?;
+    let image = Image::demo()?;
+    let second = format!(
+        "index=1,format=raw,snapshot=on,file={}",
+        image.path().display()
+    );
+    let machine = Machine::new(&first.path()).disk(Disk::Ide);
+    let transcript = okay(&machine.arguments(["-drive", &second]))?;
+    contains(
+        &transcript,
+        &["drive 81h by LBA", "drive 81h, partition 1 at LBA 2048"],
+    )
+}
+
+#[test]
+fn kinds_of_fat() -> Result<()> {
+    for (size_mib, fat_bits) in [(3, 12), (16, 16), (64, 32)] {
+        let image = Image::build(small_kernel()?.path(), |recipe, _| {
+            recipe.command_line = "exit".into();
+            recipe.size_mib = Some(size_mib);
+        })?;
+        let volume = image.inspect()?.volume.context("no file system")?;
+        ensure!(volume.fat_bits == fat_bits, "{volume:?}");
+        let transcript = okay(&Machine::new(&image.path()))?;
+        contains(&transcript, &[&format!("FAT{fat_bits}")])?;
+    }
+    Ok(())
+}
+
+/// The files lie in every other cluster of a volume that other programs made.
+#[test]
+fn fragmented_files() -> Result<()> {
+    const CLUSTER: usize = 2048;
+    const FRAGMENTS: usize = 400;
+    const MODULE: &str = "/boot/modules/fragmented.bin";
+
+    let kernel = small_kernel()?;
+    let image = Image::build(kernel.path(), |recipe, _| recipe.size_mib = Some(16))?;
+    image.format(&["-F", "16", "-s", "4"])?;
+    image.mtools("mmd", ["::/boot", "::/boot/modules", "::/filler"])?;
+    image.put(
+        "/boot/kernel.conf",
+        format!("options exit crc\nmodule {MODULE}\n").as_bytes(),
+    )?;
+    let directory = tempfile::tempdir()?;
+    let fillers: Vec<_> = (0..2 * FRAGMENTS)
+        .map(|number| format!("{number:04}"))
+        .collect();
+    for filler in &fillers {
+        fs::write(directory.path().join(filler), [0xA5; CLUSTER])?;
+    }
+    let paths = fillers.iter().map(|filler| directory.path().join(filler));
+    image.mtools("mcopy", paths.chain(["::/filler".into()]))?;
+    let every_other = fillers.iter().step_by(2);
+    image.mtools(
+        "mdel",
+        every_other.map(|filler| format!("::/filler/{filler}")),
+    )?;
+    let module = noise(100_001);
+    image.put("/boot/kernel.elf", &fs::read(kernel.path())?)?;
+    image.put(MODULE, &module)?;
+
+    for file in &image.inspect()?.files {
+        let clusters = file.size.div_ceil(CLUSTER as u64);
+        ensure!(file.extents.len() as u64 == clusters, "{file:?}");
+    }
+    let transcript = okay(&Machine::new(&image.path()))?;
+    contains(&transcript, &["FAT16", &format!("{:08x}", crc32(&module))])
 }
 
 #[test]
@@ -124,19 +251,7 @@ fn bochs() -> Result<()> {
 #[test]
 fn read_errors_that_do_not_come_again() -> Result<()> {
     let image = Image::demo()?;
-    let inspection = &image
-        .built
-        .as_ref()
-        .context("an image without files")?
-        .inspection;
-    let kernel = inspection
-        .files
-        .iter()
-        .find(|file| file.path == "/boot/kernel.elf");
-    let kernel = kernel
-        .and_then(|file| file.extents.first())
-        .context("no kernel")?
-        .lba;
+    let kernel = image.first_sector("/boot/kernel.elf")?;
     for disk in [Disk::Ide, Disk::Ahci] {
         let machine = Machine::new(&image.path()).disk(disk);
         okay(
@@ -146,6 +261,15 @@ fn read_errors_that_do_not_come_again() -> Result<()> {
                 .weak_sector(kernel + 40),
         )?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_dead_sector_that_only_reading_ahead_meets() -> Result<()> {
+    // Behind the FAT sectors of the kernel's chain, before the end of the first read.
+    let unneeded = u64::from(disk_layout::PARTITION_LBA) + 30;
+    let image = Image::demo()?;
+    okay(&Machine::new(&image.path()).dead_sector(unneeded))?;
     Ok(())
 }
 
@@ -197,20 +321,81 @@ fn command_line_and_modules_arrive() -> Result<()> {
     };
     let image = Image::build(&demo_kernel()?, change)?;
     let transcript = okay(&Machine::new(&image.path()))?;
-    for expected in [
-        "command line: exit crc  two  spaces, umlaut ü",
-        ", 100001 bytes: this is first.bin",
-        ", 0 bytes: this is empty",
-        ", 4096 bytes: this is A long name.txt",
-        &format!("{:08x}", crc32(&noise(100_001))),
-        &format!("{:08x}", crc32(&noise(4096))),
-    ] {
-        ensure!(
-            transcript.contains(expected),
-            "no {expected:?} in\n{transcript}"
-        );
+    contains(
+        &transcript,
+        &[
+            "command line: exit crc  two  spaces, umlaut ü",
+            ", 100001 bytes: this is first.bin",
+            ", 0 bytes: this is empty",
+            ", 4096 bytes: this is A long name.txt",
+            &format!("{:08x}", crc32(&noise(100_001))),
+            &format!("{:08x}", crc32(&noise(4096))),
+        ],
+    )
+}
+
+/// Words that differ, `length` bytes of them.
+fn words(length: usize) -> String {
+    let mut text: String = (0..length).map(|number| format!("{number} ")).collect();
+    text.truncate(length - 1);
+    text + "."
+}
+
+#[test]
+fn the_longest_line_and_the_most_modules_arrive() -> Result<()> {
+    const LONGEST: usize = 4096 - "options ".len();
+    const MODULES: usize = 32;
+
+    let command_line = format!("exit crc {}", words(LONGEST - "exit crc ".len()));
+    let length = |number| 500 * number + 1;
+    let image = Image::build(&demo_kernel()?, |recipe, directory| {
+        recipe.command_line.clone_from(&command_line);
+        for number in 0..MODULES {
+            let file = directory.join(format!("module-{number}"));
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, noise(length(number)));
+            recipe.modules.push(Module {
+                file,
+                string: format!("number {number}"),
+            });
+        }
+    })?;
+    let transcript = okay(&Machine::new(&image.path()))?;
+    contains(&transcript, &[&format!("command line: {command_line}\r\n")])?;
+    let mut rest = &transcript[..];
+    for number in 0..MODULES {
+        let line = format!(", {} bytes: number {number}\r\n", length(number));
+        let place = rest.find(&line);
+        let place = place.with_context(|| format!("no {line:?} in its place in\n{transcript}"))?;
+        rest = &rest[place..];
+        contains(rest, &[&format!("{:08x}", crc32(&noise(length(number))))])?;
     }
     Ok(())
+}
+
+#[test]
+fn the_longest_command_line_arrives() -> Result<()> {
+    const LONGEST_FILE: usize = 16 << 10;
+    const LONGEST_LINE: usize = 4096;
+
+    // Each line end is a space of the command line.
+    let lines = LONGEST_FILE.div_ceil(LONGEST_LINE + 1);
+    let lines: Vec<_> = (0..lines)
+        .map(|line| {
+            let left = LONGEST_FILE - line * (LONGEST_LINE + 1);
+            let value = left.min(LONGEST_LINE) - "options ".len();
+            format!("exit {line} {}", words(value - "exit 0 ".len()))
+        })
+        .collect();
+    let configuration = format!("options {}", lines.join("\noptions "));
+    ensure!(configuration.len() == LONGEST_FILE);
+    let image = Image::demo()?;
+    image.put("/boot/kernel.conf", configuration.as_bytes())?;
+    let transcript = okay(&Machine::new(&image.path()))?;
+    contains(
+        &transcript,
+        &[&format!("command line: {}\r\n", lines.join(" "))],
+    )
 }
 
 /// CRC-32 (ISO-HDLC), bit by bit.
@@ -236,14 +421,13 @@ fn boot_payload(
     debug: usize,
 ) -> Result<Said> {
     let mut kernel = test_program("bench-kernel")?;
-    kernel.entry = kernel.entry - kernel.segments[0].address + address;
-    kernel.segments[0].address = address;
-    kernel.segments[0].physical = address;
-    kernel
-        .segments
-        .push(Segment::load(4, address + (2 << 20), payload));
+    let code = &mut kernel.program_headers[0];
+    kernel.entry = kernel.entry - code.virtual_address + address;
+    code.virtual_address = address;
+    code.physical_address = address;
+    kernel = kernel.with(ProgramHeader::filled(R, address + (2 << 20), payload));
     change(&mut kernel);
-    let mut file = kernel.write();
+    let mut file = kernel.build();
     file.extend(noise(debug));
     let image = Image::with_kernel(&file)?;
     let console = tempfile::NamedTempFile::new()?;
@@ -303,8 +487,8 @@ fn a_kernel_with_physical_addresses() -> Result<()> {
     const BASE: u64 = 0xFFFF_FFFF_8000_0000;
     let payload = noise(3 << 20);
     let at_1_mib = |kernel: &mut Elf| {
-        for segment in &mut kernel.segments {
-            segment.physical = segment.address - BASE + 0x10_0000;
+        for load in &mut kernel.program_headers {
+            load.physical_address = load.virtual_address - BASE + 0x10_0000;
         }
     };
     let said = boot_payload(BASE + 0x10_0000, payload.clone(), at_1_mib, 0)?;
@@ -319,8 +503,8 @@ fn a_kernel_with_physical_addresses() -> Result<()> {
 fn a_kernel_aligned_to_2_mib() -> Result<()> {
     let payload = noise(3 << 20);
     let aligned = |kernel: &mut Elf| {
-        for segment in &mut kernel.segments {
-            segment.alignment = 2 << 20;
+        for load in &mut kernel.program_headers {
+            load.alignment = 2 << 20;
         }
     };
     // The ELF writer lays bytes out modulo 4 KiB, so that only the first 4 KiB of p_align agree.

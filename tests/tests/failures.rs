@@ -1,19 +1,23 @@
 //! Bad images and bad machines: each ends in the error that names what is wrong, and a key press
 //! starts the machine again.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::mem::offset_of;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::Module;
 use disk_builder::run::Ending;
-use disk_layout::{SECTOR_SIZE, mbr, stage2};
-use machine_tests::elf::{Elf, Segment, noise};
-use machine_tests::image::{Defect, Image, bad_bios, demo_kernel};
+use disk_layout::{PartitionEntry, SECTOR_SIZE, mbr, stage2};
+use machine_tests::elf::{
+    ET_DYN, Elf, PT_DYNAMIC, PT_INTERP, PT_NOTE, ProgramHeader, R, W, X, noise, note, rela, words,
+};
+use machine_tests::image::{Defect, Image, bad_bios, demo_kernel, small_kernel};
 use machine_tests::machine::{Disk, Machine};
 
 const SECTOR: u64 = SECTOR_SIZE as u64;
+const KERNEL: &str = "/boot/kernel.elf";
+/// A page of its own behind the code of [`Elf::halting`].
+const ELSEWHERE: u64 = 0xFFFF_FFFF_8020_0000;
 
 /// The machine ends in this error, with these facts in its line; a key press reboots it.
 fn fails(machine: &Machine, code: &str, facts: &[&str]) -> Result<()> {
@@ -62,30 +66,31 @@ fn refused(kernel: &[u8], code: &str, facts: &[&str]) -> Result<()> {
 fn refused_if(change: impl FnOnce(&mut Elf), code: &str) -> Result<()> {
     let mut kernel = Elf::halting();
     change(&mut kernel);
-    refused(&kernel.write(), code, &[])
+    refused(&kernel.build(), code, &[])
 }
 
-/// Runs one of mtools on the boot partition.
-fn mtools<A: AsRef<OsStr>>(image: &Image, tool: &str, arguments: &[A]) -> Result<()> {
-    let offset = u64::from(disk_layout::PARTITION_LBA) * SECTOR;
-    let status = Command::new(tool)
-        .env("MTOOLS_SKIP_CHECK", "1")
-        .arg("-i")
-        .arg(format!("{}@@{offset}", image.path().display()))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("cannot run {tool}"))?;
-    ensure!(status.success(), "{tool} failed");
+/// Overwrites what all copies of a FAT32 volume's FAT say about a cluster.
+fn link(image: &Image, cluster: u64, next: u64) -> Result<()> {
+    const COPIES: u64 = 2;
+    const ENTRY: u64 = 4;
+
+    let volume = image.inspect()?.volume.context("no file system")?;
+    ensure!(volume.fat_bits == 32, "{volume:?}");
+    for copy in 0..COPIES {
+        let fat = volume.fats.lba + copy * (volume.fats.sectors / COPIES);
+        let entry = u32::try_from(next)?.to_le_bytes();
+        image.write(fat * SECTOR + cluster * ENTRY, &entry)?;
+    }
     Ok(())
 }
 
-/// The first sector of a file of the image.
-fn first_sector(image: &Image, path: &str) -> Result<u64> {
-    let built = image.built.as_ref().context("an image without files")?;
-    let file = built.inspection.files.iter().find(|file| file.path == path);
-    let file = file.with_context(|| format!("no {path} in the image"))?;
-    Ok(file.extents.first().context("an empty file")?.lba)
+/// The first cluster of the kernel, which is at least three clusters long.
+fn kernel_cluster(image: &Image) -> Result<u64> {
+    const FIRST: u64 = 2;
+
+    let volume = image.inspect()?.volume.context("no file system")?;
+    let sectors = image.first_sector(KERNEL)? - volume.data.lba;
+    Ok(FIRST + sectors * SECTOR / u64::from(volume.cluster))
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn stage2_is_damaged_in_its_last_byte() -> Result<()> {
 #[test]
 fn stage2_says_that_it_is_longer_than_it_is() -> Result<()> {
     let image = Image::demo()?;
-    let length = std::mem::offset_of!(disk_layout::Stage2Header, length) as u64;
+    let length = offset_of!(disk_layout::Stage2Header, length) as u64;
     for bytes in [u32::MAX, 0, stage2::MAX_LENGTH as u32] {
         image.write(SECTOR + length, &bytes.to_le_bytes())?;
         fails(&Machine::new(&image.path()), "1C", &[])?;
@@ -192,11 +197,9 @@ fn no_memory_map() -> Result<()> {
 
 #[test]
 fn too_little_memory() -> Result<()> {
-    let mut kernel = Elf::halting();
-    let mut bss = Segment::load(6, 0xFFFF_FFFF_8020_0000, Vec::new());
-    bss.memory_size = 64 << 20;
-    kernel.segments.push(bss);
-    let image = Image::with_kernel(&kernel.write())?;
+    let bss = ProgramHeader::load(R | W, ELSEWHERE, Vec::new(), 64 << 20);
+    let kernel = Elf::halting().with(bss);
+    let image = Image::with_kernel(&kernel.build())?;
     fails(
         &Machine::new(&image.path()).arguments(["-m", "32M"]),
         "6B",
@@ -207,7 +210,7 @@ fn too_little_memory() -> Result<()> {
 #[test]
 fn the_kernel_cannot_be_read() -> Result<()> {
     let image = Image::demo()?;
-    let lba = first_sector(&image, "/boot/kernel.elf")?;
+    let lba = image.first_sector(KERNEL)?;
     for (disk, lba) in [(Disk::Ahci, lba), (Disk::Ide, lba + 100)] {
         // One read may begin before the dead sector: what is named is where the call began, or the
         // sector itself.
@@ -216,6 +219,38 @@ fn the_kernel_cannot_be_read() -> Result<()> {
             "7A",
             &["LBA ", "drive 80h", "status 0Ch"],
         )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_partition_begins_behind_the_end_of_the_disk() -> Result<()> {
+    let image = Image::demo()?;
+    let sectors = image.inspect()?.bytes / SECTOR;
+    let first_lba = mbr::PARTITION_TABLE_OFFSET + offset_of!(PartitionEntry, first_lba);
+    image.write(first_lba as u64, &u32::try_from(sectors)?.to_le_bytes())?;
+    fails(
+        &Machine::new(&image.path()),
+        "7B",
+        &[&format!(
+            "partition 1 starts at LBA {sectors}, the disk has {sectors} sectors"
+        )],
+    )
+}
+
+#[test]
+fn the_image_is_cut_short() -> Result<()> {
+    for missing_from in [0, 100] {
+        let image = Image::demo()?;
+        let lba = image.first_sector(KERNEL)? + missing_from;
+        image.resize(lba * SECTOR)?;
+        for disk in [Disk::Ahci, Disk::Ide] {
+            fails(
+                &Machine::new(&image.path()).disk(disk),
+                "7B",
+                &[&format!("LBA {lba}, drive 80h")],
+            )?;
+        }
     }
     Ok(())
 }
@@ -238,10 +273,52 @@ fn the_partition_is_not_fat() -> Result<()> {
 }
 
 #[test]
+fn the_kernels_chain_is_damaged() -> Result<()> {
+    const FREE: u64 = 0;
+    const BAD: u64 = 0xFFF_FFF7;
+    const LAST: u64 = 0xFFF_FFFF;
+
+    let kernel = small_kernel()?;
+    let build = || Image::build(kernel.path(), |_, _| {});
+    let first = kernel_cluster(&build()?)?;
+    let broken = format!("cluster {} leads to ", first + 1);
+    for (next, fact) in [
+        (FREE, &broken[..]),
+        (BAD, &broken),
+        (1 << 27, &broken), // behind the last cluster
+        (LAST, "is too short"),
+        (first, "is too long"), // a ring
+    ] {
+        let image = build()?;
+        link(&image, first + 1, next)?;
+        fails(&Machine::new(&image.path()), "8B", &[fact]).with_context(|| format!("{next:#x}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_root_directory_is_a_ring() -> Result<()> {
+    const DELETED: u8 = 0xE5;
+    const ROOT_CLUSTER: u64 = 2;
+
+    let image = Image::demo()?;
+    let volume = image.inspect()?.volume.context("no file system")?;
+    // A directory ends with its first entry that was never used.
+    let entries = vec![DELETED; usize::try_from(volume.cluster)?];
+    link(&image, ROOT_CLUSTER, ROOT_CLUSTER)?;
+    image.write(volume.data.lba * SECTOR, &entries)?;
+    fails(
+        &Machine::new(&image.path()),
+        "8B",
+        &["the chain from cluster 2 on is too long"],
+    )
+}
+
+#[test]
 fn there_is_no_kernel() -> Result<()> {
     let image = Image::demo()?;
-    mtools(&image, "mdel", &["::/boot/kernel.elf"])?;
-    fails(&Machine::new(&image.path()), "9A", &["/boot/kernel.elf"])
+    image.mtools("mdel", ["::/boot/kernel.elf"])?;
+    fails(&Machine::new(&image.path()), "9A", &[KERNEL])
 }
 
 #[test]
@@ -255,7 +332,7 @@ fn there_is_no_module() -> Result<()> {
             string: String::new(),
         });
     })?;
-    mtools(&image, "mdel", &["::/boot/modules/module.bin"])?;
+    image.mtools("mdel", ["::/boot/modules/module.bin"])?;
     fails(
         &Machine::new(&image.path()),
         "9B",
@@ -266,17 +343,7 @@ fn there_is_no_module() -> Result<()> {
 #[test]
 fn the_configuration_is_no_text() -> Result<()> {
     let image = Image::demo()?;
-    let bad = tempfile::NamedTempFile::new()?;
-    fs::write(bad.path(), b"title good\noptions \xFF\xFE\n")?;
-    mtools(
-        &image,
-        "mcopy",
-        &[
-            "-o".as_ref(),
-            bad.path().as_os_str(),
-            "::/boot/kernel.conf".as_ref(),
-        ],
-    )?;
+    image.put("/boot/kernel.conf", b"title good\noptions \xFF\xFE\n")?;
     fails(&Machine::new(&image.path()), "9C", &["line 2"])
 }
 
@@ -307,27 +374,22 @@ fn the_kernel_is_an_object_file() -> Result<()> {
 
 #[test]
 fn the_kernel_is_truncated() -> Result<()> {
-    let mut kernel = Elf::halting();
-    kernel
-        .segments
-        .push(Segment::load(4, 0xFFFF_FFFF_8020_0000, noise(10_000)));
-    let mut bytes = kernel.write();
+    let kernel = Elf::halting().with(ProgramHeader::filled(R, ELSEWHERE, noise(10_000)));
+    let mut bytes = kernel.build();
     bytes.truncate(bytes.len() - 1);
     refused(&bytes, "10E", &[])
 }
 
 #[test]
 fn the_kernel_has_nothing_to_load() -> Result<()> {
-    refused_if(|kernel| kernel.segments[0].kind = 4, "10G") // PT_NOTE
+    refused_if(|kernel| kernel.program_headers[0].kind = PT_NOTE, "10G")
 }
 
 #[test]
 fn two_segments_overlap() -> Result<()> {
     let again = |kernel: &mut Elf| {
-        let address = kernel.entry + 1;
-        kernel
-            .segments
-            .push(Segment::load(5, address, vec![0x90; 100]));
+        let load = ProgramHeader::filled(R | X, kernel.entry + 1, vec![0x90; 100]);
+        kernel.program_headers.push(load);
     };
     refused_if(again, "10H")
 }
@@ -335,9 +397,8 @@ fn two_segments_overlap() -> Result<()> {
 #[test]
 fn a_segment_wraps() -> Result<()> {
     let at_the_top = |kernel: &mut Elf| {
-        let mut segment = Segment::load(6, 0xFFFF_FFFF_FFFF_F000, vec![1; 100]);
-        segment.memory_size = 0x2000;
-        kernel.segments.push(segment);
+        let load = ProgramHeader::load(R | W, 0xFFFF_FFFF_FFFF_F000, vec![1; 100], 0x2000);
+        kernel.program_headers.push(load);
     };
     refused_if(at_the_top, "10I")
 }
@@ -346,9 +407,8 @@ fn a_segment_wraps() -> Result<()> {
 fn a_segment_is_not_canonical() -> Result<()> {
     refused_if(
         |kernel| {
-            kernel
-                .segments
-                .push(Segment::load(4, 0x1234_0000_0000_0000, vec![1]))
+            let load = ProgramHeader::filled(R, 0x1234_0000_0000_0000, vec![1]);
+            kernel.program_headers.push(load);
         },
         "10I",
     )
@@ -356,7 +416,7 @@ fn a_segment_is_not_canonical() -> Result<()> {
 
 #[test]
 fn the_entry_point_is_not_executable() -> Result<()> {
-    refused_if(|kernel| kernel.segments[0].flags = 4, "10J")
+    refused_if(|kernel| kernel.program_headers[0].flags = R, "10J")
 }
 
 #[test]
@@ -366,20 +426,26 @@ fn the_entry_point_is_nowhere() -> Result<()> {
 
 #[test]
 fn a_segment_is_writable_and_executable() -> Result<()> {
-    refused_if(|kernel| kernel.segments[0].flags = 7, "10K")
+    refused_if(|kernel| kernel.program_headers[0].flags = R | W | X, "10K")
 }
 
 #[test]
 fn a_segment_lies_in_page_0() -> Result<()> {
     refused_if(
-        |kernel| kernel.segments.push(Segment::load(4, 0x800, vec![1])),
+        |kernel| {
+            let load = ProgramHeader::filled(R, 0x800, vec![1]);
+            kernel.program_headers.push(load);
+        },
         "10L",
     )
 }
 
 #[test]
 fn a_segments_alignment_makes_no_sense() -> Result<()> {
-    refused_if(|kernel| kernel.segments[0].alignment = 3 << 12, "10P")
+    refused_if(
+        |kernel| kernel.program_headers[0].alignment = 3 << 12,
+        "10P",
+    )
 }
 
 #[test]
@@ -387,7 +453,8 @@ fn the_kernel_has_too_many_headers() -> Result<()> {
     let many = |kernel: &mut Elf| {
         for index in 1..200 {
             let address = kernel.entry + index * 4096;
-            kernel.segments.push(Segment::load(4, address, vec![1]));
+            let load = ProgramHeader::filled(R, address, vec![1]);
+            kernel.program_headers.push(load);
         }
     };
     refused_if(many, "10F")
@@ -395,39 +462,71 @@ fn the_kernel_has_too_many_headers() -> Result<()> {
 
 #[test]
 fn the_kernels_note_asks_for_too_much() -> Result<()> {
-    let note = |kernel: &mut Elf| {
-        let mut bytes = Vec::new();
-        for word in [9, 8, handoff::NOTE_STACK_SIZE] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(b"Bootpath\0\0\0\0");
-        bytes.extend(u64::MAX.to_le_bytes());
-        let mut segment = Segment::load(4, kernel.entry + 0x1000, bytes);
-        kernel.segments.push(segment.clone());
-        segment.kind = 4; // PT_NOTE
-        segment.alignment = 4;
-        kernel.segments.push(segment);
-    };
-    refused_if(note, "10N")
+    let stack_size = note(
+        "Bootpath",
+        handoff::NOTE_STACK_SIZE,
+        &u64::MAX.to_le_bytes(),
+        4,
+    );
+    let note = ProgramHeader::note(stack_size);
+    refused_if(|kernel| kernel.program_headers.push(note), "10N")
 }
 
 #[test]
 fn the_kernel_wants_a_dynamic_linker() -> Result<()> {
-    let interpreter = |kernel: &mut Elf| {
-        let mut segment = Segment::load(4, 0, b"/lib/ld.so\0".to_vec());
-        segment.kind = 3; // PT_INTERP
-        kernel.segments.push(segment);
+    let interpreter = ProgramHeader {
+        kind: PT_INTERP,
+        ..ProgramHeader::filled(R, 0, b"/lib/ld.so\0".to_vec())
     };
-    refused_if(interpreter, "10O")
+    refused_if(|kernel| kernel.program_headers.push(interpreter), "10O")
+}
+
+/// A kernel that runs anywhere, with one relocation.
+fn relocated_kernel(kind: u32) -> Elf {
+    const DYNAMIC: u64 = 0x1000;
+    const TABLE: u64 = 0x1100;
+    const DATA: u64 = 0x2000;
+    // Tags of the dynamic section.
+    const RELA: u64 = 7;
+    const RELA_SIZE: u64 = 8;
+    const RELA_ENTRY: u64 = 9;
+
+    let table = rela(kind, DATA, 0);
+    let size = table.len() as u64;
+    let mut tables = words([RELA, TABLE, RELA_SIZE, size, RELA_ENTRY, size, 0, 0]);
+    let dynamic = ProgramHeader::within_load(PT_DYNAMIC, DYNAMIC, tables.len() as u64);
+    tables.resize((TABLE - DYNAMIC) as usize, 0);
+    tables.extend(table);
+    let code = Elf::halting().flat().to_vec();
+    Elf::new(ET_DYN, 0)
+        .with(ProgramHeader::filled(R | X, 0, code))
+        .with(ProgramHeader::filled(R, DYNAMIC, tables))
+        .with(ProgramHeader::filled(R | W, DATA, vec![0; 8]))
+        .with(dynamic)
+}
+
+#[test]
+fn the_kernel_needs_another_relocation() -> Result<()> {
+    const RELATIVE: u32 = 8;
+    const GLOB_DAT: u32 = 6;
+    const IRELATIVE: u32 = 37;
+
+    for kind in [GLOB_DAT, IRELATIVE] {
+        let fact = format!("type {kind} ");
+        refused(&relocated_kernel(kind).build(), "10M", &[&fact])?;
+    }
+    // It is only that.
+    let image = Image::with_kernel(&relocated_kernel(RELATIVE).build())?;
+    let mut machine = Machine::new(&image.path()).start()?;
+    machine.wait_for("12 handoff").map(drop)
 }
 
 #[test]
 fn the_kernel_lies_in_the_physical_map() -> Result<()> {
     refused_if(
         |kernel| {
-            kernel
-                .segments
-                .push(Segment::load(4, 0xFFFF_8000_0000_0000, vec![1]))
+            let load = ProgramHeader::filled(R, 0xFFFF_8000_0000_0000, vec![1]);
+            kernel.program_headers.push(load);
         },
         "11A",
     )
@@ -443,6 +542,8 @@ fn the_kernel_faults() -> Result<()> {
         ("text", "#PF"),
         ("breakpoint", "#BP"),
         ("stack", "#PF"),
+        ("sse", "#UD"),
+        ("ts", "#UD"),
     ] {
         let image = Image::build(&demo_kernel()?, |recipe, _| {
             recipe.command_line = format!("fault={name}");

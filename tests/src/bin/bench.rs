@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::run::Ending;
 use disk_builder::stages;
 use disk_layout::SECTOR_SIZE;
-use machine_tests::elf::{Elf, Segment, noise};
+use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::{Disk, Machine};
 
@@ -234,11 +234,8 @@ impl Programs {
 
     /// The loader with a kernel that holds the payload, and bytes that are not to be loaded.
     fn loader_image(&self, payload: &[u8], debug: usize) -> Result<Image> {
-        let mut kernel = self.kernel.clone();
-        kernel
-            .segments
-            .push(Segment::load(4, PAYLOAD_ADDRESS, payload.to_vec()));
-        let mut file = kernel.write();
+        let payload = ProgramHeader::filled(R, PAYLOAD_ADDRESS, payload.to_vec());
+        let mut file = self.kernel.clone().with(payload).build();
         file.extend(noise(debug));
         Image::with_kernel(&file)
     }
