@@ -280,6 +280,12 @@ fn open_modules(modules: &[Module]) -> Result<Vec<Source>> {
 /// The text of `/boot/kernel.conf`, which the loader's own parser accepts; empty when none is
 /// needed.
 fn configuration(recipe: &Recipe, modules: &[Source]) -> Result<String> {
+    ensure!(
+        recipe.modules.len() <= entry_file::MAX_MODULES,
+        "{} modules are too many: at most {} are possible",
+        recipe.modules.len(),
+        entry_file::MAX_MODULES
+    );
     let command_line = &recipe.command_line;
     let mut text = String::new();
     if !command_line.is_empty() {

@@ -51,6 +51,19 @@ pub fn workspace() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
+/// What keeps the place of the dependencies' sources, and with it the builder's home directory, out
+/// of the panic messages of a program: one more flag for cargo.
+fn remap_dependencies() -> String {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .unwrap_or_default();
+    format!(
+        "target.'cfg(all())'.rustflags = ['--remap-path-prefix={}=cargo']",
+        home.display()
+    )
+}
+
 /// Builds a bare-metal program and returns the path of its ELF file. What cargo says goes to
 /// standard error.
 ///
@@ -72,6 +85,8 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .current_dir(root)
         .arg("--config")
         .arg(config)
+        .arg("--config")
+        .arg(remap_dependencies())
         .args([
             "build",
             "--release",
