@@ -42,8 +42,8 @@ struct bootpath_note {
 // Note type: the size of the stack in bytes (u64). 4 KiB to 16 MiB; rounded up to whole pages.
 #define BOOTPATH_NOTE_STACK_SIZE 1
 
-// Note type: the virtual address at which all physical memory is mapped (u64). Canonical and
-// aligned to 1 GiB.
+// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned to
+// 1 GiB, not 0.
 #define BOOTPATH_NOTE_PHYSICAL_MAP_BASE 2
 
 // Note type: a set of flags (u64), see `FLAG_…`.

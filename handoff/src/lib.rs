@@ -43,8 +43,8 @@ pub const NOTE_NAME: &str = "Bootpath";
 /// Note type: the size of the stack in bytes (u64). 4 KiB to 16 MiB; rounded up to whole pages.
 pub const NOTE_STACK_SIZE: u32 = 1;
 
-/// Note type: the virtual address at which all physical memory is mapped (u64). Canonical and
-/// aligned to 1 GiB.
+/// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned to
+/// 1 GiB, not 0.
 pub const NOTE_PHYSICAL_MAP_BASE: u32 = 2;
 
 /// Note type: a set of flags (u64), see `FLAG_…`.

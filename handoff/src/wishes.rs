@@ -90,8 +90,8 @@ macro_rules! wish {
     (@note physical_map_base, $value:expr) => {{
         let base: u64 = $value;
         ::core::assert!(
-            base.is_multiple_of(1 << 30) && (base as i64) << 16 >> 16 == base as i64,
-            "the base of the physical map is a canonical address and a multiple of 1 GiB"
+            base != 0 && base.is_multiple_of(1 << 30) && (base as i64) << 16 >> 16 == base as i64,
+            "the base of the physical map is a canonical address, a multiple of 1 GiB and not 0"
         );
         $crate::Note::new($crate::NOTE_PHYSICAL_MAP_BASE, base)
     }};
