@@ -199,6 +199,7 @@ impl Bochs {
             .args([&self.image, &image])
             .status()?;
         ensure!(copied.success(), "cannot copy {}", self.image.display());
+        // No sound: without a sound card, its driver for ALSA crashes.
         let configuration = format!(
             "config_interface: textconfig\n\
              display_library: rfb, options=\"timeout=0\"\n\
@@ -209,6 +210,8 @@ impl Bochs {
              megs: 64\n\
              ata0-master: type=disk, mode=flat, path={image}, cylinders=0\n\
              boot: disk\n\
+             sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n\
+             speaker: enabled=0\n\
              com1: enabled=1, mode=file, dev={serial}\n\
              log: {log}\n",
             bios = bochs_file("BIOS-bochs-latest")?.display(),
