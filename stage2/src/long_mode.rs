@@ -80,6 +80,26 @@ unsafe extern "C" {
     static bss_end: u8;
 }
 
+/// PAE, the tables, long mode enable, and paging (with protection, where it is not on yet), which
+/// makes it active; then the jump to 64-bit code. The same on both roads, in 32-bit and 16-bit code.
+macro_rules! switch_on {
+    () => {
+        "mov eax, {cr4}
+        mov cr4, eax
+        mov eax, {tables}
+        mov cr3, eax
+        mov ecx, {efer}
+        rdmsr
+        or eax, {lme}
+        wrmsr
+        mov eax, cr0
+        and eax, ~{cr0_clear}
+        or eax, {cr0_set}
+        mov cr0, eax
+        ljmp {code_64}, offset {begin}"
+    };
+}
+
 /// From real mode to [`crate::main`], by the road that the header names.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
@@ -128,37 +148,13 @@ pub extern "C" fn enter() -> ! {
         "mov ds, ax",
         "mov es, ax",
         "mov ss, ax",
-        // … then PAE, the tables, long mode enable, and paging, which makes it active.
-        "mov eax, {cr4}",
-        "mov cr4, eax",
-        "mov eax, {tables}",
-        "mov cr3, eax",
-        "mov ecx, {efer}",
-        "rdmsr",
-        "or eax, {lme}",
-        "wrmsr",
-        "mov eax, cr0",
-        "and eax, ~{cr0_clear}",
-        "or eax, {cr0_set}",
-        "mov cr0, eax",
-        "ljmp {code_64}, offset {begin}",
+        // … then long mode.
+        switch_on!(),
 
         // The direct road: the same registers, and protection and paging at once.
         ".code16",
         ".Ldirect:",
-        "mov eax, {cr4}",
-        "mov cr4, eax",
-        "mov eax, {tables}",
-        "mov cr3, eax",
-        "mov ecx, {efer}",
-        "rdmsr",
-        "or eax, {lme}",
-        "wrmsr",
-        "mov eax, cr0",
-        "and eax, ~{cr0_clear}",
-        "or eax, {cr0_set}",
-        "mov cr0, eax",
-        "ljmp {code_64}, offset {begin}",
+        switch_on!(),
         ".code64",
         gdt = sym SWITCH,
         gdt_offset = const offset_of!(SwitchPage, gdt),

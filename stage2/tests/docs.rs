@@ -349,6 +349,10 @@ fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
             !format!("{sentence}{advice}").contains(['|', '\n']),
             "{code}: a cell of a table"
         );
+        assert!(
+            !advice.contains('#'),
+            "{code}: the console takes it for the place of a number"
+        );
     }
 }
 
