@@ -503,11 +503,18 @@ fn boot_sector(
     header.bootstrap_code = stage1.code;
     header.bootstrap_code[mbr::BPB_AREA].copy_from_slice(&parameter_dummy(geometry));
     let sectors = u16::try_from(stage2.sectors())?;
-    let parameters = ParameterBlock {
-        lba: STAGE2_LBA.into(),
+    let mut parameters = ParameterBlock {
+        zero: 0,
         sectors: sectors.into(),
+        lba: STAGE2_LBA.into(),
+        adjustment: 0.into(),
     };
-    header.bootstrap_code[mbr::PARAMETER_BLOCK_OFFSET..].copy_from_slice(parameters.as_bytes());
+    let code = &mut header.bootstrap_code;
+    code[mbr::PARAMETER_BLOCK_OFFSET..].copy_from_slice(parameters.as_bytes());
+    parameters.adjustment = 0_u16
+        .wrapping_sub(disk_layout::sum(&code[mbr::CHECKED]))
+        .into();
+    code[mbr::PARAMETER_BLOCK_OFFSET..].copy_from_slice(parameters.as_bytes());
     let last = PARTITION_LBA + (geometry.partition_sectors - 1);
     header.partition_1 = MBRPartitionEntry {
         boot: BOOT_ACTIVE,

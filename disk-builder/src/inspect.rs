@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use disk_layout::stage2::{CRC_START, ENTRY_OFFSET, MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::stage2::{CRC_START, ENTRY_OFFSET, MAGIC, MAX_LENGTH, VERSION, stage1_sum};
 use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr};
 use serde::Serialize;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
@@ -249,6 +249,11 @@ impl Inspection {
     }
 
     fn read_stage2(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr) -> Problem<()> {
+        let sum = disk_layout::sum(&mbr.code[mbr::CHECKED]);
+        if sum != 0 {
+            let facts = format!("its words sum up to {sum:04X}h");
+            return Err(failure(&catalogue::STAGE1_DAMAGED, facts));
+        }
         let parameters = &mbr.code[mbr::PARAMETER_BLOCK_OFFSET..];
         let parameters = ParameterBlock::read_from_bytes(parameters)
             .map_err(|_| failure(&catalogue::STAGE1_READ, "no parameter block"))?;
@@ -265,12 +270,13 @@ impl Inspection {
             .ok()
             .filter(|(header, _)| header.magic == MAGIC)
         else {
-            return Err(failure(&catalogue::STAGE1_MAGIC, format!("LBA {lba}")));
+            return Err(failure(&catalogue::STAGE2_SUM, format!("LBA {lba}")));
         };
         let length = header.length.get();
         let covered = bytes.get(CRC_START..length as usize).unwrap_or_default();
         let crc32 = crc32fast::hash(covered);
-        let verified = length as usize > ENTRY_OFFSET && crc32 == header.crc32.get();
+        let sum = stage1_sum(&bytes);
+        let verified = length as usize > ENTRY_OFFSET && crc32 == header.crc32.get() && sum == 1;
         self.stage2 = Some(Stage2 {
             place: Sectors::new(lba, sectors),
             length,
@@ -285,7 +291,7 @@ impl Inspection {
         });
         if !verified {
             let facts = format!(
-                "length {length}, CRC-32 {crc32:08X}h instead of {:08X}h",
+                "length {length}, CRC-32 {crc32:08X}h instead of {:08X}h, sum {sum:04X}h",
                 header.crc32.get()
             );
             return Err(failure(&catalogue::STAGE2_CORRUPT, facts));

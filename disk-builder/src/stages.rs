@@ -257,6 +257,9 @@ impl Stage2 {
         let crc = crc32fast::hash(&bytes[CRC_START..]);
         let offset = core::mem::offset_of!(Stage2Header, crc32);
         bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
+        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(&bytes));
+        let offset = core::mem::offset_of!(Stage2Header, sum);
+        bytes[offset..][..size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());
         Ok(Self { bytes, used })
     }
 

@@ -125,9 +125,20 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!(
             (header.road, header.reserved.as_slice()),
-            (byte, [0; 17].as_slice())
+            (byte, [0; 13].as_slice())
         );
         assert_eq!(header.crc32.get(), crc32(&bytes[stage2::CRC_START..]));
+        // As stage1 computes it: words, and the segment behind 8000h + 5120.
+        let words = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&word| u16::from_le_bytes(word));
+        assert_eq!(words.fold(0x940, u16::wrapping_add), 1);
+        let mbr = sectors(&recipe.output, 0, 1);
+        let code = mbr[mbr::CHECKED].as_chunks().0.iter();
+        let words = code.map(|&word| u16::from_le_bytes(word));
+        assert_eq!(words.fold(0, u16::wrapping_add), 0);
         assert_eq!(bytes[32..5000], noise(5000)[32..]);
         assert_eq!(bytes[5000..], [0; 120]);
         assert_eq!(sectors(&recipe.output, 11, 1), [0; 512]);
@@ -568,14 +579,14 @@ fn stages_that_cannot_work_are_refused() {
     };
     let base = u64::from(mbr::LOAD_ADDRESS);
     let raw = |bytes: &[u8]| elf(base, &[Load(base, 7, bytes, 0)]);
-    assert!(with_stage1(&stage1(&[0x90; 350])).contains("parameter block"));
+    assert!(with_stage1(&stage1(&[0x90; 347])).contains("parameter block"));
     assert!(with_stage1(&stage1(&[0x90; 351])).contains("more than 440 bytes"));
     assert!(with_stage1(&raw(&[0x90; 4])).contains("BPB area"));
     assert!(with_stage1(&raw(&[])).contains("empty"));
     assert!(with_stage1(b"flat").contains("not a 64-bit ELF"));
     let below = elf(base, &[Load(base - 1, 7, &[0xF4], 0)]);
     assert!(with_stage1(&below).contains("below 0x7c00"));
-    workshop.file("stage1", &stage1(&[0x90; 346]));
+    workshop.file("stage1", &stage1(&[0x90; 343]));
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
     workshop.file("stage2", &support::stage2(65_537));

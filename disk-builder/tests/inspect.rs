@@ -50,7 +50,7 @@ fn a_damaged_stage2_is_found() {
         );
     }
     assert!(problems(at(0))[0].starts_with("error 1B"));
-    assert!(problems(|_| 440 - 4)[0].starts_with("error 1A"));
+    assert!(problems(|_| 440 - 4)[0].starts_with("error 1D"));
     // What belongs to nobody.
     assert_eq!(problems(at(5120)), [""; 0]);
 }

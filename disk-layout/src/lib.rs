@@ -6,7 +6,7 @@
 //! | LBA | what |
 //! | --- | --- |
 //! | 0 | [`Mbr`]: stage1's code, its [`ParameterBlock`], the partition table |
-//! | 1 … | stage2, one contiguous run that begins with a [`Stage2Header`] |
+//! | 1 … | stage2, one contiguous run that begins with a [`Stage2Header`]; where exactly, the [`ParameterBlock`] says |
 //! | 2048 … | the boot partition (FAT), aligned to 1 MiB |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -24,6 +24,15 @@ pub const SECTOR_SIZE: usize = 512;
 /// The LBA at which `disk-builder` starts the boot partition: 1 MiB, which every partitioning tool
 /// and every flash translation layer is happy with.
 pub const PARTITION_LBA: u32 = 2048;
+
+/// The sum, modulo 2¹⁶, of little-endian words: stage1 can compute nothing longer. It finds every
+/// single bit that is wrong. A last byte without a partner is left out.
+pub fn sum(bytes: &[u8]) -> u16 {
+    let (words, _) = bytes.as_chunks();
+    words
+        .iter()
+        .fold(0, |sum, &word| sum.wrapping_add(u16::from_le_bytes(word)))
+}
 
 /// The most sectors that one INT 13h call may transfer. Phoenix BIOSes take no more than 127.
 pub const MAX_TRANSFER_SECTORS: u16 = 127;

@@ -3,8 +3,8 @@
 //! ```text
 //! 0x000  jmp short 0x5A; nop
 //! 0x003  BPB area: free, some BIOSes overwrite it in memory        87 bytes
-//! 0x05A  stage1's code                                     at most 346 bytes
-//! 0x1B4  parameter block: where stage2 is                           4 bytes
+//! 0x05A  stage1's code                                     at most 343 bytes
+//! 0x1B1  parameter block: where stage2 is                           7 bytes
 //! 0x1B8  disk signature                                             4 bytes
 //! 0x1BC  (zero)                                                     2 bytes
 //! 0x1BE  partition table: four entries of                          16 bytes
@@ -33,6 +33,13 @@ pub const CODE_END: usize = offset_of!(Mbr, disk_signature);
 /// Offset of the [`ParameterBlock`].
 pub const PARAMETER_BLOCK_OFFSET: usize = CODE_END - size_of::<ParameterBlock>();
 
+/// The part of the sector whose little-endian 16-bit words sum up to 0: stage1 checks it before it
+/// runs it. In front of it are the check and the printing of an error; in it are all the rest of the
+/// code and the parameter block.
+pub const CHECKED: Range<usize> = 0xDA..CODE_END;
+
+const _: () = assert!((CHECKED.end - CHECKED.start).is_multiple_of(2));
+
 /// Offset of the partition table.
 pub const PARTITION_TABLE_OFFSET: usize = offset_of!(Mbr, partitions);
 
@@ -45,10 +52,14 @@ pub mod frame {
     pub const BIOS_DRIVE: i16 = -2;
     /// The drive that stage2 was read from (u8).
     pub const DRIVE: i16 = -4;
+    /// The 32 bytes that PUSHAD left: EDI at the lowest address, EAX at the highest.
+    pub const REGISTERS: i16 = -38;
     /// The time-stamp counter at stage1's start, bits 31:0; 0 where the CPU has none.
-    pub const TIME_STAMP_LOW: i16 = -8;
+    pub const TIME_STAMP_LOW: i16 = REGISTERS + 28;
     /// Bits 63:32.
-    pub const TIME_STAMP_HIGH: i16 = -16;
+    pub const TIME_STAMP_HIGH: i16 = REGISTERS + 20;
+    /// The interrupt vector of #UD as the BIOS had it (far address): stage1 has changed it.
+    pub const INVALID_OPCODE_VECTOR: i16 = REGISTERS + 16;
 }
 
 /// Where stage2 is: filled by `disk-builder`, read by stage1.
@@ -57,11 +68,15 @@ pub mod frame {
 )]
 #[repr(C)]
 pub struct ParameterBlock {
+    /// Zero: so the word that begins here is the length of stage2 in words of 16 bits.
+    pub zero: u8,
     /// Length of stage2 in sectors of 512 bytes; 1 ..= 128.
     pub sectors: U16,
-    /// First sector of stage2, in units of 512 bytes. It is directly behind the MBR, so that 16
-    /// bits are plenty, and cylinder numbers stay below 256 on any geometry.
+    /// First sector of stage2, in units of 512 bytes. It is near to the MBR, so that 16 bits are
+    /// plenty, and cylinder numbers stay below 256 on any geometry.
     pub lba: U16,
+    /// What makes the sum of [`CHECKED`] 0.
+    pub adjustment: U16,
 }
 
 /// One entry of the partition table.

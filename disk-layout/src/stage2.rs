@@ -12,17 +12,25 @@ pub const LOAD_ADDRESS: u32 = 0x8000;
 /// The most bytes that stage2 may have on disk.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
-/// The first four bytes of stage2. stage1 checks them before it jumps.
+/// The first four bytes of stage2.
 pub const MAGIC: [u8; 4] = *b"BPS2";
 
 /// Version of [`Stage2Header`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
 pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 
 /// Offset of the first byte that [`Stage2Header::crc32`] covers; the last one is the image's last.
 pub const CRC_START: usize = offset_of!(Stage2Header, length);
+
+/// What stage1 computes of stage2 before it jumps, and expects to be 1 (not 0: that would be the sum
+/// of nothing): the [sum](crate::sum) of the whole image and of the segment behind it, which happens
+/// to be in the register.
+pub fn stage1_sum(image: &[u8]) -> u16 {
+    let segment_behind = (LOAD_ADDRESS as usize + image.len()) >> 4;
+    crate::sum(image).wrapping_add(segment_behind as u16)
+}
 
 /// The road that stage2 takes to long mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +51,10 @@ pub enum Road {
 pub struct Stage2Header {
     /// [`MAGIC`].
     pub magic: [u8; 4],
+    /// What makes [`stage1_sum`] 1.
+    pub sum: U16,
+    /// Zero.
+    pub zero: U16,
     /// CRC-32 (ISO-HDLC, the one of Ethernet and zip) over the bytes from [`CRC_START`] to the end.
     pub crc32: U32,
     /// Length of stage2 in bytes, this header included; a multiple of 512.
@@ -52,7 +64,7 @@ pub struct Stage2Header {
     /// A [`Road`].
     pub road: u8,
     /// Zero.
-    pub reserved: [u8; 17],
+    pub reserved: [u8; 13],
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);

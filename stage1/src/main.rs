@@ -3,10 +3,10 @@
 //! **On entry** (from the BIOS): real mode, at physical 7C00h. CS:IP may be 0000:7C00 or 07C0:0000;
 //! DL should hold the boot drive, and does not always; everything else is undefined.
 //!
-//! **This step**: own segments and stack; a time stamp; reads the sectors that the parameter block
-//! names to 8000h, by INT 13h extensions where they really exist, else by cylinder, head and
-//! sector; tries three times with a reset in between; when the drive in DL does not deliver stage2,
-//! tries drive 80h as well.
+//! **This step**: own segments and stack; is the sector whole? A time stamp; reads the sectors that
+//! the parameter block names to 8000h, by INT 13h extensions where they deliver stage2, else by
+//! cylinder, head and sector; tries three times with a reset in between; when the drive in DL does
+//! not deliver stage2, tries drive 80h as well. What stage2 is tells a sum over its words.
 //!
 //! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
 //! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
@@ -20,29 +20,29 @@
 #![allow(bad_asm_style)]
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 use disk_layout::mbr::{self, ParameterBlock, frame};
 use disk_layout::{MAX_TRANSFER_SECTORS, stage2};
 use zerocopy::little_endian::U16;
 
 // The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
-// the others lie in what PUSHAD stored besides the time stamp, and below it.
-/// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
-const SECTORS_PER_TRACK: i16 = -12;
-/// Number of heads (u16).
-const HEADS: i16 = -20;
+// the others lie in what PUSHAD stored besides, which is not needed.
 /// Letter of the error code.
-const LETTER: i16 = -4 - 32 - 2;
-/// The BIOS's last failure status.
+const LETTER: i16 = -6;
+/// The BIOS's last failure status; behind the letter, where it is printed.
 const STATUS: i16 = LETTER + 1;
+/// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
+const SECTORS_PER_TRACK: i16 = frame::REGISTERS + 24;
+/// Number of heads (u16).
+const HEADS: i16 = frame::REGISTERS;
 
 /// Sectors a call: from 8000h on, 64 sectors each end at a 64 KiB line or in the middle between two.
 const CHUNK: u16 = 64;
 const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * 512));
-
-/// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
-const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
+// The sum over stage2 is taken in one segment, and CX counts its words.
+const _: () = assert!(stage2::MAX_LENGTH <= 0x1_0000);
 
 /// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
 /// bytes more.
@@ -66,6 +66,9 @@ macro_rules! near_return {
     };
 }
 
+/// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
+const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
+
 /// I/O port of the first serial line.
 const COM1: u16 = 0x3F8;
 
@@ -76,8 +79,10 @@ const FIRST_FIXED_DISK: u8 = 0x80;
 #[used]
 #[unsafe(link_section = ".parameters")]
 static PARAMETERS: ParameterBlock = ParameterBlock {
+    zero: 0,
     sectors: U16::ZERO,
     lba: U16::ZERO,
+    adjustment: U16::ZERO,
 };
 
 /// Loads stage2 and jumps to it, or prints `error 1A 0C` (error code, BIOS status) and stops.
@@ -98,40 +103,31 @@ extern "C" fn start() -> ! {
         "ljmp 0, offset .Lsegment_0",
         ".Lsegment_0:",
 
-        // Nothing is known of the segments and the stack: no interrupt until they are set.
-        "cli",
-        "xor eax, eax",
+        // Nothing is known of the segments and the stack. (The CPU lets no interrupt in between
+        // MOV SS and the instruction behind it.)
+        "xor ax, ax",
+        "mov bp, {stack}",
         "mov ss, ax",
-        "mov sp, {stack}",
+        "mov sp, bp",
         "mov ds, ax",
         "cld",
         "push dx",                      // BIOS_DRIVE
         "push dx",                      // DRIVE
+        "push {letter_damaged}",        // LETTER, STATUS
 
-        // The time stamp of step 1. A CPU without RDTSC raises #UD, which ends up behind the
-        // instruction, with EDX:EAX still 0 and three words more on the stack.
-        "mov ebx, offset .Lstamped",
-        "xchg ebx, [{invalid_opcode}]",
-        "cdq",
-        "rdtsc",
-        ".Lstamped:",
-        "mov [{invalid_opcode}], ebx",
-        "mov sp, {stack} - 4",
-        "pushad",                       // TIME_STAMP_LOW and _HIGH, and room for variables
-        "push {letter_read}",           // LETTER, STATUS
-        "sti",
-        "jmp short .Ltry_drive",
+        // Is what follows behind the printing whole? Its words, as adjusted by `disk-builder`, sum
+        // up to 0. The printing is left out: if a bit of it is wrong, most boots do not need it.
+        "xchg bx, ax",
+        "mov si, {stack} + {checked}",
+        "mov cx, ({code_end} - {checked}) / 2",
+        ".Lsum:",
+        "lodsw",
+        "add bx, ax",
+        "loop .Lsum",
+        "jz .Lwhole",
 
-        // What else can be tried: this drive by CHS, then the first fixed disk.
-        ".Lfailed:",
-        "cmp word ptr [bp + {sectors_per_track}], 0",
-        "je .Ltry_chs",
-        ".Lnext_drive:",
-        "cmp byte ptr [bp + {drive}], {first_fixed_disk}",
-        "mov byte ptr [bp + {drive}], {first_fixed_disk}",
-        "jne .Ltry_drive",
-
-        // Nothing: say so. COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
+        // Nothing more can be done: say so. COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
+        ".Lprint:",
         "mov dx, {com1} + 3",
         "mov al, 0x80",                 // line control: the divisor is next
         "out dx, al",
@@ -161,17 +157,43 @@ extern "C" fn start() -> ! {
         "hlt",
         "jmp short .Lstop",
 
-        // INT 13h AH=41h: are the extensions there? CF alone is not enough.
-        ".Ltry_drive:",
-        "mov ah, 0x41",
-        "mov bx, 0x55AA",
-        near_call!(".Ldisk_call"),
-        "jc .Ltry_chs",
-        "cmp bx, 0xAA55",
-        "jne .Ltry_chs",
-        "shr cl, 1",                    // bit 0: AH=42h, extended read
-        "mov cx, 0",                    // (no flags changed)
-        "jc .Lread_all",
+        ".Lput_digit:",
+        "cmp al, 10",
+        "sbb al, 0x69",
+        "das",                          // 0 … 15 to '0' … 'F'
+        // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
+        ".Lput:",
+        "push ax",
+        "mov ah, 0x0E",
+        "mov bx, 7",
+        "int 0x10",
+        "xor cx, cx",
+        "mov dx, {com1} + 5",
+        ".Lwait:",
+        "in al, dx",                    // line status
+        "test al, 0x20",                // bit 5: transmitter holding register empty
+        "loopz .Lwait",
+        "pop ax",
+        "mov dl, {com1} & 0xFF",
+        "out dx, al",
+        near_return!(),
+        ".Lmessage: .ascii \"\\r\\nerror 1\"",
+
+        // From here on everything is checked, and the message's last letter, for an even length.
+        ".skip {checked} + 1 - (. - {start})",
+        ".Lwhole:",
+        // The time stamp of step 1. A CPU without RDTSC raises #UD, which ends up behind the
+        // instruction with three words more on the stack; stage2 knows such a CPU by CPUID. The old
+        // vector stays in EBX: stage2 puts it back.
+        "mov ebx, offset .Lstamped",
+        "xchg ebx, [{invalid_opcode}]",
+        "rdtsc",
+        ".Lstamped:",
+        "lea sp, [bp + {letter} + 2]",
+        "push {letter_read}",           // LETTER, STATUS
+        "pushad",                       // REGISTERS, and room for variables
+        "sti",
+        "jmp short .Ltry_drive",
 
         // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug.
         ".Ltry_chs:",
@@ -188,7 +210,7 @@ extern "C" fn start() -> ! {
 
         ".Lread_all:",
         "mov [bp + {sectors_per_track}], cx",
-        "les di, [{parameters}]",       // DI: sectors left
+        "les di, [bp + {parameters} + {sectors}]", // DI: sectors left
         "mov ax, es",                   // AX: next sector
         "mov bx, {destination} >> 4",   // BX: segment that it goes to
         ".Lnext:",
@@ -242,8 +264,20 @@ extern "C" fn start() -> ! {
         "pop ax",
         "dec si",
         "jnz .Lagain",
-        ".Lto_failed:",
-        "jmp .Lfailed",
+
+        // What else can be tried: this drive by CHS, then the first fixed disk.
+        ".Lfailed:",
+        "cmp word ptr [bp + {sectors_per_track}], 0",
+        "je .Ltry_chs",
+        ".Lnext_drive:",
+        "mov al, {first_fixed_disk}",
+        "xchg al, [bp + {drive}]",
+        "cmp al, {first_fixed_disk}",
+        "je .Lprint",
+        ".Ltry_drive:",
+        "xor cx, cx",                   // by extensions; they are not asked for, the sum decides
+        "jmp short .Lread_all",
+
         "3:",
         "imul dx, cx, 512 >> 4",
         "add bx, dx",
@@ -251,17 +285,27 @@ extern "C" fn start() -> ! {
         "sub di, cx",
         "jnz .Lnext",
 
-        // Is it stage2?
-        "mov byte ptr [bp + {letter}], {letter_magic}",
-        "cmp dword ptr [{destination}], {magic}",
-        "jne .Lto_failed",
+        // Is it stage2, and whole? Its words and BX, the segment behind it, sum up to 1.
+        "mov byte ptr [bp + {letter}], {letter_sum}",
+        "push {destination} >> 4",
+        "pop ds",
+        "mov cx, [bp + {parameters} + {sectors} - 1]", // 256 times its sectors: words
+        "xor si, si",
+        ".Lsum_stage2:",
+        "lodsw",
+        "add bx, ax",
+        "loop .Lsum_stage2",
+        "push ss",
+        "pop ds",
+        "dec bx",
+        "jnz .Lfailed",
         near_jump!("{entry}"),
 
         // INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS says, and
         // the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
         // change DL: both are set for each call.
         ".Ldisk_call:",
-        "mov dl, [{stack} + {drive}]",
+        "mov dl, [bp + {drive}]",
         "stc",
         "int 0x13",
         "cld",                          // some BIOSes return with DF set
@@ -270,32 +314,12 @@ extern "C" fn start() -> ! {
         "mov [bp + {status}], ah",
         "4:",
         near_return!(),
-
-        ".Lput_digit:",
-        "cmp al, 10",
-        "sbb al, 0x69",
-        "das",                          // 0 … 15 to '0' … 'F'
-        // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
-        ".Lput:",
-        "push ax",
-        "mov ah, 0x0E",
-        "mov bx, 7",
-        "int 0x10",
-        "xor cx, cx",
-        "mov dx, {com1} + 5",
-        ".Lwait:",
-        "in al, dx",                    // line status
-        "test al, 0x20",                // bit 5: transmitter holding register empty
-        "loopz .Lwait",
-        "pop ax",
-        "mov dl, {com1} & 0xFF",
-        "out dx, al",
-        near_return!(),
-
-        ".Lmessage: .ascii \"\\r\\nerror 1\"",
         ".code64",
+        start = sym start,
         bpb_length = const mbr::BPB_AREA.end - mbr::BPB_AREA.start,
         stack = const mbr::LOAD_ADDRESS,
+        checked = const mbr::CHECKED.start,
+        code_end = const mbr::CHECKED.end,
         chunk = const CHUNK,
         invalid_opcode = const VECTOR_INVALID_OPCODE,
         sectors_per_track = const SECTORS_PER_TRACK,
@@ -303,14 +327,15 @@ extern "C" fn start() -> ! {
         letter = const LETTER,
         status = const STATUS,
         drive = const frame::DRIVE,
-        pushed = const LETTER - 16,     // PUSHA …
-        pushed_cx = const LETTER - 4,   // … begins with AX and CX
-        parameters = sym PARAMETERS,
+        pushed = const frame::REGISTERS - 16, // PUSHA …
+        pushed_cx = const frame::REGISTERS - 4, // … begins with AX and CX
+        parameters = const mbr::PARAMETER_BLOCK_OFFSET,
+        sectors = const offset_of!(ParameterBlock, sectors),
         destination = const stage2::LOAD_ADDRESS,
         entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
-        magic = const u32::from_le_bytes(stage2::MAGIC),
+        letter_damaged = const b'D',
         letter_read = const b'A',
-        letter_magic = const b'B',
+        letter_sum = const b'B',
         first_fixed_disk = const FIRST_FIXED_DISK,
         com1 = const COM1,
     )

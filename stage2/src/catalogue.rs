@@ -81,10 +81,12 @@ macro_rules! catalogue {
 catalogue! {
     STAGE1_READ = "1A", "stage1 cannot read stage2",
         "The disk is damaged, or the BIOS cannot read it: write the image again, try another port or stick.";
-    STAGE1_MAGIC = "1B", "what stage1 read is not stage2",
-        "The sectors behind the MBR were overwritten: write the image again.";
+    STAGE2_SUM = "1B", "what stage1 read is not stage2, or a damaged one",
+        "The sectors behind the MBR were changed, or RAM is faulty: write the image again, test the memory.";
     STAGE2_CORRUPT = "1C", "stage2 is damaged (CRC-32 mismatch)",
         "The sectors behind the MBR were changed, or RAM is faulty: write the image again, test the memory.";
+    STAGE1_DAMAGED = "1D", "stage1 itself is damaged",
+        "The MBR was changed, or RAM is faulty: write the image again, test the memory.";
     A20_STUCK = "2A", "the A20 line cannot be enabled",
         "Look for a setting like 'A20' or 'Gate A20' in the BIOS setup.";
     CPU_NO_CPUID = "3A", "this CPU has no CPUID instruction, so no 64-bit mode",

@@ -40,18 +40,7 @@ static NO_SSE2: [u8; message_length(&catalogue::CPU_NO_SSE2)] = message(&catalog
 pub extern "C" fn check() {
     naked_asm!(
         ".code16",
-        "pushfd",
-        "pop eax",
-        "mov ecx, eax",
-        "xor eax, {eflags_id}",
-        "push eax",
-        "popfd",
-        "pushfd",
-        "pop eax",
-        "push ecx",
-        "popfd",
-        "xor eax, ecx",
-        "test eax, {eflags_id}",
+        "call {has_cpuid}",
         "mov si, offset {no_cpuid}",
         "jz .Lmissing",
 
@@ -78,7 +67,7 @@ pub extern "C" fn check() {
         ".Lmissing:",
         "jmp {fail}",
         ".code64",
-        eflags_id = const EFLAGS_ID,
+        has_cpuid = sym has_cpuid,
         extended = const EXTENDED,
         long_mode = const CPUID_LONG_MODE,
         pae = const CPUID_PAE,
@@ -88,6 +77,30 @@ pub extern "C" fn check() {
         no_pae = sym NO_PAE,
         no_sse2 = sym NO_SSE2,
         fail = sym fail,
+    )
+}
+
+/// Is there the instruction CPUID? Out: ZF = 0 when there is. Clobbers EAX, ECX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn has_cpuid() {
+    naked_asm!(
+        ".code16",
+        "pushfd",
+        "pop eax",
+        "mov ecx, eax",
+        "xor eax, {eflags_id}",
+        "push eax",
+        "popfd",
+        "pushfd",
+        "pop eax",
+        "push ecx",
+        "popfd",
+        "xor eax, ecx",
+        "test eax, {eflags_id}",
+        "ret",
+        ".code64",
+        eflags_id = const EFLAGS_ID,
     )
 }
 

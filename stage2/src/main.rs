@@ -42,16 +42,18 @@ use crate::faults::Failure;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
 use zerocopy::little_endian::{U16, U32};
 
-/// The first bytes of the image; `disk-builder` fills in length, checksum and road.
+/// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
 #[used]
 #[unsafe(link_section = ".header")]
 static HEADER: Stage2Header = Stage2Header {
     magic: MAGIC,
+    sum: U16::ZERO,
+    zero: U16::ZERO,
     crc32: U32::ZERO,
     length: U32::ZERO,
     version: U16::new(VERSION),
     road: 0,
-    reserved: [0; 17],
+    reserved: [0; 13],
 };
 
 /// Where stage1 jumps to: real mode, CS = DS = SS = 0.

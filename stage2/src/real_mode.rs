@@ -10,6 +10,11 @@ use core::mem::offset_of;
 use disk_layout::mbr;
 use stage2::catalogue::Entry;
 
+/// The interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
+const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
+/// CPUID 1, EDX bit 4: RDTSC.
+const CPUID_TSC: u8 = 1 << 4;
+
 /// What the 16-bit steps leave for the 64-bit ones.
 #[repr(C)]
 pub struct Findings {
@@ -29,9 +34,10 @@ pub static mut FINDINGS: Findings = Findings {
     bios_drive: 0,
 };
 
-/// Takes over what stage1 left on its stack.
+/// Takes over what stage1 left on its stack, and puts back the interrupt vector that it changed. The
+/// time stamp is garbage on a CPU without RDTSC: then it becomes 0.
 ///
-/// Clobbers EAX.
+/// Clobbers EAX to EDX.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn take_over() {
@@ -45,6 +51,19 @@ pub extern "C" fn take_over() {
         "mov [{findings} + {timeline} + 8], eax",
         "mov eax, [{stack} + {stamp_high}]",
         "mov [{findings} + {timeline} + 12], eax",
+        "mov eax, [{stack} + {vector_in}]",
+        "mov [{invalid_opcode}], eax",
+        "call {has_cpuid}",
+        "jz .Lno_time_stamp",
+        "mov eax, 1",
+        "cpuid",
+        "test dl, {tsc}",
+        "jnz .Ltaken_over",
+        ".Lno_time_stamp:",
+        "xor eax, eax",
+        "mov [{findings} + {timeline} + 8], eax",
+        "mov [{findings} + {timeline} + 12], eax",
+        ".Ltaken_over:",
         "ret",
         ".code64",
         stack = const mbr::LOAD_ADDRESS,
@@ -52,6 +71,10 @@ pub extern "C" fn take_over() {
         bios_drive_in = const mbr::frame::BIOS_DRIVE,
         stamp_low = const mbr::frame::TIME_STAMP_LOW,
         stamp_high = const mbr::frame::TIME_STAMP_HIGH,
+        vector_in = const mbr::frame::INVALID_OPCODE_VECTOR,
+        invalid_opcode = const VECTOR_INVALID_OPCODE,
+        has_cpuid = sym crate::cpu::has_cpuid,
+        tsc = const CPUID_TSC,
         findings = sym FINDINGS,
         drive = const offset_of!(Findings, drive),
         bios_drive = const offset_of!(Findings, bios_drive),

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::image::{self, Recipe};
 use disk_builder::inspect::{self, Inspection};
 use disk_builder::stages::{self, Program, Stages};
-use disk_layout::SECTOR_SIZE;
+use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
 
 use crate::elf::{self, Elf};
@@ -147,6 +148,21 @@ impl Image {
     /// The image's file.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("disk.img")
+    }
+
+    /// Makes the sum right again that stage1 takes over stage2: what was changed there is then for
+    /// stage2's own check to find.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn mend_stage2_sum(&self) -> Result<()> {
+        let place = self.inspect()?.stage2.context("no stage2")?.place;
+        let start = place.lba * SECTOR_SIZE as u64;
+        let offset = start + offset_of!(Stage2Header, sum) as u64;
+        self.write(offset, &[0; 2])?;
+        let image = self.read(start, place.sectors as usize * SECTOR_SIZE)?;
+        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(&image));
+        self.write(offset, &sum.to_le_bytes())
     }
 
     /// Makes the image shorter or, with zeros, longer.

@@ -112,12 +112,36 @@ fn stage2_is_not_there() -> Result<()> {
     fails_in_stage1(&Machine::new(&image.path()), "1B")
 }
 
+/// Code and parameter block; not the first byte that is checked, which is a letter of the message.
+#[test]
+fn stage1_is_damaged() -> Result<()> {
+    let image = Image::demo()?;
+    let last = mbr::CHECKED.end - 1;
+    for (offset, bit) in [
+        (mbr::CHECKED.start + 1, 0),
+        (0x100, 7),
+        (0x17F, 3),
+        (last - 3, 1),
+        (last, 7),
+    ] {
+        let offset = offset as u64;
+        let byte = image.read(offset, 1)?;
+        image.write(offset, &[byte[0] ^ 1 << bit])?;
+        fails_in_stage1(&Machine::new(&image.path()), "1D 00")
+            .with_context(|| format!("bit {bit} of byte {offset:#x}"))?;
+        image.write(offset, &byte)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn stage2_is_damaged() -> Result<()> {
     let image = Image::demo()?;
     let offset = SECTOR + 5 * SECTOR + 77;
     let byte = image.read(offset, 1)?;
     image.write(offset, &[byte[0] ^ 0x10])?;
+    fails_in_stage1(&Machine::new(&image.path()), "1B 00")?;
+    image.mend_stage2_sum()?;
     fails(&Machine::new(&image.path()), "1C", &[])
 }
 
@@ -128,6 +152,7 @@ fn stage2_is_damaged_in_its_last_byte() -> Result<()> {
     let offset = SECTOR + built.stage2_bytes.next_multiple_of(SECTOR_SIZE) as u64 - 1;
     let byte = image.read(offset, 1)?;
     image.write(offset, &[byte[0] ^ 1])?;
+    image.mend_stage2_sum()?;
     fails(&Machine::new(&image.path()), "1C", &[])
 }
 
@@ -137,6 +162,7 @@ fn stage2_says_that_it_is_longer_than_it_is() -> Result<()> {
     let length = offset_of!(disk_layout::Stage2Header, length) as u64;
     for bytes in [u32::MAX, 0, stage2::MAX_LENGTH as u32] {
         image.write(SECTOR + length, &bytes.to_le_bytes())?;
+        image.mend_stage2_sum()?;
         fails(&Machine::new(&image.path()), "1C", &[])?;
     }
     Ok(())
