@@ -16,6 +16,7 @@ use stage2::block_device::BlockDevice;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap, OutOfMemory};
 use stage2::partition::Partition;
+use stage2::placement::{Kernel, allocate};
 use stage2::text::copy;
 use x86_64::instructions::port::Port;
 use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
@@ -23,7 +24,6 @@ use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
 use crate::entry::BootEntry;
 use crate::faults::{self, Failure};
 use crate::files::Files;
-use crate::kernel::{Kernel, allocate};
 use crate::paging::Tables;
 use crate::{console, findings, physical, say, switch};
 
@@ -176,7 +176,7 @@ pub fn prepare(
         memory_map,
         memory_map_count: memory_map_count as u64,
         physical_map_base: base,
-        physical_map_size: tables.physical_map_size,
+        physical_map_size: tables.space.physical_map_size,
         kernel: ::handoff::Kernel {
             virtual_base: kernel.image.virtual_start().wrapping_add(kernel.slide),
             physical_base: kernel.physical_start(),
@@ -185,7 +185,7 @@ pub fn prepare(
             entry: entry_point,
             segments: kernel_segments,
             segment_count: segments.len() as u64,
-            stack_bottom: tables.stack_bottom,
+            stack_bottom: tables.space.stack_bottom,
             stack_size: kernel.wishes.stack_size,
         },
         modules,
@@ -218,7 +218,7 @@ pub fn prepare(
     debug_assert!(boot_info >= arena.start);
 
     Ok(Jump {
-        stack_top: tables.stack_bottom + kernel.wishes.stack_size,
+        stack_top: tables.space.stack_bottom + kernel.wishes.stack_size,
         tables,
         entry: entry_point,
         boot_info,
@@ -407,7 +407,7 @@ impl Jump {
         // SAFETY: the tables were made for exactly this.
         unsafe {
             switch::to_kernel(
-                self.tables.root,
+                self.tables.space.root,
                 self.stack_top,
                 self.entry,
                 self.physical_map_base.wrapping_add(self.boot_info),

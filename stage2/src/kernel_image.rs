@@ -26,7 +26,7 @@ use crate::catalogue::{self, Entry, Named};
 use crate::layout;
 use crate::memory_map::MIB;
 use crate::relocate::{self, LoadedKernel};
-use crate::text::facts;
+use crate::text::{copy, facts};
 
 /// Length of the file header, in bytes.
 pub const HEADER_BYTES: usize = size_of::<FileHeader>();
@@ -1164,6 +1164,35 @@ impl Wishes {
     }
 }
 
+/// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say.
+/// `read_at` reads bytes of the file from an offset on, and returns how many there were.
+///
+/// # Errors
+/// 10A to 10P, 11A, and those of `read_at`.
+pub fn read<E: From<KernelError>>(
+    file_size: u64,
+    mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+) -> Result<(KernelImage, Wishes), E> {
+    const _: () = assert!(MAX_TABLE_BYTES <= MAX_NOTE_BYTES);
+    let mut buffer = [0; MAX_NOTE_BYTES];
+    let mut header = [0; HEADER_BYTES];
+    let length = read_at(0, &mut header)?;
+    let present = header.get(..length).unwrap_or_default();
+    let location = program_headers(present, file_size)?;
+    let table = buffer.get_mut(..location.length).unwrap_or_default();
+    read_at(location.offset, table)?;
+    let image = KernelImage::parse(&header, table, file_size)?;
+
+    let mut wishes = Wishes::default();
+    for note in image.notes() {
+        let bytes = buffer.get_mut(..note.size).unwrap_or_default();
+        read_at(note.offset, bytes)?;
+        wishes.parse_note(bytes)?;
+    }
+    image.check(&wishes)?;
+    Ok((image, wishes))
+}
+
 /// Checks a whole kernel file as stage2 would, relocations included, without loading it.
 ///
 /// # Errors
@@ -1187,15 +1216,10 @@ pub fn check_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
             .get(..usize::try_from(size).ok()?)
     }
 
-    let file_size = bytes.len() as u64;
-    let location = program_headers(bytes, file_size)?;
-    let table = slice(bytes, location.offset, location.length as u64).unwrap_or(&[]);
-    let image = KernelImage::parse(bytes, table, file_size)?;
-    let mut wishes = Wishes::default();
-    for note in image.notes() {
-        wishes.parse_note(slice(bytes, note.offset, note.size as u64).unwrap_or(&[]))?;
-    }
-    image.check(&wishes)?;
+    let (image, wishes) = read(bytes.len() as u64, |offset, out| {
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        Ok::<_, KernelError>(copy(rest, out))
+    })?;
     let slide = image.choose_slide();
     relocate::relocate(&image, &mut Unloaded(bytes, &image), slide)?;
     Ok((image, wishes))

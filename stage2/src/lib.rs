@@ -21,4 +21,6 @@ pub mod entry_file;
 pub mod kernel_image;
 pub mod relocate;
 pub mod stream;
+pub mod placement;
 pub mod page_tables;
+pub mod address_space;

@@ -1,8 +1,12 @@
-//! The page tables as the CPU sees them: a software MMU, written from the manual (SDM volume 3,
-//! section 4.5) with its own constants, reads what the code under test has written.
+//! The page tables as the CPU sees them: a software MMU (`support/mmu.rs`) reads what the code under
+//! test has written.
+
+#[path = "support/mmu.rs"]
+mod mmu;
 
 use std::cell::Cell;
 
+use mmu::Page;
 use proptest::prelude::*;
 use stage2::catalogue::Report;
 use stage2::memory_map::{MemoryKind, OutOfMemory, Region};
@@ -77,82 +81,13 @@ impl TableMemory for Tables {
     }
 }
 
-/// What the MMU makes of one page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Page {
-    virtual_start: u64,
-    physical_start: u64,
-    size: u64,
-    writable: bool,
-    executable: bool,
-    global: bool,
-}
-
-/// The software MMU: all pages that a CPU would find, in the order of their addresses. It refuses
-/// whatever raises a reserved-bit fault, and every bit that nobody asked for.
+/// All pages that a CPU would find in the tables.
 fn all_pages(tables: &Tables, root: u64, cpu: Capabilities) -> Vec<Page> {
-    let mut found = Vec::new();
-    walk(tables, root, cpu, 4, 0, (true, true), &mut found);
-    found
-}
-
-fn walk(
-    tables: &Tables,
-    table: u64,
-    cpu: Capabilities,
-    level: u32,
-    base: u64,
-    (writable, executable): (bool, bool),
-    found: &mut Vec<Page>,
-) {
-    let covers = KIB4 << (9 * (level - 1));
-    for (index, &entry) in tables.tables[Tables::index(table)].iter().enumerate() {
-        if entry & 1 == 0 {
-            assert_eq!(entry, 0);
-            continue;
-        }
-        let mut address = base + index as u64 * covers;
-        if level == 4 && index >= 256 {
-            address |= 0xFFFF_0000_0000_0000;
-        }
-        assert_eq!(
-            entry & 0x7FF0_0000_0000_0E7C,
-            0,
-            "bits that were not asked for: {entry:x}"
-        );
-        assert!(entry >> 63 == 0 || cpu.nx, "bit 63 is reserved without NX");
-        let writable = writable && entry & 2 != 0;
-        let executable = executable && entry >> 63 == 0;
-        let target = entry & 0x000F_FFFF_FFFF_F000;
-        let large = level > 1 && entry & 0x80 != 0;
-        if level == 1 || large {
-            assert!(
-                level < 3 || level == 3 && cpu.gib_pages,
-                "no such large page"
-            );
-            assert_eq!(target % covers, 0, "reserved bits of a large page");
-            assert!(level > 1 || entry & 0x80 == 0, "PAT");
-            found.push(Page {
-                virtual_start: address,
-                physical_start: target,
-                size: covers,
-                writable,
-                executable,
-                global: entry & 0x100 != 0,
-            });
-        } else {
-            assert_eq!(entry & 0x100, 0);
-            walk(
-                tables,
-                target,
-                cpu,
-                level - 1,
-                address,
-                (writable, executable),
-                found,
-            );
-        }
-    }
+    mmu::all_pages(
+        &|table| tables.tables[Tables::index(table)].to_vec(),
+        root,
+        cpu,
+    )
 }
 
 /// Everything that is mapped is what was asked for, and all of it, with the largest pages.
