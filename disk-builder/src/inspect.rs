@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use disk_layout::stage2::{CRC_START, ENTRY_OFFSET, MAGIC, MAX_LENGTH, VERSION, stage1_sum};
+use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, VERSION};
 use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr};
 use serde::Serialize;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
@@ -273,10 +273,10 @@ impl Inspection {
             return Err(failure(&catalogue::STAGE2_SUM, format!("LBA {lba}")));
         };
         let length = header.length.get();
-        let covered = bytes.get(CRC_START..length as usize).unwrap_or_default();
-        let crc32 = crc32fast::hash(covered);
-        let sum = stage1_sum(&bytes);
-        let verified = length as usize > ENTRY_OFFSET && crc32 == header.crc32.get() && sum == 1;
+        let covered = stage2_image::covered(&bytes);
+        let crc32 = crc32fast::hash(covered.unwrap_or_default());
+        let sum = stage2_image::stage1_sum(&bytes);
+        let verified = covered.is_some() && crc32 == header.crc32.get() && sum == 1;
         self.stage2 = Some(Stage2 {
             place: Sectors::new(lba, sectors),
             length,

@@ -5,6 +5,8 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::SECTOR_SIZE;
+
 /// Where stage1 loads stage2 (physical address, bytes): behind the MBR, and low enough that
 /// stage2's 16-bit code is within reach of segment 0.
 pub const LOAD_ADDRESS: u32 = 0x8000;
@@ -68,3 +70,14 @@ pub struct Stage2Header {
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);
+
+/// The bytes that the checksum of stage2 covers. `None` where stage2's check of itself refuses the
+/// length: it is a whole number of sectors, at least one, at most [`MAX_LENGTH`] bytes; or where
+/// `image` is shorter.
+#[must_use]
+pub fn covered(image: &[u8]) -> Option<&[u8]> {
+    let (header, _) = Stage2Header::ref_from_prefix(image).ok()?;
+    let length = header.length.get() as usize;
+    let possible = length != 0 && length <= MAX_LENGTH && length.is_multiple_of(SECTOR_SIZE);
+    image.get(CRC_START..length).filter(|_| possible)
+}

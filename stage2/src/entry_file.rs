@@ -223,24 +223,15 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
         return None;
     }
     let (line, behind) = split_before(rest, |byte| byte == b'\n');
-    let ended = behind.get(1..);
-    *rest = ended.unwrap_or("");
-    Some(if ended.is_some() {
-        without_return(line)
-    } else {
-        line
-    })
+    *rest = behind.get(1..).unwrap_or("");
+    // The last line may lack its line feed, but not the carriage return.
+    Some(line.strip_suffix("\r").unwrap_or(line))
 }
 
 /// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
 /// `#`.
 fn key_and_value(line: &str) -> (&str, &str) {
-    // The last line may lack its line feed, but not the carriage return.
-    split_word(trim_start(without_return(line)))
-}
-
-fn without_return(line: &str) -> &str {
-    line.strip_suffix("\r").unwrap_or(line)
+    split_word(trim_start(line))
 }
 
 /// The first word and what follows it, without the blanks in between and at the end.

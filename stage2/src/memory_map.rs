@@ -440,13 +440,13 @@ impl MemoryMap {
     /// Gives the pages from `start` to `end` the kind `kind`, whatever was there. (Should the map be
     /// full, the rules of [`MemoryMap::add`] hold.)
     pub fn mark(&mut self, start: u64, end: u64, kind: MemoryKind) {
-        let end = page_up(end.min(PHYSICAL_END));
+        let end = end.min(PHYSICAL_END);
         let region = Region {
             start: page_down(start),
-            end,
+            end: page_up(end),
             kind,
         };
-        if region.start < region.end && !self.set(region, CAPACITY) {
+        if start < end && !self.set(region, CAPACITY) {
             self.add(region);
         }
     }

@@ -13,6 +13,7 @@ use stage2::fat::{Cache, FatError, File, Volume};
 use stage2::partition::Partition;
 use stage2::stream::{self, Range};
 
+#[allow(unused_imports, reason = "each test program uses its own part")]
 pub use tiny::{Tiny, checksum, entry, long_entries};
 
 /// A disk in memory that counts.

@@ -1,0 +1,4 @@
+//! See `fuzz::targets::fat`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(fat);

@@ -1,0 +1,396 @@
+//! Kernels for the fuzzer: made of its bytes, and what they should look like in memory.
+
+use stage2::kernel_image::{KernelError, KernelImage};
+
+use crate::elf_fixture::{
+    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_TLS, ProgramHeader, R, W, X, note, rela,
+    words,
+};
+use crate::input::Input;
+
+const PAGE: u64 = 4096;
+
+const BASES: [u64; 8] = [
+    0xFFFF_FFFF_8000_0000,
+    0xFFFF_FFFF_8010_0000,
+    0x10_0000,
+    0x40_0000,
+    0xFFFF_8000_0000_0000,
+    0xFFFF_FF7F_FFE0_0000,
+    0x7FFF_FF00_0000,
+    0xFFFF_FFFF_FFE0_0000,
+];
+
+/// Makes a kernel that a linker could have made, more or less. What it needs is taken from the
+/// front of the input.
+pub fn make(input: &mut Input<'_>) -> Vec<u8> {
+    let how = input.u8();
+    let position_independent = how & 1 != 0;
+    let kind = if position_independent {
+        ET_DYN
+    } else {
+        ET_EXEC
+    };
+    let mut base = match how >> 1 & 7 {
+        7 => input.border(),
+        _ if position_independent => 0,
+        _ => input.choose(&BASES),
+    };
+    if how & 0x10 != 0 {
+        base = base.wrapping_add(input.u16().into());
+    }
+    let distance = match input.u8() & 7 {
+        0..=2 => 0,
+        3 => base.wrapping_sub(0x10_0000),
+        4 => base.wrapping_sub(u64::from(input.u16()) << 12),
+        5 => base.wrapping_sub(input.border()),
+        6 => base,
+        _ => input.u64(),
+    };
+
+    let mut elf = Elf::new(kind, 0);
+    let mut address = base;
+    let count = 1 + input.u8() % 6;
+    let mut writable = base;
+    for number in 0..count {
+        let shape = input.u8();
+        let flags = match shape & 7 {
+            0 | 1 => R | X,
+            2 => R,
+            3 | 4 => R | W,
+            5 => R | W | X,
+            _ => [R | X, R, R | W][usize::from(number) % 3],
+        };
+        let file = usize::from(input.u16()) % 0x2800;
+        let bss = match shape >> 3 & 7 {
+            0..=2 => 0,
+            3 => u64::from(input.u8()),
+            4 => u64::from(input.u16()),
+            5 => u64::from(input.u16()) << 9,
+            6 => u64::from(input.u16()) << 16,
+            _ => input.border() >> 32,
+        };
+        if flags & W != 0 {
+            writable = address;
+        }
+        // Different from segment to segment and from byte to byte.
+        let data = (0..file).map(|at| (at * 7 + at / 251 + usize::from(number) * 41) as u8);
+        let data = data.collect();
+        let memory_size = file as u64 + bss;
+        let mut load = ProgramHeader::load(flags, address, data, memory_size)
+            .at(address.wrapping_sub(distance));
+        load.alignment = match input.u8() {
+            byte @ 0..64 => 1 << (byte % 24),
+            _ => PAGE,
+        };
+        address = address.wrapping_add(memory_size);
+        address = match shape >> 6 {
+            0 | 1 => address.wrapping_add(PAGE - 1) & !(PAGE - 1),
+            2 => address,
+            _ => address.wrapping_add(input.border() >> 30),
+        };
+        elf = elf.with(load);
+    }
+    elf.entry = base.wrapping_add(u64::from(input.u8()));
+
+    let extras = input.u8();
+    if extras & 1 != 0 {
+        let kind = 1 + u32::from(input.u8() % 4);
+        let value = match kind {
+            1 => 4096 + u64::from(input.u16()) * 16,
+            2 => u64::from(input.u16()) << 30 | 0xFFFF << 48,
+            3 => u64::from(input.u8() & 1),
+            _ => input.u64(),
+        };
+        elf = elf.with(ProgramHeader::note(note(
+            "Bootpath",
+            kind,
+            &value.to_le_bytes(),
+            4,
+        )));
+    }
+    if extras & 2 != 0 {
+        let size = u64::from(input.u16()) % 0x3000;
+        let start = writable.wrapping_add(u64::from(input.u8()));
+        elf = elf.with(ProgramHeader::within_load(PT_GNU_RELRO, start, size));
+    }
+    if extras & 4 != 0 {
+        let start = writable.wrapping_add(u64::from(input.u8()));
+        elf = elf.with(ProgramHeader::within_load(PT_TLS, start, input.u8().into()));
+    }
+    if extras & 8 != 0 {
+        elf = with_dynamic(elf, input, base, address);
+    }
+    elf.build()
+}
+
+/// Adds a segment with a dynamic section and relocations.
+fn with_dynamic(mut elf: Elf, input: &mut Input<'_>, base: u64, address: u64) -> Elf {
+    const HEAD: u64 = 0x100;
+    let start = address.wrapping_add(PAGE - 1) & !(PAGE - 1);
+    let (relas, relrs) = (input.u8() % 80, input.u8() % 20);
+    let target = |input: &mut Input<'_>| match input.u8() {
+        // Into the tables themselves, too.
+        byte @ 0..8 => start.wrapping_add(u64::from(byte) * 40),
+        byte @ 8..240 => base.wrapping_add(u64::from(byte) * 24 + u64::from(input.u8())),
+        _ => base.wrapping_add(u64::from(input.u16())),
+    };
+    let mut tables = Vec::new();
+    for _ in 0..relas {
+        let kind = match input.u8() {
+            0..240 => 8,
+            240..250 => 0,
+            other => u32::from(other),
+        };
+        let place = target(input);
+        tables.extend(rela(kind, place, base.wrapping_add(u64::from(input.u8()))));
+    }
+    let rela_size = tables.len() as u64;
+    for index in 0..relrs {
+        let bitmap = index > 0 && input.u8() & 1 != 0;
+        tables.extend(words([if bitmap {
+            u64::from(input.u16()) << 1 | 1
+        } else {
+            target(input) & !1
+        }]));
+    }
+    let relr_size = tables.len() as u64 - rela_size;
+    let mut section = words([
+        7,
+        start.wrapping_add(HEAD), // DT_RELA
+        8,
+        rela_size, // DT_RELASZ
+        9,
+        24, // DT_RELAENT
+        36,
+        start.wrapping_add(HEAD + rela_size), // DT_RELR
+        35,
+        relr_size, // DT_RELRSZ
+        37,
+        8, // DT_RELRENT
+        0,
+        0,
+    ]);
+    // And, rarely, another number somewhere.
+    if input.u8() >= 0xE0 {
+        let at = usize::from(input.u8()) % section.len();
+        section[at] = input.u8();
+    }
+    let size = section.len() as u64;
+    section.resize(HEAD as usize, 0);
+    section.extend(tables);
+    let memory_size = section.len() as u64;
+    elf = elf.with(ProgramHeader::load(R | W, start, section, memory_size));
+    elf.with(ProgramHeader::within_load(PT_DYNAMIC, start, size))
+}
+
+/// Whether the page at a virtual address (with the slide) belongs to the kernel, and whether it may
+/// be written and executed: by asking every segment.
+pub fn permissions(image: &KernelImage, slide: u64, page: u64) -> Option<(bool, bool)> {
+    let page = page.wrapping_sub(slide) & !(PAGE - 1);
+    let in_page = |s: &&stage2::kernel_image::Segment| {
+        let (first, last) = (s.virtual_start, s.virtual_start + (s.memory_size - 1));
+        first & !(PAGE - 1) <= page && page <= last
+    };
+    let mut there = image.segments().iter().filter(in_page).peekable();
+    there.peek()?;
+    let flags = there.fold(0, |flags, segment| flags | segment.flags);
+    let relro = image.relro().is_some_and(|relro| {
+        let (start, end) = (
+            relro.start & !(PAGE - 1),
+            (relro.start + relro.size) & !(PAGE - 1),
+        );
+        (start..end).contains(&page)
+    });
+    Some((flags & W != 0 && !relro, flags & X != 0))
+}
+
+/// The virtual addresses (with the slide) at which permissions may change.
+pub fn edges(image: &KernelImage, slide: u64) -> Vec<u64> {
+    let segments = image.segments().iter();
+    let mut edges: Vec<u64> = segments
+        .flat_map(|s| {
+            [
+                s.virtual_start & !(PAGE - 1),
+                (s.virtual_end() + PAGE - 1) & !(PAGE - 1),
+            ]
+        })
+        .chain(image.relro().into_iter().flat_map(|relro| {
+            [
+                relro.start & !(PAGE - 1),
+                (relro.start + relro.size) & !(PAGE - 1),
+            ]
+        }))
+        .map(|edge| edge.wrapping_add(slide))
+        .collect();
+    edges.sort_unstable();
+    edges
+}
+
+/// A kernel's segments as they should be in memory, each with its zeroed part.
+pub type Memory = Vec<Vec<u8>>;
+
+/// The segments before they are relocated.
+pub fn unrelocated(image: &KernelImage, file: &[u8]) -> Memory {
+    let segments = image.segments().iter();
+    segments
+        .map(|segment| {
+            // Where there are no bytes, the offset may be any.
+            let bytes = file.get(segment.file_offset as usize..).unwrap_or_default();
+            let mut memory = bytes[..segment.file_size as usize].to_vec();
+            memory.resize(segment.memory_size as usize, 0);
+            memory
+        })
+        .collect()
+}
+
+/// Relocates by the letter of the specifications: one word after the other, looked up by its
+/// address. `None` where something is not as it has to be.
+pub fn relocate(image: &KernelImage, memory: &mut Memory, slide: u64) -> Option<u64> {
+    let Some(dynamic) = image.dynamic() else {
+        return Some(0);
+    };
+    let mut space = Space { image, memory };
+    let mut table = [None; 40];
+    let mut jumps_are_rel = false;
+    let mut needed = false;
+    space.of_file(dynamic.start, dynamic.size)?;
+    for index in 0..dynamic.size / 16 {
+        let at = dynamic.start.wrapping_add(index * 16);
+        let (tag, value) = (space.file_word(at)?, space.file_word(at.wrapping_add(8))?);
+        match tag {
+            0 => break,
+            1 => needed = true,
+            20 => jumps_are_rel = value == 17,
+            tag if tag < 40 => table[tag as usize] = Some(value),
+            _ => {}
+        }
+    }
+    // Neither symbols of others, nor addends in the places themselves.
+    if needed || table[18].unwrap_or(0) != 0 || jumps_are_rel && table[2].unwrap_or(0) != 0 {
+        return None;
+    }
+    let relrs = space.table(table[36], table[35], table[37], 8)?;
+    let relas = space.table(table[7], table[8], table[9], 24)?;
+    let jumps = space.table(table[23], table[2], Some(24), 24)?;
+    let (mut count, mut at) = (0, None);
+    for entry in relrs {
+        let entry = space.file_word(entry)?;
+        if entry & 1 == 0 {
+            space.add(entry, slide)?;
+            count += 1;
+            at = Some(entry.wrapping_add(8));
+            continue;
+        }
+        let start = at?;
+        let places = (0..63).filter(|bit| entry >> (bit + 1) & 1 != 0);
+        for bit in places {
+            space.add(start.wrapping_add(bit * 8), slide)?;
+            count += 1;
+        }
+        at = Some(start.wrapping_add(63 * 8));
+    }
+    for entries in [relas, jumps] {
+        for batch in entries.chunks(64) {
+            // The loader takes 64 at a time out of the table; one that a relocation changes while
+            // it is in a batch is used as it was.
+            let mut read = Vec::new();
+            for &entry in batch {
+                let words = [0, 8, 16].map(|skip| space.file_word(entry.wrapping_add(skip)));
+                read.push((words[0]?, words[1]?, words[2]?));
+            }
+            for (place, info, addend) in read {
+                match info as u32 {
+                    0 => {}
+                    8 => {
+                        space.set(place, addend.wrapping_add(slide))?;
+                        count += 1;
+                    }
+                    _ => return None,
+                }
+            }
+        }
+    }
+    Some(count)
+}
+
+/// Words by their virtual address.
+struct Space<'a> {
+    image: &'a KernelImage,
+    memory: &'a mut Memory,
+}
+
+impl Space<'_> {
+    /// Whether these bytes came from the file, into one segment.
+    fn of_file(&self, start: u64, size: u64) -> Option<()> {
+        let mut segments = self.image.segments().iter();
+        let inside = segments.any(|segment| {
+            let offset = start.wrapping_sub(segment.virtual_start);
+            offset <= segment.file_size && size <= segment.file_size - offset
+        });
+        inside.then_some(())
+    }
+
+    /// The addresses of a table's entries.
+    fn table(
+        &self,
+        start: Option<u64>,
+        size: Option<u64>,
+        entry_size: Option<u64>,
+        expected: u64,
+    ) -> Option<Vec<u64>> {
+        match (start, size, entry_size) {
+            (_, Some(0), _) | (None, None, _) => Some(Vec::new()),
+            (Some(start), Some(size), Some(entry)) if entry == expected && size % entry == 0 => {
+                self.of_file(start, size)?;
+                Some(
+                    (0..size / entry)
+                        .map(|n| start.wrapping_add(n * entry))
+                        .collect(),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    fn word(&mut self, address: u64, of_file: bool) -> Option<&mut [u8; 8]> {
+        let segments = self.image.segments().iter().zip(self.memory.iter_mut());
+        for (segment, memory) in segments {
+            let end = if of_file {
+                segment.file_size
+            } else {
+                segment.memory_size
+            };
+            let offset = address.wrapping_sub(segment.virtual_start);
+            if offset < end && end - offset >= 8 {
+                return memory[offset as usize..].first_chunk_mut();
+            }
+        }
+        None
+    }
+
+    fn file_word(&mut self, address: u64) -> Option<u64> {
+        self.word(address, true)
+            .map(|word| u64::from_le_bytes(*word))
+    }
+
+    fn add(&mut self, address: u64, slide: u64) -> Option<()> {
+        let word = self.word(address, false)?;
+        *word = u64::from_le_bytes(*word).wrapping_add(slide).to_le_bytes();
+        Some(())
+    }
+
+    fn set(&mut self, address: u64, value: u64) -> Option<()> {
+        *self.word(address, false)? = value.to_le_bytes();
+        Some(())
+    }
+}
+
+/// Whether the loader and the model came to the same end.
+pub fn agree(loader: &Result<u64, KernelError>, model: Option<u64>) {
+    match (loader, model) {
+        (Ok(loader), Some(model)) => assert_eq!(*loader, model),
+        (Err(_), None) => {}
+        _ => panic!("the loader says {loader:?}, the model {model:?}"),
+    }
+}

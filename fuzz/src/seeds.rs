@@ -1,0 +1,401 @@
+//! Where fuzzing begins: inputs made by hand, good ones and bad ones, for each target.
+
+use handoff::{NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
+
+use crate::elf_fixture::{
+    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_TLS, ProgramHeader, R, W, X,
+    note, rela, words,
+};
+use crate::tiny::{Tiny, checksum, entry, long_entries};
+
+/// An input.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    /// The target that it is for.
+    pub target: &'static str,
+    /// What is in it. Those that begin with `good` are accepted.
+    pub name: String,
+    /// The input.
+    pub bytes: Vec<u8>,
+}
+
+/// All of them.
+pub fn all() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let mut add = |target, name: &str, bytes: Vec<u8>| {
+        let name = name.to_owned();
+        seeds.push(Seed {
+            target,
+            name,
+            bytes,
+        });
+    };
+    mbr(&mut add);
+    fat(&mut add);
+    for (name, file) in kernels() {
+        add("elf", name, [vec![0], file].concat());
+    }
+    elf_note(&mut add);
+    memory_map(&mut add);
+    command_line(&mut add);
+    boot_path(&mut add);
+    for target in ["fat", "elf", "elf_note", "memory_map", "boot_path"] {
+        // Noise, for those that make something of any bytes.
+        for seed in 0..6 {
+            let mut bytes = noise(seed, 100 + 40 * seed as usize);
+            match target {
+                "boot_path" => bytes[0] &= 0x31,
+                _ => bytes[0] |= 1,
+            }
+            add(target, &format!("noise-{seed}"), bytes);
+        }
+    }
+    let mut header = [b"BPS2", &[0; 4][..], &512u32.to_le_bytes(), &[1, 0]].concat();
+    header.resize(512, 0);
+    add("stage2_header", "good", header.clone());
+    add("stage2_header", "short", header[..500].to_vec());
+    header[9] = 0x01;
+    header[8] = 0x02;
+    add("stage2_header", "odd", header);
+    seeds
+}
+
+type Add<'a> = dyn FnMut(&'static str, &str, Vec<u8>) + 'a;
+
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9) ^ 0x5555_5555;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 8) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// An MBR with entries: status, type, first sector, number of sectors.
+fn table(entries: &[(u8, u8, u32, u32)]) -> Vec<u8> {
+    let mut sector = vec![0; 512];
+    for (place, &(status, kind, first, count)) in sector[446..510].chunks_mut(16).zip(entries) {
+        (place[0], place[4]) = (status, kind);
+        place[8..12].copy_from_slice(&first.to_le_bytes());
+        place[12..16].copy_from_slice(&count.to_le_bytes());
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    sector
+}
+
+fn mbr(add: &mut Add<'_>) {
+    let mut put = |name, sectors: u64, sector: Vec<u8>| {
+        add("mbr", name, [&sectors.to_le_bytes()[..], &sector].concat());
+    };
+    let one = table(&[(0x80, 0x0C, 2048, 100_000)]);
+    put("good-active", 200_000, one.clone());
+    put("good-unknown-size", 0, one.clone());
+    put("behind-end", 2048, one.clone());
+    put("short", 200_000, one[..511].to_vec());
+    put(
+        "second",
+        200_000,
+        table(&[(0, 0x83, 1, 9), (0x80, 0x83, 9, 9)]),
+    );
+    put(
+        "inactive",
+        200_000,
+        table(&[(0, 0x07, 1, 9), (0, 0x16, 9, 9)]),
+    );
+    put("empty", 200_000, table(&[]));
+    let floppy = Tiny::new(12).image();
+    put("superfloppy", 2880, floppy[..512].to_vec());
+    put("superfloppy-code", 2880, {
+        let mut sector = floppy[..512].to_vec();
+        sector[446..500].fill(0x90);
+        sector
+    });
+}
+
+/// A volume with `/boot/kernel.conf` and `/A`.
+fn small_volume(bits: u32) -> Tiny {
+    let mut tiny = Tiny::new(bits);
+    tiny.data.truncate(12 * 512);
+    tiny.entry(0, b"BOOT       ", 0x10, 3, 0);
+    tiny.entry(1, b"A          ", 0x20, 8, 1200);
+    let mut directory = long_entries("kernel.conf", checksum(b"KERNEL~1CON"));
+    directory.push(entry(b"KERNEL~1CON", 0x20, 5, 700));
+    tiny.chain(&[3], &directory.concat());
+    tiny.chain(&[5, 7], &[b'#'; 700]);
+    tiny.chain(&[8, 9, 6], &noise(1, 1200));
+    tiny
+}
+
+/// Without the zeros at the end, which the target's disk has anyway.
+fn trimmed(mut image: Vec<u8>) -> Vec<u8> {
+    let end = image.iter().rposition(|&byte| byte != 0);
+    image.truncate(end.map_or(0, |last| last + 1));
+    image
+}
+
+fn fat(add: &mut Add<'_>) {
+    // 512-byte sectors, 127 a read, large windows, at LBA 0.
+    let head = [0x06, 0, 126];
+    let mut put = |name, tiny: &Tiny| {
+        add("fat", name, [&head[..], &trimmed(tiny.image())].concat());
+    };
+    put("good-12", &small_volume(12));
+    put("good-32", &small_volume(32));
+    let mut bad = small_volume(12);
+    bad.fat[6] = 8;
+    put("ring", &bad);
+    let mut bad = small_volume(12);
+    bad.fat[3] = 3;
+    bad.data[512..1024].fill(0xE5);
+    put("directory-ring", &bad);
+    let mut bad = small_volume(32);
+    bad.fat[5] = 0;
+    put("free-link", &bad);
+    let mut bad = small_volume(12);
+    bad.entry(1, b"A          ", 0x20, 8, u32::MAX);
+    put("huge-file", &bad);
+}
+
+/// Kernels, each in its file.
+fn kernels() -> Vec<(&'static str, Vec<u8>)> {
+    const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
+    let plain = |kind, base: u64| {
+        Elf::new(kind, base + 0x10)
+            .with(ProgramHeader::load(R | X, base, vec![0xF4; 0x180], 0x180))
+            .with(ProgramHeader::load(R, base + 0x1000, vec![1; 0x34], 0x34))
+            .with(ProgramHeader::load(
+                R | W,
+                base + 0x2000,
+                vec![2; 0x100],
+                0x2800,
+            ))
+    };
+    let mut kernels = vec![
+        ("good-higher-half", plain(ET_EXEC, HIGH)),
+        ("good-lower-half", plain(ET_EXEC, 0x20_0000)),
+        ("good-pie", plain(ET_DYN, 0)),
+        ("page-zero", plain(ET_EXEC, 0)),
+        ("in-the-physical-map", plain(ET_EXEC, 0xFFFF_8000_0000_0000)),
+        ("not-canonical", plain(ET_EXEC, 0x8000_0000_0000)),
+    ];
+    let mut at = plain(ET_EXEC, HIGH);
+    for header in &mut at.program_headers {
+        header.physical_address = header.virtual_address - HIGH + 0x10_0000;
+    }
+    kernels.push(("good-at", at));
+
+    let data = 0x5000;
+    let section = words([
+        7,
+        data + 0x100,
+        8,
+        48,
+        9,
+        24,
+        36,
+        data + 0x130,
+        35,
+        16,
+        37,
+        8,
+        0,
+        0,
+    ]);
+    let size = section.len() as u64;
+    let mut bytes = section;
+    bytes.resize(0x100, 0);
+    bytes.extend(rela(8, 0x2000, 0x10));
+    bytes.extend(rela(8, 0x2044, 0x1000));
+    bytes.extend(words([0x2010, 0x1_8001]));
+    let memory_size = bytes.len() as u64 + 0x40;
+    let relocated = plain(ET_DYN, 0)
+        .with(ProgramHeader::load(R | W, data, bytes, memory_size))
+        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size))
+        .with(ProgramHeader::within_load(PT_GNU_RELRO, data, 0x1000))
+        .with(ProgramHeader::within_load(PT_TLS, 0x2000, 0x20));
+    kernels.push(("good-relocations", relocated.clone()));
+    let mut bad = relocated;
+    bad.program_headers[3].data[0x108] = 1;
+    kernels.push(("other-relocation", bad));
+
+    let wish = [
+        note("Bootpath", NOTE_STACK_SIZE, &0x8000u64.to_le_bytes(), 4),
+        note(
+            "Bootpath",
+            NOTE_PHYSICAL_MAP_BASE,
+            &0xFFFF_9000_0000_0000u64.to_le_bytes(),
+            4,
+        ),
+    ];
+    let wishing = plain(ET_EXEC, HIGH).with(ProgramHeader::note(wish.concat()));
+    kernels.push(("good-notes", wishing));
+    kernels.push((
+        "interpreter",
+        plain(ET_DYN, 0).with(ProgramHeader::within_load(PT_INTERP, 0x1000, 9)),
+    ));
+    let mut bad = plain(ET_EXEC, HIGH);
+    bad.program_headers[1].virtual_address -= 0xF00;
+    kernels.push(("overlap", bad));
+    let mut bad = plain(ET_EXEC, HIGH);
+    bad.program_headers[2].flags |= X;
+    kernels.push(("writable-code", bad));
+    let mut bad = plain(ET_EXEC, HIGH);
+    bad.program_headers[2].memory_size = u64::MAX;
+    kernels.push(("wraps", bad));
+    let mut bad = plain(ET_EXEC, HIGH);
+    bad.class = 1;
+    kernels.push(("32-bit", bad));
+    let mut bad = plain(ET_EXEC, HIGH);
+    bad.program_header_count = Some(65);
+    kernels.push(("too-many-headers", bad));
+    kernels
+        .into_iter()
+        .map(|(name, mut elf)| {
+            // Alignment within a page costs bytes in the file.
+            elf.trailing_bytes = 8;
+            for header in &mut elf.program_headers {
+                header.alignment = header.alignment.min(16);
+            }
+            (name, elf.build())
+        })
+        .collect()
+}
+
+fn elf_note(add: &mut Add<'_>) {
+    let mut put = |name, bytes: Vec<u8>| add("elf_note", name, [vec![0], bytes].concat());
+    let stack = |value: u64| note("Bootpath", NOTE_STACK_SIZE, &value.to_le_bytes(), 4);
+    put("good", stack(0x8001));
+    put(
+        "after-another",
+        [note("GNU", 3, &[7; 20], 4), stack(0x8000)].concat(),
+    );
+    put("too-small", stack(1));
+    put("cut", stack(0x8000)[..28].to_vec());
+    put("length", note("Bootpath", NOTE_STACK_SIZE, &[1; 4], 4));
+}
+
+fn memory_map(add: &mut Add<'_>) {
+    let entry = |start: u64, length: u64, kind: u32| {
+        [
+            &[20 << 3 | 1][..],
+            &start.to_le_bytes(),
+            &length.to_le_bytes(),
+            &kind.to_le_bytes(),
+            &[0; 4],
+        ]
+        .concat()
+    };
+    let e820 = [
+        entry(0x10_0000, 0x7EE_0000, 1),
+        entry(0, 0x9_FC00, 1),
+        entry(0xF_0000, 0x1_0000, 2),
+        entry(0x7FE_0000, 0x2_0000, 3),
+        entry(0x9_FC00, 0x400, 2),
+        entry(0xFFFC_0000, 0x4_0000, 2),
+        entry(1 << 32, 1 << 30, 1),
+    ]
+    .concat();
+    let end = [0, 0x7F, 2, 0xC0, 0x9F];
+    // Six requests: 64 KiB pages each, two of them marks.
+    let requests: Vec<u8> = (0..6)
+        .flat_map(|n| {
+            [
+                n,
+                [9, 9, 1, 13, 9, 9][usize::from(n)],
+                16,
+                0,
+                12,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+            ]
+        })
+        .collect();
+    add("memory_map", "e820", [&e820[..], &end, &requests].concat());
+    let mut overlapping = e820;
+    overlapping.extend(entry(0x20_0800, 0x1_0000, 5));
+    overlapping.extend(entry(0x1000, u64::MAX, 4));
+    add(
+        "memory_map",
+        "overlap",
+        [&overlapping[..], &end, &requests].concat(),
+    );
+    let e801 = [2, 0, 0x3C, 0, 1, 0, 0, 0, 0];
+    add("memory_map", "e801", [&e801[..], &end, &requests].concat());
+}
+
+fn command_line(add: &mut Add<'_>) {
+    let mut put = |name, text: &str| add("command_line", name, text.as_bytes().to_vec());
+    put(
+        "good",
+        "# a comment\ntitle Mine\noptions one two\r\n\toptions \tthree \nmodule /a.bin\nmodule\t/b  text of b\n",
+    );
+    put("mark", "\u{FEFF}options x");
+    put("no-path", "options\nmodule \t\r\n");
+    put("nul", "options a\0b\n");
+    put("returns", "options a\r\r\n\r\noptions b\r");
+    put("modules", &"module m\n".repeat(33));
+    put("long-line", &format!("options {}", "x".repeat(4090)));
+    add("command_line", "not-utf-8", b"options \xFF\n".to_vec());
+}
+
+fn boot_path(add: &mut Add<'_>) {
+    let config = b"options quiet\nmodule /boot/module text\n";
+    // A machine of 64 MiB, NX and 1 GiB pages, sectors of 512 bytes.
+    let machine = |cpu: u8| [0, 0, cpu];
+    let disk = |how: u8, layout: u8| {
+        let mut head = vec![how, layout, config.len() as u8];
+        head.extend(config);
+        head.extend(2000u16.to_le_bytes());
+        head
+    };
+    for (name, file) in kernels() {
+        // FAT32, contiguous, in an active partition.
+        let bytes = [&machine(0)[..], &disk(5, 0xC0), &file].concat();
+        add("boot_path", name, bytes);
+    }
+    let files = kernels();
+    let file = &files
+        .iter()
+        .find(|(name, _)| *name == "good-relocations")
+        .expect("there")
+        .1;
+    for (name, cpu, layout) in [
+        ("good-fat12-reversed", 0x03, 0xC5),
+        ("good-fat16-spread", 0x48, 0xCA),
+        ("good-superfloppy", 0x0C, 0x0C),
+        ("good-one-sector-a-read", 0x50, 0xC9),
+    ] {
+        add(
+            "boot_path",
+            name,
+            [&machine(cpu)[..], &disk(5, layout), file].concat(),
+        );
+    }
+    let damage = |place: u8, offset: u16, value: u32| {
+        let mut bytes = [&machine(0)[..], &disk(0x0D, 0xC0)].concat();
+        bytes.push(place);
+        bytes.extend(offset.to_le_bytes());
+        bytes.push(3);
+        bytes.extend(value.to_le_bytes());
+        bytes.extend(file);
+        bytes
+    };
+    add("boot_path", "damaged-mbr", damage(0, 510, 0));
+    add("boot_path", "damaged-boot-sector", damage(1, 11, 3));
+    add("boot_path", "damaged-fat", damage(3, 12, 0xFFFF));
+    let volume = trimmed(small_volume(12).image());
+    add(
+        "boot_path",
+        "raw",
+        [&machine(0)[..], &[0], &volume].concat(),
+    );
+}

@@ -1,0 +1,146 @@
+//! A kernel's ELF file: headers, groups, page ranges, relocations.
+
+use stage2::kernel_image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
+use stage2::relocate::{LoadedKernel, relocate};
+use stage2::text::copy;
+
+use super::show;
+use crate::input::Input;
+use crate::kernels::{self, Memory};
+
+/// Kernels that need more memory are not loaded.
+const MOST: u64 = 4 << 20;
+
+/// The input: a file; or, when the first byte is odd, what to make one of.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let made;
+    let file = if input.u8() & 1 == 0 {
+        input.rest()
+    } else {
+        made = kernels::make(&mut input);
+        &made
+    };
+    let checked = check_file(file);
+    let headers = read(file.len() as u64, |offset, out| {
+        Ok(copy(file.get(offset as usize..).unwrap_or_default(), out))
+    });
+    let image = match headers {
+        Ok((image, _)) => image,
+        Err(error) => {
+            show(&error);
+            assert_eq!(checked.err(), Some(error));
+            return;
+        }
+    };
+    check(&image);
+
+    let memory: u64 = image.segments().iter().map(|s| s.memory_size).sum();
+    if memory > MOST {
+        return;
+    }
+    let mut loaded = Loaded(&image, kernels::unrelocated(&image, file));
+    let mut expected = loaded.1.clone();
+    let slide = image.choose_slide();
+    let result = relocate(&image, &mut loaded, slide);
+    kernels::agree(&result, kernels::relocate(&image, &mut expected, slide));
+    if let Err(error) = &result {
+        show(error);
+    } else {
+        assert!(loaded.1 == expected, "relocations differ");
+    }
+}
+
+/// A kernel in memory of its own.
+struct Loaded<'a>(&'a KernelImage, Memory);
+
+impl LoadedKernel for Loaded<'_> {
+    fn bytes(&self, segment: usize) -> &[u8] {
+        &self.1[segment][..self.0.segments()[segment].file_size as usize]
+    }
+
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
+        Some(&mut self.1[segment])
+    }
+}
+
+/// What an image promises.
+fn check(image: &KernelImage) {
+    let segments = image.segments();
+    assert!((1..=MAX_SEGMENTS).contains(&segments.len()));
+    for pair in segments.windows(2) {
+        assert!(pair[0].virtual_end() <= pair[1].virtual_start);
+    }
+    let slide = image.choose_slide();
+    for segment in segments {
+        assert!(segment.file_size <= segment.memory_size && segment.memory_size > 0);
+        let first = segment.virtual_start.wrapping_add(slide);
+        let last = first.checked_add(segment.memory_size - 1).expect("no wrap");
+        assert_eq!(first as i64 >> 47, last as i64 >> 47, "one half");
+        assert!(matches!(first as i64 >> 47, 0 | -1), "canonical");
+        assert!(first >= 4096, "page 0");
+        if image.position_independent() {
+            assert!(first >= PREFERRED_BASE);
+        }
+    }
+    let entry = image.entry().wrapping_sub(image.virtual_start());
+    assert!(entry < image.virtual_end() - image.virtual_start());
+
+    // The groups: all segments, in order, each within.
+    let mut next = 0;
+    let mut before: Option<u64> = None;
+    for group in image.groups() {
+        assert_eq!(group.first, next);
+        assert!(group.end > group.first);
+        next = group.end;
+        assert_eq!((group.virtual_start | group.size) % 4096, 0);
+        let end = group.virtual_start + group.size;
+        for segment in &segments[group.first..group.end] {
+            assert!(group.virtual_start <= segment.virtual_start && segment.virtual_end() <= end);
+            assert_eq!(slide % segment.alignment, 0);
+            assert!(group.alignment >= segment.alignment);
+        }
+        assert!(group.alignment.is_power_of_two() && group.alignment >= 4096);
+        assert_eq!(group.offset, group.virtual_start % group.alignment);
+        if let Some(before) = before {
+            assert!(
+                group.virtual_start - before >= 2 << 20,
+                "too close for two groups"
+            );
+        }
+        before = Some(end);
+    }
+    assert_eq!(next, segments.len());
+
+    // The page ranges: no gap and no overlap with respect to the segments, the right permissions.
+    let edges = kernels::edges(image, slide);
+    let mut covered = Vec::new();
+    for range in image.page_ranges(slide) {
+        assert_eq!((range.virtual_start | range.size) % 4096, 0);
+        assert!(range.size > 0);
+        let end = range.virtual_start + range.size;
+        let inside = edges
+            .iter()
+            .filter(|edge| (range.virtual_start..end).contains(edge));
+        for &page in inside.chain([&range.virtual_start, &(end - 4096)]) {
+            let expected = Some((range.writable, range.executable));
+            assert_eq!(
+                kernels::permissions(image, slide, page),
+                expected,
+                "{page:x}"
+            );
+        }
+        covered.push((range.virtual_start, end));
+    }
+    assert!(covered.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+    for &edge in &edges {
+        let inside = covered
+            .iter()
+            .any(|&(start, end)| (start..end).contains(&edge));
+        assert_eq!(
+            inside,
+            kernels::permissions(image, slide, edge).is_some(),
+            "{edge:x}"
+        );
+    }
+}

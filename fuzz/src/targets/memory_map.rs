@@ -1,0 +1,288 @@
+//! What firmware reports, in any order; then the map that comes of it, and what is taken from it.
+
+use stage2::memory_map::{
+    CAPACITY, MIB, MemoryKind, MemoryMap, PAGE, PHYSICAL_END, Region, Request, e820_region,
+    low_memory_end,
+};
+
+use super::show;
+use crate::input::Input;
+
+/// With fewer regions than this there is always room.
+const ROOM: usize = 150;
+
+const KINDS: [MemoryKind; 9] = [
+    MemoryKind::Usable,
+    MemoryKind::Reclaimable,
+    MemoryKind::Kernel,
+    MemoryKind::Module,
+    MemoryKind::AcpiReclaimable,
+    MemoryKind::AcpiNvs,
+    MemoryKind::Framebuffer,
+    MemoryKind::Reserved,
+    MemoryKind::Bad,
+];
+
+/// The input: what is reported, up to a 0 where a report begins; then marks and requests.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let mut map = MemoryMap::new();
+    let mut reported = Vec::new();
+    report(&mut input, &mut map, &mut reported);
+    let roomy = reported.len() < ROOM;
+    for address in borders(&[&reported, map.regions()]) {
+        let expected = most_restrictive(&reported, address);
+        let found = kind_at(map.regions(), address);
+        if roomy {
+            assert_eq!(found, expected, "{address:x}");
+        } else if found == Some(MemoryKind::Usable) {
+            assert_eq!(
+                expected, found,
+                "{address:x}: free, but not reported as such"
+            );
+        }
+    }
+
+    let low_end = low_memory_end(input.u16(), input.u16());
+    assert!((0x2_0000..=0xA_0000).contains(&low_end));
+    map.finish(low_end);
+    for (start, end) in [(0, PAGE), (low_end, MIB)] {
+        let kind = MemoryKind::Reserved;
+        reported.push(Region { start, end, kind });
+    }
+    check_form(&map, PAGE);
+    for address in borders(&[&reported, map.regions()]) {
+        let page = address & !(PAGE - 1);
+        let expected = page_kind(&reported, page);
+        let found = kind_at(map.regions(), address);
+        if roomy {
+            assert_eq!(found, expected, "{address:x}");
+        } else if found == Some(MemoryKind::Usable) {
+            assert_eq!(
+                expected, found,
+                "{address:x}: free, but not reported as such"
+            );
+        }
+    }
+    use_it(&mut input, &mut map);
+}
+
+/// Adds what a firmware might say.
+fn report(input: &mut Input<'_>, map: &mut MemoryMap, reported: &mut Vec<Region>) {
+    loop {
+        let action = input.u8();
+        let region = match action & 7 {
+            0 => return,
+            // As E820 gives it, with any bytes.
+            1 => {
+                let mut entry = [0; 24];
+                let bytes = input.bytes(24);
+                entry[..bytes.len()].copy_from_slice(bytes);
+                let size = u32::from(action >> 3);
+                match e820_region(&entry, size) {
+                    Some(region) => region,
+                    None => continue,
+                }
+            }
+            2 => {
+                let (ax, bx, cx, dx) = (input.u16(), input.u16(), input.u16(), input.u16());
+                let before = map.regions().to_vec();
+                map.add_e801(ax, bx, cx, dx);
+                // Its own arithmetic is for the unit tests; here it is one more report.
+                reported.extend(
+                    map.regions()
+                        .iter()
+                        .filter(|region| !before.contains(region)),
+                );
+                check_form(map, 1);
+                continue;
+            }
+            3 => {
+                let start = u64::from(input.u16()) * 0x800;
+                let end = start + u64::from(input.u8()) * 0x400;
+                let kind = input.choose(&KINDS);
+                Region { start, end, kind }
+            }
+            _ => {
+                let (start, end) = (input.border(), input.border());
+                let kind = input.choose(&KINDS);
+                Region { start, end, kind }
+            }
+        };
+        map.add(region);
+        check_form(map, 1);
+        let end = region.end.min(PHYSICAL_END);
+        if region.start < end {
+            reported.push(Region { end, ..region });
+        }
+    }
+}
+
+/// Marks and allocates.
+fn use_it(input: &mut Input<'_>, map: &mut MemoryMap) {
+    while !input.is_empty() {
+        let before = map.regions().to_vec();
+        let roomy = before.len() < CAPACITY - 2;
+        let kind = KINDS[1 + usize::from(input.u8()) % (KINDS.len() - 1)];
+        let action = input.u8();
+        let size = match action & 3 {
+            0 => u64::from(input.u16()),
+            1 => u64::from(input.u16()) << 12,
+            2 => input.border(),
+            _ => u64::from(input.u8()) << 30,
+        };
+        // The pages that change.
+        let changed = match action >> 2 & 3 {
+            0 => {
+                let start = input.border();
+                let end = start.saturating_add(size);
+                map.mark(start, end, kind);
+                let end = end.min(PHYSICAL_END);
+                (start < end).then_some((start, end))
+            }
+            1 => {
+                let start = input.border();
+                let taken = map.allocate_at(start, size, kind);
+                let end = start.saturating_add(size.max(1));
+                let inside = |r: &Region| r.start <= start && end <= r.end && end > start;
+                let usable = |r: &Region| r.kind == MemoryKind::Usable;
+                let free = before.iter().any(|region| usable(region) && inside(region));
+                assert!(taken == free || !taken && !roomy);
+                taken.then_some((start, end))
+            }
+            _ => {
+                let align = 1u64 << (input.u8() % 32);
+                let request = Request {
+                    size,
+                    align,
+                    offset: input.u64() & (align - 1),
+                    min: if action & 16 == 0 {
+                        MIB
+                    } else {
+                        input.border()
+                    },
+                    max: if action & 32 == 0 {
+                        4 << 30
+                    } else {
+                        input.border()
+                    },
+                    kind,
+                };
+                match map.allocate(&request) {
+                    Ok(start) => {
+                        let end = start + size.max(1);
+                        assert!(request.min <= start && end <= request.max);
+                        assert_eq!(start & (align - 1), request.offset);
+                        assert!(pages(start, end).all(|page| is_free(&before, page)));
+                        Some((start, end))
+                    }
+                    Err(error) => {
+                        show(&error);
+                        assert_eq!(map.regions(), before);
+                        assert_eq!(error.needed, size.max(1));
+                        // With the loosest alignment, only size counts.
+                        assert!(align > 1 || !roomy || error.largest < error.needed);
+                        None
+                    }
+                }
+            }
+        };
+        check_form(map, PAGE);
+        let changed = changed.map(|(start, end)| (start & !(PAGE - 1), end.next_multiple_of(PAGE)));
+        for address in borders(&[&before, map.regions()]) {
+            let inside = changed.is_some_and(|(start, end)| (start..end).contains(&address));
+            let expected = if inside {
+                Some(kind)
+            } else {
+                kind_at(&before, address)
+            };
+            let found = kind_at(map.regions(), address);
+            assert!(
+                found == expected || !roomy,
+                "{address:x}: {found:?}, {expected:?}"
+            );
+        }
+    }
+}
+
+/// Sorted, nothing empty, no overlap, and no two neighbours that could be one.
+fn check_form(map: &MemoryMap, unit: u64) {
+    let regions = map.regions();
+    assert!(regions.len() <= CAPACITY);
+    for region in regions {
+        assert!(region.start < region.end && region.end <= PHYSICAL_END);
+        assert_eq!((region.start | region.end) % unit, 0);
+    }
+    for pair in regions.windows(2) {
+        assert!(pair[0].end <= pair[1].start);
+        assert!(pair[0].end < pair[1].start || pair[0].kind != pair[1].kind || unit == 1);
+    }
+    let usable = regions.iter().filter(|r| r.kind == MemoryKind::Usable);
+    assert_eq!(map.usable(), usable.map(|r| r.end - r.start).sum::<u64>());
+}
+
+/// The addresses at which something may begin to be different, and those just before them.
+fn borders(maps: &[&[Region]]) -> Vec<u64> {
+    let regions = maps.iter().flat_map(|regions| regions.iter());
+    let mut borders: Vec<u64> = regions
+        .flat_map(|region| [region.start, region.end])
+        .flat_map(|edge| {
+            let page = edge & !(PAGE - 1);
+            [
+                edge,
+                edge.saturating_sub(1),
+                page,
+                page + PAGE,
+                page.saturating_sub(1),
+            ]
+        })
+        .filter(|&address| address < PHYSICAL_END)
+        .collect();
+    borders.sort_unstable();
+    borders.dedup();
+    borders
+}
+
+fn kind_at(regions: &[Region], address: u64) -> Option<MemoryKind> {
+    let region = regions.iter().find(|r| (r.start..r.end).contains(&address));
+    region.map(|region| region.kind)
+}
+
+fn most_restrictive(reported: &[Region], address: u64) -> Option<MemoryKind> {
+    let there = reported
+        .iter()
+        .filter(|r| (r.start..r.end).contains(&address));
+    there.map(|region| region.kind).max()
+}
+
+/// The kind of a whole page: the most restrictive one in it; but free only if all of it is.
+fn page_kind(reported: &[Region], page: u64) -> Option<MemoryKind> {
+    let end = page + PAGE;
+    let inside = reported.iter().filter(|r| r.start < end && page < r.end);
+    let kind = inside.clone().map(|region| region.kind).max()?;
+    if kind != MemoryKind::Usable {
+        return Some(kind);
+    }
+    let mut covered = page;
+    while let Some(next) = inside
+        .clone()
+        .filter(|r| r.start <= covered && covered < r.end)
+        .map(|r| r.end)
+        .max()
+    {
+        covered = next;
+    }
+    (covered >= end).then_some(kind)
+}
+
+/// A few pages of a range: the first, the last and those at its middle.
+fn pages(start: u64, end: u64) -> impl Iterator<Item = u64> {
+    let last = end.max(start + 1) - 1;
+    [start, start + (last - start) / 2, last]
+        .into_iter()
+        .map(|address| address & !(PAGE - 1))
+}
+
+fn is_free(regions: &[Region], page: u64) -> bool {
+    kind_at(regions, page) == Some(MemoryKind::Usable)
+}

@@ -1,0 +1,29 @@
+//! The head of stage2: how much of it the checksum covers.
+
+use disk_layout::Stage2Header;
+use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+/// The input: stage2's image, or what lies there instead.
+pub fn run(bytes: &[u8]) {
+    let Some(covered) = covered(bytes) else {
+        if let Ok((header, _)) = Stage2Header::read_from_prefix(bytes) {
+            assert!(
+                !accepted(header.length.get()) || header.length.get() as usize > bytes.len(),
+                "stage2 itself takes this length"
+            );
+        }
+        return;
+    };
+    let (header, _) = Stage2Header::read_from_prefix(bytes).expect("it has a length");
+    let length = header.length.get();
+    assert!(accepted(length), "stage2 itself does not take this length");
+    assert_eq!(covered.len(), length as usize - CRC_START);
+    assert_eq!(covered.as_ptr(), bytes[CRC_START..].as_ptr());
+    assert_eq!(header.as_bytes(), &bytes[..size_of::<Stage2Header>()]);
+}
+
+/// What the instructions of `self_check.rs` do: `lea eax, [edi - 512]`, `cmp`, `ja`, `test di, 511`.
+fn accepted(length: u32) -> bool {
+    length.wrapping_sub(512) <= MAX_LENGTH as u32 - 512 && length as u16 & 511 == 0
+}
