@@ -4,6 +4,7 @@
 #   ./run.sh [--headless] [--kernel FILE] [--road protected|direct] [-- QEMU-ARGUMENT…]
 #   ./run.sh test     all checks and tests
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
+#   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
 #
 # The serial line is this terminal; with a display, the screen is a window. --headless opens none
@@ -23,6 +24,7 @@ clippy_bare_metal() {
     case $target in x86_64-*-linux-gnu | x86_64-*-linux-musl) ;; *) target=x86_64-unknown-none ;; esac
     for config in targets/*.toml; do
         bin=$(basename "$config" .toml) bin=${bin%-pie} package=test-programs
+        if [[ $bin = fuzz ]]; then continue; fi # those are programs of the host
         if [[ -d $bin ]]; then package=$bin; fi
         say cargo clippy --config "$config" --quiet --release --features bare-metal \
             --target "$target" --package "$package" --bin "$bin" -- --deny warnings
@@ -52,8 +54,11 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' qemu=() build=()
-case ${1-} in test | bench | gdb) action=$1; shift ;; esac
+action=run kernel_file='' cmdline='' qemu=() build=() fuzz=()
+case ${1-} in
+test | bench | gdb) action=$1; shift ;;
+fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
+esac
 while (($#)); do
     case $1 in
     --headless) cmdline=exit qemu=(-display none) ;;
@@ -73,6 +78,7 @@ install_missing "$action"
 image=${CARGO_TARGET_DIR:-target}/bootpath.img
 case $action in
 test) check_and_test ;;
+fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"

@@ -15,6 +15,7 @@ make                run   make            make            make         make     
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
+c++                 fuzz  g++             gcc-c++         gcc          gcc-c++    g++        gcc
 gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
 '
 
