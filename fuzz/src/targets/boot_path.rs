@@ -428,7 +428,7 @@ impl Memory {
     /// What was allocated is what it was allocated for, and nobody else's.
     fn add(&mut self, start: u64, size: u64, kind: MemoryKind, map: &MemoryMap) {
         let end = start + size;
-        assert!(start >= MIB && end <= EARLY_REACH && (start | size) % PAGE_SIZE == 0);
+        assert!(start >= MIB && end <= EARLY_REACH && (start | size).is_multiple_of(PAGE_SIZE));
         let inside = |r: &Region| r.kind == kind && r.start <= start && end <= r.end;
         assert!(map.regions().iter().any(inside), "not allocated");
         for other in &self.blocks {
@@ -569,8 +569,7 @@ impl Booted {
             };
             mapped[purpose as usize] += page.size;
             assert!(
-                !(page.writable && page.executable)
-                    || !machine.cpu.nx
+                !(page.writable && page.executable && machine.cpu.nx)
                     || purpose == Use::Kernel && self.kernel.wishes.allow_writable_code(),
                 "writable and executable: {page:x?}"
             );
@@ -657,8 +656,6 @@ impl Booted {
     fn check_kernel(&self, page: &Page, machine: &Machine) {
         let (image, slide) = (&self.kernel.image, self.kernel.slide);
         let last = page.virtual_start + (page.size - 1);
-        let inside = (page.virtual_start..=last).contains(&0);
-        assert!(!inside);
         let edges = kernels::edges(image, slide);
         let edges = edges
             .iter()

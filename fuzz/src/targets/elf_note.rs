@@ -63,9 +63,9 @@ fn granted(wishes: &Wishes) -> bool {
     let base = wishes.physical_map_base;
     let top = base >> 47;
     (4096..=16 << 20).contains(&wishes.stack_size)
-        && wishes.stack_size % 4096 == 0
+        && wishes.stack_size.is_multiple_of(4096)
         && base != 0
-        && base % (1 << 30) == 0
+        && base.is_multiple_of(1 << 30)
         && (top == 0 || top == 0x1_FFFF)
         && wishes.flags & !FLAG_ALLOW_WRITABLE_CODE == 0
 }
