@@ -1,6 +1,6 @@
 //! Where fuzzing begins: inputs made by hand, good ones and bad ones, for each target.
 
-use handoff::{NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
+use handoff::{NOTE_FLAGS, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
 
 use crate::elf_fixture::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_TLS, ProgramHeader, R, W, X,
@@ -53,6 +53,10 @@ pub fn all() -> Vec<Seed> {
     let mut header = [b"BPS2", &[0; 4][..], &512u32.to_le_bytes(), &[1, 0]].concat();
     header.resize(512, 0);
     add("stage2_header", "good", header.clone());
+    add("stage2_header", "zero-length", [0; 40].to_vec());
+    let mut long = header.clone();
+    long[8..12].copy_from_slice(&0x1_0200u32.to_le_bytes());
+    add("stage2_header", "too-long", long);
     add("stage2_header", "short", header[..500].to_vec());
     header[9] = 0x01;
     header[8] = 0x02;
@@ -176,6 +180,11 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
         ("good-higher-half", plain(ET_EXEC, HIGH)),
         ("good-lower-half", plain(ET_EXEC, 0x20_0000)),
         ("good-pie", plain(ET_DYN, 0)),
+        // Its last page is the last one below the part of the address space that the stack gets.
+        (
+            "good-below-the-stack",
+            plain(ET_EXEC, 0xFFFF_FF7F_FFFF_B000),
+        ),
         ("page-zero", plain(ET_EXEC, 0)),
         ("in-the-physical-map", plain(ET_EXEC, 0xFFFF_8000_0000_0000)),
         ("not-canonical", plain(ET_EXEC, 0x8000_0000_0000)),
@@ -197,7 +206,7 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
         36,
         data + 0x130,
         35,
-        16,
+        24,
         37,
         8,
         0,
@@ -208,7 +217,7 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
     bytes.resize(0x100, 0);
     bytes.extend(rela(8, 0x2000, 0x10));
     bytes.extend(rela(8, 0x2044, 0x1000));
-    bytes.extend(words([0x2010, 0x1_8001]));
+    bytes.extend(words([0x2010, 0x1_8001, 0x1_0003]));
     let memory_size = bytes.len() as u64 + 0x40;
     let relocated = plain(ET_DYN, 0)
         .with(ProgramHeader::load(R | W, data, bytes, memory_size))
@@ -219,6 +228,12 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
     let mut bad = relocated;
     bad.program_headers[3].data[0x108] = 1;
     kernels.push(("other-relocation", bad));
+    let section = words([20, 17, 17, data + 0x100, 18, 24, 0, 0]);
+    let size = section.len() as u64;
+    let bad = plain(ET_DYN, 0)
+        .with(ProgramHeader::load(R, data, section, size))
+        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
+    kernels.push(("implicit-addends", bad));
 
     let wish = [
         note("Bootpath", NOTE_STACK_SIZE, &0x8000u64.to_le_bytes(), 4),
@@ -272,6 +287,10 @@ fn elf_note(add: &mut Add<'_>) {
         [note("GNU", 3, &[7; 20], 4), stack(0x8000)].concat(),
     );
     put("too-small", stack(1));
+    put(
+        "unknown-flag",
+        note("Bootpath", NOTE_FLAGS, &2u64.to_le_bytes(), 4),
+    );
     put("cut", stack(0x8000)[..28].to_vec());
     put("length", note("Bootpath", NOTE_STACK_SIZE, &[1; 4], 4));
 }
@@ -298,12 +317,12 @@ fn memory_map(add: &mut Add<'_>) {
     ]
     .concat();
     let end = [0, 0x7F, 2, 0xC0, 0x9F];
-    // Six requests: 64 KiB pages each, two of them marks.
+    // Requests, two at a place, and a mark; the first one is not for whole pages.
     let requests: Vec<u8> = (0..6)
         .flat_map(|n| {
             [
                 n,
-                [9, 9, 1, 13, 9, 9][usize::from(n)],
+                [8, 9, 1, 5, 9, 5][usize::from(n)],
                 16,
                 0,
                 12,
@@ -354,7 +373,7 @@ fn boot_path(add: &mut Add<'_>) {
     let disk = |how: u8, layout: u8| {
         let mut head = vec![how, layout, config.len() as u8];
         head.extend(config);
-        head.extend(2000u16.to_le_bytes());
+        head.extend(4096u16.to_le_bytes()); // the module: whole pages
         head
     };
     for (name, file) in kernels() {
@@ -380,6 +399,27 @@ fn boot_path(add: &mut Add<'_>) {
             [&machine(cpu)[..], &disk(5, layout), file].concat(),
         );
     }
+    let named = |wanted: &str| {
+        let mut files = files.iter().filter(|(name, _)| *name == wanted);
+        files.next().expect("there").1.clone()
+    };
+    // 8 KiB at 1 MiB are reserved, where this one wants to be.
+    let hole = [2, 0, 0, 1, 0, 0, 16, 0, 0];
+    let at = named("good-at");
+    add(
+        "boot_path",
+        "good-at-not-free",
+        [&hole[..], &disk(5, 0xC0), &at].concat(),
+    );
+    // There is room for it, but above 4 GiB.
+    let mut huge = named("good-higher-half");
+    let third = 64 + 2 * 56 + 40; // p_memsz
+    huge[third..third + 8].copy_from_slice(&0x2000_0000u64.to_le_bytes());
+    add(
+        "boot_path",
+        "above-4-gib",
+        [&[1, 0, 0][..], &disk(5, 0xC0), &huge].concat(),
+    );
     let damage = |place: u8, offset: u16, value: u32| {
         let mut bytes = [&machine(0)[..], &disk(0x0D, 0xC0)].concat();
         bytes.push(place);

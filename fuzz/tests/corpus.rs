@@ -77,6 +77,8 @@ fn the_boot_path_goes_all_the_way() {
         "in-the-physical-map" => "11A",
         "not-canonical" => "10I",
         "other-relocation" => "10M",
+        "implicit-addends" => "10M",
+        "above-4-gib" => "6B",
         "interpreter" => "10O",
         "overlap" => "10H",
         "writable-code" => "10K",

@@ -6,6 +6,14 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// The input: stage2's image, or what lies there instead.
 pub fn run(bytes: &[u8]) {
+    check(bytes);
+    // And with all the bytes that a length may ask for, and more.
+    let mut whole = bytes.to_vec();
+    whole.resize(bytes.len().max(MAX_LENGTH + 1024), 0);
+    check(&whole);
+}
+
+fn check(bytes: &[u8]) {
     let Some(covered) = covered(bytes) else {
         if let Ok((header, _)) = Stage2Header::read_from_prefix(bytes) {
             assert!(
