@@ -185,6 +185,15 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
             "good-below-the-stack",
             plain(ET_EXEC, 0xFFFF_FF7F_FFFF_B000),
         ),
+        (
+            "good-two-groups",
+            plain(ET_EXEC, HIGH).with(ProgramHeader::load(
+                R | W,
+                HIGH + 0x80_0000,
+                vec![3; 0x50],
+                0x1050,
+            )),
+        ),
         ("page-zero", plain(ET_EXEC, 0)),
         ("in-the-physical-map", plain(ET_EXEC, 0xFFFF_8000_0000_0000)),
         ("not-canonical", plain(ET_EXEC, 0x8000_0000_0000)),

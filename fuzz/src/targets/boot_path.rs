@@ -298,6 +298,8 @@ fn boot(
             .map_err(|e| show(&e))?;
         let file = found.ok_or("error 9B: a module is missing")?;
         let placed = kernel.place_module(file.size, map).map_err(|e| show(&e))?;
+        let pages = file.size.div_ceil(PAGE_SIZE).max(1);
+        assert_eq!(placed.memory_end(), placed.start + pages * PAGE_SIZE);
         memory.add(
             placed.start,
             placed.memory_end() - placed.start,
