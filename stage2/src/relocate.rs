@@ -201,12 +201,12 @@ impl Tables {
         }
 
         // The psABI has x86-64 use RELA alone.
-        let plt = (jumps.entry_size == Some(abi::DT_REL as u64)).then_some(jumps);
-        for rel in [Some(rel), plt].into_iter().flatten() {
-            if let Some(size @ 1..) = rel.size {
-                let address = rel.address.unwrap_or(0);
-                return Err(KernelError::ImplicitAddends { address, size });
-            }
+        if jumps.entry_size == Some(abi::DT_REL as u64) && jumps.size.unwrap_or(0) != 0 {
+            rel = jumps;
+        }
+        if let Some(size @ 1..) = rel.size {
+            let address = rel.address.unwrap_or(0);
+            return Err(KernelError::ImplicitAddends { address, size });
         }
         jumps.entry_size = Some(size_of::<Rela>() as u64);
         Ok(Self {
