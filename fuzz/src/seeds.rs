@@ -298,7 +298,7 @@ fn elf_note(add: &mut Add<'_>) {
     put("too-small", stack(1));
     put(
         "unknown-flag",
-        note("Bootpath", NOTE_FLAGS, &2u64.to_le_bytes(), 4),
+        note("Bootpath", NOTE_FLAGS, &4u64.to_le_bytes(), 4),
     );
     put("cut", stack(0x8000)[..28].to_vec());
     put("length", note("Bootpath", NOTE_STACK_SIZE, &[1; 4], 4));

@@ -52,6 +52,10 @@ struct bootpath_note {
 // In `NOTE_FLAGS`: segments that are writable and executable are accepted.
 #define BOOTPATH_FLAG_ALLOW_WRITABLE_CODE 1
 
+// In `NOTE_FLAGS`: the IDT is empty at the start, and a fault resets the machine instead of being
+// reported by the loader.
+#define BOOTPATH_FLAG_NO_FAULT_REPORTS 2
+
 // Where all physical memory is mapped when the kernel does not wish otherwise.
 #define BOOTPATH_DEFAULT_PHYSICAL_MAP_BASE 18446603336221196288ull
 

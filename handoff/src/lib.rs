@@ -53,6 +53,10 @@ pub const NOTE_FLAGS: u32 = 3;
 /// In [`NOTE_FLAGS`]: segments that are writable and executable are accepted.
 pub const FLAG_ALLOW_WRITABLE_CODE: u64 = 1;
 
+/// In [`NOTE_FLAGS`]: the IDT is empty at the start, and a fault resets the machine instead of being
+/// reported by the loader.
+pub const FLAG_NO_FAULT_REPORTS: u64 = 2;
+
 /// Where all physical memory is mapped when the kernel does not wish otherwise.
 pub const DEFAULT_PHYSICAL_MAP_BASE: u64 = 0xFFFF_8000_0000_0000;
 

@@ -54,7 +54,9 @@ impl Note {
 /// - `stack_size`: bytes, 4 KiB to 16 MiB ([`NOTE_STACK_SIZE`](crate::NOTE_STACK_SIZE));
 /// - `physical_map_base`: an address ([`NOTE_PHYSICAL_MAP_BASE`](crate::NOTE_PHYSICAL_MAP_BASE));
 /// - `allow_writable_code`: segments may be writable and executable at once
-///   ([`FLAG_ALLOW_WRITABLE_CODE`](crate::FLAG_ALLOW_WRITABLE_CODE)).
+///   ([`FLAG_ALLOW_WRITABLE_CODE`](crate::FLAG_ALLOW_WRITABLE_CODE));
+/// - `fault_reports`: `false` lets a fault reset the machine
+///   ([`FLAG_NO_FAULT_REPORTS`](crate::FLAG_NO_FAULT_REPORTS)).
 ///
 /// A linker script must keep the section `.note.bootpath` and name it in a PT_NOTE header; without
 /// a script the linker does so by itself.
@@ -97,6 +99,10 @@ macro_rules! wish {
     }};
     (@note allow_writable_code, $value:expr) => {{
         let flags = if $value { $crate::FLAG_ALLOW_WRITABLE_CODE } else { 0 };
+        $crate::Note::new($crate::NOTE_FLAGS, flags)
+    }};
+    (@note fault_reports, $value:expr) => {{
+        let flags = if $value { 0 } else { $crate::FLAG_NO_FAULT_REPORTS };
         $crate::Note::new($crate::NOTE_FLAGS, flags)
     }};
 }

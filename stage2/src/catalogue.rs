@@ -101,6 +101,8 @@ catalogue! {
         "A defect of the loader or of the machine: please report the registers shown.";
     PANIC = "5B", "the loader stopped itself",
         "A defect of the loader: please report the line shown.";
+    FAULT_IN_REPORT = "5C", "an exception while another error was being reported",
+        "The loader's memory was overwritten, or is faulty: look at what was printed before.";
     MEMORY_NO_MAP = "6A", "the BIOS gives no memory map",
         "INT 15h E820, E801 and 88h all failed: look for a BIOS update.";
     MEMORY_TOO_LITTLE = "6B", "there is too little memory",
@@ -158,5 +160,5 @@ catalogue! {
     PAGING_RANGE = "11B", "something would be mapped outside of the address space",
         "The physical map needs more room than there is behind its base: move it down by the note.";
     KERNEL_EXCEPTION = "12A", "the kernel raised an exception before it installed its own handlers",
-        "A defect of the kernel: look up RIP in its symbols.";
+        "A defect of the kernel: look up RIP in its symbols (addr2line -e KERNEL RIP).";
 }

@@ -104,6 +104,14 @@ pub extern "C" fn has_cpuid() {
     )
 }
 
+/// Bits of a physical address (SDM vol. 2A, CPUID 8000_0008h); 36 where the CPU does not say.
+pub fn physical_bits() -> u32 {
+    if __cpuid(EXTENDED).eax < EXTENDED + 8 {
+        return 36;
+    }
+    (__cpuid(EXTENDED + 8).eax & 0xFF).clamp(32, 52)
+}
+
 /// What the CPU can do besides, as `handoff::CPU_…`.
 pub fn features() -> u64 {
     let highest = __cpuid(0).eax;

@@ -7,80 +7,59 @@ use core::fmt;
 use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
+use arrayvec::ArrayVec;
 use stage2::block_device::DiskError;
 use stage2::catalogue::{self, Entry, Named, Report};
 use stage2::entry_file::EntryFileError;
+use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
-use stage2::kernel_image::KernelError;
+use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
 use stage2::memory_map::OutOfMemory;
 use stage2::page_tables::PagingError;
+use stage2::page_walk::{self, Paging};
 use stage2::partition::PartitionError;
-use stage2::text::{facts, split_before};
+use stage2::text::facts;
 use x86_64::instructions::port::Port;
+use x86_64::registers::control::{Efer, EferFlags};
+use x86_64::registers::debug::{Dr7, Dr7Value};
 
 use crate::entry::Missing;
 use crate::global::Global;
 use crate::memory::NoMemoryMap;
-use crate::switch::Saved;
-use crate::{bios, console, physical, say};
+use crate::switch::{self, Saved};
+use crate::{bios, console, cpu, physical, say};
 
 /// Has the kernel been started?
 static KERNEL_RUNS: Global<bool> = Global::new(false);
 
-/// Has an exception been reported already?
-static REPORTING: Global<bool> = Global::new(false);
+/// Reports that were begun.
+static REPORTS: Global<u32> = Global::new(0);
 
 /// From here on an exception is the kernel's.
 pub fn kernel_starts() {
     KERNEL_RUNS.with(|runs| *runs = true);
 }
 
-/// Names of the exceptions, by vector (SDM vol. 3, table 6-1): a line each.
-const NAMES: &str = "\
-#DE divide error\n\
-#DB debug exception\n\
-NMI\n\
-#BP breakpoint\n\
-#OF overflow\n\
-#BR bound range exceeded\n\
-#UD invalid opcode\n\
-#NM device not available\n\
-#DF double fault\n\
-coprocessor segment overrun\n\
-#TS invalid TSS\n\
-#NP segment not present\n\
-#SS stack-segment fault\n\
-#GP general protection\n\
-#PF page fault\n\
-vector 15\n\
-#MF x87 floating-point error\n\
-#AC alignment check\n\
-#MC machine check\n\
-#XM SIMD floating-point error\n\
-#VE virtualization exception\n\
-#CP control protection";
+/// A segment of the kernel that runs: first address, bytes, `p_flags`.
+type KernelSegment = (u64, u64, u32);
 
-/// The name of an exception.
-fn name(vector: u64) -> &'static str {
-    let mut names = NAMES;
-    for _ in 0..vector {
-        let (_, behind) = split_before(names, |byte| byte == b'\n');
-        names = behind.get(1..).unwrap_or("");
-    }
-    match split_before(names, |byte| byte == b'\n') {
-        ("", _) => "reserved vector",
-        (name, _) => name,
-    }
+/// The kernel's segments, for the place of a fault.
+static KERNEL_SEGMENTS: Global<ArrayVec<KernelSegment, MAX_SEGMENTS>> =
+    Global::new(ArrayVec::new_const());
+
+/// Tells where the kernel is.
+pub fn kernel_is_at(segments: impl Iterator<Item = KernelSegment>) {
+    KERNEL_SEGMENTS.with(|known| known.extend(segments));
 }
 
 /// An exception, as an error of the catalogue.
-struct Exception<'a> {
-    saved: &'a Saved,
+struct Raised {
+    exception: Exception,
     kernel: bool,
 }
 
-impl Named for Exception<'_> {
+impl Named for Raised {
     fn entry(&self) -> &'static Entry {
         if self.kernel {
             &catalogue::KERNEL_EXCEPTION
@@ -90,46 +69,30 @@ impl Named for Exception<'_> {
     }
 }
 
-impl fmt::Display for Exception<'_> {
+impl fmt::Display for Raised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let vector = self.saved.vector();
-        f.write_str(name(vector))?;
-        facts(f, " (vector #)", &[vector])?;
-        let Some(code) = self.saved.error_code() else {
-            return Ok(());
-        };
-        facts(f, ", error code #h", &[code])?;
-        if vector == 14 {
-            // SDM vol. 3, 4.7.
-            let choose = |bit: u64, set, clear| if code >> bit & 1 != 0 { set } else { clear };
-            let access = choose(4, "execution", choose(1, "write", "read"));
-            let page = choose(0, "a protected page", "an unmapped page");
-            for text in [
-                " (",
-                access,
-                " of ",
-                page,
-                choose(3, ", reserved bit)", ")"),
-            ] {
-                f.write_str(text)?;
-            }
-        }
-        Ok(())
+        self.exception.fmt(f)
     }
 }
 
+/// Quadwords of the stack in a report.
+const STACK_WORDS: u64 = 8;
+
 /// Called by the stubs in `switch.rs`, on the fault stack and with the loader's tables.
 pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
-    // The report itself ran into an exception: there is nothing left to say it with.
-    if REPORTING.with(|reporting| core::mem::replace(reporting, true)) {
-        reset();
-    }
+    switch::back_in_loader();
     let kernel = KERNEL_RUNS.with(|runs| *runs);
+    begin_report();
     let [rip, cs, rflags, rsp, ss] = saved.interrupted();
-    console::alarm();
-    let exception = Exception { saved, kernel };
+    let raised = Raised {
+        exception: Exception {
+            vector: saved.vector(),
+            error_code: saved.error_code().unwrap_or(0),
+        },
+        kernel,
+    };
     say!("");
-    console::print(&Report(&exception));
+    console::print(&Report(&raised));
     say!(
         "RIP ################  CS  ####  SS ####  RFLAGS ########\n\
          RSP ################  CR2 ################  CR3 ################";
@@ -145,7 +108,92 @@ pub unsafe extern "sysv64" fn report(saved: &Saved) -> ! {
         ],
         &saved.general,
     );
-    offer_reboot(&exception)
+    if kernel {
+        say_segment(rip);
+    }
+    let paging = Paging {
+        root: saved.cr3,
+        levels: 4,
+        nx: Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE),
+        gib_pages: cpu::features() & ::handoff::CPU_1GIB_PAGES != 0,
+        physical_bits: cpu::physical_bits(),
+    };
+    if raised.exception.vector == exception::PAGE_FAULT {
+        console::print(&format_args!(
+            "CR2 is {}",
+            paging.translate(saved.cr2, &quadword)
+        ));
+    }
+    say_stack(&paging, rsp);
+    offer_reboot(raised.entry())
+}
+
+/// Where in the kernel an address is.
+fn say_segment(address: u64) {
+    KERNEL_SEGMENTS.with(|segments| {
+        let number = segments
+            .iter()
+            .position(|&(start, size, _)| address.wrapping_sub(start) < size);
+        match number.and_then(|number| Some((number, segments.get(number)?))) {
+            Some((number, &(start, _, flags))) => say!(
+                "RIP is in segment # of the kernel (",
+                page_walk::permissions(flags & 2 != 0, flags & 1 != 0),
+                "), 0x# behind its start";
+                number as u64, address - start
+            ),
+            None => say!("RIP is in no segment of the kernel"),
+        }
+    });
+}
+
+/// A few words of the interrupted stack, as far as they are mapped.
+fn say_stack(paging: &Paging, rsp: u64) {
+    for row in 0..STACK_WORDS / 4 {
+        let words: [Option<u64>; 4] = core::array::from_fn(|column| {
+            let offset = (row * 4 + column as u64) * 8;
+            paging.read(rsp.wrapping_add(offset), &quadword)
+        });
+        if words[0].is_none() {
+            if row == 0 {
+                console::print(&format_args!("RSP is {}", paging.translate(rsp, &quadword)));
+            }
+            return;
+        }
+        let words = words.map(|word| word.unwrap_or(0));
+        console::print_line(
+            &[
+                if row == 0 { "stack" } else { "     " },
+                " ################ ################ ################ ################",
+            ],
+            &words,
+        );
+    }
+}
+
+/// The quadword at a physical address, within the loader's reach.
+fn quadword(address: u64) -> Option<u64> {
+    let reach = layout::EARLY_REACH - size_of::<u64>() as u64;
+    (address <= reach).then(|| physical::read(address))
+}
+
+/// Every report begins here. One that is interrupted by another would never end: the second one is
+/// a single line, and a third one stops.
+fn begin_report() {
+    let before = REPORTS.with(|reports| core::mem::replace(reports, *reports + 1));
+    match before {
+        0 => console::alarm(),
+        1 => {
+            let entry = &catalogue::FAULT_IN_REPORT;
+            // A breakpoint that the kernel has set may be what interrupted the first one.
+            Dr7::write(Dr7Value::from_bits_truncate(0));
+            say!("");
+            say!("error ", entry.code, ": ", entry.sentence);
+            offer_reboot(entry)
+        }
+        _ => loop {
+            x86_64::instructions::hlt();
+        },
+    }
 }
 
 /// Why a step failed. The error itself stays in a variable, so that it is only a reference that
@@ -189,9 +237,9 @@ pub fn fail(failure: &Failure) -> ! {
 
 /// Prints an error and offers to reboot.
 fn end(error: &dyn Named) -> ! {
-    console::alarm();
+    begin_report();
     console::print(&Report(error));
-    offer_reboot(error)
+    offer_reboot(error.entry())
 }
 
 /// A panic, as an error of the catalogue.
@@ -218,12 +266,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     end(&Panic(info))
 }
 
-/// Gives the advice that the catalogue has for the error, waits for a key and resets the machine.
+/// Gives the catalogue's advice, waits for a key and resets the machine.
 ///
 /// In the kernel's time the BIOS is not called any more: interrupt controllers and devices may be
 /// the kernel's. The keyboard controller is polled instead.
-fn offer_reboot(error: &dyn Named) -> ! {
-    say!(error.entry().advice);
+fn offer_reboot(entry: &Entry) -> ! {
+    say!(entry.advice);
     say!("press a key to reboot");
     console::show_cursor();
     if KERNEL_RUNS.with(|runs| *runs) {

@@ -41,6 +41,7 @@ pub struct Jump {
     /// Physical address of the boot information.
     boot_info: u64,
     physical_map_base: u64,
+    fault_reports: bool,
 }
 
 /// A piece of memory that is filled from the front, for objects that the kernel will see in the
@@ -154,6 +155,10 @@ pub fn prepare(
         }),
         segments.len(),
     );
+    faults::kernel_is_at(kernel.segments().map(|(segment, _)| {
+        let start = segment.virtual_start.wrapping_add(kernel.slide);
+        (start, segment.memory_size, segment.flags)
+    }));
     let modules = store_modules(&mut arena, entry, kernel);
     let loader = arena.text(LOADER);
     let command_line = store_command_line(&mut arena, entry, command_line);
@@ -223,6 +228,7 @@ pub fn prepare(
         entry: entry_point,
         boot_info,
         physical_map_base: base,
+        fault_reports: kernel.wishes.fault_reports(),
     })
 }
 
@@ -403,7 +409,11 @@ impl Jump {
             let mxcsr = 0x1F80u32; // its value after a reset
             core::arch::asm!("fninit", "ldmxcsr [{}]", in(reg) &mxcsr, options(nostack));
         }
-        faults::kernel_starts();
+        if self.fault_reports {
+            faults::kernel_starts();
+        } else {
+            switch::uninstall();
+        }
         // SAFETY: the tables were made for exactly this.
         unsafe {
             switch::to_kernel(

@@ -1102,7 +1102,13 @@ impl Wishes {
         self.flags & handoff::FLAG_ALLOW_WRITABLE_CODE != 0
     }
 
-    /// Takes the wishes from the bytes of one PT_NOTE; a later wish replaces an earlier one.
+    /// Whether the loader's fault handlers stay for the kernel.
+    pub const fn fault_reports(&self) -> bool {
+        self.flags & handoff::FLAG_NO_FAULT_REPORTS == 0
+    }
+
+    /// Takes the wishes from the bytes of one PT_NOTE; a later wish replaces an earlier one,
+    /// but flags add up.
     ///
     /// Notes are aligned to 4 bytes or to 8, and linker scripts put both into one segment, where
     /// nobody can tell any more which padding is meant. So the notes are not walked but looked for
@@ -1151,8 +1157,8 @@ impl Wishes {
                     && !(LOWER_HALF_END..UPPER_HALF).contains(&value)
             }
             handoff::NOTE_FLAGS => {
-                self.flags = value;
-                value & !handoff::FLAG_ALLOW_WRITABLE_CODE == 0
+                self.flags |= value;
+                value & !(handoff::FLAG_ALLOW_WRITABLE_CODE | handoff::FLAG_NO_FAULT_REPORTS) == 0
             }
             _ => true,
         };

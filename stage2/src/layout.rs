@@ -75,9 +75,9 @@ pub const STAGE2: Region = Region::new(
 /// The stack in long mode.
 pub const STACK: Region = Region::new(
     STAGE2.end,
-    STAGE2.end + 0xA000,
+    STAGE2.end + 0x9000,
     "stack",
-    "40 KiB for the 64-bit code",
+    "36 KiB for the 64-bit code",
 );
 
 /// The stack of the fault handlers. It stays valid when the kernel runs, whose own stack may be
@@ -86,13 +86,21 @@ pub const FAULT_STACK: Region = Region::new(
     STACK.end,
     STACK.end + 0x2000,
     "fault stack",
-    "IST 1, for every exception",
+    "IST 1, for every exception but one",
+);
+
+/// The stack of the double fault's handler: the other one may be what is broken.
+pub const DOUBLE_FAULT_STACK: Region = Region::new(
+    FAULT_STACK.end,
+    FAULT_STACK.end + 0x1000,
+    "double fault stack",
+    "IST 2, for the double fault",
 );
 
 /// `/boot/kernel.conf`.
 pub const ENTRY_FILE: Region = Region::new(
-    FAULT_STACK.end,
-    FAULT_STACK.end + 0x4000,
+    DOUBLE_FAULT_STACK.end,
+    DOUBLE_FAULT_STACK.end + 0x4000,
     "entry file",
     "/boot/kernel.conf, at most 16 KiB",
 );
@@ -121,6 +129,7 @@ pub const REGIONS: &[Region] = &[
     STAGE2,
     STACK,
     FAULT_STACK,
+    DOUBLE_FAULT_STACK,
     ENTRY_FILE,
     TRANSFER_BUFFER,
     FILE_CACHE,

@@ -24,3 +24,5 @@ pub mod stream;
 pub mod placement;
 pub mod page_tables;
 pub mod address_space;
+pub mod exception;
+pub mod page_walk;

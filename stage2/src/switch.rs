@@ -10,7 +10,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use stage2::layout;
+use stage2::{exception, layout};
 use x86_64::VirtAddr;
 use x86_64::structures::gdt::DescriptorFlags;
 use x86_64::structures::tss::TaskStateSegment;
@@ -77,15 +77,19 @@ pub fn install() {
     unsafe {
         for (vector, gate) in (0u64..).zip((*page).idt.iter_mut()) {
             let handler = (stubs as *const ()) as u64 + vector * STUB_SIZE;
-            // Offset 15:0, selector, IST 1, present interrupt gate, offset 31:16 and 63:32.
+            // Offset 15:0, selector, IST, present interrupt gate, offset 31:16 and 63:32.
             gate[0] = handler & 0xFFFF
                 | u64::from(CODE_64) << 16
-                | 1 << 32
+                | if vector == exception::DOUBLE_FAULT {
+                    2
+                } else {
+                    1
+                } << 32
                 | 0x8E00 << 32
                 | (handler >> 16 & 0xFFFF) << 48;
             gate[1] = handler >> 32;
         }
-        (*page).tss.interrupt_stack_table[0] = VirtAddr::new_truncate(layout::FAULT_STACK.end);
+        set_fault_stacks(0);
 
         let tss = (&raw const (*page).tss) as u64;
         let limit = size_of::<TaskStateSegment>() as u64 - 1;
@@ -100,6 +104,44 @@ pub fn install() {
             base: VirtAddr::new_truncate((&raw const (*page).idt) as u64),
         };
         x86_64::instructions::tables::lidt(&pointer);
+    }
+}
+
+/// An IDT without entries, for a kernel that wants no reports: a fault resets the machine.
+pub fn uninstall() {
+    // SAFETY: the caller is about to leave the loader; nothing of it depends on exceptions.
+    unsafe {
+        x86_64::instructions::tables::lidt(&x86_64::structures::DescriptorTablePointer {
+            limit: 0,
+            base: VirtAddr::zero(),
+        });
+    }
+}
+
+/// The loader's own tables are in use again, for good: further exceptions find their stacks there.
+pub fn back_in_loader() {
+    let page = &raw mut SWITCH;
+    // SAFETY: one thread; what is being handled does not return.
+    unsafe {
+        (*page).stack_bias = 0;
+        set_fault_stacks(0);
+    }
+}
+
+/// Where the handlers' stacks are when physical address 0 is seen at `base`: IST 1, and IST 2 for
+/// the double fault, which may mean that the other one is broken.
+///
+/// # Safety
+/// Nobody returns from an exception.
+unsafe fn set_fault_stacks(base: u64) {
+    let page = &raw mut SWITCH;
+    for (slot, stack) in [layout::FAULT_STACK, layout::DOUBLE_FAULT_STACK]
+        .iter()
+        .enumerate()
+    {
+        let top = VirtAddr::new_truncate(base.wrapping_add(stack.end));
+        // SAFETY: the caller's promise; nothing else writes to the page.
+        unsafe { (*page).tss.interrupt_stack_table[slot] = top };
     }
 }
 
@@ -120,8 +162,7 @@ pub unsafe fn to_kernel(
     // SAFETY: nothing else runs; the caller's promise covers the rest.
     unsafe {
         (*page).stack_bias = physical_map_base;
-        (*page).tss.interrupt_stack_table[0] =
-            VirtAddr::new_truncate(physical_map_base.wrapping_add(layout::FAULT_STACK.end));
+        set_fault_stacks(physical_map_base);
         leap(tables, stack_top, entry, boot_info)
     }
 }
@@ -180,7 +221,7 @@ impl Saved {
 
     /// The error code, where the exception has one (SDM vol. 3, table 6-1).
     pub fn error_code(&self) -> Option<u64> {
-        matches!(self.vector(), 8 | 10..=14 | 17 | 21 | 29 | 30).then_some(self.frame[0])
+        exception::has_error_code(self.vector()).then_some(self.frame[0])
     }
 
     /// RIP, CS, RFLAGS, RSP, SS.

@@ -419,6 +419,21 @@ fn wishes() {
 }
 
 #[test]
+fn flags_add_up() {
+    let mut notes = note("Bootpath", handoff::NOTE_FLAGS, &1_u64.to_le_bytes(), 4);
+    notes.extend(note(
+        "Bootpath",
+        handoff::NOTE_FLAGS,
+        &2_u64.to_le_bytes(),
+        4,
+    ));
+    let mut wishes = Wishes::default();
+    assert!(wishes.fault_reports() && !wishes.allow_writable_code());
+    wishes.parse_note(&notes).unwrap();
+    assert!(!wishes.fault_reports() && wishes.allow_writable_code());
+}
+
+#[test]
 fn impossible_wishes() {
     for (kind, value) in [
         (1, 0),
@@ -429,7 +444,7 @@ fn impossible_wishes() {
         (2, 0xFFFF_8000_0000_1000),
         (2, 0x0000_8000_0000_0000),
         (2, 0xFFFF_7FFF_C000_0000),
-        (3, 2),
+        (3, 4),
         (3, u64::MAX),
     ] {
         let elf = executable().with(wish(kind, value));
@@ -441,6 +456,8 @@ fn impossible_wishes() {
         (2, 1 << 30),
         (2, !0 << 30),
         (2, !0 << 47),
+        (3, 2),
+        (3, 3),
     ] {
         accept(&executable().with(wish(kind, value)));
     }

@@ -578,3 +578,121 @@ fn the_kernel_faults() -> Result<()> {
     }
     Ok(())
 }
+
+/// One segment of code at the usual place that begins with these bytes.
+fn code(bytes: &[u8]) -> Elf {
+    let mut kernel = Elf::halting();
+    let code = &mut kernel.program_headers[0];
+    code.data = bytes.to_vec();
+    code.memory_size = bytes.len() as u64;
+    kernel
+}
+
+/// What a kernel without handlers of its own leaves behind: all of these lines.
+#[test]
+fn the_report_of_a_kernels_fault() -> Result<()> {
+    let cases: [(&[u8], &[&str]); 5] = [
+        (
+            // mov rax, [0x1234]
+            &[0x48, 0x8B, 0x04, 0x25, 0x34, 0x12, 0x00, 0x00],
+            &[
+                "#PF page fault (vector 14), error code 0h (read of an unmapped page)\r\n",
+                "RIP FFFFFFFF80000000  CS  0008  SS 0010",
+                "CR2 0000000000001234",
+                "RIP is in segment 0 of the kernel (r-x), 0x0 behind its start\r\n",
+                "CR2 is not mapped (the entry of level ",
+                "stack 0000000000000000",
+            ],
+        ),
+        (
+            // mov [rip], eax; a page that is not writable
+            &[0x90, 0x89, 0x05, 0x00, 0x00, 0x00, 0x00],
+            &[
+                "error code 3h (write to a protected page)\r\n",
+                "RIP is in segment 0 of the kernel (r-x), 0x1 behind its start\r\n",
+                "CR2 is 4 KiB page, r-x, supervisor, at physical ",
+            ],
+        ),
+        (
+            // jmp rdi: the boot information is no code
+            &[0xFF, 0xE7],
+            &[
+                "error code 11h (execution of a protected page)\r\n",
+                "RIP is in no segment of the kernel\r\n",
+                "KiB page, rw-, supervisor, at physical ",
+            ],
+        ),
+        (
+            // mov eax, 0x48; mov ss, eax
+            &[0xB8, 0x48, 0x00, 0x00, 0x00, 0x8E, 0xD0],
+            &["#GP general protection (vector 13), error code 48h (GDT entry 9)\r\n"],
+        ),
+        (
+            // mov rsp, 0x123456789AB0; push rax
+            &[
+                0x48, 0xBC, 0xB0, 0x9A, 0x78, 0x56, 0x34, 0x12, 0x00, 0x00, 0x50,
+            ],
+            &[
+                "error code 2h (write to an unmapped page)\r\n",
+                "CR2 0000123456789AA8",
+                "RSP is not mapped (the entry of level 4 is 0h)\r\n",
+            ],
+        ),
+    ];
+    for (bytes, lines) in cases {
+        let image = Image::with_kernel(&code(bytes).build())?;
+        let mut machine = Machine::new(&image.path())
+            .arguments(["-cpu", "max"])
+            .start()?;
+        let transcript = machine.wait_for("press a key to reboot")?;
+        for line in lines {
+            ensure!(transcript.contains(line), "no {line:?} in\n{transcript}");
+        }
+        // Nothing has left the screen.
+        let screen = machine.screen()?.join("\n");
+        ensure!(screen.contains("error 12A: "), "{screen}");
+    }
+    Ok(())
+}
+
+/// A breakpoint on the BIOS's cursor, which the report sets at its end.
+#[test]
+fn a_fault_in_the_report_of_a_fault() -> Result<()> {
+    let kernel = code(&[
+        0xB8, 0x50, 0x04, 0x00, 0x00, // mov eax, 0x450
+        0x0F, 0x23, 0xC0, // mov dr0, rax
+        0xB8, 0x01, 0x00, 0x05, 0x00, // mov eax, 0x50001: writes of two bytes
+        0x0F, 0x23, 0xF8, // mov dr7, rax
+        0x0F, 0x0B, // ud2
+    ]);
+    let image = Image::with_kernel(&kernel.build())?;
+    let mut machine = Machine::new(&image.path()).start()?;
+    machine.wait_for("error 12A: ")?;
+    machine.wait_for("error 5C: ")?;
+    // Two reports offer it.
+    machine.wait_for("printed before.\r\npress a key to reboot")?;
+    machine.press("spc")?;
+    let ending = machine.wait().context("a key press does not reboot")?;
+    ensure!(ending == Ending::Closed, "{ending:?}");
+    Ok(())
+}
+
+#[test]
+fn a_kernel_that_wants_no_fault_reports() -> Result<()> {
+    let wish = note(
+        "Bootpath",
+        handoff::NOTE_FLAGS,
+        &handoff::FLAG_NO_FAULT_REPORTS.to_le_bytes(),
+        4,
+    );
+    let kernel = code(&[0x0F, 0x0B]).with(ProgramHeader::note(wish)); // ud2
+    let image = Image::with_kernel(&kernel.build())?;
+    let mut machine = Machine::new(&image.path()).start()?;
+    // A triple fault resets, which ends QEMU.
+    let ending = machine.wait()?;
+    let transcript = machine.serial();
+    ensure!(ending == Ending::Closed, "{ending:?}\n{transcript}");
+    ensure!(transcript.contains("12 handoff"), "{transcript}");
+    ensure!(!transcript.contains("error"), "{transcript}");
+    Ok(())
+}

@@ -1,7 +1,8 @@
 //! What a kernel wishes for by its notes.
 
 use handoff::{
-    FLAG_ALLOW_WRITABLE_CODE, NOTE_FLAGS, NOTE_NAME, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE,
+    FLAG_ALLOW_WRITABLE_CODE, FLAG_NO_FAULT_REPORTS, NOTE_FLAGS, NOTE_NAME, NOTE_PHYSICAL_MAP_BASE,
+    NOTE_STACK_SIZE,
 };
 use stage2::kernel_image::Wishes;
 
@@ -45,7 +46,7 @@ pub fn run(bytes: &[u8]) {
         match kind {
             NOTE_STACK_SIZE => asked.stack_size = value.div_ceil(4096).saturating_mul(4096),
             NOTE_PHYSICAL_MAP_BASE => asked.physical_map_base = value,
-            NOTE_FLAGS => asked.flags = value,
+            NOTE_FLAGS => asked.flags |= value,
             _ => {}
         }
         let too_small = kind == NOTE_STACK_SIZE && value < 4096;
@@ -67,5 +68,5 @@ fn granted(wishes: &Wishes) -> bool {
         && base != 0
         && base.is_multiple_of(1 << 30)
         && (top == 0 || top == 0x1_FFFF)
-        && wishes.flags & !FLAG_ALLOW_WRITABLE_CODE == 0
+        && wishes.flags & !(FLAG_ALLOW_WRITABLE_CODE | FLAG_NO_FAULT_REPORTS) == 0
 }
