@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
 use disk_builder::inspect::{self, Inspection};
 use disk_builder::stages::{self, Program, Stages};
@@ -109,6 +110,23 @@ impl Image {
         Self::build(&demo_kernel()?, |recipe, _| {
             recipe.command_line = "exit".into()
         })
+    }
+
+    /// The same bytes for every kind of drive: an image with the demo kernel, without debug
+    /// information, that has the size of a 2.88 MB diskette.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn for_every_drive(road: Road) -> Result<Self> {
+        const DISKETTE: u64 = 2880 << 10; // which tells QEMU what drive it takes
+
+        let image = Self::build(small_kernel()?.path(), |recipe, _| {
+            recipe.command_line = "exit".into();
+            recipe.road = road;
+            recipe.size_mib = Some(2);
+        })?;
+        image.resize(DISKETTE)?;
+        Ok(image)
     }
 
     /// An image with a kernel made of these bytes, which nobody checks.

@@ -36,12 +36,74 @@ pub enum Disk {
     /// The same, with each request done at once, in the CPU's own thread: what the guest sees does
     /// not depend on when the host finds time. Needs a Linux host with io_uring.
     PromptVirtio,
+    /// virtio-blk without PCI, as on a microvm.
+    VirtioMmio,
+    /// A SCSI disk on virtio-scsi.
+    VirtioScsi,
+    /// A SCSI disk on an LSI 53C895A.
+    Lsi53c895a,
+    /// A SCSI disk on an AMD 53C974.
+    Am53c974,
+    /// A SCSI disk on a MegaRAID SAS 8708.
+    MegaSas,
+    /// A SAS disk on an LSI SAS1068.
+    MptSas,
+    /// A SCSI disk on VMware's PVSCSI.
+    PvScsi,
     /// A USB stick on an xHCI controller.
     Usb,
+    /// A USB stick on an EHCI controller.
+    UsbEhci,
+    /// A USB stick on an OHCI controller.
+    UsbOhci,
+    /// A USB stick on the UHCI controller of the i440FX.
+    UsbUhci,
     /// An NVMe drive.
     Nvme,
     /// The first diskette drive.
     Floppy,
+}
+
+impl Disk {
+    /// QEMU's machine that it is connected to, unless the arguments name another one.
+    fn machine(self) -> &'static str {
+        match self {
+            Self::Ide => "pc",
+            Self::UsbUhci => "pc,usb=on",
+            _ => "q35",
+        }
+    }
+
+    /// What QEMU's `-drive` gets to say about it.
+    fn drive(self) -> &'static str {
+        match self {
+            Self::Ide | Self::Ahci => "id=boot,media=disk",
+            Self::PromptVirtio => "id=boot,if=none,aio=io_uring",
+            Self::Floppy => "id=boot,if=floppy",
+            _ => "id=boot,if=none",
+        }
+    }
+
+    /// The devices that connect the drive; none where QEMU does it by itself.
+    fn devices(self) -> &'static [&'static str] {
+        match self {
+            Self::Ide | Self::Ahci | Self::Floppy => &[],
+            Self::Virtio => &["virtio-blk-pci,drive=boot"],
+            Self::PromptVirtio => &["virtio-blk-pci,drive=boot,ioeventfd=off"],
+            Self::VirtioMmio => &["virtio-blk-device,drive=boot"],
+            Self::VirtioScsi => &["virtio-scsi-pci", "scsi-hd,drive=boot"],
+            Self::Lsi53c895a => &["lsi53c895a", "scsi-hd,drive=boot"],
+            Self::Am53c974 => &["am53c974", "scsi-hd,drive=boot"],
+            Self::MegaSas => &["megasas", "scsi-hd,drive=boot"],
+            Self::MptSas => &["mptsas1068", "scsi-hd,drive=boot"],
+            Self::PvScsi => &["pvscsi", "scsi-hd,drive=boot"],
+            Self::Usb => &["qemu-xhci", "usb-storage,drive=boot"],
+            Self::UsbEhci => &["usb-ehci", "usb-storage,drive=boot"],
+            Self::UsbOhci => &["pci-ohci", "usb-storage,drive=boot"],
+            Self::UsbUhci => &["usb-storage,drive=boot"],
+            Self::Nvme => &["nvme,drive=boot,serial=boot"],
+        }
+    }
 }
 
 /// A PC in QEMU that is not switched on yet.
@@ -51,7 +113,11 @@ pub struct Machine {
     disk: Disk,
     bad_sectors: Vec<(u64, bool)>,
     writable: bool,
+    serial: bool,
+    exit_port: bool,
+    drive_options: Vec<String>,
     arguments: Vec<OsString>,
+    time_limit: Duration,
 }
 
 impl Machine {
@@ -62,7 +128,11 @@ impl Machine {
             disk: Disk::default(),
             bad_sectors: Vec::new(),
             writable: false,
+            serial: true,
+            exit_port: true,
+            drive_options: Vec::new(),
             arguments: Vec::new(),
+            time_limit: TIME_LIMIT,
         }
     }
 
@@ -90,6 +160,31 @@ impl Machine {
         self
     }
 
+    /// Takes the serial line out.
+    pub fn no_serial(mut self) -> Self {
+        self.serial = false;
+        self
+    }
+
+    /// Takes the port away at which a guest ends QEMU: what is on the screen at the end stays there
+    /// to be read.
+    pub fn no_exit_port(mut self) -> Self {
+        self.exit_port = false;
+        self
+    }
+
+    /// Another option of QEMU's `-drive`.
+    pub fn drive_option(mut self, option: &str) -> Self {
+        self.drive_options.push(option.to_owned());
+        self
+    }
+
+    /// How long it may run.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
+    }
+
     /// More of QEMU's arguments; they come last.
     pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments
@@ -105,49 +200,38 @@ impl Machine {
         let directory = tempfile::tempdir()?;
         let mut command = Command::new(QEMU);
         command
-            .args([
-                "-machine",
-                if self.disk == Disk::Ide { "pc" } else { "q35" },
-            ])
+            .args(["-machine", self.disk.machine()])
             .args(["-m", "256M", "-display", "none", "-no-reboot"])
-            .arg("-device")
-            .arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"))
-            .arg("-serial")
-            .arg(joined(["file:".as_ref(), serial(&directory).as_os_str()]))
             .arg("-monitor")
             .arg(joined([
                 "unix:".as_ref(),
                 monitor(&directory).as_os_str(),
                 ",server=on,wait=off".as_ref(),
             ]))
-            .arg("-drive")
-            .arg(self.drive());
-        match self.disk {
-            Disk::Ide | Disk::Ahci | Disk::Floppy => {}
-            Disk::Virtio => {
-                command.args(["-device", "virtio-blk-pci,drive=boot"]);
-            }
-            Disk::PromptVirtio => {
-                command.args(["-device", "virtio-blk-pci,drive=boot,ioeventfd=off"]);
-            }
-            Disk::Usb => {
-                command.args(["-device", "qemu-xhci", "-device", "usb-storage,drive=boot"]);
-            }
-            Disk::Nvme => {
-                command.args(["-device", "nvme,drive=boot,serial=boot"]);
-            }
+            .arg("-serial");
+        if self.serial {
+            command.arg(joined(["file:".as_ref(), serial(&directory).as_os_str()]));
+        } else {
+            command.arg("none");
+        }
+        if self.exit_port {
+            command
+                .arg("-device")
+                .arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"));
+        }
+        command.arg("-drive").arg(self.drive());
+        for device in self.disk.devices() {
+            command.args(["-device", device]);
         }
         command.args(&self.arguments);
-        Running::start(command, directory)
+        Running::start(command, directory, self.time_limit)
     }
 
     fn drive(&self) -> OsString {
-        let mut drive = OsString::from(match self.disk {
-            Disk::Ide | Disk::Ahci => "id=boot,media=disk",
-            Disk::Virtio | Disk::Usb | Disk::Nvme => "id=boot,if=none",
-            Disk::PromptVirtio => "id=boot,if=none,aio=io_uring",
-            Disk::Floppy => "id=boot,if=floppy",
-        });
+        let mut drive = OsString::from(self.disk.drive());
+        for option in &self.drive_options {
+            drive.push(format!(",{option}"));
+        }
         if self.bad_sectors.is_empty() {
             if !self.writable {
                 drive.push(",snapshot=on");
@@ -176,6 +260,11 @@ impl Machine {
 #[derive(Clone, Debug)]
 pub struct Bochs {
     image: PathBuf,
+    bios: &'static str,
+    cpu: &'static str,
+    mib: u32,
+    floppy: bool,
+    time_limit: Duration,
 }
 
 impl Bochs {
@@ -183,7 +272,42 @@ impl Bochs {
     pub fn new(image: &Path) -> Self {
         Self {
             image: image.to_owned(),
+            bios: "BIOS-bochs-latest",
+            cpu: "bx_generic",
+            mib: 64,
+            floppy: false,
+            time_limit: TIME_LIMIT,
         }
+    }
+
+    /// Another one of Bochs' BIOSes.
+    pub fn bios(mut self, name: &'static str) -> Self {
+        self.bios = name;
+        self
+    }
+
+    /// Another one of the CPUs that `bochs --help cpu` lists.
+    pub fn cpu(mut self, model: &'static str) -> Self {
+        self.cpu = model;
+        self
+    }
+
+    /// Another size of memory in MiB.
+    pub fn mib(mut self, size: u32) -> Self {
+        self.mib = size;
+        self
+    }
+
+    /// Puts the image, which has the size of a 2.88 MB diskette, into the first diskette drive.
+    pub fn floppy(mut self) -> Self {
+        self.floppy = true;
+        self
+    }
+
+    /// How long it may run.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
+        self
     }
 
     /// Switches it on.
@@ -199,24 +323,30 @@ impl Bochs {
             .args([&self.image, &image])
             .status()?;
         ensure!(copied.success(), "cannot copy {}", self.image.display());
+        let path = image.display();
+        let drive = if self.floppy {
+            format!("floppya: 2_88={path}, status=inserted\nboot: floppy")
+        } else {
+            format!("ata0-master: type=disk, mode=flat, path={path}, cylinders=0\nboot: disk")
+        };
         // No sound: without a sound card, its driver for ALSA crashes.
         let configuration = format!(
             "config_interface: textconfig\n\
              display_library: rfb, options=\"timeout=0\"\n\
              romimage: file={bios}\n\
              vgaromimage: file={vga}\n\
-             cpu: ips=100000000\n\
+             cpu: model={cpu}, ips=100000000\n\
              clock: sync=none\n\
-             megs: 64\n\
-             ata0-master: type=disk, mode=flat, path={image}, cylinders=0\n\
-             boot: disk\n\
+             megs: {mib}\n\
+             {drive}\n\
              sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n\
              speaker: enabled=0\n\
              com1: enabled=1, mode=file, dev={serial}\n\
              log: {log}\n",
-            bios = bochs_file("BIOS-bochs-latest")?.display(),
+            bios = bochs_file(self.bios)?.display(),
             vga = bochs_file("VGABIOS-lgpl-latest")?.display(),
-            image = image.display(),
+            cpu = self.cpu,
+            mib = self.mib,
             serial = serial(&directory).display(),
             log = directory.path().join("bochs.log").display(),
         );
@@ -241,7 +371,7 @@ impl Bochs {
             fs::write(&commands, "continue\n")?;
             command.arg("-rc").arg(commands);
         }
-        Running::start(command, directory)
+        Running::start(command, directory, self.time_limit)
     }
 }
 
@@ -288,7 +418,7 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command, directory: TempDir) -> Result<Self> {
+    fn start(mut command: Command, directory: TempDir, time_limit: Duration) -> Result<Self> {
         let log = File::create(directory.path().join("log"))?;
         let child = command
             .stdin(Stdio::null())
@@ -298,7 +428,7 @@ impl Running {
             .with_context(|| format!("cannot run {}", command.get_program().display()))?;
         Ok(Self {
             child,
-            deadline: Instant::now() + TIME_LIMIT,
+            deadline: Instant::now() + time_limit,
             directory,
         })
     }
@@ -314,22 +444,56 @@ impl Running {
     /// # Errors
     /// When the machine ends or its time is up before that; the message holds what came instead.
     pub fn wait_for(&mut self, text: &str) -> Result<String> {
+        self.wait_for_one_of(&[text])
+    }
+
+    /// Waits until one of `texts` has come over the serial line, and returns all that came.
+    ///
+    /// # Errors
+    /// As [`Running::wait_for`].
+    pub fn wait_for_one_of(&mut self, texts: &[&str]) -> Result<String> {
         loop {
             let status = self.child.try_wait()?;
             let serial = self.serial();
-            if serial.contains(text) {
+            if texts.iter().any(|text| serial.contains(text)) {
                 return Ok(serial);
             }
             if let Some(status) = status {
-                bail!("ended ({status}) without {text:?}\n{}", self.evidence());
+                bail!("ended ({status}) without {texts:?}\n{}", self.evidence());
             }
-            ensure!(
-                Instant::now() < self.deadline,
-                "no {text:?} in time\n{}",
-                self.evidence()
-            );
-            sleep(POLL);
+            self.sleep(|| format!("no {texts:?}"))?;
         }
+    }
+
+    /// Waits until a line of the screen is one of `lines`, and returns the screen. QEMU only.
+    ///
+    /// # Errors
+    /// When the machine ends or its time is up before that; the message holds what it shows
+    /// instead.
+    pub fn wait_for_line(&mut self, lines: &[&str]) -> Result<Vec<String>> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) without {lines:?}\n{}", self.evidence());
+            }
+            // The monitor may not be there yet.
+            let screen = self.screen().unwrap_or_default();
+            if screen.iter().any(|row| lines.contains(&row.as_str())) {
+                return Ok(screen);
+            }
+            self.sleep(|| format!("no {lines:?} on the screen"))?;
+        }
+    }
+
+    /// Lets some time pass, unless there is none left.
+    fn sleep(&self, what: impl Fn() -> String) -> Result<()> {
+        ensure!(
+            Instant::now() < self.deadline,
+            "{} in time\n{}",
+            what(),
+            self.evidence()
+        );
+        sleep(POLL);
+        Ok(())
     }
 
     /// Waits until the machine ends by itself.
@@ -345,12 +509,7 @@ impl Running {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
-            ensure!(
-                Instant::now() < self.deadline,
-                "did not end in time\n{}",
-                self.evidence()
-            );
-            sleep(POLL);
+            self.sleep(|| "did not end".to_owned())?;
         }
     }
 
