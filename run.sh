@@ -3,6 +3,7 @@
 #
 #   ./run.sh [--headless] [--kernel FILE] [--road protected|direct] [-- QEMU-ARGUMENT…]
 #   ./run.sh test     all checks and tests
+#   ./run.sh machines [NAME…]   the same image on many machines, or on those with such names
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
@@ -54,10 +55,11 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' qemu=() build=() fuzz=()
+action=run kernel_file='' cmdline='' qemu=() build=() fuzz=() machines=()
 case ${1-} in
 test | bench | gdb) action=$1; shift ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
+machines) action=$1 machines=("${@:2}"); shift $# ;;
 esac
 while (($#)); do
     case $1 in
@@ -79,6 +81,7 @@ image=${CARGO_TARGET_DIR:-target}/bootpath.img
 case $action in
 test) check_and_test ;;
 fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
+machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # For run.sh: looks for the programs that it needs and installs what is missing.
 
-# What is looked for (a command, or a file of Bochs), what for, and the package that has it in the
+# What is looked for (a command, or a file of Bochs or SeaBIOS), what for, and the package that has it in the
 # order of $managers.
 managers=(apt-get dnf pacman zypper apk brew)
 packages='
@@ -14,6 +14,7 @@ ld                  run   binutils        binutils        binutils     binutils 
 make                run   make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
+bios-microvm.bin    test  seabios         seabios-bin     seabios      qemu-microvm seabios   qemu
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
 c++                 fuzz  g++             gcc-c++         gcc          gcc-c++    g++        gcc
 gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
@@ -25,7 +26,7 @@ PATH=$PATH:/usr/sbin:/sbin
 is_there() {
     local directory
     command -v "$1" >/dev/null && return
-    for directory in "${BXSHARE-}" {/usr,/usr/local,/opt/homebrew}/share/bochs; do
+    for directory in "${BXSHARE-}" {/usr,/usr/local,/opt/homebrew}/share/{bochs,seabios,qemu}; do
         [[ -e $directory/$1 ]] && return
     done
     return 1
@@ -33,7 +34,8 @@ is_there() {
 
 # install_missing ACTION: returns when all is there, else ends the script.
 install_missing() {
-    local manager='' index name purpose row candidates missing=() install=() sudo=() less=()
+    local manager='' index name purpose row candidates missing=() install=() sudo=() less=() action=$1
+    if [[ $action = machines ]]; then action=test; fi
     if ! command -v cargo >/dev/null; then
         echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs" >&2
         exit 1
@@ -42,7 +44,7 @@ install_missing() {
         command -v "${managers[index]}" >/dev/null && manager=${managers[index]} && break
     done
     while read -r name purpose row; do
-        [[ $name ]] && [[ $purpose = run || $purpose = "$1" ]] || continue
+        [[ $name ]] && [[ $purpose = run || $purpose = "$action" ]] || continue
         is_there "$name" && continue
         missing+=("$name")
         read -ra candidates <<<"$row"

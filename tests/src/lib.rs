@@ -1,6 +1,6 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
-//! [`image`] builds images, good ones and spoiled ones, and [`elf`] makes kernels that no linker
-//! would make.
+//! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
+//! make, and [`matrix`] is the table of machines.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -9,3 +9,4 @@ mod elf_fixture;
 pub mod elf;
 pub mod image;
 pub mod machine;
+pub mod matrix;

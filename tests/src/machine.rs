@@ -66,12 +66,16 @@ pub enum Disk {
 
 impl Disk {
     /// QEMU's machine that it is connected to, unless the arguments name another one.
-    fn machine(self) -> &'static str {
+    pub(crate) fn machine(self) -> &'static str {
         match self {
             Self::Ide => "pc",
             Self::UsbUhci => "pc,usb=on",
             _ => "q35",
         }
+    }
+
+    pub(crate) fn is_diskette(self) -> bool {
+        self == Self::Floppy
     }
 
     /// What QEMU's `-drive` gets to say about it.
@@ -85,7 +89,7 @@ impl Disk {
     }
 
     /// The devices that connect the drive; none where QEMU does it by itself.
-    fn devices(self) -> &'static [&'static str] {
+    pub(crate) fn devices(self) -> &'static [&'static str] {
         match self {
             Self::Ide | Self::Ahci | Self::Floppy => &[],
             Self::Virtio => &["virtio-blk-pci,drive=boot"],
@@ -343,8 +347,8 @@ impl Bochs {
              speaker: enabled=0\n\
              com1: enabled=1, mode=file, dev={serial}\n\
              log: {log}\n",
-            bios = bochs_file(self.bios)?.display(),
-            vga = bochs_file("VGABIOS-lgpl-latest")?.display(),
+            bios = firmware(self.bios)?.display(),
+            vga = firmware("VGABIOS-lgpl-latest")?.display(),
             cpu = self.cpu,
             mib = self.mib,
             serial = serial(&directory).display(),
@@ -352,12 +356,7 @@ impl Bochs {
         );
         let configuration_path = directory.path().join("bochsrc");
         fs::write(&configuration_path, configuration)?;
-        // The wrapper that Debian puts in front of it only adds an argument.
-        let program = if on_path("bochs-bin") {
-            "bochs-bin"
-        } else {
-            "bochs"
-        };
+        let program = bochs_program();
         let mut command = Command::new(program);
         command.arg("-q").arg("-f").arg(configuration_path);
         let help = Command::new(program)
@@ -375,22 +374,39 @@ impl Bochs {
     }
 }
 
-/// A file that comes with Bochs.
+/// Bochs' program.
+pub fn bochs_program() -> &'static str {
+    // The wrapper that Debian puts in front of it only adds an argument.
+    if on_path("bochs-bin") {
+        "bochs-bin"
+    } else {
+        "bochs"
+    }
+}
+
+/// A BIOS that comes with Bochs or SeaBIOS.
 ///
 /// # Errors
 /// When it is in none of the usual places.
-pub fn bochs_file(name: &str) -> Result<PathBuf> {
+pub fn firmware(name: &str) -> Result<PathBuf> {
     let own = std::env::var_os("BXSHARE").map(PathBuf::from);
     let usual = [
         "/usr/share/bochs",
         "/usr/local/share/bochs",
         "/opt/homebrew/share/bochs",
+        // Before QEMU's: Debian has another BIOS for the microvm there, by the same name.
+        "/usr/share/seabios",
+        "/usr/share/qemu",
+        "/usr/local/share/qemu",
+        "/opt/homebrew/share/qemu",
     ];
     own.into_iter()
         .chain(usual.map(PathBuf::from))
         .map(|directory| directory.join(name))
         .find(|path| path.is_file())
-        .with_context(|| format!("{name} is missing: install Bochs, its BIOS and its VGA BIOS"))
+        .with_context(|| {
+            format!("{name} is missing: install Bochs, its BIOS and VGA BIOS, and SeaBIOS")
+        })
 }
 
 fn on_path(program: &str) -> bool {

@@ -1,0 +1,363 @@
+//! The machine matrix: one image on many machines, and what each of them has to say, line by line.
+//!
+//! [`rows`] is the table: `tests/tests/machines.rs` runs a part of it, `./run.sh machines` all of
+//! it, and `docs/machines.md` is [`page`]. A new machine is a new row there.
+
+mod expect;
+mod page;
+mod pattern;
+mod table;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use disk_builder::Road;
+use disk_builder::run::{EXIT_OKAY, Ending};
+use stage2::catalogue::Entry;
+use tempfile::NamedTempFile;
+
+use crate::image::Image;
+use crate::machine::{Bochs, Disk, Machine, Running, firmware};
+
+pub use expect::KernelFacts;
+pub use page::{Versions, page};
+pub use table::rows;
+
+/// How long a machine may run: two seconds are usual, and the host may have much else to do.
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+
+/// A machine, and what it has to do.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Short and unique.
+    pub name: &'static str,
+    /// What it shows that others do not.
+    pub shows: &'static str,
+    /// Is it one of those that `./run.sh test` runs?
+    pub everyday: bool,
+    /// Which of the two images: they differ in nothing but stage2's road to long mode.
+    pub road: Road,
+    start: Start,
+    drive: u8,
+    chs: bool,
+    sector: u64,
+    usable_mib: u64,
+    serial: bool,
+    screen: bool,
+    keyboard: bool,
+    may_retry: bool,
+    nx: bool,
+    gib_pages: bool,
+    acpi: bool,
+    smbios: bool,
+    outcome: Outcome,
+}
+
+/// How to start it.
+#[derive(Clone, Debug)]
+enum Start {
+    Qemu {
+        disk: Disk,
+        arguments: &'static str,
+        extras: Vec<Extra>,
+    },
+    Bochs {
+        bios: &'static str,
+        cpu: &'static str,
+        mib: u32,
+        floppy: bool,
+    },
+}
+
+/// What arguments alone cannot say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extra {
+    /// Another BIOS, by the name of its file.
+    Bios(&'static str),
+    /// RAM from 1 MiB on is full of A5h.
+    DirtyMemory,
+    /// The disk is the second one; a boot manager on the first one starts it.
+    BehindBootManager,
+    /// An option of `-drive`.
+    Drive(&'static str),
+}
+
+/// How it ends.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// The kernel runs, and all is well.
+    Boots,
+    /// An error of the 16-bit steps.
+    Refused(&'static Entry),
+    /// 6B, when the kernel is to be placed: bytes of the largest free piece, and in all.
+    TooLittleMemory { largest: u64, present: u64 },
+}
+
+/// What a machine did besides what it had to.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Calls of INT 13h that read.
+    reads: Option<u64>,
+    /// The BIOS's first line on the screen.
+    bios: Option<String>,
+}
+
+/// What all machines start from.
+pub struct Images {
+    protected: Image,
+    direct: Image,
+    boot_manager: Image,
+    dirt: NamedTempFile,
+    kernel: KernelFacts,
+}
+
+impl Images {
+    /// Where the image with this road to long mode is.
+    pub fn path(&self, road: Road) -> PathBuf {
+        match road {
+            Road::Protected => self.protected.path(),
+            Road::Direct => self.direct.path(),
+        }
+    }
+
+    /// Builds them.
+    ///
+    /// # Errors
+    /// When one cannot be built.
+    pub fn build() -> Result<Self> {
+        const DIRT: usize = 64 << 20;
+
+        let mut dirt = NamedTempFile::new()?;
+        dirt.write_all(&vec![0xA5; DIRT])?;
+        Ok(Self {
+            protected: Image::for_every_drive(Road::Protected)?,
+            direct: Image::for_every_drive(Road::Direct)?,
+            boot_manager: Image::raw(BOOT_MANAGER, &[])?,
+            dirt,
+            kernel: KernelFacts::read(&fs::read(crate::image::small_kernel()?.path())?)?,
+        })
+    }
+}
+
+/// Starts what is on the second disk.
+#[rustfmt::skip]
+const BOOT_MANAGER: &[u8] = &[
+    0x31, 0xC0,                   // xor ax, ax
+    0x8E, 0xD8,                   // mov ds, ax
+    0x8E, 0xC0,                   // mov es, ax
+    0xBE, 0x00, 0x7C,             // mov si, 0x7C00
+    0xBF, 0x00, 0x06,             // mov di, 0x600
+    0xB9, 0x00, 0x01,             // mov cx, 256
+    0xFC,                         // cld
+    0xF3, 0xA5,                   // rep movsw
+    0xEA, 0x17, 0x06, 0x00, 0x00, // jmp 0:0x617, the next one in the copy
+    0xB8, 0x01, 0x02,             // mov ax, 0x0201: read a sector
+    0xBB, 0x00, 0x7C,             // mov bx, 0x7C00: to here
+    0xB9, 0x01, 0x00,             // mov cx, 1: cylinder 0, sector 1
+    0xBA, 0x81, 0x00,             // mov dx, 0x81: head 0, second disk
+    0xCD, 0x13,                   // int 0x13
+    0xEA, 0x00, 0x7C, 0x00, 0x00, // jmp 0:0x7C00, with the disk's number in DL
+];
+
+/// What the last line of a boot may be.
+const ENDS: [&str; 3] = [
+    "OKAY\x1b[0m\r\n",
+    "FAIL\x1b[0m\r\n",
+    "press a key to reboot\r\n",
+];
+/// The same on the screen.
+const LINES: [&str; 3] = ["OKAY", "FAIL", "press a key to reboot"];
+
+impl Row {
+    /// Boots the image on this machine and compares all that it says with what it has to.
+    ///
+    /// # Errors
+    /// The difference.
+    pub fn run(&self, images: &Images) -> Result<Seen> {
+        let image = images.path(self.road);
+        let boots = matches!(self.outcome, Outcome::Boots);
+        match &self.start {
+            Start::Qemu { .. } => {
+                let mut running = self.qemu_machine(&image, images)?.start()?;
+                match (self.serial, self.screen) {
+                    (true, _) => self.watch_serial(&mut running, images, boots),
+                    (false, true) => self.watch_screen(&mut running, images),
+                    (false, false) => {
+                        let ending = running.wait()?;
+                        ensure!(ending == Ending::Guest(EXIT_OKAY), "{ending:?}");
+                        Ok(Seen::default())
+                    }
+                }
+            }
+            &Start::Bochs {
+                bios,
+                cpu,
+                mib,
+                floppy,
+            } => {
+                let bochs = Bochs::new(&image).bios(bios).cpu(cpu).mib(mib);
+                let bochs = if floppy { bochs.floppy() } else { bochs };
+                let mut running = bochs.time_limit(TIME_LIMIT).start()?;
+                let transcript = running.wait_for_one_of(&ENDS)?;
+                self.check(&transcript, &images.kernel)
+            }
+        }
+    }
+
+    /// Compares what came over the serial line with what had to come.
+    ///
+    /// # Errors
+    /// The difference.
+    pub fn check(&self, transcript: &str, kernel: &KernelFacts) -> Result<Seen> {
+        let reads =
+            expect::check_serial(self, kernel, transcript).map_err(|error| anyhow!(error))?;
+        Ok(Seen { reads, bios: None })
+    }
+
+    /// What comes over the serial line, how the machine ends, and that an error is on the screen.
+    fn watch_serial(&self, running: &mut Running, images: &Images, boots: bool) -> Result<Seen> {
+        let mut transcript = running.wait_for_one_of(&ENDS)?;
+        let ended = if boots && !transcript.ends_with(ENDS[2]) {
+            let ending = running.wait()?;
+            // More may have come after the end.
+            transcript = running.serial();
+            Some(ending)
+        } else {
+            None
+        };
+        let mut seen = self.check(&transcript, &images.kernel)?;
+        if let Some(ending) = ended {
+            ensure!(ending == Ending::Guest(EXIT_OKAY), "{ending:?}");
+        } else {
+            if self.screen {
+                let screen = running.wait_for_line(&LINES)?;
+                seen.bios = expect::check_screen(self, &images.kernel, &screen)
+                    .map_err(|error| anyhow!(error))?;
+            }
+            if self.keyboard {
+                running.press("spc")?;
+                let ending = running.wait().context("a key press does not reboot")?;
+                ensure!(ending == Ending::Closed, "{ending:?}");
+            }
+        }
+        Ok(seen)
+    }
+
+    /// What is on the screen at the end, where there is no serial line.
+    fn watch_screen(&self, running: &mut Running, images: &Images) -> Result<Seen> {
+        let screen = running.wait_for_line(&LINES)?;
+        let bios =
+            expect::check_screen(self, &images.kernel, &screen).map_err(|error| anyhow!(error))?;
+        Ok(Seen { reads: None, bios })
+    }
+
+    fn qemu_machine(&self, image: &Path, images: &Images) -> Result<Machine> {
+        let Start::Qemu {
+            disk,
+            arguments,
+            extras,
+        } = &self.start
+        else {
+            bail!("not a machine of QEMU");
+        };
+        let boot_manager = extras.contains(&Extra::BehindBootManager);
+        let first = images.boot_manager.path();
+        let mut machine = Machine::new(if boot_manager { &first } else { image })
+            .disk(*disk)
+            .time_limit(TIME_LIMIT)
+            .arguments(arguments.split_whitespace());
+        if !self.serial {
+            machine = machine.no_serial();
+            if self.screen {
+                machine = machine.no_exit_port();
+            }
+        }
+        for extra in extras {
+            machine = match extra {
+                Extra::Bios(name) => {
+                    machine.arguments(["-bios".as_ref(), firmware(name)?.as_os_str()])
+                }
+                Extra::DirtyMemory => {
+                    let file = images.dirt.path().display();
+                    let loader = format!("loader,addr=0x100000,force-raw=on,file={file}");
+                    machine.arguments(["-device", &loader])
+                }
+                Extra::BehindBootManager => {
+                    let second = format!("index=1,format=raw,snapshot=on,file={}", image.display());
+                    machine.arguments(["-drive", &second])
+                }
+                Extra::Drive(option) => machine.drive_option(option),
+            };
+        }
+        Ok(machine)
+    }
+}
+
+/// Runs machines, as many at once as there are cores. `done` is told of each when it ends; returns
+/// what was seen by those that did what they had to.
+pub fn run(
+    rows: &[Row],
+    images: &Images,
+    done: impl Fn(&Row, &Result<Seen>) + Sync,
+) -> Vec<(Row, Result<Seen>)> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let next = Mutex::new(rows.iter());
+    let results = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            // A thread that panics while it holds a lock has nothing more to say.
+            let row = next.lock().ok().and_then(|mut rows| rows.next());
+            let Some(row) = row else { break };
+            let result = row.run(images);
+            done(row, &result);
+            if let Ok(mut results) = results.lock() {
+                results.push((row.clone(), result));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    results.into_inner().unwrap_or_default()
+}
+
+/// The same image needs the same number of reads by LBA on every machine: another one would mean
+/// that a read failed, or that the size of the calls depends on the machine.
+///
+/// # Errors
+/// Which machines differ.
+pub fn agree(results: &[(Row, Result<Seen>)]) -> Result<()> {
+    let mut by_number = BTreeMap::<u64, Vec<&str>>::new();
+    for (row, seen) in results {
+        if let Ok(Seen {
+            reads: Some(reads), ..
+        }) = seen
+            && !row.chs
+            && !row.may_retry
+            && row.sector == disk_layout::SECTOR_SIZE as u64
+        {
+            by_number.entry(*reads).or_default().push(row.name);
+        }
+    }
+    ensure!(
+        by_number.len() <= 1,
+        "the machines need different numbers of reads by LBA: {by_number:?}"
+    );
+    Ok(())
+}
+
+/// The BIOS's own line, from a machine whose screen was looked at.
+pub fn bios(results: &[(Row, Result<Seen>)]) -> Option<&str> {
+    results
+        .iter()
+        .filter_map(|(_, seen)| seen.as_ref().ok())
+        .find_map(|seen| seen.bios.as_deref())
+}

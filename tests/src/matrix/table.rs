@@ -1,0 +1,561 @@
+//! The table of machines.
+
+use disk_builder::Road;
+use stage2::catalogue::{self, Entry};
+
+use super::{Extra, Outcome, Row, Start};
+use crate::machine::Disk;
+
+const KIB: u64 = 1 << 10;
+
+impl Row {
+    fn new(name: &'static str, start: Start, shows: &'static str) -> Self {
+        Self {
+            name,
+            shows,
+            everyday: false,
+            road: Road::Protected,
+            start,
+            drive: 0x80,
+            chs: false,
+            sector: 512,
+            usable_mib: 255,
+            serial: true,
+            screen: true,
+            keyboard: true,
+            may_retry: false,
+            nx: true,
+            gib_pages: false,
+            acpi: true,
+            smbios: true,
+            outcome: Outcome::Boots,
+        }
+    }
+
+    /// A machine of QEMU with 256 MiB.
+    fn qemu(name: &'static str, disk: Disk, arguments: &'static str, shows: &'static str) -> Self {
+        let start = Start::Qemu {
+            disk,
+            arguments,
+            extras: Vec::new(),
+        };
+        Self::new(name, start, shows)
+    }
+
+    /// A machine of Bochs with 64 MiB.
+    fn bochs(
+        name: &'static str,
+        bios: &'static str,
+        cpu: &'static str,
+        shows: &'static str,
+    ) -> Self {
+        let start = Start::Bochs {
+            bios,
+            cpu,
+            mib: 64,
+            floppy: false,
+        };
+        Self::new(name, start, shows).usable(63)
+    }
+
+    fn everyday(mut self) -> Self {
+        self.everyday = true;
+        self
+    }
+
+    /// The same machine on the other road to long mode.
+    fn direct(&self, name: &'static str) -> Self {
+        Self {
+            name,
+            shows: "the direct road to long mode",
+            road: Road::Direct,
+            ..self.clone()
+        }
+    }
+
+    fn with(mut self, extra: Extra) -> Self {
+        if let Start::Qemu { extras, .. } = &mut self.start {
+            extras.push(extra);
+        }
+        self
+    }
+
+    /// The drive's number, where it is not 80h.
+    fn drive(mut self, number: u8) -> Self {
+        self.drive = number;
+        self
+    }
+
+    /// The first diskette drive, which is read by cylinder, head and sector.
+    fn diskette(mut self) -> Self {
+        self.chs = true;
+        if let Start::Bochs { floppy, .. } = &mut self.start {
+            *floppy = true;
+        }
+        self.drive(0)
+    }
+
+    /// MiB that the BIOS reports, where it is not 255.
+    fn usable(mut self, mib: u64) -> Self {
+        self.usable_mib = mib;
+        self
+    }
+
+    /// MiB of a machine of Bochs.
+    fn memory(mut self, size: u32) -> Self {
+        if let Start::Bochs { mib, .. } = &mut self.start {
+            *mib = size;
+        }
+        self.usable(u64::from(size) - 1)
+    }
+
+    fn no_serial(mut self) -> Self {
+        self.serial = false;
+        self
+    }
+
+    fn no_screen(mut self) -> Self {
+        self.screen = false;
+        self
+    }
+
+    fn no_keyboard(mut self) -> Self {
+        self.keyboard = false;
+        self
+    }
+
+    /// On a busy host, a read of this disk has been seen to fail and to succeed the second time.
+    fn may_retry(mut self) -> Self {
+        self.may_retry = true;
+        self
+    }
+
+    fn no_nx(mut self) -> Self {
+        self.nx = false;
+        self
+    }
+
+    fn gib_pages(mut self) -> Self {
+        self.gib_pages = true;
+        self
+    }
+
+    fn no_acpi(mut self) -> Self {
+        self.acpi = false;
+        self
+    }
+
+    fn no_smbios(mut self) -> Self {
+        self.smbios = false;
+        self
+    }
+
+    fn refused(mut self, entry: &'static Entry) -> Self {
+        self.outcome = Outcome::Refused(entry);
+        self
+    }
+
+    fn too_little(mut self, largest_kib: u64, present_kib: u64) -> Self {
+        self.outcome = Outcome::TooLittleMemory {
+            largest: largest_kib * KIB,
+            present: present_kib * KIB,
+        };
+        self
+    }
+}
+
+/// All machines.
+pub fn rows() -> Vec<Row> {
+    let mut rows = disks();
+    rows.extend(chipsets());
+    rows.extend(bochs());
+    rows.extend(cpus());
+    rows.extend(memory());
+    rows.extend(consoles());
+    rows
+}
+
+/// What the disk is connected by. A CD belongs here: a kind of [`Disk`], the drive's number, and
+/// the size of its sectors in `Row::sector`.
+fn disks() -> Vec<Row> {
+    use Disk::*;
+
+    let ide = Row::qemu("pc-ide", Ide, "", "PIO reads").everyday();
+    let ahci = Row::qemu("q35-ahci", Ahci, "", "DMA reads").everyday();
+    let virtio = Row::qemu("virtio-blk", Virtio, "", "SeaBIOS's virtio-blk").everyday();
+    let nvme = Row::qemu("nvme", Nvme, "", "SeaBIOS's NVMe").everyday();
+    let usb = Row::qemu("usb-xhci", Usb, "", "a USB stick: what `dd` leads to").everyday();
+    let floppy = Row::qemu("floppy", Floppy, "", "DL=0, no EDD, CHS only")
+        .diskette()
+        .everyday();
+    vec![
+        ide.clone(),
+        ide.direct("pc-ide-direct"),
+        ahci.clone(),
+        ahci.direct("q35-ahci-direct"),
+        virtio.clone(),
+        virtio.direct("virtio-blk-direct"),
+        Row::qemu("virtio-scsi", VirtioScsi, "", "SeaBIOS's virtio-scsi").everyday(),
+        Row::qemu("lsi53c895a", Lsi53c895a, "", "SeaBIOS's LSI SCSI").everyday(),
+        Row::qemu("am53c974", Am53c974, "", "SeaBIOS's ESP SCSI"),
+        Row::qemu("megasas", MegaSas, "", "SeaBIOS's MegaRAID"),
+        Row::qemu("mptsas", MptSas, "", "SeaBIOS's MPT SAS"),
+        Row::qemu("pvscsi", PvScsi, "", "SeaBIOS's PVSCSI"),
+        nvme.clone(),
+        nvme.direct("nvme-direct"),
+        usb.clone(),
+        usb.direct("usb-xhci-direct"),
+        Row::qemu("usb-ehci", UsbEhci, "", "a USB stick at USB 2.0").everyday(),
+        Row::qemu("usb-ohci", UsbOhci, "", "a USB stick at USB 1.1").may_retry(),
+        Row::qemu(
+            "usb-uhci",
+            UsbUhci,
+            "",
+            "a USB stick at USB 1.1, on the chipset's own controller",
+        )
+        .may_retry()
+        .everyday(),
+        floppy.clone(),
+        floppy.direct("floppy-direct"),
+        Row::qemu(
+            "second-disk",
+            Ide,
+            "",
+            "DL=81h, passed on by a boot manager",
+        )
+        .with(Extra::BehindBootManager)
+        .drive(0x81)
+        .everyday(),
+        Row::qemu(
+            "slow-disk",
+            Ide,
+            "",
+            "2 MB a second: no time limit that is too short",
+        )
+        .with(Extra::Drive("throttling.bps-read=2000000")),
+    ]
+}
+
+/// Chipsets and firmware.
+fn chipsets() -> Vec<Row> {
+    use Disk::*;
+
+    const ISA: &str = "-M isapc -cpu qemu64,-apic -m 64M";
+    let isa = |name, bios, shows| {
+        Row::qemu(name, Ide, ISA, shows)
+            .with(Extra::Bios(bios))
+            .usable(63)
+            .no_screen()
+            .no_acpi()
+            .no_smbios()
+            .everyday()
+    };
+    let isa_latest = isa(
+        "isapc-bochs-latest",
+        "BIOS-bochs-latest",
+        "no PCI; A20 really off, IF=0 and CR0=60000010h at entry",
+    );
+    let microvm = Row::qemu(
+        "microvm",
+        VirtioMmio,
+        "-M microvm,rtc=on,pit=on,pic=on",
+        "no PCI, no VGA, no keyboard controller",
+    )
+    .with(Extra::Bios("bios-microvm.bin"))
+    .no_screen()
+    .everyday();
+    vec![
+        microvm.clone(),
+        microvm.direct("microvm-direct"),
+        isa_latest.clone(),
+        isa_latest.direct("isapc-bochs-direct"),
+        isa(
+            "isapc-bochs-legacy",
+            "BIOS-bochs-legacy",
+            "the same with a BIOS for the 386",
+        ),
+        Row::qemu(
+            "isapc-seabios",
+            Ide,
+            "-M isapc -cpu qemu64 -m 64M",
+            "no PCI",
+        )
+        .usable(63)
+        .no_acpi(),
+        Row::qemu(
+            "pc-1.4",
+            Ide,
+            "-M pc-i440fx-1.4",
+            "the tables of an older QEMU",
+        ),
+        Row::qemu(
+            "no-acpi",
+            Ahci,
+            "-M q35,acpi=off",
+            "the BIOS's own ACPI tables",
+        ),
+        Row::qemu(
+            "no-hpet",
+            Ahci,
+            "-M q35,hpet=off",
+            "no high-precision timer",
+        ),
+        Row::qemu(
+            "no-smm",
+            Ahci,
+            "-M q35,smm=off",
+            "no system-management mode",
+        ),
+        Row::qemu("no-pit", Ahci, "-M q35,pit=off", "no interval timer"),
+        Row::qemu(
+            "no-keyboard",
+            Ahci,
+            "-M q35,i8042=off",
+            "no keyboard controller: its ports read FFh",
+        )
+        .no_keyboard()
+        .everyday(),
+        Row::qemu(
+            "smbios-3",
+            Ahci,
+            "-M q35,smbios-entry-point-type=64",
+            "SMBIOS 3 instead of 2.1",
+        ),
+        Row::qemu(
+            "iommu",
+            Ahci,
+            "-M q35,kernel-irqchip=split -device intel-iommu",
+            "an IOMMU",
+        ),
+        Row::qemu(
+            "icount",
+            Ahci,
+            "-icount shift=0,sleep=off",
+            "one instruction a nanosecond, and no more",
+        ),
+    ]
+}
+
+/// Bochs: another CPU, chipset and BIOS.
+fn bochs() -> Vec<Row> {
+    const LATEST: &str = "BIOS-bochs-latest";
+    const LEGACY: &str = "BIOS-bochs-legacy";
+
+    let latest = Row::bochs(
+        "bochs-latest",
+        LATEST,
+        "bx_generic",
+        "a CPU and a BIOS that are not QEMU's",
+    )
+    .everyday();
+    let legacy = Row::bochs("bochs-legacy", LEGACY, "bx_generic", "a BIOS for the 386")
+        .no_acpi()
+        .no_smbios()
+        .everyday();
+    vec![
+        latest.clone(),
+        latest.direct("bochs-latest-direct"),
+        legacy.clone(),
+        legacy.direct("bochs-legacy-direct"),
+        Row::bochs(
+            "bochs-floppy",
+            LATEST,
+            "bx_generic",
+            "DL=0, no EDD, CHS only",
+        )
+        .diskette(),
+        Row::bochs(
+            "bochs-prescott",
+            LATEST,
+            "p4_prescott_celeron_336",
+            "Intel, 2005",
+        ),
+        Row::bochs(
+            "bochs-clawhammer",
+            LATEST,
+            "athlon64_clawhammer",
+            "AMD, 2003: the first with long mode",
+        )
+        .everyday(),
+        Row::bochs("bochs-penryn", LATEST, "core2_penryn_t9600", "Intel, 2008"),
+        Row::bochs(
+            "bochs-haswell",
+            LATEST,
+            "corei7_haswell_4770",
+            "Intel, 2013",
+        ),
+        Row::bochs("bochs-ryzen", LATEST, "ryzen", "AMD, 2017"),
+        Row::bochs(
+            "bochs-tigerlake",
+            LATEST,
+            "tigerlake",
+            "Intel, 2020; 1 GiB pages",
+        )
+        .memory(2048)
+        .gib_pages(),
+        Row::bochs("bochs-2m", LATEST, "bx_generic", "2 MiB are enough").memory(2),
+        Row::bochs("bochs-1m", LATEST, "bx_generic", "1 MiB is not enough")
+            .memory(1)
+            .too_little(0, 632),
+        Row::bochs("bochs-pentium", LATEST, "pentium", "no long mode")
+            .refused(&catalogue::CPU_NO_LONG_MODE),
+        Row::bochs(
+            "bochs-yonah",
+            LATEST,
+            "core_duo_t2400_yonah",
+            "PAE, SSE2 and NX, but no long mode",
+        )
+        .refused(&catalogue::CPU_NO_LONG_MODE),
+    ]
+}
+
+/// CPUs in QEMU, with and without long mode.
+fn cpus() -> Vec<Row> {
+    let cpu = |name, arguments, shows| Row::qemu(name, Disk::Ahci, arguments, shows);
+    let none =
+        |name, arguments, shows| cpu(name, arguments, shows).refused(&catalogue::CPU_NO_LONG_MODE);
+    let lacking = none("cpu-no-lm", "-cpu qemu64,-lm", "all but long mode").everyday();
+    vec![
+        cpu("cpu-no-nx", "-cpu qemu64,-nx", "no NX")
+            .no_nx()
+            .everyday(),
+        cpu("cpu-kvm64", "-cpu kvm64", "a plain CPU").everyday(),
+        cpu("cpu-opteron", "-cpu Opteron_G1", "AMD, 2003"),
+        cpu("cpu-conroe", "-cpu Conroe", "Intel, 2006"),
+        cpu("cpu-phenom", "-cpu phenom", "AMD, 2007").everyday(),
+        cpu("cpu-penryn", "-cpu Penryn", "Intel, 2007"),
+        cpu("cpu-nehalem", "-cpu Nehalem", "Intel, 2008"),
+        cpu("cpu-sandybridge", "-cpu SandyBridge", "Intel, 2011"),
+        cpu("cpu-haswell", "-cpu Haswell", "Intel, 2013"),
+        cpu("cpu-epyc", "-cpu EPYC", "AMD, 2017"),
+        cpu("cpu-denverton", "-cpu Denverton", "Intel, an Atom of 2017"),
+        cpu("cpu-icelake", "-cpu Icelake-Server", "Intel, 2019"),
+        cpu("cpu-max", "-cpu max", "LA57, SMEP, SMAP and all else").everyday(),
+        cpu(
+            "cpu-no-1gib",
+            "-cpu max,-pdpe1gb -m 6144M",
+            "no 1 GiB pages",
+        )
+        .usable(6143)
+        .everyday(),
+        none("cpu-486", "-cpu 486", "no long mode, no time-stamp counter").everyday(),
+        none("cpu-pentium", "-cpu pentium", "no long mode"),
+        none("cpu-pentium3", "-cpu pentium3", "no long mode"),
+        none("cpu-qemu32", "-cpu qemu32", "no long mode"),
+        none("cpu-n270", "-cpu n270", "no long mode: an Atom of 2008"),
+        lacking.clone(),
+        lacking.direct("cpu-no-lm-direct"),
+    ]
+}
+
+/// How much memory, what is in it, and how many CPUs.
+fn memory() -> Vec<Row> {
+    let memory =
+        |name, arguments, mib, shows| Row::qemu(name, Disk::Ahci, arguments, shows).usable(mib);
+    let small =
+        |name, arguments, mib, shows| Row::qemu(name, Disk::Ide, arguments, shows).usable(mib);
+    vec![
+        // On a q35 SeaBIOS itself has too little for its AHCI driver.
+        small(
+            "memory-1m",
+            "-m 1M",
+            0,
+            "no memory above 1 MiB: says how much is needed",
+        )
+        .too_little(0, 632)
+        .everyday(),
+        small("memory-1408k", "-m 1408K", 0, "not enough for the kernel").too_little(256, 888),
+        small(
+            "memory-1792k",
+            "-m 1792K",
+            1,
+            "the least for the demo kernel",
+        )
+        .everyday(),
+        small("memory-2m", "-m 2M", 1, "2 MiB are enough"),
+        memory("memory-4m", "-m 4M", 3, "little memory"),
+        memory(
+            "memory-16m",
+            "-m 16M -cpu max",
+            15,
+            "where ISA's address space ends",
+        )
+        .everyday(),
+        memory("memory-64m", "-m 64M -cpu max", 63, "an ordinary size"),
+        memory(
+            "memory-3584m",
+            "-m 3584M -cpu max",
+            3583,
+            "more than 2 GiB; 1 GiB pages",
+        )
+        .gib_pages(),
+        memory(
+            "memory-6144m",
+            "-m 6144M -cpu max",
+            6143,
+            "memory above 4 GiB; 1 GiB pages",
+        )
+        .gib_pages()
+        .everyday(),
+        memory(
+            "memory-dirty",
+            "",
+            255,
+            "memory full of A5h: tables and bss are cleared",
+        )
+        .with(Extra::DirtyMemory)
+        .everyday(),
+        memory("smp-2", "-smp 2", 255, "2 CPUs"),
+        memory("smp-3", "-smp 3", 255, "3 CPUs"),
+        memory("smp-4", "-smp 4 -m 3584M", 3583, "4 CPUs, much memory").everyday(),
+    ]
+}
+
+/// Screens and serial lines, and none.
+fn consoles() -> Vec<Row> {
+    let video = |name, arguments, shows| Row::qemu(name, Disk::Ahci, arguments, shows);
+    vec![
+        video("vga-none", "-vga none", "no screen")
+            .no_screen()
+            .everyday(),
+        video("vga-cirrus", "-vga cirrus", "Cirrus' VGA BIOS").everyday(),
+        video("vga-qxl", "-vga qxl", "QXL's VGA BIOS"),
+        video("vga-virtio", "-vga virtio", "virtio's VGA BIOS"),
+        video("vga-vmware", "-vga vmware", "VMware's VGA BIOS"),
+        video("vga-ati", "-vga none -device ati-vga", "ATI's VGA BIOS"),
+        video(
+            "vga-secondary",
+            "-vga none -device secondary-vga",
+            "a display that is no VGA",
+        )
+        .no_screen(),
+        video("no-serial", "", "the screen alone: its end")
+            .no_serial()
+            .everyday(),
+        Row::qemu(
+            "no-serial-1m",
+            Disk::Ide,
+            "-m 1M",
+            "the screen alone: an error",
+        )
+        .usable(0)
+        .too_little(0, 632)
+        .no_serial()
+        .everyday(),
+        video(
+            "no-serial-no-lm",
+            "-cpu qemu64,-lm",
+            "the screen alone: an error in real mode",
+        )
+        .refused(&catalogue::CPU_NO_LONG_MODE)
+        .no_serial(),
+        video(
+            "no-console",
+            "-vga none",
+            "neither screen nor serial line: the exit status",
+        )
+        .no_serial()
+        .no_screen()
+        .everyday(),
+    ]
+}
