@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages::{self, Program};
+use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{
     Defect, Image, bad_bios, c_kernel, demo_kernel, small_kernel, test_program,
@@ -400,6 +401,65 @@ fn bioses_that_lack_something() -> Result<()> {
                 .arguments([rom.path()]),
         )
         .map_err(|error| error.context(format!("{defects:?}")))?;
+    }
+    Ok(())
+}
+
+/// What the BIOS may leave behind: the other start address, any drive number, the bytes of a
+/// parameter block overwritten, all segments elsewhere, DF set, IF clear.
+#[test]
+fn entered_in_every_state() -> Result<()> {
+    // In stage1's place; stage1 itself lies in a free sector, from where this reads it.
+    #[rustfmt::skip]
+    const ROUGH_START: &[u8] = &[
+        0x31, 0xC0,                   // xor ax, ax
+        0x8E, 0xD8,                   // mov ds, ax
+        0x8E, 0xC0,                   // mov es, ax
+        0x8E, 0xD0,                   // mov ss, ax
+        0xBC, 0x00, 0x7A,             // mov sp, 0x7A00
+        0xBE, 0x00, 0x7C,             // mov si, 0x7C00
+        0xBF, 0x00, 0x06,             // mov di, 0x600
+        0xB9, 0x00, 0x01,             // mov cx, 256
+        0xFC,                         // cld
+        0xF3, 0xA5,                   // rep movsw
+        0xEA, 0x1C, 0x06, 0x00, 0x00, // jmp 0:0x61C, the next one in the copy
+        0xBE, 0x4B, 0x06,             // mov si, 0x64B: the packet
+        0xB4, 0x42,                   // mov ah, 0x42
+        0xB2, 0x80,                   // mov dl, 0x80
+        0xCD, 0x13,                   // int 0x13
+        0xBF, 0x03, 0x7C,             // mov di, 0x7C03: the BPB area
+        0xB9, 0x57, 0x00,             // mov cx, 0x57
+        0xB0, 0xFF,                   // mov al, 0xFF
+        0xF3, 0xAA,                   // rep stosb
+        0xB2, 0x00,                   // mov dl, the drive
+        0xB8, 0x34, 0x12,             // mov ax, 0x1234
+        0x8E, 0xD8,                   // mov ds, ax
+        0x8E, 0xC0,                   // mov es, ax
+        0x8E, 0xE0,                   // mov fs, ax
+        0x8E, 0xE8,                   // mov gs, ax
+        0xB8, 0x00, 0x70,             // mov ax, 0x7000
+        0x8E, 0xD0,                   // mov ss, ax
+        0xBC, 0x00, 0x01,             // mov sp, 0x100
+        0xFD,                         // std
+        0xFA,                         // cli
+        0xEA, 0x00, 0x00, 0xC0, 0x07, // jmp 0x7C0:0
+        // The packet: 1 sector to 0:0x7C00, from FREE on.
+        0x10, 0, 1, 0, 0x00, 0x7C, 0, 0, 0xD0, 0x07, 0, 0, 0, 0, 0, 0,
+    ];
+    const DRIVE: usize = 48;
+    const FREE: u64 = 0x7D0;
+
+    let image = Image::demo()?;
+    let stage1 = image.read(0, SECTOR_SIZE)?;
+    image.write(FREE * SECTOR_SIZE as u64, &stage1)?;
+    for drive in [0x80, 0x00, 0x01, 0x81, 0x90, 0xE0, 0xFF] {
+        let mut program = ROUGH_START.to_vec();
+        ensure!(program[DRIVE - 1] == 0xB2, "another instruction");
+        program[DRIVE] = drive;
+        image.write(0, &program)?;
+        let transcript = okay(&Machine::new(&image.path()).disk(Disk::Ide))
+            .with_context(|| format!("drive {drive:02X}h"))?;
+        contains(&transcript, &["drive 80h by LBA"])?;
     }
     Ok(())
 }
