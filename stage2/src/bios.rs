@@ -10,10 +10,11 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use stage2::layout;
+use stage2::{catalogue, layout};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
+use crate::real_mode::{fail, message, message_length};
 
 /// EFLAGS: the carry flag, by which most services report an error.
 pub const FLAG_CARRY: u32 = 1;
@@ -21,6 +22,10 @@ pub const FLAG_CARRY: u32 = 1;
 const FLAG_INTERRUPTS: u32 = 1 << 9;
 /// EFLAGS bit 1, which is always set.
 const FLAG_ALWAYS: u32 = 1 << 1;
+
+#[unsafe(link_section = ".real_mode.rodata")]
+static OVERRUN: [u8; message_length(&catalogue::STACK_OVERRUN)] =
+    message(&catalogue::STACK_OVERRUN);
 
 /// The registers of a BIOS call, in and out.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +204,11 @@ unsafe extern "sysv64" fn pass() {
 
         "xor ax, ax",
         "mov ds, ax",
+        // Did the call stay on its stack? Below it are the page tables: there is no way back
+        // without them.
+        "cmp dword ptr [{stack_bottom}], {canary}",
+        "mov si, offset {overrun}",
+        "jne {fail}",
         "lgdt [{gdt_pointer}]",
         "mov eax, [{gate} + {cr4}]",
         "mov cr4, eax",
@@ -253,7 +263,11 @@ unsafe extern "sysv64" fn pass() {
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
         tables = const layout::EARLY_TABLES.start,
-        stack = const disk_layout::mbr::LOAD_ADDRESS,
+        stack = const layout::REAL_MODE_STACK.end,
+        stack_bottom = const layout::REAL_MODE_STACK.start,
+        canary = const layout::CANARY,
+        overrun = sym OVERRUN,
+        fail = sym fail,
         gdt_pointer = sym GDT_POINTER,
         code_16 = const CODE_16,
         data_16 = const DATA_16,

@@ -103,6 +103,8 @@ catalogue! {
         "A defect of the loader: please report the line shown.";
     FAULT_IN_REPORT = "5C", "an exception while another error was being reported",
         "The loader's memory was overwritten, or is faulty: look at what was printed before.";
+    STACK_OVERRUN = "5D", "the BIOS used more stack than there is",
+        "It needs more than 3 KiB: look for a BIOS update.";
     MEMORY_NO_MAP = "6A", "the BIOS gives no memory map",
         "INT 15h E820, E801 and 88h all failed: look for a BIOS update.";
     MEMORY_TOO_LITTLE = "6B", "there is too little memory",

@@ -56,6 +56,10 @@ pub const REAL_MODE_STACK: Region = Region::new(
     "grows down from stage1; BIOS calls need a few hundred bytes",
 );
 
+/// What lies at the lowest address of the real-mode stack: a BIOS call that uses more than there is
+/// destroys it, and then the page tables below it.
+pub const CANARY: u32 = 0x59AC_5ACA;
+
 /// stage1.
 pub const STAGE1: Region = Region::new(
     mbr::LOAD_ADDRESS as u64,

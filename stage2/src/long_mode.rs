@@ -108,6 +108,7 @@ pub extern "C" fn enter() -> ! {
         ".code16",
         "cli",
         "mov dword ptr [{gdt_pointer} + 2], offset {gdt} + {gdt_offset}",
+        "mov dword ptr [{stack_bottom}], {canary}",
 
         // PML4 → PDPT → four page directories, each entry of which maps 2 MiB to itself.
         "xor eax, eax",
@@ -162,6 +163,8 @@ pub extern "C" fn enter() -> ! {
         header = sym HEADER,
         road = const offset_of!(Stage2Header, road),
         direct = const Road::Direct as u8,
+        stack_bottom = const layout::REAL_MODE_STACK.start,
+        canary = const layout::CANARY,
         tables = const layout::EARLY_TABLES.start,
         tables_size = const layout::EARLY_TABLES.size(),
         pdpt = const layout::EARLY_TABLES.start + layout::PAGE_SIZE,

@@ -304,7 +304,7 @@ fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<
 
 /// What the ROM of `tests/programs/src/bad_bios.rs` can spoil; the numbers are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Defect {
     /// INT 15h E820h is not there.
     NoE820 = 1 << 0,
@@ -322,6 +322,8 @@ pub enum Defect {
     NoA20Keyboard = 1 << 6,
     /// Port 92h does not enable A20.
     NoA20Fast = 1 << 7,
+    /// INT 13h AH=48h needs kilobytes of stack.
+    DeepStack = 1 << 8,
 }
 
 /// An option ROM with these defects, for QEMU's `-option-rom`.
@@ -330,13 +332,14 @@ pub enum Defect {
 /// When it does not build.
 pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
     const FLAGS: usize = 6;
-    const CHECKSUM: usize = 7;
+    const CHECKSUM: usize = 8;
 
     let mut rom = test_program("bad-bios")?.flat().to_vec();
     rom.resize(512, 0);
-    rom[FLAGS] = defects
+    let flags = defects
         .iter()
-        .fold(0, |flags, &defect| flags | defect as u8);
+        .fold(0, |flags, &defect| flags | defect as u16);
+    rom[FLAGS..CHECKSUM].copy_from_slice(&flags.to_le_bytes());
     rom[CHECKSUM] = rom.iter().fold(0_u8, |sum, &byte| sum.wrapping_sub(byte));
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(&rom)?;

@@ -208,6 +208,18 @@ fn cpus_that_are_not_64_bit() -> Result<()> {
 }
 
 #[test]
+fn a_bios_call_leaves_its_stack() -> Result<()> {
+    let rom = bad_bios(&[Defect::DeepStack])?;
+    let image = Image::demo()?;
+    let machine = Machine::new(&image.path()).disk(Disk::Ide);
+    fails(
+        &machine.arguments(["-option-rom".as_ref(), rom.path()]),
+        "5D",
+        &[],
+    )
+}
+
+#[test]
 fn no_memory_map() -> Result<()> {
     use Defect::*;
 

@@ -33,8 +33,13 @@ const NO_A20_KEYBOARD: u8 = 1 << 6;
 /// Port 92h does not enable A20.
 const NO_A20_FAST: u8 = 1 << 7;
 
-/// Offset of the flags.
+/// In the second byte: INT 13h AH=48h needs kilobytes of stack.
+const DEEP_STACK: u8 = 1 << 0;
+
+/// Offset of the flags, two bytes.
 const FLAGS_OFFSET: u16 = 6;
+/// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
+const DEEP: u16 = 0x6FF0;
 /// Length in units of 512 bytes.
 const LENGTH: u8 = 1;
 
@@ -58,8 +63,8 @@ extern "C" fn start() {
         ".byte 0x55, 0xAA, {length}",
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
-        // FLAGS_OFFSET: the flags and a byte that makes the sum of all bytes 0.
-        ".byte 0, 0",
+        // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0.
+        ".byte 0, 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,
@@ -132,6 +137,19 @@ static OLD_15: AtomicU32 = AtomicU32::new(0);
 extern "C" fn int_13() {
     naked_asm!(
         ".code16",
+        "test byte ptr cs:[{flags} + 1], {deep_stack}",
+        "jz .Lflat",
+        "cmp ah, 0x48",
+        "jne .Lflat",
+        "push bp",
+        "mov bp, sp",
+        ".Ldeeper:",
+        "push bp",
+        "cmp sp, {deep}",
+        "ja .Ldeeper",
+        "mov sp, bp",
+        "pop bp",
+        ".Lflat:",
         "test byte ptr cs:[{flags}], {no_edd}",
         "jz .Lold_13",
         "cmp ah, 0x41",
@@ -152,6 +170,8 @@ extern "C" fn int_13() {
         ".code64",
         flags = const FLAGS_OFFSET,
         no_edd = const NO_EDD,
+        deep_stack = const DEEP_STACK,
+        deep = const DEEP,
         old = sym OLD_13,
     )
 }
