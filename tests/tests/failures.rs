@@ -667,6 +667,28 @@ fn the_report_of_a_kernels_fault() -> Result<()> {
     Ok(())
 }
 
+/// A kernel spoils the stack of all exceptions but one: the double fault has its own.
+#[test]
+fn the_report_of_a_double_fault() -> Result<()> {
+    let kernel = code(&[
+        0x48, 0x83, 0xEC, 0x10, // sub rsp, 16
+        0x0F, 0x01, 0x04, 0x24, // sgdt [rsp]
+        0x48, 0x8B, 0x44, 0x24, 0x02, // mov rax, [rsp + 2]
+        0x48, 0x8B, 0x48, 0x30, // mov rcx, [rax + 0x30]: the descriptor of the TSS
+        0x48, 0xC1, 0xE9, 0x10, // shr rcx, 16
+        0x81, 0xE1, 0xFF, 0xFF, 0xFF, 0x00, // and ecx, 0xFFFFFF: its base
+        0x48, 0xBA, 0, 0, 0, 0, 0, 0x80, 0xFF, 0xFF, // mov rdx, 0xFFFF800000000000
+        0x48, 0x01, 0xCA, // add rdx, rcx
+        0x48, 0xC7, 0x42, 0x24, 0x00, 0x10, 0, 0, // mov qword [rdx + 0x24], 0x1000: IST 1
+        0x0F, 0x0B, // ud2
+    ]);
+    fails(
+        &Machine::new(&Image::with_kernel(&kernel.build())?.path()),
+        "12A",
+        &["#DF double fault (vector 8), error code 0h"],
+    )
+}
+
 /// A breakpoint on the BIOS's cursor, which the report sets at its end.
 #[test]
 fn a_fault_in_the_report_of_a_fault() -> Result<()> {
