@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use disk_layout::stage2 as stage2_image;
 use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, mbr};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
@@ -85,7 +86,7 @@ impl Recipe {
 pub struct Built {
     /// Bytes of the MBR that stage1 uses, of the 440 that there are.
     pub stage1_bytes: usize,
-    /// Bytes of stage2, its last sector not filled up.
+    /// Bytes of stage2, without what it is filled up with.
     pub stage2_bytes: usize,
     /// What the loader's own reader finds in the image.
     pub inspection: Inspection,
@@ -98,8 +99,10 @@ impl fmt::Display for Built {
             f,
             "stage2: {} bytes, {} sectors (max {} bytes)",
             self.stage2_bytes,
-            self.stage2_bytes.div_ceil(SECTOR_SIZE),
-            disk_layout::stage2::MAX_LENGTH
+            self.stage2_bytes
+                .max(stage2_image::SUMMED)
+                .div_ceil(SECTOR_SIZE),
+            stage2_image::MAX_LENGTH
         )?;
         self.inspection.fmt_table(f)
     }

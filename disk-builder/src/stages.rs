@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
 use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, mbr, stage2};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, elf};
@@ -239,7 +239,7 @@ impl Stage2 {
     pub(crate) fn read(path: &Path, road: Road) -> Result<Self> {
         let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
         let used = bytes.len();
-        bytes.resize(used.next_multiple_of(SECTOR_SIZE), 0);
+        bytes.resize(used.next_multiple_of(SECTOR_SIZE).max(SUMMED), 0);
         let length = u32::try_from(bytes.len())?;
         let Some((header, _)) = Stage2Header::mut_from_prefix(&mut bytes)
             .ok()

@@ -58,10 +58,10 @@ fn build_prints_sizes_and_a_table() {
     assert_eq!(lines.next(), Some("stage1: 197/440 bytes"));
     assert_eq!(
         lines.next(),
-        Some("stage2: 5000 bytes, 10 sectors (max 65536 bytes)")
+        Some("stage2: 5000 bytes, 128 sectors (max 131072 bytes)")
     );
     assert!(
-        text.contains("         1         10  stage2: protected road, CRC-32"),
+        text.contains("         1        128  stage2: protected road, CRC-32"),
         "{text}"
     );
     assert!(text.contains("/boot/kernel.conf (82 bytes)"), "{text}");
@@ -99,7 +99,7 @@ fn inspect_speaks_json_and_fails_on_a_bad_image() {
     let json = said(&workshop, &["inspect", "--json", "disk.img"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["stage2"]["lba"], 1);
-    assert_eq!(json["stage2"]["sectors"], 10);
+    assert_eq!(json["stage2"]["sectors"], 128);
     assert_eq!(json["stage2"]["verified"], true);
     assert_eq!(json["partition"]["lba"], 2048);
     assert_eq!(json["volume"]["fat_bits"], 32);

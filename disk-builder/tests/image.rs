@@ -56,7 +56,7 @@ fn the_mbr_holds_stage1_and_one_active_partition() {
     assert_eq!(header.code[0x5A..0x5A + 100], [0xF4; 100]);
     let parameters =
         ParameterBlock::read_from_bytes(&header.code[mbr::PARAMETER_BLOCK_OFFSET..]).unwrap();
-    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 10));
+    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 128));
 
     let image_sectors = fs::metadata(&recipe.output).unwrap().len() / 512;
     let [first, rest @ ..] = header.partitions;
@@ -111,37 +111,43 @@ fn sectors_of_large(recipe: &Recipe) -> [u8; 512] {
 #[test]
 fn stage2_is_padded_and_its_header_filled() {
     let workshop = Workshop::new();
-    for (road, byte) in [(Road::Protected, 0), (Road::Direct, 1)] {
+    for (road, byte, used, length) in [
+        (Road::Protected, 0, 5000, 65_536),
+        (Road::Direct, 1, 70_000, 70_144),
+    ] {
+        workshop.file("stage2", &support::stage2(used));
         let recipe = Recipe {
             road,
             ..workshop.recipe(&kernel(1000))
         };
         let built = build(&recipe);
-        assert_eq!(built.stage2_bytes, 5000);
-        let bytes = sectors(&recipe.output, 1, 10);
+        assert_eq!(built.stage2_bytes, used);
+        let bytes = sectors(&recipe.output, 1, length as u64 / 512);
         let (header, _) = Stage2Header::ref_from_prefix(&bytes).unwrap();
         assert_eq!(header.magic, stage2::MAGIC);
-        assert_eq!(header.length.get(), 5120);
+        assert_eq!(header.length.get() as usize, length);
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!(
             (header.road, header.reserved.as_slice()),
             (byte, [0; 13].as_slice())
         );
         assert_eq!(header.crc32.get(), crc32(&bytes[stage2::CRC_START..]));
-        // As stage1 computes it: words, and the segment behind 8000h + 5120.
-        let words = bytes
+        // As stage1 computes it: the words of a segment, and the segment behind the last sector.
+        let segment = (0x8000 + length) / 16;
+        let words = bytes[..0x1_0000]
             .as_chunks()
             .0
             .iter()
             .map(|&word| u16::from_le_bytes(word));
-        assert_eq!(words.fold(0x940, u16::wrapping_add), 1);
+        assert_eq!(words.fold(segment as u16, u16::wrapping_add), 1);
         let mbr = sectors(&recipe.output, 0, 1);
         let code = mbr[mbr::CHECKED].as_chunks().0.iter();
         let words = code.map(|&word| u16::from_le_bytes(word));
         assert_eq!(words.fold(0, u16::wrapping_add), 0);
-        assert_eq!(bytes[32..5000], noise(5000)[32..]);
-        assert_eq!(bytes[5000..], [0; 120]);
-        assert_eq!(sectors(&recipe.output, 11, 1), [0; 512]);
+        assert_eq!(bytes[32..used], noise(used)[32..]);
+        assert!(bytes[used..].iter().all(|&byte| byte == 0));
+        let behind = 1 + length as u64 / 512;
+        assert_eq!(sectors(&recipe.output, behind, 1), [0; 512]);
     }
 }
 
@@ -589,16 +595,16 @@ fn stages_that_cannot_work_are_refused() {
     workshop.file("stage1", &stage1(&[0x90; 343]));
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
-    workshop.file("stage2", &support::stage2(65_537));
-    assert!(refusal(&recipe).contains("more than 65536 bytes"));
+    workshop.file("stage2", &support::stage2(131_073));
+    assert!(refusal(&recipe).contains("more than 131072 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
-    workshop.file("stage2", &support::stage2(65_536));
+    workshop.file("stage2", &support::stage2(131_072));
     assert_eq!(
         build(&recipe).inspection.stage2.unwrap().place,
         Sectors {
             lba: 1,
-            sectors: 128
+            sectors: 256
         }
     );
 }

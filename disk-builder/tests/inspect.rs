@@ -41,7 +41,14 @@ fn problems(place: impl Fn(&Inspection) -> u64) -> Vec<String> {
 fn a_damaged_stage2_is_found() {
     let at = |offset| move |i: &Inspection| i.stage2.as_ref().unwrap().place.lba * 512 + offset;
     let crc32 = std::mem::offset_of!(Stage2Header, crc32) as u64;
-    for offset in [crc32, CRC_START as u64, CRC_START as u64 + 3, 20, 40, 5119] {
+    for offset in [
+        crc32,
+        CRC_START as u64,
+        CRC_START as u64 + 3,
+        20,
+        40,
+        65_535,
+    ] {
         let problems = problems(at(offset));
         assert_eq!(problems.len(), 1, "{offset}");
         assert!(
@@ -52,7 +59,7 @@ fn a_damaged_stage2_is_found() {
     assert!(problems(at(0))[0].starts_with("error 1B"));
     assert!(problems(|_| 440 - 4)[0].starts_with("error 1D"));
     // What belongs to nobody.
-    assert_eq!(problems(at(5120)), [""; 0]);
+    assert_eq!(problems(at(65_536)), [""; 0]);
 }
 
 #[test]

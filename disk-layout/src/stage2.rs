@@ -12,7 +12,11 @@ use crate::SECTOR_SIZE;
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
 /// The most bytes that stage2 may have on disk.
-pub const MAX_LENGTH: usize = 64 * 1024;
+pub const MAX_LENGTH: usize = 128 * 1024;
+
+/// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many on
+/// disk; a shorter one is filled up with zeros.
+pub const SUMMED: usize = 64 * 1024;
 
 /// The first four bytes of stage2.
 pub const MAGIC: [u8; 4] = *b"BPS2";
@@ -27,11 +31,11 @@ pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 pub const CRC_START: usize = offset_of!(Stage2Header, length);
 
 /// What stage1 computes of stage2 before it jumps, and expects to be 1 (not 0: that would be the sum
-/// of nothing): the [sum](crate::sum) of the whole image and of the segment behind it, which happens
-/// to be in the register.
+/// of nothing): the [sum](crate::sum) of the first [`SUMMED`] bytes and of the segment behind the
+/// image, which happens to be in the register.
 pub fn stage1_sum(image: &[u8]) -> u16 {
     let segment_behind = (LOAD_ADDRESS as usize + image.len()) >> 4;
-    crate::sum(image).wrapping_add(segment_behind as u16)
+    crate::sum(&image[..image.len().min(SUMMED)]).wrapping_add(segment_behind as u16)
 }
 
 /// The road that stage2 takes to long mode.
@@ -59,7 +63,7 @@ pub struct Stage2Header {
     pub zero: U16,
     /// CRC-32 (ISO-HDLC, the one of Ethernet and zip) over the bytes from [`CRC_START`] to the end.
     pub crc32: U32,
-    /// Length of stage2 in bytes, this header included; a multiple of 512.
+    /// Length of stage2 in bytes, this header included; a multiple of 512, at least [`SUMMED`].
     pub length: U32,
     /// [`VERSION`].
     pub version: U16,

@@ -42,7 +42,7 @@ const CHUNK: u16 = 64;
 const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * 512));
 // The sum over stage2 is taken in one segment, and CX counts its words.
-const _: () = assert!(stage2::MAX_LENGTH <= 0x1_0000);
+const _: () = assert!(stage2::SUMMED <= 0x1_0000);
 
 /// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
 /// bytes more.
@@ -285,11 +285,11 @@ extern "C" fn start() -> ! {
         "sub di, cx",
         "jnz .Lnext",
 
-        // Is it stage2, and whole? Its words and BX, the segment behind it, sum up to 1.
+        // Is it stage2? The words of its first 64 KiB and BX, the segment behind it, sum up to 1.
         "mov byte ptr [bp + {letter}], {letter_sum}",
         "push {destination} >> 4",
         "pop ds",
-        "mov cx, [bp + {parameters} + {sectors} - 1]", // 256 times its sectors: words
+        "mov cx, {summed} / 2",
         "xor si, si",
         ".Lsum_stage2:",
         "lodsw",
@@ -332,6 +332,7 @@ extern "C" fn start() -> ! {
         parameters = const mbr::PARAMETER_BLOCK_OFFSET,
         sectors = const offset_of!(ParameterBlock, sectors),
         destination = const stage2::LOAD_ADDRESS,
+        summed = const stage2::SUMMED,
         entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
         letter_damaged = const b'D',
         letter_read = const b'A',

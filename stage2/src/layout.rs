@@ -71,9 +71,9 @@ pub const STAGE1: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x2_0000,
+    0x3_0000,
     "stage2",
-    "image (at most 64 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 128 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The stack in long mode.
@@ -111,8 +111,8 @@ pub const ENTRY_FILE: Region = Region::new(
 
 /// Where INT 13h puts what it reads.
 pub const TRANSFER_BUFFER: Region = Region::new(
-    0x3_0000,
-    0x4_0000,
+    ENTRY_FILE.end,
+    ENTRY_FILE.end + 0x1_0000,
     "transfer buffer",
     "a 64 KiB segment of its own: no read crosses a 64 KiB line",
 );

@@ -148,8 +148,8 @@ fn stage2_is_damaged() -> Result<()> {
 #[test]
 fn stage2_is_damaged_in_its_last_byte() -> Result<()> {
     let image = Image::demo()?;
-    let built = image.built.as_ref().context("an image without a loader")?;
-    let offset = SECTOR + built.stage2_bytes.next_multiple_of(SECTOR_SIZE) as u64 - 1;
+    let place = image.inspect()?.stage2.context("no stage2")?.place;
+    let offset = (place.lba + place.sectors) * SECTOR - 1;
     let byte = image.read(offset, 1)?;
     image.write(offset, &[byte[0] ^ 1])?;
     image.mend_stage2_sum()?;
