@@ -85,6 +85,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("outside the kernel", outside_the_kernel),
     ("hole in the physical map", hole),
     ("firmware tables", firmware_tables),
+    ("interrupt vectors", interrupt_vectors),
     ("boot disk", boot_disk),
     ("CPU features", cpu_features),
     ("timeline", timeline),
@@ -888,6 +889,33 @@ fn firmware_tables(machine: &Machine) -> Outcome {
         );
         let sum = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
         ensure!(sum == 0, "{name} at {address:#x}: checksum {sum:#x}");
+    }
+    Ok(())
+}
+
+/// A kernel may go back to real mode: the vectors there are the BIOS's, and none leads to what the
+/// loader leaves behind.
+fn interrupt_vectors(machine: &Machine) -> Outcome {
+    const VECTORS: usize = 256;
+    const CONVENTIONAL_MEMORY_END: u64 = 0xA_0000;
+
+    let Some(table) = machine.boot.physical_to_virtual(0) else {
+        return Err(Facts::new(format_args!("address 0 is not mapped")));
+    };
+    for vector in 0..VECTORS {
+        // SAFETY: the physical map has the first MiB.
+        let address = unsafe { table.cast::<[u16; 2]>().add(vector).read_volatile() };
+        let [offset, segment] = address.map(u64::from);
+        let handler = (segment << 4) + offset;
+        let left_behind = machine.boot.memory_map().iter().any(|region| {
+            region.kind() == Some(MemoryKind::Reclaimable)
+                && region.end() <= CONVENTIONAL_MEMORY_END
+                && (region.start..region.end()).contains(&handler)
+        });
+        ensure!(
+            !left_behind,
+            "{vector:#x} is {segment:#06x}:{offset:#06x}, in the loader's memory"
+        );
     }
     Ok(())
 }

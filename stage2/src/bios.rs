@@ -15,6 +15,7 @@ use x86_64::registers::control::{Cr0Flags, EferFlags};
 
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
 use crate::real_mode::{fail, message, message_length};
+use crate::{faults, real_mode_faults};
 
 /// EFLAGS: the carry flag, by which most services report an error.
 pub const FLAG_CARRY: u32 = 1;
@@ -82,8 +83,6 @@ struct Gate {
     rsp: u64,
     cr0: u32,
     cr4: u32,
-    /// IDTR in real mode: the interrupt vector table, 1 KiB at 0.
-    real_idt: [u16; 3],
     /// IDTR in long mode.
     long_idt: [u16; 5],
 }
@@ -95,7 +94,6 @@ static mut GATE: Gate = Gate {
     rsp: 0,
     cr0: 0,
     cr4: 0,
-    real_idt: [0x3FF, 0, 0],
     long_idt: [0; 5],
 };
 
@@ -114,6 +112,7 @@ pub fn call(number: u8, registers: &mut Registers) {
         pass();
         *registers = (*gate).registers;
     }
+    faults::check_stack();
 }
 
 /// The far address in the interrupt vector table: offset in bits 15:0, segment in bits 31:16.
@@ -158,6 +157,7 @@ unsafe extern "sysv64" fn pass() {
         "mov eax, cr0",
         "and eax, ~{pg}",
         "mov cr0, eax",
+        "lidt [{protected_idt}]",
         "mov ecx, {efer}",
         "rdmsr",
         "and eax, ~{lme}",
@@ -173,7 +173,7 @@ unsafe extern "sysv64" fn pass() {
         "mov esp, {stack}",
         "mov fs, ax",
         "mov gs, ax",
-        "lidt cs:[{gate} + {real_idt}]",
+        "lidt cs:[{vector_table}]",
         "mov eax, cs:[{gate} + {eax}]",
         "mov ebx, cs:[{gate} + {ebx}]",
         "mov ecx, cs:[{gate} + {ecx}]",
@@ -245,7 +245,8 @@ unsafe extern "sysv64" fn pass() {
         rsp = const offset_of!(Gate, rsp),
         cr0 = const offset_of!(Gate, cr0),
         cr4 = const offset_of!(Gate, cr4),
-        real_idt = const offset_of!(Gate, real_idt),
+        protected_idt = sym real_mode_faults::IDT_POINTER,
+        vector_table = sym real_mode_faults::VECTOR_TABLE,
         long_idt = const offset_of!(Gate, long_idt),
         vector = const offset_of!(Gate, vector),
         eax = const offset_of!(Registers, eax),

@@ -97,6 +97,8 @@ catalogue! {
         "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.";
     CPU_NO_SSE2 = "3D", "this CPU has no SSE2",
         "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.";
+    REAL_MODE_EXCEPTION = "4A", "the CPU raised an exception in 16-bit code",
+        "From C000 on it was in the BIOS: look for an update of it; below, it is a defect of the loader: please report the line.";
     EXCEPTION = "5A", "the CPU raised an exception in the loader",
         "A defect of the loader or of the machine: please report the registers shown.";
     PANIC = "5B", "the loader stopped itself",
@@ -104,7 +106,9 @@ catalogue! {
     FAULT_IN_REPORT = "5C", "an exception while another error was being reported",
         "The loader's memory was overwritten, or is faulty: look at what was printed before.";
     STACK_OVERRUN = "5D", "the BIOS used more stack than there is",
-        "It needs more than 3 KiB: look for a BIOS update.";
+        "It needs more than 3 KiB: look for an update of it.";
+    LOADER_STACK = "5E", "the end of the loader's stack was overwritten",
+        "The BIOS wrote to memory that it calls free, or a defect of the loader: please report what was printed before.";
     MEMORY_NO_MAP = "6A", "the BIOS gives no memory map",
         "INT 15h E820, E801 and 88h all failed: look for a BIOS update.";
     MEMORY_TOO_LITTLE = "6B", "there is too little memory",

@@ -39,6 +39,7 @@ const ALARM: u8 = 0x4F;
 
 /// What there is to print on.
 pub struct Console {
+    started: bool,
     serial: bool,
     screen: bool,
     row: u64,
@@ -47,6 +48,7 @@ pub struct Console {
 }
 
 static CONSOLE: Global<Console> = Global::new(Console {
+    started: false,
     serial: false,
     screen: false,
     row: 0,
@@ -54,18 +56,9 @@ static CONSOLE: Global<Console> = Global::new(Console {
     attribute: GREY,
 });
 
-/// Looks for the devices.
+/// Begins to print.
 pub fn start() {
-    let serial = program_serial();
-    let screen = find_screen();
-    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
-    CONSOLE.with(|console| {
-        console.serial = serial;
-        console.screen = screen;
-        console.row = u64::from(cursor[1]).min(ROWS - 1);
-        console.column = u64::from(cursor[0]).min(COLUMNS - 1);
-    });
-    let found = match (serial, screen) {
+    let found = match find_devices() {
         (true, true) => "COM1, VGA text",
         (true, false) => "COM1",
         (false, true) => "VGA text",
@@ -75,13 +68,32 @@ pub fn start() {
     say!(" 5 console  ", found);
 }
 
+/// Looks for the devices: serial line, screen.
+fn find_devices() -> (bool, bool) {
+    let serial = program_serial();
+    let screen = find_screen();
+    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
+    CONSOLE.with(|console| {
+        console.started = true;
+        console.serial = serial;
+        console.screen = screen;
+        console.row = u64::from(cursor[1]).min(ROWS - 1);
+        console.column = u64::from(cursor[0]).min(COLUMNS - 1);
+    });
+    (serial, screen)
+}
+
 /// Row of the next line on the screen, if there is one.
 pub fn screen_row() -> Option<u64> {
     CONSOLE.with(|console| console.screen.then_some(console.row))
 }
 
-/// From here on the screen shows what is printed in white on red.
+/// From here on the screen shows what is printed in white on red. Starts the console where that has
+/// not come yet.
 pub fn alarm() {
+    if !CONSOLE.with(|console| console.started) {
+        find_devices();
+    }
     CONSOLE.with(|console| console.attribute = ALARM);
 }
 

@@ -235,6 +235,31 @@ pub fn fail(failure: &Failure) -> ! {
     end(failure.0)
 }
 
+/// The end of the stack is not what it was.
+struct StackOverwritten(u32);
+
+impl Named for StackOverwritten {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::LOADER_STACK
+    }
+}
+
+impl fmt::Display for StackOverwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        facts(f, "########h at #h", &[self.0.into(), layout::STACK.start])
+    }
+}
+
+/// Has the stack stayed within its region? Asked behind each BIOS call and before the handoff.
+pub fn check_stack() {
+    let found = physical::read(layout::STACK.start);
+    if found != layout::CANARY {
+        // What follows calls the BIOS as well.
+        physical::write(layout::STACK.start, layout::CANARY);
+        end(&StackOverwritten(found));
+    }
+}
+
 /// Prints an error and offers to reboot.
 fn end(error: &dyn Named) -> ! {
     begin_report();

@@ -25,7 +25,7 @@ use crate::entry::BootEntry;
 use crate::faults::{self, Failure};
 use crate::files::Files;
 use crate::paging::Tables;
-use crate::{console, findings, physical, say, switch};
+use crate::{console, findings, physical, real_mode_faults, say, switch};
 
 /// What the loader calls itself.
 const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
@@ -398,7 +398,9 @@ fn hardware_random(features: u64) -> Option<u64> {
 impl Jump {
     /// Leaves the loader. Nothing can fail any more: the result type only lets the path end in `?`.
     pub fn go(self) -> Result<Infallible, Failure> {
+        faults::check_stack();
         console::drain();
+        real_mode_faults::give_back();
         mask_interrupt_controllers();
         // SAFETY: the features are there, and change nothing for the loader's own tables.
         unsafe {

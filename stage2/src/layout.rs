@@ -56,8 +56,9 @@ pub const REAL_MODE_STACK: Region = Region::new(
     "grows down from stage1; BIOS calls need a few hundred bytes",
 );
 
-/// What lies at the lowest address of the real-mode stack: a BIOS call that uses more than there is
-/// destroys it, and then the page tables below it.
+/// What lies at the lowest address of a stack. Who uses more of the real-mode stack than there is
+/// destroys it, and then the page tables below it; of the 64-bit one, stage2's variables. Below the
+/// fault stacks lie stacks whose users are not coming back.
 pub const CANARY: u32 = 0x59AC_5ACA;
 
 /// stage1.

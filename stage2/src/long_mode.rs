@@ -19,7 +19,8 @@ use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 use x86_64::structures::paging::PageTableFlags;
 
 use crate::HEADER;
-use crate::switch::{SWITCH, SwitchPage};
+use crate::real_mode_faults;
+use crate::switch::{self, SWITCH};
 
 /// The model-specific register EFER.
 pub const IA32_EFER: u32 = 0xC000_0080;
@@ -56,19 +57,29 @@ pub const DATA_16: u16 = 0x28;
 /// The task state segment (two entries).
 pub const TSS: u16 = 0x30;
 
-/// The operand of LGDT: limit, base.
+/// The operand of LGDT and LIDT: limit, base. Modes other than the 64-bit one read four bytes of the
+/// base, which is all of an address in stage2.
 #[repr(C, packed)]
-pub struct Pointer32 {
+pub struct DescriptorPointer {
     limit: u16,
-    base: u32,
+    base: *const (),
 }
 
-/// What LGDT loads before long mode and after each BIOS call. Its base is filled by [`enter`].
+impl DescriptorPointer {
+    /// For a whole table.
+    pub const fn new<T>(table: *const T) -> Self {
+        Self {
+            limit: (size_of::<T>() - 1) as u16,
+            base: table.cast(),
+        }
+    }
+}
+
+/// What LGDT loads before long mode and after each BIOS call.
 #[unsafe(link_section = ".real_mode.data")]
-pub static mut GDT_POINTER: Pointer32 = Pointer32 {
-    limit: (size_of::<[u64; 8]>() - 1) as u16,
-    base: 0,
-};
+pub static mut GDT_POINTER: DescriptorPointer =
+    // SAFETY: an address, and nothing more.
+    DescriptorPointer::new(unsafe { &raw const SWITCH.gdt });
 
 /// Flags of a table entry that leads to another table.
 const TABLE: u64 = PageTableFlags::PRESENT.bits() | PageTableFlags::WRITABLE.bits();
@@ -107,8 +118,9 @@ pub extern "C" fn enter() -> ! {
     naked_asm!(
         ".code16",
         "cli",
-        "mov dword ptr [{gdt_pointer} + 2], offset {gdt} + {gdt_offset}",
+        "movzx esp, sp",                // 32-bit code uses all of it
         "mov dword ptr [{stack_bottom}], {canary}",
+        "call {fill_tables}",
 
         // PML4 → PDPT → four page directories, each entry of which maps 2 MiB to itself.
         "xor eax, eax",
@@ -135,6 +147,7 @@ pub extern "C" fn enter() -> ! {
         "loop 3b",
 
         "lgdt [{gdt_pointer}]",
+        "lidt [{idt_pointer}]",
         "cmp byte ptr [{header} + {road}], {direct}",
         "je .Ldirect",
 
@@ -157,9 +170,9 @@ pub extern "C" fn enter() -> ! {
         ".Ldirect:",
         switch_on!(),
         ".code64",
-        gdt = sym SWITCH,
-        gdt_offset = const offset_of!(SwitchPage, gdt),
+        fill_tables = sym switch::fill_tables,
         gdt_pointer = sym GDT_POINTER,
+        idt_pointer = sym real_mode_faults::IDT_POINTER,
         header = sym HEADER,
         road = const offset_of!(Stage2Header, road),
         direct = const Road::Direct as u8,
@@ -183,7 +196,7 @@ pub extern "C" fn enter() -> ! {
     )
 }
 
-/// The first 64-bit instructions: data segments, stack, `.bss`, then Rust.
+/// The first 64-bit instructions: data segments, stack, `.bss`, IDT and TSS, then Rust.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 extern "C" fn begin() -> ! {
@@ -196,17 +209,25 @@ extern "C" fn begin() -> ! {
         "mov fs, eax",
         "mov gs, eax",
         "mov esp, {stack}",
+        "mov dword ptr [{stack_bottom}], {canary}",
         "mov edi, offset {bss_start}",
         "mov ecx, offset {bss_end}",
         "sub ecx, edi",
         "shr ecx, 3",
         "rep stosq",
+        "lidt [{idt_pointer}]",
+        "mov eax, {tss}",
+        "ltr ax",
         "fninit",
         "xor ebp, ebp",
         "call {main}",
         "ud2",
         data = const DATA,
+        idt_pointer = sym switch::IDT_POINTER,
+        tss = const TSS,
         stack = const layout::STACK.end,
+        stack_bottom = const layout::STACK.start,
+        canary = const layout::CANARY,
         bss_start = sym bss_start,
         bss_end = sym bss_end,
         main = sym crate::main,

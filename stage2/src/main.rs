@@ -11,6 +11,7 @@
 
 /// Steps 2 to 4: real mode.
 mod real_mode;
+mod real_mode_faults;
 mod self_check;
 mod a20;
 mod cpu;
@@ -65,6 +66,7 @@ extern "C" fn enter() -> ! {
         ".code16",
         "call {self_check}",            // 1: is the image whole? (First: what follows changes it.)
         "call {take_over}",             // drive and time stamp
+        "call {take_vectors}",          // exceptions are reported from here on
         "mov bx, 2",
         "call {stamp}",
         "call {a20}",                   // 2: all memory can be reached
@@ -76,6 +78,7 @@ extern "C" fn enter() -> ! {
         "jmp {long_mode}",              // 4: to `main`
         ".code64",
         take_over = sym real_mode::take_over,
+        take_vectors = sym real_mode_faults::install,
         self_check = sym self_check::check,
         stamp = sym real_mode::stamp,
         a20 = sym a20::enable,
@@ -87,7 +90,6 @@ extern "C" fn enter() -> ! {
 /// Long mode: 64-bit Rust from here on. Each step's error has a name, and ends in its report.
 extern "sysv64" fn main() -> ! {
     findings::step(5);
-    switch::install(); // from here on exceptions are reported
     console::start();
 
     let Err(failure) = boot();

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use stage2::layout::{self, Region};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Every access is checked: an address that is wrong ends in a message, not in a fault.
 fn check(start: u64, length: u64) {
@@ -30,6 +30,24 @@ pub fn read<T: FromBytes>(address: u64) -> T {
             options(nostack, preserves_flags)
         );
         value.assume_init()
+    }
+}
+
+/// Writes a value where the firmware keeps it.
+///
+/// # Panics
+/// When the address is out of reach.
+pub fn write<T: IntoBytes + Immutable>(address: u64, value: T) {
+    check(address.max(1), size_of::<T>() as u64);
+    // SAFETY: mapped; only the interrupt vector table is written this way, in assembly as above.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") size_of::<T>() => _,
+            inout("rsi") value.as_bytes().as_ptr() => _,
+            inout("rdi") address => _,
+            options(nostack, preserves_flags)
+        );
     }
 }
 

@@ -105,13 +105,14 @@ pub extern "C" fn stamp() {
     )
 }
 
-/// The pieces of a [`message`].
-const fn parts(entry: &Entry) -> [&[u8]; 7] {
+/// The pieces of a [`message_with_facts`].
+const fn parts<'a>(entry: &'a Entry, facts: &'a str) -> [&'a [u8]; 8] {
     [
         b"\r\nerror ",
         entry.code.as_bytes(),
         b": ",
         entry.sentence.as_bytes(),
+        facts.as_bytes(),
         b"\r\n",
         entry.advice.as_bytes(),
         b"\r\n",
@@ -120,7 +121,7 @@ const fn parts(entry: &Entry) -> [&[u8]; 7] {
 
 /// Length of a [`message`].
 pub const fn message_length(entry: &Entry) -> usize {
-    let parts = parts(entry);
+    let parts = parts(entry, "");
     let mut length = 1;
     let mut part = 0;
     while part < parts.len() {
@@ -133,7 +134,12 @@ pub const fn message_length(entry: &Entry) -> usize {
 /// A failure as text, for [`fail`]: `error 2A: the A20 line cannot be enabled`, the advice, a zero
 /// byte.
 pub const fn message<const LENGTH: usize>(entry: &Entry) -> [u8; LENGTH] {
-    let parts = parts(entry);
+    message_with_facts(entry, "")
+}
+
+/// A [`message`] with something behind the sentence.
+pub const fn message_with_facts<const LENGTH: usize>(entry: &Entry, facts: &str) -> [u8; LENGTH] {
+    let parts = parts(entry, facts);
     let mut text = [0; LENGTH];
     let mut length = 0;
     let mut part = 0;

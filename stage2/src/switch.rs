@@ -15,7 +15,21 @@ use x86_64::VirtAddr;
 use x86_64::structures::gdt::DescriptorFlags;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::long_mode::{CODE_64, CR0_CLEAR, CR4, TSS};
+use crate::long_mode::{CODE_64, CR0_CLEAR, CR4, DescriptorPointer, TSS};
+
+/// An interrupt gate to a stub: offset in bits 63:48 and 15:0 (filled in by [`fill_tables`]), type,
+/// IST, selector (SDM vol. 3, 6.14.1). The double fault has a stack of its own.
+const fn gate(vector: usize) -> [u64; 2] {
+    let ist = if vector as u64 == exception::DOUBLE_FAULT {
+        2
+    } else {
+        1
+    };
+    [(CODE_64 as u64) << 16 | ist << 32 | 0x8E << 40, 0]
+}
+
+/// A present, available 64-bit TSS; its base is filled in by [`fill_tables`].
+const TSS_DESCRIPTOR: u64 = 0x89 << 40 | (size_of::<TaskStateSegment>() - 1) as u64;
 
 /// Number of exception vectors (SDM vol. 3, 6.3.1).
 pub const VECTORS: usize = 32;
@@ -33,7 +47,7 @@ const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
 /// The data of the switch page.
 #[repr(C, align(16))]
 pub struct SwitchPage {
-    /// Gates: address in pieces, selector, IST, type (SDM vol. 3, 6.14.1).
+    /// One [`gate`] for each exception.
     idt: [[u64; 2]; VECTORS],
     /// The descriptors, in the order of the selectors in `long_mode`.
     pub gdt: [u64; 8],
@@ -48,7 +62,15 @@ pub struct SwitchPage {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".switch.data")]
 pub static mut SWITCH: SwitchPage = SwitchPage {
-    idt: [[0; 2]; VECTORS],
+    idt: {
+        let mut idt = [[0; 2]; VECTORS];
+        let mut vector = 0;
+        while vector < VECTORS {
+            idt[vector] = gate(vector);
+            vector += 1;
+        }
+        idt
+    },
     gdt: [
         0,
         DescriptorFlags::KERNEL_CODE64.bits(),
@@ -56,10 +78,15 @@ pub static mut SWITCH: SwitchPage = SwitchPage {
         DescriptorFlags::KERNEL_CODE32.bits(),
         SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
         SEGMENT_16,
-        0,
+        TSS_DESCRIPTOR,
         0,
     ],
-    tss: TaskStateSegment::new(),
+    tss: {
+        let mut tss = TaskStateSegment::new();
+        tss.interrupt_stack_table[0] = VirtAddr::new_truncate(layout::FAULT_STACK.end);
+        tss.interrupt_stack_table[1] = VirtAddr::new_truncate(layout::DOUBLE_FAULT_STACK.end);
+        tss
+    },
     loader_tables: layout::EARLY_TABLES.start,
     stack_bias: 0,
 };
@@ -69,42 +96,40 @@ pub fn address() -> u64 {
     (&raw const SWITCH) as u64 & !(layout::PAGE_SIZE - 1)
 }
 
-/// Fills IDT and TSS and loads them: from here on an exception is reported.
-pub fn install() {
-    let page = &raw mut SWITCH;
-    // SAFETY: called once, at the start, with nothing else running; the tables are complete when
-    // they are loaded and stay where they are.
-    unsafe {
-        for (vector, gate) in (0u64..).zip((*page).idt.iter_mut()) {
-            let handler = (stubs as *const ()) as u64 + vector * STUB_SIZE;
-            // Offset 15:0, selector, IST, present interrupt gate, offset 31:16 and 63:32.
-            gate[0] = handler & 0xFFFF
-                | u64::from(CODE_64) << 16
-                | if vector == exception::DOUBLE_FAULT {
-                    2
-                } else {
-                    1
-                } << 32
-                | 0x8E00 << 32
-                | (handler >> 16 & 0xFFFF) << 48;
-            gate[1] = handler >> 32;
-        }
-        set_fault_stacks(0);
+/// What LIDT loads in long mode.
+#[unsafe(link_section = ".real_mode.data")]
+pub static mut IDT_POINTER: DescriptorPointer =
+    // SAFETY: an address, and nothing more.
+    DescriptorPointer::new(unsafe { &raw const SWITCH.idt });
 
-        let tss = (&raw const (*page).tss) as u64;
-        let limit = size_of::<TaskStateSegment>() as u64 - 1;
-        // Base 23:0, limit 15:0, present available 64-bit TSS, base 31:24 and 63:32.
-        (*page).gdt[usize::from(TSS) / 8] =
-            limit | (tss & 0xFF_FFFF) << 16 | 0x89 << 40 | (tss >> 24 & 0xFF) << 56;
-        (*page).gdt[usize::from(TSS) / 8 + 1] = tss >> 32;
-
-        core::arch::asm!("ltr {0:x}", in(reg) TSS, options(nostack, preserves_flags));
-        let pointer = x86_64::structures::DescriptorTablePointer {
-            limit: (size_of::<[[u64; 2]; VECTORS]>() - 1) as u16,
-            base: VirtAddr::new_truncate((&raw const (*page).idt) as u64),
-        };
-        x86_64::instructions::tables::lidt(&pointer);
-    }
+/// Fills in the addresses in IDT and GDT, which no constant can take to pieces: they are below
+/// 64 KiB, and one piece is enough. Clobbers AX, CX, DI.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn fill_tables() {
+    naked_asm!(
+        ".code16",
+        "mov word ptr [{page} + {gdt} + {tss_selector} + 2], offset {page} + {tss}",
+        "mov ax, offset {stubs}",
+        "mov di, offset {page} + {idt}",
+        "mov cx, {vectors}",
+        "2:",
+        "mov [di], ax",
+        "add ax, {stub_size}",
+        "add di, {gate_size}",
+        "loop 2b",
+        "ret",
+        ".code64",
+        page = sym SWITCH,
+        gdt = const offset_of!(SwitchPage, gdt),
+        tss_selector = const TSS,
+        tss = const offset_of!(SwitchPage, tss),
+        stubs = sym stubs,
+        idt = const offset_of!(SwitchPage, idt),
+        vectors = const VECTORS,
+        stub_size = const STUB_SIZE,
+        gate_size = const size_of::<[u64; 2]>(),
+    )
 }
 
 /// An IDT without entries, for a kernel that wants no reports: a fault resets the machine.

@@ -324,6 +324,16 @@ pub enum Defect {
     NoA20Fast = 1 << 7,
     /// INT 13h AH=48h needs kilobytes of stack.
     DeepStack = 1 << 8,
+    /// INT 13h AH=48h executes an invalid opcode.
+    InvalidOpcode = 1 << 9,
+    /// INT 13h AH=48h divides by 0.
+    DivideError = 1 << 10,
+    /// INT 13h AH=48h raises #GP.
+    GeneralProtection = 1 << 11,
+    /// INT 13h AH=48h overwrites the end of stage2's 64-bit stack.
+    SpoilsStack = 1 << 12,
+    /// INT 13h AH=48h waits for IRQ 4.
+    WaitsForIrq4 = 1 << 13,
 }
 
 /// An option ROM with these defects, for QEMU's `-option-rom`.
@@ -331,11 +341,12 @@ pub enum Defect {
 /// # Errors
 /// When it does not build.
 pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
+    const LENGTH: usize = 2;
     const FLAGS: usize = 6;
     const CHECKSUM: usize = 8;
 
     let mut rom = test_program("bad-bios")?.flat().to_vec();
-    rom.resize(512, 0);
+    rom.resize(usize::from(rom[LENGTH]) * SECTOR_SIZE, 0);
     let flags = defects
         .iter()
         .fold(0, |flags, &defect| flags | defect as u16);

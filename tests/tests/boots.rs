@@ -391,6 +391,8 @@ fn bioses_that_lack_something() -> Result<()> {
         &[A20Off, NoA20Keyboard, NoA20Fast],
         &[A20Off, NoA20Call, NoA20Fast],
         &[A20Off, NoA20Call, NoA20Keyboard],
+        // Also the vector of an exception that is reported.
+        &[WaitsForIrq4],
     ] {
         let rom = bad_bios(defects)?;
         // 88h knows of no more than 64 MiB.

@@ -219,6 +219,32 @@ fn a_bios_call_leaves_its_stack() -> Result<()> {
     )
 }
 
+/// A BIOS call ends in an exception: which one, and in the BIOS's own code.
+#[test]
+fn exceptions_in_a_bios_call() -> Result<()> {
+    for (defect, fact) in [
+        (Defect::DivideError, ": vector 00h at C"),
+        (Defect::InvalidOpcode, ": vector 06h at C"),
+        (Defect::GeneralProtection, ": vector 0Dh at C"),
+    ] {
+        let rom = bad_bios(&[defect])?;
+        let image = Image::demo()?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        let machine = machine.arguments(["-option-rom".as_ref(), rom.path()]);
+        fails(&machine, "4A", &[fact]).with_context(|| format!("{defect:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_end_of_the_stack_is_overwritten() -> Result<()> {
+    let rom = bad_bios(&[Defect::SpoilsStack])?;
+    let image = Image::demo()?;
+    let machine = Machine::new(&image.path()).disk(Disk::Ide);
+    let machine = machine.arguments(["-option-rom".as_ref(), rom.path()]);
+    fails(&machine, "5E", &["59AC5555h at 30000h"])
+}
+
 #[test]
 fn no_memory_map() -> Result<()> {
     use Defect::*;

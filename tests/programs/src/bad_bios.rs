@@ -33,15 +33,32 @@ const NO_A20_KEYBOARD: u8 = 1 << 6;
 /// Port 92h does not enable A20.
 const NO_A20_FAST: u8 = 1 << 7;
 
-/// In the second byte: INT 13h AH=48h needs kilobytes of stack.
+// In the second byte, all of it in INT 13h AH=48h.
+/// It needs kilobytes of stack.
 const DEEP_STACK: u8 = 1 << 0;
+/// It executes an invalid opcode.
+const INVALID_OPCODE: u8 = 1 << 1;
+/// It divides by 0.
+const DIVIDE_ERROR: u8 = 1 << 2;
+/// It raises #GP: FXSAVE wants an address that is a multiple of 16.
+const GENERAL_PROTECTION: u8 = 1 << 3;
+/// It overwrites the end of stage2's 64-bit stack.
+const SPOILS_STACK: u8 = 1 << 4;
+/// It waits for IRQ 4, which has the vector of #SS.
+const WAITS_FOR_IRQ_4: u8 = 1 << 5;
 
 /// Offset of the flags, two bytes.
 const FLAGS_OFFSET: u16 = 6;
 /// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
 const DEEP: u16 = 0x6FF0;
 /// Length in units of 512 bytes.
-const LENGTH: u8 = 1;
+const LENGTH: u8 = 2;
+/// The segment at whose start stage2's 64-bit stack ends.
+const STACK_SEGMENT: u16 = 0x3000;
+/// A byte of the BIOS data area for communication between programs: has IRQ 4 come?
+const IRQ_4_CAME: u16 = 0x4F0;
+/// I/O port of the first serial line.
+const COM1: u16 = 0x3F8;
 
 /// CR4.DE: breakpoints on ports.
 const CR4_DE: u8 = 1 << 3;
@@ -93,6 +110,12 @@ extern "C" fn init() {
         "mov ax, offset {int_15}",
         "mov [0x15 * 4], eax",
 
+        "test byte ptr cs:[{flags} + 1], {waits}",
+        "jz .Lno_irq_4",
+        "mov ax, offset {irq_4}",
+        "mov [12 * 4], eax",
+        ".Lno_irq_4:",
+
         "mov cl, cs:[{flags}]",
         "test cl, {a20_off}",
         "jz .Lreturn",
@@ -117,6 +140,8 @@ extern "C" fn init() {
         ".byte 0xCB", // RETF, without a 32-bit prefix
         ".code64",
         flags = const FLAGS_OFFSET,
+        waits = const WAITS_FOR_IRQ_4,
+        irq_4 = sym irq_4,
         a20_off = const A20_OFF,
         cr4_de = const CR4_DE,
         stage2 = const stage2::LOAD_ADDRESS + stage2::ENTRY_OFFSET as u32,
@@ -137,10 +162,57 @@ static OLD_15: AtomicU32 = AtomicU32::new(0);
 extern "C" fn int_13() {
     naked_asm!(
         ".code16",
-        "test byte ptr cs:[{flags} + 1], {deep_stack}",
-        "jz .Lflat",
         "cmp ah, 0x48",
         "jne .Lflat",
+        "pusha",
+        "push ds",
+        "mov cl, cs:[{flags} + 1]",
+
+        "test cl, {invalid_opcode}",
+        "jz .Lvalid",
+        "ud2",
+        ".Lvalid:",
+        "test cl, {divide_error}",
+        "jz .Lno_division",
+        "xor bl, bl",
+        "div bl",
+        ".Lno_division:",
+        "test cl, {general_protection}",
+        "jz .Lunprotected",
+        "fxsave cs:[1]",
+        ".Lunprotected:",
+        "test cl, {spoils_stack}",
+        "jz .Lno_spoiling",
+        "mov bx, {stack_segment}",
+        "mov ds, bx",
+        "mov word ptr [0], 0x5555",
+        ".Lno_spoiling:",
+
+        "test cl, {waits}",
+        "jz .Lno_waiting",
+        "xor bx, bx",
+        "mov ds, bx",
+        "mov byte ptr [{irq_4_came}], 0",
+        "in al, 0x21",                  // unmask IRQ 4
+        "and al, 0xEF",
+        "out 0x21, al",
+        "mov dx, {com1} + 4",           // OUT2 lets the interrupt out
+        "mov al, 8",
+        "out dx, al",
+        "mov dx, {com1} + 1",           // interrupt when there is room for a character
+        "mov al, 2",
+        "out dx, al",
+        "sti",
+        ".Lwait:",
+        "cmp byte ptr [{irq_4_came}], 0",
+        "je .Lwait",
+        "cli",
+        ".Lno_waiting:",
+
+        "test cl, {deep_stack}",
+        "pop ds",
+        "popa",
+        "jz .Lflat",
         "push bp",
         "mov bp, sp",
         ".Ldeeper:",
@@ -170,9 +242,42 @@ extern "C" fn int_13() {
         ".code64",
         flags = const FLAGS_OFFSET,
         no_edd = const NO_EDD,
+        invalid_opcode = const INVALID_OPCODE,
+        divide_error = const DIVIDE_ERROR,
+        general_protection = const GENERAL_PROTECTION,
+        spoils_stack = const SPOILS_STACK,
+        stack_segment = const STACK_SEGMENT,
+        waits = const WAITS_FOR_IRQ_4,
+        irq_4_came = const IRQ_4_CAME,
+        com1 = const COM1,
         deep_stack = const DEEP_STACK,
         deep = const DEEP,
         old = sym OLD_13,
+    )
+}
+
+/// IRQ 4: the serial line has room for a character.
+#[unsafe(naked)]
+extern "C" fn irq_4() {
+    naked_asm!(
+        ".code16",
+        "push ax",
+        "push dx",
+        "push ds",
+        "xor ax, ax",
+        "mov ds, ax",
+        "inc byte ptr [{irq_4_came}]",
+        "mov dx, {com1} + 1",
+        "out dx, al", // no further ones
+        "mov al, 0x20",
+        "out 0x20, al", // end of interrupt
+        "pop ds",
+        "pop dx",
+        "pop ax",
+        ".byte 0xCF", // IRET
+        ".code64",
+        irq_4_came = const IRQ_4_CAME,
+        com1 = const COM1,
     )
 }
 
