@@ -10,15 +10,17 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use stage2::firmware::{Bios, FLAG_CARRY, Registers};
+use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use stage2::{catalogue, layout};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
+use crate::physical;
 use crate::real_mode::{fail, message, message_length};
 use crate::{faults, real_mode_faults};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// EFLAGS: the carry flag, by which most services report an error.
-pub const FLAG_CARRY: u32 = 1;
 /// EFLAGS: interrupts enabled.
 const FLAG_INTERRUPTS: u32 = 1 << 9;
 /// EFLAGS bit 1, which is always set.
@@ -28,48 +30,25 @@ const FLAG_ALWAYS: u32 = 1 << 1;
 static OVERRUN: [u8; message_length(&catalogue::STACK_OVERRUN)] =
     message(&catalogue::STACK_OVERRUN);
 
-/// The registers of a BIOS call, in and out.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct Registers {
-    pub eax: u32,
-    pub ebx: u32,
-    pub ecx: u32,
-    pub edx: u32,
-    pub esi: u32,
-    pub edi: u32,
-    pub ebp: u32,
-    pub ds: u16,
-    pub es: u16,
-    /// In: CF as the service wants it; interrupts are always enabled. Out: as the BIOS left it.
-    pub eflags: u32,
-}
+/// The BIOS of the machine, behind the gate.
+pub struct Machine;
 
-impl Registers {
-    /// All zero but EAX, with CF set: a service that leaves CF alone has not succeeded.
-    pub const fn new(eax: u32) -> Self {
-        Self {
-            eax,
-            ebx: 0,
-            ecx: 0,
-            edx: 0,
-            esi: 0,
-            edi: 0,
-            ebp: 0,
-            ds: 0,
-            es: 0,
-            eflags: FLAG_CARRY,
-        }
+impl Bios for Machine {
+    fn call(&mut self, number: u8, registers: &mut Registers) {
+        call(number, registers);
     }
 
-    /// Is CF set?
-    pub const fn carry(&self) -> bool {
-        self.eflags & FLAG_CARRY != 0
+    fn read<T: FromBytes>(&self, address: u64) -> T {
+        physical::read(address)
     }
 
-    /// Bits 15:8 of EAX, where most services report a status.
-    pub const fn ah(&self) -> u8 {
-        (self.eax >> 8) as u8
+    fn put<T: IntoBytes + Immutable>(&mut self, value: &T) {
+        put(value.as_bytes());
+    }
+
+    fn transferred(&self, length: usize) -> &[u8] {
+        // SAFETY: the buffer is the drive's; the slice is gone before the next call.
+        unsafe { physical::bytes(TRANSFER_BUFFER.start, length as u64) }
     }
 }
 
@@ -97,11 +76,20 @@ static mut GATE: Gate = Gate {
     long_idt: [0; 5],
 };
 
+fn put(bytes: &[u8]) {
+    // SAFETY: nothing else refers to the buffer.
+    let buffer = unsafe { physical::region(&BIOS_BUFFER) };
+    let rest = core::iter::repeat(&0);
+    for (to, from) in buffer.iter_mut().zip(bytes.iter().chain(rest)) {
+        *to = *from;
+    }
+}
+
 /// Calls the interrupt `number` with `registers`, and leaves in them what the BIOS returns.
 ///
 /// The handler is called as the instruction INT would: FLAGS and a far return address on the
 /// stack, IF and TF clear.
-pub fn call(number: u8, registers: &mut Registers) {
+fn call(number: u8, registers: &mut Registers) {
     let gate = &raw mut GATE;
     // SAFETY: one CPU, interrupts off: nothing else touches the variables. The vector is read from
     // the table that real mode has at address 0, which the early tables map.
@@ -116,7 +104,7 @@ pub fn call(number: u8, registers: &mut Registers) {
 }
 
 /// The far address in the interrupt vector table: offset in bits 15:0, segment in bits 31:16.
-pub fn vector(number: u8) -> u32 {
+fn vector(number: u8) -> u32 {
     crate::physical::read::<u32>(u64::from(number) * 4)
 }
 

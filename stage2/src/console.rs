@@ -7,11 +7,11 @@
 
 use core::fmt;
 
-use stage2::layout;
 use stage2::text::fill_in;
+use stage2::{int10, layout};
 use x86_64::instructions::port::Port;
 
-use crate::bios;
+use crate::bios::Machine;
 use crate::global::Global;
 use crate::physical;
 use crate::say;
@@ -28,8 +28,6 @@ pub const COLUMNS: u64 = 80;
 /// Rows of the screen.
 pub const ROWS: u64 = 25;
 
-/// BIOS data area: the active video mode (u8).
-const BDA_VIDEO_MODE: u64 = 0x449;
 /// BIOS data area: the cursor on page 0, column and row (two u8).
 const BDA_CURSOR: u64 = 0x450;
 
@@ -263,11 +261,8 @@ fn send(byte: u8) -> bool {
 
 /// Is there VGA text? Mode 3 is set when the BIOS says that another mode is active.
 fn find_screen() -> bool {
-    if physical::read::<u8>(BDA_VIDEO_MODE) & 0x7F != 3 {
-        bios::call(0x10, &mut bios::Registers::new(0x0003));
-        if physical::read::<u8>(BDA_VIDEO_MODE) & 0x7F != 3 {
-            return false;
-        }
+    if !int10::text_mode(&mut Machine) {
+        return false;
     }
     // The last cell of the window keeps what is written to it where there is memory.
     let cell = layout::VGA_TEXT_END - 2;

@@ -13,6 +13,8 @@ use stage2::catalogue::{self, Entry, Named, Report};
 use stage2::entry_file::EntryFileError;
 use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
+use stage2::int15::MemoryError;
+use stage2::int16;
 use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
 use stage2::memory_map::OutOfMemory;
@@ -24,11 +26,11 @@ use x86_64::instructions::port::Port;
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::debug::{Dr7, Dr7Value};
 
+use crate::bios::Machine;
 use crate::entry::Missing;
 use crate::global::Global;
-use crate::memory::NoMemoryMap;
 use crate::switch::{self, Saved};
-use crate::{bios, console, cpu, physical, say};
+use crate::{console, cpu, physical, say};
 
 /// Has the kernel been started?
 static KERNEL_RUNS: Global<bool> = Global::new(false);
@@ -219,7 +221,7 @@ macro_rules! failure {
 }
 
 failure! {
-    NoMemoryMap
+    MemoryError
     OutOfMemory
     DiskError
     PartitionError
@@ -294,15 +296,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// Gives the catalogue's advice, waits for a key and resets the machine.
 ///
 /// In the kernel's time the BIOS is not called any more: interrupt controllers and devices may be
-/// the kernel's. The keyboard controller is polled instead.
+/// the kernel's. The keyboard controller is polled instead, as it is without INT 16h.
 fn offer_reboot(entry: &Entry) -> ! {
     say!(entry.advice);
     say!("press a key to reboot");
     console::show_cursor();
-    if KERNEL_RUNS.with(|runs| *runs) {
+    if KERNEL_RUNS.with(|runs| *runs) || !int16::wait_for_key(&mut Machine) {
         wait_for_scan_code();
-    } else {
-        bios::call(0x16, &mut bios::Registers::new(0));
     }
     reset()
 }

@@ -285,9 +285,9 @@ fn display() -> Display {
 
 fn boot_disk(files: &Files, partition: &Partition) -> BootDisk {
     let disk = files.disk();
-    let (drive, bios_drive) = disk.drives();
+    let (_, bios_drive) = findings::drives();
     BootDisk {
-        drive,
+        drive: disk.number(),
         bios_drive,
         partition: partition.number,
         reserved: 0,

@@ -69,6 +69,14 @@ pub const STAGE1: Region = Region::new(
     "where every BIOS loads the MBR",
 );
 
+/// What the BIOS is passed in memory, and what it answers there.
+pub const BIOS_BUFFER: Region = Region::new(
+    STAGE1.end,
+    stage2::LOAD_ADDRESS as u64,
+    "BIOS buffer",
+    "packets of BIOS calls and their answers, in segment 0; room for BIOSes that write too much",
+);
+
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
@@ -131,6 +139,7 @@ pub const REGIONS: &[Region] = &[
     EARLY_TABLES,
     REAL_MODE_STACK,
     STAGE1,
+    BIOS_BUFFER,
     STAGE2,
     STACK,
     FAULT_STACK,

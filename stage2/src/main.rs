@@ -102,8 +102,8 @@ fn boot() -> Result<Infallible, Failure> {
     let memory = memory::discover()?;
 
     findings::step(7);
-    let mut disk = disk::Disk::open();
-    let partition = disk.boot_partition()?;
+    let mut disk = disk::open();
+    let partition = disk::boot_partition(&mut disk)?;
 
     findings::step(8);
     let mut files = files::Files::open(disk, &partition)?;

@@ -11,6 +11,7 @@ use disk_layout::mbr::BOOT_SIGNATURE;
 use disk_layout::{Mbr, PartitionEntry};
 use zerocopy::FromBytes;
 
+use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::fat;
 use crate::text::facts;
@@ -78,6 +79,25 @@ impl fmt::Display for PartitionError {
                 &[number.into(), first_lba, disk_sectors],
             ),
         }
+    }
+}
+
+/// Chooses the boot partition of a disk. One that lies behind the end of the disk counts when it can
+/// be read all the same: BIOSes report wrong disk sizes.
+///
+/// # Errors
+/// [`DiskError`] or [`PartitionError`].
+pub fn find<D, E>(disk: &mut D) -> Result<Partition, E>
+where
+    D: BlockDevice,
+    E: From<DiskError> + From<PartitionError>,
+{
+    let sectors = disk.sector_count();
+    match boot_partition(disk.read(0, 1)?, sectors) {
+        Err(PartitionError::BehindEnd { first_lba, .. }) if disk.read(first_lba, 1).is_ok() => {
+            Ok(boot_partition(disk.read(0, 1)?, u64::MAX)?)
+        }
+        found => Ok(found?),
     }
 }
 

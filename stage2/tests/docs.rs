@@ -16,7 +16,11 @@ const STEPS: &[(u32, &str, &str)] = &[
     (1, "stage1, and stage2's check of itself", "01-stage1.md"),
     (2, "the A20 line", "02-a20.md"),
     (3, "the CPU", "03-cpu.md"),
-    (4, "long mode, and exceptions in 16-bit code", "04-long-mode.md"),
+    (
+        4,
+        "long mode, and exceptions in 16-bit code",
+        "04-long-mode.md",
+    ),
     (5, "the console, exceptions and panics", "05-console.md"),
     (6, "memory", "06-memory.md"),
     (7, "the disk", "07-disk.md"),
