@@ -2,6 +2,7 @@
 # Builds the boot loader, a kernel and a disk image, and boots it in QEMU.
 #
 #   ./run.sh [--headless] [--kernel FILE] [--road protected|direct] [-- QEMU-ARGUMENT…]
+#   ./run.sh --record FILE      the same, headless; what the BIOS was asked and answered goes to FILE
 #   ./run.sh test     all checks and tests
 #   ./run.sh machines [NAME…]   the same image on many machines, or on those with such names
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
@@ -55,7 +56,7 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' qemu=() build=() fuzz=() machines=()
+action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() machines=()
 case ${1-} in
 test | bench | gdb) action=$1; shift ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
@@ -65,6 +66,10 @@ while (($#)); do
     case $1 in
     --headless) cmdline=exit qemu=(-display none) ;;
     --kernel) kernel_file=$(realpath -- "${2:?--kernel needs a file}"); build+=(--kernel "$kernel_file"); shift ;;
+    --record)
+        record=$(cd -- "$(dirname -- "${2:?--record needs a file}")" && pwd)/$(basename -- "$2")
+        cmdline=exit qemu=(-display none) build+=(--record); shift
+        ;;
     --road) build+=(--road "${2:?--road needs protected or direct}"); shift ;;
     --) shift; qemu+=("$@"); break ;;
     -h | --help) usage; exit ;;
@@ -85,6 +90,8 @@ machines) cargo run --quiet --package machine-tests --bin machines -- "${machine
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"
-    if [[ $action = gdb ]]; then debug; else disk_builder run "$image" -- "${qemu[@]}" || exit 1; fi
+    if [[ $record ]]; then
+        disk_builder run "$image" -- "${qemu[@]}" | tee /dev/stderr | disk_builder transcript >"$record" || exit 1
+    elif [[ $action = gdb ]]; then debug; else disk_builder run "$image" -- "${qemu[@]}" || exit 1; fi
     ;;
 esac

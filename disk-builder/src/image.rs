@@ -59,6 +59,8 @@ pub struct Recipe {
     pub modules: Vec<Module>,
     /// stage2's road to long mode.
     pub road: Road,
+    /// Writes each BIOS call of stage2 to the serial line.
+    pub record: bool,
     /// Size of the image in MiB; `None`: what suits the content.
     pub size_mib: Option<u32>,
     /// Takes the kernel as it is, even when the loader will refuse it.
@@ -75,6 +77,7 @@ impl Recipe {
             command_line: String::new(),
             modules: Vec::new(),
             road: Road::default(),
+            record: false,
             size_mib: None,
             unchecked: false,
         }
@@ -138,7 +141,7 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
 /// line, or when it does not all fit.
 pub fn build(recipe: &Recipe) -> Result<Built> {
     let stage1 = Stage1::read(&recipe.stages.stage1)?;
-    let stage2 = Stage2::read(&recipe.stages.stage2, recipe.road)?;
+    let stage2 = Stage2::read(&recipe.stages.stage2, recipe.road, recipe.record)?;
     let kernel = Source::open(&recipe.kernel, entry_file::PATH_KERNEL)?;
     if !recipe.unchecked {
         inspect::check_kernel(&kernel.file)

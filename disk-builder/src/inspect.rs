@@ -74,6 +74,8 @@ pub struct Stage2 {
     pub version: u16,
     /// Its road to long mode.
     pub road: &'static str,
+    /// Whether it writes its BIOS calls to the serial line.
+    pub record: bool,
 }
 
 /// The boot partition.
@@ -288,6 +290,7 @@ impl Inspection {
                 1 => "direct",
                 _ => "unknown",
             },
+            record: header.record != 0,
         });
         if !verified {
             let facts = format!(
@@ -389,8 +392,10 @@ impl Inspection {
                 f,
                 stage2.place,
                 format_args!(
-                    "stage2: {} road, CRC-32 {:08X}h ({state})",
-                    stage2.road, stage2.crc32
+                    "stage2: {} road{}, CRC-32 {:08X}h ({state})",
+                    stage2.road,
+                    if stage2.record { ", recorded" } else { "" },
+                    stage2.crc32
                 ),
             )?;
         }

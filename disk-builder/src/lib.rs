@@ -4,6 +4,7 @@
 //! - [`image`] puts stage1, stage2, a kernel and its modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
 //! - [`run`] boots it in QEMU;
+//! - [`transcript`] takes what a recorded BIOS has said out of a log;
 //! - [`listing`] disassembles the programs.
 
 pub mod stages;
@@ -12,6 +13,7 @@ mod sparse;
 pub mod image;
 pub mod inspect;
 pub mod run;
+pub mod transcript;
 pub mod listing;
 
 pub use disk_layout::Road;

@@ -1,15 +1,16 @@
 //! The command line of [`disk_builder`].
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use disk_builder::image::{self, Module, Recipe};
 use disk_builder::stages::{self, Program, Stages};
-use disk_builder::{inspect, listing, run};
+use disk_builder::{inspect, listing, run, transcript};
 
 /// Builds, inspects and runs Bootpath disk images.
 #[derive(Parser)]
@@ -44,6 +45,9 @@ enum Command {
         /// The loader's road to 64-bit mode.
         #[arg(long, value_enum, default_value_t = Road::Protected)]
         road: Road,
+        /// Write each BIOS call to the serial line: see `transcript`.
+        #[arg(long)]
+        record: bool,
         /// Size of the image; without it, what suits the files.
         #[arg(long, value_name = "MIB")]
         size: Option<u32>,
@@ -67,6 +71,11 @@ enum Command {
         /// Further arguments of QEMU.
         #[arg(last = true)]
         arguments: Vec<OsString>,
+    },
+    /// Take the BIOS calls of an image that was built with --record out of a serial log.
+    Transcript {
+        /// The log; without it, standard input.
+        log: Option<PathBuf>,
     },
     /// Show the instructions of a program, with addresses, bytes and source lines.
     Listing {
@@ -143,6 +152,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             cmdline,
             modules,
             road,
+            record,
             size,
             stages: directory,
             unchecked,
@@ -160,6 +170,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                     Road::Protected => disk_builder::Road::Protected,
                     Road::Direct => disk_builder::Road::Direct,
                 },
+                record,
                 size_mib: size,
                 unchecked,
                 ..Recipe::new(kernel, output, stages)
@@ -184,6 +195,15 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Run { image, arguments } => {
             let ending = run::run(&image, &arguments)?;
             return Ok(ExitCode::from(ending.exit_code()));
+        }
+        Command::Transcript { log } => {
+            let log: Box<dyn io::Read> = match log {
+                Some(path) => Box::new(
+                    File::open(&path).with_context(|| format!("cannot open {}", path.display()))?,
+                ),
+                None => Box::new(io::stdin()),
+            };
+            transcript::extract(BufReader::new(log), &mut io::stdout())?;
         }
         Command::Listing { program } => {
             let first_bits = match program {

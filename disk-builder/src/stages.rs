@@ -236,7 +236,7 @@ pub(crate) struct Stage2 {
 
 impl Stage2 {
     /// Flattens an ELF file and fills the header.
-    pub(crate) fn read(path: &Path, road: Road) -> Result<Self> {
+    pub(crate) fn read(path: &Path, road: Road, record: bool) -> Result<Self> {
         let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
         let used = bytes.len();
         bytes.resize(used.next_multiple_of(SECTOR_SIZE).max(SUMMED), 0);
@@ -252,6 +252,7 @@ impl Stage2 {
             length: length.into(),
             version: VERSION.into(),
             road: road as u8,
+            record: record.into(),
             ..Stage2Header::new_zeroed()
         };
         let crc = crc32fast::hash(&bytes[CRC_START..]);

@@ -22,7 +22,7 @@ pub const SUMMED: usize = 64 * 1024;
 pub const MAGIC: [u8; 4] = *b"BPS2";
 
 /// Version of [`Stage2Header`].
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
 pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
@@ -69,8 +69,10 @@ pub struct Stage2Header {
     pub version: U16,
     /// A [`Road`].
     pub road: u8,
+    /// 1: each BIOS call from long mode on is written to the serial line.
+    pub record: u8,
     /// Zero.
-    pub reserved: [u8; 13],
+    pub reserved: [u8; 12],
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);

@@ -12,9 +12,11 @@ use core::mem::offset_of;
 
 use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
-use stage2::{catalogue, layout};
+use stage2::{catalogue, layout, transcript};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
+use crate::HEADER;
+use crate::console::SerialLine;
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
 use crate::physical;
 use crate::real_mode::{fail, message, message_length};
@@ -35,10 +37,17 @@ pub struct Machine;
 
 impl Bios for Machine {
     fn call(&mut self, number: u8, registers: &mut Registers) {
-        call(number, registers);
+        if recorded() {
+            call_and_record(number, registers);
+        } else {
+            call(number, registers);
+        }
     }
 
     fn read<T: FromBytes>(&self, address: u64) -> T {
+        if recorded() {
+            record_memory(address, size_of::<T>());
+        }
         physical::read(address)
     }
 
@@ -76,6 +85,43 @@ static mut GATE: Gate = Gate {
     long_idt: [0; 5],
 };
 
+/// Was the image built to be recorded?
+fn recorded() -> bool {
+    // SAFETY: a byte of the image, which may be another one than the compiler saw.
+    unsafe { (&raw const HEADER.record).read_volatile() != 0 }
+}
+
+/// Writes the first line of a transcript to the serial line, if there is to be one.
+pub fn begin_transcript() {
+    if recorded() {
+        let _ = transcript::begin(&mut SerialLine); // which cannot fail
+    }
+}
+
+/// In two halves: of a call that does not return, the first one is there.
+#[cold]
+fn call_and_record(number: u8, registers: &mut Registers) {
+    let before = *registers;
+    // SAFETY: the BIOS does not write to it while it is printed.
+    let buffer = unsafe { physical::bytes(BIOS_BUFFER.start, transcript::SHOWN as u64) };
+    let _ = transcript::question(&mut SerialLine, number, &before, buffer);
+    call(number, registers);
+    // SAFETY: as above.
+    let buffer = unsafe { physical::bytes(BIOS_BUFFER.start, transcript::SHOWN as u64) };
+    let _ = transcript::answer(&mut SerialLine, &before, registers, buffer);
+}
+
+/// What is read from the buffer is in the line of the call already.
+#[cold]
+fn record_memory(address: u64, length: usize) {
+    if address != BIOS_BUFFER.start {
+        // SAFETY: the BIOS data area; the BIOS does not run meanwhile.
+        let bytes = unsafe { physical::bytes(address, length as u64) };
+        let _ = transcript::memory(&mut SerialLine, address, bytes);
+    }
+}
+
+/// See [`Bios::put`].
 fn put(bytes: &[u8]) {
     // SAFETY: nothing else refers to the buffer.
     let buffer = unsafe { physical::region(&BIOS_BUFFER) };

@@ -11,7 +11,7 @@ use stage2::text::fill_in;
 use stage2::{int10, layout};
 use x86_64::instructions::port::Port;
 
-use crate::bios::Machine;
+use crate::bios::{self, Machine};
 use crate::global::Global;
 use crate::physical;
 use crate::say;
@@ -69,11 +69,14 @@ pub fn start() {
 /// Looks for the devices: serial line, screen.
 fn find_devices() -> (bool, bool) {
     let serial = program_serial();
-    let screen = find_screen();
-    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
     CONSOLE.with(|console| {
         console.started = true;
         console.serial = serial;
+    });
+    bios::begin_transcript();
+    let screen = find_screen();
+    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
+    CONSOLE.with(|console| {
         console.screen = screen;
         console.row = u64::from(cursor[1]).min(ROWS - 1);
         console.column = u64::from(cursor[0]).min(COLUMNS - 1);
@@ -180,6 +183,30 @@ impl Console {
         for cell in screen[last_row..].as_chunks_mut::<2>().0 {
             *cell = [b' ', GREY];
         }
+    }
+}
+
+/// The serial line without the screen, for what would only fill that. What is written is ASCII.
+pub struct SerialLine;
+
+impl fmt::Write for SerialLine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.write_char(char::from(byte))?;
+        }
+        Ok(())
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        CONSOLE.with(|console| {
+            if c == '\n' && console.serial {
+                console.serial = send(b'\r');
+            }
+            if console.serial {
+                console.serial = send(c as u8);
+            }
+        });
+        Ok(())
     }
 }
 

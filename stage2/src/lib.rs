@@ -14,6 +14,7 @@ pub mod layout;
 pub mod text;
 pub mod catalogue;
 pub mod firmware;
+pub mod transcript;
 pub mod int10;
 pub mod int16;
 pub mod memory_map;

@@ -54,7 +54,8 @@ static HEADER: Stage2Header = Stage2Header {
     length: U32::ZERO,
     version: U16::new(VERSION),
     road: 0,
-    reserved: [0; 13],
+    record: 0,
+    reserved: [0; 12],
 };
 
 /// Where stage1 jumps to: real mode, CS = DS = SS = 0.

@@ -188,8 +188,10 @@ fn parameters_that_make_no_sense() {
     for size in [0, 1, 256, 511, 513, 520, 1000, 0xEEEE, 0xFFFF] {
         for sectors in [0, 1 << 21, u64::MAX] {
             let disk = FakeDisk::new().with(Whim::Parameters(sectors, size));
-            let bios = good(disk, 2048, 127);
+            let bios = good(disk.clone(), 2048, 127);
             assert_eq!(bios.calls.len(), 3);
+            let drive = Drive::open(FakeBios::with_disk(disk), 0x80);
+            assert!(drive.sector_count() >= 1 << 21);
         }
     }
     for whim in [Whim::NoParameters, Whim::LeavesCarry(0x48)] {
@@ -316,6 +318,8 @@ fn a_dead_sector_costs_only_itself() {
             assert_eq!(drive.read(lba, 127).unwrap_err(), status(0x10, lba));
         }
         assert_eq!(drive.read(152, 127).unwrap().len(), 127 * 512);
+        let longest = if drive.by_lba() { 127 } else { 63 };
+        assert_eq!(bios.disk.sizes.iter().rev().take(3).max(), Some(&longest));
         assert!(bios.calls.len() < 300);
     }
 }

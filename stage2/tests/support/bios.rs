@@ -138,8 +138,7 @@ impl Bios for FakeBios {
                     false => JUNK,
                 };
             };
-            // The status.
-            if number != 0x16 && !wide {
+            if !wide {
                 registers.eax = registers.eax & 0xFFFF | JUNK & !0xFFFF;
             }
             clobber('b', &mut registers.ebx);
