@@ -84,11 +84,14 @@ fn build_prints_sizes_and_a_table() {
         &workshop,
         &[&BUILD[..], &["--road", "direct", "--size", "40"]].concat(),
     );
-    assert!(text.contains("direct road"), "{text}");
+    assert!(text.contains("direct road, CRC"), "{text}");
     assert_eq!(
         workshop.path("disk.img").metadata().unwrap().len(),
         40 << 20
     );
+
+    let text = said(&workshop, &[&BUILD[..], &["--record"]].concat());
+    assert!(text.contains("protected road, recorded, CRC"), "{text}");
 }
 
 #[test]
@@ -120,6 +123,23 @@ fn inspect_speaks_json_and_fails_on_a_bad_image() {
     );
     let output = disk_builder(&workshop, &["inspect", "--json", "disk.img"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_transcript_is_taken_out_of_a_log() {
+    let workshop = Workshop::new();
+    workshop.file(
+        "log",
+        b"SeaBIOS\r\nbios: transcript 1\r\n12 handoff\r\nkernel\r\n",
+    );
+    let text = said(&workshop, &["transcript", "log"]);
+    assert_eq!(text, "bios: transcript 1\n12 handoff\n");
+    workshop.file("log", b"SeaBIOS\r\n");
+    assert_eq!(
+        refused(&workshop, &["transcript", "log"]),
+        "disk-builder: there is no transcript: the image has to be built with --record\n"
+    );
+    assert!(refused(&workshop, &["transcript", "no.log"]).contains("cannot open no.log"));
 }
 
 #[test]

@@ -111,13 +111,14 @@ fn sectors_of_large(recipe: &Recipe) -> [u8; 512] {
 #[test]
 fn stage2_is_padded_and_its_header_filled() {
     let workshop = Workshop::new();
-    for (road, byte, used, length) in [
-        (Road::Protected, 0, 5000, 65_536),
-        (Road::Direct, 1, 70_000, 70_144),
+    for (road, byte, record, used, length) in [
+        (Road::Protected, 0, false, 5000, 65_536),
+        (Road::Direct, 1, true, 70_000, 70_144),
     ] {
         workshop.file("stage2", &support::stage2(used));
         let recipe = Recipe {
             road,
+            record,
             ..workshop.recipe(&kernel(1000))
         };
         let built = build(&recipe);
@@ -128,8 +129,8 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.length.get() as usize, length);
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!(
-            (header.road, header.reserved.as_slice()),
-            (byte, [0; 13].as_slice())
+            (header.road, header.record, header.reserved.as_slice()),
+            (byte, record.into(), [0; 12].as_slice())
         );
         assert_eq!(header.crc32.get(), crc32(&bytes[stage2::CRC_START..]));
         // As stage1 computes it: the words of a segment, and the segment behind the last sector.

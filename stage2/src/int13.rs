@@ -92,6 +92,11 @@ impl<B: Bios> Drive<B> {
         drive
     }
 
+    /// The BIOS that reads it.
+    pub fn bios(&self) -> &B {
+        &self.bios
+    }
+
     /// Its number for INT 13h.
     pub fn number(&self) -> u8 {
         self.number

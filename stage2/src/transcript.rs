@@ -135,6 +135,10 @@ pub type Bytes = ArrayVec<u8, SHOWN>;
 
 /// A line of a transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is no heap to put a call on"
+)]
 pub enum Line {
     /// The first one: the version of the format.
     Begin(u32),
@@ -192,7 +196,8 @@ impl Line {
                 let (before, sent) = parse_half(&mut words, nothing)?;
                 let answer = match words.next() {
                     Some("->") => Some(parse_half(&mut words, before)?),
-                    _ => None,
+                    Some(_) => return None,
+                    None => None,
                 };
                 words.next().is_none().then_some(Self::Call(Call {
                     number,
