@@ -3,10 +3,9 @@
 #[path = "support/bios.rs"]
 mod bios;
 
-use bios::{FakeBios, FakeDisk, Fate, INVALID, Whim};
+use bios::{FakeBios, FakeDisk, Fate, INVALID, RandomBios, Whim};
 use proptest::prelude::*;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
-use stage2::firmware::{Bios, Registers};
 use stage2::int13::Drive;
 use stage2::partition::{self, Partition, PartitionError};
 
@@ -458,47 +457,6 @@ fn whim() -> impl Strategy<Value = Whim> {
     ]
 }
 
-/// A BIOS that says anything at all.
-struct RandomBios {
-    answers: std::vec::IntoIter<u32>,
-    calls: usize,
-}
-
-impl Bios for RandomBios {
-    fn call(&mut self, _: u8, registers: &mut Registers) {
-        self.calls += 1;
-        assert!(self.calls < 1000, "calls without end");
-        for register in [
-            &mut registers.eflags,
-            &mut registers.eax,
-            &mut registers.ebx,
-            &mut registers.ecx,
-            &mut registers.edx,
-        ] {
-            *register = self.answers.next().unwrap_or(*register);
-        }
-        // Otherwise it would all end with the first call.
-        if registers.eflags & 2 != 0 {
-            (registers.ebx, registers.ecx) = (0xAA55, 1);
-        }
-    }
-
-    fn read<T: zerocopy::FromBytes>(&self, address: u64) -> T {
-        let seed = self.answers.as_slice().first().copied().unwrap_or(0);
-        let byte = |at: usize| (seed.rotate_left(at as u32 * 7) ^ address as u32) as u8;
-        let bytes: Vec<u8> = (0..size_of::<T>()).map(byte).collect();
-        T::read_from_bytes(&bytes).expect("it has this length")
-    }
-
-    fn put<T: zerocopy::IntoBytes + zerocopy::Immutable>(&mut self, _: &T) {}
-
-    fn transferred(&self, length: usize) -> &[u8] {
-        const { &[0; 65536] }
-            .get(..length)
-            .expect("more than the buffer holds")
-    }
-}
-
 proptest! {
     /// Whatever a disk does: what arrives is what was asked for, what does not is an error, and all
     /// of it has an end.
@@ -534,7 +492,9 @@ proptest! {
     /// Any answers: nothing panics, nothing is endless.
     #[test]
     fn any_answers(answers in prop::collection::vec(any::<u32>(), 0..600), lba: u64, count in 1..128_usize) {
-        let bios = RandomBios { answers: answers.into_iter(), calls: 0 };
+        let bios = RandomBios::new(answers, 5000, |registers| {
+            (registers.ebx, registers.ecx) = (0xAA55, 1);
+        });
         let mut drive = Drive::open(bios, 0x80);
         let size = drive.sector_size();
         prop_assert!(size.is_power_of_two() && (512..=32768).contains(&size));

@@ -4,10 +4,9 @@
 #[path = "support/bios.rs"]
 mod bios;
 
-use bios::{BDA_EBDA_SEGMENT, BDA_MEMORY_SIZE, End, FakeBios, FakeEntry, FakeMap};
+use bios::{BDA_EBDA_SEGMENT, BDA_MEMORY_SIZE, End, FakeBios, FakeEntry, FakeMap, RandomBios};
 use proptest::prelude::*;
 use stage2::catalogue::Named as _;
-use stage2::firmware::{Bios, Registers};
 use stage2::int15::{E820_CALLS, MemoryError, discover};
 use stage2::layout;
 use stage2::memory_map::{MemoryKind, MemoryMap};
@@ -300,45 +299,6 @@ fn the_end_of_low_memory() {
     }
 }
 
-/// A BIOS that says anything at all.
-struct RandomBios {
-    answers: std::vec::IntoIter<u32>,
-    calls: u32,
-}
-
-impl Bios for RandomBios {
-    fn call(&mut self, _: u8, registers: &mut Registers) {
-        self.calls += 1;
-        assert!(self.calls <= E820_CALLS + 2, "calls without end");
-        for register in [
-            &mut registers.eflags,
-            &mut registers.ecx,
-            &mut registers.eax,
-            &mut registers.ebx,
-            &mut registers.edx,
-        ] {
-            *register = self.answers.next().unwrap_or(*register);
-        }
-        // Otherwise it would all end with the first call.
-        if registers.eflags & 2 != 0 {
-            registers.eax = 0x534D_4150;
-        }
-    }
-
-    fn read<T: zerocopy::FromBytes>(&self, address: u64) -> T {
-        let seed = self.answers.as_slice().first().copied().unwrap_or(0);
-        let byte = |at: usize| (seed.rotate_left(at as u32 * 7) ^ address as u32) as u8;
-        let bytes: Vec<u8> = (0..size_of::<T>()).map(byte).collect();
-        T::read_from_bytes(&bytes).expect("it has this length")
-    }
-
-    fn put<T: zerocopy::IntoBytes + zerocopy::Immutable>(&mut self, _: &T) {}
-
-    fn transferred(&self, _: usize) -> &[u8] {
-        panic!("this is not about disks")
-    }
-}
-
 fn entry() -> impl Strategy<Value = FakeEntry> {
     let page = (0..0x2_0000_u64).prop_map(|page| page << 12);
     let number = || prop_oneof![3 => page.clone(), 1 => any::<u64>()];
@@ -403,7 +363,9 @@ proptest! {
     /// Any answers: nothing panics, nothing is endless.
     #[test]
     fn any_answers(answers in prop::collection::vec(any::<u32>(), 0..6000)) {
-        let mut bios = RandomBios { answers: answers.into_iter(), calls: 0 };
+        let mut bios = RandomBios::new(answers, E820_CALLS as usize + 2, |registers| {
+            registers.eax = 0x534D_4150;
+        });
         let _ = discover(&mut bios, &mut MemoryMap::new());
     }
 }
