@@ -14,14 +14,13 @@ use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use stage2::{catalogue, layout, transcript};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::HEADER;
 use crate::console::SerialLine;
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
-use crate::physical;
 use crate::real_mode::{fail, message, message_length};
-use crate::{faults, real_mode_faults};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use crate::{faults, physical, real_mode_faults};
 
 /// EFLAGS: interrupts enabled.
 const FLAG_INTERRUPTS: u32 = 1 << 9;
@@ -94,11 +93,11 @@ fn recorded() -> bool {
 /// Writes the first line of a transcript to the serial line, if there is to be one.
 pub fn begin_transcript() {
     if recorded() {
-        let _ = transcript::begin(&mut SerialLine); // which cannot fail
+        let _ = transcript::begin(&mut SerialLine); // as below
     }
 }
 
-/// In two halves: of a call that does not return, the first one is there.
+/// In two halves: of a call that does not return, the first one is there. (Writing cannot fail.)
 #[cold]
 fn call_and_record(number: u8, registers: &mut Registers) {
     let before = *registers;
@@ -151,7 +150,7 @@ fn call(number: u8, registers: &mut Registers) {
 
 /// The far address in the interrupt vector table: offset in bits 15:0, segment in bits 31:16.
 fn vector(number: u8) -> u32 {
-    crate::physical::read::<u32>(u64::from(number) * 4)
+    physical::read::<u32>(u64::from(number) * 4)
 }
 
 /// Through the gate and back. In and out: [`GATE`].

@@ -26,7 +26,7 @@ pub fn open() -> Disk {
 /// # Errors
 /// 7A to 7C.
 pub fn boot_partition(disk: &mut Disk) -> Result<Partition, Failure> {
-    let partition = partition::find::<_, Failure>(disk)?;
+    let partition = partition::find(disk)?;
     say!(
         " 7 disk     drive ##h by ",
         if disk.by_lba() { "LBA" } else { "CHS" },

@@ -8,13 +8,13 @@
 use core::fmt;
 
 use disk_layout::mbr::BOOT_SIGNATURE;
-use disk_layout::{Mbr, PartitionEntry};
+use disk_layout::{Mbr, PartitionEntry, SECTOR_SIZE};
 use zerocopy::FromBytes;
 
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::fat;
-use crate::text::facts;
+use crate::text::{copy, facts};
 
 /// The status byte of a partition to boot from.
 const ACTIVE: u8 = 0x80;
@@ -49,6 +49,14 @@ pub enum PartitionError {
         /// Sectors of the disk.
         disk_sectors: u64,
     },
+    /// The disk cannot be read.
+    Disk(DiskError),
+}
+
+impl From<DiskError> for PartitionError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
 }
 
 impl Named for PartitionError {
@@ -56,6 +64,7 @@ impl Named for PartitionError {
         match self {
             Self::NoSignature(_) | Self::NoEntry => &catalogue::DISK_NO_PARTITION,
             Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
+            Self::Disk(error) => error.entry(),
         }
     }
 }
@@ -78,6 +87,7 @@ impl fmt::Display for PartitionError {
                 "partition # starts at LBA #, the disk has # sectors",
                 &[number.into(), first_lba, disk_sectors],
             ),
+            Self::Disk(error) => error.fmt(f),
         }
     }
 }
@@ -86,18 +96,16 @@ impl fmt::Display for PartitionError {
 /// be read all the same: BIOSes report wrong disk sizes.
 ///
 /// # Errors
-/// [`DiskError`] or [`PartitionError`].
-pub fn find<D, E>(disk: &mut D) -> Result<Partition, E>
-where
-    D: BlockDevice,
-    E: From<DiskError> + From<PartitionError>,
-{
-    let sectors = disk.sector_count();
-    match boot_partition(disk.read(0, 1)?, sectors) {
-        Err(PartitionError::BehindEnd { first_lba, .. }) if disk.read(first_lba, 1).is_ok() => {
-            Ok(boot_partition(disk.read(0, 1)?, u64::MAX)?)
+/// [`PartitionError`], when sector 0 cannot be read, or there is nothing to choose.
+pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
+    let sectors = device.sector_count();
+    let mut sector = [0; SECTOR_SIZE];
+    copy(device.read(0, 1)?, &mut sector);
+    match boot_partition(&sector, sectors) {
+        Err(PartitionError::BehindEnd { first_lba, .. }) if device.read(first_lba, 1).is_ok() => {
+            boot_partition(&sector, u64::MAX)
         }
-        found => Ok(found?),
+        found => found,
     }
 }
 

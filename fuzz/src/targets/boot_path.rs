@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use stage2::address_space::{self, AddressSpace, TablePages};
-use stage2::block_device::DiskError;
 use stage2::entry_file::{self, KernelEntry, PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::{Cache, File, Volume};
 use stage2::kernel_image;
 use stage2::layout::{EARLY_REACH, ENTRY_FILE, PAGE_SIZE, STAGE2};
 use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
 use stage2::page_tables::Capabilities;
-use stage2::partition::{self, PartitionError};
+use stage2::partition;
 use stage2::placement::Kernel;
 use stage2::relocate::{LoadedKernel, relocate};
 use stage2::stream::{self, Range};
@@ -242,7 +241,7 @@ fn boot(
     expected_file: Option<&[u8]>,
 ) -> Result<Booted, String> {
     let map = &mut machine.memory;
-    let partition = partition::find(disk).map_err(|Shown(text)| text)?;
+    let partition = partition::find(disk).map_err(|e| show(&e))?;
 
     let mut windows = vec![0; 3 * machine.windows];
     let mut cache = Cache::new(&mut windows);
@@ -322,18 +321,6 @@ fn boot(
 
 /// An error that was shown.
 struct Shown(String);
-
-impl From<DiskError> for Shown {
-    fn from(error: DiskError) -> Self {
-        Self(show(&error))
-    }
-}
-
-impl From<PartitionError> for Shown {
-    fn from(error: PartitionError) -> Self {
-        Self(show(&error))
-    }
-}
 
 impl From<kernel_image::KernelError> for Shown {
     fn from(error: kernel_image::KernelError) -> Self {
