@@ -20,7 +20,7 @@ use crate::HEADER;
 use crate::console::SerialLine;
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
 use crate::real_mode::{fail, message, message_length};
-use crate::{faults, physical, real_mode_faults};
+use crate::{console, faults, physical, real_mode_faults};
 
 /// EFLAGS: interrupts enabled.
 const FLAG_INTERRUPTS: u32 = 1 << 9;
@@ -135,6 +135,7 @@ fn put(bytes: &[u8]) {
 /// The handler is called as the instruction INT would: FLAGS and a far return address on the
 /// stack, IF and TF clear.
 fn call(number: u8, registers: &mut Registers) {
+    console::tell_bios(); // it may be the BIOS that prints the next line: see `OVERRUN`
     let gate = &raw mut GATE;
     // SAFETY: one CPU, interrupts off: nothing else touches the variables. The vector is read from
     // the table that real mode has at address 0, which the early tables map.

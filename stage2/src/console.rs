@@ -210,15 +210,25 @@ impl fmt::Write for SerialLine {
     }
 }
 
+/// Tells the BIOS where the cursor is: what 16-bit code prints through it goes on there.
+pub fn tell_bios() {
+    CONSOLE.with(|console| {
+        if console.screen {
+            let column = console.column.min(COLUMNS - 1);
+            let cursor = u16::from_le_bytes([column as u8, console.row as u8]);
+            physical::write_u16(BDA_CURSOR, cursor);
+        }
+    });
+}
+
 /// Puts the blinking cursor behind what was printed, and tells the BIOS.
 pub fn show_cursor() {
+    tell_bios();
     CONSOLE.with(|console| {
         if !console.screen {
             return;
         }
         let position = (console.row * COLUMNS + console.column.min(COLUMNS - 1)) as u16;
-        let cursor = u16::from_le_bytes([console.column.min(COLUMNS - 1) as u8, console.row as u8]);
-        physical::write_u16(BDA_CURSOR, cursor);
         let [low, high] = position.to_le_bytes();
         // SAFETY: the CRT controller's index and data registers in colour text mode; 0Eh and 0Fh
         // are the cursor's position.
