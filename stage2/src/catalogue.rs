@@ -1,19 +1,59 @@
 //! Every way in which a boot can fail: one table.
 //!
-//! A code is the number of the step and a letter. The messages on the screen, `docs/errors.md` and
-//! the refusals of `disk-builder` all come from here.
+//! A code is the number of the step and a letter. The messages on the screen, `docs/errors.md`, the
+//! refusals of `disk-builder`, and `./run.sh break CODE`, which provokes the error, all come from
+//! here.
+//!
+//! **A new error** is a new row, in its place by step and letter. `sentence` and `advice` are what a
+//! user reads on the screen: one row, and at most two. `causes` is for the manual alone. `recipe`
+//! says how to provoke the error and what is then seen; its words are those of [`crate::recipe`], where a
+//! missing one is added together with a line in the tests' `recipe.rs` that carries it out. Then:
+//!
+//! ```sh
+//! ./run.sh break 7A                         # is it reached, and is nothing else printed?
+//! BLESS=1 cargo test -p stage2 --test docs  # the manual
+//! ```
 
 use core::fmt;
 
-/// One row of the table.
+use elf::abi;
+
+use crate::entry_file::{PATH_ENTRY, PATH_KERNEL};
+use crate::recipe::Change::{
+    Code, Cut, DeadSector, Delete, Flip, MendChecksums, MendSum, Put, Qemu, Rom, Set,
+};
+use crate::recipe::Instruction::{Bytes, JumpTo};
+use crate::recipe::Shows::{After, Lines, RealMode, Stage1};
+use crate::recipe::*;
+
+/// What the loader prints of a row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Step number and letter, `2A`.
     pub code: &'static str,
     /// What happened, in one sentence without a full stop.
     pub sentence: &'static str,
-    /// Likely causes and what to try: sentences.
+    /// What to try: sentences.
     pub advice: &'static str,
+}
+
+impl Entry {
+    /// The number of the step: `10A` → 10.
+    pub fn step(&self) -> u32 {
+        let digits = self.code.bytes().take_while(u8::is_ascii_digit);
+        digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+    }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// What the loader prints.
+    pub entry: &'static Entry,
+    /// Likely causes: sentences. The program does not contain them.
+    pub causes: &'static str,
+    /// How to provoke it. As little.
+    pub recipe: Recipe,
 }
 
 /// An error of a step: it has a row in the table, and its `Display` gives the facts (addresses,
@@ -64,107 +104,503 @@ impl fmt::Display for Report<'_> {
 }
 
 macro_rules! catalogue {
-    ($($name:ident = $code:literal, $sentence:literal, $advice:literal;)*) => {
+    ($($name:ident {
+        code: $code:literal,
+        sentence: $sentence:literal,
+        causes: $causes:literal,
+        advice: $advice:literal,
+        recipe: $recipe:expr,
+    })*) => {
         $(
             #[doc = concat!($code, ": ", $sentence, ".")]
             pub static $name: Entry = Entry {
-                    code: $code,
-                    sentence: $sentence,
-                    advice: $advice,
-                };
+                code: $code,
+                sentence: $sentence,
+                advice: $advice,
+            };
         )*
         /// All rows, by code.
-        pub static ALL: &[&Entry] = &[$(&$name),*];
+        pub static ALL: &[Row] = &[
+            $(Row {
+                entry: &$name,
+                causes: $causes,
+                recipe: $recipe,
+            }),*
+        ];
     };
 }
 
+/// The short name of [`Recipe::new`].
+const fn by(changes: &'static [Change], shows: Shows) -> Recipe {
+    Recipe::new(changes, shows)
+}
+
 catalogue! {
-    STAGE1_READ = "1A", "stage1 cannot read stage2",
-        "The disk is damaged, or the BIOS cannot read it: write the image again, try another port or stick.";
-    STAGE2_SUM = "1B", "what stage1 read is not stage2, or a damaged one",
-        "The sectors behind the MBR were changed, or RAM is faulty: write the image again, test the memory.";
-    STAGE2_CORRUPT = "1C", "stage2 is damaged (CRC-32 mismatch)",
-        "The sectors behind the MBR were changed, or RAM is faulty: write the image again, test the memory.";
-    STAGE1_DAMAGED = "1D", "stage1 itself is damaged",
-        "The MBR was changed, or RAM is faulty: write the image again, test the memory.";
-    A20_STUCK = "2A", "the A20 line cannot be enabled",
-        "Look for a setting like 'A20' or 'Gate A20' in the BIOS setup.";
-    CPU_NO_CPUID = "3A", "this CPU has no CPUID instruction, so no 64-bit mode",
-        "Bootpath needs a 64-bit CPU.";
-    CPU_NO_LONG_MODE = "3B", "this CPU has no long mode (64-bit)",
-        "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.";
-    CPU_NO_PAE = "3C", "this CPU has no PAE",
-        "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.";
-    CPU_NO_SSE2 = "3D", "this CPU has no SSE2",
-        "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.";
-    REAL_MODE_EXCEPTION = "4A", "the CPU raised an exception in 16-bit code",
-        "From C000 on it was in the BIOS: look for an update of it; below, it is a defect of the loader: please report the line.";
-    EXCEPTION = "5A", "the CPU raised an exception in the loader",
-        "A defect of the loader or of the machine: please report the registers shown.";
-    PANIC = "5B", "the loader stopped itself",
-        "A defect of the loader: please report the line shown.";
-    FAULT_IN_REPORT = "5C", "an exception while another error was being reported",
-        "The loader's memory was overwritten, or is faulty: look at what was printed before.";
-    STACK_OVERRUN = "5D", "the BIOS used more stack than there is",
-        "It needs more than 3 KiB: look for an update of it.";
-    LOADER_STACK = "5E", "the end of the loader's stack was overwritten",
-        "The BIOS wrote to memory that it calls free, or a defect of the loader: please report what was printed before.";
-    MEMORY_NO_MAP = "6A", "the BIOS gives no memory map",
-        "INT 15h E820, E801 and 88h all failed: look for a BIOS update.";
-    MEMORY_TOO_LITTLE = "6B", "there is too little memory",
-        "Add memory, or make the kernel and its modules smaller.";
-    DISK_READ = "7A", "the disk cannot be read",
-        "The disk is damaged or was removed; try another port or stick.";
-    DISK_RANGE = "7B", "the sectors lie behind the end of the disk",
-        "The image was cut short when it was written: write it again.";
-    DISK_NO_PARTITION = "7C", "there is no boot partition",
-        "The partition table needs one active FAT partition: write the image again.";
-    FAT_NOT_FAT = "8A", "the boot partition holds no FAT file system",
-        "Format it as FAT12, FAT16 or FAT32.";
-    FAT_DAMAGED = "8B", "the FAT file system is damaged",
-        "Run fsck.fat (or chkdsk) on the boot partition.";
-    ENTRY_NO_KERNEL = "9A", "there is no kernel in the boot partition",
-        "Copy the kernel to the path shown.";
-    ENTRY_NO_MODULE = "9B", "a module is missing",
-        "Copy the module to the path shown, or take its line out of /boot/kernel.conf.";
-    ENTRY_FILE = "9C", "/boot/kernel.conf cannot be read",
-        "Correct the line shown.";
-    KERNEL_NOT_ELF = "10A", "the kernel is not an ELF file",
-        "Give the linker's ELF output, not a flat binary.";
-    KERNEL_CLASS = "10B", "the kernel is not a 64-bit little-endian ELF",
-        "Link the kernel for x86-64 (elf_x86_64).";
-    KERNEL_MACHINE = "10C", "the kernel is not for x86-64",
-        "Compile the kernel for x86-64.";
-    KERNEL_TYPE = "10D", "the kernel is neither ET_EXEC nor ET_DYN",
-        "Link the kernel; an object file (.o) cannot be booted.";
-    KERNEL_TRUNCATED = "10E", "the kernel file is shorter than its headers say",
-        "Copy the kernel again.";
-    KERNEL_HEADERS = "10F", "the kernel's ELF headers make no sense",
-        "Look at `readelf -lW`.";
-    KERNEL_NO_LOAD = "10G", "the kernel has no PT_LOAD segment with bytes in memory",
-        "Look at the linker script: nothing is to be loaded.";
-    KERNEL_OVERLAP = "10H", "two segments of the kernel overlap",
-        "Look at the addresses in the linker script.";
-    KERNEL_WRAPS = "10I", "a segment of the kernel leaves the canonical address space",
-        "Look at the addresses in the linker script.";
-    KERNEL_ENTRY = "10J", "the kernel's entry point is not in an executable segment",
-        "Look at ENTRY() in the linker script and at the segments' flags.";
-    KERNEL_WRITABLE_CODE = "10K", "a page of the kernel would be writable and executable",
-        "Separate code and data in the linker script (ALIGN(4K)), or set the note's flag 1.";
-    KERNEL_PAGE_ZERO = "10L", "a segment of the kernel lies in page 0",
-        "Page 0 stays unmapped, so that null pointers fault: link the kernel elsewhere.";
-    KERNEL_RELOCATION = "10M", "the kernel needs a relocation that the loader does not do",
-        "Only R_X86_64_RELATIVE is done: link with -static-pie -z text, without undefined symbols.";
-    KERNEL_NOTE = "10N", "the kernel's note asks for something impossible",
-        "Look at the value in the ELF note named Bootpath.";
-    KERNEL_DYNAMIC = "10O", "the kernel needs a dynamic linker",
-        "Link the kernel statically (no PT_INTERP, no DT_NEEDED).";
-    KERNEL_ALIGNMENT = "10P", "a segment's alignment is not supported",
-        "p_align is a power of two of at most 2 MiB, and p_vaddr and p_offset agree modulo p_align.";
-    PAGING_CONFLICT = "11A", "two things would be mapped at the same address",
-        "The kernel's segments reach into the physical map or the loader's page: link it elsewhere, or move the physical map by the note.";
-    PAGING_RANGE = "11B", "something would be mapped outside of the address space",
-        "The physical map needs more room than there is behind its base: move it down by the note.";
-    KERNEL_EXCEPTION = "12A", "the kernel raised an exception before it installed its own handlers",
-        "A defect of the kernel: look up RIP in its symbols (addr2line -e KERNEL RIP).";
+    STAGE1_READ {
+        code: "1A",
+        sentence: "stage1 cannot read stage2",
+        causes: "The disk is damaged, or the BIOS cannot read it.",
+        advice: "Write the image again; try another port or stick.",
+        recipe: by(&[DeadSector(Place::Stage2, 2)], Stage1("0C")),
+    }
+    STAGE2_SUM {
+        code: "1B",
+        sentence: "what stage1 read is not stage2, or a damaged one",
+        causes: "The sectors behind the MBR were changed, or RAM is faulty.",
+        advice: "Write the image again; test the memory.",
+        recipe: by(&[Flip(Place::Stage2, 3000, 4)], Stage1("00")),
+    }
+    STAGE2_CORRUPT {
+        code: "1C",
+        sentence: "stage2 is damaged (CRC-32 mismatch)",
+        causes: "The sectors behind the MBR were changed in a way that stage1's sum does not see, or RAM is faulty.",
+        advice: "Write the image again; test the memory.",
+        recipe: by(&[Flip(Place::Stage2, 3000, 4), MendSum], RealMode),
+    }
+    STAGE1_DAMAGED {
+        code: "1D",
+        sentence: "stage1 itself is damaged",
+        causes: "The MBR was changed, or RAM is faulty.",
+        advice: "Write the image again; test the memory.",
+        recipe: by(&[Flip(Place::Mbr, 256, 7)], Stage1("00")),
+    }
+    A20_STUCK {
+        code: "2A",
+        sentence: "the A20 line cannot be enabled",
+        causes: "The BIOS, the keyboard controller and port 92h were all asked to enable it, and none did.",
+        advice: "Look for a setting like 'A20' or 'Gate A20' in the BIOS setup.",
+        recipe: by(
+            &[Rom(&[
+                Defect::A20Off,
+                Defect::NoA20Call,
+                Defect::NoA20Keyboard,
+                Defect::NoA20Fast,
+            ])],
+            RealMode,
+        ),
+    }
+    CPU_NO_CPUID {
+        code: "3A",
+        sentence: "this CPU has no CPUID instruction, so no 64-bit mode",
+        causes: "The CPU is a 386 or 486, or something poses as one.",
+        advice: "Bootpath needs a 64-bit CPU.",
+        recipe: by(&[Rom(&[Defect::NoCpuid])], RealMode),
+    }
+    CPU_NO_LONG_MODE {
+        code: "3B",
+        sentence: "this CPU has no long mode (64-bit)",
+        causes: "The CPU is a 32-bit one, or a virtual machine has one.",
+        advice: "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.",
+        recipe: by(&[Qemu("-cpu qemu64,-lm")], RealMode),
+    }
+    CPU_NO_PAE {
+        code: "3C",
+        sentence: "this CPU has no PAE",
+        causes: "All 64-bit CPUs have it: a virtual machine hides it.",
+        advice: "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.",
+        recipe: by(&[Qemu("-cpu qemu64,-pae")], RealMode),
+    }
+    CPU_NO_SSE2 {
+        code: "3D",
+        sentence: "this CPU has no SSE2",
+        causes: "All 64-bit CPUs have it: a virtual machine hides it.",
+        advice: "Bootpath needs a 64-bit CPU; in a virtual machine, choose one.",
+        recipe: by(&[Qemu("-cpu qemu64,-sse2")], RealMode),
+    }
+    REAL_MODE_EXCEPTION {
+        code: "4A",
+        sentence: "the CPU raised an exception in 16-bit code",
+        causes: "From segment C000 on it was in the BIOS; below, the loader has a defect, or RAM is faulty.",
+        advice: "If its segment is C000 or higher, look for a BIOS update; else please report the line.",
+        recipe: by(
+            &[
+                Code(
+                    Place::Function("stage2::a20::enable"),
+                    &[Bytes("ud2", &[0x0F, 0x0B])],
+                ),
+                MendChecksums,
+            ],
+            Lines {
+                after: 0,
+                before: &[BLANK],
+                facts: "vector 06h at 0000:{X:4}",
+                behind: &[],
+            },
+        ),
+    }
+    EXCEPTION {
+        code: "5A",
+        sentence: "the CPU raised an exception in the loader",
+        causes: "A BIOS wrote where it must not, RAM is faulty, or the loader has a defect.",
+        advice: "Look for a BIOS update; else please report the registers shown.",
+        recipe: by(
+            &[Rom(&[Defect::Overwrites])],
+            Lines {
+                after: 6,
+                before: &[BLANK],
+                facts: "#GP general protection (vector 13), error code 0h",
+                behind: &[REGISTERS, STACK_ROW, STACK_ROW_2],
+            },
+        ),
+    }
+    PANIC {
+        code: "5B",
+        sentence: "the loader stopped itself",
+        causes: "A defect of the loader: it noticed that something cannot be.",
+        advice: "Please report the line shown.",
+        recipe: by(
+            &[
+                Code(
+                    Place::Function("stage2::switch::leap"),
+                    &[
+                        Bytes("xor edi, edi", &[0x31, 0xFF]),
+                        JumpTo("stage2::physical::check"),
+                    ],
+                ),
+                MendChecksums,
+            ],
+            After(
+                12,
+                "stage2/src/physical.rs:{n}: an address is out of the loader's reach",
+            ),
+        ),
+    }
+    FAULT_IN_REPORT {
+        code: "5C",
+        sentence: "an exception while another error was being reported",
+        causes: "The loader's memory was overwritten, or is faulty.",
+        advice: "Look at what was printed before.",
+        recipe: by(
+            // A breakpoint on the BIOS's cursor, which the report of the #UD sets at its end.
+            &[Code(
+                Place::EntryPoint,
+                &[
+                    Bytes("mov eax, 0x450", &[0xB8, 0x50, 0x04, 0x00, 0x00]),
+                    Bytes("mov dr0, rax", &[0x0F, 0x23, 0xC0]),
+                    Bytes("mov eax, 0x50001", &[0xB8, 0x01, 0x00, 0x05, 0x00]),
+                    Bytes("mov dr7, rax", &[0x0F, 0x23, 0xF8]),
+                    Bytes("ud2", &[0x0F, 0x0B]),
+                ],
+            )],
+            Lines {
+                after: 12,
+                before: &[
+                    BLANK,
+                    &["error 12A: {text}"],
+                    REGISTERS,
+                    KERNEL_SEGMENT,
+                    STACK_ROW,
+                    // The advice.
+                    &["{text}", "press a key to reboot"],
+                    BLANK,
+                ],
+                facts: "",
+                behind: &[],
+            },
+        ),
+    }
+    STACK_OVERRUN {
+        code: "5D",
+        sentence: "the BIOS used more stack than there is",
+        causes: "A BIOS call needs more than 3 KiB of stack, or writes where it must not.",
+        advice: "Look for a BIOS update.",
+        recipe: by(
+            &[Rom(&[Defect::DeepStack])],
+            Lines {
+                after: 6,
+                before: &[BLANK],
+                facts: "",
+                behind: &[],
+            },
+        ),
+    }
+    LOADER_STACK {
+        code: "5E",
+        sentence: "the end of the loader's stack was overwritten",
+        causes: "The BIOS wrote to memory that it calls free, or the loader has a defect.",
+        advice: "Look for a BIOS update; else please report what was printed before.",
+        recipe: by(
+            &[Rom(&[Defect::SpoilsStack])],
+            After(6, "59ACCCCCh at {X}h"),
+        ),
+    }
+    MEMORY_NO_MAP {
+        code: "6A",
+        sentence: "the BIOS gives no memory map",
+        causes: "INT 15h E820, E801 and 88h all failed.",
+        advice: "Look for a BIOS update.",
+        recipe: by(
+            &[Rom(&[Defect::NoE820, Defect::NoE801, Defect::No88])],
+            After(5, ""),
+        ),
+    }
+    MEMORY_TOO_LITTLE {
+        code: "6B",
+        sentence: "there is too little memory",
+        causes: "Kernel, modules and page tables do not fit into RAM, or not in one piece.",
+        advice: "Add memory, or make the kernel and its modules smaller.",
+        recipe: by(
+            &[Set(p_memsz(2), number(1 << 30))],
+            After(
+                9,
+                "{n} MiB needed in one piece, {n} MiB free in one piece, 255 MiB of RAM in all",
+            ),
+        ),
+    }
+    DISK_READ {
+        code: "7A",
+        sentence: "the disk cannot be read",
+        causes: "The disk is damaged or was removed.",
+        advice: "Write the image again; try another port or stick.",
+        recipe: by(
+            &[DeadSector(Place::File(PATH_KERNEL), 100)],
+            After(9, "LBA {n}, drive 80h, status 0Ch"),
+        ),
+    }
+    DISK_RANGE {
+        code: "7B",
+        sentence: "the sectors lie behind the end of the disk",
+        causes: "The image was cut short when it was written, or the BIOS takes the disk for a smaller one.",
+        advice: "Write the image again.",
+        recipe: by(
+            &[Set(PARTITION_START, number(0x7FFF_FFFF))],
+            After(6, "partition 1 starts at LBA 2147483647, the disk has {n} sectors"),
+        ),
+    }
+    DISK_NO_PARTITION {
+        code: "7C",
+        sentence: "there is no boot partition",
+        causes: "The partition table has no active entry and none of a FAT kind.",
+        advice: "Write the image again, or mark a FAT partition as active.",
+        recipe: by(
+            &[Set(PARTITION_KIND, number(0))],
+            After(6, "no entry in LBA 0 is active or FAT"),
+        ),
+    }
+    FAT_NOT_FAT {
+        code: "8A",
+        sentence: "the boot partition holds no FAT file system",
+        causes: "The partition was formatted otherwise, or its boot sector was overwritten.",
+        advice: "Format it as FAT12, FAT16 or FAT32.",
+        recipe: by(&[Set(BYTES_PER_SECTOR, number(0))], After(7, "byte 0x100000 of the disk, bytes per sector: 0")),
+    }
+    FAT_DAMAGED {
+        code: "8B",
+        sentence: "the FAT file system is damaged",
+        causes: "The stick was removed while it was written to, or the disk is damaged.",
+        advice: "Run fsck.fat (or chkdsk) on the boot partition.",
+        recipe: by(
+            &[Set(next_cluster(1), number(0))],
+            After(9, "cluster {n} leads to 0x0"),
+        ),
+    }
+    ENTRY_NO_KERNEL {
+        code: "9A",
+        sentence: "there is no kernel in the boot partition",
+        causes: "The file was not copied, or has another name.",
+        advice: "Copy the kernel to the path shown.",
+        recipe: by(&[Delete(PATH_KERNEL)], After(8, "/boot/kernel.elf")),
+    }
+    ENTRY_NO_MODULE {
+        code: "9B",
+        sentence: "a module is missing",
+        causes: "A `module` line of `/boot/kernel.conf` names a file that is not there.",
+        advice: "Copy the module to the path shown, or take its line out of /boot/kernel.conf.",
+        recipe: by(
+            &[Put(PATH_ENTRY, b"module /boot/initrd\n")],
+            After(10, "/boot/initrd"),
+        ),
+    }
+    ENTRY_FILE {
+        code: "9C",
+        sentence: "/boot/kernel.conf cannot be read",
+        causes: "The file is no text in UTF-8, has a line that is too long, or a `module` line without a path.",
+        advice: "Correct the line shown.",
+        recipe: by(
+            &[Put(PATH_ENTRY, b"title good\noptions \xFF\n")],
+            After(8, "line 2: not UTF-8"),
+        ),
+    }
+    KERNEL_NOT_ELF {
+        code: "10A",
+        sentence: "the kernel is not an ELF file",
+        causes: "The file is a flat binary, a script, or damaged.",
+        advice: "Give the linker's ELF output, not a flat binary.",
+        recipe: by(&[Set(E_MAGIC, number(0))], After(9, "")),
+    }
+    KERNEL_CLASS {
+        code: "10B",
+        sentence: "the kernel is not a 64-bit little-endian ELF",
+        causes: "The kernel was linked for 32 bits, or for a big-endian CPU.",
+        advice: "Link the kernel for x86-64 (elf_x86_64).",
+        recipe: by(
+            &[Set(E_CLASS, named!(abi::ELFCLASS32))],
+            After(9, "class 1, data encoding 1"),
+        ),
+    }
+    KERNEL_MACHINE {
+        code: "10C",
+        sentence: "the kernel is not for x86-64",
+        causes: "The kernel was compiled for another CPU.",
+        advice: "Compile the kernel for x86-64.",
+        recipe: by(&[Set(E_MACHINE, named!(abi::EM_AARCH64))], After(9, "e_machine 183")),
+    }
+    KERNEL_TYPE {
+        code: "10D",
+        sentence: "the kernel is neither ET_EXEC nor ET_DYN",
+        causes: "The file is an object file or a core dump.",
+        advice: "Link the kernel; an object file (.o) cannot be booted.",
+        recipe: by(&[Set(E_TYPE, named!(abi::ET_REL))], After(9, "e_type 1")),
+    }
+    KERNEL_TRUNCATED {
+        code: "10E",
+        sentence: "the kernel file is shorter than its headers say",
+        causes: "It was not copied to its end.",
+        advice: "Copy the kernel again.",
+        recipe: by(
+            &[Cut(PATH_KERNEL, 8192)],
+            After(9, "needs {n} bytes, has 8192"),
+        ),
+    }
+    KERNEL_HEADERS {
+        code: "10F",
+        sentence: "the kernel's ELF headers make no sense",
+        causes: "An unusual linker, or a damaged file.",
+        advice: "Look at `readelf -lW`.",
+        recipe: by(&[Set(E_PHENTSIZE, number(57))], After(9, "e_phentsize 57")),
+    }
+    KERNEL_NO_LOAD {
+        code: "10G",
+        sentence: "the kernel has no PT_LOAD segment with bytes in memory",
+        causes: "The linker script puts nothing into memory, or the file is not the kernel.",
+        advice: "Look at the linker script: nothing is to be loaded.",
+        recipe: by(&[Set(E_PHNUM, number(0))], After(9, "")),
+    }
+    KERNEL_OVERLAP {
+        code: "10H",
+        sentence: "two segments of the kernel overlap",
+        causes: "The linker script gives two segments the same addresses.",
+        advice: "Look at the addresses in the linker script.",
+        recipe: by(
+            &[Set(p_memsz(0), number(0x10_0000))],
+            After(9, "segments 0 and 1 at 0x{x}"),
+        ),
+    }
+    KERNEL_WRAPS {
+        code: "10I",
+        sentence: "a segment of the kernel leaves the canonical address space",
+        causes: "The addresses in the linker script are too high, or in the hole between the halves.",
+        advice: "Look at the addresses in the linker script.",
+        recipe: by(
+            &[Set(p_memsz(2), number(4 << 30))],
+            After(9, "segment 2 at 0x{x}, 0x100000000 bytes"),
+        ),
+    }
+    KERNEL_ENTRY {
+        code: "10J",
+        sentence: "the kernel's entry point is not in an executable segment",
+        causes: "ENTRY() names a symbol that is missing or is data, or the code's segment is not executable.",
+        advice: "Look at ENTRY() in the linker script and at the segments' flags.",
+        recipe: by(
+            &[Set(E_ENTRY, number(0xFFFF_FFFF_9000_0000))],
+            After(9, "e_entry 0xffffffff90000000"),
+        ),
+    }
+    KERNEL_WRITABLE_CODE {
+        code: "10K",
+        sentence: "a page of the kernel would be writable and executable",
+        causes: "Code and data share a segment or a page.",
+        advice: "Separate code and data in the linker script (ALIGN(4K)), or set the note's flag 1.",
+        recipe: by(
+            &[Set(p_flags(0), number(7))],
+            After(9, "at 0xffffffff80000000, 0x{x} bytes"),
+        ),
+    }
+    KERNEL_PAGE_ZERO {
+        code: "10L",
+        sentence: "a segment of the kernel lies in page 0",
+        causes: "The kernel is linked at address 0. Page 0 stays unmapped, so that null pointers fault.",
+        advice: "Link the kernel elsewhere than at address 0.",
+        recipe: by(
+            &[Set(p_vaddr(2), number(0))],
+            After(9, "segment 2 at 0x0"),
+        ),
+    }
+    KERNEL_RELOCATION {
+        code: "10M",
+        sentence: "the kernel needs a relocation that the loader does not do",
+        causes: "Something is to be looked up when the kernel is loaded: an undefined symbol, an indirect function.",
+        advice: "Only R_X86_64_RELATIVE is done: link with -static-pie -z text, without undefined symbols.",
+        recipe: by(
+            &[Set(RELOCATION_KIND, named!(abi::R_X86_64_GLOB_DAT))],
+            After(9, "type 6 at 0x{x}"),
+        )
+        .position_independent(),
+    }
+    KERNEL_NOTE {
+        code: "10N",
+        sentence: "the kernel's note asks for something impossible",
+        causes: "The value is out of range, or has another length than 8 bytes.",
+        advice: "Look at the value in the ELF note named Bootpath.",
+        recipe: by(
+            &[Set(WISH_VALUE, number(1 << 40))],
+            After(9, "type 1, value 0x10000000000"),
+        ),
+    }
+    KERNEL_DYNAMIC {
+        code: "10O",
+        sentence: "the kernel needs a dynamic linker",
+        causes: "The kernel was linked like a program for an operating system.",
+        advice: "Link the kernel statically (no PT_INTERP, no DT_NEEDED).",
+        recipe: by(&[Set(p_type(3), named!(abi::PT_INTERP))], After(9, "segment 3 is PT_INTERP")),
+    }
+    KERNEL_ALIGNMENT {
+        code: "10P",
+        sentence: "a segment's alignment is not supported",
+        causes: "An unusual linker script or max-page-size.",
+        advice: "p_align is a power of two of at most 2 MiB, and p_vaddr and p_offset agree modulo p_align.",
+        recipe: by(
+            &[Set(p_align(2), number(0x3000))],
+            After(9, "segment 2: p_align 0x3000, p_vaddr 0x{x}, p_offset 0x{x}"),
+        ),
+    }
+    PAGING_CONFLICT {
+        code: "11A",
+        sentence: "two things would be mapped at the same address",
+        causes: "The kernel's segments reach into the physical map or the loader's page.",
+        advice: "Link the kernel elsewhere, or move the physical map by the note.",
+        recipe: by(
+            &[Set(p_vaddr(2), named!(handoff::DEFAULT_PHYSICAL_MAP_BASE))],
+            After(9, "virtual address 0xffff800000000000"),
+        ),
+    }
+    PAGING_RANGE {
+        code: "11B",
+        sentence: "something would be mapped outside of the address space",
+        causes: "The physical map needs more room than there is behind its base.",
+        advice: "Move the physical map down by the note.",
+        recipe: by(
+            &[
+                Set(WISH_KIND, named!(handoff::NOTE_PHYSICAL_MAP_BASE)),
+                Set(WISH_VALUE, number(0xFFFF_FFFF_C000_0000)),
+                Qemu("-m 2G"),
+            ],
+            After(10, "virtual address 0xffffffffc0000000"),
+        ),
+    }
+    KERNEL_EXCEPTION {
+        code: "12A",
+        sentence: "the kernel raised an exception before it installed its own handlers",
+        causes: "A defect of the kernel.",
+        advice: "Look up RIP in the kernel's symbols: addr2line -e KERNEL RIP.",
+        recipe: by(
+            &[Code(Place::EntryPoint, &[Bytes("ud2", &[0x0F, 0x0B])])],
+            Lines {
+                after: 12,
+                before: &[BLANK],
+                facts: "#UD invalid opcode (vector 6)",
+                behind: &[REGISTERS, KERNEL_SEGMENT, STACK_ROW],
+            },
+        ),
+    }
 }

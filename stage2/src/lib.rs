@@ -13,6 +13,7 @@ extern crate std;
 pub mod layout;
 pub mod text;
 pub mod catalogue;
+pub mod recipe;
 pub mod firmware;
 pub mod transcript;
 pub mod int10;

@@ -8,8 +8,9 @@ use std::{env, fs};
 
 use disk_layout::mbr::{self, frame};
 use disk_layout::stage2 as image;
-use stage2::catalogue::{ALL, Entry};
+use stage2::catalogue::{ALL, DISK_READ, Row};
 use stage2::layout::{self, REGIONS};
+use stage2::recipe::{GoodKernel, Shows};
 
 /// The steps that have errors: number, title, chapter.
 const STEPS: &[(u32, &str, &str)] = &[
@@ -190,30 +191,15 @@ fn memory_layout() -> String {
     text
 }
 
-/// The step in a code: `10A` → 10.
-fn step(entry: &Entry) -> u32 {
-    let digits = entry
-        .code
-        .trim_end_matches(|letter: char| letter.is_ascii_uppercase());
-    digits.parse().expect("a code begins with a number")
-}
-
-/// The letter of a code: `10A` → `A`.
-fn letter(entry: &Entry) -> &str {
-    entry
-        .code
-        .trim_start_matches(|digit: char| digit.is_ascii_digit())
-}
-
 fn errors() -> String {
-    let mut text = String::from(
+    let mut text = format!(
         "<!-- Made from stage2/src/catalogue.rs by `BLESS=1 cargo test -p stage2 --test docs`. -->\n\
          # Errors\n\n\
          A boot that fails says so on the screen and on the first serial line (COM1, 115,200 baud, \
          8N1), and then waits:\n\n\
          ```text\n\
          error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch\n\
-         The disk is damaged or was removed; try another port or stick.\n\
+         {}\n\
          press a key to reboot\n\
          ```\n\n\
          The code is the number of the step (as in the table of contents of \
@@ -228,23 +214,71 @@ fn errors() -> String {
          error 1A 0C\n\
          ```\n\n\
          `disk-builder` refuses a kernel that the loader would refuse, with the same code and \
-         sentence.\n",
+         sentence.\n\n\
+         ## Each of them on purpose\n\n\
+         ```sh\n\
+         ./run.sh break 7A\n\
+         ```\n\n\
+         breaks a good image, or the machine that boots it, as it says below, and shows what \
+         was changed and what a user sees.\n\
+         The broken image stays in `target/broken.img`. `./run.sh break all` does so with all \
+         codes, and checks that each is\n\
+         reached and that no line is printed that does not belong. Where a fact depends on the \
+         build or the machine, there is\n\
+         a `…` below.\n",
+        DISK_READ.advice
     );
     for &(number, title, chapter) in STEPS {
         let _ = write!(
             text,
-            "\n## {number}: {title}\n\nChapter: [{chapter}]({chapter})\n\n\
-             | code | what happened | what to try |\n| --- | --- | --- |\n"
+            "\n## {number}: {title}\n\nChapter: [{chapter}]({chapter})\n"
         );
-        for entry in ALL.iter().filter(|entry| step(entry) == number) {
-            let _ = writeln!(
+        for row in ALL.iter().filter(|row| row.entry.step() == number) {
+            let entry = row.entry;
+            let changes: Vec<_> = row.recipe.changes.iter().map(ToString::to_string).collect();
+            let base = match row.recipe.kernel {
+                GoodKernel::Demo => "",
+                GoodKernel::PositionIndependent => "the demo kernel is linked as a static PIE; ",
+            };
+            let _ = write!(
                 text,
-                "| **{}** | {} | {} |",
-                entry.code, entry.sentence, entry.advice
+                "\n### {}: {}\n\n\
+                 - **Causes**: {}\n\
+                 - **Try**: {}\n\
+                 - **`./run.sh break {}`**: {base}{}.\n\n\
+                 ```text\n{}\n```\n",
+                entry.code,
+                entry.sentence,
+                row.causes,
+                entry.advice,
+                entry.code,
+                changes.join("; "),
+                shown(row)
             );
         }
     }
     text
+}
+
+/// The line of an error that its recipe provokes.
+fn shown(row: &Row) -> String {
+    let entry = row.entry;
+    if let Shows::Stage1(status) = row.recipe.shows {
+        return format!("error {} {status}", entry.code);
+    }
+    let mut line = format!("error {}: {}", entry.code, entry.sentence);
+    let mut facts = row.recipe.shows.facts();
+    if !facts.is_empty() {
+        line += ": ";
+    }
+    // What stands between braces is a place for what cannot be known.
+    while let Some((literal, rest)) = facts.split_once('{') {
+        let (_, behind) = rest.split_once('}').expect("a place has an end");
+        line += literal;
+        line += "…";
+        facts = behind;
+    }
+    line + facts
 }
 
 #[test]
@@ -260,11 +294,11 @@ fn the_page_about_errors_is_what_the_source_says() {
 #[test]
 fn every_error_is_in_the_page() {
     let page = errors();
-    for entry in ALL {
+    for Row { entry, .. } in ALL {
         assert!(
-            page.contains(&format!("| **{}** | {} |", entry.code, entry.sentence)),
+            page.contains(&format!("### {}: {}\n", entry.code, entry.sentence)),
             "step {} of {} is missing in STEPS",
-            step(entry),
+            entry.step(),
             entry.code
         );
     }
@@ -285,6 +319,33 @@ fn pages(root: &Path) -> Vec<PathBuf> {
         }
     }
     pages
+}
+
+/// In the transcripts of all pages, the line in front of the offer to reboot is what the loader
+/// prints there.
+#[test]
+fn what_to_try_is_the_same_in_every_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut count = 0;
+    for page in pages(&root) {
+        let text = fs::read_to_string(&page).expect("a page");
+        let mut entry = None;
+        let mut before = "";
+        for line in text.lines() {
+            let starts = |row: &&Row| {
+                let start = format!("error {}: {}", row.entry.code, row.entry.sentence);
+                line.starts_with(&start)
+            };
+            entry = ALL.iter().find(starts).map(|row| row.entry).or(entry);
+            if line == "press a key to reboot" {
+                let advice = entry.map(|entry| entry.advice);
+                assert_eq!(Some(before), advice, "{}", page.display());
+                count += 1;
+            }
+            before = line;
+        }
+    }
+    assert!(count > STEPS.len(), "the transcripts were not found");
 }
 
 /// The targets of the links in a page, without code.
@@ -323,12 +384,14 @@ fn every_file_that_is_linked_exists() {
 #[test]
 fn codes_are_sorted_and_have_no_gap() {
     let mut last = (0, b'Z');
-    for entry in ALL {
-        let step = step(entry);
+    for Row { entry, .. } in ALL {
+        let step = entry.step();
         assert!((1..=12).contains(&step), "{}", entry.code);
-        let [letter] = *letter(entry).as_bytes() else {
-            panic!("{}: a code ends with one letter", entry.code);
+        let letter = entry.code.strip_prefix(&step.to_string());
+        let Some([letter]) = letter.map(str::as_bytes) else {
+            panic!("{}: a code is a number and one letter", entry.code);
         };
+        let letter = *letter;
         let expected = if step == last.0 {
             (step, last.1 + 1)
         } else {
@@ -342,22 +405,19 @@ fn codes_are_sorted_and_have_no_gap() {
 
 #[test]
 fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
-    for entry in ALL {
+    for Row { entry, causes, .. } in ALL {
         let (code, sentence, advice) = (entry.code, entry.sentence, entry.advice);
         assert!(
             !sentence.is_empty() && !sentence.ends_with(['.', ':', ' ']),
             "{code}"
         );
-        assert!(sentence.is_ascii(), "{code}: VGA text has no other letters");
-        assert!(advice.ends_with('.'), "{code}");
-        assert!(
-            !format!("{sentence}{advice}").contains(['|', '\n']),
-            "{code}: a cell of a table"
-        );
-        assert!(
-            !advice.contains('#'),
-            "{code}: the console takes it for the place of a number"
-        );
+        for text in [advice, causes] {
+            assert!(
+                text.ends_with('.') && !text.contains('\n'),
+                "{code}: {text}"
+            );
+        }
+        assert!(advice.len() <= 2 * COLUMNS, "{code}: more than two rows");
     }
 }
 
@@ -365,7 +425,7 @@ fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
 /// here: that it is one row of the screen, for every step.
 #[test]
 fn an_error_fits_into_a_row() {
-    for entry in ALL {
+    for Row { entry, .. } in ALL {
         let row = format!("error {}: {}", entry.code, entry.sentence);
         assert!(row.len() <= COLUMNS, "{} columns: {row}", row.len());
     }

@@ -18,6 +18,7 @@ use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
 
 use crate::elf::{self, Elf};
+pub use ::stage2::recipe::Defect;
 
 /// Builds a program of `tests/programs` and reads it.
 ///
@@ -48,6 +49,20 @@ pub fn stages() -> Result<Stages> {
 pub fn demo_kernel() -> Result<PathBuf> {
     static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&KERNEL, || stages::build_program(&stages::KERNEL))
+}
+
+/// The demo kernel as a position-independent program, built once.
+///
+/// # Errors
+/// When it does not build.
+pub fn position_independent_kernel() -> Result<PathBuf> {
+    static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&KERNEL, || {
+        stages::build_program(&Program {
+            config: "kernel-pie",
+            ..stages::KERNEL
+        })
+    })
 }
 
 /// The demo kernel without debug information, for volumes that have no room for it.
@@ -168,6 +183,35 @@ impl Image {
         self.directory.path().join("disk.img")
     }
 
+    /// The same image once more.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn copy(&self) -> Result<Self> {
+        let copy = Self {
+            directory: tempfile::tempdir()?,
+            built: self.built.clone(),
+        };
+        copy_file(&self.path(), &copy.path())?;
+        Ok(copy)
+    }
+
+    /// Makes stage2's CRC-32 right again, and then the sum as well: nothing notices what was
+    /// changed.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn mend_stage2_checksums(&self) -> Result<()> {
+        let place = self.inspect()?.stage2.context("no stage2")?.place;
+        let start = place.lba * SECTOR_SIZE as u64;
+        let image = self.read(start, place.sectors as usize * SECTOR_SIZE)?;
+        let covered = stage2::covered(&image).context("stage2 has an impossible length")?;
+        let crc = crc32fast::hash(covered);
+        let offset = start + offset_of!(Stage2Header, crc32) as u64;
+        self.write(offset, &crc.to_le_bytes())?;
+        self.mend_stage2_sum()
+    }
+
     /// Makes the sum right again that stage1 takes over stage2: what was changed there is then for
     /// stage2's own check to find.
     ///
@@ -279,6 +323,28 @@ impl Image {
     }
 }
 
+/// Copies an image, and leaves out what is zero.
+///
+/// # Errors
+/// When that fails.
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    const BLOCK: usize = 64 << 10;
+
+    let (source, copy) = (File::open(from)?, File::create(to)?);
+    let length = source.metadata()?.len();
+    copy.set_len(length)?;
+    let mut block = vec![0; BLOCK];
+    let zeros = vec![0; BLOCK];
+    for offset in (0..length).step_by(BLOCK) {
+        let bytes = &mut block[..BLOCK.min((length - offset) as usize)];
+        source.read_exact_at(bytes, offset)?;
+        if *bytes != zeros[..bytes.len()] {
+            copy.write_all_at(bytes, offset)?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a program that says nothing when all is well; some systems hide those for file systems from
 /// their users.
 fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<()> {
@@ -302,40 +368,6 @@ fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<
     bail!("{name} is missing")
 }
 
-/// What the ROM of `tests/programs/src/bad_bios.rs` can spoil; the numbers are its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Defect {
-    /// INT 15h E820h is not there.
-    NoE820 = 1 << 0,
-    /// INT 15h E801h is not there.
-    NoE801 = 1 << 1,
-    /// INT 15h 88h is not there.
-    No88 = 1 << 2,
-    /// INT 13h has no extensions.
-    NoEdd = 1 << 3,
-    /// A20 is off when stage2 starts.
-    A20Off = 1 << 4,
-    /// INT 15h 24xxh is not there.
-    NoA20Call = 1 << 5,
-    /// The keyboard controller does not enable A20.
-    NoA20Keyboard = 1 << 6,
-    /// Port 92h does not enable A20.
-    NoA20Fast = 1 << 7,
-    /// INT 13h AH=48h needs kilobytes of stack.
-    DeepStack = 1 << 8,
-    /// INT 13h AH=48h executes an invalid opcode.
-    InvalidOpcode = 1 << 9,
-    /// INT 13h AH=48h divides by 0.
-    DivideError = 1 << 10,
-    /// INT 13h AH=48h raises #GP.
-    GeneralProtection = 1 << 11,
-    /// INT 13h AH=48h overwrites the end of stage2's 64-bit stack.
-    SpoilsStack = 1 << 12,
-    /// INT 13h AH=48h waits for IRQ 4.
-    WaitsForIrq4 = 1 << 13,
-}
-
 /// An option ROM with these defects, for QEMU's `-option-rom`.
 ///
 /// # Errors
@@ -345,7 +377,8 @@ pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
     const FLAGS: usize = 6;
     const CHECKSUM: usize = 8;
 
-    let mut rom = test_program("bad-bios")?.flat().to_vec();
+    static ROM: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
+    let mut rom = once(&ROM, || Ok(test_program("bad-bios")?.flat().to_vec()))?;
     rom.resize(usize::from(rom[LENGTH]) * SECTOR_SIZE, 0);
     let flags = defects
         .iter()

@@ -14,14 +14,16 @@ use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::run::{EXIT_PORT, Ending, QEMU};
 use tempfile::TempDir;
 
+use crate::image::copy_file;
+
 /// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How often the serial line is looked at.
 const POLL: Duration = Duration::from_millis(10);
 /// VGA text memory: physical address, columns and rows.
 const TEXT_MEMORY: u32 = 0xB_8000;
-const COLUMNS: usize = 80;
-const ROWS: usize = 25;
+pub(crate) const COLUMNS: usize = 80;
+pub(crate) const ROWS: usize = 25;
 
 /// How the disk is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -322,11 +324,7 @@ impl Bochs {
         let directory = tempfile::tempdir()?;
         // Bochs leaves a lock beside the image, and writes to it if the guest does.
         let image = directory.path().join("disk.img");
-        let copied = Command::new("cp")
-            .arg("--sparse=always")
-            .args([&self.image, &image])
-            .status()?;
-        ensure!(copied.success(), "cannot copy {}", self.image.display());
+        copy_file(&self.image, &image)?;
         let path = image.display();
         let drive = if self.floppy {
             format!("floppya: 2_88={path}, status=inserted\nboot: floppy")
@@ -468,16 +466,26 @@ impl Running {
     /// # Errors
     /// As [`Running::wait_for`].
     pub fn wait_for_one_of(&mut self, texts: &[&str]) -> Result<String> {
+        let there = |serial: &str| texts.iter().any(|text| serial.contains(text));
+        self.wait_until(&format!("{texts:?}"), there)
+    }
+
+    /// Waits until what has come over the serial line is enough, and returns it. `what` is what is
+    /// missing otherwise.
+    ///
+    /// # Errors
+    /// As [`Running::wait_for`].
+    pub fn wait_until(&mut self, what: &str, enough: impl Fn(&str) -> bool) -> Result<String> {
         loop {
             let status = self.child.try_wait()?;
             let serial = self.serial();
-            if texts.iter().any(|text| serial.contains(text)) {
+            if enough(&serial) {
                 return Ok(serial);
             }
             if let Some(status) = status {
-                bail!("ended ({status}) without {texts:?}\n{}", self.evidence());
+                bail!("ended ({status}) without {what}\n{}", self.evidence());
             }
-            self.sleep(|| format!("no {texts:?}"))?;
+            self.sleep(|| format!("no {what}"))?;
         }
     }
 

@@ -3,17 +3,14 @@
 //! [`rows`] is the table: `tests/tests/machines.rs` runs a part of it, `./run.sh machines` all of
 //! it, and `docs/machines.md` is [`page`]. A new machine is a new row there.
 
-mod expect;
+pub(crate) mod expect;
 mod page;
-mod pattern;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -24,6 +21,7 @@ use tempfile::NamedTempFile;
 
 use crate::image::Image;
 use crate::machine::{Bochs, Disk, Machine, Running, firmware};
+use crate::parallel;
 
 pub use expect::KernelFacts;
 pub use page::{Versions, page};
@@ -306,27 +304,12 @@ pub fn run(
     images: &Images,
     done: impl Fn(&Row, &Result<Seen>) + Sync,
 ) -> Vec<(Row, Result<Seen>)> {
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let next = Mutex::new(rows.iter());
-    let results = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            // A thread that panics while it holds a lock has nothing more to say.
-            let row = next.lock().ok().and_then(|mut rows| rows.next());
-            let Some(row) = row else { break };
-            let result = row.run(images);
-            done(row, &result);
-            if let Ok(mut results) = results.lock() {
-                results.push((row.clone(), result));
-            }
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(work);
-        }
+    let results = parallel::each(rows, |row| {
+        let result = row.run(images);
+        done(row, &result);
+        result
     });
-    results.into_inner().unwrap_or_default()
+    rows.iter().cloned().zip(results).collect()
 }
 
 /// The same image needs the same number of reads by LBA on every machine: another one would mean

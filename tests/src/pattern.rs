@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 /// What a line, or several, have to be.
 ///
 /// A form is a text with places for what cannot be known: `{n}` a decimal number, `{x}` a
-/// hexadecimal one in lower-case letters, `{address}` one that is not 0, `{word}` letters. `{n:8}`
-/// is padded with blanks on the left to at least 8 characters, `{x:16}` with zeros.
+/// hexadecimal one in lower-case letters, `{X}` in upper-case ones, `{address}` one that is not 0,
+/// `{word}` letters, `{text}` the rest of the line. `{n:8}` is padded with blanks on the left to at
+/// least 8 characters, `{x:16}` with zeros.
 #[derive(Clone, Debug)]
 pub enum Line {
     /// This very text.
@@ -52,7 +53,9 @@ pub fn fields<'a>(form: &str, line: &'a str) -> Option<Vec<&'a str>> {
         let belongs = |c: char| match kind {
             "n" => c.is_ascii_digit(),
             "x" | "address" => c.is_ascii_digit() || ('a'..='f').contains(&c),
+            "X" => c.is_ascii_digit() || ('A'..='F').contains(&c),
             "word" => c.is_ascii_alphabetic(),
+            "text" => true,
             _ => false,
         };
         let end = padded.find(|c| !belongs(c)).unwrap_or(padded.len());
@@ -60,7 +63,9 @@ pub fn fields<'a>(form: &str, line: &'a str) -> Option<Vec<&'a str>> {
         // Neither too little padding, nor more than it takes.
         let blanks = before.len() - padded.len();
         let good = match kind {
-            "x" => field.len() == width.max(1) || (field.len() > width && !field.starts_with('0')),
+            "x" | "X" => {
+                field.len() == width.max(1) || (field.len() > width && !field.starts_with('0'))
+            }
             "address" => !field.starts_with('0'),
             _ => blanks == width.saturating_sub(field.len()),
         };

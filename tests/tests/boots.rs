@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_builder::stages::{self, Program};
 use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{
-    Defect, Image, bad_bios, c_kernel, demo_kernel, small_kernel, test_program,
+    Defect, Image, bad_bios, c_kernel, demo_kernel, position_independent_kernel, small_kernel,
+    test_program,
 };
 use machine_tests::machine::{Disk, Machine};
 
@@ -136,12 +136,9 @@ fn the_c_kernel() -> Result<()> {
 
 #[test]
 fn a_position_independent_kernel() -> Result<()> {
-    let kernel = Program {
-        config: "kernel-pie",
-        ..stages::KERNEL
-    };
-    let kernel = stages::build_program(&kernel)?;
-    let image = Image::build(&kernel, |recipe, _| recipe.command_line = "exit".into())?;
+    let image = Image::build(&position_independent_kernel()?, |recipe, _| {
+        recipe.command_line = "exit".into()
+    })?;
     okay(&Machine::new(&image.path())).map(drop)
 }
 

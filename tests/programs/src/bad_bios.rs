@@ -4,7 +4,8 @@
 //! what shall not work. Calls are refused by hooks on INT 15h and INT 13h. A line that does not
 //! follow its ports is made with the CPU's debug registers: a breakpoint on stage2's first
 //! instruction turns A20 off, and one on a port turns it off again behind each access, unless that
-//! comes from the BIOS itself.
+//! comes from the BIOS itself. So is a CPU without CPUID: it is stepped through, and EFLAGS.ID is
+//! cleared behind each instruction.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -13,48 +14,32 @@
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 
-use disk_layout::stage2;
+use disk_layout::stage2::{ENTRY_OFFSET, LOAD_ADDRESS};
+use stage2::layout::STACK;
+use stage2::recipe::Defect;
 
-// The same numbers stand in the tests' `Defect`.
-/// INT 15h E820h is not there.
-const NO_E820: u8 = 1 << 0;
-/// INT 15h E801h is not there.
-const NO_E801: u8 = 1 << 1;
-/// INT 15h 88h is not there.
-const NO_88: u8 = 1 << 2;
-/// INT 13h has no extensions.
-const NO_EDD: u8 = 1 << 3;
-/// A20 is off when stage2 starts.
-const A20_OFF: u8 = 1 << 4;
-/// INT 15h 24xxh is not there.
-const NO_A20_CALL: u8 = 1 << 5;
-/// The keyboard controller does not enable A20.
-const NO_A20_KEYBOARD: u8 = 1 << 6;
-/// Port 92h does not enable A20.
-const NO_A20_FAST: u8 = 1 << 7;
+/// The bit of a defect in the first byte of the flags …
+const fn low(defect: Defect) -> u8 {
+    let bit = defect as u16;
+    assert!(bit <= 0xFF);
+    bit as u8
+}
 
-// In the second byte, all of it in INT 13h AH=48h.
-/// It needs kilobytes of stack.
-const DEEP_STACK: u8 = 1 << 0;
-/// It executes an invalid opcode.
-const INVALID_OPCODE: u8 = 1 << 1;
-/// It divides by 0.
-const DIVIDE_ERROR: u8 = 1 << 2;
-/// It raises #GP: FXSAVE wants an address that is a multiple of 16.
-const GENERAL_PROTECTION: u8 = 1 << 3;
-/// It overwrites the end of stage2's 64-bit stack.
-const SPOILS_STACK: u8 = 1 << 4;
-/// It waits for IRQ 4, which has the vector of #SS.
-const WAITS_FOR_IRQ_4: u8 = 1 << 5;
+/// … and in the second one.
+const fn high(defect: Defect) -> u8 {
+    let bit = defect as u16;
+    assert!(bit > 0xFF);
+    (bit >> 8) as u8
+}
 
 /// Offset of the flags, two bytes.
 const FLAGS_OFFSET: u16 = 6;
 /// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
 const DEEP: u16 = 0x6FF0;
+/// What the stack of the 64-bit code is overwritten with: no canonical address; as flags, without TF.
+const GARBAGE: u16 = 0xCCCC;
 /// Length in units of 512 bytes.
 const LENGTH: u8 = 2;
-/// The segment at whose start stage2's 64-bit stack ends.
-const STACK_SEGMENT: u16 = 0x3000;
 /// A byte of the BIOS data area for communication between programs: has IRQ 4 come?
 const IRQ_4_CAME: u16 = 0x4F0;
 /// I/O port of the first serial line.
@@ -67,6 +52,14 @@ const DR7_PORT_0: u32 = 2 << 16 | 2;
 const DR7_PORTS_1_2: u32 = 2 << 20 | 2 << 2 | 2 << 24 | 2 << 4;
 /// DR7: breakpoint 3 on an instruction, enabled.
 const DR7_CODE_3: u32 = 2 << 6;
+/// DR6: breakpoint 3.
+const DR6_CODE_3: u8 = 1 << 3;
+/// EFLAGS: TF in its second byte, ID in its third one.
+const FLAG_TRAP: u8 = 1 << 0;
+const FLAG_ID: u8 = 1 << 5;
+/// The port that step 2 writes to after each comparison: nothing of the loader does so earlier, and
+/// step 3 follows.
+const PORT_OF_STEP_2: u8 = 0x80;
 /// Code segments from here on are the BIOS's.
 const BIOS_SEGMENT: u16 = 0xA000;
 
@@ -116,8 +109,8 @@ extern "C" fn init() {
         "mov [12 * 4], eax",
         ".Lno_irq_4:",
 
-        "mov cl, cs:[{flags}]",
-        "test cl, {a20_off}",
+        "mov cx, cs:[{flags}]",
+        "test cx, {watched}",
         "jz .Lreturn",
         "mov ax, offset {debug}",
         "mov [1 * 4], eax",
@@ -140,11 +133,11 @@ extern "C" fn init() {
         ".byte 0xCB", // RETF, without a 32-bit prefix
         ".code64",
         flags = const FLAGS_OFFSET,
-        waits = const WAITS_FOR_IRQ_4,
+        waits = const high(Defect::WaitsForIrq4),
         irq_4 = sym irq_4,
-        a20_off = const A20_OFF,
+        watched = const Defect::A20Off as u16 | Defect::NoCpuid as u16,
         cr4_de = const CR4_DE,
-        stage2 = const stage2::LOAD_ADDRESS + stage2::ENTRY_OFFSET as u32,
+        stage2 = const LOAD_ADDRESS + ENTRY_OFFSET as u32,
         code_3 = const DR7_CODE_3,
         old_13 = sym OLD_13,
         old_15 = sym OLD_15,
@@ -183,10 +176,24 @@ extern "C" fn int_13() {
         ".Lunprotected:",
         "test cl, {spoils_stack}",
         "jz .Lno_spoiling",
-        "mov bx, {stack_segment}",
+        "mov bx, {stack} >> 4",
         "mov ds, bx",
-        "mov word ptr [0], 0x5555",
+        "mov word ptr [0], {garbage}",
         ".Lno_spoiling:",
+        "test cl, {overwrites}",
+        "jz .Lno_overwriting",
+        "push cx",
+        "push es",
+        "push {stack} >> 4",
+        "pop es",
+        "mov di, 4",                    // all but the canary
+        "mov cx, {stack_size} / 2 - 2",
+        "mov ax, {garbage}",
+        "cld",
+        "rep stosw",
+        "pop es",
+        "pop cx",
+        ".Lno_overwriting:",
 
         "test cl, {waits}",
         "jz .Lno_waiting",
@@ -241,17 +248,20 @@ extern "C" fn int_13() {
         ".byte 0xCF", // IRET
         ".code64",
         flags = const FLAGS_OFFSET,
-        no_edd = const NO_EDD,
-        invalid_opcode = const INVALID_OPCODE,
-        divide_error = const DIVIDE_ERROR,
-        general_protection = const GENERAL_PROTECTION,
-        spoils_stack = const SPOILS_STACK,
-        stack_segment = const STACK_SEGMENT,
-        waits = const WAITS_FOR_IRQ_4,
+        no_edd = const low(Defect::NoEdd),
+        invalid_opcode = const high(Defect::InvalidOpcode),
+        divide_error = const high(Defect::DivideError),
+        general_protection = const high(Defect::GeneralProtection),
+        spoils_stack = const high(Defect::SpoilsStack),
+        waits = const high(Defect::WaitsForIrq4),
         irq_4_came = const IRQ_4_CAME,
         com1 = const COM1,
-        deep_stack = const DEEP_STACK,
+        deep_stack = const high(Defect::DeepStack),
         deep = const DEEP,
+        overwrites = const high(Defect::Overwrites),
+        stack = const STACK.start,
+        stack_size = const STACK.size(),
+        garbage = const GARBAGE,
         old = sym OLD_13,
     )
 }
@@ -323,10 +333,10 @@ extern "C" fn int_15() {
         ".byte 0xCF", // IRET
         ".code64",
         flags = const FLAGS_OFFSET,
-        no_e820 = const NO_E820,
-        no_e801 = const NO_E801,
-        no_88 = const NO_88,
-        no_a20_call = const NO_A20_CALL,
+        no_e820 = const low(Defect::NoE820),
+        no_e801 = const low(Defect::NoE801),
+        no_88 = const low(Defect::No88),
+        no_a20_call = const low(Defect::NoA20Call),
         old = sym OLD_15,
     )
 }
@@ -342,7 +352,26 @@ extern "C" fn debug() {
         "cmp word ptr [bp + 4], {bios}", // the CS that it comes from
         "jae .Lleave",
 
+        "test byte ptr cs:[{flags} + 1], {no_cpuid}",
+        "jz .La20",
+        "mov eax, dr6",
+        "test al, {code_3}",
+        "jz .Lsingle_step",
+        "mov eax, {port_of_step_2}",
+        "mov dr0, eax",
+        "mov eax, {port_0}",
+        "jmp .Lset",
+        // From that port on, ID is cleared again behind each instruction.
+        ".Lsingle_step:",
+        "or byte ptr [bp + 7], {trap}", // the flags that IRET restores: 16 bits
+        "pushfd",
+        "and byte ptr [bp - 6], ~{id}", // and those that it does not
+        "popfd",
+        "xor eax, eax",
+        "jmp .Lset",
+
         // What is watched from now on: the ports, and no longer the instruction.
+        ".La20:",
         "xor eax, eax",
         "mov dr7, eax",
         "in al, 0x92",
@@ -368,8 +397,13 @@ extern "C" fn debug() {
         ".code64",
         flags = const FLAGS_OFFSET,
         bios = const BIOS_SEGMENT,
-        no_fast = const NO_A20_FAST,
-        no_keyboard = const NO_A20_KEYBOARD,
+        no_fast = const low(Defect::NoA20Fast),
+        no_keyboard = const low(Defect::NoA20Keyboard),
+        no_cpuid = const high(Defect::NoCpuid),
+        code_3 = const DR6_CODE_3,
+        trap = const FLAG_TRAP,
+        id = const FLAG_ID,
+        port_of_step_2 = const PORT_OF_STEP_2,
         port_0 = const DR7_PORT_0,
         ports_1_2 = const DR7_PORTS_1_2,
     )

@@ -5,16 +5,15 @@ use handoff::DEFAULT_PHYSICAL_MAP_BASE;
 use stage2::catalogue::{Entry, Report};
 use stage2::memory_map::OutOfMemory;
 
-use super::pattern::{Line, compare, fields};
 use super::{Outcome, Row};
 use crate::elf::{Elf, W, X};
+use crate::machine::COLUMNS;
+use crate::pattern::{Line, compare, fields};
 
 /// The loader and its version.
-const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
+pub(crate) const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
 /// The last line of every error.
-const OFFER: &str = "press a key to reboot";
-/// Columns of the screen.
-const COLUMNS: usize = 80;
+pub(crate) const OFFER: &str = "press a key to reboot";
 const PAGE: u64 = 4096;
 const KIB: u64 = 1 << 10;
 /// Where the kernel goes: the first free memory above 1 MiB.
@@ -224,7 +223,7 @@ fn run_form(permissions: &str) -> String {
     format!("  0x{{x:16}} {{n:10}} KiB {permissions} at 0x{{x}}")
 }
 
-fn error(entry: &Entry) -> String {
+pub(crate) fn error(entry: &Entry) -> String {
     format!("error {}: {}", entry.code, entry.sentence)
 }
 
