@@ -84,6 +84,16 @@ static mut GATE: Gate = Gate {
     long_idt: [0; 5],
 };
 
+/// INT 10h AH=0Eh: prints a character, and moves the cursor. Not recorded: it is no answer to
+/// anything.
+pub fn print(character: u8) {
+    let mut registers = Registers {
+        ebx: 0x0007, // page 0, grey
+        ..Registers::new(0x0E00 | u32::from(character))
+    };
+    call(0x10, &mut registers);
+}
+
 /// Was the image built to be recorded?
 fn recorded() -> bool {
     // SAFETY: a byte of the image, which may be another one than the compiler saw.

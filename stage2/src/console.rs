@@ -35,11 +35,22 @@ const BDA_CURSOR: u64 = 0x450;
 const GREY: u8 = 0x07;
 const ALARM: u8 = 0x4F;
 
+/// What is known of the screen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Screen {
+    /// There is none.
+    None,
+    /// VGA text, in memory.
+    VgaText,
+    /// The BIOS has one, but there is no VGA below it (a framebuffer without one): it prints.
+    Teletype,
+}
+
 /// What there is to print on.
 pub struct Console {
     started: bool,
     serial: bool,
-    screen: bool,
+    screen: Screen,
     row: u64,
     column: u64,
     attribute: u8,
@@ -48,7 +59,7 @@ pub struct Console {
 static CONSOLE: Global<Console> = Global::new(Console {
     started: false,
     serial: false,
-    screen: false,
+    screen: Screen::None,
     row: 0,
     column: 0,
     attribute: GREY,
@@ -57,17 +68,19 @@ static CONSOLE: Global<Console> = Global::new(Console {
 /// Begins to print.
 pub fn start() {
     let found = match find_devices() {
-        (true, true) => "COM1, VGA text",
-        (true, false) => "COM1",
-        (false, true) => "VGA text",
-        (false, false) => "none",
+        (true, Screen::VgaText) => "COM1, VGA text",
+        (true, Screen::Teletype) => "COM1, the BIOS's screen",
+        (true, Screen::None) => "COM1",
+        (false, Screen::VgaText) => "VGA text",
+        (false, Screen::Teletype) => "the BIOS's screen",
+        (false, Screen::None) => "none",
     };
     say!("Bootpath ", env!("CARGO_PKG_VERSION"));
     say!(" 5 console  ", found);
 }
 
 /// Looks for the devices: serial line, screen.
-fn find_devices() -> (bool, bool) {
+fn find_devices() -> (bool, Screen) {
     let serial = program_serial();
     CONSOLE.with(|console| {
         console.started = true;
@@ -84,9 +97,18 @@ fn find_devices() -> (bool, bool) {
     (serial, screen)
 }
 
-/// Row of the next line on the screen, if there is one.
+/// Row of the next line on the screen, if that is VGA text.
 pub fn screen_row() -> Option<u64> {
-    CONSOLE.with(|console| console.screen.then_some(console.row))
+    CONSOLE.with(|console| (console.screen == Screen::VgaText).then_some(console.row))
+}
+
+/// From here on the BIOS is not called any more, not even to print.
+pub fn without_bios() {
+    CONSOLE.with(|console| {
+        if console.screen == Screen::Teletype {
+            console.screen = Screen::None;
+        }
+    });
 }
 
 /// From here on the screen shows what is printed in white on red. Starts the console where that has
@@ -100,23 +122,48 @@ pub fn alarm() {
 
 /// Prints a line; see [`crate::say!`].
 pub fn print_line(texts: &[&str], numbers: &[u64]) {
-    CONSOLE.with(|console| {
+    print_on_each(&|out| {
         let mut numbers = numbers.iter();
         for text in texts {
-            // The console itself cannot fail.
-            let _ = fill_in(console, text, &mut numbers);
+            fill_in(out, text, &mut numbers)?;
         }
-        console.end_line();
+        out.write_char('\n')
     });
 }
 
 /// Prints a line of what formats itself.
 pub fn print(what: &dyn fmt::Display) {
-    CONSOLE.with(|console| {
-        // As above.
-        let _ = fmt::write(console, format_args!("{what}"));
-        console.end_line();
+    print_on_each(&|out| {
+        fmt::write(out, format_args!("{what}"))?;
+        out.write_char('\n')
     });
+}
+
+/// Prints on serial line and VGA text, and by the BIOS where that has the screen.
+fn print_on_each(write: &dyn Fn(&mut dyn fmt::Write) -> fmt::Result) {
+    // The devices cannot fail.
+    let screen = CONSOLE.with(|console| {
+        let _ = write(console);
+        console.screen
+    });
+    if screen == Screen::Teletype {
+        let _ = write(&mut Teletype);
+    }
+}
+
+/// The screen, by INT 10h AH=0Eh.
+struct Teletype;
+
+impl fmt::Write for Teletype {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                bios::print(b'\r');
+            }
+            bios::print(byte);
+        }
+        Ok(())
+    }
 }
 
 /// Prints a line: texts, and the numbers for the `#` in them, as in [`stage2::text::facts`].
@@ -150,7 +197,7 @@ impl Console {
         if self.serial {
             self.serial = send(byte);
         }
-        if self.screen {
+        if self.screen == Screen::VgaText {
             self.show(byte);
         }
     }
@@ -213,7 +260,7 @@ impl fmt::Write for SerialLine {
 /// Tells the BIOS where the cursor is: what 16-bit code prints through it goes on there.
 pub fn tell_bios() {
     CONSOLE.with(|console| {
-        if console.screen {
+        if console.screen == Screen::VgaText {
             let column = console.column.min(COLUMNS - 1);
             let cursor = u16::from_le_bytes([column as u8, console.row as u8]);
             physical::write_u16(BDA_CURSOR, cursor);
@@ -225,7 +272,7 @@ pub fn tell_bios() {
 pub fn show_cursor() {
     tell_bios();
     CONSOLE.with(|console| {
-        if !console.screen {
+        if console.screen != Screen::VgaText {
             return;
         }
         let position = (console.row * COLUMNS + console.column.min(COLUMNS - 1)) as u16;
@@ -296,12 +343,20 @@ fn send(byte: u8) -> bool {
     false
 }
 
-/// Is there VGA text? Mode 3 is set when the BIOS says that another mode is active.
-fn find_screen() -> bool {
+/// Looks for the screen. Mode 3 is set when the BIOS says that another mode is active.
+fn find_screen() -> Screen {
     if !int10::text_mode(&mut Machine) {
-        return false;
+        Screen::None
+    } else if has_text_memory() && has_crt_controller() {
+        Screen::VgaText
+    } else {
+        Screen::Teletype
     }
-    // The last cell of the window keeps what is written to it where there is memory.
+}
+
+/// Does the last cell of the window keep what is written to it? Where there is no VGA, that may be
+/// RAM.
+fn has_text_memory() -> bool {
     let cell = layout::VGA_TEXT_END - 2;
     let before = physical::read::<u16>(cell);
     let there = [0x0755, 0x07AA].iter().all(|&probe| {
@@ -310,4 +365,21 @@ fn find_screen() -> bool {
     });
     physical::write_u16(cell, before);
     there
+}
+
+/// Does the CRT controller keep the low byte of the cursor's position (index 0Fh)? An empty bus reads
+/// FFh.
+fn has_crt_controller() -> bool {
+    let (mut index, mut data) = (Port::<u8>::new(0x3D4), Port::<u8>::new(0x3D5));
+    // SAFETY: two registers of a VGA in colour text mode, or nothing at all; the position is put back.
+    unsafe {
+        index.write(0x0F);
+        let before = data.read();
+        let there = [0x55, 0xAA].iter().all(|&probe| {
+            data.write(probe);
+            data.read() == probe
+        });
+        data.write(before);
+        there
+    }
 }

@@ -400,6 +400,7 @@ impl Jump {
     pub fn go(self) -> Result<Infallible, Failure> {
         faults::check_stack();
         console::drain();
+        console::without_bios();
         real_mode_faults::give_back();
         mask_interrupt_controllers();
         // SAFETY: the features are there, and change nothing for the loader's own tables.
