@@ -13,6 +13,7 @@
 
 pub mod mbr;
 pub mod stage2;
+pub mod iso9660;
 
 pub use mbr::{Mbr, ParameterBlock, PartitionEntry};
 pub use stage2::{Road, Stage2Header};
@@ -20,6 +21,9 @@ pub use stage2::{Road, Stage2Header};
 /// Bytes in a sector of the image. A disk with larger logical sectors holds the same bytes in
 /// fewer sectors.
 pub const SECTOR_SIZE: usize = 512;
+
+/// Bytes in a block of a CD, which is what INT 13h counts there.
+pub const CD_BLOCK: usize = 2048;
 
 /// The LBA at which `disk-builder` starts the boot partition: 1 MiB, which every partitioning tool
 /// and every flash translation layer is happy with.

@@ -56,6 +56,11 @@ pub mod frame {
     pub const REGISTERS: i16 = -38;
     /// The time-stamp counter at stage1's start, bits 31:0; 0 where the CPU has none.
     pub const TIME_STAMP_LOW: i16 = REGISTERS + 28;
+    /// How stage2 was read (u16). 0: by LBA, in sectors of 512 bytes; 1 to 63: by cylinder, head and
+    /// sector, with so many sectors a track; [`WAY_CD`].
+    pub const WAY: i16 = REGISTERS + 24;
+    /// By LBA, in blocks of 2048 bytes.
+    pub const WAY_CD: u16 = 2048;
     /// Bits 63:32.
     pub const TIME_STAMP_HIGH: i16 = REGISTERS + 20;
     /// The interrupt vector of #UD as the BIOS had it (far address): stage1 has changed it.

@@ -33,7 +33,7 @@ const LETTER: i16 = -6;
 /// The BIOS's last failure status; behind the letter, where it is printed.
 const STATUS: i16 = LETTER + 1;
 /// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
-const SECTORS_PER_TRACK: i16 = frame::REGISTERS + 24;
+const SECTORS_PER_TRACK: i16 = frame::WAY;
 /// Number of heads (u16).
 const HEADS: i16 = frame::REGISTERS;
 

@@ -1,9 +1,11 @@
 //! Step 7: the disk.
 //!
 //! **On entry**: the memory map. **This step**: what the boot drive can do (INT 13h extensions, else
-//! its geometry; [`stage2::int13`]), and its partition table. **On exit**: a
+//! its geometry; [`stage2::int13`]; of a CD it is known), and its partition table. **On exit**: a
 //! [`BlockDevice`] with retries, and the partition that holds the kernel.
 
+use disk_layout::CD_BLOCK;
+use disk_layout::mbr::frame::WAY_CD;
 use stage2::block_device::BlockDevice;
 use stage2::int13::Drive;
 use stage2::partition::{self, Partition};
@@ -18,7 +20,10 @@ pub type Disk = Drive<Machine>;
 /// Finds out about the drive that stage2 was read from.
 pub fn open() -> Disk {
     let (drive, _) = findings::drives();
-    Drive::open(Machine, drive)
+    match findings::way() {
+        WAY_CD => Drive::proved(Machine, drive, CD_BLOCK),
+        _ => Drive::open(Machine, drive),
+    }
 }
 
 /// Reads the partition table and chooses the partition to boot from.

@@ -519,34 +519,21 @@ impl Volume {
         cache: &mut Cache<'_>,
         partition: &Partition,
     ) -> Result<Self, FatError> {
-        let sector_size = device.sector_size() as u64;
-        let open = |device: &mut D, cache: &mut Cache<'_>, unit: u64| {
-            let start = partition.first_lba.saturating_mul(unit);
-            let end = start.saturating_add(partition.sectors.saturating_mul(unit));
-            let refuse = |refusal| FatError::NotFat {
-                offset: start,
-                refusal,
-            };
-            if start > MAX_START {
-                return Err(refuse(Refusal {
-                    field: Field::Length,
-                    value: 0,
-                }));
-            }
-            let geometry = Geometry::parse(cache.bytes(device, start, end)?).map_err(refuse)?;
-            Ok(Self { geometry, start })
+        let unit = device.sector_size() as u64;
+        let start = partition.first_lba.saturating_mul(unit);
+        let end = start.saturating_add(partition.sectors.saturating_mul(unit));
+        let refuse = |refusal| FatError::NotFat {
+            offset: start,
+            refusal,
         };
-        let opened = open(device, cache, sector_size);
-        // An image that was made for sectors of 512 bytes says where its partition is in units of
-        // 512 bytes, whatever the sectors of the disk it was written to.
-        let image_unit = disk_layout::SECTOR_SIZE as u64;
-        if matches!(opened, Err(FatError::NotFat { .. }))
-            && sector_size > image_unit
-            && let Ok(volume) = open(device, cache, image_unit)
-        {
-            return Ok(volume);
+        if start > MAX_START {
+            return Err(refuse(Refusal {
+                field: Field::Length,
+                value: 0,
+            }));
         }
-        opened
+        let geometry = Geometry::parse(cache.bytes(device, start, end)?).map_err(refuse)?;
+        Ok(Self { geometry, start })
     }
 
     /// Its type: `FAT12`, `FAT16` or `FAT32`.

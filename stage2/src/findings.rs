@@ -27,3 +27,10 @@ pub fn drives() -> (u8, u8) {
     // SAFETY: as above.
     unsafe { ((*findings).drive, (*findings).bios_drive) }
 }
+
+/// How stage2 was read: see [`disk_layout::mbr::frame::WAY`].
+pub fn way() -> u16 {
+    let findings = &raw const FINDINGS;
+    // SAFETY: as above.
+    unsafe { (*findings).way }
+}

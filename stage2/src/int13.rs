@@ -73,16 +73,7 @@ struct Parameters {
 impl<B: Bios> Drive<B> {
     /// Finds out what the BIOS knows of the drive with this number.
     pub fn open(bios: B, number: u8) -> Self {
-        let mut drive = Self {
-            bios,
-            number,
-            sector_size: disk_layout::SECTOR_SIZE,
-            sectors: u64::MAX,
-            extensions: false,
-            geometry: None,
-            limit: usize::from(MAX_TRANSFER_SECTORS),
-            reads: 0,
-        };
+        let mut drive = Self::proved(bios, number, disk_layout::SECTOR_SIZE);
         drive.extensions = drive.has_extensions();
         if drive.extensions {
             drive.read_parameters();
@@ -90,6 +81,21 @@ impl<B: Bios> Drive<B> {
             drive.geometry = drive.read_geometry();
         }
         drive
+    }
+
+    /// A drive from which sectors of this size were read by the extensions before. That is a proof,
+    /// so the BIOS is not asked: what it says of CDs is often wrong, or an error.
+    pub fn proved(bios: B, number: u8, sector_size: usize) -> Self {
+        Self {
+            bios,
+            number,
+            sector_size,
+            sectors: u64::MAX,
+            extensions: true,
+            geometry: None,
+            limit: usize::from(MAX_TRANSFER_SECTORS),
+            reads: 0,
+        }
     }
 
     /// The BIOS that reads it.

@@ -4,11 +4,15 @@
 //! entry of the MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole
 //! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
 //! many sticks are sold).
+//!
+//! A partition table counts in sectors, and on a disk whose sectors have more than 512 bytes it does
+//! not say in which. A table that was made for this disk counts in the disk's own; one in an image
+//! that was made for any disk, in 512 bytes: so does that of an image which is a CD as well.
 
 use core::fmt;
 
 use disk_layout::mbr::BOOT_SIGNATURE;
-use disk_layout::{Mbr, PartitionEntry, SECTOR_SIZE};
+use disk_layout::{Mbr, PartitionEntry, SECTOR_SIZE, iso9660};
 use zerocopy::FromBytes;
 
 use crate::block_device::{BlockDevice, DiskError};
@@ -49,6 +53,16 @@ pub enum PartitionError {
         /// Sectors of the disk.
         disk_sectors: u64,
     },
+    /// The entry of this number is to be booted, but starts at this LBA, counted in 512 bytes, within
+    /// a sector of the disk.
+    WithinSector {
+        /// 1 to 4.
+        number: u8,
+        /// First sector of the partition.
+        first_lba: u64,
+        /// Bytes in a sector of the disk.
+        sector_size: usize,
+    },
     /// The disk cannot be read.
     Disk(DiskError),
 }
@@ -62,7 +76,9 @@ impl From<DiskError> for PartitionError {
 impl Named for PartitionError {
     fn entry(&self) -> &'static Entry {
         match self {
-            Self::NoSignature(_) | Self::NoEntry => &catalogue::DISK_NO_PARTITION,
+            Self::NoSignature(_) | Self::NoEntry | Self::WithinSector { .. } => {
+                &catalogue::DISK_NO_PARTITION
+            }
             Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
             Self::Disk(error) => error.entry(),
         }
@@ -87,6 +103,15 @@ impl fmt::Display for PartitionError {
                 "partition # starts at LBA #, the disk has # sectors",
                 &[number.into(), first_lba, disk_sectors],
             ),
+            Self::WithinSector {
+                number,
+                first_lba,
+                sector_size,
+            } => facts(
+                f,
+                "partition # starts at LBA # of 512 bytes, within a sector of #",
+                &[number.into(), first_lba, sector_size as u64],
+            ),
             Self::Disk(error) => error.fmt(f),
         }
     }
@@ -98,15 +123,75 @@ impl fmt::Display for PartitionError {
 /// # Errors
 /// [`PartitionError`], when sector 0 cannot be read, or there is nothing to choose.
 pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
-    let sectors = device.sector_count();
     let mut sector = [0; SECTOR_SIZE];
     copy(device.read(0, 1)?, &mut sector);
-    match boot_partition(&sector, sectors) {
-        Err(PartitionError::BehindEnd { first_lba, .. }) if device.read(first_lba, 1).is_ok() => {
-            boot_partition(&sector, u64::MAX)
+
+    // The binary logarithms of how many of the table's units make a sector of the disk.
+    let own = 0;
+    let small = device
+        .sector_size()
+        .trailing_zeros()
+        .saturating_sub(SECTOR_SIZE.trailing_zeros());
+    if small == own {
+        return find_in_unit(device, &sector, own);
+    }
+    let units = if is_iso9660(device) {
+        [small, own]
+    } else {
+        [own, small]
+    };
+    for unit in units {
+        let candidate = find_in_unit(device, &sector, unit);
+        if let Ok(partition) = candidate
+            && device
+                .read(partition.first_lba, 1)
+                .is_ok_and(fat::is_boot_sector)
+        {
+            return candidate;
+        }
+    }
+    find_in_unit(device, &sector, units[0])
+}
+
+/// The boot partition, when the table counts in units of which `1 << shift` make a sector.
+fn find_in_unit<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    sector: &[u8],
+    shift: u32,
+) -> Result<Partition, PartitionError> {
+    let end = device.sector_count().saturating_mul(1 << shift);
+    let found = boot_partition(sector, end);
+    let mut partition = match found {
+        Err(PartitionError::BehindEnd { first_lba, .. })
+            if device.read(first_lba >> shift, 1).is_ok() =>
+        {
+            boot_partition(sector, u64::MAX)
         }
         found => found,
+    }?;
+    let mask = (1 << shift) - 1;
+    if partition.first_lba & mask != 0 {
+        return Err(PartitionError::WithinSector {
+            number: partition.number,
+            first_lba: partition.first_lba,
+            sector_size: device.sector_size(),
+        });
     }
+    partition.first_lba >>= shift;
+    partition.sectors = (partition.sectors >> shift) + u64::from(partition.sectors & mask != 0);
+    Ok(partition)
+}
+
+/// Whether there is a volume descriptor of ISO 9660 in its place.
+fn is_iso9660<D: BlockDevice + ?Sized>(device: &mut D) -> bool {
+    // A power of two.
+    let mask = device.sector_size() - 1;
+    let lba = iso9660::DESCRIPTORS >> mask.count_ones();
+    let identifier = (iso9660::DESCRIPTORS & mask) + 1;
+    device.read(lba as u64, 1).is_ok_and(|sector| {
+        let found = sector.get(identifier..).unwrap_or_default();
+        found.starts_with(&iso9660::STANDARD_IDENTIFIER)
+    })
 }
 
 /// Chooses the boot partition by sector 0 of a disk of `disk_sectors` logical sectors (`u64::MAX`:

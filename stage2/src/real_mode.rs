@@ -24,6 +24,8 @@ pub struct Findings {
     pub drive: u8,
     /// What the BIOS had passed to stage1 in DL.
     pub bios_drive: u8,
+    /// How stage2 was read: see [`mbr::frame::WAY`].
+    pub way: u16,
 }
 
 /// Written by the 16-bit steps, read by the 64-bit ones.
@@ -32,6 +34,7 @@ pub static mut FINDINGS: Findings = Findings {
     timeline: [0; ::handoff::TIMELINE_LENGTH],
     drive: 0,
     bios_drive: 0,
+    way: 0,
 };
 
 /// Takes over what stage1 left on its stack, and puts back the interrupt vector that it changed. The
@@ -47,6 +50,8 @@ pub extern "C" fn take_over() {
         "mov [{findings} + {drive}], al",
         "mov al, [{stack} + {bios_drive_in}]",
         "mov [{findings} + {bios_drive}], al",
+        "mov ax, [{stack} + {way_in}]",
+        "mov [{findings} + {way}], ax",
         "mov eax, [{stack} + {stamp_low}]",
         "mov [{findings} + {timeline} + 8], eax",
         "mov eax, [{stack} + {stamp_high}]",
@@ -69,6 +74,7 @@ pub extern "C" fn take_over() {
         stack = const mbr::LOAD_ADDRESS,
         drive_in = const mbr::frame::DRIVE,
         bios_drive_in = const mbr::frame::BIOS_DRIVE,
+        way_in = const mbr::frame::WAY,
         stamp_low = const mbr::frame::TIME_STAMP_LOW,
         stamp_high = const mbr::frame::TIME_STAMP_HIGH,
         vector_in = const mbr::frame::INVALID_OPCODE_VECTOR,
@@ -78,6 +84,7 @@ pub extern "C" fn take_over() {
         findings = sym FINDINGS,
         drive = const offset_of!(Findings, drive),
         bios_drive = const offset_of!(Findings, bios_drive),
+        way = const offset_of!(Findings, way),
         timeline = const offset_of!(Findings, timeline),
     )
 }

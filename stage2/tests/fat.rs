@@ -353,28 +353,6 @@ fn reads_stay_in_the_partition() {
     }
 }
 
-#[test]
-fn an_image_of_512_byte_sectors_on_a_disk_of_larger_ones() {
-    let mut tiny = Tiny::new(16);
-    tiny.entry(0, b"FILE       ", 0, 2, 1000);
-    tiny.chain(&[2, 3], &content(1, 1000));
-    let image = [vec![0; 2048 * 512], tiny.image()].concat();
-    let mut disk = MemoryDisk::new(image, 4096);
-    let partition = Partition {
-        number: 1,
-        first_lba: 2048,
-        sectors: 4200,
-        signature: 0,
-    };
-    let mut memory = vec![0; 3 * WINDOW];
-    // The sectors of the partition are not on the disk, if one counts in sectors of 4,096 bytes.
-    disk.bytes.resize(2048 * 4096 + (1 << 20), 0);
-    let mut cache = Cache::new(&mut memory);
-    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
-    let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
-    assert!(stream_file(&mut disk, &mut cache, &volume, &file).unwrap() == content(1, 1000));
-}
-
 // --- Names -------------------------------------------------------------------------------------
 
 /// A volume whose root directory holds these entries, the last of them a file with `content(1, 5)`.

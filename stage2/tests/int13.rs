@@ -183,6 +183,24 @@ fn sectors_of_another_size() {
     assert_eq!(bios.count(0x13, 0x08) + bios.count(0x13, 0x02), 0);
 }
 
+/// A CD, from which stage2 was read.
+#[test]
+fn a_drive_that_was_read_before_is_not_asked() {
+    let mut disk = FakeDisk::new().with(Whim::DeniesExtensions);
+    disk = disk.with(Whim::Parameters(1, 512)).with(Whim::NoGeometry);
+    disk.sector_size = 2048;
+    let expected = disk.sectors_from(512, 100);
+    let mut bios = FakeBios::with_disk(disk);
+    bios.clobbers = true;
+    let mut drive = Drive::proved(&mut bios, 0x80, 2048);
+    assert!(drive.by_lba());
+    assert_eq!((drive.sector_size(), drive.max_transfer()), (2048, 32));
+    assert!(drive.read(512, 32).unwrap() == &expected[..32 * 2048]);
+    assert!(drive.read(544, 32).unwrap() == &expected[32 * 2048..][..32 * 2048]);
+    let services: Vec<_> = bios.calls.iter().map(|(_, call)| call.ah()).collect();
+    assert_eq!(services, [0x42, 0x42]);
+}
+
 #[test]
 fn parameters_that_make_no_sense() {
     for size in [0, 1, 256, 511, 513, 520, 1000, 0xEEEE, 0xFFFF] {
