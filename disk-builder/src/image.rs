@@ -6,6 +6,8 @@
 //! LBA 2048   the boot partition, FAT: /boot/kernel.conf, /boot/kernel.elf, /boot/modules/…
 //! ```
 //!
+//! In an image that is a CD as well, the CD's structures lie in between: see [`disk_layout::cd`].
+//!
 //! The same input gives the same bytes: there are no times in the image, and its serial numbers are
 //! a checksum of what is in it. The files lie in one piece each, in the order in which the loader
 //! reads them. Blocks of zeros are left out of the file (it is sparse).
@@ -18,18 +20,19 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2 as stage2_image;
-use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, mbr};
+use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, iso9660, mbr};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
 use stage2::entry_file;
 use zerocopy::IntoBytes as _;
 
+use crate::cd;
 use crate::geometry::{Content, Geometry, HEADS, Kind, MAX_FILE, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
 use crate::sparse::{Partition, SparseFile};
-use crate::stages::{self, Stage1, Stage2, Stages};
+use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
-/// LBA of stage2.
+/// LBA of stage2, on a disk that is nothing else.
 const STAGE2_LBA: u16 = 1;
 
 /// Where the modules are in the boot partition.
@@ -63,6 +66,8 @@ pub struct Recipe {
     pub record: bool,
     /// Size of the image in MiB; `None`: what suits the content.
     pub size_mib: Option<u32>,
+    /// ELF file of the boot program that makes it a CD as well.
+    pub stage1_cd: Option<PathBuf>,
     /// Takes the kernel as it is, even when the loader will refuse it.
     pub unchecked: bool,
 }
@@ -79,6 +84,7 @@ impl Recipe {
             road: Road::default(),
             record: false,
             size_mib: None,
+            stage1_cd: None,
             unchecked: false,
         }
     }
@@ -89,6 +95,8 @@ impl Recipe {
 pub struct Built {
     /// Bytes of the MBR that stage1 uses, of the 440 that there are.
     pub stage1_bytes: usize,
+    /// Bytes of the CD's boot program that are used, of the 1024 that there are.
+    pub stage1_cd_bytes: Option<usize>,
     /// Bytes of stage2, without what it is filled up with.
     pub stage2_bytes: usize,
     /// What the loader's own reader finds in the image.
@@ -98,6 +106,10 @@ pub struct Built {
 impl fmt::Display for Built {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "stage1: {}/{} bytes", self.stage1_bytes, mbr::CODE_END)?;
+        if let Some(bytes) = self.stage1_cd_bytes {
+            let most = disk_layout::cd::CODE_END;
+            writeln!(f, "stage1 on a CD: {bytes}/{most} bytes")?;
+        }
         writeln!(
             f,
             "stage2: {} bytes, {} sectors (max {} bytes)",
@@ -142,6 +154,12 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
 pub fn build(recipe: &Recipe) -> Result<Built> {
     let stage1 = Stage1::read(&recipe.stages.stage1)?;
     let stage2 = Stage2::read(&recipe.stages.stage2, recipe.road, recipe.record)?;
+    let stage1_cd = recipe.stage1_cd.as_deref().map(Stage1Cd::read);
+    let stage1_cd = stage1_cd.transpose()?;
+    let stage2_lba = match stage1_cd {
+        Some(_) => cd::STAGE2_LBA,
+        None => STAGE2_LBA,
+    };
     let kernel = Source::open(&recipe.kernel, entry_file::PATH_KERNEL)?;
     if !recipe.unchecked {
         inspect::check_kernel(&kernel.file)
@@ -175,7 +193,12 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         let mut crc = crc32fast::Hasher::new();
         crc.update(&stage1.code);
         crc.update(&stage2.bytes);
-        disk.write_at(u64::from(STAGE2_LBA) * SECTOR_SIZE as u64, &stage2.bytes)?;
+        disk.write_at(u64::from(stage2_lba) * SECTOR_SIZE as u64, &stage2.bytes)?;
+        if let Some(program) = &stage1_cd {
+            crc.update(&program.code);
+            let blocks = cd::blocks(&geometry, program, &stage2.bytes)?;
+            disk.write_at(iso9660::DESCRIPTORS as u64, blocks.as_flattened())?;
+        }
         let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
         let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
         let mut volume = Volume::format(Partition::new(&mut disk, start, length), &geometry)?;
@@ -183,7 +206,9 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         // Zero means that there is no number.
         let serial_number = crc.finalize().max(1);
         volume.finish(serial_number)?;
-        disk.write_at(0, &boot_sector(&stage1, &stage2, &geometry, serial_number)?)?;
+        let sectors = u16::try_from(stage2.sectors())?;
+        let boot_sector = boot_sector(&stage1, (stage2_lba, sectors), &geometry, serial_number)?;
+        disk.write_at(0, &boot_sector)?;
         Ok(())
     };
     write(temporary.as_file()).with_context(|| format!("cannot write {}", output.display()))?;
@@ -199,6 +224,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         .with_context(|| format!("cannot create {}", output.display()))?;
     Ok(Built {
         stage1_bytes: stage1.used,
+        stage1_cd_bytes: stage1_cd.map(|program| program.used),
         stage2_bytes: stage2.used,
         inspection,
     })
@@ -498,21 +524,20 @@ impl fatfs::TimeProvider for NoTime {
     }
 }
 
-/// LBA 0.
+/// LBA 0; `lba` and `sectors` are stage2's.
 fn boot_sector(
     stage1: &Stage1,
-    stage2: &Stage2,
+    (lba, sectors): (u16, u16),
     geometry: &Geometry,
     signature: u32,
 ) -> Result<Vec<u8>> {
     let mut header = MBRHeader::new(signature.to_le_bytes());
     header.bootstrap_code = stage1.code;
     header.bootstrap_code[mbr::BPB_AREA].copy_from_slice(&parameter_dummy(geometry));
-    let sectors = u16::try_from(stage2.sectors())?;
     let mut parameters = ParameterBlock {
         zero: 0,
         sectors: sectors.into(),
-        lba: STAGE2_LBA.into(),
+        lba: lba.into(),
         adjustment: 0.into(),
     };
     let code = &mut header.bootstrap_code;

@@ -9,8 +9,12 @@ use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, VERSION};
-use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr};
+use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
+use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUMMED, VERSION};
+use disk_layout::{
+    CD_BLOCK, MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header,
+    mbr,
+};
 use serde::Serialize;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::catalogue::{self, Named, Report};
@@ -19,6 +23,8 @@ use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::kernel_image;
 use stage2::partition::boot_partition;
 use zerocopy::FromBytes as _;
+
+use crate::cd;
 
 /// Sectors that lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +50,8 @@ pub struct Inspection {
     pub disk_signature: u32,
     /// stage2, where stage1's parameter block says that it is.
     pub stage2: Option<Stage2>,
+    /// What makes a CD of it, if it is one.
+    pub cd: Option<Cd>,
     /// The partition that the loader boots from.
     pub partition: Option<Partition>,
     /// The file system in it.
@@ -76,6 +84,25 @@ pub struct Stage2 {
     pub road: &'static str,
     /// Whether it writes its BIOS calls to the serial line.
     pub record: bool,
+}
+
+/// ISO 9660 and El Torito.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cd {
+    /// Length of the volume in blocks of 2048 bytes.
+    pub blocks: u32,
+    /// Its descriptors.
+    pub descriptors: Sectors,
+    /// The boot catalogue.
+    pub catalogue: Sectors,
+    /// Path tables and root directory.
+    pub directories: Sectors,
+    /// The boot program.
+    pub program: Sectors,
+    /// Whether its sum is right.
+    pub verified: bool,
+    /// The file in the root directory.
+    pub file: Vec<Sectors>,
 }
 
 /// The boot partition.
@@ -173,6 +200,7 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         bytes: disk.length,
         disk_signature: mbr.disk_signature.get(),
         stage2: None,
+        cd: None,
         partition: None,
         volume: None,
         files: Vec::new(),
@@ -184,6 +212,9 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         inspection.problems.push(problem);
     }
     if let Err(problem) = inspection.read_partition(&mut disk, &mbr, &sector) {
+        inspection.problems.push(problem);
+    }
+    if let Err(problem) = inspection.read_cd(&mut disk) {
         inspection.problems.push(problem);
     }
     disk.failure
@@ -308,6 +339,79 @@ impl Inspection {
         Ok(())
     }
 
+    /// A CD's structures, if the image is one: how its BIOS finds the boot program and that stage2,
+    /// and how an operating system finds the boot partition.
+    fn read_cd(&mut self, disk: &mut FileDisk<'_>) -> Problem<()> {
+        let before = disk.sector_count().min(PARTITION_LBA.into());
+        let bytes = disk.sectors(0, before as usize).map_err(|e| say(&e))?;
+        let blocks = cd::Blocks(&bytes);
+        if !blocks.is_cd() {
+            return Ok(());
+        }
+        let found = blocks.read()?;
+        let place = |first: u32, last: u32| {
+            let unit = SECTORS_PER_BLOCK as u64;
+            Sectors::new(u64::from(first) * unit, u64::from(last - first + 1) * unit)
+        };
+        let cd = Cd {
+            blocks: found.volume,
+            descriptors: place(layout::PRIMARY_BLOCK, layout::TERMINATOR_BLOCK),
+            catalogue: place(found.catalogue, found.catalogue),
+            directories: place(layout::PATH_TABLE_BLOCKS[0], layout::ROOT_BLOCK),
+            program: place(found.program, found.program),
+            verified: found.sum == 0,
+            file: found
+                .file
+                .iter()
+                .map(|&(block, bytes)| {
+                    let sectors = u64::from(bytes).div_ceil(SECTOR_SIZE as u64);
+                    Sectors::new(place(block, block).lba, sectors)
+                })
+                .collect(),
+        };
+        let cd = self.cd.insert(cd);
+
+        if found.sum != 0 {
+            let facts = format!("the words of the CD's program sum up to {:04X}h", found.sum);
+            return Err(failure(&catalogue::STAGE1_DAMAGED, facts));
+        }
+        let parameters = &found.parameters;
+        let (block, count) = (parameters.block.get(), parameters.blocks.get());
+        let unit = SECTORS_PER_BLOCK as u64;
+        if self.stage2.as_ref().is_some_and(|stage2| {
+            stage2.place.lba != u64::from(block) * unit
+                || stage2.place.sectors.div_ceil(unit) != u64::from(count)
+        }) {
+            let facts = format!("the CD's program looks at block {block}, for {count} blocks");
+            return Err(failure(&catalogue::STAGE1_READ, facts));
+        }
+        let start = usize::from(block) * CD_BLOCK;
+        let summed = bytes.get(start..start + SUMMED).map(disk_layout::sum);
+        if summed != Some(parameters.sum.get()) {
+            let facts = format!("the CD's program expects sum {:04X}h", parameters.sum);
+            return Err(failure(&catalogue::STAGE2_SUM, facts));
+        }
+        if u64::from(cd.blocks) * SECTORS_PER_BLOCK as u64 > disk.sector_count() {
+            return Err(format!(
+                "the CD has {} blocks, more than the image",
+                cd.blocks
+            ));
+        }
+        if let Some(partition) = &self.partition {
+            let mut lba = partition.place.lba;
+            for section in &cd.file {
+                if section.lba != lba {
+                    break;
+                }
+                lba += section.sectors;
+            }
+            if lba != partition.place.lba + partition.place.sectors {
+                return Err("the file on the CD is not the boot partition".into());
+            }
+        }
+        Ok(())
+    }
+
     /// Steps 7 to 10, in the order in which the loader takes them.
     fn read_partition(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr, sector: &[u8]) -> Problem<()> {
         let partition = boot_partition(sector, disk.sector_count()).map_err(|e| say(&e))?;
@@ -386,8 +490,24 @@ impl Inspection {
                 self.disk_signature
             ),
         )?;
+        let state = |verified| if verified { "good" } else { "WRONG" };
+        if let Some(cd) = &self.cd {
+            line(
+                f,
+                cd.descriptors,
+                format_args!("CD: volume descriptors, {} blocks of 2048 bytes", cd.blocks),
+            )?;
+            line(f, cd.catalogue, format_args!("CD: boot catalogue"))?;
+            line(
+                f,
+                cd.directories,
+                format_args!("CD: path tables, root directory"),
+            )?;
+            let state = state(cd.verified);
+            line(f, cd.program, format_args!("CD: boot program ({state})"))?;
+        }
         if let Some(stage2) = &self.stage2 {
-            let state = if stage2.verified { "good" } else { "WRONG" };
+            let state = state(stage2.verified);
             line(
                 f,
                 stage2.place,

@@ -10,6 +10,7 @@
 pub mod stages;
 mod geometry;
 mod sparse;
+mod cd;
 pub mod image;
 pub mod inspect;
 pub mod run;

@@ -39,7 +39,8 @@ pub fn disassemble(elf: &Path, first_bits: u8) -> Result<()> {
         .filter(|section| section.kind() == SectionKind::Text)
     {
         let name = section.name()?;
-        for range in code_in(section.address()..section.address() + section.size()) {
+        let address = section.address();
+        for range in code_in(address, section.data()?) {
             let status = Command::new(&objdump)
                 .args(["--disassemble", "--source", "--line-numbers", "--demangle"])
                 .args(["--x86-asm-syntax=intel", "--symbolize-operands"])
@@ -58,17 +59,20 @@ pub fn disassemble(elf: &Path, first_bits: u8) -> Result<()> {
 }
 
 /// Leaves out the BPB area of an MBR: taken for instructions, its last byte would swallow the first
-/// one behind it.
-fn code_in(section: Range<u64>) -> Vec<Range<u64>> {
-    let base = u64::from(mbr::LOAD_ADDRESS);
-    let (from, to) = (
-        base + mbr::BPB_AREA.start as u64,
-        base + mbr::BPB_AREA.end as u64,
-    );
-    if section.start == base && section.end > to {
-        vec![section.start..from, to..section.end]
+/// one behind it. (A CD's boot program has the same address, and code there.)
+fn code_in(start: u64, bytes: &[u8]) -> Vec<Range<u64>> {
+    let all = start..start + bytes.len() as u64;
+    let area = bytes.get(mbr::BPB_AREA);
+    if start == u64::from(mbr::LOAD_ADDRESS)
+        && area.is_some_and(|area| area.iter().all(|&byte| byte == 0))
+    {
+        let offset = |offset: usize| start + offset as u64;
+        vec![
+            start..offset(mbr::BPB_AREA.start),
+            offset(mbr::BPB_AREA.end)..all.end,
+        ]
     } else {
-        vec![section]
+        vec![all]
     }
 }
 
@@ -101,9 +105,16 @@ mod tests {
 
     #[test]
     fn the_bpb_area_is_no_code() {
-        assert_eq!(code_in(0x7C00..0x7DB4), [0x7C00..0x7C03, 0x7C5A..0x7DB4]);
-        for other in [0x7C00..0x7C10, 0x8000..0x9000] {
-            assert_eq!(code_in(other.clone()), vec![other]);
+        let bytes = [0; 0x1B4];
+        let mbr = [0x7C00..0x7C03, 0x7C5A..0x7DB4];
+        assert_eq!(code_in(0x7C00, &bytes), mbr);
+        for (start, bytes) in [
+            (0x8000, &bytes[..]),
+            (0x7C00, &bytes[..0x10]),
+            (0x7C00, &[0xF4; 0x1B4]),
+        ] {
+            let all = start..start + bytes.len() as u64;
+            assert_eq!(code_in(start, bytes), vec![all]);
         }
     }
 

@@ -51,7 +51,11 @@ enum Command {
         /// Size of the image; without it, what suits the files.
         #[arg(long, value_name = "MIB")]
         size: Option<u32>,
-        /// Take the ELF files `stage1` and `stage2` from here instead of building them.
+        /// Make it a CD as well: the same image boots as a disk or stick, and as a CD.
+        #[arg(long)]
+        cd: bool,
+        /// Take the ELF files `stage1` and `stage2` (and `stage1-cd`) from here instead of building
+        /// them.
         #[arg(long, value_name = "DIR")]
         stages: Option<PathBuf>,
         /// Take the kernel even if the loader will refuse it.
@@ -68,6 +72,9 @@ enum Command {
     /// Boot an image in QEMU; its serial line is standard input and output.
     Run {
         image: PathBuf,
+        /// Put it into the CD drive.
+        #[arg(long)]
+        cd: bool,
         /// Further arguments of QEMU.
         #[arg(last = true)]
         arguments: Vec<OsString>,
@@ -84,7 +91,6 @@ enum Command {
     },
     /// Build a bare-metal program and print the path of its ELF file (for debuggers).
     Program {
-        /// `stage1`, `stage2` or `kernel`.
         #[arg(value_enum)]
         program: Listed,
     },
@@ -100,8 +106,13 @@ enum Road {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Listed {
+    /// The MBR.
     Stage1,
+    /// The boot program of a CD.
+    Stage1Cd,
+    /// The loader.
     Stage2,
+    /// The demo kernel.
     Kernel,
 }
 
@@ -109,6 +120,7 @@ impl Listed {
     fn program(self) -> Program<'static> {
         match self {
             Self::Stage1 => stages::STAGE1,
+            Self::Stage1Cd => stages::STAGE1_CD,
             Self::Stage2 => stages::STAGE2,
             Self::Kernel => stages::KERNEL,
         }
@@ -154,14 +166,20 @@ fn execute(command: Command) -> Result<ExitCode> {
             road,
             record,
             size,
+            cd,
             stages: directory,
             unchecked,
         } => {
             // First what can be wrong with the command line, then what takes time.
             let kernel = image::find_kernel(kernel.as_deref())?;
-            let stages = match directory {
-                Some(directory) => Stages::in_directory(&directory),
+            let stages = match &directory {
+                Some(directory) => Stages::in_directory(directory),
                 None => Stages::build()?,
+            };
+            let stage1_cd = match &directory {
+                _ if !cd => None,
+                Some(directory) => Some(directory.join(stages::STAGE1_CD.bin)),
+                None => Some(stages::build_program(&stages::STAGE1_CD)?),
             };
             let recipe = Recipe {
                 command_line: cmdline,
@@ -172,6 +190,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 },
                 record,
                 size_mib: size,
+                stage1_cd,
                 unchecked,
                 ..Recipe::new(kernel, output, stages)
             };
@@ -192,8 +211,12 @@ fn execute(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Run { image, arguments } => {
-            let ending = run::run(&image, &arguments)?;
+        Command::Run {
+            image,
+            cd,
+            arguments,
+        } => {
+            let ending = run::run(&image, cd, &arguments)?;
             return Ok(ExitCode::from(ending.exit_code()));
         }
         Command::Transcript { log } => {
@@ -207,7 +230,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Listing { program } => {
             let first_bits = match program {
-                Listed::Stage1 => 16,
+                Listed::Stage1 | Listed::Stage1Cd => 16,
                 Listed::Stage2 | Listed::Kernel => 64,
             };
             listing::print(&program.program(), first_bits)?;

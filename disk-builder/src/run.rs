@@ -54,11 +54,12 @@ impl Ending {
 }
 
 /// A command that boots `image` on a q35 PC with an AHCI disk, the first serial line on standard
-/// input and output. Without a display no window is asked for. `arguments` come last, so that they
-/// have the last word; a reboot ends QEMU.
-pub fn command(image: &Path, arguments: &[OsString]) -> Command {
+/// input and output; `cd`: an AHCI CD drive. Without a display no window is asked for. `arguments`
+/// come last, so that they have the last word; a reboot ends QEMU.
+pub fn command(image: &Path, cd: bool, arguments: &[OsString]) -> Command {
+    let media = if cd { "cdrom" } else { "disk" };
+    let mut drive = OsString::from(format!("format=raw,if=ide,index=0,media={media},file="));
     // A comma ends a value; two stand for one.
-    let mut drive = OsString::from("format=raw,if=ide,index=0,media=disk,file=");
     drive.push(image.to_string_lossy().replace(',', ",,"));
     let mut command = Command::new(QEMU);
     command
@@ -80,16 +81,16 @@ fn has_display() -> bool {
     cfg!(any(windows, target_os = "macos")) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
 }
 
-/// Boots `image` and waits for the end.
+/// Boots `image`, as a disk or as a CD, and waits for the end.
 ///
 /// # Errors
 /// When there is no such image, or QEMU cannot be run.
-pub fn run(image: &Path, arguments: &[OsString]) -> Result<Ending> {
+pub fn run(image: &Path, cd: bool, arguments: &[OsString]) -> Result<Ending> {
     // An absolute path, so that QEMU takes no part of it for a protocol ("nbd:…").
     let image: PathBuf = image
         .canonicalize()
         .with_context(|| format!("cannot open {}", image.display()))?;
-    match command(&image, arguments).status() {
+    match command(&image, cd, arguments).status() {
         Ok(status) => Ok(Ending::of(status)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{QEMU} is not installed; ./run.sh installs it")
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_users_arguments_come_last_and_commas_are_doubled() {
-        let command = command(Path::new("/a,b.img"), &["-m".into(), "64M".into()]);
+        let command = command(Path::new("/a,b.img"), false, &["-m".into(), "64M".into()]);
         let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
         assert!(
             arguments

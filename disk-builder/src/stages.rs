@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
-use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, mbr, stage2};
+use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, mbr, stage2};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
@@ -39,6 +39,11 @@ impl<'a> Program<'a> {
 
 /// Step 1: what is in the MBR.
 pub const STAGE1: Program<'static> = Program::named("stage1");
+/// Step 1 on a CD: what El Torito boots.
+pub const STAGE1_CD: Program<'static> = Program {
+    package: "stage1",
+    ..Program::named("stage1-cd")
+};
 /// Steps 2 to 12.
 pub const STAGE2: Program<'static> = Program::named("stage2");
 /// The demo kernel.
@@ -226,7 +231,37 @@ impl Stage1 {
     }
 }
 
-/// stage2, ready for the sectors from LBA 1 on.
+/// The boot program of a CD.
+pub(crate) struct Stage1Cd {
+    /// The part that is used, except for the parameters.
+    pub(crate) code: [u8; cd::CODE_END],
+    /// Bytes in use, the parameters included.
+    pub(crate) used: usize,
+}
+
+impl Stage1Cd {
+    /// Flattens an ELF file and checks that it keeps clear of its parameters.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let flat = flatten(path, mbr::LOAD_ADDRESS, cd::CODE_END)?;
+        let mut code = [0; cd::CODE_END];
+        code[..flat.len()].copy_from_slice(&flat);
+        let (body, parameters) = code.split_at(cd::PARAMETERS_OFFSET);
+        ensure!(
+            parameters.iter().all(|&byte| byte == 0),
+            "{}: the CD's boot program has code in its parameters (at {:#x})",
+            path.display(),
+            cd::PARAMETERS_OFFSET
+        );
+        let end = body.iter().rposition(|&byte| byte != 0);
+        let end = end.with_context(|| format!("{}: it is empty", path.display()))?;
+        Ok(Self {
+            code,
+            used: end + 1 + size_of::<cd::Parameters>(),
+        })
+    }
+}
+
+/// stage2, ready for the disk.
 pub(crate) struct Stage2 {
     /// Whole sectors, with the header filled.
     pub(crate) bytes: Vec<u8>,

@@ -95,6 +95,31 @@ fn build_prints_sizes_and_a_table() {
 }
 
 #[test]
+fn a_cd_has_more_lines() {
+    let workshop = Workshop::new();
+    workshop.file("kernel.elf", &kernel(10_000));
+    let text = said(&workshop, &[&BUILD[..], &["--cd"]].concat());
+    for line in [
+        "stage1 on a CD: 208/1024 bytes",
+        "        64         12  CD: volume descriptors, 36352 blocks of 2048 bytes",
+        "        76          4  CD: boot catalogue",
+        "        80         12  CD: path tables, root directory",
+        "        92          4  CD: boot program (good)",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    assert!(
+        text.contains("        96        128  stage2: protected road"),
+        "{text}"
+    );
+    let text = said(&workshop, &["inspect", "--json", "disk.img"]);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["cd"]["program"]["lba"], 92);
+    assert_eq!(json["cd"]["verified"], true);
+    assert_eq!(json["cd"]["file"][0]["lba"], 2048);
+}
+
+#[test]
 fn inspect_speaks_json_and_fails_on_a_bad_image() {
     let workshop = Workshop::new();
     workshop.file("kernel.elf", &kernel(10_000));

@@ -453,7 +453,10 @@ fn what_the_loader_would_refuse_is_refused_in_its_words() {
     let writable = elf(0x40_0000, &[Load(0x40_0000, 7, &[0; 10], 0)]);
     assert!(refused(&writable).contains("error 10K"));
     assert!(refused(&kernel(9000)[..8000]).contains("error 10E"));
-    assert_eq!(workshop.names(), ["kernel.elf", "stage1", "stage2"]);
+    assert_eq!(
+        workshop.names(),
+        ["kernel.elf", "stage1", "stage1-cd", "stage2"]
+    );
 
     // But it can be had, for those who want to see the loader's face.
     let recipe = Recipe {
@@ -507,7 +510,7 @@ fn a_failure_leaves_the_old_image_alone() {
     assert!(before == fs::read(&recipe.output).unwrap());
     assert_eq!(
         workshop.names(),
-        ["disk.img", "kernel.elf", "stage1", "stage2"]
+        ["disk.img", "kernel.elf", "stage1", "stage1-cd", "stage2"]
     );
     build(&Recipe {
         size_mib: Some(5),

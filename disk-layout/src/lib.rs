@@ -8,12 +8,15 @@
 //! | 0 | [`Mbr`]: stage1's code, its [`ParameterBlock`], the partition table |
 //! | 1 … | stage2, one contiguous run that begins with a [`Stage2Header`]; where exactly, the [`ParameterBlock`] says |
 //! | 2048 … | the boot partition (FAT), aligned to 1 MiB |
+//!
+//! An image that is a CD as well has more in between: see [`cd`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod mbr;
 pub mod stage2;
 pub mod iso9660;
+pub mod cd;
 
 pub use mbr::{Mbr, ParameterBlock, PartitionEntry};
 pub use stage2::{Road, Stage2Header};

@@ -19,19 +19,18 @@
 // LLVM's Intel syntax has no 16-bit near calls: these are in AT&T syntax.
 #![allow(bad_asm_style)]
 
+#[macro_use]
+mod shared;
+
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
 use disk_layout::mbr::{self, ParameterBlock, frame};
 use disk_layout::{MAX_TRANSFER_SECTORS, stage2};
+use shared::{COM1, LETTER, PUSHED, STATUS, VECTOR_INVALID_OPCODE};
 use zerocopy::little_endian::U16;
 
-// The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
-// the others lie in what PUSHAD stored besides, which is not needed.
-/// Letter of the error code.
-const LETTER: i16 = -6;
-/// The BIOS's last failure status; behind the letter, where it is printed.
-const STATUS: i16 = LETTER + 1;
+// Variables besides the shared ones, in what PUSHAD stored.
 /// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
 const SECTORS_PER_TRACK: i16 = frame::WAY;
 /// Number of heads (u16).
@@ -43,34 +42,6 @@ const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * 512));
 // The sum over stage2 is taken in one segment, and CX counts its words.
 const _: () = assert!(stage2::SUMMED <= 0x1_0000);
-
-/// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
-/// bytes more.
-macro_rules! near_call {
-    ($target:literal) => {
-        concat!(".att_syntax; callw ", $target, "; .intel_syntax noprefix")
-    };
-}
-
-/// A jump to an address within the segment, for the same reason.
-macro_rules! near_jump {
-    ($target:literal) => {
-        concat!(".att_syntax; jmp ", $target, "; .intel_syntax noprefix")
-    };
-}
-
-/// The return from a [`near_call`].
-macro_rules! near_return {
-    () => {
-        ".att_syntax; retw; .intel_syntax noprefix"
-    };
-}
-
-/// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
-const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
-
-/// I/O port of the first serial line.
-const COM1: u16 = 0x3F8;
 
 /// INT 13h: a fixed disk's number starts here; the first one is the usual boot disk.
 const FIRST_FIXED_DISK: u8 = 0x80;
@@ -126,69 +97,13 @@ extern "C" fn start() -> ! {
         "loop .Lsum",
         "jz .Lwhole",
 
-        // Nothing more can be done: say so. COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
-        ".Lprint:",
-        "mov dx, {com1} + 3",
-        "mov al, 0x80",                 // line control: the divisor is next
-        "out dx, al",
-        "mov dl, {com1} & 0xFF",
-        "mov ax, 1",                    // the divisor
-        "out dx, ax",
-        "mov dl, ({com1} + 3) & 0xFF",
-        "mov al, 3",
-        "out dx, al",
-        "mov si, offset .Lmessage",
-        ".Lnext_character:",
-        "lodsb",
-        near_call!(".Lput"),
-        "cmp al, '1'",                  // the step's number ends the message
-        "jne .Lnext_character",
-        "mov al, [{stack} + {letter}]",
-        near_call!(".Lput"),
-        "mov al, ' '",
-        near_call!(".Lput"),
-        "mov al, [{stack} + {status}]",
-        "aam 16",                       // AH, AL: the two hexadecimal digits
-        "xchg al, ah",
-        near_call!(".Lput_digit"),
-        "mov al, ah",
-        near_call!(".Lput_digit"),
-        ".Lstop:",
-        "hlt",
-        "jmp short .Lstop",
-
-        ".Lput_digit:",
-        "cmp al, 10",
-        "sbb al, 0x69",
-        "das",                          // 0 … 15 to '0' … 'F'
-        // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
-        ".Lput:",
-        "push ax",
-        "mov ah, 0x0E",
-        "mov bx, 7",
-        "int 0x10",
-        "xor cx, cx",
-        "mov dx, {com1} + 5",
-        ".Lwait:",
-        "in al, dx",                    // line status
-        "test al, 0x20",                // bit 5: transmitter holding register empty
-        "loopz .Lwait",
-        "pop ax",
-        "mov dl, {com1} & 0xFF",
-        "out dx, al",
-        near_return!(),
-        ".Lmessage: .ascii \"\\r\\nerror 1\"",
+        // Nothing more can be done: say so.
+        print_and_stop!(),
 
         // From here on everything is checked, and the message's last letter, for an even length.
         ".skip {checked} + 1 - (. - {start})",
         ".Lwhole:",
-        // The time stamp of step 1. A CPU without RDTSC raises #UD, which ends up behind the
-        // instruction with three words more on the stack; stage2 knows such a CPU by CPUID. The old
-        // vector stays in EBX: stage2 puts it back.
-        "mov ebx, offset .Lstamped",
-        "xchg ebx, [{invalid_opcode}]",
-        "rdtsc",
-        ".Lstamped:",
+        take_time_stamp!(),
         "lea sp, [bp + {letter} + 2]",
         "push {letter_read}",           // LETTER, STATUS
         "pushad",                       // REGISTERS, and room for variables
@@ -301,19 +216,7 @@ extern "C" fn start() -> ! {
         "jnz .Lfailed",
         near_jump!("{entry}"),
 
-        // INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS says, and
-        // the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
-        // change DL: both are set for each call.
-        ".Ldisk_call:",
-        "mov dl, [bp + {drive}]",
-        "stc",
-        "int 0x13",
-        "cld",                          // some BIOSes return with DF set
-        "mov bp, {stack}",
-        "jnc 4f",
-        "mov [bp + {status}], ah",
-        "4:",
-        near_return!(),
+        disk_call!(),
         ".code64",
         start = sym start,
         bpb_length = const mbr::BPB_AREA.end - mbr::BPB_AREA.start,
@@ -327,8 +230,8 @@ extern "C" fn start() -> ! {
         letter = const LETTER,
         status = const STATUS,
         drive = const frame::DRIVE,
-        pushed = const frame::REGISTERS - 16, // PUSHA …
-        pushed_cx = const frame::REGISTERS - 4, // … begins with AX and CX
+        pushed = const PUSHED,
+        pushed_cx = const frame::REGISTERS - 4, // PUSHA begins with AX and CX
         parameters = const mbr::PARAMETER_BLOCK_OFFSET,
         sectors = const offset_of!(ParameterBlock, sectors),
         destination = const stage2::LOAD_ADDRESS,

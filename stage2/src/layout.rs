@@ -61,12 +61,12 @@ pub const REAL_MODE_STACK: Region = Region::new(
 /// fault stacks lie stacks whose users are not coming back.
 pub const CANARY: u32 = 0x59AC_5ACA;
 
-/// stage1.
+/// stage1. The boot program of a CD reaches up to stage2; when that runs, it is done.
 pub const STAGE1: Region = Region::new(
     mbr::LOAD_ADDRESS as u64,
     mbr::LOAD_ADDRESS as u64 + 512,
     "stage1",
-    "where every BIOS loads the MBR",
+    "where every BIOS loads the MBR; a CD's boot program reaches over what is behind, up to stage2",
 );
 
 /// What the BIOS is passed in memory, and what it answers there.

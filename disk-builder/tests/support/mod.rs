@@ -82,6 +82,12 @@ pub fn stage1(code: &[u8]) -> Vec<u8> {
     elf(base, &[Load(base, 7, &bytes, 0)])
 }
 
+/// The boot program of a CD, with `code`.
+pub fn stage1_cd(code: &[u8]) -> Vec<u8> {
+    let base = u64::from(mbr::LOAD_ADDRESS);
+    elf(base, &[Load(base, 7, code, 0)])
+}
+
 /// stage2: the magic and `length` bytes in all.
 pub fn stage2(length: usize) -> Vec<u8> {
     let mut bytes = noise(length);
@@ -105,6 +111,7 @@ impl Workshop {
             directory: tempfile::tempdir().unwrap(),
         };
         workshop.file("stage1", &stage1(&[0xF4; 100]));
+        workshop.file("stage1-cd", &stage1_cd(&[0xF4; 200]));
         workshop.file("stage2", &stage2(5000));
         workshop
     }

@@ -1,0 +1,145 @@
+//! What both boot programs are made of: the MBR (`main.rs`) and that of a CD (`cd.rs`).
+//!
+//! Assembly that the two have in common comes as text, for each is one function. It uses the
+//! operands `{stack}`, `{letter}`, `{status}`, `{drive}`, `{com1}` and `{invalid_opcode}`.
+
+use disk_layout::mbr::frame;
+
+// The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
+// the others lie in what PUSHAD stored besides, which is not needed.
+/// Letter of the error code.
+pub const LETTER: i16 = -6;
+/// The BIOS's last failure status; behind the letter, where it is printed.
+pub const STATUS: i16 = LETTER + 1;
+/// Where SP is when PUSHA has followed PUSHAD.
+pub const PUSHED: i16 = frame::REGISTERS - 16;
+
+/// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
+pub const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
+
+/// I/O port of the first serial line.
+pub const COM1: u16 = 0x3F8;
+
+/// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
+/// bytes more.
+macro_rules! near_call {
+    ($target:literal) => {
+        concat!(".att_syntax; callw ", $target, "; .intel_syntax noprefix")
+    };
+}
+
+/// A jump to an address within the segment, for the same reason.
+macro_rules! near_jump {
+    ($target:literal) => {
+        concat!(".att_syntax; jmp ", $target, "; .intel_syntax noprefix")
+    };
+}
+
+/// The return from a [`near_call`].
+macro_rules! near_return {
+    () => {
+        ".att_syntax; retw; .intel_syntax noprefix"
+    };
+}
+
+/// Joins lines of assembly.
+macro_rules! lines {
+    ($($line:expr),* $(,)?) => { concat!($($line, "\n"),*) };
+}
+
+/// `.Lprint`: the end of a boot that fails. Prints `error 1A 0C` (error code, BIOS status) and stops.
+#[rustfmt::skip]
+macro_rules! print_and_stop {
+    () => {
+        lines!(
+            // COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
+            ".Lprint:",
+            "mov dx, {com1} + 3",
+            "mov al, 0x80",                 // line control: the divisor is next
+            "out dx, al",
+            "mov dl, {com1} & 0xFF",
+            "mov ax, 1",                    // the divisor
+            "out dx, ax",
+            "mov dl, ({com1} + 3) & 0xFF",
+            "mov al, 3",
+            "out dx, al",
+            "mov si, offset .Lmessage",
+            ".Lnext_character:",
+            "lodsb",
+            near_call!(".Lput"),
+            "cmp al, '1'",                  // the step's number ends the message
+            "jne .Lnext_character",
+            "mov al, [{stack} + {letter}]",
+            near_call!(".Lput"),
+            "mov al, ' '",
+            near_call!(".Lput"),
+            "mov al, [{stack} + {status}]",
+            "aam 16",                       // AH, AL: the two hexadecimal digits
+            "xchg al, ah",
+            near_call!(".Lput_digit"),
+            "mov al, ah",
+            near_call!(".Lput_digit"),
+            ".Lstop:",
+            "hlt",
+            "jmp short .Lstop",
+
+            ".Lput_digit:",
+            "cmp al, 10",
+            "sbb al, 0x69",
+            "das",                          // 0 … 15 to '0' … 'F'
+            // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
+            ".Lput:",
+            "push ax",
+            "mov ah, 0x0E",
+            "mov bx, 7",
+            "int 0x10",
+            "xor cx, cx",
+            "mov dx, {com1} + 5",
+            ".Lwait:",
+            "in al, dx",                    // line status
+            "test al, 0x20",                // bit 5: transmitter holding register empty
+            "loopz .Lwait",
+            "pop ax",
+            "mov dl, {com1} & 0xFF",
+            "out dx, al",
+            near_return!(),
+            ".Lmessage: .ascii \"\\r\\nerror 1\"",
+        )
+    };
+}
+
+/// The time stamp of step 1, to EDX:EAX, and the old vector of #UD to EBX.
+///
+/// A CPU without RDTSC raises #UD, which ends up behind the instruction with three words more on the
+/// stack; stage2 knows such a CPU by CPUID. The vector stays as it is then: stage2 puts it back.
+macro_rules! take_time_stamp {
+    () => {
+        lines!(
+            "mov ebx, offset .Lstamped",
+            "xchg ebx, [{invalid_opcode}]",
+            "rdtsc",
+            ".Lstamped:",
+        )
+    };
+}
+
+/// `.Ldisk_call`: INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS
+/// says, and the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
+/// change DL: both are set for each call.
+#[rustfmt::skip]
+macro_rules! disk_call {
+    () => {
+        lines!(
+            ".Ldisk_call:",
+            "mov dl, [bp + {drive}]",
+            "stc",
+            "int 0x13",
+            "cld",                          // some BIOSes return with DF set
+            "mov bp, {stack}",
+            "jnc 4f",
+            "mov [bp + {status}], ah",
+            "4:",
+            near_return!(),
+        )
+    };
+}
