@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use disk_layout::CD_BLOCK;
 use proptest::prelude::*;
 use stage2::block_device::BlockDevice;
 use stage2::catalogue::Report;
@@ -182,6 +183,7 @@ fn play_back(text: &str) -> String {
         return out;
     };
     let number = first.before.edx as u8;
+    let asked = first.before.ah() == 0x41;
     let geometry = bios
         .calls
         .iter()
@@ -190,7 +192,11 @@ fn play_back(text: &str) -> String {
         .and_then(|(call, _)| call.answer.clone())
         .map(|(r, _)| r);
     let mut bios = bios;
-    let drive = Drive::open(&mut bios, number);
+    // Of a CD nothing is asked.
+    let drive = match asked {
+        true => Drive::open(&mut bios, number),
+        false => Drive::proved(&mut bios, number, CD_BLOCK),
+    };
     let way = if drive.by_lba() { "LBA" } else { "CHS" };
     let (size, sectors) = (drive.sector_size(), drive.sector_count());
     let line = format!("drive {number:02X}h by {way}, {size} bytes a sector, ");

@@ -42,6 +42,15 @@ pub fn stages() -> Result<Stages> {
     once(&STAGES, Stages::build)
 }
 
+/// The boot program of a CD, built once.
+///
+/// # Errors
+/// When it does not build.
+pub fn stage1_cd() -> Result<PathBuf> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&PROGRAM, || stages::build_program(&stages::STAGE1_CD))
+}
+
 /// The demo kernel's ELF file, built once.
 ///
 /// # Errors
@@ -127,18 +136,32 @@ impl Image {
         })
     }
 
-    /// The same bytes for every kind of drive: an image with the demo kernel, without debug
-    /// information, that has the size of a 2.88 MB diskette.
+    /// [`Self::demo`], which is a CD as well.
     ///
     /// # Errors
     /// When it cannot be built.
-    pub fn for_every_drive(road: Road) -> Result<Self> {
+    pub fn demo_cd() -> Result<Self> {
+        let stage1_cd = stage1_cd()?;
+        Self::build(&demo_kernel()?, |recipe, _| {
+            recipe.command_line = "exit".into();
+            recipe.stage1_cd = Some(stage1_cd);
+        })
+    }
+
+    /// The same bytes for every kind of drive: an image with the demo kernel, without debug
+    /// information, that has the size of a 2.88 MB diskette; `cd`: and is a CD as well.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn for_every_drive(road: Road, cd: bool) -> Result<Self> {
         const DISKETTE: u64 = 2880 << 10; // which tells QEMU what drive it takes
 
+        let stage1_cd = if cd { Some(stage1_cd()?) } else { None };
         let image = Self::build(small_kernel()?.path(), |recipe, _| {
             recipe.command_line = "exit".into();
             recipe.road = road;
             recipe.size_mib = Some(2);
+            recipe.stage1_cd = stage1_cd;
         })?;
         image.resize(DISKETTE)?;
         Ok(image)

@@ -64,13 +64,29 @@ pub enum Disk {
     Nvme,
     /// The first diskette drive.
     Floppy,
+    /// A CD on the IDE of the i440FX.
+    CdIde,
+    /// A CD on q35's AHCI.
+    CdAhci,
+    /// A SCSI CD on virtio-scsi.
+    CdVirtioScsi,
+    /// A SCSI CD on an LSI 53C895A.
+    CdLsi53c895a,
+    /// A SCSI CD on an AMD 53C974.
+    CdAm53c974,
+    /// A SCSI CD on VMware's PVSCSI.
+    CdPvScsi,
+    /// A USB CD drive on an xHCI controller.
+    CdUsb,
+    /// A USB CD drive on an EHCI controller.
+    CdUsbEhci,
 }
 
 impl Disk {
     /// QEMU's machine that it is connected to, unless the arguments name another one.
     pub(crate) fn machine(self) -> &'static str {
         match self {
-            Self::Ide => "pc",
+            Self::Ide | Self::CdIde => "pc",
             Self::UsbUhci => "pc,usb=on",
             _ => "q35",
         }
@@ -80,12 +96,23 @@ impl Disk {
         self == Self::Floppy
     }
 
+    pub(crate) fn is_cd(self) -> bool {
+        self.drive().ends_with("media=cdrom")
+    }
+
     /// What QEMU's `-drive` gets to say about it.
     fn drive(self) -> &'static str {
         match self {
             Self::Ide | Self::Ahci => "id=boot,media=disk",
             Self::PromptVirtio => "id=boot,if=none,aio=io_uring",
             Self::Floppy => "id=boot,if=floppy",
+            Self::CdIde | Self::CdAhci => "id=boot,media=cdrom",
+            Self::CdVirtioScsi
+            | Self::CdLsi53c895a
+            | Self::CdAm53c974
+            | Self::CdPvScsi
+            | Self::CdUsb
+            | Self::CdUsbEhci => "id=boot,if=none,media=cdrom",
             _ => "id=boot,if=none",
         }
     }
@@ -93,7 +120,7 @@ impl Disk {
     /// The devices that connect the drive; none where QEMU does it by itself.
     pub(crate) fn devices(self) -> &'static [&'static str] {
         match self {
-            Self::Ide | Self::Ahci | Self::Floppy => &[],
+            Self::Ide | Self::Ahci | Self::Floppy | Self::CdIde | Self::CdAhci => &[],
             Self::Virtio => &["virtio-blk-pci,drive=boot"],
             Self::PromptVirtio => &["virtio-blk-pci,drive=boot,ioeventfd=off"],
             Self::VirtioMmio => &["virtio-blk-device,drive=boot"],
@@ -108,6 +135,12 @@ impl Disk {
             Self::UsbOhci => &["pci-ohci", "usb-storage,drive=boot"],
             Self::UsbUhci => &["usb-storage,drive=boot"],
             Self::Nvme => &["nvme,drive=boot,serial=boot"],
+            Self::CdVirtioScsi => &["virtio-scsi-pci", "scsi-cd,drive=boot"],
+            Self::CdLsi53c895a => &["lsi53c895a", "scsi-cd,drive=boot"],
+            Self::CdAm53c974 => &["am53c974", "scsi-cd,drive=boot"],
+            Self::CdPvScsi => &["pvscsi", "scsi-cd,drive=boot"],
+            Self::CdUsb => &["qemu-xhci", "usb-storage,drive=boot"],
+            Self::CdUsbEhci => &["usb-ehci", "usb-storage,drive=boot"],
         }
     }
 }
@@ -262,6 +295,36 @@ impl Machine {
     }
 }
 
+/// What Bochs' PC boots from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BochsDrive {
+    /// The first hard disk.
+    Disk,
+    /// The first diskette drive; the image has the size of a 2.88 MB diskette.
+    Floppy,
+    /// The CD drive.
+    Cd,
+}
+
+impl BochsDrive {
+    /// What comes before and behind the image's path in Bochs' configuration.
+    pub(crate) fn option(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Disk => ("ata0-master: type=disk, mode=flat, path=", ", cylinders=0"),
+            Self::Floppy => ("floppya: 2_88=", ", status=inserted"),
+            Self::Cd => ("ata1-master: type=cdrom, path=", ", status=inserted"),
+        }
+    }
+
+    fn boot(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Floppy => "floppy",
+            Self::Cd => "cdrom",
+        }
+    }
+}
+
 /// A PC in Bochs: another CPU, another chipset, another BIOS.
 #[derive(Clone, Debug)]
 pub struct Bochs {
@@ -269,7 +332,7 @@ pub struct Bochs {
     bios: &'static str,
     cpu: &'static str,
     mib: u32,
-    floppy: bool,
+    drive: BochsDrive,
     time_limit: Duration,
 }
 
@@ -281,7 +344,7 @@ impl Bochs {
             bios: "BIOS-bochs-latest",
             cpu: "bx_generic",
             mib: 64,
-            floppy: false,
+            drive: BochsDrive::Disk,
             time_limit: TIME_LIMIT,
         }
     }
@@ -304,9 +367,9 @@ impl Bochs {
         self
     }
 
-    /// Puts the image, which has the size of a 2.88 MB diskette, into the first diskette drive.
-    pub fn floppy(mut self) -> Self {
-        self.floppy = true;
+    /// Puts the image into another drive.
+    pub fn drive(mut self, drive: BochsDrive) -> Self {
+        self.drive = drive;
         self
     }
 
@@ -325,12 +388,7 @@ impl Bochs {
         // Bochs leaves a lock beside the image, and writes to it if the guest does.
         let image = directory.path().join("disk.img");
         copy_file(&self.image, &image)?;
-        let path = image.display();
-        let drive = if self.floppy {
-            format!("floppya: 2_88={path}, status=inserted\nboot: floppy")
-        } else {
-            format!("ata0-master: type=disk, mode=flat, path={path}, cylinders=0\nboot: disk")
-        };
+        let (before, behind) = self.drive.option();
         // No sound: without a sound card, its driver for ALSA crashes.
         let configuration = format!(
             "config_interface: textconfig\n\
@@ -340,7 +398,8 @@ impl Bochs {
              cpu: model={cpu}, ips=100000000\n\
              clock: sync=none\n\
              megs: {mib}\n\
-             {drive}\n\
+             {before}{image}{behind}\n\
+             boot: {boot}\n\
              sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n\
              speaker: enabled=0\n\
              com1: enabled=1, mode=file, dev={serial}\n\
@@ -349,6 +408,8 @@ impl Bochs {
             vga = firmware("VGABIOS-lgpl-latest")?.display(),
             cpu = self.cpu,
             mib = self.mib,
+            image = image.display(),
+            boot = self.drive.boot(),
             serial = serial(&directory).display(),
             log = directory.path().join("bochs.log").display(),
         );

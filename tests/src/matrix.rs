@@ -20,7 +20,7 @@ use stage2::catalogue::Entry;
 use tempfile::NamedTempFile;
 
 use crate::image::Image;
-use crate::machine::{Bochs, Disk, Machine, Running, firmware};
+use crate::machine::{Bochs, BochsDrive, Disk, Machine, Running, firmware};
 use crate::parallel;
 
 pub use expect::KernelFacts;
@@ -39,8 +39,10 @@ pub struct Row {
     pub shows: &'static str,
     /// Is it one of those that `./run.sh test` runs?
     pub everyday: bool,
-    /// Which of the two images: they differ in nothing but stage2's road to long mode.
+    /// Which of the images: stage2's road to long mode, …
     pub road: Road,
+    /// … and whether it is a CD as well. They differ in nothing else.
+    pub cd: bool,
     start: Start,
     drive: u8,
     chs: bool,
@@ -69,7 +71,7 @@ enum Start {
         bios: &'static str,
         cpu: &'static str,
         mib: u32,
-        floppy: bool,
+        drive: BochsDrive,
     },
 }
 
@@ -108,20 +110,19 @@ pub struct Seen {
 
 /// What all machines start from.
 pub struct Images {
-    protected: Image,
-    direct: Image,
+    /// With each road; the second time, as CDs.
+    images: [(Road, bool, Image); 4],
     boot_manager: Image,
     dirt: NamedTempFile,
     kernel: KernelFacts,
 }
 
 impl Images {
-    /// Where the image with this road to long mode is.
-    pub fn path(&self, road: Road) -> PathBuf {
-        match road {
-            Road::Protected => self.protected.path(),
-            Road::Direct => self.direct.path(),
-        }
+    /// Where the image is that this machine boots.
+    pub fn path(&self, row: &Row) -> PathBuf {
+        let mut images = self.images.iter();
+        let image = images.find(|(road, cd, _)| (*road, *cd) == (row.road, row.cd));
+        image.unwrap_or(&self.images[0]).2.path()
     }
 
     /// Builds them.
@@ -131,11 +132,16 @@ impl Images {
     pub fn build() -> Result<Self> {
         const DIRT: usize = 64 << 20;
 
+        let image = |road, cd| anyhow::Ok((road, cd, Image::for_every_drive(road, cd)?));
         let mut dirt = NamedTempFile::new()?;
         dirt.write_all(&vec![0xA5; DIRT])?;
         Ok(Self {
-            protected: Image::for_every_drive(Road::Protected)?,
-            direct: Image::for_every_drive(Road::Direct)?,
+            images: [
+                image(Road::Protected, false)?,
+                image(Road::Direct, false)?,
+                image(Road::Protected, true)?,
+                image(Road::Direct, true)?,
+            ],
             boot_manager: Image::raw(BOOT_MANAGER, &[])?,
             dirt,
             kernel: KernelFacts::read(&fs::read(crate::image::small_kernel()?.path())?)?,
@@ -178,7 +184,7 @@ impl Row {
     /// # Errors
     /// The difference.
     pub fn run(&self, images: &Images) -> Result<Seen> {
-        let image = images.path(self.road);
+        let image = images.path(self);
         let boots = matches!(self.outcome, Outcome::Boots);
         match &self.start {
             Start::Qemu { .. } => {
@@ -197,11 +203,10 @@ impl Row {
                 bios,
                 cpu,
                 mib,
-                floppy,
+                drive,
             } => {
                 let bochs = Bochs::new(&image).bios(bios).cpu(cpu).mib(mib);
-                let bochs = if floppy { bochs.floppy() } else { bochs };
-                let mut running = bochs.time_limit(TIME_LIMIT).start()?;
+                let mut running = bochs.drive(drive).time_limit(TIME_LIMIT).start()?;
                 let transcript = running.wait_for_one_of(&ENDS)?;
                 self.check(&transcript, &images.kernel)
             }
@@ -312,28 +317,31 @@ pub fn run(
     rows.iter().cloned().zip(results).collect()
 }
 
-/// The same image needs the same number of reads by LBA on every machine: another one would mean
-/// that a read failed, or that the size of the calls depends on the machine.
+/// The same image needs the same number of reads by LBA on every machine with sectors of the same
+/// size: another one would mean that a read failed, or that the size of the calls depends on the
+/// machine.
 ///
 /// # Errors
 /// Which machines differ.
 pub fn agree(results: &[(Row, Result<Seen>)]) -> Result<()> {
-    let mut by_number = BTreeMap::<u64, Vec<&str>>::new();
+    let mut by_size = BTreeMap::<u64, BTreeMap<u64, Vec<&str>>>::new();
     for (row, seen) in results {
         if let Ok(Seen {
             reads: Some(reads), ..
         }) = seen
             && !row.chs
             && !row.may_retry
-            && row.sector == disk_layout::SECTOR_SIZE as u64
         {
+            let by_number = by_size.entry(row.sector).or_default();
             by_number.entry(*reads).or_default().push(row.name);
         }
     }
-    ensure!(
-        by_number.len() <= 1,
-        "the machines need different numbers of reads by LBA: {by_number:?}"
-    );
+    for (size, by_number) in by_size {
+        ensure!(
+            by_number.len() <= 1,
+            "the machines need different numbers of reads of {size}-byte sectors: {by_number:?}"
+        );
+    }
     Ok(())
 }
 

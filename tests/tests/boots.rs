@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_layout::SECTOR_SIZE;
+use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{
     Defect, Image, bad_bios, c_kernel, demo_kernel, position_independent_kernel, small_kernel,
-    test_program,
+    stage1_cd, test_program,
 };
 use machine_tests::machine::{Disk, Machine};
 
@@ -105,7 +105,64 @@ fn read_errors_that_do_not_come_again() -> Result<()> {
                 .weak_sector(kernel + 40),
         )?;
     }
+    let image = Image::demo_cd()?;
+    let stage2 = image.inspect()?.stage2.context("no stage2")?.place.lba;
+    for disk in [Disk::CdIde, Disk::CdAhci] {
+        let machine = Machine::new(&image.path()).disk(disk);
+        okay(
+            &machine
+                .weak_sector(stage2 + 5)
+                .weak_sector(kernel)
+                .weak_sector(kernel + 40),
+        )?;
+        // Three times: what is left is a block a call.
+        let machine = Machine::new(&image.path()).disk(disk);
+        let machine = (0..3).fold(machine, |machine, _| machine.weak_sector(stage2 + 90));
+        okay(&machine)?;
+    }
     Ok(())
+}
+
+/// Clusters of 1 KiB are half a block of a CD.
+#[test]
+fn a_cd_with_modules() -> Result<()> {
+    let stage1_cd = stage1_cd()?;
+    let image = Image::build(&demo_kernel()?, |recipe, directory| {
+        recipe.command_line = "exit crc".into();
+        recipe.stage1_cd = Some(stage1_cd);
+        for (name, length) in [("odd", 1025), ("long", 300_001), ("last", 5)] {
+            let file = directory.join(name);
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, noise(length));
+            recipe.modules.push(Module {
+                file,
+                string: String::new(),
+            });
+        }
+    })?;
+    let inspection = image.inspect()?;
+    ensure!(
+        inspection
+            .volume
+            .is_some_and(|volume| volume.cluster == 1024)
+    );
+    let within = |lba: u64| !lba.is_multiple_of(4);
+    ensure!(
+        inspection
+            .files
+            .iter()
+            .any(|file| within(file.extents[0].lba))
+    );
+    let transcript = okay(&Machine::new(&image.path()).disk(Disk::CdIde))?;
+    contains(
+        &transcript,
+        &[
+            "drive E0h by LBA, 2048 bytes a sector, partition 1 at LBA 512",
+            &format!("{:08x}", crc32(&noise(1025))),
+            &format!("{:08x}", crc32(&noise(300_001))),
+            &format!("{:08x}", crc32(&noise(5))),
+        ],
+    )
 }
 
 #[test]
@@ -408,9 +465,67 @@ fn bioses_that_lack_something() -> Result<()> {
 /// parameter block overwritten, all segments elsewhere, DF set, IF clear.
 #[test]
 fn entered_in_every_state() -> Result<()> {
-    // In stage1's place; stage1 itself lies in a free sector, from where this reads it.
+    const FREE: u64 = 0x7D0;
+
+    let image = Image::demo()?;
+    let stage1 = image.read(0, SECTOR_SIZE)?;
+    image.write(FREE * SECTOR_SIZE as u64, &stage1)?;
+    for drive in [0x80, 0x00, 0x01, 0x81, 0x90, 0xE0, 0xFF] {
+        image.write(0, &rough_start(0x80, FREE, mbr::BPB_AREA.len(), drive))?;
+        let transcript = okay(&Machine::new(&image.path()).disk(Disk::Ide))
+            .with_context(|| format!("drive {drive:02X}h"))?;
+        contains(&transcript, &["drive 80h by LBA"])?;
+    }
+    Ok(())
+}
+
+/// The same on a CD, where there is no parameter block; and a disk that can be read as well.
+#[test]
+fn entered_in_every_state_from_a_cd() -> Result<()> {
+    const FREE: u64 = 400;
+    const BLOCK: u64 = CD_BLOCK as u64;
+
+    let image = Image::demo_cd()?;
+    let program = u64::from(cd::PROGRAM_BLOCK) * BLOCK;
+    let stage1_cd = image.read(program, CD_BLOCK)?;
+    image.write(FREE * BLOCK, &stage1_cd)?;
+    let disk = Image::raw(&[], &noise(1 << 20))?;
+    let disk = disk.path();
+    let with_disk = [
+        "-drive".into(),
+        format!(
+            "if=none,id=disk,format=raw,snapshot=on,file={}",
+            disk.display()
+        ),
+        "-device".into(),
+        "ide-hd,drive=disk,bus=ide.1".into(),
+        "-boot".into(),
+        "d".into(),
+    ];
+    for (drive, arguments) in [
+        (0xE0, &[][..]),
+        (0x00, &[]),
+        (0x7F, &[]),
+        (0x80, &[]),
+        (0x80, &with_disk),
+        (0xDF, &with_disk),
+        (0xEF, &[]),
+        (0xFF, &[]),
+    ] {
+        image.write(program, &rough_start(0xE0, FREE, 0, drive))?;
+        let machine = Machine::new(&image.path()).disk(Disk::CdIde);
+        let transcript = okay(&machine.arguments(arguments))
+            .with_context(|| format!("drive {drive:02X}h {arguments:?}"))?;
+        contains(&transcript, &["drive E0h by LBA, 2048 bytes a sector"])?;
+    }
+    Ok(())
+}
+
+/// A program that lies in the place of stage1, or of what a CD has instead, and reads that from where
+/// it lies now.
+fn rough_start(from: u8, lba: u64, overwritten: usize, drive: u8) -> Vec<u8> {
     #[rustfmt::skip]
-    const ROUGH_START: &[u8] = &[
+    const PROGRAM: &[u8] = &[
         0x31, 0xC0,                   // xor ax, ax
         0x8E, 0xD8,                   // mov ds, ax
         0x8E, 0xC0,                   // mov es, ax
@@ -424,10 +539,10 @@ fn entered_in_every_state() -> Result<()> {
         0xEA, 0x1C, 0x06, 0x00, 0x00, // jmp 0:0x61C, the next one in the copy
         0xBE, 0x4B, 0x06,             // mov si, 0x64B: the packet
         0xB4, 0x42,                   // mov ah, 0x42
-        0xB2, 0x80,                   // mov dl, 0x80
+        0xB2, 0x00,                   // mov dl, where it is read from
         0xCD, 0x13,                   // int 0x13
         0xBF, 0x03, 0x7C,             // mov di, 0x7C03: the BPB area
-        0xB9, 0x57, 0x00,             // mov cx, 0x57
+        0xB9, 0x00, 0x00,             // mov cx, its length, or 0
         0xB0, 0xFF,                   // mov al, 0xFF
         0xF3, 0xAA,                   // rep stosb
         0xB2, 0x00,                   // mov dl, the drive
@@ -442,23 +557,20 @@ fn entered_in_every_state() -> Result<()> {
         0xFD,                         // std
         0xFA,                         // cli
         0xEA, 0x00, 0x00, 0xC0, 0x07, // jmp 0x7C0:0
-        // The packet: 1 sector to 0:0x7C00, from FREE on.
-        0x10, 0, 1, 0, 0x00, 0x7C, 0, 0, 0xD0, 0x07, 0, 0, 0, 0, 0, 0,
+        // The packet: 1 sector to 0:0x7C00, from an LBA on.
+        0x10, 0, 1, 0, 0x00, 0x7C, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
+    const FROM: usize = 34;
+    const LENGTH: usize = 41;
     const DRIVE: usize = 48;
-    const FREE: u64 = 0x7D0;
+    const LBA: usize = PROGRAM.len() - 8;
+    const _: () = assert!(PROGRAM[FROM - 1] == 0xB2 && PROGRAM[DRIVE - 1] == 0xB2);
+    const _: () = assert!(PROGRAM[LENGTH - 1] == 0xB9);
 
-    let image = Image::demo()?;
-    let stage1 = image.read(0, SECTOR_SIZE)?;
-    image.write(FREE * SECTOR_SIZE as u64, &stage1)?;
-    for drive in [0x80, 0x00, 0x01, 0x81, 0x90, 0xE0, 0xFF] {
-        let mut program = ROUGH_START.to_vec();
-        ensure!(program[DRIVE - 1] == 0xB2, "another instruction");
-        program[DRIVE] = drive;
-        image.write(0, &program)?;
-        let transcript = okay(&Machine::new(&image.path()).disk(Disk::Ide))
-            .with_context(|| format!("drive {drive:02X}h"))?;
-        contains(&transcript, &["drive 80h by LBA"])?;
-    }
-    Ok(())
+    let mut program = PROGRAM.to_vec();
+    program[FROM] = from;
+    program[LENGTH] = overwritten as u8;
+    program[DRIVE] = drive;
+    program[LBA..].copy_from_slice(&lba.to_le_bytes());
+    program
 }

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::run::Ending;
-use disk_layout::{PartitionEntry, SECTOR_SIZE, mbr, stage2};
+use disk_layout::{PartitionEntry, SECTOR_SIZE, cd, mbr, stage2};
 use machine_tests::elf::{
     ET_DYN, Elf, PT_DYNAMIC, ProgramHeader, R, W, X, noise, note, rela, words,
 };
@@ -154,6 +154,66 @@ fn stage2_says_that_it_is_longer_than_it_is() -> Result<()> {
         fails(&Machine::new(&image.path()), "1C", &[])?;
     }
     Ok(())
+}
+
+#[test]
+fn a_cd_cannot_be_read() -> Result<()> {
+    let image = Image::demo_cd()?;
+    let stage2 = image.inspect()?.stage2.context("no stage2")?.place;
+    let kernel = image.first_sector(KERNEL)?;
+    for disk in [Disk::CdIde, Disk::CdAhci] {
+        let machine = Machine::new(&image.path()).disk(disk);
+        for lba in [stage2.lba, stage2.lba + 50, stage2.lba + stage2.sectors - 1] {
+            fails_in_stage1(&machine.clone().dead_sector(lba), "1A 0C")?;
+        }
+        // LBAs are in the CD's blocks.
+        let block = format!("LBA {},", kernel / 4);
+        fails(
+            &machine.dead_sector(kernel),
+            "7A",
+            &[&block, "drive E0h, status 0Ch"],
+        )?;
+    }
+    Ok(())
+}
+
+/// Code, what is empty behind it, and parameters.
+#[test]
+fn the_boot_program_of_a_cd_is_damaged() -> Result<()> {
+    let image = Image::demo_cd()?;
+    let program = image.inspect()?.cd.context("no CD")?.program.lba * SECTOR;
+    let last = cd::CHECKED.end - 1;
+    for (offset, bit) in [
+        (cd::CHECKED.start, 0),
+        (0xC0, 7),
+        (0x120, 3),
+        (0x300, 4),
+        (last - 7, 1),
+        (last, 7),
+    ] {
+        let offset = program + offset as u64;
+        let byte = image.read(offset, 1)?;
+        image.write(offset, &[byte[0] ^ 1 << bit])?;
+        fails_in_stage1(&Machine::new(&image.path()).disk(Disk::CdIde), "1D 00")
+            .with_context(|| format!("bit {bit} of byte {offset:#x}"))?;
+        image.write(offset, &byte)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn stage2_on_a_cd_is_damaged() -> Result<()> {
+    let image = Image::demo_cd()?;
+    let place = image.inspect()?.stage2.context("no stage2")?.place;
+    let machine = Machine::new(&image.path()).disk(Disk::CdAhci);
+    let offset = place.lba * SECTOR + 5 * SECTOR + 77;
+    let byte = image.read(offset, 1)?;
+    image.write(offset, &[byte[0] ^ 0x10])?;
+    fails_in_stage1(&machine, "1B")?;
+    image.mend_stage2_sum()?;
+    fails(&machine, "1C", &[])?;
+    // As a disk it is the same.
+    fails(&Machine::new(&image.path()), "1C", &[])
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn every_changed_line_is_noticed() -> Result<()> {
     let images = Images::build()?;
     let kernel = KernelFacts::read(&fs::read(small_kernel()?.path())?)?;
     row.run(&images)?;
-    let mut running = Machine::new(&images.path(row.road)).start()?;
+    let mut running = Machine::new(&images.path(&row)).start()?;
     running.wait()?;
     let transcript = running.serial();
     row.check(&transcript, &kernel)?;

@@ -10,18 +10,20 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::stages::workspace;
 use disk_builder::transcript;
 use machine_tests::image::Defect::{NoE801, NoE820, NoEdd};
-use machine_tests::image::{Image, bad_bios, small_kernel};
-use machine_tests::machine::{Bochs, Disk, Machine, Running, firmware};
+use machine_tests::image::{Image, bad_bios, small_kernel, stage1_cd};
+use machine_tests::machine::{Bochs, BochsDrive, Disk, Machine, Running, firmware};
 use stage2::transcript::{Line, PREFIX};
 
 /// The size of a 2.88 MB diskette, so that one image is for all drives.
 const DISKETTE: u64 = 2880 << 10;
 
 fn recorded_image() -> Result<Image> {
+    let stage1_cd = stage1_cd()?;
     let image = Image::build(small_kernel()?.path(), |recipe, _| {
         recipe.command_line = "exit".into();
         recipe.record = true;
         recipe.size_mib = Some(2);
+        recipe.stage1_cd = Some(stage1_cd);
     })?;
     image.resize(DISKETTE)?;
     Ok(image)
@@ -108,6 +110,7 @@ fn bless() -> Result<()> {
     keep("qemu-q35-6g", qemu(Disk::Ahci, "-m 6G").start())?;
     keep("qemu-usb", qemu(Disk::Usb, "").start())?;
     keep("qemu-floppy", qemu(Disk::Floppy, "").start())?;
+    keep("qemu-cd", qemu(Disk::CdIde, "").start())?;
     let weak = qemu(Disk::Ahci, "").weak_sector(2060);
     keep("qemu-weak-sector", weak.start())?;
     for (name, defects) in [
@@ -128,5 +131,11 @@ fn bless() -> Result<()> {
     keep("bochs-latest", Bochs::new(image).start())?;
     let legacy = Bochs::new(image).bios("BIOS-bochs-legacy");
     keep("bochs-legacy", legacy.start())?;
-    keep("bochs-floppy", Bochs::new(image).floppy().start())
+    for (name, drive) in [
+        ("bochs-floppy", BochsDrive::Floppy),
+        ("bochs-cd", BochsDrive::Cd),
+    ] {
+        keep(name, Bochs::new(image).drive(drive).start())?;
+    }
+    Ok(())
 }

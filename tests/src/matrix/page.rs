@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use disk_builder::run::QEMU;
 
 use super::{Extra, Outcome, Row, Start};
-use crate::machine::bochs_program;
+use crate::machine::{BochsDrive, bochs_program};
 
 /// What the machines were made of.
 pub struct Versions(String);
@@ -56,7 +56,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
          with what they have to say there; it writes this page when all machines did. `./run.sh machines NAME…` runs those whose names contain \
          one of the words. Those marked ● are part of `./run.sh test`. A new machine is a row of [the table](../tests/src/matrix/table.rs).\n\n\
          The image has the size of a 2.88 MB diskette, so that the same bytes boot as hard disk, USB stick and floppy. Names with `direct`: \
-         the same image with stage2's other road to long mode.\n\n\
+         the same image with stage2's other road to long mode. Names with `cd` or `hybrid`: the same image built with `--cd`, as a CD and as a disk.\n\n\
          {LAST_RUN}{}\n\n\
          Machines are QEMU's with 256 MiB, or Bochs' with 64 MiB, unless they say otherwise. Usable memory is what the loader reports, in MiB.\n\n\
          | | name | machine | what it shows | result | drive | usable | console |\n\
@@ -125,6 +125,9 @@ impl Row {
                 if disk.is_diskette() {
                     words.push("-drive if=floppy".into());
                 }
+                if disk.is_cd() {
+                    words.push("-drive media=cdrom".into());
+                }
                 words.extend(disk.devices().iter().map(|device| {
                     let name = device.split(',').next().unwrap_or(device);
                     format!("-device {name}")
@@ -146,10 +149,14 @@ impl Row {
                 bios,
                 cpu,
                 mib,
-                floppy,
+                drive,
             } => {
-                let floppy = if *floppy { ", `floppya: 2_88=…`" } else { "" };
-                format!("Bochs, `{bios}`, `cpu: model={cpu}`, `megs: {mib}`{floppy}")
+                let (option, _) = drive.option();
+                let drive = match drive {
+                    BochsDrive::Disk => String::new(),
+                    BochsDrive::Floppy | BochsDrive::Cd => format!(", `{option}…`"),
+                };
+                format!("Bochs, `{bios}`, `cpu: model={cpu}`, `megs: {mib}`{drive}")
             }
         }
     }

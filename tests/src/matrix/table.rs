@@ -4,9 +4,13 @@ use disk_builder::Road;
 use stage2::catalogue::{self, Entry};
 
 use super::{Extra, Outcome, Row, Start};
-use crate::machine::Disk;
+use crate::machine::{BochsDrive, Disk};
 
 const KIB: u64 = 1 << 10;
+
+/// Bochs' BIOSes.
+const LATEST: &str = "BIOS-bochs-latest";
+const LEGACY: &str = "BIOS-bochs-legacy";
 
 impl Row {
     fn new(name: &'static str, start: Start, shows: &'static str) -> Self {
@@ -15,6 +19,7 @@ impl Row {
             shows,
             everyday: false,
             road: Road::Protected,
+            cd: false,
             start,
             drive: 0x80,
             chs: false,
@@ -53,7 +58,7 @@ impl Row {
             bios,
             cpu,
             mib: 64,
-            floppy: false,
+            drive: BochsDrive::Disk,
         };
         Self::new(name, start, shows).usable(63)
     }
@@ -89,10 +94,25 @@ impl Row {
     /// The first diskette drive, which is read by cylinder, head and sector.
     fn diskette(mut self) -> Self {
         self.chs = true;
-        if let Start::Bochs { floppy, .. } = &mut self.start {
-            *floppy = true;
+        if let Start::Bochs { drive, .. } = &mut self.start {
+            *drive = BochsDrive::Floppy;
         }
         self.drive(0)
+    }
+
+    /// With the image that is a CD as well.
+    fn hybrid(mut self) -> Self {
+        self.cd = true;
+        self
+    }
+
+    /// That image as a CD.
+    fn cd(mut self) -> Self {
+        if let Start::Bochs { drive, .. } = &mut self.start {
+            *drive = BochsDrive::Cd;
+        }
+        self.sector = 2048;
+        self.hybrid().drive(0xE0)
     }
 
     /// MiB that the BIOS reports, where it is not 255.
@@ -167,6 +187,7 @@ impl Row {
 /// All machines.
 pub fn rows() -> Vec<Row> {
     let mut rows = disks();
+    rows.extend(cds());
     rows.extend(chipsets());
     rows.extend(bochs());
     rows.extend(cpus());
@@ -175,8 +196,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What the disk is connected by. A CD belongs here: a kind of [`Disk`], the drive's number, and
-/// the size of its sectors in `Row::sector`.
+/// What the disk is connected by.
 fn disks() -> Vec<Row> {
     use Disk::*;
 
@@ -233,6 +253,51 @@ fn disks() -> Vec<Row> {
             "2 MB a second: no time limit that is too short",
         )
         .with(Extra::Drive("throttling.bps-read=2000000")),
+    ]
+}
+
+/// The image that is a CD as well: as a CD, and as all else.
+fn cds() -> Vec<Row> {
+    use Disk::*;
+
+    let cd = |name, disk, shows| Row::qemu(name, disk, "", shows).cd();
+    let ide = cd("cd-ide", CdIde, "a CD: El Torito, PIO reads of 2048 bytes").everyday();
+    let bochs = |name, bios, shows| Row::bochs(name, bios, "bx_generic", shows).cd();
+    vec![
+        ide.clone(),
+        ide.direct("cd-ide-direct"),
+        cd("cd-ahci", CdAhci, "a CD: DMA reads").everyday(),
+        cd("cd-virtio-scsi", CdVirtioScsi, "a SCSI CD"),
+        cd("cd-lsi53c895a", CdLsi53c895a, "a SCSI CD"),
+        cd("cd-am53c974", CdAm53c974, "a SCSI CD"),
+        cd("cd-pvscsi", CdPvScsi, "a SCSI CD"),
+        // The first CD drive of a q35 is an empty one on AHCI.
+        cd(
+            "cd-usb-xhci",
+            CdUsb,
+            "a USB CD drive, which is not the first",
+        )
+        .drive(0xE1),
+        cd("cd-usb-ehci", CdUsbEhci, "a USB CD drive at USB 2.0").drive(0xE1),
+        bochs("cd-bochs-latest", LATEST, "a CD, entered at 07C0:0000").everyday(),
+        bochs("cd-bochs-legacy", LEGACY, "a CD, with a BIOS for the 386")
+            .no_acpi()
+            .no_smbios(),
+        Row::qemu("hybrid-ide", Ide, "", "the CD's image as a disk").hybrid(),
+        Row::qemu("hybrid-ahci", Ahci, "", "the CD's image as a disk")
+            .hybrid()
+            .everyday(),
+        Row::qemu("hybrid-usb", Usb, "", "the CD's image as a USB stick").hybrid(),
+        Row::qemu("hybrid-floppy", Floppy, "", "the CD's image as a diskette")
+            .hybrid()
+            .diskette(),
+        Row::bochs(
+            "hybrid-bochs",
+            LATEST,
+            "bx_generic",
+            "the CD's image as a disk",
+        )
+        .hybrid(),
     ]
 }
 
@@ -338,9 +403,6 @@ fn chipsets() -> Vec<Row> {
 
 /// Bochs: another CPU, chipset and BIOS.
 fn bochs() -> Vec<Row> {
-    const LATEST: &str = "BIOS-bochs-latest";
-    const LEGACY: &str = "BIOS-bochs-legacy";
-
     let latest = Row::bochs(
         "bochs-latest",
         LATEST,
