@@ -30,7 +30,7 @@ pub trait BlockDevice {
 pub struct DiskError {
     /// What went wrong.
     pub cause: DiskFailure,
-    /// The first sector of the read that failed.
+    /// The first sector of the read that failed, in the disk's logical sectors.
     pub lba: u64,
     /// The drive number of INT 13h.
     pub drive: u8,

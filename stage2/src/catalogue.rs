@@ -160,7 +160,7 @@ catalogue! {
     STAGE1_DAMAGED {
         code: "1D",
         sentence: "stage1 itself is damaged",
-        causes: "The MBR was changed, or RAM is faulty.",
+        causes: "The MBR, or the boot program of a CD, was changed, or RAM is faulty.",
         advice: "Write the image again; test the memory.",
         recipe: by(&[Flip(Place::Mbr, 256, 7)], Stage1("00")),
     }

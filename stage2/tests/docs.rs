@@ -206,8 +206,10 @@ fn errors() -> String {
          [this book](README.md)) and a letter. Behind the\n\
          sentence come the facts, where there are any: sectors, addresses, drive, the BIOS's \
          status. Before step 5 there are\n\
-         no facts, for 16-bit code prints the line. The next line says what to try.\n\n\
-         stage1 has no room for sentences. It prints its code and the status of the last BIOS call \
+         no facts, for 16-bit code prints the line. LBAs count the drive's own sectors, whose \
+         size step 7 prints: 2048 bytes on a CD,\n\
+         else 512. The next line says what to try.\n\n\
+         stage1 has no room for sentences, on a disk or a CD. It prints its code and the status of the last BIOS call \
          that failed (00: none did),\n\
          and stops; switch the machine off and on:\n\n\
          ```text\n\
