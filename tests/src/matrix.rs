@@ -49,7 +49,10 @@ pub struct Row {
     sector: u64,
     usable_mib: u64,
     serial: bool,
+    /// VGA text.
     screen: bool,
+    /// Text in a framebuffer, by the BIOS.
+    teletype: bool,
     keyboard: bool,
     may_retry: bool,
     nx: bool,

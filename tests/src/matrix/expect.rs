@@ -114,6 +114,7 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
 
     let lba = u64::from(disk_layout::PARTITION_LBA) * SECTOR_SIZE as u64 / row.sector;
     let console = match (row.serial, row.screen) {
+        (true, _) if row.teletype => "COM1, the BIOS's screen",
         (true, true) => "COM1, VGA text",
         (true, false) => "COM1",
         (false, true) => "VGA text",

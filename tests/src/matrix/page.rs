@@ -85,6 +85,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
             row.shows,
             row.result(),
             match (row.serial, row.screen) {
+                (true, _) if row.teletype => "both, the screen by the BIOS",
                 (true, true) => "both",
                 (true, false) => "serial line",
                 (false, true) => "screen",

@@ -27,6 +27,7 @@ impl Row {
             usable_mib: 255,
             serial: true,
             screen: true,
+            teletype: false,
             keyboard: true,
             may_retry: false,
             nx: true,
@@ -137,6 +138,12 @@ impl Row {
     fn no_screen(mut self) -> Self {
         self.screen = false;
         self
+    }
+
+    /// A screen, but no VGA below it.
+    fn teletype(mut self) -> Self {
+        self.teletype = true;
+        self.no_screen()
     }
 
     fn no_keyboard(mut self) -> Self {
@@ -591,6 +598,20 @@ fn consoles() -> Vec<Row> {
             "a display that is no VGA",
         )
         .no_screen(),
+        video(
+            "vga-bochs",
+            "-vga none -device bochs-display",
+            "a framebuffer without VGA",
+        )
+        .teletype()
+        .everyday(),
+        video(
+            "vga-ramfb",
+            "-vga none -device ramfb",
+            "a framebuffer in RAM",
+        )
+        .usable(251)
+        .teletype(),
         video("no-serial", "", "the screen alone: its end")
             .no_serial()
             .everyday(),
