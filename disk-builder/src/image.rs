@@ -8,8 +8,8 @@
 //!
 //! In an image that is a CD as well, the CD's structures lie in between: see [`disk_layout::cd`].
 //!
-//! The same input gives the same bytes: there are no times in the image, and its serial numbers are
-//! a checksum of what is in it. The files lie in one piece each, in the order in which the loader
+//! The same input gives the same bytes: there are no times of the host in the image, and its serial
+//! numbers are a checksum of what is in it. The files lie in one piece each, in the order in which the loader
 //! reads them. Blocks of zeros are left out of the file (it is sparse).
 
 use std::fmt;
@@ -29,6 +29,7 @@ use zerocopy::IntoBytes as _;
 use crate::cd;
 use crate::geometry::{Content, Geometry, HEADS, Kind, MAX_FILE, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
+use crate::manifest::{self, Manifest};
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
@@ -70,6 +71,8 @@ pub struct Recipe {
     pub stage1_cd: Option<PathBuf>,
     /// Takes the kernel as it is, even when the loader will refuse it.
     pub unchecked: bool,
+    /// Gives stage2 the checksums of what it will load.
+    pub checksums: bool,
 }
 
 impl Recipe {
@@ -86,6 +89,7 @@ impl Recipe {
             size_mib: None,
             stage1_cd: None,
             unchecked: false,
+            checksums: true,
         }
     }
 }
@@ -153,7 +157,6 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
 /// line, or when it does not all fit.
 pub fn build(recipe: &Recipe) -> Result<Built> {
     let stage1 = Stage1::read(&recipe.stages.stage1)?;
-    let stage2 = Stage2::read(&recipe.stages.stage2, recipe.road, recipe.record)?;
     let stage1_cd = recipe.stage1_cd.as_deref().map(Stage1Cd::read);
     let stage1_cd = stage1_cd.transpose()?;
     let stage2_lba = match stage1_cd {
@@ -167,6 +170,12 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
     }
     let modules = open_modules(&recipe.modules)?;
     let configuration = configuration(recipe, &modules)?;
+    let manifest = if recipe.checksums {
+        Some(manifest(&configuration, &kernel, &modules)?)
+    } else {
+        None
+    };
+    let stage2 = Stage2::read(recipe, manifest.as_ref())?;
 
     let mut content = Content::default();
     content.file(configuration.len() as u64);
@@ -202,7 +211,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
         let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
         let mut volume = Volume::format(Partition::new(&mut disk, start, length), &geometry)?;
-        volume.fill(&configuration, kernel, modules, &mut crc)?;
+        volume.fill(&configuration, kernel, modules, manifest.as_ref(), &mut crc)?;
         // Zero means that there is no number.
         let serial_number = crc.finalize().max(1);
         volume.finish(serial_number)?;
@@ -334,6 +343,26 @@ fn configuration(recipe: &Recipe, modules: &[Source]) -> Result<String> {
     Ok(text)
 }
 
+/// The checksums of all files. A kernel that cannot be booted has none.
+fn manifest(configuration: &str, kernel: &Source, modules: &[Source]) -> Result<Manifest> {
+    let mut manifest = Manifest::default();
+    if !configuration.is_empty() {
+        let bytes = configuration.as_bytes();
+        let crc = manifest::crc32c(0, bytes);
+        manifest.add(entry_file::PATH_ENTRY, bytes.len() as u64, crc, 0)?;
+    }
+    let cannot_read = |source: &Source| format!("cannot read {}", source.host_path.display());
+    let checksums = manifest::crc32c_of_kernel(&kernel.file);
+    if let Some((headers, bytes)) = checksums.with_context(|| cannot_read(kernel))? {
+        manifest.add(&kernel.path, kernel.size, bytes, headers)?;
+    }
+    for module in modules {
+        let crc = manifest::crc32c_of(&module.file).with_context(|| cannot_read(module))?;
+        manifest.add(&module.path, module.size, crc, 0)?;
+    }
+    Ok(manifest)
+}
+
 /// The boot partition while it is being made.
 struct Volume<'a> {
     partition: Partition<'a>,
@@ -420,6 +449,7 @@ impl<'a> Volume<'a> {
         configuration: &str,
         kernel: Source,
         modules: Vec<Source>,
+        manifest: Option<&Manifest>,
         crc: &mut crc32fast::Hasher,
     ) -> Result<()> {
         // The root directory of FAT32 is a cluster like any other.
@@ -440,8 +470,9 @@ impl<'a> Volume<'a> {
 
         if !configuration.is_empty() {
             crc.update(configuration.as_bytes());
-            root.open_file(entry_file::PATH_ENTRY)?
-                .write_all(configuration.as_bytes())?;
+            let mut target = root.open_file(entry_file::PATH_ENTRY)?;
+            target.write_all(configuration.as_bytes())?;
+            set_time(&mut target, entry_file::PATH_ENTRY, manifest);
         }
         let mut buffer = vec![0; 256 << 10];
         for source in sources {
@@ -460,6 +491,7 @@ impl<'a> Volume<'a> {
                 target.write_all(&buffer[..count])?;
                 left -= count as u64;
             }
+            set_time(&mut target, &source.path, manifest);
             target.flush()?;
         }
         drop(root);
@@ -489,6 +521,22 @@ impl<'a> Volume<'a> {
     }
 }
 
+/// Gives a file that was written the time by which the loader knows it.
+fn set_time<T: io::Read + io::Write + io::Seek>(
+    file: &mut fatfs::File<'_, T>,
+    path: &str,
+    manifest: Option<&Manifest>,
+) {
+    if let Some(stamp) = manifest.and_then(|manifest| manifest.stamp(path)) {
+        let mut moment = fatfs::TimeProvider::get_current_date_time(&NoTime);
+        (moment.date.month, moment.date.day) = (stamp.month, stamp.day);
+        let time = &mut moment.time;
+        (time.hour, time.min, time.sec) = (stamp.hour, stamp.minute, stamp.second);
+        #[expect(deprecated, reason = "a clock for all files cannot tell them apart")]
+        file.set_modified(moment);
+    }
+}
+
 fn fat_type(kind: Kind) -> fatfs::FatType {
     match kind {
         Kind::Fat12 => fatfs::FatType::Fat12,
@@ -497,7 +545,8 @@ fn fat_type(kind: Kind) -> fatfs::FatType {
     }
 }
 
-/// The clock of the files: it stands still at the first moment that FAT knows.
+/// The clock of the files: it stands still at the first moment that FAT knows. (Of those in the
+/// manifest, the time of the last change is another one.)
 #[derive(Debug)]
 struct NoTime;
 

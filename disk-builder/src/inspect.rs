@@ -20,11 +20,13 @@ use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::catalogue::{self, Named, Report};
 use stage2::entry_file;
 use stage2::fat::{Cache, Volume as FatVolume};
+use stage2::integrity::{self, Manifest};
 use stage2::kernel_image;
 use stage2::partition::boot_partition;
 use zerocopy::FromBytes as _;
 
 use crate::cd;
+use crate::manifest::crc32c;
 
 /// Sectors that lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -143,6 +145,20 @@ pub struct FileInfo {
     pub size: u64,
     /// Where it lies, in the order of its bytes.
     pub extents: Vec<Sectors>,
+    /// What came of the comparison with its checksum; `None`: it has none.
+    pub checksum: Option<Checksum>,
+}
+
+/// Whether a file has the checksum that stage2 expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// It has.
+    Good,
+    /// It has not: the loader would refuse it.
+    Wrong,
+    /// It is another file than the one that `disk-builder` wrote, and not checked.
+    Replaced,
 }
 
 /// The kernel, as its ELF headers describe it.
@@ -208,10 +224,13 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         command_line: None,
         problems: Vec::new(),
     };
-    if let Err(problem) = inspection.read_stage2(&mut disk, &mbr) {
+    let manifest = inspection.read_stage2(&mut disk, &mbr);
+    let manifest = manifest.unwrap_or_else(|problem| {
         inspection.problems.push(problem);
-    }
-    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, &sector) {
+        Vec::new()
+    });
+    let manifest = Manifest::new(&manifest, crc32c);
+    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, &sector, manifest) {
         inspection.problems.push(problem);
     }
     if let Err(problem) = inspection.read_cd(&mut disk) {
@@ -281,7 +300,8 @@ impl Inspection {
         self.files.iter().find(|file| file.path == path)
     }
 
-    fn read_stage2(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr) -> Problem<()> {
+    /// Checks what runs first, and returns the manifest, or nothing where there is none.
+    fn read_stage2(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr) -> Problem<Vec<u8>> {
         let sum = disk_layout::sum(&mbr.code[mbr::CHECKED]);
         if sum != 0 {
             let facts = format!("its words sum up to {sum:04X}h");
@@ -336,7 +356,11 @@ impl Inspection {
                 header.version.get()
             ));
         }
-        Ok(())
+        let manifest = match header.manifest.get() {
+            0 => &[],
+            start => bytes.get(start as usize..).unwrap_or_default(),
+        };
+        Ok(manifest.to_vec())
     }
 
     /// A CD's structures, if the image is one: how its BIOS finds the boot program and that stage2,
@@ -413,7 +437,13 @@ impl Inspection {
     }
 
     /// Steps 7 to 10, in the order in which the loader takes them.
-    fn read_partition(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr, sector: &[u8]) -> Problem<()> {
+    fn read_partition(
+        &mut self,
+        disk: &mut FileDisk<'_>,
+        mbr: &Mbr,
+        sector: &[u8],
+        manifest: Manifest<'_>,
+    ) -> Problem<()> {
         let partition = boot_partition(sector, disk.sector_count()).map_err(|e| say(&e))?;
         let entry = usize::from(partition.number)
             .checked_sub(1)
@@ -437,10 +467,16 @@ impl Inspection {
         let mut reader = Reader { disk, cache, fat };
 
         let text = match reader.file(entry_file::PATH_ENTRY)? {
-            Some((file, info)) => {
-                self.files.push(info.info(entry_file::PATH_ENTRY));
+            Some((file, places)) => {
                 // One byte more than is allowed shows that there are more.
-                reader.bytes(&file, entry_file::MAX_FILE as u64 + 1)?
+                let bytes = reader.bytes(&file, entry_file::MAX_FILE as u64 + 1)?;
+                self.add_file(entry_file::PATH_ENTRY, &file, &places, manifest, || {
+                    Some((crc32c(0, &bytes), 0))
+                });
+                bytes
+            }
+            None if manifest.entry(entry_file::PATH_ENTRY).is_some() => {
+                return Err(failure(&catalogue::ENTRY_MISSING, ""));
             }
             None => Vec::new(),
         };
@@ -451,8 +487,12 @@ impl Inspection {
 
         match reader.file(entry_file::PATH_KERNEL)? {
             Some((file, places)) => {
-                self.files.push(places.info(entry_file::PATH_KERNEL));
                 let bytes = reader.bytes(&file, file.size)?;
+                self.add_file(entry_file::PATH_KERNEL, &file, &places, manifest, || {
+                    integrity::of_kernel(&bytes, crc32c)
+                        .ok()
+                        .map(|(headers, bytes)| (bytes, headers))
+                });
                 match kernel_image::check_file(&bytes) {
                     Ok((image, wishes)) => self.kernel = Some(Kernel::of(&image, &wishes, &places)),
                     Err(error) => self.problems.push(say(&error)),
@@ -468,13 +508,52 @@ impl Inspection {
 
         for module in entry.modules() {
             match reader.file(module.path)? {
-                Some((_, places)) => self.files.push(places.info(module.path)),
+                Some((file, places)) => {
+                    let bytes = reader.bytes(&file, file.size)?;
+                    self.add_file(module.path, &file, &places, manifest, || {
+                        Some((crc32c(0, &bytes), 0))
+                    });
+                }
                 None => self
                     .problems
                     .push(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
             }
         }
         Ok(())
+    }
+
+    /// Notes a file and, when it is the one in the manifest, compares its checksums: of its bytes and,
+    /// of a kernel, of its headers. There are none of a kernel that cannot be booted.
+    fn add_file(
+        &mut self,
+        path: &str,
+        file: &stage2::fat::File,
+        places: &Places,
+        manifest: Manifest<'_>,
+        checksums: impl FnOnce() -> Option<(u32, u32)>,
+    ) {
+        let compared = match manifest.own(path, file) {
+            Ok(Some(expected)) => match checksums() {
+                Some((bytes, headers)) => expected
+                    .headers(headers)
+                    .and_then(|()| expected.bytes(bytes))
+                    .map(|()| Some(Checksum::Good)),
+                // Its headers say what is wrong with it.
+                None => Ok(Some(Checksum::Wrong)),
+            },
+            Ok(None) => Ok(manifest.entry(path).map(|_| Checksum::Replaced)),
+            Err(damage) => Err(damage),
+        };
+        let checksum = compared.unwrap_or_else(|damage| {
+            self.problems.push(say(&damage));
+            Some(Checksum::Wrong)
+        });
+        self.files.push(FileInfo {
+            path: path.to_owned(),
+            size: places.size,
+            extents: places.part(0, places.size),
+            checksum,
+        });
     }
 
     pub(crate) fn fmt_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -541,11 +620,17 @@ impl Inspection {
             )?;
         }
         for file in &self.files {
+            let checksum = match file.checksum {
+                Some(Checksum::Good) => ", checksum good",
+                Some(Checksum::Wrong) => ", checksum WRONG",
+                Some(Checksum::Replaced) => ", replaced",
+                None => "",
+            };
             if file.extents.is_empty() {
                 line(
                     f,
                     Sectors::new(0, 0),
-                    format_args!("    {} (empty)", file.path),
+                    format_args!("    {} (empty{checksum})", file.path),
                 )?;
             }
             for (number, extent) in file.extents.iter().enumerate() {
@@ -553,7 +638,7 @@ impl Inspection {
                     0 => line(
                         f,
                         *extent,
-                        format_args!("    {} ({} bytes)", file.path, file.size),
+                        format_args!("    {} ({} bytes{checksum})", file.path, file.size),
                     )?,
                     // A badly fragmented file would fill many screens.
                     8 => {
@@ -698,14 +783,6 @@ struct Places {
 }
 
 impl Places {
-    fn info(&self, path: &str) -> FileInfo {
-        FileInfo {
-            path: path.to_owned(),
-            size: self.size,
-            extents: self.part(0, self.size),
-        }
-    }
-
     /// The sectors with these bytes of the file.
     fn part(&self, offset: u64, length: u64) -> Vec<Sectors> {
         let end = offset.saturating_add(length).min(self.size);

@@ -11,6 +11,7 @@ pub mod stages;
 mod geometry;
 mod sparse;
 mod cd;
+mod manifest;
 pub mod image;
 pub mod inspect;
 pub mod run;

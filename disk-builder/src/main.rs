@@ -61,6 +61,9 @@ enum Command {
         /// Take the kernel even if the loader will refuse it.
         #[arg(long)]
         unchecked: bool,
+        /// Give the loader no checksums of the kernel, its modules and its configuration.
+        #[arg(long)]
+        no_checksums: bool,
     },
     /// Show what is in an image and check it, as the loader does.
     Inspect {
@@ -169,6 +172,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             cd,
             stages: directory,
             unchecked,
+            no_checksums,
         } => {
             // First what can be wrong with the command line, then what takes time.
             let kernel = image::find_kernel(kernel.as_deref())?;
@@ -192,6 +196,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 size_mib: size,
                 stage1_cd,
                 unchecked,
+                checksums: !no_checksums,
                 ..Recipe::new(kernel, output, stages)
             };
             write!(io::stdout(), "{}", image::build(&recipe)?)?;

@@ -10,10 +10,13 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
-use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, mbr, stage2};
+use disk_layout::{ParameterBlock, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
+
+use crate::image::Recipe;
+use crate::manifest::Manifest;
 
 /// A bare-metal program of the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,10 +273,22 @@ pub(crate) struct Stage2 {
 }
 
 impl Stage2 {
-    /// Flattens an ELF file and fills the header.
-    pub(crate) fn read(path: &Path, road: Road, record: bool) -> Result<Self> {
+    /// Flattens an ELF file, puts the manifest behind it and fills the header.
+    pub(crate) fn read(recipe: &Recipe, manifest: Option<&Manifest>) -> Result<Self> {
+        let path = &recipe.stages.stage2;
         let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
+        let mut start = 0;
+        if let Some(manifest) = manifest {
+            start = bytes.len().next_multiple_of(manifest::ALIGNMENT);
+            bytes.resize(start, 0);
+            bytes.extend(manifest.bytes()?);
+        }
         let used = bytes.len();
+        ensure!(
+            used <= MAX_LENGTH,
+            "{} has no room for the manifest: more than {MAX_LENGTH} bytes",
+            path.display()
+        );
         bytes.resize(used.next_multiple_of(SECTOR_SIZE).max(SUMMED), 0);
         let length = u32::try_from(bytes.len())?;
         let Some((header, _)) = Stage2Header::mut_from_prefix(&mut bytes)
@@ -286,8 +301,9 @@ impl Stage2 {
             magic: MAGIC,
             length: length.into(),
             version: VERSION.into(),
-            road: road as u8,
-            record: record.into(),
+            road: recipe.road as u8,
+            record: recipe.record.into(),
+            manifest: u32::try_from(start)?.into(),
             ..Stage2Header::new_zeroed()
         };
         let crc = crc32fast::hash(&bytes[CRC_START..]);

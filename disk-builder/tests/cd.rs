@@ -107,7 +107,8 @@ fn it_boots_a_program_that_finds_the_disks_stage2() {
     let workshop = Workshop::new();
     for length in [5000, 70_000, 131_072] {
         workshop.file("stage2", &support::stage2(length));
-        let recipe = cd(&workshop);
+        let mut recipe = cd(&workshop);
+        recipe.checksums = false;
         let built = build(&recipe);
         assert_eq!(built.stage1_cd_bytes, Some(208));
         let cd = Cd::open(&recipe);

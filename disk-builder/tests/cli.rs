@@ -58,14 +58,20 @@ fn build_prints_sizes_and_a_table() {
     assert_eq!(lines.next(), Some("stage1: 197/440 bytes"));
     assert_eq!(
         lines.next(),
-        Some("stage2: 5000 bytes, 128 sectors (max 131072 bytes)")
+        Some("stage2: 5088 bytes, 128 sectors (max 131072 bytes)")
     );
     assert!(
         text.contains("         1        128  stage2: protected road, CRC-32"),
         "{text}"
     );
-    assert!(text.contains("/boot/kernel.conf (82 bytes)"), "{text}");
-    assert!(text.contains("/boot/modules/a_b (11 bytes)"), "{text}");
+    assert!(
+        text.contains("/boot/kernel.conf (82 bytes, checksum good)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("/boot/modules/a_b (11 bytes, checksum good)"),
+        "{text}"
+    );
     assert!(text.contains("/boot/modules/stage1 ("), "{text}");
 
     let text = said(&workshop, &["inspect", "disk.img"]);

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use disk_builder::Road;
 use disk_builder::image::{Module, Recipe};
-use disk_builder::inspect::{self, Sectors};
-use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, Stage2Header, mbr, stage2};
+use disk_builder::inspect::{self, Checksum, Sectors};
+use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, Stage2Header, manifest, mbr, stage2};
 use support::{Load, Workshop, build, elf, kernel, noise, refusal, sectors, stage1};
 use zerocopy::FromBytes as _;
 
@@ -119,6 +119,7 @@ fn stage2_is_padded_and_its_header_filled() {
         let recipe = Recipe {
             road,
             record,
+            checksums: false,
             ..workshop.recipe(&kernel(1000))
         };
         let built = build(&recipe);
@@ -128,10 +129,8 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.magic, stage2::MAGIC);
         assert_eq!(header.length.get() as usize, length);
         assert_eq!(header.version.get(), stage2::VERSION);
-        assert_eq!(
-            (header.road, header.record, header.reserved.as_slice()),
-            (byte, record.into(), [0; 12].as_slice())
-        );
+        assert_eq!((header.road, header.record), (byte, record.into()));
+        assert_eq!((header.manifest.get(), header.rest), (0, [0; 8]));
         assert_eq!(header.crc32.get(), crc32(&bytes[stage2::CRC_START..]));
         // As stage1 computes it: the words of a segment, and the segment behind the last sector.
         let segment = (0x8000 + length) / 16;
@@ -150,6 +149,125 @@ fn stage2_is_padded_and_its_header_filled() {
         let behind = 1 + length as u64 / 512;
         assert_eq!(sectors(&recipe.output, behind, 1), [0; 512]);
     }
+}
+
+/// The directory entries of the partition that lie in this sector, without those of long names: name
+/// and stamp.
+fn stamps(recipe: &Recipe, lba: u64) -> Vec<(String, u32)> {
+    let sector = sectors(&recipe.output, lba, 1);
+    let entries = sector.as_chunks::<32>().0.iter();
+    entries
+        .take_while(|entry| entry[0] != 0)
+        .filter(|entry| entry[11] != 0x0F)
+        .map(|entry| {
+            let name = String::from_utf8_lossy(&entry[..11]).into_owned();
+            (
+                name,
+                u32::from_le_bytes(*entry[22..].first_chunk().unwrap()),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_manifest_knows_what_is_loaded() {
+    let workshop = Workshop::new();
+    let recipe = with_everything(&workshop);
+    let built = build(&recipe);
+    let stage2 = sectors(&recipe.output, 1, 128);
+    let (header, _) = Stage2Header::ref_from_prefix(&stage2).unwrap();
+    assert_eq!(header.manifest.get(), 5000);
+    assert_eq!(built.stage2_bytes, 5000 + 8 + 5 * 20);
+    let entries = manifest::parse(&stage2[5000..]).unwrap();
+    let text = fs::read(&recipe.kernel).unwrap();
+    // The headers, and the two segments: 300,000 bytes from the second page on, 4 behind them.
+    let data = 4096 + 300_000_usize.next_multiple_of(4096);
+    let loaded = [&text[4096..304_096], &text[data..data + 4]].concat();
+    let headers = &text[..64 + 2 * 56];
+    let modules = [noise(70_000), Vec::new(), noise(70_000)];
+    let configuration = "options exit  verbose=1 ünïcode\n\
+        module /boot/modules/first_module.bin the first = one\n\
+        module /boot/modules/empty\nmodule /boot/modules/2-first_module.bin again\n";
+    let expected = [
+        (
+            "/boot/kernel.conf",
+            configuration.as_bytes(),
+            0,
+            configuration.len(),
+        ),
+        ("/boot/kernel.elf", &loaded, crc32c(headers), text.len()),
+        ("/boot/modules/first_module.bin", &modules[0], 0, 70_000),
+        ("/boot/modules/empty", &modules[1], 0, 0),
+        ("/boot/modules/2-first_module.bin", &modules[2], 0, 70_000),
+    ];
+    assert_eq!(entries.len(), expected.len());
+    for (entry, (path, bytes, headers, size)) in entries.iter().zip(expected) {
+        assert_eq!(entry.path.get(), crc32c(path.as_bytes()), "{path}");
+        assert_eq!(entry.crc32c.get(), crc32c(bytes), "{path}");
+        assert_eq!(entry.headers_crc32c.get(), headers, "{path}");
+        assert_eq!(entry.size.get() as usize, size, "{path}");
+    }
+
+    // And the files bear the stamps: root directory, /boot, /boot/modules.
+    let volume = built.inspection.volume.as_ref().unwrap();
+    let cluster = u64::from(volume.cluster) / 512;
+    let boot = stamps(&recipe, volume.data.lba + cluster);
+    let modules = stamps(&recipe, volume.data.lba + 2 * cluster);
+    let stamp_of = |names: &[(String, u32)], wanted: &str| {
+        let found = names.iter().find(|(name, _)| name.starts_with(wanted));
+        found
+            .unwrap_or_else(|| panic!("no {wanted} in {names:?}"))
+            .1
+    };
+    let found = [
+        stamp_of(&boot, "KERNEL~1CON"),
+        stamp_of(&boot, "KERNEL  ELF"),
+        stamp_of(&modules, "FIRST"),
+        stamp_of(&modules, "EMPTY"),
+        stamp_of(&modules, "2-FIRS"),
+    ];
+    for (entry, found) in entries.iter().zip(found) {
+        assert_eq!(entry.stamp.get(), found);
+        assert_eq!(found >> 25, 0, "1980");
+    }
+    // The same bytes, so the same stamp.
+    assert_eq!(found[2], found[4]);
+    assert_ne!(found[2], found[3]);
+    // What has no checksum has the first moment there is.
+    assert_eq!(stamp_of(&boot, "MODULES"), 0x21_0000);
+}
+
+/// CRC-32C, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
+            0 => crc >> 1,
+            _ => crc >> 1 ^ 0x82F6_3B78,
+        })
+    })
+}
+
+#[test]
+fn without_checksums_there_is_no_manifest() {
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(&kernel(1000));
+    recipe.checksums = false;
+    let built = build(&recipe);
+    let stage2 = sectors(&recipe.output, 1, 128);
+    let (header, _) = Stage2Header::ref_from_prefix(&stage2).unwrap();
+    assert_eq!(header.manifest.get(), 0);
+    assert_eq!(built.inspection.files[0].checksum, None);
+}
+
+#[test]
+fn a_kernel_that_cannot_be_booted_has_no_checksum() {
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(&noise(1000));
+    recipe.unchecked = true;
+    recipe.command_line = "exit".into();
+    let built = build(&recipe);
+    let checksums: Vec<_> = built.inspection.files.iter().map(|f| f.checksum).collect();
+    assert_eq!(checksums, [Some(Checksum::Good), None]);
 }
 
 /// CRC-32/ISO-HDLC, bit by bit: "Check" of the catalogue of CRC algorithms is CBF43926h.
@@ -257,8 +375,9 @@ fn files_are_there_for_others_too_and_lie_in_one_piece_each() {
             .iter()
             .map(Result::unwrap)
         {
-            let date = entry.modified().date;
-            assert_eq!((date.year, date.month, date.day), (1980, 1, 1));
+            let (date, created) = (entry.modified().date, entry.created().date);
+            assert_eq!((date.year, created.year), (1980, 1980));
+            assert_eq!((created.month, created.day), (1, 1));
         }
         let stats = fs.stats().unwrap();
         assert_eq!(stats.total_clusters(), volume.clusters);
@@ -582,7 +701,7 @@ fn words_that_the_configuration_cannot_hold_are_refused() {
 #[test]
 fn stages_that_cannot_work_are_refused() {
     let workshop = Workshop::new();
-    let recipe = workshop.recipe(&kernel(1000));
+    let mut recipe = workshop.recipe(&kernel(1000));
     let with_stage1 = |bytes: &[u8]| {
         workshop.file("stage1", bytes);
         refusal(&recipe)
@@ -603,6 +722,9 @@ fn stages_that_cannot_work_are_refused() {
     assert!(refusal(&recipe).contains("more than 131072 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
+    workshop.file("stage2", &support::stage2(131_060));
+    assert!(refusal(&recipe).contains("no room for the manifest"));
+    recipe.checksums = false;
     workshop.file("stage2", &support::stage2(131_072));
     assert_eq!(
         build(&recipe).inspection.stage2.unwrap().place,

@@ -6,7 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
 use disk_builder::image::{Module, Recipe};
-use disk_builder::inspect::{self, Inspection};
+use disk_builder::inspect::{self, Checksum, Inspection};
 use disk_layout::Stage2Header;
 use disk_layout::stage2::CRC_START;
 use support::{Workshop, build, kernel};
@@ -80,6 +80,88 @@ fn a_damaged_partition_is_found() {
     assert!(problems(entry)[0].starts_with("error 8B"));
 }
 
+/// Whether a directory entry is the short one of a file.
+fn is_file(entry: &[u8]) -> bool {
+    entry[0] != 0 && entry[11] & 0x18 == 0
+}
+
+#[test]
+fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(&kernel(10_000));
+    recipe.command_line = "exit".into();
+    recipe.modules = vec![Module {
+        file: workshop.file("extra", &[7; 3000]),
+        string: String::new(),
+    }];
+    let built = build(&recipe).inspection;
+    let good = fs::read(&recipe.output).unwrap();
+    let start = |path: &str| built.file(path).unwrap().extents[0].lba * 512;
+    for (path, offset, code) in [
+        ("/boot/kernel.conf", 2, "9E"),
+        // e_shoff; bytes of the first segment.
+        ("/boot/kernel.elf", 40, "10Q"),
+        ("/boot/kernel.elf", 4096 + 9999, "10Q"),
+        ("/boot/modules/extra", 2999, "10R"),
+    ] {
+        flip(&recipe, start(path) + offset);
+        let found = inspect::inspect(&recipe.output).unwrap();
+        let expected = format!("error {code}: ");
+        assert!(found.problems[0].starts_with(&expected), "{found}");
+        let facts = [path, "CRC-32C "];
+        assert!(
+            facts.iter().all(|fact| found.problems[0].contains(fact)),
+            "{found}"
+        );
+        assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Wrong));
+        assert!(found.to_string().contains("checksum WRONG"), "{found}");
+
+        // With another time, it is somebody else's.
+        let directory = if path.contains("modules") { 2 } else { 1 };
+        let volume = built.volume.as_ref().unwrap();
+        let at = (volume.data.lba * 512 + directory * u64::from(volume.cluster)) as usize;
+        let mut image = fs::read(&recipe.output).unwrap();
+        for entry in image[at..at + 512].chunks_exact_mut(32) {
+            let bits = if is_file(entry) { 3 } else { 0 };
+            entry[22] ^= bits;
+        }
+        fs::write(&recipe.output, &image).unwrap();
+        // Two wrong bits are damage.
+        let found = inspect::inspect(&recipe.output).unwrap();
+        assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Wrong));
+        for entry in image[at..at + 512].chunks_exact_mut(32) {
+            let bits = if is_file(entry) { 4 } else { 0 };
+            entry[22] ^= bits;
+        }
+        fs::write(&recipe.output, &image).unwrap();
+        let found = inspect::inspect(&recipe.output).unwrap();
+        assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Replaced));
+        if path.contains("modules") {
+            found.verify().unwrap();
+            assert!(
+                found.to_string().contains("(3000 bytes, replaced)"),
+                "{found}"
+            );
+        }
+        fs::write(&recipe.output, &good).unwrap();
+    }
+
+    // Another length is damage too: 2999 bytes instead of 3000.
+    let volume = built.volume.as_ref().unwrap();
+    let at = (volume.data.lba * 512 + 2 * u64::from(volume.cluster)) as usize;
+    let mut image = good.clone();
+    for entry in image[at..at + 512].chunks_exact_mut(32) {
+        if is_file(entry) {
+            entry[28] -= 1;
+        }
+    }
+    fs::write(&recipe.output, &image).unwrap();
+    assert_eq!(
+        inspect::inspect(&recipe.output).unwrap().problems,
+        ["error 10R: a module is damaged: /boot/modules/extra, 2999 bytes instead of 3000"]
+    );
+}
+
 #[test]
 fn missing_files_are_named() {
     let workshop = Workshop::new();
@@ -103,6 +185,10 @@ fn missing_files_are_named() {
     assert_eq!(
         change("boot/kernel.elf"),
         ["error 9A: there is no kernel in the boot partition: /boot/kernel.elf"]
+    );
+    assert_eq!(
+        change("boot/kernel.conf"),
+        ["error 9D: /boot/kernel.conf is gone"]
     );
     assert_eq!(
         change("boot/modules/extra"),

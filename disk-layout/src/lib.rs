@@ -6,7 +6,7 @@
 //! | LBA | what |
 //! | --- | --- |
 //! | 0 | [`Mbr`]: stage1's code, its [`ParameterBlock`], the partition table |
-//! | 1 … | stage2, one contiguous run that begins with a [`Stage2Header`]; where exactly, the [`ParameterBlock`] says |
+//! | 1 … | stage2, one contiguous run that begins with a [`Stage2Header`] and ends with a [`manifest`]; where exactly, the [`ParameterBlock`] says |
 //! | 2048 … | the boot partition (FAT), aligned to 1 MiB |
 //!
 //! An image that is a CD as well has more in between: see [`cd`].
@@ -15,6 +15,7 @@
 
 pub mod mbr;
 pub mod stage2;
+pub mod manifest;
 pub mod iso9660;
 pub mod cd;
 

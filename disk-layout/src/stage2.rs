@@ -71,8 +71,10 @@ pub struct Stage2Header {
     pub road: u8,
     /// 1: each BIOS call from long mode on is written to the serial line.
     pub record: u8,
+    /// Offset of the [manifest](crate::manifest) in the image; 0: there is none.
+    pub manifest: U32,
     /// Zero.
-    pub reserved: [u8; 12],
+    pub rest: [u8; 8],
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);

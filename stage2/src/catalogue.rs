@@ -421,6 +421,24 @@ catalogue! {
             After(8, "line 2: not UTF-8"),
         ),
     }
+    ENTRY_MISSING {
+        code: "9D",
+        sentence: "/boot/kernel.conf is gone",
+        causes: "`disk-builder` wrote one. It was deleted, or its directory entry is damaged; without it, the kernel would miss its command line.",
+        advice: "Copy the file again; to do without, put an empty one there.",
+        recipe: by(&[Delete(PATH_ENTRY)], After(8, "")).checked(),
+    }
+    ENTRY_DAMAGED {
+        code: "9E",
+        sentence: "/boot/kernel.conf is damaged",
+        causes: "Its bytes are not those that `disk-builder` wrote, and nobody has replaced it: the disk is damaged, or RAM is faulty.",
+        advice: "Copy the file again; test the memory.",
+        recipe: by(
+            &[Flip(Place::File(PATH_ENTRY), 10, 0)],
+            After(8, "CRC-32C {X:8}h instead of {X:8}h"),
+        )
+        .checked(),
+    }
     KERNEL_NOT_ELF {
         code: "10A",
         sentence: "the kernel is not an ELF file",
@@ -563,6 +581,28 @@ catalogue! {
             &[Set(p_align(2), number(0x3000))],
             After(9, "segment 2: p_align 0x3000, p_vaddr 0x{x}, p_offset 0x{x}"),
         ),
+    }
+    KERNEL_DAMAGED {
+        code: "10Q",
+        sentence: "the kernel is damaged",
+        causes: "Its bytes are not those that `disk-builder` wrote, and nobody has replaced it: the disk is damaged, or RAM is faulty.",
+        advice: "Copy the kernel again; test the memory.",
+        recipe: by(
+            &[Flip(Place::EntryPoint, 0, 6)],
+            After(9, "/boot/kernel.elf, CRC-32C {X:8}h instead of {X:8}h"),
+        )
+        .checked(),
+    }
+    MODULE_DAMAGED {
+        code: "10R",
+        sentence: "a module is damaged",
+        causes: "Its bytes are not those that `disk-builder` wrote, and nobody has replaced it: the disk is damaged, or RAM is faulty.",
+        advice: "Copy the module again; test the memory.",
+        recipe: by(
+            &[Flip(Place::File(MODULE), 1000, 0)],
+            After(10, "/boot/modules/module, CRC-32C {X:8}h instead of {X:8}h"),
+        )
+        .checked(),
     }
     PAGING_CONFLICT {
         code: "11A",

@@ -11,6 +11,7 @@ use stage2::entry_file::{self, EntryFileError, KernelEntry, PATH_ENTRY, PATH_KER
 use stage2::fat::File;
 use stage2::layout::ENTRY_FILE;
 
+use crate::crc::crc32c;
 use crate::faults::Failure;
 use crate::files::Files;
 use crate::{physical, say};
@@ -24,16 +25,30 @@ pub struct BootEntry {
 }
 
 /// A file that should be there.
+#[derive(Clone, Copy)]
 pub enum Missing {
+    /// The file at [`PATH_ENTRY`], which the manifest names.
+    EntryFile,
     /// The kernel, at [`PATH_KERNEL`].
     Kernel,
     /// A module, at this path.
     Module(&'static str),
 }
 
+impl Missing {
+    fn path(self) -> &'static str {
+        match self {
+            Self::EntryFile => PATH_ENTRY,
+            Self::Kernel => PATH_KERNEL,
+            Self::Module(path) => path,
+        }
+    }
+}
+
 impl Named for Missing {
     fn entry(&self) -> &'static Entry {
         match self {
+            Self::EntryFile => &catalogue::ENTRY_MISSING,
             Self::Kernel => &catalogue::ENTRY_NO_KERNEL,
             Self::Module(_) => &catalogue::ENTRY_NO_MODULE,
         }
@@ -42,23 +57,31 @@ impl Named for Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kernel => PATH_KERNEL,
-            Self::Module(path) => path,
-        })
+        match self {
+            // The sentence says it all.
+            Self::EntryFile => Ok(()),
+            _ => f.write_str(self.path()),
+        }
     }
 }
 
 /// Chooses the kernel and reads what belongs to it.
 ///
 /// # Errors
-/// 9A, 9C, 8B or 7A.
+/// 9A, 9C to 9E, 8B or 7A.
 pub fn choose(files: &mut Files) -> Result<BootEntry, Failure> {
-    let text = match files.find(PATH_ENTRY)? {
-        Some(file) => read_entry(files, &file)?,
-        None => KernelEntry::default(),
-    };
-    let kernel = files.find(PATH_KERNEL)?.ok_or(Missing::Kernel)?;
+    let mut text = KernelEntry::default();
+    files.attempt(None, &mut |files| {
+        match files.find(PATH_ENTRY)? {
+            Some(file) => text = read_entry(files, &file)?,
+            None if files.manifest().entry(PATH_ENTRY).is_some() => {
+                return Err(Missing::EntryFile.into());
+            }
+            None => {}
+        }
+        Ok(())
+    })?;
+    let kernel = find(files, Missing::Kernel)?;
     say!(
         " 9 entry    ",
         PATH_KERNEL,
@@ -66,6 +89,19 @@ pub fn choose(files: &mut Files) -> Result<BootEntry, Failure> {
         text.modules().count() as u64
     );
     Ok(BootEntry { kernel, text })
+}
+
+/// Finds a file that must be there.
+///
+/// # Errors
+/// 9A or 9B, 8B or 7A.
+pub fn find(files: &mut Files, missing: Missing) -> Result<File, Failure> {
+    let mut found = None;
+    files.attempt(None, &mut |files| {
+        found = files.find(missing.path())?;
+        found.map(drop).ok_or(missing.into())
+    })?;
+    found.ok_or(missing.into())
 }
 
 fn read_entry(files: &mut Files, file: &File) -> Result<KernelEntry<'static>, Failure> {
@@ -76,8 +112,13 @@ fn read_entry(files: &mut Files, file: &File) -> Result<KernelEntry<'static>, Fa
     if file.size > ENTRY_FILE.size() {
         return Err(too_long.into());
     }
-    // SAFETY: called once; the region is the entry's from here on.
+    let expected = files.manifest().own(PATH_ENTRY, file)?;
+    // SAFETY: the region is the entry's. When it is read a second time, nobody uses the first any more.
     let buffer = unsafe { physical::region(&ENTRY_FILE) };
     let length = files.read_at(file, 0, buffer)?;
-    Ok(entry_file::parse(buffer.get(..length).unwrap_or_default())?)
+    let bytes = buffer.get(..length).unwrap_or_default();
+    if let Some(expected) = expected {
+        expected.bytes(crc32c(0, bytes))?;
+    }
+    Ok(entry_file::parse(bytes)?)
 }

@@ -355,9 +355,13 @@ impl Kind {
 }
 
 /// Where the parts of a volume lie, in bytes from its start.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Geometry {
     kind: Kind,
+    /// The FAT that is in use.
     fat: u64,
+    /// The one behind it, if that is a copy of it.
+    copy: Option<u64>,
     /// The fixed root directory of FAT12 and FAT16.
     root: u64,
     root_length: u64,
@@ -438,6 +442,7 @@ impl Geometry {
         let last_cluster = entries.min(u64::from(clusters) + 2) as u32 - 1;
 
         let mut fat = reserved;
+        let mut copies = boot.fats > 1;
         let mut root_cluster = 0;
         if is_fat32 {
             if boot.version.get() != 0 {
@@ -451,6 +456,7 @@ impl Geometry {
                     return refuse(Field::ActiveFat, active.into());
                 }
                 fat += u64::from(active) * u64::from(per_fat);
+                copies = false;
             }
             root_cluster = boot.root_cluster.get();
             if !(2..=last_cluster).contains(&root_cluster) {
@@ -460,6 +466,7 @@ impl Geometry {
         Ok(Self {
             kind,
             fat: fat * sector_size,
+            copy: copies.then_some((fat + u64::from(per_fat)) * sector_size),
             root: root * sector_size,
             root_length,
             root_cluster,
@@ -484,6 +491,7 @@ pub fn is_boot_sector(sector: &[u8]) -> bool {
 
 /// A FAT volume whose boot sector makes sense: holding one proves that offsets of its clusters
 /// cannot overflow and that each of them has a FAT entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Volume {
     geometry: Geometry,
     /// Byte offset on the disk.
@@ -495,7 +503,32 @@ pub struct Volume {
 pub struct File {
     /// Bytes; no more than the volume has.
     pub size: u64,
+    /// Time (low half) and date (high half) of the last change.
+    pub stamp: u32,
     first_cluster: u32,
+}
+
+/// By which of its two boot sectors and two FATs a volume is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// FAT32's backup boot sector, and not the first one.
+    pub backup: bool,
+    /// The second FAT, and not the first one.
+    pub second_fat: bool,
+}
+
+impl View {
+    /// All there are, the usual one first.
+    pub const ALL: [Self; 4] = [
+        Self::new(false, false),
+        Self::new(false, true),
+        Self::new(true, false),
+        Self::new(true, true),
+    ];
+
+    const fn new(backup: bool, second_fat: bool) -> Self {
+        Self { backup, second_fat }
+    }
 }
 
 /// Contiguous bytes of a file, on the disk too.
@@ -519,20 +552,56 @@ impl Volume {
         cache: &mut Cache<'_>,
         partition: &Partition,
     ) -> Result<Self, FatError> {
+        Self::open_view(device, cache, partition, View::ALL[0])
+    }
+
+    /// As [`open`](Self::open), by another boot sector or FAT. The backup boot sector is where it
+    /// always is, in sector 6: what the first one says of it is as damaged as that.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), for this boot sector; [`FatError::NotFat`] when the volume is
+    /// of a kind that has no backup, or has no second FAT.
+    pub fn open_view<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+        view: View,
+    ) -> Result<Self, FatError> {
+        /// "BPB_BkBootSec": no value other than 6 is recommended.
+        const BACKUP: u64 = 6;
+
         let unit = device.sector_size() as u64;
         let start = partition.first_lba.saturating_mul(unit);
         let end = start.saturating_add(partition.sectors.saturating_mul(unit));
-        let refuse = |refusal| FatError::NotFat {
-            offset: start,
-            refusal,
+        let mut offset = start;
+        let refuse = |offset, field, value| FatError::NotFat {
+            offset,
+            refusal: Refusal { field, value },
         };
         if start > MAX_START {
-            return Err(refuse(Refusal {
-                field: Field::Length,
-                value: 0,
-            }));
+            return Err(refuse(start, Field::Length, 0));
         }
-        let geometry = Geometry::parse(cache.bytes(device, start, end)?).map_err(refuse)?;
+        // How long the volume's sectors are, only a boot sector knows: 512 bytes, or as the disk's.
+        let backups = [disk_layout::SECTOR_SIZE as u64, unit].map(|size| start + BACKUP * size);
+        let places = if view.backup { backups } else { [start; 2] };
+        let mut parsed = Err(Refusal {
+            field: Field::Length,
+            value: 0,
+        });
+        for place in places {
+            if parsed.is_err() {
+                offset = place;
+                parsed = Geometry::parse(cache.bytes(device, place, end)?);
+            }
+        }
+        let mut geometry =
+            parsed.map_err(|Refusal { field, value }| refuse(offset, field, value))?;
+        if view.backup && geometry.kind != Kind::Fat32 {
+            return Err(refuse(offset, Field::RootEntries, 0));
+        }
+        if view.second_fat {
+            geometry.fat = geometry.copy.ok_or(refuse(offset, Field::Fats, 1))?;
+        }
         Ok(Self { geometry, start })
     }
 
@@ -583,6 +652,7 @@ impl Volume {
             }
             return Ok(Some(File {
                 size,
+                stamp: u32::from_le_bytes(entry.written),
                 first_cluster,
             }));
         }
@@ -625,6 +695,25 @@ impl Volume {
     /// Where the file lies on the disk.
     pub fn extents(&self, file: &File) -> ExtentWalker<'_> {
         self.chain(file.first_cluster, Some(file.size))
+    }
+
+    /// Whether the file's bytes lie in the same places by another view of the volume. Where one of
+    /// them fails, they do not.
+    pub fn same_places<D: BlockDevice + ?Sized>(
+        &self,
+        other: &Self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        file: &File,
+    ) -> bool {
+        let (mut here, mut there) = (self.extents(file), other.extents(file));
+        loop {
+            match (here.next(device, cache), there.next(device, cache)) {
+                (Ok(None), Ok(None)) => return true,
+                (Ok(one), Ok(another)) if one == another => {}
+                _ => return false,
+            }
+        }
     }
 
     fn root(&self) -> ExtentWalker<'_> {

@@ -15,6 +15,7 @@ use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
 use stage2::int15::MemoryError;
 use stage2::int16;
+use stage2::integrity::Damage;
 use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
 use stage2::memory_map::OutOfMemory;
@@ -202,6 +203,26 @@ fn begin_report() {
 /// goes all the way up.
 pub struct Failure(&'static dyn Named);
 
+impl Failure {
+    /// The error.
+    pub fn cause(&self) -> &dyn Named {
+        self.0
+    }
+}
+
+/// Is something being done once more after a failure, which is still needed?
+static AGAIN: Global<bool> = Global::new(false);
+
+/// Does something once more, after a first failure that will be reported if this fails too.
+/// (Failures have two variables for their errors: one for the first, one for those that follow, of
+/// which nobody keeps one.) It is for one caller only, [`crate::files::Files::attempt`].
+pub fn again<T>(action: impl FnOnce() -> Result<T, Failure>) -> Result<T, ()> {
+    AGAIN.with(|again| *again = true);
+    let result = action().map_err(drop);
+    AGAIN.with(|again| *again = false);
+    result
+}
+
 macro_rules! failure {
     ($($error:ty)*) => {
         $(
@@ -209,11 +230,12 @@ macro_rules! failure {
                 #[cold]
                 #[inline(never)]
                 fn from(error: $error) -> Self {
-                    static mut CAUSE: MaybeUninit<$error> = MaybeUninit::uninit();
-                    let cause = &raw mut CAUSE;
-                    // SAFETY: one thread, and a failure is the last one: it is reported, and that
-                    // does not return.
-                    Failure(unsafe { (*cause).write(error) })
+                    static mut CAUSES: [MaybeUninit<$error>; 2] = [const { MaybeUninit::uninit() }; 2];
+                    let causes = &raw mut CAUSES;
+                    let cause = AGAIN.with(|again| usize::from(*again));
+                    // SAFETY: one thread. A first failure is reported, or dropped before another
+                    // one can occur; and one that occurs in `again` does not leave it.
+                    Failure(unsafe { (*causes)[cause].write(error) })
                 }
             }
         )*
@@ -228,6 +250,7 @@ failure! {
     FatError
     EntryFileError
     Missing
+    Damage<'static>
     KernelError
     PagingError
 }

@@ -2,17 +2,20 @@
 //!
 //! **On entry**: the files are known, memory can be allocated. **This step**: checks the ELF
 //! headers; finds room ([`stage2::placement`]); reads only the bytes of PT_LOAD segments, straight to where they belong;
-//! zeroes the rest; relocates. Then the modules, whole. **On exit**: everything the kernel needs is
-//! in memory; nothing is mapped yet.
+//! zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have its
+//! checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
 #![allow(unsafe_code)]
 
+use stage2::entry_file::PATH_KERNEL;
 use stage2::fat::File;
-use stage2::kernel_image;
+use stage2::integrity::Expected;
+use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
 use stage2::placement::Kernel;
 use stage2::relocate::{LoadedKernel, relocate};
 
-use crate::entry::{BootEntry, Missing};
+use crate::crc::crc32c;
+use crate::entry::{self, BootEntry, Missing};
 use crate::faults::Failure;
 use crate::files::Files;
 use crate::{physical, say};
@@ -20,17 +23,17 @@ use crate::{physical, say};
 /// Loads the kernel and the modules.
 ///
 /// # Errors
-/// 10A to 10P, 9B, 8B, 7A, 6B.
+/// 10A to 10R, 9B, 8B, 7A, 6B.
 pub fn load(
     files: &mut Files,
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Result<Kernel, Failure> {
     let file = &entry.kernel;
-    let (image, wishes) =
-        kernel_image::read(file.size, |offset, out| files.read_at(file, offset, out))?;
+    let expected = files.manifest().own(PATH_KERNEL, file)?;
+    let (image, wishes) = read_headers(files, file, expected)?;
     let mut kernel = Kernel::place(image, wishes, memory)?;
-    read_segments(files, file, &kernel)?;
+    read_segments(files, file, &kernel, expected)?;
     relocate(&kernel.image, &mut InMemory(&kernel), kernel.slide)?;
 
     let bytes: u64 = kernel
@@ -55,10 +58,59 @@ pub fn load(
     Ok(kernel)
 }
 
+/// Reads what tells how the kernel is to be loaded.
+fn read_headers(
+    files: &mut Files,
+    file: &File,
+    expected: Option<Expected<'static>>,
+) -> Result<(KernelImage, Wishes), Failure> {
+    let mut headers = None;
+    files.attempt(Some(file), &mut |files| {
+        let mut crc = 0;
+        let read = kernel_image::read(file.size, |offset, out| {
+            let length = files.read_at(file, offset, out)?;
+            crc = crc32c(crc, out.get(..length).unwrap_or_default());
+            Ok::<_, Failure>(length)
+        })?;
+        if let Some(expected) = expected {
+            expected.headers(crc)?;
+        }
+        headers = Some(read);
+        Ok(())
+    })?;
+    // It was set, or there was a failure.
+    headers.ok_or(Missing::Kernel.into())
+}
+
 /// Reads the segments' bytes, and zeroes the rest of their pages.
-fn read_segments(files: &mut Files, file: &File, kernel: &Kernel) -> Result<(), Failure> {
+fn read_segments(
+    files: &mut Files,
+    file: &File,
+    kernel: &Kernel,
+    expected: Option<Expected<'static>>,
+) -> Result<(), Failure> {
     kernel.zeroes(zero);
-    files.load(file, &kernel.reads())
+    files.attempt(Some(file), &mut |files| {
+        files.load(file, &kernel.reads())?;
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let segments = kernel.segments();
+        let crc = segments.fold(0, |crc, (segment, address)| {
+            checksum(crc, address, segment.file_size)
+        });
+        Ok(expected.bytes(crc)?)
+    })
+}
+
+/// Goes on with a checksum over bytes that were loaded. Not while they pass by: that would be in the
+/// order of the file, where segments may overlap, and would not see what memory makes of them.
+fn checksum(crc: u32, start: u64, length: u64) -> u32 {
+    if length == 0 {
+        return crc;
+    }
+    // SAFETY: what was allocated for a segment or a module; nothing writes to it meanwhile.
+    crc32c(crc, unsafe { physical::bytes(start, length) })
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
@@ -98,11 +150,17 @@ fn load_modules(
     memory: &mut MemoryMap,
 ) -> Result<(), Failure> {
     for module in entry.text.modules() {
-        let file = files
-            .find(module.path)?
-            .ok_or(Missing::Module(module.path))?;
+        let path = module.path;
+        let file = entry::find(files, Missing::Module(path))?;
+        let expected = files.manifest().own(path, &file)?;
         let module = kernel.place_module(file.size, memory)?;
-        files.load(&file, &[module.read()])?;
+        files.attempt(Some(&file), &mut |files| {
+            files.load(&file, &[module.read()])?;
+            match expected {
+                Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
+                None => Ok(()),
+            }
+        })?;
         zero(module.start + module.length, module.memory_end());
     }
     Ok(())

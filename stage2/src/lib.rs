@@ -28,6 +28,8 @@ pub mod entry_file;
 pub mod kernel_image;
 pub mod relocate;
 pub mod stream;
+pub mod checksum;
+pub mod integrity;
 pub mod placement;
 pub mod page_tables;
 pub mod address_space;

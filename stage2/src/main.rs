@@ -30,6 +30,7 @@ mod handoff;
 
 /// What several steps use.
 mod bios;
+mod crc;
 mod global;
 mod mem;
 mod physical;
@@ -38,8 +39,10 @@ mod findings;
 
 use core::arch::naked_asm;
 use core::convert::Infallible;
+use core::mem::MaybeUninit;
 
 use crate::faults::Failure;
+use disk_layout::manifest;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
 use zerocopy::little_endian::{U16, U32};
 
@@ -55,8 +58,15 @@ static HEADER: Stage2Header = Stage2Header {
     version: U16::new(VERSION),
     road: 0,
     record: 0,
-    reserved: [0; 12],
+    manifest: U32::ZERO,
+    rest: [0; 8],
 };
+
+/// Room behind the image, where `disk-builder` puts what it says of the files: see
+/// [`files::Files::manifest`].
+#[used]
+#[unsafe(link_section = ".bss.manifest")]
+static mut MANIFEST: MaybeUninit<[u8; manifest::MAX_LENGTH]> = MaybeUninit::uninit();
 
 /// Where stage1 jumps to: real mode, CS = DS = SS = 0.
 #[unsafe(naked)]

@@ -29,7 +29,8 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// A recipe that begins with the image of the demo kernel, as `./run.sh --headless` boots it.
+    /// A recipe that begins with the image of the demo kernel, as `./run.sh --headless` boots it, but
+    /// without checksums: what is changed is then for the other checks to find.
     pub const fn new(changes: &'static [Change], shows: Shows) -> Self {
         Self {
             kernel: GoodKernel::Demo,
@@ -45,6 +46,14 @@ impl Recipe {
             ..self
         }
     }
+
+    /// The same, but the image has checksums, and the module [`MODULE`].
+    pub const fn checked(self) -> Self {
+        Self {
+            kernel: GoodKernel::Checked,
+            ..self
+        }
+    }
 }
 
 /// The kernel of a good image.
@@ -54,7 +63,12 @@ pub enum GoodKernel {
     Demo,
     /// The demo kernel as a static PIE.
     PositionIndependent,
+    /// The demo kernel and a module, with their checksums.
+    Checked,
 }
+
+/// The module of [`GoodKernel::Checked`].
+pub const MODULE: &str = "/boot/modules/module";
 
 /// One change to a good image, or to the machine that boots it.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +119,7 @@ pub enum Place {
     Stage2,
     /// A function of stage2, by its path without the generic arguments.
     Function(&'static str),
-    /// The boot sector of the boot partition.
+    /// The boot sector of the boot partition, and its backup.
     Volume,
     /// The entry of the file allocation table for this cluster of a file, counted from 0; in all
     /// copies of the table.
@@ -365,7 +379,7 @@ impl fmt::Display for Place {
             Self::PartitionEntry => f.write_str("the first entry of the partition table"),
             Self::Stage2 => f.write_str("stage2"),
             Self::Function(name) => write!(f, "`{name}`"),
-            Self::Volume => f.write_str("the partition's boot sector"),
+            Self::Volume => f.write_str("the partition's boot sector and its backup"),
             Self::Link(path, number) => {
                 write!(f, "the FAT, for cluster {number} (from 0) of `{path}`")
             }

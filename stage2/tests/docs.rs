@@ -241,6 +241,7 @@ fn errors() -> String {
             let base = match row.recipe.kernel {
                 GoodKernel::Demo => "",
                 GoodKernel::PositionIndependent => "the demo kernel is linked as a static PIE; ",
+                GoodKernel::Checked => "the image has a module, and checksums; ",
             };
             let _ = write!(
                 text,

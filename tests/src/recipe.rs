@@ -8,10 +8,10 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use disk_builder::image::Module;
 use disk_builder::inspect::Inspection;
 use disk_builder::run::Ending;
 use disk_layout::{SECTOR_SIZE, mbr, stage2 as stage2_image};
@@ -19,9 +19,10 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 use stage2::catalogue::{Entry, Row};
 use stage2::entry_file::PATH_KERNEL;
-use stage2::recipe::{BLANK, Change, Field, GoodKernel, Instruction, Place, Shows};
+use stage2::recipe::{BLANK, Change, Field, GoodKernel, Instruction, MODULE, Place, Shows};
 use tempfile::NamedTempFile;
 
+use crate::elf::noise;
 use crate::image::{Image, bad_bios, demo_kernel, position_independent_kernel, stages};
 use crate::machine::{COLUMNS, Disk, Machine, ROWS, Running};
 use crate::matrix::expect::{LOADER, OFFER, error};
@@ -59,6 +60,7 @@ struct GoodImage {
 pub struct GoodImages {
     demo: GoodImage,
     position_independent: Option<GoodImage>,
+    checked: Option<GoodImage>,
 }
 
 impl GoodImages {
@@ -67,15 +69,15 @@ impl GoodImages {
     /// # Errors
     /// When one cannot be built.
     pub fn build(rows: &[&Row]) -> Result<Self> {
-        let needs_pie = |row: &&Row| row.recipe.kernel == GoodKernel::PositionIndependent;
-        let pie = rows.iter().any(needs_pie);
+        let build = |kernel: GoodKernel| {
+            let needed = rows.iter().any(|row| row.recipe.kernel == kernel);
+            needed.then(|| GoodImage::build(kernel)).transpose()
+        };
+        // In this order: cargo puts the position-independent kernel where the other one was.
         Ok(Self {
-            demo: GoodImage::build(&demo_kernel()?)?,
-            position_independent: if pie {
-                Some(GoodImage::build(&position_independent_kernel()?)?)
-            } else {
-                None
-            },
+            demo: GoodImage::build(GoodKernel::Demo)?,
+            checked: build(GoodKernel::Checked)?,
+            position_independent: build(GoodKernel::PositionIndependent)?,
         })
     }
 
@@ -83,6 +85,7 @@ impl GoodImages {
         match kernel {
             GoodKernel::Demo => Some(&self.demo),
             GoodKernel::PositionIndependent => self.position_independent.as_ref(),
+            GoodKernel::Checked => self.checked.as_ref(),
         }
         .with_context(|| format!("{kernel:?} was not built"))
     }
@@ -97,8 +100,24 @@ impl GoodImages {
 }
 
 impl GoodImage {
-    fn build(kernel: &Path) -> Result<Self> {
-        let image = Image::build(kernel, |recipe, _| recipe.command_line = "exit".into())?;
+    fn build(good: GoodKernel) -> Result<Self> {
+        const MODULE_BYTES: usize = 5000;
+
+        let kernel = match good {
+            GoodKernel::PositionIndependent => position_independent_kernel()?,
+            GoodKernel::Demo | GoodKernel::Checked => demo_kernel()?,
+        };
+        let image = Image::build(&kernel, |recipe, directory| {
+            recipe.command_line = "exit".into();
+            recipe.checksums = good == GoodKernel::Checked;
+            if recipe.checksums {
+                let file = directory.join(MODULE.rsplit('/').next().unwrap_or_default());
+                // The builder finds out when it is not there.
+                let _ = fs::write(&file, noise(MODULE_BYTES));
+                let string = String::new();
+                recipe.modules.push(Module { file, string });
+            }
+        })?;
         Ok(Self {
             inspection: image.inspect()?,
             image,
@@ -224,8 +243,10 @@ impl GoodImage {
                 self.stage2_start()? + self.function(name)? - u64::from(stage2_image::LOAD_ADDRESS)
             }
             Place::Volume => {
+                const BACKUP: u64 = 6;
                 let partition = self.inspection.partition.as_ref();
-                partition.context("no partition")?.place.lba * SECTOR
+                let start = partition.context("no partition")?.place.lba * SECTOR;
+                return Ok(vec![start, start + BACKUP * SECTOR]);
             }
             Place::Link(path, number) => return self.links(path, number),
             Place::File(path) => {

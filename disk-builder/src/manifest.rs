@@ -1,0 +1,148 @@
+//! The manifest: what stage2 is to know of the files in the boot partition.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::sync::LazyLock;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
+use stage2::checksum::Tables;
+use stage2::integrity;
+use zerocopy::IntoBytes as _;
+
+/// CRC-32C, by the tables that stage2 makes as well.
+pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+    static TABLES: LazyLock<Tables> = LazyLock::new(Tables::new);
+    TABLES.crc32c(crc, bytes)
+}
+
+/// CRC-32C of a whole file.
+pub(crate) fn crc32c_of(mut file: &File) -> Result<u32> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut crc = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(crc),
+            length => crc = crc32c(crc, &buffer[..length]),
+        }
+    }
+}
+
+/// The two checksums of a kernel, of its headers and of what is loaded; `None`: it cannot be booted.
+pub(crate) fn crc32c_of_kernel(mut file: &File) -> Result<Option<(u32, u32)>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    file.read_to_end(&mut bytes)?;
+    Ok(integrity::of_kernel(&bytes, crc32c).ok())
+}
+
+/// The manifest while it is being made.
+#[derive(Default)]
+pub(crate) struct Manifest(Vec<Entry>);
+
+impl Manifest {
+    /// Adds a file, with the checksums of its bytes and, if it is a kernel, of its headers.
+    pub(crate) fn add(&mut self, path: &str, size: u64, bytes: u32, headers: u32) -> Result<()> {
+        let path = integrity::path_key(path, crc32c);
+        ensure!(
+            self.0.iter().all(|other| other.path.get() != path),
+            "two paths with the same checksum"
+        );
+        ensure!(self.0.len() < MAX_ENTRIES, "too many files");
+        let size = u32::try_from(size)?;
+        self.0.push(Entry {
+            path: path.into(),
+            stamp: stamp(&[bytes, headers, size]).encode().into(),
+            size: size.into(),
+            crc32c: bytes.into(),
+            headers_crc32c: headers.into(),
+        });
+        Ok(())
+    }
+
+    /// The time of the last change that a file must bear, if it is in the manifest.
+    pub(crate) fn stamp(&self, path: &str) -> Option<Stamp> {
+        let path = integrity::path_key(path, crc32c);
+        let entry = self.0.iter().find(|entry| entry.path.get() == path)?;
+        let facts = [entry.crc32c, entry.headers_crc32c, entry.size];
+        Some(stamp(&facts.map(|fact| fact.get())))
+    }
+
+    /// What stands on the disk.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
+        let entries = u16::try_from(self.0.len()).context("too many files")?;
+        let head = Head {
+            magic: MAGIC,
+            entries: entries.into(),
+            reserved: 0.into(),
+        };
+        Ok([head.as_bytes(), self.0.as_bytes()].concat())
+    }
+}
+
+/// A moment in the year 1980, as FAT has them, to two seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// 1 to 12.
+    pub(crate) month: u16,
+    /// 1 to 28.
+    pub(crate) day: u16,
+    /// 0 to 23.
+    pub(crate) hour: u16,
+    /// 0 to 59.
+    pub(crate) minute: u16,
+    /// 0 to 58, even.
+    pub(crate) second: u16,
+}
+
+impl Stamp {
+    /// Time in the low half, date in the high half: "Date and Time Formats" of the FAT
+    /// specification.
+    fn encode(self) -> u32 {
+        let date = self.month << 5 | self.day;
+        let time = self.hour << 11 | self.minute << 5 | (self.second / 2);
+        u32::from(date) << 16 | u32::from(time)
+    }
+}
+
+/// The stamp of a file, by what tells it from others: so a file of another image, copied together
+/// with its time, is not taken for this one's.
+fn stamp(facts: &[u32]) -> Stamp {
+    let mut rest = crc32c(0, facts.as_bytes());
+    let mut choose = |count: u32| {
+        let number = rest % count;
+        rest /= count;
+        number as u16
+    };
+    Stamp {
+        second: 2 * choose(30),
+        minute: choose(60),
+        hour: choose(24),
+        day: 1 + choose(28),
+        month: 1 + choose(12),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_value_of_the_catalogue() {
+        assert_eq!(crc32c(0, b"123456789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn stamps_are_moments_of_1980_and_differ() {
+        let stamps: Vec<_> = (0..1000u32).map(|n| stamp(&[n, 0, 77])).collect();
+        for (index, one) in stamps.iter().enumerate() {
+            let date = one.encode() >> 16;
+            assert!((1..=12).contains(&(date >> 5)) && (1..=28).contains(&(date & 31)));
+            assert!(one.hour < 24 && one.minute < 60 && one.second < 60 && one.second % 2 == 0);
+            for other in &stamps[..index] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Whether a file is what `disk-builder` wrote: the [manifest](disk_layout::manifest), and what is
+//! compared with it.
+//!
+//! A file without an entry, or one that somebody has replaced, is not checked: it is not damaged,
+//! only unknown.
+
+use core::fmt;
+
+use disk_layout::manifest::{self, Entry};
+
+use crate::catalogue::{self, Named};
+use crate::entry_file;
+use crate::fat::File;
+use crate::kernel_image::{self, KernelError};
+use crate::text::{copy, facts};
+
+/// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
+pub type Crc32c = fn(u32, &[u8]) -> u32;
+
+/// The entries of all files.
+#[derive(Clone, Copy)]
+pub struct Manifest<'a> {
+    entries: &'a [Entry],
+    crc32c: Crc32c,
+}
+
+impl<'a> Manifest<'a> {
+    /// The manifest in these bytes; one without entries where there is none.
+    pub fn new(bytes: &'a [u8], crc32c: Crc32c) -> Self {
+        let entries = manifest::parse(bytes).unwrap_or_default();
+        Self { entries, crc32c }
+    }
+
+    /// The entry of a path.
+    pub fn entry(&self, path: &str) -> Option<&'a Entry> {
+        let key = path_key(path, self.crc32c);
+        self.entries.iter().find(|entry| entry.path.get() == key)
+    }
+
+    /// The entry of a file that was found at this path, when it is the builder's own.
+    ///
+    /// # Errors
+    /// [`Damage`], when it has not the right length.
+    pub fn own(&self, path: &'a str, file: &File) -> Result<Option<Expected<'a>>, Damage<'a>> {
+        let entry = self.entry(path).filter(|entry| entry.is_of(file.stamp));
+        let Some(entry) = entry else { return Ok(None) };
+        let size = entry.size.get().into();
+        if file.size != size {
+            return Err(Damage {
+                path,
+                cause: DamageCause::Size(file.size, size),
+            });
+        }
+        Ok(Some(Expected { path, entry }))
+    }
+}
+
+/// What a path goes by in a manifest. As in FAT, the case of ASCII letters makes no difference.
+pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
+    path.bytes()
+        .fold(0, |crc, byte| crc32c(crc, &[byte.to_ascii_lowercase()]))
+}
+
+/// The checksums that a file must have.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    path: &'a str,
+    entry: &'a Entry,
+}
+
+impl<'a> Expected<'a> {
+    /// Compares the checksum of its bytes.
+    ///
+    /// # Errors
+    /// [`Damage`], when it is another one.
+    pub fn bytes(&self, found: u32) -> Result<(), Damage<'a>> {
+        self.compare(found, self.entry.crc32c.get())
+    }
+
+    /// Compares the checksum of a kernel's headers.
+    ///
+    /// # Errors
+    /// [`Damage`], when it is another one.
+    pub fn headers(&self, found: u32) -> Result<(), Damage<'a>> {
+        self.compare(found, self.entry.headers_crc32c.get())
+    }
+
+    fn compare(&self, found: u32, expected: u32) -> Result<(), Damage<'a>> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Damage {
+            path: self.path,
+            cause: DamageCause::Checksum(found, expected),
+        })
+    }
+}
+
+/// A file is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// How that shows.
+    pub cause: DamageCause,
+}
+
+/// What is wrong with a file: what was found, and what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageCause {
+    /// Its length in bytes.
+    Size(u64, u64),
+    /// The CRC-32C of its bytes, or of a kernel's headers.
+    Checksum(u32, u32),
+}
+
+impl Named for Damage<'_> {
+    fn entry(&self) -> &'static catalogue::Entry {
+        match self.path {
+            entry_file::PATH_ENTRY => &catalogue::ENTRY_DAMAGED,
+            entry_file::PATH_KERNEL => &catalogue::KERNEL_DAMAGED,
+            _ => &catalogue::MODULE_DAMAGED,
+        }
+    }
+}
+
+impl fmt::Display for Damage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The sentence of the other one names it.
+        if self.path != entry_file::PATH_ENTRY {
+            f.write_str(self.path)?;
+            f.write_str(", ")?;
+        }
+        match self.cause {
+            DamageCause::Size(found, expected) => {
+                facts(f, "# bytes instead of #", &[found, expected])
+            }
+            DamageCause::Checksum(found, expected) => facts(
+                f,
+                "CRC-32C ########h instead of ########h",
+                &[found.into(), expected.into()],
+            ),
+        }
+    }
+}
+
+/// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
+/// of the bytes that are loaded. For the host.
+///
+/// # Errors
+/// When it is none that can be booted: 10A to 10P, 11A.
+pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), KernelError> {
+    let mut headers = 0;
+    let (image, _) = kernel_image::read(file.len() as u64, |offset, out| {
+        let length = copy(file.get(offset as usize..).unwrap_or_default(), out);
+        headers = crc32c(headers, out.get(..length).unwrap_or_default());
+        Ok::<_, KernelError>(length)
+    })?;
+    let bytes = image.segments().iter().fold(0, |crc, segment| {
+        let start = file.get(segment.file_offset as usize..).unwrap_or_default();
+        let bytes = start.get(..segment.file_size as usize).unwrap_or_default();
+        crc32c(crc, bytes)
+    });
+    Ok((headers, bytes))
+}
