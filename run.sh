@@ -8,6 +8,7 @@
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
+#   ./run.sh flip     [COUNT] [SEED]: boots with one wrong bit on the disk each
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
 #
 # The serial line is this terminal; with a display, the screen is a window. --headless opens none
@@ -57,10 +58,11 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() machines=() break=()
+action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() flip=() machines=() break=()
 case ${1-} in
 test | bench | gdb) action=$1; shift ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
+flip) action=$1 flip=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
 esac
@@ -88,6 +90,7 @@ image=${CARGO_TARGET_DIR:-target}/bootpath.img
 case $action in
 test) check_and_test ;;
 fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
+flip) cargo run --quiet --package machine-tests --bin flip -- "${flip[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;

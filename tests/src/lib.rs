@@ -7,6 +7,7 @@
 
 mod elf_fixture;
 pub mod elf;
+pub mod flip;
 pub mod image;
 pub mod machine;
 mod parallel;

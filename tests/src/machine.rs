@@ -550,6 +550,34 @@ impl Running {
         }
     }
 
+    /// Waits until `is_it` says yes to all that came over the serial line, until the machine ends, or
+    /// until it shows that there is nothing to boot; not an error if its time is up before that.
+    /// Returns how it ended, if it did.
+    ///
+    /// # Errors
+    /// When the emulator cannot be asked.
+    pub fn watch_for(&mut self, is_it: impl Fn(&str) -> bool) -> Result<Option<Ending>> {
+        let mut polls = 0_u32;
+        loop {
+            // In this order: what a machine says comes before its end.
+            let status = self.child.try_wait()?;
+            if is_it(&self.serial()) {
+                return Ok(None);
+            }
+            if let Some(status) = status {
+                return Ok(Some(Ending::of(status)));
+            }
+            polls += 1;
+            let ask = polls.is_multiple_of(200);
+            let screen = if ask { self.screen() } else { Ok(Vec::new()) };
+            let nothing = |line: &String| line == "No bootable device.";
+            let over = screen.is_ok_and(|screen| screen.iter().any(nothing));
+            if over || self.sleep(String::new).is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Waits until a line of the screen is one of `lines`, and returns the screen. QEMU only.
     ///
     /// # Errors
