@@ -150,7 +150,8 @@ fn say_change(damage: &dyn Named, view: View) {
     let part = match (view.backup, view.second_fat) {
         (false, false) => "the first FAT",
         (false, true) => "the second FAT",
-        (true, _) => "the backup boot sector",
+        (true, false) => "the backup boot sector",
+        (true, true) => "the backup boot sector and the second FAT",
     };
     console::print(&Change(damage, part));
 }

@@ -2,10 +2,12 @@
 //! starts the machine again. One way to each error is in the catalogue itself (`recipes.rs`): here
 //! are the others, and what goes on besides.
 
+use std::fs;
 use std::mem::offset_of;
 
 use anyhow::{Context as _, Result, ensure};
-use disk_builder::run::Ending;
+use disk_builder::image::Module;
+use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::{PartitionEntry, SECTOR_SIZE, cd, mbr, stage2};
 use machine_tests::elf::{
     ET_DYN, Elf, PT_DYNAMIC, ProgramHeader, R, W, X, noise, note, rela, words,
@@ -325,18 +327,126 @@ fn the_kernels_chain_is_damaged() -> Result<()> {
     let build = || Image::build(kernel.path(), |_, _| {});
     let first = kernel_cluster(&build()?)?;
     let broken = format!("cluster {} leads to ", first + 1);
-    for (next, fact) in [
-        (FREE, &broken[..]),
-        (BAD, &broken),
-        (1 << 27, &broken), // behind the last cluster
-        (LAST, "is too short"),
-        (first, "is too long"), // a ring
+    for (next, code, fact) in [
+        (FREE, "8B", &broken[..]),
+        (BAD, "8B", &broken),
+        (1 << 27, "8B", &broken), // behind the last cluster
+        (LAST, "8B", "is too short"),
+        (first, "10Q", "CRC-32C"), // a ring, in which the note is not where it was
     ] {
         let image = build()?;
         link(&image, first + 1, next)?;
-        fails(&Machine::new(&image.path()), "8B", &[fact]).with_context(|| format!("{next:#x}"))?;
+        fails(&Machine::new(&image.path()), code, &[fact]).with_context(|| format!("{next:#x}"))?;
     }
+    // Without checksums a ring is only found at its end.
+    let image = Image::build(kernel.path(), |recipe, _| recipe.checksums = false)?;
+    link(&image, first + 1, first)?;
+    fails(&Machine::new(&image.path()), "8B", &["is too long"])
+}
+
+/// Each file that the builder wrote, and the error when a bit of it is wrong. When another file is
+/// copied over it, that boots.
+#[test]
+fn a_file_is_damaged_or_replaced() -> Result<()> {
+    const MODULE: &str = "/boot/modules/first.bin";
+    const CONFIGURATION: &str = "/boot/kernel.conf";
+
+    let build = || {
+        Image::build(small_kernel()?.path(), |recipe, directory| {
+            recipe.command_line = "exit crc".into();
+            let file = directory.join("first.bin");
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, noise(70_000));
+            recipe.modules.push(Module {
+                file,
+                string: String::new(),
+            });
+        })
+    };
+    let image = build()?;
+    for (path, offset, code) in [
+        (CONFIGURATION, 10, "9E"),
+        // e_shoff; a byte that is loaded.
+        (KERNEL, 40, "10Q"),
+        (KERNEL, 0x2345, "10Q"),
+        (MODULE, 69_999, "10R"),
+    ] {
+        let place = image.first_sector(path)? * SECTOR + offset;
+        let byte = image.read(place, 1)?;
+        image.write(place, &[byte[0] ^ 1])?;
+        for cpu in ["qemu64", "qemu64,+sse4.2"] {
+            let machine = Machine::new(&image.path()).arguments(["-cpu", cpu]);
+            fails(&machine, code, &["CRC-32C "]).with_context(|| path.to_owned())?;
+        }
+        image.write(place, &byte)?;
+    }
+    let okay = |image: &Image| {
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("OKAY")?;
+        ensure!(!transcript.contains(" 8 files    by "), "{transcript}");
+        running.wait()
+    };
+    ensure!(okay(&image)? == Ending::Guest(EXIT_OKAY));
+    image.put(MODULE, &noise(70_000)[1..])?;
+    image.put(
+        CONFIGURATION,
+        format!("options exit\nmodule {MODULE}\n").as_bytes(),
+    )?;
+    let mut kernel = fs::read(small_kernel()?.path())?;
+    kernel.extend(b"another one");
+    image.put(KERNEL, &kernel)?;
+    ensure!(okay(&image)? == Ending::Guest(EXIT_OKAY));
+
+    let image = build()?;
+    image.mtools("mdel", [format!("::{CONFIGURATION}")])?;
+    fails(&Machine::new(&image.path()), "9D", &[])?;
+    image.put(CONFIGURATION, b"")?;
+    let mut running = Machine::new(&image.path()).start()?;
+    running.wait_for("command line: \r\n")?;
     Ok(())
+}
+
+/// The first FAT or the first boot sector is gone: the others do.
+#[test]
+fn the_second_copies_do() -> Result<()> {
+    let image = Image::demo()?;
+    let volume = image.inspect()?.volume.context("no file system")?;
+    let boot_sector = image.read(volume.reserved.lba * SECTOR, SECTOR_SIZE)?;
+    let boots = |lines: &[&str]| -> Result<()> {
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("OKAY")?;
+        for line in lines {
+            let line = format!(" 8 files    by {line}");
+            ensure!(transcript.contains(&line), "no {line:?} in\n{transcript}");
+        }
+        ensure!(
+            transcript.matches(" 8 files    by ").count() == lines.len(),
+            "{transcript}"
+        );
+        Ok(())
+    };
+    boots(&[])?;
+    image.write(volume.reserved.lba * SECTOR, &[0; SECTOR_SIZE])?;
+    let backup = "the backup boot sector, because of 8A: byte 0x100000 of the disk, signature: 0";
+    boots(&[backup])?;
+    let fat = vec![0; volume.fats.sectors as usize / 2 * SECTOR_SIZE];
+    image.write(volume.fats.lba * SECTOR, &fat)?;
+    boots(&[
+        backup,
+        "the backup boot sector and the second FAT, because of 8B: cluster 2 leads to 0x0",
+    ])?;
+    image.write(volume.reserved.lba * SECTOR, &boot_sector)?;
+    boots(&["the second FAT, because of 8B: cluster 2 leads to 0x0"])?;
+    // One sector more in front of the FATs: it makes sense, and it is wrong.
+    image.write(volume.reserved.lba * SECTOR + 14, &[boot_sector[14] + 1])?;
+    image.write(
+        volume.fats.lba * SECTOR,
+        &image.read(
+            (volume.fats.lba + volume.fats.sectors / 2) * SECTOR,
+            fat.len(),
+        )?,
+    )?;
+    boots(&["the backup boot sector, because of "])
 }
 
 #[test]
