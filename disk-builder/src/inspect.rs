@@ -356,10 +356,7 @@ impl Inspection {
                 header.version.get()
             ));
         }
-        let manifest = match header.manifest.get() {
-            0 => &[],
-            start => bytes.get(start as usize..).unwrap_or_default(),
-        };
+        let manifest = stage2_image::manifest(&bytes).unwrap_or_default();
         Ok(manifest.to_vec())
     }
 

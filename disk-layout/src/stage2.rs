@@ -89,3 +89,14 @@ pub fn covered(image: &[u8]) -> Option<&[u8]> {
     let possible = length != 0 && length <= MAX_LENGTH && length.is_multiple_of(SECTOR_SIZE);
     image.get(CRC_START..length).filter(|_| possible)
 }
+
+/// The bytes of stage2 from its [manifest](crate::manifest) on; `None`: it has none.
+#[must_use]
+pub fn manifest(image: &[u8]) -> Option<&[u8]> {
+    let (header, _) = Stage2Header::ref_from_prefix(image).ok()?;
+    let image = image.get(..header.length.get() as usize)?;
+    match header.manifest.get() as usize {
+        0 => None,
+        start => image.get(start..),
+    }
+}

@@ -1,6 +1,12 @@
 //! Where fuzzing begins: inputs made by hand, good ones and bad ones, for each target.
 
+use disk_layout::stage2::{MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::{Stage2Header, manifest};
 use handoff::{NOTE_FLAGS, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
+use stage2::checksum::Tables;
+use stage2::entry_file::PATH_KERNEL;
+use stage2::integrity::path_key;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::elf_fixture::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_TLS, ProgramHeader, R, W, X,
@@ -50,21 +56,46 @@ pub fn all() -> Vec<Seed> {
             add(target, &format!("noise-{seed}"), bytes);
         }
     }
-    let mut header = [b"BPS2", &[0; 4][..], &512u32.to_le_bytes(), &[1, 0]].concat();
-    header.resize(512, 0);
-    add("stage2_header", "good", header.clone());
-    add("stage2_header", "zero-length", [0; 40].to_vec());
-    let mut long = header.clone();
-    long[8..12].copy_from_slice(&0x1_0200u32.to_le_bytes());
-    add("stage2_header", "too-long", long);
-    add("stage2_header", "short", header[..500].to_vec());
-    header[9] = 0x01;
-    header[8] = 0x02;
-    add("stage2_header", "odd", header);
+    stage2_header(&mut add);
     seeds
 }
 
 type Add<'a> = dyn FnMut(&'static str, &str, Vec<u8>) + 'a;
+
+fn stage2_header(add: &mut Add<'_>) {
+    let mut header = Stage2Header::new_zeroed();
+    header.magic = MAGIC;
+    header.version = VERSION.into();
+    let mut image = |length: u32, manifest: u32| {
+        header.length = length.into();
+        header.manifest = manifest.into();
+        let mut image = header.as_bytes().to_vec();
+        image.resize(512, 0);
+        image
+    };
+    let good = image(512, 0);
+    add("stage2_header", "good", good.clone());
+    add("stage2_header", "zero-length", [0; 40].to_vec());
+    add(
+        "stage2_header",
+        "too-long",
+        image(MAX_LENGTH as u32 + 512, 0),
+    );
+    add("stage2_header", "short", good[..500].to_vec());
+    add("stage2_header", "odd", image(0x102, 0));
+
+    let mut with_manifest = image(512, 64);
+    let entry = manifest::Entry {
+        path: path_key(PATH_KERNEL, |crc, bytes| Tables::new().crc32c(crc, bytes)).into(),
+        ..manifest::Entry::new_zeroed()
+    };
+    let known = [&manifest::MAGIC[..], &[1, 0, 0, 0], entry.as_bytes()].concat();
+    with_manifest[64..][..known.len()].copy_from_slice(&known);
+    add("stage2_header", "manifest", with_manifest.clone());
+    with_manifest[68] = 30;
+    add("stage2_header", "manifest-too-long", with_manifest);
+    add("stage2_header", "manifest-elsewhere", image(512, 511));
+}
 
 fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9) ^ 0x5555_5555;

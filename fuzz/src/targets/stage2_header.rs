@@ -1,7 +1,11 @@
-//! The head of stage2: how much of it the checksum covers.
+//! The head of stage2: how much of it the checksum covers, and what its manifest says.
 
 use disk_layout::Stage2Header;
-use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered};
+use disk_layout::manifest::{MAX_ENTRIES, parse};
+use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
+use stage2::checksum::Tables;
+use stage2::entry_file::PATH_KERNEL;
+use stage2::integrity::{Crc32c, Manifest, path_key};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// The input: stage2's image, or what lies there instead.
@@ -14,6 +18,7 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn check(bytes: &[u8]) {
+    check_manifest(bytes);
     let Some(covered) = covered(bytes) else {
         if let Ok((header, _)) = Stage2Header::read_from_prefix(bytes) {
             assert!(
@@ -29,6 +34,27 @@ fn check(bytes: &[u8]) {
     assert_eq!(covered.len(), length as usize - CRC_START);
     assert_eq!(covered.as_ptr(), bytes[CRC_START..].as_ptr());
     assert_eq!(header.as_bytes(), &bytes[..size_of::<Stage2Header>()]);
+}
+
+/// Its entries lie in the image, and each is found by its path.
+fn check_manifest(bytes: &[u8]) {
+    let Some(behind) = manifest(bytes) else {
+        return;
+    };
+    let (header, _) = Stage2Header::read_from_prefix(bytes).expect("it has a manifest");
+    let start = header.manifest.get() as usize;
+    assert_eq!(behind.as_ptr(), bytes[start..].as_ptr());
+    assert_eq!(start + behind.len(), header.length.get() as usize);
+    let crc32c: Crc32c = |crc, bytes| Tables::new().crc32c(crc, bytes);
+    let known = Manifest::new(behind, crc32c);
+    let Some(entries) = parse(behind) else {
+        assert!(known.entry(PATH_KERNEL).is_none());
+        return;
+    };
+    assert!(entries.len() <= MAX_ENTRIES && size_of_val(entries) + 8 <= behind.len());
+    let key = path_key(PATH_KERNEL, crc32c);
+    let expected = entries.iter().find(|entry| entry.path.get() == key);
+    assert_eq!(known.entry(PATH_KERNEL), expected);
 }
 
 /// What the instructions of `self_check.rs` do: `lea eax, [edi - 512]`, `cmp`, `ja`, `test di, 511`.
