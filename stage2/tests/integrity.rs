@@ -222,6 +222,10 @@ fn each_copy_does_without_the_other() {
             "{view:?}"
         );
     }
+    // The same volume on a disk with larger sectors.
+    let mut disk = MemoryDisk::new(disk.bytes, 2048);
+    assert!(read(&mut disk, first).is_err());
+    assert_eq!(read(&mut disk, backup), Ok(content));
     // A boot sector that makes sense and is wrong.
     let (mut disk, content) = twofold();
     disk.bytes[14] = 9;
