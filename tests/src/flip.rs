@@ -527,8 +527,8 @@ pub fn page(flips: &[Flip], outcomes: &[Outcome], seed: u64) -> String {
     let count = flips.len();
     format!(
         "# Wrong bits\n\n\
-         What a boot makes of one wrong bit on the disk. `./run.sh flip [COUNT] [SEED]` flips one bit of an image, boots it, and \
-         flips it back; it fails when a boot hangs, resets the machine,\n\
+         What a boot makes of one wrong bit on the disk. `./run.sh flip [COUNT] [SEED]` flips one bit in a copy of an image and \
+         boots that; it fails when a boot hangs, resets the machine,\n\
          or is wrong. Its kernel says exactly what it got, so that *boots* means: the same lines on the serial line as without the \
          wrong bit, and no other. *By a copy* means that the loader\n\
          says in addition that it went on by the second FAT or the backup boot sector. Half of the boots have a CPU with an \
