@@ -22,7 +22,9 @@ use stage2::entry_file;
 use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::integrity::{self, Manifest};
 use stage2::kernel_image;
+use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition::boot_partition;
+use stage2::protocol::Protocol;
 use zerocopy::FromBytes as _;
 
 use crate::cd;
@@ -60,8 +62,12 @@ pub struct Inspection {
     pub volume: Option<Volume>,
     /// The files that the loader reads: `kernel.conf`, the kernel, the modules.
     pub files: Vec<FileInfo>,
-    /// The kernel.
+    /// The kernel's boot protocol, by its name in `kernel.conf`.
+    pub protocol: Option<&'static str>,
+    /// The kernel, if it is one for the loader's own protocol.
     pub kernel: Option<Kernel>,
+    /// The kernel, if it is one for Multiboot.
+    pub multiboot: Option<MultibootKernel>,
     /// The command line.
     pub command_line: Option<String>,
     /// What the loader would refuse, in its own words; empty when the image is good.
@@ -193,6 +199,52 @@ pub struct Segment {
     pub extents: Vec<Sectors>,
 }
 
+/// A kernel for Multiboot, as its headers describe it.
+#[derive(Clone, Debug, Serialize)]
+pub struct MultibootKernel {
+    /// The specification that it follows.
+    pub specification: &'static str,
+    /// Where its header is in the file.
+    pub header: u64,
+    /// Physical address of the entry point.
+    pub entry: u64,
+    /// Its segments, by physical address.
+    pub segments: Vec<PhysicalSegment>,
+}
+
+/// A segment of the kernel that goes to a physical address.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhysicalSegment {
+    /// Physical address.
+    pub address: u64,
+    /// Bytes in memory.
+    pub memory_size: u64,
+    /// First byte in the file.
+    pub file_offset: u64,
+    /// Bytes in the file.
+    pub file_size: u64,
+}
+
+impl MultibootKernel {
+    /// Reads the headers as the loader does, as far as they say themselves what is wrong: whether
+    /// the memory is free only the machine knows.
+    fn read(version: Multiboot, file: &[u8]) -> Problem<Self> {
+        let (header, image) = multiboot_header::check_file(version, file).map_err(|e| say(&e))?;
+        let segments = image.segments().iter().map(|segment| PhysicalSegment {
+            address: segment.start,
+            memory_size: segment.memory_size,
+            file_offset: segment.file_offset,
+            file_size: segment.file_size,
+        });
+        Ok(Self {
+            specification: version.name(),
+            header: header.offset,
+            entry: image.entry(),
+            segments: segments.collect(),
+        })
+    }
+}
+
 /// Inspects an image.
 ///
 /// # Errors
@@ -220,7 +272,9 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         partition: None,
         volume: None,
         files: Vec::new(),
+        protocol: None,
         kernel: None,
+        multiboot: None,
         command_line: None,
         problems: Vec::new(),
     };
@@ -248,8 +302,14 @@ pub fn check_kernel(mut kernel: &File) -> Result<()> {
     let mut bytes = Vec::new();
     kernel.seek(SeekFrom::Start(0))?;
     kernel.read_to_end(&mut bytes)?;
-    kernel_image::check_file(&bytes).map_err(|error| refusal(&error))?;
-    Ok(())
+    match Protocol::by_magic(&bytes) {
+        Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
+        Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
+        _ => kernel_image::check_file(&bytes)
+            .map(drop)
+            .map_err(|error| say(&error)),
+    }
+    .map_err(|problem| anyhow!(problem))
 }
 
 /// An error of the loader, in its own words.
@@ -490,9 +550,19 @@ impl Inspection {
                         .ok()
                         .map(|(headers, bytes)| (bytes, headers))
                 });
-                match kernel_image::check_file(&bytes) {
-                    Ok((image, wishes)) => self.kernel = Some(Kernel::of(&image, &wishes, &places)),
-                    Err(error) => self.problems.push(say(&error)),
+                let protocol = entry
+                    .protocol()
+                    .unwrap_or_else(|| Protocol::by_magic(&bytes));
+                self.protocol = Some(protocol.name());
+                match protocol {
+                    Protocol::Multiboot1 => self.read_multiboot(Multiboot::One, &bytes),
+                    Protocol::Multiboot2 => self.read_multiboot(Multiboot::Two, &bytes),
+                    _ => match kernel_image::check_file(&bytes) {
+                        Ok((image, wishes)) => {
+                            self.kernel = Some(Kernel::of(&image, &wishes, &places));
+                        }
+                        Err(error) => self.problems.push(say(&error)),
+                    },
                 }
             }
             None => {
@@ -551,6 +621,13 @@ impl Inspection {
             extents: places.part(0, places.size),
             checksum,
         });
+    }
+
+    fn read_multiboot(&mut self, version: Multiboot, kernel: &[u8]) {
+        match MultibootKernel::read(version, kernel) {
+            Ok(kernel) => self.multiboot = Some(kernel),
+            Err(problem) => self.problems.push(problem),
+        }
     }
 
     pub(crate) fn fmt_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -704,6 +781,20 @@ impl fmt::Display for Inspection {
                         segment.extents.len()
                     )?,
                 }
+            }
+        }
+        if let Some(kernel) = &self.multiboot {
+            writeln!(
+                f,
+                "kernel: {}, header at {:#x} of the file, entry {:#x}",
+                kernel.specification, kernel.header, kernel.entry
+            )?;
+            for segment in &kernel.segments {
+                writeln!(
+                    f,
+                    "  {:#010x} {:>10} bytes, {:>10} from the file at {:#x}",
+                    segment.address, segment.memory_size, segment.file_size, segment.file_offset
+                )?;
             }
         }
         for problem in &self.problems {

@@ -604,6 +604,39 @@ catalogue! {
         )
         .checked(),
     }
+    MULTIBOOT_HEADER {
+        code: "10S",
+        sentence: "the kernel's Multiboot header makes no sense",
+        causes: "Lengths, tags or addresses contradict each other, or the header reaches out of the first 32 KiB (Multiboot 1: 8 KiB) of the file.",
+        advice: "Look at the tag or the addresses shown: docs/multiboot.md.",
+        recipe: by(
+            &[Set(MULTIBOOT_TAG_SIZE, number(4))],
+            After(9, "tag 0 at 0x{x} of the file, 4 bytes"),
+        )
+        .multiboot_2(),
+    }
+    MULTIBOOT_UNSUPPORTED {
+        code: "10T",
+        sentence: "the kernel requires what the loader does not have",
+        causes: "A tag or a flag of the Multiboot header that is not optional is not known, or there is no such screen.",
+        advice: "Mark the tag as optional, or take the flag out of the header: docs/multiboot.md.",
+        recipe: by(
+            &[Set(MULTIBOOT_TAG_TYPE, number(99))],
+            After(9, "header tag 99"),
+        )
+        .multiboot_2(),
+    }
+    KERNEL_MEMORY {
+        code: "10U",
+        sentence: "the memory that the kernel wants is not free",
+        causes: "The kernel names physical addresses where the loader or the BIOS is, or where there is no RAM.",
+        advice: "Link the kernel elsewhere, from 1 MiB on: what is below 512 KiB is the loader's.",
+        recipe: by(
+            &[Set(p_paddr(0), number(0x9000))],
+            After(9, "segment 0, 0x9000 to 0x{x}: 0x1000 to 0x80000 is the loader's"),
+        )
+        .multiboot_2(),
+    }
     PAGING_CONFLICT {
         code: "11A",
         sentence: "two things would be mapped at the same address",

@@ -8,7 +8,10 @@
 //! title    Accepted, and of no consequence yet
 //! options  the command line; several such lines are joined by a space
 //! module   /boot/modules/initrd the string that the kernel finds beside the module
+//! protocol linux16
 //! ```
+//!
+//! Without `protocol`, the kernel's file says what boot protocol it is made for.
 //!
 //! Other keys are ignored, as the specification demands.
 
@@ -16,6 +19,7 @@ use core::fmt;
 use core::str;
 
 use crate::catalogue::{self, Entry, Named};
+use crate::protocol::Protocol;
 use crate::text::{copy, facts, split_before};
 
 /// The kernel in the boot partition.
@@ -35,6 +39,7 @@ pub const MAX_MODULES: usize = 32;
 
 const OPTIONS: &str = "options";
 const MODULE: &str = "module";
+const PROTOCOL: &str = "protocol";
 const BLANK: [char; 2] = [' ', '\t'];
 const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
@@ -78,6 +83,8 @@ pub enum EntryFileCause {
     TooManyModules,
     /// `module` without a path.
     NoPath,
+    /// `protocol` with a name that is not that of one.
+    UnknownProtocol,
 }
 
 impl Named for EntryFileError {
@@ -100,6 +107,7 @@ impl fmt::Display for EntryFileError {
                 facts(f, "more than # modules", &[MAX_MODULES as u64])
             }
             EntryFileCause::NoPath => f.write_str("module without a path"),
+            EntryFileCause::UnknownProtocol => f.write_str("no such protocol"),
         }
     }
 }
@@ -135,14 +143,20 @@ pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
         if line.bytes().any(|byte| byte == 0) {
             return refuse(number, EntryFileCause::Nul);
         }
-        if let (MODULE, value) = key_and_value(line) {
-            modules += 1;
-            if value.is_empty() {
-                return refuse(number, EntryFileCause::NoPath);
+        match key_and_value(line) {
+            (MODULE, value) => {
+                modules += 1;
+                if value.is_empty() {
+                    return refuse(number, EntryFileCause::NoPath);
+                }
+                if modules > MAX_MODULES {
+                    return refuse(number, EntryFileCause::TooManyModules);
+                }
             }
-            if modules > MAX_MODULES {
-                return refuse(number, EntryFileCause::TooManyModules);
+            (PROTOCOL, value) if Protocol::from_name(value).is_none() => {
+                return refuse(number, EntryFileCause::UnknownProtocol);
             }
+            _ => {}
         }
     }
     Ok(KernelEntry { text })
@@ -160,6 +174,11 @@ impl<'a> KernelEntry<'a> {
             let (path, string) = split_word(value);
             Module { path, string }
         })
+    }
+
+    /// The protocol that the last `protocol` line names; `None` without such a line.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.values(PROTOCOL).last().and_then(Protocol::from_name)
     }
 
     /// Bytes of the command line.

@@ -10,6 +10,7 @@ use core::panic::PanicInfo;
 use arrayvec::ArrayVec;
 use stage2::block_device::DiskError;
 use stage2::catalogue::{self, Entry, Named, Report};
+use stage2::elf_physical::MemoryConflict;
 use stage2::entry_file::EntryFileError;
 use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
@@ -19,6 +20,7 @@ use stage2::integrity::Damage;
 use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
 use stage2::memory_map::OutOfMemory;
+use stage2::multiboot_header::HeaderError;
 use stage2::page_tables::PagingError;
 use stage2::page_walk::{self, Paging};
 use stage2::partition::PartitionError;
@@ -252,6 +254,8 @@ failure! {
     Missing
     Damage<'static>
     KernelError
+    MemoryConflict
+    HeaderError
     PagingError
 }
 

@@ -28,7 +28,7 @@ use crate::paging::Tables;
 use crate::{console, findings, physical, real_mode_faults, say, switch};
 
 /// What the loader calls itself.
-const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
+pub const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
 
 /// Regions that the memory map may grow by when the memory for the boot information is taken.
 const SPARE_REGIONS: usize = 4;
@@ -301,15 +301,18 @@ fn boot_disk(files: &Files, partition: &Partition) -> BootDisk {
 
 /// Physical addresses of what the firmware left in memory; 0: not found.
 #[derive(Default)]
-struct FirmwareTables {
-    rsdp: u64,
-    smbios: u64,
-    smbios3: u64,
+pub struct FirmwareTables {
+    /// ACPI.
+    pub rsdp: u64,
+    /// SMBIOS 2.1 and later, 32-bit entry point.
+    pub smbios: u64,
+    /// SMBIOS 3.0 and later, 64-bit entry point.
+    pub smbios3: u64,
 }
 
 /// Looks through the first KiB of the EBDA and the BIOS ROM, every 16 bytes (ACPI specification
 /// 5.2.5.1, SMBIOS specification 5.2). A structure counts only when its checksum is right.
-fn firmware_tables() -> FirmwareTables {
+pub fn firmware_tables() -> FirmwareTables {
     /// BIOS data area: segment of the extended BIOS data area (u16).
     const BDA_EBDA_SEGMENT: u64 = 0x40E;
     let ebda = u64::from(physical::read::<u16>(BDA_EBDA_SEGMENT)) << 4;

@@ -71,34 +71,34 @@ const MAX_STACK_SIZE: u64 = 16 << 20;
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct FileHeader {
-    ident: [u8; abi::EI_NIDENT],
-    kind: U16,
-    machine: U16,
-    version: U32,
-    entry: U64,
-    program_headers: U64,
-    section_headers: U64,
-    flags: U32,
-    header_size: U16,
-    program_header_size: U16,
-    program_header_count: U16,
-    section_header_size: U16,
-    section_header_count: U16,
-    section_names: U16,
+pub(crate) struct FileHeader {
+    pub(crate) ident: [u8; abi::EI_NIDENT],
+    pub(crate) kind: U16,
+    pub(crate) machine: U16,
+    pub(crate) version: U32,
+    pub(crate) entry: U64,
+    pub(crate) program_headers: U64,
+    pub(crate) section_headers: U64,
+    pub(crate) flags: U32,
+    pub(crate) header_size: U16,
+    pub(crate) program_header_size: U16,
+    pub(crate) program_header_count: U16,
+    pub(crate) section_header_size: U16,
+    pub(crate) section_header_count: U16,
+    pub(crate) section_names: U16,
 }
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct ProgramHeader {
-    kind: U32,
-    flags: U32,
-    offset: U64,
-    virtual_address: U64,
-    physical_address: U64,
-    file_size: U64,
-    memory_size: U64,
-    alignment: U64,
+pub(crate) struct ProgramHeader {
+    pub(crate) kind: U32,
+    pub(crate) flags: U32,
+    pub(crate) offset: U64,
+    pub(crate) virtual_address: U64,
+    pub(crate) physical_address: U64,
+    pub(crate) file_size: U64,
+    pub(crate) memory_size: U64,
+    pub(crate) alignment: U64,
 }
 
 const _: () = assert!(HEADER_BYTES == 64 && PROGRAM_HEADER_BYTES == 56);
@@ -427,7 +427,7 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader, KernelError>
     Ok(header)
 }
 
-fn check_in_file(offset: u64, length: u64, file_size: u64) -> Result<(), KernelError> {
+pub(crate) fn check_in_file(offset: u64, length: u64, file_size: u64) -> Result<(), KernelError> {
     match offset.checked_add(length) {
         Some(end) if end <= file_size => Ok(()),
         end => Err(KernelError::Truncated {

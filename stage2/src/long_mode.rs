@@ -46,10 +46,11 @@ pub const CR4: u32 = (Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits()
 // Selectors in the GDT, which is on the switch page.
 /// 64-bit code.
 pub const CODE_64: u16 = 0x08;
+/// Flat 32-bit code, for the road through protected mode. Its selector and the next one are those
+/// that Linux's 32-bit entry wants.
+pub const CODE_32: u16 = 0x10;
 /// Flat data, for 64-bit and 32-bit code.
-pub const DATA: u16 = 0x10;
-/// Flat 32-bit code, for the road through protected mode.
-pub const CODE_32: u16 = 0x18;
+pub const DATA: u16 = 0x18;
 /// 16-bit code with base 0, for the way back to real mode.
 pub const CODE_16: u16 = 0x20;
 /// 16-bit data with base 0 and a limit of 64 KiB, which real mode expects to find.

@@ -24,14 +24,19 @@ mod memory;
 mod disk;
 mod files;
 mod entry;
+mod recognise;
 mod kernel;
 mod paging;
 mod handoff;
+
+/// Steps 10 to 12 for other kernels than the loader's own.
+mod multiboot;
 
 /// What several steps use.
 mod bios;
 mod crc;
 mod global;
+mod leave;
 mod mem;
 mod physical;
 mod switch;
@@ -44,6 +49,10 @@ use core::mem::MaybeUninit;
 use crate::faults::Failure;
 use disk_layout::manifest;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
+use stage2::memory_map::MemoryMap;
+use stage2::multiboot_header::Version;
+use stage2::partition::Partition;
+use stage2::protocol::Protocol;
 use zerocopy::little_endian::{U16, U32};
 
 /// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
@@ -107,6 +116,18 @@ extern "sysv64" fn main() -> ! {
     faults::fail(&failure)
 }
 
+/// What every way out of the loader gets.
+pub struct Way<'a> {
+    /// The files, and the disk below.
+    pub files: &'a mut files::Files,
+    /// Where they are.
+    pub partition: &'a Partition,
+    /// What is to be booted.
+    pub entry: &'a entry::BootEntry,
+    /// What memory there is.
+    pub memory: &'static mut MemoryMap,
+}
+
 /// Steps 6 to 12.
 fn boot() -> Result<Infallible, Failure> {
     findings::step(6);
@@ -123,6 +144,20 @@ fn boot() -> Result<Infallible, Failure> {
     let entry = entry::choose(&mut files)?;
 
     findings::step(10);
+    let way = Way {
+        files: &mut files,
+        partition: &partition,
+        entry: &entry,
+        memory,
+    };
+    match recognise::recognise(way.files, way.entry, way.memory)? {
+        Protocol::Bootpath => {}
+        Protocol::Limine => todo!(),
+        Protocol::Multiboot2 => return multiboot::boot(way, Version::Two),
+        Protocol::Multiboot1 => return multiboot::boot(way, Version::One),
+        Protocol::Linux(_) => todo!(),
+    }
+    let Way { memory, .. } = way;
     let kernel = kernel::load(&mut files, &entry, memory)?;
 
     findings::step(11);

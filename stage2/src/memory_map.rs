@@ -394,13 +394,37 @@ impl MemoryMap {
         {
             return Ok(start);
         }
+        Err(self.out_of_memory(request))
+    }
+
+    /// As [`MemoryMap::allocate`], but takes the highest piece.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allocate_highest(&mut self, request: &Request) -> Result<u64, OutOfMemory> {
+        let size = request.size.max(1);
+        let mask = request.align.max(1) - 1;
+        let fit = self.free().rev().find_map(|free| {
+            let top = free.end.min(request.max).checked_sub(size)?;
+            let start = top.checked_sub(top.wrapping_sub(request.offset) & mask)?;
+            (start >= free.start.max(request.min)).then_some((start, start + size, free))
+        });
+        if let Some((start, end, free)) = fit
+            && self.take(start, end, free, request.kind)
+        {
+            return Ok(start);
+        }
+        Err(self.out_of_memory(request))
+    }
+
+    fn out_of_memory(&self, request: &Request) -> OutOfMemory {
         let largest = self.free().map(|free| {
             free.end
                 .min(request.max)
                 .saturating_sub(free.start.max(request.min))
         });
-        Err(OutOfMemory {
-            needed: size,
+        OutOfMemory {
+            needed: request.size.max(1),
             largest: largest.max().unwrap_or(0),
             present: self.sum(|kind| {
                 !matches!(
@@ -408,7 +432,7 @@ impl MemoryMap {
                     MemoryKind::Framebuffer | MemoryKind::Reserved | MemoryKind::Bad
                 )
             }),
-        })
+        }
     }
 
     /// Takes the pages of the `size` bytes at `start`, if all of them are free; says whether they
@@ -423,7 +447,7 @@ impl MemoryMap {
         free.is_some_and(|free| self.take(start, end, free, kind))
     }
 
-    fn free(&self) -> impl Iterator<Item = Region> {
+    fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
         self.regions
             .iter()
             .copied()

@@ -22,6 +22,17 @@ pub struct LoadedModule {
 }
 
 impl LoadedModule {
+    /// Allocates memory for a module of so many bytes.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place(length: u64, memory: &mut MemoryMap) -> Result<Self, OutOfMemory> {
+        let mut module = Self { start: 0, length };
+        let size = module.memory_end();
+        module.start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Module)?;
+        Ok(module)
+    }
+
     /// What its memory gets from its file.
     pub const fn read(&self) -> Range {
         Range {
@@ -108,9 +119,7 @@ impl Kernel {
         length: u64,
         memory: &mut MemoryMap,
     ) -> Result<LoadedModule, OutOfMemory> {
-        let mut module = LoadedModule { start: 0, length };
-        let size = module.memory_end();
-        module.start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Module)?;
+        let module = LoadedModule::place(length, memory)?;
         debug_assert!(!self.modules.is_full());
         let _ = self.modules.try_push(module);
         Ok(module)

@@ -54,6 +54,14 @@ impl Recipe {
             ..self
         }
     }
+
+    /// The same, but with the tests' smallest kernel for Multiboot 2.
+    pub const fn multiboot_2(self) -> Self {
+        Self {
+            kernel: GoodKernel::Multiboot2,
+            ..self
+        }
+    }
 }
 
 /// The kernel of a good image.
@@ -65,6 +73,8 @@ pub enum GoodKernel {
     PositionIndependent,
     /// The demo kernel and a module, with their checksums.
     Checked,
+    /// The tests' smallest kernel for Multiboot 2.
+    Multiboot2,
 }
 
 /// The module of [`GoodKernel::Checked`].
@@ -260,6 +270,8 @@ program_header! {
     p_flags = p_flags: u32;
     /// Where the segment is.
     p_vaddr = p_vaddr: u64;
+    /// Where it is loaded.
+    p_paddr = p_paddr: u64;
     /// How long it is in memory.
     p_memsz = p_memsz: u64;
     /// How it is aligned.
@@ -272,6 +284,13 @@ const NOTES: Place = Place::Section(".note.bootpath");
 pub const WISH_KIND: Field = Field::new(NOTES, "type", 8, 4);
 /// Its value, behind the name `Bootpath`.
 pub const WISH_VALUE: Field = Field::new(NOTES, "value", 24, 8);
+
+/// The Multiboot 2 header's first tag, behind four numbers: its type.
+pub const MULTIBOOT_TAG_TYPE: Field =
+    Field::new(Place::Section(".multiboot"), "the first tag's type", 16, 2);
+/// Its size.
+pub const MULTIBOOT_TAG_SIZE: Field =
+    Field::new(Place::Section(".multiboot"), "the first tag's size", 20, 4);
 
 /// A position-independent kernel's first relocation: its kind, in the lower half of `r_info`.
 pub const RELOCATION_KIND: Field = Field::new(

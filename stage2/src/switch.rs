@@ -74,8 +74,8 @@ pub static mut SWITCH: SwitchPage = SwitchPage {
     gdt: [
         0,
         DescriptorFlags::KERNEL_CODE64.bits(),
-        DescriptorFlags::KERNEL_DATA.bits(),
         DescriptorFlags::KERNEL_CODE32.bits(),
+        DescriptorFlags::KERNEL_DATA.bits(),
         SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
         SEGMENT_16,
         TSS_DESCRIPTOR,

@@ -242,6 +242,7 @@ fn errors() -> String {
                 GoodKernel::Demo => "",
                 GoodKernel::PositionIndependent => "the demo kernel is linked as a static PIE; ",
                 GoodKernel::Checked => "the image has a module, and checksums; ",
+                GoodKernel::Multiboot2 => "the kernel is the tests' smallest one for Multiboot 2; ",
             };
             let _ = write!(
                 text,
@@ -401,8 +402,10 @@ fn codes_are_sorted_and_have_no_gap() {
             assert!(step > last.0, "{}: steps ascend", entry.code);
             (step, b'A')
         };
-        assert_eq!((step, letter), expected, "{}", entry.code);
-        last = expected;
+        // The ways out have ranges of their own in step 10, and come one by one.
+        let of_a_way_out = step == 10 && letter > b'P' && (step, letter) > last;
+        assert!(of_a_way_out || (step, letter) == expected, "{}", entry.code);
+        last = (step, letter);
     }
 }
 

@@ -6,6 +6,7 @@ use stage2::entry_file::{
     EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, Unwritable,
     check_module, check_options, parse,
 };
+use stage2::protocol::{LinuxEntry, Protocol};
 
 fn command_line(text: &str) -> String {
     let entry = parse(text.as_bytes()).unwrap();
@@ -53,6 +54,23 @@ fn a_file_with_everything() {
             modules(&text),
             [("/boot/modules/initrd", "an initial  disk"), ("/b", "")]
         );
+    }
+}
+
+#[test]
+fn the_protocol_is_one_that_there_is() {
+    let protocol = |text: &str| parse(text.as_bytes()).unwrap().protocol();
+    assert_eq!(protocol(""), None);
+    for name in ["bootpath", "multiboot1", "linux", "linux16", "linux64"] {
+        let found = protocol(&format!("protocol {name}\n")).unwrap();
+        assert_eq!(found.name(), name);
+    }
+    assert_eq!(
+        protocol("protocol linux\nprotocol\tlinux32 "),
+        Some(Protocol::Linux(Some(LinuxEntry::Bits32)))
+    );
+    for text in ["\nprotocol Linux", "\nprotocol", "\nprotocol linux 16"] {
+        assert_refused(text.as_bytes(), 2, EntryFileCause::UnknownProtocol);
     }
 }
 

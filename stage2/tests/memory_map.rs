@@ -233,7 +233,8 @@ fn pages(map: &MemoryMap) -> Vec<Option<MemoryKind>> {
 
 #[derive(Clone, Debug)]
 enum Action {
-    Allocate(Request),
+    /// From the top?
+    Allocate(bool, Request),
     At(u64, u64, MemoryKind),
     Mark(u64, u64, MemoryKind),
 }
@@ -247,21 +248,21 @@ fn action() -> impl Strategy<Value = Action> {
         (address(), address()).prop_map(|(a, b)| (a.min(b), a.max(b)))
     ];
     prop_oneof![
-        3 => (size(), 4..18_u32, any::<u64>(), bounds, kind()).prop_map(|(size, align, offset, (min, max), kind)| {
+        3 => (any::<bool>(), size(), 4..18_u32, any::<u64>(), bounds, kind()).prop_map(|(highest, size, align, offset, (min, max), kind)| {
             let align = 1 << align;
-            Action::Allocate(Request { size, align, offset: offset % align, min, max, kind })
+            Action::Allocate(highest, Request { size, align, offset: offset % align, min, max, kind })
         }),
         1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::At(start, size, kind)),
         1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::Mark(start, start + size, kind)),
     ]
 }
 
-/// The lowest address that fits, found by trying them all.
-fn lowest(before: &[Option<MemoryKind>], request: &Request) -> Option<u64> {
+/// The addresses that fit, found by trying them all.
+fn fitting(before: &[Option<MemoryKind>], request: &Request) -> impl Iterator<Item = u64> {
     let first = (WINDOW.start / request.align * request.align) + request.offset;
     (first..WINDOW.end)
         .step_by(request.align as usize)
-        .find(|&start| {
+        .filter(|&start| {
             start >= request.min
                 && start
                     .checked_add(request.size.max(1))
@@ -293,9 +294,14 @@ proptest! {
         for action in actions {
             let mut expected = pages(&map);
             let (start, size, kind) = match action {
-                Action::Allocate(request) => {
-                    let wanted = lowest(&expected, &request);
-                    let got = map.allocate(&request);
+                Action::Allocate(highest, request) => {
+                    let (wanted, got) = if highest {
+                        let highest = fitting(&expected, &request).last();
+                        (highest, map.allocate_highest(&request))
+                    } else {
+                        let lowest = fitting(&expected, &request).next();
+                        (lowest, map.allocate(&request))
+                    };
                     prop_assert_eq!(got.ok(), wanted, "{:x?}", request);
                     match got {
                         Ok(start) => {

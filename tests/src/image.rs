@@ -25,12 +25,19 @@ pub use ::stage2::recipe::Defect;
 /// # Errors
 /// When it does not build.
 pub fn test_program(name: &str) -> Result<Elf> {
-    let path = stages::build_program(&Program {
+    Elf::read(&fs::read(test_program_file(name)?)?)
+}
+
+/// Builds a program of `tests/programs`: the path of its ELF file.
+///
+/// # Errors
+/// When it does not build.
+pub fn test_program_file(name: &str) -> Result<PathBuf> {
+    stages::build_program(&Program {
         package: "test-programs",
         bin: name,
         config: name,
-    })?;
-    Elf::read(&fs::read(path)?)
+    })
 }
 
 /// The two stages, built once.

@@ -23,7 +23,9 @@ use stage2::recipe::{BLANK, Change, Field, GoodKernel, Instruction, MODULE, Plac
 use tempfile::NamedTempFile;
 
 use crate::elf::noise;
-use crate::image::{Image, bad_bios, demo_kernel, position_independent_kernel, stages};
+use crate::image::{
+    Image, bad_bios, demo_kernel, position_independent_kernel, stages, test_program_file,
+};
 use crate::machine::{COLUMNS, Disk, Machine, ROWS, Running};
 use crate::matrix::expect::{LOADER, OFFER, error};
 use crate::parallel;
@@ -61,6 +63,7 @@ pub struct GoodImages {
     demo: GoodImage,
     position_independent: Option<GoodImage>,
     checked: Option<GoodImage>,
+    multiboot2: Option<GoodImage>,
 }
 
 impl GoodImages {
@@ -78,6 +81,7 @@ impl GoodImages {
             demo: GoodImage::build(GoodKernel::Demo)?,
             checked: build(GoodKernel::Checked)?,
             position_independent: build(GoodKernel::PositionIndependent)?,
+            multiboot2: build(GoodKernel::Multiboot2)?,
         })
     }
 
@@ -86,6 +90,7 @@ impl GoodImages {
             GoodKernel::Demo => Some(&self.demo),
             GoodKernel::PositionIndependent => self.position_independent.as_ref(),
             GoodKernel::Checked => self.checked.as_ref(),
+            GoodKernel::Multiboot2 => self.multiboot2.as_ref(),
         }
         .with_context(|| format!("{kernel:?} was not built"))
     }
@@ -106,6 +111,7 @@ impl GoodImage {
         let kernel = match good {
             GoodKernel::PositionIndependent => position_independent_kernel()?,
             GoodKernel::Demo | GoodKernel::Checked => demo_kernel()?,
+            GoodKernel::Multiboot2 => test_program_file("entering-long-mode")?,
         };
         let image = Image::build(&kernel, |recipe, directory| {
             recipe.command_line = "exit".into();

@@ -1,0 +1,251 @@
+//! Steps 10 to 12 for kernels with a Multiboot header, of version 1 or 2.
+//!
+//! **On entry**: the files are known, memory can be allocated. **This step**: reads the header;
+//! loads segments, sections and modules; puts the boot information together; leaves long mode. **On
+//! exit**: the kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the
+//! magic number and EBX = the boot information. Interrupt vectors and interrupt controllers are as
+//! the BIOS left them.
+#![allow(unsafe_code)]
+
+use core::convert::Infallible;
+
+use arrayvec::ArrayVec;
+use stage2::elf_physical::{self, PhysicalImage};
+use stage2::entry_file::MAX_MODULES;
+use stage2::layout::{self, PAGE_SIZE};
+use stage2::memory_map::{MemoryKind, MemoryMap};
+use stage2::multiboot_header::{Header, Version};
+use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
+use stage2::placement::{LoadedModule, allocate};
+use stage2::stream::Range;
+
+use crate::bios::{self, Registers};
+use crate::entry::{BootEntry, Missing};
+use crate::faults::Failure;
+use crate::files::Files;
+use crate::handoff::{FirmwareTables, LOADER, firmware_tables};
+use crate::leave::{self, ProtectedMode};
+use crate::{Way, console, findings, physical, recognise, say};
+
+/// Regions that the memory map may grow by when the memory for the boot information is taken.
+const SPARE_REGIONS: usize = 4;
+
+/// Loads the kernel and starts it.
+///
+/// # Errors
+/// 10A to 10H, 10J, 10S to 10U, 9B, 8B, 7A, 6B.
+pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
+    let Way {
+        files,
+        partition,
+        entry,
+        memory,
+    } = way;
+    let header = recognise::with_head(files, entry, memory, |head| Header::parse(version, head))??;
+    header.check_console(console::screen_row().is_some())?;
+    let file = &entry.kernel;
+    let mut image =
+        header.image::<Failure>(file.size, |offset, out| files.read_at(file, offset, out))?;
+    let load_base = match header.limits {
+        Some(limits) => Some(image.place_within(&limits, memory)?),
+        None => {
+            image.place(memory)?;
+            None
+        }
+    };
+    files.load(file, &image.reads())?;
+    image.zeroes(|start, end| {
+        if start < end {
+            // SAFETY: part of what was allocated for the segments, and for nothing else.
+            unsafe { physical::bytes_mut(start, end - start) }.fill(0);
+        }
+    });
+    say!(
+        "10 kernel   ",
+        version.name(),
+        if image.is_64_bit() { ", ELF64" } else { ", 32 bits" },
+        ", # segments, # KiB at #h";
+        image.segments().len() as u64,
+        image.file_bytes().div_ceil(1024),
+        image.start()
+    );
+    let sections = load_sections(files, entry, &image, memory)?;
+    let modules = load_modules(files, entry, memory)?;
+
+    findings::step(11);
+    say!("11 paging   off");
+
+    findings::step(12);
+    let tables = firmware_tables();
+    let mut information = Information {
+        loader: LOADER,
+        entry: &entry.text,
+        modules: &modules,
+        memory: &[],
+        drive: files.disk().drives().0,
+        partition: partition.number,
+        sections,
+        screen: console::screen_row().map(|_| Screen {
+            address: layout::VGA_TEXT,
+            columns: console::COLUMNS as u32,
+            rows: console::ROWS as u32,
+        }),
+        apm: if header.apm { apm() } else { None },
+        rsdp: rsdp(&tables),
+        smbios: smbios(&tables),
+        load_base: load_base.map(|base| base as u32),
+    };
+    let regions = memory.regions().len() + SPARE_REGIONS;
+    let size = multiboot_info::size(&information, regions) as u64;
+    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+    information.memory = memory.regions();
+    // SAFETY: just allocated.
+    let bytes = unsafe { physical::bytes_mut(start, size) };
+    let length = match version {
+        Version::One => multiboot_info::multiboot1(&information, bytes, start as u32),
+        Version::Two => multiboot_info::multiboot2(&information, bytes),
+    };
+    assert!(
+        length.is_some(),
+        "the boot information is larger than was computed"
+    );
+
+    say!("12 handoff  to #h, in protected mode"; image.entry());
+    console::show_cursor();
+    let state = ProtectedMode {
+        eip: image.entry() as u32,
+        eax: version.boot_magic(),
+        ebx: start as u32,
+        ..ProtectedMode::default()
+    };
+    // SAFETY: the entry point is in a segment, which is loaded.
+    unsafe { leave::to_protected_mode(&state) }
+}
+
+/// Loads the section headers and, in one piece, the part of the file with all sections that are not
+/// in memory yet; enters their addresses into the headers.
+fn load_sections(
+    files: &mut Files,
+    entry: &BootEntry,
+    image: &PhysicalImage,
+    memory: &mut MemoryMap,
+) -> Result<Option<Sections<'static>>, Failure> {
+    let Some(table) = image.sections() else {
+        return Ok(None);
+    };
+    let file = &entry.kernel;
+    let size = u64::from(table.count) * u64::from(table.entry_size);
+    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+    // SAFETY: just allocated.
+    let headers = unsafe { physical::bytes_mut(start, size) };
+    files.read_at(file, table.offset, headers)?;
+    if let Some((start, end)) =
+        elf_physical::unloaded_sections(headers, table.entry_size, file.size)?
+    {
+        // At the same place in a page as in the file: alignments stay what they are.
+        let address = allocate(
+            memory,
+            end - start,
+            PAGE_SIZE,
+            start % PAGE_SIZE,
+            MemoryKind::Reclaimable,
+        )?;
+        let range = Range {
+            file_offset: start,
+            length: end - start,
+            destination: address,
+        };
+        files.load(file, &[range])?;
+        elf_physical::place_sections(headers, table.entry_size, start, address);
+    }
+    Ok(Some(Sections { table, headers }))
+}
+
+/// Loads the modules, each from the start of a page on.
+fn load_modules(
+    files: &mut Files,
+    entry: &BootEntry,
+    memory: &mut MemoryMap,
+) -> Result<ArrayVec<LoadedModule, MAX_MODULES>, Failure> {
+    let mut modules = ArrayVec::new();
+    for module in entry.text.modules() {
+        let file = files
+            .find(module.path)?
+            .ok_or(Missing::Module(module.path))?;
+        let module = LoadedModule::place(file.size, memory)?;
+        files.load(&file, &[module.read()])?;
+        // There are no more than that in an entry file.
+        let _ = modules.try_push(module);
+    }
+    Ok(modules)
+}
+
+/// Connects to the 32-bit interface of the APM BIOS (APM BIOS Interface Specification 1.2, functions
+/// 5300h, 5303h and 5304h), for a kernel that asks for its table.
+fn apm() -> Option<Apm> {
+    const SIGNATURE: u32 = 0x504D; // "PM"
+    const HAS_32_BIT: u32 = 1 << 1;
+
+    let call = |function: u32| {
+        let mut registers = Registers::new(function);
+        bios::call(0x15, &mut registers);
+        (!registers.carry()).then_some(registers)
+    };
+    let check = |registers: &Registers| {
+        registers.ebx & 0xFFFF == SIGNATURE && registers.ecx & HAS_32_BIT != 0
+    };
+    call(0x5300).filter(check)?;
+    call(0x5304); // whoever was connected; an error says that nobody was
+    let connected = call(0x5303)?;
+    // Some BIOSes have other flags now.
+    let now = call(0x5300).filter(check)?;
+    let low = |register: u32| (register as u16).into();
+    let high = |register: u32| ((register >> 16) as u16).into();
+    Some(Apm {
+        version: low(now.eax),
+        code: low(connected.eax),
+        offset: connected.ebx.into(),
+        code_16: low(connected.ecx),
+        data: low(connected.edx),
+        flags: low(now.ecx),
+        code_length: low(connected.esi),
+        code_16_length: high(connected.esi),
+        data_length: low(connected.edi),
+    })
+}
+
+/// The RSDP: 20 bytes of revision 0, else as many as it says, if they sum up to 0.
+fn rsdp(tables: &FirmwareTables) -> &'static [u8] {
+    const REVISION: u64 = 15;
+    const LENGTH: u64 = 20;
+    /// Version 2.0 has 36 bytes; what is much longer is none.
+    const LENGTHS: core::ops::RangeInclusive<u64> = 36..=256;
+
+    let start = tables.rsdp;
+    if start == 0 {
+        return &[];
+    }
+    let old = multiboot_info::RSDP_1_BYTES as u64;
+    // SAFETY: the firmware's, in the first MiB, and nobody writes to it.
+    let bytes = |length| unsafe { physical::bytes(start, length) };
+    let length = u64::from(physical::read::<u32>(start + LENGTH));
+    if physical::read::<u8>(start + REVISION) >= 2 && LENGTHS.contains(&length) {
+        let new = bytes(length);
+        if new.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)) == 0 {
+            return new;
+        }
+    }
+    bytes(old)
+}
+
+/// The entry point structure of SMBIOS, whose checksum is right: the 64-bit one where there is one.
+fn smbios(tables: &FirmwareTables) -> &'static [u8] {
+    let (start, length) = match (tables.smbios3, tables.smbios) {
+        (0, 0) => return &[],
+        (0, start) => (start, 5),
+        (start, _) => (start, 6),
+    };
+    let length = physical::read::<u8>(start + length);
+    // SAFETY: as above.
+    unsafe { physical::bytes(start, length.into()) }
+}

@@ -1,0 +1,549 @@
+//! Step 12, for Multiboot: the boot information, of version 1 or 2.
+//!
+//! The same facts ([`Information`]) in two forms. Who calls this finds the memory, [`size`] bytes of
+//! it below 4 GiB, and everything that is said in it is said by physical addresses.
+//!
+//! Sources: Multiboot Specification 0.6.96, section 3.3; Multiboot2 Specification 2.0, section 3.6.
+
+use bit_field::BitField as _;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::elf_physical::SectionTable;
+use crate::entry_file::KernelEntry;
+use crate::memory_map::{MIB, MemoryKind, Region};
+use crate::placement::LoadedModule;
+
+/// Types of the tags of version 2.
+pub mod tag {
+    /// The end.
+    pub const END: u32 = 0;
+    /// The command line.
+    pub const COMMAND_LINE: u32 = 1;
+    /// The loader's name.
+    pub const LOADER_NAME: u32 = 2;
+    /// A module.
+    pub const MODULE: u32 = 3;
+    /// The two numbers of KiB.
+    pub const BASIC_MEMORY: u32 = 4;
+    /// The BIOS drive.
+    pub const BOOT_DEVICE: u32 = 5;
+    /// The memory map.
+    pub const MEMORY_MAP: u32 = 6;
+    /// VBE: there is none.
+    pub const VBE: u32 = 7;
+    /// The framebuffer: VGA text.
+    pub const FRAMEBUFFER: u32 = 8;
+    /// The section headers.
+    pub const SECTIONS: u32 = 9;
+    /// The table of the APM BIOS.
+    pub const APM: u32 = 10;
+    /// The entry point structure of SMBIOS.
+    pub const SMBIOS: u32 = 13;
+    /// The RSDP of ACPI 1.0.
+    pub const OLD_RSDP: u32 = 14;
+    /// The RSDP of ACPI 2.0 and later.
+    pub const NEW_RSDP: u32 = 15;
+    /// Where a relocatable kernel is. The last one that is known.
+    pub const LOAD_BASE: u32 = 21;
+}
+
+/// Where the screen is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Screen {
+    /// Physical address of the first cell.
+    pub address: u64,
+    /// Characters in a row.
+    pub columns: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// What INT 15h AX=5303h returns, in the order of both specifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Apm {
+    /// Version, BCD: 0102h.
+    pub version: U16,
+    /// Segment of the 32-bit code.
+    pub code: U16,
+    /// Offset of the entry point in it.
+    pub offset: U32,
+    /// Segment of the 16-bit code.
+    pub code_16: U16,
+    /// Segment of the data.
+    pub data: U16,
+    /// Flags of the installation check.
+    pub flags: U16,
+    /// Length of the 32-bit code segment.
+    pub code_length: U16,
+    /// Length of the 16-bit code segment.
+    pub code_16_length: U16,
+    /// Length of the data segment.
+    pub data_length: U16,
+}
+
+/// The section headers, with the addresses of what was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sections<'a> {
+    /// How many, and how large.
+    pub table: SectionTable,
+    /// The headers themselves.
+    pub headers: &'a [u8],
+}
+
+/// What a kernel is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Information<'a> {
+    /// The loader's name.
+    pub loader: &'a str,
+    /// Command line, and the modules' texts.
+    pub entry: &'a KernelEntry<'a>,
+    /// Where the modules are.
+    pub modules: &'a [LoadedModule],
+    /// The memory map.
+    pub memory: &'a [Region],
+    /// The BIOS drive.
+    pub drive: u8,
+    /// Entry of the partition table, 1 to 4; 0: there is no table.
+    pub partition: u8,
+    /// The sections of an ELF file.
+    pub sections: Option<Sections<'a>>,
+    /// The screen.
+    pub screen: Option<Screen>,
+    /// The table of the APM BIOS.
+    pub apm: Option<Apm>,
+    /// The RSDP, as long as it says; empty: none was found.
+    pub rsdp: &'a [u8],
+    /// The entry point structure of SMBIOS; empty: none was found.
+    pub smbios: &'a [u8],
+    /// Where a relocatable kernel is.
+    pub load_base: Option<u32>,
+}
+
+/// Length of the RSDP of ACPI 1.0.
+pub const RSDP_1_BYTES: usize = 20;
+
+/// Types of memory in both specifications, which are those of INT 15h E820. What the loader, the
+/// kernel and its modules lie in is RAM like all other: the specifications want it so.
+const fn memory_type(kind: MemoryKind) -> u32 {
+    match kind {
+        MemoryKind::Usable | MemoryKind::Reclaimable | MemoryKind::Kernel | MemoryKind::Module => {
+            AVAILABLE
+        }
+        MemoryKind::AcpiReclaimable => 3,
+        MemoryKind::AcpiNvs => 4,
+        MemoryKind::Bad => 5,
+        MemoryKind::Framebuffer | MemoryKind::Reserved => 2,
+    }
+}
+
+const AVAILABLE: u32 = 1;
+
+/// The regions as a kernel sees them: those that touch and are of one type are one.
+fn memory_types(memory: &[Region]) -> impl Iterator<Item = (u64, u64, u32)> {
+    let mut regions = memory.iter().peekable();
+    core::iter::from_fn(move || {
+        let first = regions.next()?;
+        let (mut end, kind) = (first.end, memory_type(first.kind));
+        while let Some(next) =
+            regions.next_if(|next| next.start == end && memory_type(next.kind) == kind)
+        {
+            end = next.end;
+        }
+        Some((first.start, end, kind))
+    })
+}
+
+/// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 is RAM, too,
+/// although it is nobody's to take.
+fn basic_memory(memory: &[Region]) -> [u32; 2] {
+    let until = |start: u64| {
+        let found = memory_types(memory)
+            .find(|&(from, to, kind)| kind == AVAILABLE && from <= start && start < to);
+        found.map_or(start, |(_, to, _)| to)
+    };
+    let first = memory_types(memory).find(|&(_, _, kind)| kind == AVAILABLE);
+    let low = first.map_or(0, |(start, ..)| until(start)).min(MIB);
+    let high = until(MIB) - MIB;
+    [low, high].map(|bytes| u32::try_from(bytes / 1024).unwrap_or(u32::MAX))
+}
+
+/// The text that goes with a module: its own, or else its path.
+fn module_text<'a>(module: &crate::entry_file::Module<'a>) -> &'a str {
+    if module.string.is_empty() {
+        module.path
+    } else {
+        module.string
+    }
+}
+
+/// Bytes that the information takes at most, in either version. `regions` is how many regions the
+/// memory map will have at most.
+pub fn size(info: &Information<'_>, regions: usize) -> usize {
+    const TAGS: usize = 1024; // all that have a fixed size, and the whole structure of version 1
+    let texts = info.entry.modules().map(|module| {
+        let text = module_text(&module).len();
+        text + size_of::<Tag>() + size_of::<Module>() + ALIGNMENT
+    });
+    TAGS + texts.sum::<usize>()
+        + info.entry.command_line_length()
+        + info.loader.len()
+        + info.rsdp.len() * 2
+        + info.smbios.len()
+        + info.sections.map_or(0, |sections| sections.headers.len())
+        + regions * size_of::<MemoryEntry>()
+}
+
+/// Memory that is filled from the front. What does not fit any more is left out, and the end shows
+/// it.
+struct Writer<'a> {
+    bytes: &'a mut [u8],
+    /// Physical address of the first byte.
+    base: u32,
+    length: usize,
+}
+
+impl Writer<'_> {
+    fn align(&mut self, to: usize) {
+        let length = self.length.next_multiple_of(to);
+        self.room(length - self.length);
+    }
+
+    /// The next bytes, all of them zero.
+    fn room(&mut self, length: usize) -> &mut [u8] {
+        let start = self.length;
+        self.length = start.saturating_add(length);
+        let room = self.bytes.get_mut(start..self.length).unwrap_or_default();
+        room.fill(0);
+        room
+    }
+
+    fn put(&mut self, value: &(impl IntoBytes + Immutable + ?Sized)) {
+        let bytes = value.as_bytes();
+        crate::text::copy(bytes, self.room(bytes.len()));
+    }
+
+    /// Overwrites what is there already.
+    fn put_at(&mut self, position: usize, value: &(impl IntoBytes + Immutable)) {
+        let bytes = value.as_bytes();
+        let room = self.bytes.get_mut(position..).unwrap_or_default();
+        crate::text::copy(bytes, room);
+    }
+
+    /// A text and the zero byte behind it.
+    fn text(&mut self, text: &str) {
+        self.put(text);
+        self.room(1);
+    }
+
+    fn command_line(&mut self, entry: &KernelEntry<'_>) {
+        let room = self.room(entry.command_line_length() + 1);
+        entry.copy_command_line(room);
+    }
+
+    /// Physical address of the next byte.
+    const fn address(&self) -> u32 {
+        self.base.wrapping_add(self.length as u32)
+    }
+
+    /// How much there is, if all of it fitted.
+    fn finish(self) -> Option<usize> {
+        (self.length <= self.bytes.len()).then_some(self.length)
+    }
+}
+
+/// Where tags begin.
+const ALIGNMENT: usize = 8;
+
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Tag {
+    kind: U32,
+    size: U32,
+}
+
+#[derive(IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Module {
+    start: U32,
+    end: U32,
+}
+
+#[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct MemoryEntry {
+    start: U64,
+    length: U64,
+    kind: U32,
+    reserved: U32,
+}
+
+impl Writer<'_> {
+    /// A tag of version 2: `content` writes what is in it.
+    fn tag(&mut self, kind: u32, content: impl FnOnce(&mut Self)) {
+        self.align(ALIGNMENT);
+        let start = self.length;
+        self.room(size_of::<Tag>());
+        content(self);
+        let size = self.length.saturating_sub(start) as u32;
+        let tag = Tag {
+            kind: kind.into(),
+            size: size.into(),
+        };
+        self.put_at(start, &tag);
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        for word in words {
+            self.put(&U32::new(*word));
+        }
+    }
+}
+
+/// Writes the information of version 2 to `bytes`, which lie at a multiple of 8. Returns its length.
+/// `None`: it does not fit.
+pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
+    const NONE: u32 = u32::MAX;
+    let mut out = Writer {
+        bytes,
+        base: 0,
+        length: 0,
+    };
+    out.room(2 * size_of::<U32>()); // length, and a zero
+
+    out.tag(tag::COMMAND_LINE, |out| out.command_line(info.entry));
+    out.tag(tag::LOADER_NAME, |out| out.text(info.loader));
+    for (module, loaded) in info.entry.modules().zip(info.modules) {
+        out.tag(tag::MODULE, |out| {
+            out.put(&Module::of(loaded));
+            out.text(module_text(&module));
+        });
+    }
+    let [low, high] = basic_memory(info.memory);
+    out.tag(tag::BASIC_MEMORY, |out| out.words(&[low, high]));
+    let partition = u32::from(info.partition).checked_sub(1).unwrap_or(NONE);
+    out.tag(tag::BOOT_DEVICE, |out| {
+        out.words(&[info.drive.into(), partition, NONE]);
+    });
+    out.tag(tag::MEMORY_MAP, |out| {
+        out.words(&[size_of::<MemoryEntry>() as u32, 0]);
+        for (start, end, kind) in memory_types(info.memory) {
+            out.put(&MemoryEntry {
+                start: start.into(),
+                length: (end - start).into(),
+                kind: kind.into(),
+                reserved: U32::ZERO,
+            });
+        }
+    });
+    if let Some(screen) = info.screen {
+        out.tag(tag::FRAMEBUFFER, |out| {
+            out.put(&Framebuffer::of(&screen));
+            out.room(2); // reserved: 16 bits, as the crates and GRUB have it
+        });
+    }
+    if let Some(sections) = info.sections {
+        out.tag(tag::SECTIONS, |out| {
+            // 32 bits each, as GRUB and its header file have it; the text has 16.
+            out.words(&[
+                sections.table.count.into(),
+                sections.table.entry_size.into(),
+                sections.table.names.into(),
+            ]);
+            out.put(sections.headers);
+        });
+    }
+    if let Some(apm) = info.apm {
+        out.tag(tag::APM, |out| out.put(&apm));
+    }
+    if let [_, _, _, _, _, _, major, minor, ..] = *info.smbios {
+        // The 64-bit entry point structure has them one byte further on.
+        let is_64_bit = info.smbios.starts_with(b"_SM3_");
+        let minor_64 = info.smbios.get(8).copied().unwrap_or(0);
+        let version = if is_64_bit {
+            [minor, minor_64]
+        } else {
+            [major, minor]
+        };
+        out.tag(tag::SMBIOS, |out| {
+            out.put(&version);
+            out.room(6);
+            out.put(info.smbios);
+        });
+    }
+    if let Some(old) = info.rsdp.get(..RSDP_1_BYTES) {
+        out.tag(tag::OLD_RSDP, |out| out.put(old));
+    }
+    if info.rsdp.len() > RSDP_1_BYTES {
+        out.tag(tag::NEW_RSDP, |out| out.put(info.rsdp));
+    }
+    if let Some(base) = info.load_base {
+        out.tag(tag::LOAD_BASE, |out| out.words(&[base]));
+    }
+    out.tag(tag::END, |_| {});
+
+    let length = U32::new(out.length as u32);
+    out.put_at(0, &length);
+    out.finish()
+}
+
+impl Module {
+    fn of(loaded: &LoadedModule) -> Self {
+        // Both are below 4 GiB, where the loader reaches.
+        Self {
+            start: (loaded.start as u32).into(),
+            end: ((loaded.start + loaded.length) as u32).into(),
+        }
+    }
+}
+
+/// The same in both versions.
+#[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Framebuffer {
+    address: U64,
+    pitch: U32,
+    width: U32,
+    height: U32,
+    bits_per_pixel: u8,
+    kind: u8,
+}
+
+impl Framebuffer {
+    fn of(screen: &Screen) -> Self {
+        /// A character and its colours.
+        const CELL: u32 = 2;
+        const EGA_TEXT: u8 = 2;
+        Self {
+            address: screen.address.into(),
+            pitch: (screen.columns * CELL).into(),
+            width: screen.columns.into(),
+            height: screen.rows.into(),
+            bits_per_pixel: 8 * CELL as u8,
+            kind: EGA_TEXT,
+        }
+    }
+}
+
+/// The structure of version 1.
+#[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Information1 {
+    flags: U32,
+    memory: [U32; 2],
+    boot_device: [u8; 4],
+    command_line: U32,
+    module_count: U32,
+    modules: U32,
+    section_count: U32,
+    section_size: U32,
+    sections: U32,
+    section_names: U32,
+    memory_map_length: U32,
+    memory_map: U32,
+    drives: [U32; 2],
+    config_table: U32,
+    loader: U32,
+    apm: U32,
+    vbe: [U32; 4],
+    framebuffer: Framebuffer,
+    color_info: [u8; 6],
+}
+
+const _: () = assert!(size_of::<Information1>() == 116);
+
+/// Bits of the flags of version 1.
+mod flag {
+    pub const MEMORY: usize = 0;
+    pub const BOOT_DEVICE: usize = 1;
+    pub const COMMAND_LINE: usize = 2;
+    pub const MODULES: usize = 3;
+    pub const SECTIONS: usize = 5;
+    pub const MEMORY_MAP: usize = 6;
+    pub const LOADER: usize = 9;
+    pub const APM: usize = 10;
+    pub const FRAMEBUFFER: usize = 12;
+}
+
+/// Writes the information of version 1 to `bytes`, which lie at the physical address `base`, a
+/// multiple of 8. Returns its length. `None`: it does not fit.
+pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option<usize> {
+    let mut out = Writer {
+        bytes,
+        base,
+        length: 0,
+    };
+    let mut head = Information1::new_zeroed();
+    let mut flags = 0_u32;
+    out.room(size_of::<Information1>());
+
+    flags.set_bit(flag::MEMORY, true);
+    head.memory = basic_memory(info.memory).map(U32::new);
+    flags.set_bit(flag::BOOT_DEVICE, true);
+    let partition = info.partition.checked_sub(1).unwrap_or(0xFF);
+    head.boot_device = [0xFF, 0xFF, partition, info.drive];
+
+    flags.set_bit(flag::COMMAND_LINE, true);
+    head.command_line = out.address().into();
+    out.command_line(info.entry);
+    flags.set_bit(flag::LOADER, true);
+    head.loader = out.address().into();
+    out.text(info.loader);
+
+    flags.set_bit(flag::MODULES, true);
+    let count = info.modules.len().min(info.entry.modules().count());
+    head.module_count = (count as u32).into();
+    out.align(ALIGNMENT);
+    head.modules = out.address().into();
+    let table = out.length;
+    out.room(count * MODULE_BYTES);
+    for (index, (module, loaded)) in info.entry.modules().zip(info.modules).enumerate() {
+        let text = out.address();
+        out.text(module_text(&module));
+        let position = table + index * MODULE_BYTES;
+        out.put_at(position, &Module::of(loaded));
+        out.put_at(position + size_of::<Module>(), &U32::new(text));
+    }
+
+    if let Some(sections) = info.sections {
+        flags.set_bit(flag::SECTIONS, true);
+        head.section_count = u32::from(sections.table.count).into();
+        head.section_size = u32::from(sections.table.entry_size).into();
+        head.section_names = u32::from(sections.table.names).into();
+        out.align(ALIGNMENT);
+        head.sections = out.address().into();
+        out.put(sections.headers);
+    }
+
+    flags.set_bit(flag::MEMORY_MAP, true);
+    out.align(ALIGNMENT);
+    head.memory_map = out.address().into();
+    let start = out.length;
+    for (start, end, kind) in memory_types(info.memory) {
+        // The size of what follows stands in front of it.
+        out.words(&[MEMORY_ENTRY_BYTES]);
+        out.put(&[U64::new(start), U64::new(end - start)]);
+        out.words(&[kind]);
+    }
+    head.memory_map_length = (out.length.saturating_sub(start) as u32).into();
+
+    if let Some(apm) = info.apm {
+        flags.set_bit(flag::APM, true);
+        out.align(ALIGNMENT);
+        head.apm = out.address().into();
+        out.put(&apm);
+    }
+    if let Some(screen) = info.screen {
+        flags.set_bit(flag::FRAMEBUFFER, true);
+        head.framebuffer = Framebuffer::of(&screen);
+    }
+    head.flags = flags.into();
+    out.put_at(0, &head);
+    out.finish()
+}
+
+/// A module in the table of version 1: start, end, text, a zero.
+const MODULE_BYTES: usize = 16;
+/// A region in the map of version 1, without the size in front of it.
+const MEMORY_ENTRY_BYTES: u32 = 20;

@@ -1,0 +1,122 @@
+//! Step 10: which boot protocol a kernel is made for.
+//!
+//! Each has a magic number near the start of the file, but for Limine's, whose requests may be
+//! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
+//! looked for is that of [`Protocol`].
+
+use zerocopy::FromBytes as _;
+use zerocopy::little_endian::U32;
+
+/// A way out of the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The loader's own: `docs/handoff.md`.
+    Bootpath,
+    /// The Limine protocol.
+    Limine,
+    /// Multiboot 2, i386 entry.
+    Multiboot2,
+    /// Multiboot 1.
+    Multiboot1,
+    /// The Linux x86 boot protocol: a bzImage, entered where it is best (`None`) or as an entry file
+    /// wants it.
+    Linux(Option<LinuxEntry>),
+}
+
+/// Where a Linux kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinuxEntry {
+    /// Its setup code, in real mode.
+    Bits16,
+    /// Its protected-mode code.
+    Bits32,
+    /// Its 64-bit code, if it has any.
+    Bits64,
+}
+
+/// Names, as an entry file has them.
+const NAMES: [(&str, Protocol); 8] = [
+    ("bootpath", Protocol::Bootpath),
+    ("limine", Protocol::Limine),
+    ("multiboot2", Protocol::Multiboot2),
+    ("multiboot1", Protocol::Multiboot1),
+    ("linux", Protocol::Linux(None)),
+    ("linux16", Protocol::Linux(Some(LinuxEntry::Bits16))),
+    ("linux32", Protocol::Linux(Some(LinuxEntry::Bits32))),
+    ("linux64", Protocol::Linux(Some(LinuxEntry::Bits64))),
+];
+
+impl Protocol {
+    /// The protocol that goes by a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = NAMES.iter();
+        Some(names.find(|(known, _)| *known == name)?.1)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let mut names = NAMES.iter();
+        names
+            .find(|(_, known)| *known == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).
+    pub fn by_magic(head: &[u8]) -> Self {
+        if multiboot2_header(head).is_some() {
+            Self::Multiboot2
+        } else if multiboot1_header(head).is_some() {
+            Self::Multiboot1
+        } else if is_linux(head) {
+            Self::Linux(None)
+        } else {
+            Self::Bootpath
+        }
+    }
+}
+
+/// Bytes of the file in which each header but Limine's begins.
+pub const HEAD: usize = 32 * 1024;
+
+/// Multiboot 2: the magic number, at a multiple of 8 in the first 32 KiB (specification 3.1.1).
+pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
+/// Multiboot 1: the magic number, at a multiple of 4 in the first 8 KiB (specification 3.1.1).
+pub const MULTIBOOT1_MAGIC: u32 = 0x1BAD_B002;
+const MULTIBOOT1_HEAD: usize = 8 * 1024;
+/// Linux: `HdrS` at 202h (Documentation/arch/x86/boot.rst), and 55AAh at 1FEh.
+const LINUX_MAGIC: [u8; 4] = *b"HdrS";
+const LINUX_MAGIC_OFFSET: usize = 0x202;
+
+/// Offset of a valid Multiboot 2 header: magic, architecture, length and checksum sum up to 0.
+pub fn multiboot2_header(head: &[u8]) -> Option<usize> {
+    let head = head.get(..HEAD.min(head.len()))?;
+    (0..head.len()).step_by(8).find(|&offset| {
+        words::<4>(head, offset).is_some_and(|words| {
+            words[0] == MULTIBOOT2_MAGIC
+                && words.iter().fold(0, |a: u32, b| a.wrapping_add(*b)) == 0
+        })
+    })
+}
+
+/// Offset of a valid Multiboot 1 header: magic, flags and checksum sum up to 0.
+pub fn multiboot1_header(head: &[u8]) -> Option<usize> {
+    let head = head.get(..MULTIBOOT1_HEAD.min(head.len()))?;
+    (0..head.len()).step_by(4).find(|&offset| {
+        words::<3>(head, offset).is_some_and(|words| {
+            words[0] == MULTIBOOT1_MAGIC
+                && words.iter().fold(0, |a: u32, b| a.wrapping_add(*b)) == 0
+        })
+    })
+}
+
+/// Is it a Linux kernel with a setup header (boot protocol 2.00 or later)?
+pub fn is_linux(head: &[u8]) -> bool {
+    head.get(LINUX_MAGIC_OFFSET..)
+        .is_some_and(|bytes| bytes.starts_with(&LINUX_MAGIC))
+        && head.get(0x1FE..0x200) == Some(&[0x55, 0xAA])
+}
+
+fn words<const COUNT: usize>(bytes: &[u8], offset: usize) -> Option<[u32; COUNT]> {
+    let (words, _) = <[U32; COUNT]>::read_from_prefix(bytes.get(offset..)?).ok()?;
+    Some(words.map(U32::get))
+}
