@@ -631,14 +631,7 @@ impl Running {
     /// # Errors
     /// When QEMU's monitor does not answer.
     pub fn screen(&self) -> Result<Vec<String>> {
-        let path = self.directory.path().join("screen");
-        let size = 2 * COLUMNS * ROWS;
-        self.monitor(&format!(
-            "pmemsave {TEXT_MEMORY:#x} {size} \"{}\"",
-            path.display()
-        ))?;
-        let memory = fs::read(&path)?;
-        ensure!(memory.len() == size, "QEMU saved {} bytes", memory.len());
+        let memory = self.text_memory()?;
         let line = |row: &[u8]| {
             let text: String = row
                 .chunks_exact(2)
@@ -653,6 +646,41 @@ impl Running {
             text.trim_end().to_owned()
         };
         Ok(memory.chunks_exact(2 * COLUMNS).map(line).collect())
+    }
+
+    /// The text memory: a character and its attribute for each cell. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn text_memory(&self) -> Result<Vec<u8>> {
+        let path = self.directory.path().join("screen");
+        let size = 2 * COLUMNS * ROWS;
+        self.monitor(&format!(
+            "pmemsave {TEXT_MEMORY:#x} {size} \"{}\"",
+            path.display()
+        ))?;
+        let memory = fs::read(&path)?;
+        ensure!(memory.len() == size, "QEMU saved {} bytes", memory.len());
+        Ok(memory)
+    }
+
+    /// Waits until the text memory begins with these cells, or with one of the others: which one it
+    /// was. QEMU only.
+    ///
+    /// # Errors
+    /// As [`Running::wait_for_line`].
+    pub fn wait_for_cells(&mut self, cells: &[&[u8]]) -> Result<usize> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) without {cells:02x?}\n{}", self.evidence());
+            }
+            // The monitor may not be there yet.
+            let memory = self.text_memory().unwrap_or_default();
+            if let Some(found) = cells.iter().position(|cells| memory.starts_with(cells)) {
+                return Ok(found);
+            }
+            self.sleep(|| format!("no {cells:02x?} in the text memory"))?;
+        }
     }
 
     /// Presses and releases a key, by the name that QEMU has for it (`ret`, `a`). QEMU only.

@@ -1,0 +1,406 @@
+//! Kernels with a Multiboot header boot, each in every form that it may have; and what cannot be
+//! given to a kernel is refused by name. The kernels check themselves what they are given:
+//! `tests/programs/src/multiboot_kernel.rs`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::Road;
+use disk_builder::image::{Module, Recipe};
+use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_builder::stages::{self, Program};
+use machine_tests::elf::noise;
+use machine_tests::image::Image;
+use machine_tests::machine::{Bochs, Disk, Machine, Running};
+use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
+use object::{Endianness, elf};
+
+const MAGIC_1: u32 = 0x1BAD_B002;
+const MAGIC_2: u32 = 0xE852_50D6;
+/// Where the test kernel is linked to, and where its headers are from there on.
+const LINKED: u32 = 0x10_0000;
+/// A tag of the test kernel that nobody knows, and its length: to be replaced.
+const SPARE: u32 = 0xB007 | OPTIONAL;
+const SPARE_BYTES: usize = 56;
+/// `optional`, in the first word of a tag.
+const OPTIONAL: u32 = 1 << 16;
+
+/// The ELF64 file of a program of `tests/programs`.
+fn program(name: &str) -> Result<Vec<u8>> {
+    let path = stages::build_program(&Program {
+        package: "test-programs",
+        bin: name,
+        config: name,
+    })?;
+    Ok(fs::read(path)?)
+}
+
+/// Changes the form of a file by binutils.
+fn objcopy(file: &[u8], format: &str) -> Result<Vec<u8>> {
+    let directory = tempfile::tempdir()?;
+    let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
+    fs::write(&from, file)?;
+    let status = Command::new("objcopy")
+        .args(["-O", format])
+        .args([&from, &to])
+        .status()
+        .context("cannot run objcopy")?;
+    ensure!(status.success(), "objcopy failed");
+    Ok(fs::read(to)?)
+}
+
+/// The first place of these bytes.
+fn find(file: &[u8], bytes: &[u8]) -> Result<usize> {
+    let found = file.windows(bytes.len()).position(|window| window == bytes);
+    found.context("not in the file")
+}
+
+fn find_word(file: &[u8], word: u32) -> Result<usize> {
+    find(file, &word.to_le_bytes())
+}
+
+fn put(file: &mut [u8], at: usize, words: &[u32]) {
+    for (word, place) in words.iter().zip(file[at..].chunks_exact_mut(4)) {
+        place.copy_from_slice(&word.to_le_bytes());
+    }
+}
+
+/// Replaces the spare tag by these, and fills what remains.
+fn with_tags(mut file: Vec<u8>, tags: &[u32]) -> Result<Vec<u8>> {
+    let at = find_word(&file, SPARE)?;
+    put(&mut file, at, tags);
+    let used = (4 * tags.len()).next_multiple_of(8);
+    let rest = SPARE_BYTES - used;
+    if rest > 0 {
+        put(&mut file, at + used, &[SPARE, rest as u32]);
+    }
+    Ok(file)
+}
+
+/// Without the header of version 2, for which the loader looks first.
+fn only_version_1(mut file: Vec<u8>) -> Result<Vec<u8>> {
+    let at = find_word(&file, MAGIC_2)?;
+    put(&mut file, at, &[0]);
+    Ok(file)
+}
+
+/// The flags of a header of version 1.
+fn with_flags(mut file: Vec<u8>, change: impl FnOnce(u32) -> u32) -> Result<Vec<u8>> {
+    let at = find_word(&file, MAGIC_1)?;
+    let flags = u32::from_le_bytes(file[at + 4..at + 8].try_into()?);
+    let flags = change(flags);
+    put(
+        &mut file,
+        at + 4,
+        &[flags, 0_u32.wrapping_sub(MAGIC_1.wrapping_add(flags))],
+    );
+    Ok(file)
+}
+
+/// Entry point, and the end of what is in the file and of all, in memory.
+fn addresses(file: &[u8]) -> Result<[u32; 3]> {
+    let elf = ElfFile64::<Endianness>::parse(file)?;
+    let endian = elf.endian();
+    let loads = elf
+        .elf_program_headers()
+        .iter()
+        .filter(|load| load.p_type(endian) == elf::PT_LOAD);
+    let last = loads.max_by_key(|load| load.p_paddr(endian));
+    let last = last.context("nothing is loaded")?;
+    let start = last.p_paddr(endian);
+    let ends = [
+        elf.elf_header().e_entry(endian),
+        start + last.p_filesz(endian),
+        start + last.p_memsz(endian),
+    ];
+    let [entry, file_end, end] = ends.map(u32::try_from);
+    Ok([entry?, file_end?, end?])
+}
+
+/// An image with this kernel, a command line and two modules.
+fn image(kernel: &[u8], change: impl FnOnce(&mut Recipe, &Path)) -> Result<Image> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("kernel");
+    fs::write(&path, kernel)?;
+    Image::build(&path, |recipe, directory| {
+        recipe.command_line = "root=/dev/sda  two spaces".into();
+        for (name, length, string) in [("first", 12, "the text of one"), ("second", 100_001, "")] {
+            let file = directory.join(name);
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, noise(length));
+            recipe.modules.push(Module {
+                file,
+                string: string.into(),
+            });
+        }
+        change(recipe, directory);
+    })
+}
+
+/// CRC-32 (ISO-HDLC), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// The test kernel is content, and says what it should about what the image holds.
+fn content(mut running: Running, version: u32, ends: bool) -> Result<String> {
+    let transcript = running.wait_for_one_of(&["OKAY\r\n", "OKAY\n", "FAIL\r\n", "FAIL\n"])?;
+    ensure!(!transcript.contains("FAIL"), "{transcript}");
+    if ends {
+        let ending = running.wait()?;
+        ensure!(
+            ending == Ending::Guest(EXIT_OKAY),
+            "{ending:?}\n{transcript}"
+        );
+    }
+    let module = |length, text: &str| {
+        let crc = crc32(&noise(length));
+        format!("module {length} bytes, crc {crc:08x}: {text}\n")
+    };
+    for line in [
+        format!("10 kernel   Multiboot {version}, "),
+        format!(
+            "multiboot {version} by Bootpath {}\n",
+            env!("CARGO_PKG_VERSION")
+        ),
+        "command line: root=/dev/sda  two spaces\n".into(),
+        module(12, "the text of one"),
+        module(100_001, "/boot/modules/second"),
+        "drive 80 0 ff".into(),
+    ] {
+        ensure!(transcript.contains(&line), "no {line:?} in\n{transcript}");
+    }
+    Ok(transcript)
+}
+
+fn contains(transcript: &str, lines: &[&str]) -> Result<()> {
+    for line in lines {
+        ensure!(transcript.contains(line), "no {line:?} in\n{transcript}");
+    }
+    Ok(())
+}
+
+/// Boots the test kernel in 256 MiB of memory that is not zero.
+fn boot(kernel: &[u8], version: u32) -> Result<String> {
+    let image = image(kernel, |_, _| {})?;
+    let mut dirt = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut dirt, &[0xA5; 8 << 20])?;
+    let machine = Machine::new(&image.path()).arguments([
+        "-device".into(),
+        format!(
+            "loader,file={},addr=0x100000,force-raw=on",
+            dirt.path().display()
+        ),
+    ]);
+    let transcript = content(machine.start()?, version, true)?;
+    contains(
+        &transcript,
+        &[
+            "screen b8000 80 25\n",
+            "memory 636 KiB and ",
+            "memory 1000 9f000 1\n",
+        ],
+    )?;
+    Ok(transcript)
+}
+
+#[test]
+fn version_2_elf64() -> Result<()> {
+    let transcript = boot(&program("multiboot-kernel")?, 2)?;
+    contains(
+        &transcript,
+        &[
+            "Multiboot 2, ELF64, 2 segments",
+            "section .symtab ",
+            "section .debug_info ",
+            "apm 102\n",
+            "rsdp 1 ",
+            "smbios ",
+        ],
+    )
+}
+
+#[test]
+fn version_2_elf32() -> Result<()> {
+    let kernel = objcopy(&program("multiboot-kernel")?, "elf32-i386")?;
+    let transcript = boot(&kernel, 2)?;
+    contains(
+        &transcript,
+        &["Multiboot 2, 32 bits, 2 segments", "section .strtab "],
+    )
+}
+
+#[test]
+fn version_2_by_the_header_s_addresses() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    let [entry, file_end, end] = addresses(&kernel)?;
+    let flat = objcopy(&kernel, "binary")?;
+    for (load, file_end) in [(LINKED, file_end), (u32::MAX, 0)] {
+        let tags = [2, 24, LINKED, load, file_end, end, 3, 12, entry, 0];
+        let transcript = boot(&with_tags(flat.clone(), &tags)?, 2)?;
+        contains(&transcript, &["1 segments", "no sections\n"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn version_1_elf64() -> Result<()> {
+    let transcript = boot(&only_version_1(program("multiboot-kernel")?)?, 1)?;
+    contains(&transcript, &["section .symtab ", "flags 126f\n"])
+}
+
+#[test]
+fn version_1_elf32() -> Result<()> {
+    let kernel = objcopy(&program("multiboot-kernel")?, "elf32-i386")?;
+    let transcript = boot(&only_version_1(kernel)?, 1)?;
+    contains(&transcript, &["Multiboot 1, 32 bits", "section .strtab "])
+}
+
+#[test]
+fn version_1_by_the_header_s_addresses() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    let [entry, file_end, end] = addresses(&kernel)?;
+    let mut flat = only_version_1(objcopy(&kernel, "binary")?)?;
+    let at = find_word(&flat, MAGIC_1)?;
+    let header = LINKED + at as u32;
+    put(&mut flat, at + 12, &[header, LINKED, file_end, end, entry]);
+    let transcript = boot(&with_flags(flat, |flags| flags | 1 << 16)?, 1)?;
+    contains(
+        &transcript,
+        &["1 segments", "no sections\n", "flags 124f\n"],
+    )
+}
+
+/// The kernel compares where it is with what it is told.
+#[test]
+fn relocatable_kernels() -> Result<()> {
+    const MIB: u32 = 1 << 20;
+
+    let kernel = program("multiboot-kernel")?;
+    for (min, max, align, preference, place) in [
+        (4 * MIB, 64 * MIB, 4096, 0, "at 400000h"),
+        (5 * MIB + 1, u32::MAX, 2 * MIB, 1, "at 600000h"),
+        (0, 32 * MIB, MIB, 2, "at 1F00000h"),
+    ] {
+        let tag = [10, 24, min, max, align, preference];
+        let image = image(&with_tags(kernel.clone(), &tag)?, |_, _| {})?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let ending = running.wait()?;
+        let transcript = running.serial();
+        ensure!(
+            ending == Ending::Guest(EXIT_OKAY),
+            "{ending:?}\n{transcript}"
+        );
+        contains(&transcript, &[place])?;
+    }
+    Ok(())
+}
+
+/// What is there besides AHCI, and a machine without ACPI and with more than 4 GiB.
+#[test]
+fn other_machines() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    let direct = image(&kernel, |recipe, _| recipe.road = Road::Direct)?;
+    let machine = Machine::new(&direct.path()).disk(Disk::Ide);
+    content(machine.clone().start()?, 2, true)?;
+    let without = machine.arguments(["-machine", "pc,acpi=off", "-m", "5G"]);
+    let transcript = content(without.start()?, 2, true)?;
+    contains(&transcript, &["memory 100000000 180000000 1\n"])?;
+    let old = image(&only_version_1(kernel)?, |_, _| {})?;
+    let machine = Machine::new(&old.path()).arguments(["-cpu", "max", "-m", "32M"]);
+    content(machine.start()?, 1, true)?;
+    Ok(())
+}
+
+#[test]
+fn in_bochs() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    for (kernel, version) in [(kernel.clone(), 2), (only_version_1(kernel)?, 1)] {
+        let image = image(&kernel, |_, _| {})?;
+        content(Bochs::new(&image.path()).start()?, version, false)?;
+    }
+    Ok(())
+}
+
+/// The usual first kernel, as ELF64 and as ELF32: green `OKAY` in the corner. With a header of
+/// version 1 instead, it says that it was started by somebody else.
+#[test]
+fn entering_long_mode() -> Result<()> {
+    const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
+    const ERROR_0: &[u8] = b"E\x4FR\x4FR\x4F:\x4F \x4F0\x4F";
+
+    let kernel = program("entering-long-mode")?;
+    let mut other = kernel.clone();
+    let at = find_word(&other, MAGIC_2)?;
+    put(&mut other, at, &[MAGIC_1, 0, 0_u32.wrapping_sub(MAGIC_1)]);
+    for (kernel, expected) in [
+        (kernel.clone(), OKAY),
+        (objcopy(&kernel, "elf32-i386")?, OKAY),
+        (other, ERROR_0),
+    ] {
+        let image = image(&kernel, |_, _| {})?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let found = running.wait_for_cells(&[OKAY, ERROR_0])?;
+        ensure!([OKAY, ERROR_0][found] == expected, "{found}");
+    }
+    Ok(())
+}
+
+/// The machine ends in this error, with these facts in its line.
+fn refused(kernel: &[u8], arguments: &[&str], code: &str, facts: &[&str]) -> Result<()> {
+    let image = image(kernel, |recipe, _| recipe.unchecked = true)?;
+    let mut running = Machine::new(&image.path()).arguments(arguments).start()?;
+    let transcript = running.wait_for("press a key to reboot")?;
+    let error = format!("error {code}: ");
+    let line = transcript.lines().find(|line| line.contains(&error));
+    let line = line.with_context(|| format!("no {error:?} in\n{transcript}"))?;
+    for fact in facts {
+        ensure!(line.contains(fact), "no {fact:?} in {line:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_refused() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    let with = |tags: &[u32]| with_tags(kernel.clone(), tags);
+    refused(&with(&[0x99, 8])?, &[], "10T", &["header tag 153"])?;
+    refused(&with(&[1, 12, 22, 0])?, &[], "10T", &["type 22"])?;
+    // The size of a tag that ends behind the header.
+    refused(&with(&[6, 4096])?, &[], "10S", &["tag 6 ", "4096 bytes"])?;
+    let console = "a console, and there is no screen";
+    refused(&kernel, &["-vga", "none"], "10T", &[console])?;
+    let old = only_version_1(kernel.clone())?;
+    refused(&old, &["-vga", "none"], "10T", &[console])?;
+    let flags = with_flags(old, |flags| flags | 1 << 15)?;
+    refused(&flags, &[], "10T", &["flags 0x8000"])
+}
+
+/// The segments lie where the loader is, where the BIOS is, or where there is no RAM.
+#[test]
+fn memory_that_is_not_free() -> Result<()> {
+    let kernel = program("multiboot-kernel")?;
+    for (address, facts) in [
+        (
+            0x7_0000,
+            &["0x70000 to ", "0x1000 to 0x80000 is the loader's"][..],
+        ),
+        (0xF_0000, &["0xf0000 to ", " is reserved"]),
+        (0x4000_0000, &["0x40000000 to ", "no RAM"]),
+        (0xFFFF_F000, &["at 0xfffff000, ", "beyond 4 GiB"]),
+    ] {
+        let mut moved = machine_tests::elf::Elf::read(&kernel)?;
+        let distance = u64::wrapping_sub(address, LINKED.into());
+        for load in &mut moved.program_headers {
+            load.physical_address = load.physical_address.wrapping_add(distance);
+        }
+        refused(&moved.build(), &[], "10U", facts)?;
+    }
+    Ok(())
+}
