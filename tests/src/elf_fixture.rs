@@ -1,4 +1,4 @@
-//! ELF64 files made to order, good ones and bad ones: a description becomes bytes.
+//! ELF files made to order, good ones and bad ones: a description becomes bytes.
 //!
 //! The description says what the headers say, so every field can be made to lie. What is left open
 //! is laid out as a linker would.
@@ -102,10 +102,23 @@ impl Elf {
 
     /// The file.
     pub fn build(&self) -> Vec<u8> {
+        self.lay_out(self.file_header(), |header, offset| {
+            header.bytes(offset).to_vec()
+        })
+    }
+
+    /// The file as ELF32, with the lower halves of all numbers.
+    pub fn build_32(&self) -> Vec<u8> {
+        self.lay_out(self.file_header_32(), ProgramHeader::bytes_32)
+    }
+
+    /// Puts the bytes and the program headers behind the file header.
+    fn lay_out(&self, mut file: Vec<u8>, row: impl Fn(&ProgramHeader, u64) -> Vec<u8>) -> Vec<u8> {
         let headers = &self.program_headers;
-        let mut file = self.file_header();
+        let start = file.len();
+        let length = row(&ProgramHeader::default(), 0).len();
         // The table's place is reserved, then filled when all offsets are known.
-        file.resize(64 + 56 * headers.len(), 0);
+        file.resize(start + length * headers.len(), 0);
 
         let mut offsets = vec![0; headers.len()];
         for (header, offset) in headers.iter().zip(&mut offsets) {
@@ -133,8 +146,7 @@ impl Elf {
                     offsets[number]
                 }
             });
-            let at = 64 + 56 * number;
-            file[at..at + 56].copy_from_slice(&header.bytes(offset));
+            file[start + length * number..][..length].copy_from_slice(&row(header, offset));
         }
         file.resize(file.len() + self.trailing_bytes, 0xDB);
         file
@@ -155,6 +167,20 @@ impl Elf {
         header.extend(self.program_header_size.to_le_bytes());
         header.extend(self.program_header_count.unwrap_or(count).to_le_bytes());
         header.extend([0; 6]);
+        header
+    }
+
+    fn file_header_32(&self) -> Vec<u8> {
+        let long = self.file_header();
+        let mut header = long[..24].to_vec();
+        header[4] = 1;
+        header[18] = 3; // EM_386
+        header.extend((self.entry as u32).to_le_bytes());
+        header.extend(52_u32.to_le_bytes());
+        header.extend([0; 4 + 4]);
+        header.extend(52_u16.to_le_bytes());
+        header.extend(32_u16.to_le_bytes());
+        header.extend(&long[56..]);
         header
     }
 }
@@ -221,6 +247,33 @@ impl ProgramHeader {
             field.copy_from_slice(&value.to_le_bytes());
         }
         bytes
+    }
+}
+
+impl ProgramHeader {
+    fn bytes_32(&self, offset: u64) -> Vec<u8> {
+        let long = self.bytes(offset);
+        let [
+            kind,
+            flags,
+            offset,
+            virtual_address,
+            physical,
+            file_size,
+            memory_size,
+            alignment,
+        ] = [0, 4, 8, 16, 24, 32, 40, 48].map(|at| &long[at..at + 4]);
+        [
+            kind,
+            offset,
+            virtual_address,
+            physical,
+            file_size,
+            memory_size,
+            flags,
+            alignment,
+        ]
+        .concat()
     }
 }
 
