@@ -44,8 +44,17 @@ pub fn all() -> Vec<Seed> {
     elf_note(&mut add);
     memory_map(&mut add);
     command_line(&mut add);
+    multiboot(&mut add);
     boot_path(&mut add);
-    for target in ["fat", "elf", "elf_note", "memory_map", "boot_path"] {
+    for target in [
+        "fat",
+        "elf",
+        "elf_note",
+        "memory_map",
+        "multiboot1",
+        "multiboot2",
+        "boot_path",
+    ] {
         // Noise, for those that make something of any bytes.
         for seed in 0..6 {
             let mut bytes = noise(seed, 100 + 40 * seed as usize);
@@ -316,6 +325,59 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
             (name, elf.build())
         })
         .collect()
+}
+
+/// Kernels with a Multiboot header: by their ELF headers, and by the addresses in the header.
+fn multiboot(add: &mut Add<'_>) {
+    let bytes =
+        |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
+    let one = |flags: u32, rest: &[u32]| {
+        let sum = 0x1BAD_B002_u32.wrapping_add(flags);
+        let head = [0x1BAD_B002, flags, sum.wrapping_neg()];
+        bytes(&[&head, rest].concat())
+    };
+    let two = |tags: &[u32]| {
+        let length = 16 + 4 * tags.len() as u32;
+        let sum = 0xE852_50D6_u32.wrapping_add(length);
+        let head = [0xE852_50D6, 0, length, sum.wrapping_neg()];
+        bytes(&[&head, tags].concat())
+    };
+    let elf = |mut header: Vec<u8>| {
+        header.resize(0x200, 0xF4);
+        Elf::new(ET_EXEC, 0x10_0100)
+            .with(ProgramHeader::load(R | X, 0x10_0000, header, 0x1000))
+            .with(ProgramHeader::load(R | W, 0x10_2000, vec![1; 64], 0x3000))
+    };
+    let flat = |header: Vec<u8>| [header, vec![0xF4; 64]].concat();
+    let fields = [0x10_0000, 0x10_0000, 0, 0x10_1000, 0x10_0030];
+    let one_elf = elf(one(7, &[0, 0, 0, 0, 0, 1, 80, 25, 0]));
+    let entry = [3, 12, 0x10_0030, 0, 0, 8];
+    let address = [2, 24, 0x10_0000, u32::MAX, 0, 0x10_1000];
+    let all = [1, 16, 6, 10, 4, 12, 3, 0, 5, 20, 80, 25, 0, 0, 6, 8, 0, 8];
+    let movable = [10, 24, 0x20_0000, 0x80_0000, 0x1000, 2, 0, 8];
+    for (target, name, file) in [
+        ("multiboot1", "good-elf64", one_elf.build()),
+        ("multiboot1", "good-elf32", one_elf.build_32()),
+        ("multiboot1", "good-flat", flat(one(1 << 16, &fields))),
+        ("multiboot1", "unknown-flag", flat(one(8, &[]))),
+        ("multiboot2", "good-elf64", elf(two(&all)).build()),
+        ("multiboot2", "good-elf32", elf(two(&all)).build_32()),
+        ("multiboot2", "good-movable", elf(two(&movable)).build()),
+        (
+            "multiboot2",
+            "good-flat",
+            flat(two(&[&address[..], &entry].concat())),
+        ),
+        (
+            "multiboot2",
+            "no-entry",
+            flat(two(&[&address[..], &[0, 8]].concat())),
+        ),
+        ("multiboot2", "unknown-tag", flat(two(&[99, 8, 0, 8]))),
+        ("multiboot2", "no-end", flat(two(&[6, 8]))),
+    ] {
+        add(target, name, [vec![0], file].concat());
+    }
 }
 
 fn elf_note(add: &mut Add<'_>) {

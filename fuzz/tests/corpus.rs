@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fuzz::targets::boot_path;
 use fuzz::{TARGETS, seeds};
+use stage2::multiboot_header::{Version, check_file};
 
 /// What the inputs may have in all, in bytes.
 const MOST: u64 = 300 * 1024;
@@ -99,6 +100,27 @@ fn the_boot_path_goes_all_the_way() {
             let report = outcome.expect_err(&seed.name);
             let start = format!("error {}: ", expected(&seed.name));
             assert!(report.starts_with(&start), "{}: {report}", seed.name);
+        }
+    }
+}
+
+/// Good kernels are taken, others are not.
+#[test]
+fn multiboot_kernels_are_what_they_are_called() {
+    for seed in seeds::all() {
+        let version = match seed.target {
+            "multiboot1" => Version::One,
+            "multiboot2" => Version::Two,
+            _ => continue,
+        };
+        if !seed.name.starts_with("noise") {
+            let result = check_file(version, &seed.bytes[1..]);
+            assert_eq!(
+                result.is_ok(),
+                seed.name.starts_with("good"),
+                "{}",
+                seed.name
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::Road;
-use disk_builder::image::{Module, Recipe};
+use disk_builder::image::{Module, Recipe, find_kernel};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages::{self, Program};
 use machine_tests::elf::noise;
@@ -350,6 +350,34 @@ fn entering_long_mode() -> Result<()> {
         ensure!([OKAY, ERROR_0][found] == expected, "{found}");
     }
     Ok(())
+}
+
+/// ELF32, linked to 3 GiB and loaded at 1 MiB; the entry point is where it is loaded.
+#[test]
+fn a_c_kernel_in_the_higher_half() -> Result<()> {
+    let kernel = find_kernel(Some(&stages::workspace().join("examples/multiboot-kernel")))?;
+    let image = image(&fs::read(kernel)?, |recipe, _| {
+        recipe.command_line = "some words, exit".into();
+    })?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let ending = running.wait()?;
+    let transcript = running.serial();
+    ensure!(
+        ending == Ending::Guest(EXIT_OKAY),
+        "{ending:?}\n{transcript}"
+    );
+    contains(
+        &transcript,
+        &[
+            "Multiboot 1, 32 bits, 4 segments",
+            "a kernel at c01",
+            "command line: some words, exit\n",
+            "module c: the text of one\n",
+            "module 186a1: /boot/modules/second\n",
+            "memory 1000 9f000 available\n",
+            "OKAY\n",
+        ],
+    )
 }
 
 /// The machine ends in this error, with these facts in its line.

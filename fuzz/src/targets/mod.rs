@@ -7,6 +7,9 @@ pub mod fat;
 pub mod command_line;
 pub mod elf;
 pub mod elf_note;
+pub mod multiboot;
+pub mod multiboot1;
+pub mod multiboot2;
 pub mod boot_path;
 
 use stage2::catalogue::{Named, Report};

@@ -1,0 +1,185 @@
+//! Kernels with a Multiboot header: header, ELF headers or addresses, sections, place in memory.
+
+use stage2::elf_physical::{PhysicalImage, Preference};
+use stage2::layout::{EARLY_REACH, PAGE_SIZE};
+use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
+use stage2::multiboot_header::{Header, Version, check_file};
+
+use super::show;
+use crate::elf_fixture::{ET_EXEC, Elf, PT_LOAD, ProgramHeader};
+use crate::input::Input;
+
+/// The input: a file; or, when the first byte is odd, what to make one of.
+pub fn run(version: Version, bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let made;
+    let file = if input.u8() & 1 == 0 {
+        input.rest()
+    } else {
+        made = make(version, &mut input);
+        &made
+    };
+    let parsed = Header::parse(version, file);
+    if let Ok(header) = &parsed {
+        check_header(header);
+    }
+    match check_file(version, file) {
+        Ok((header, image)) => {
+            assert_eq!(parsed, Ok(header));
+            check_image(&image, file.len() as u64);
+            place(&header, image);
+        }
+        Err(error) => {
+            show(&error);
+        }
+    }
+}
+
+/// A file with a header whose sum is right, in a good or a strange ELF file or in none.
+fn make(version: Version, input: &mut Input<'_>) -> Vec<u8> {
+    let kind = input.u8();
+    let count = usize::from(input.u8() % 32);
+    let mut words = match version {
+        Version::One => vec![0x1BAD_B002, input.u32() & 0x0001_0007, 0],
+        Version::Two => vec![0xE852_50D6, 0, 0, 0],
+    };
+    for _ in 0..count {
+        words.push(match input.u8() {
+            0x80 => input.u32(),
+            0x81 => MIB as u32 + u32::from(input.u16()),
+            0x82 => u32::from(input.u8()) | 1 << 16,
+            small => small.into(),
+        });
+    }
+    if version == Version::Two {
+        words.extend([0, 8]);
+        words[2] = 4 * words.len() as u32;
+    }
+    let last = if version == Version::One { 2 } else { 3 };
+    words[last] = 0;
+    let sum = words[..last].iter().fold(0, |a: u32, b| a.wrapping_add(*b));
+    words[last] = sum.wrapping_neg();
+    let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+
+    if kind & 3 == 0 {
+        return [&header, input.rest()].concat();
+    }
+    let mut start = || match input.u8() & 3 {
+        0 => input.border(),
+        1 => u64::from(input.u16()) << 8,
+        _ => MIB + (u64::from(input.u16()) << 4),
+    };
+    let distance = if kind & 4 == 0 {
+        0
+    } else {
+        0xFFFF_FFFF_8000_0000
+    };
+    let first = start();
+    let mut elf = Elf::new(ET_EXEC, first.wrapping_add(distance));
+    for number in 0..u64::from(kind >> 4 & 7) + 1 {
+        let address = if number == 0 { first } else { start() };
+        let data = if number == 0 {
+            header.clone()
+        } else {
+            vec![0xF4; 64 << number]
+        };
+        elf = elf.with(ProgramHeader {
+            kind: PT_LOAD,
+            virtual_address: address.wrapping_add(distance),
+            physical_address: address,
+            memory_size: data.len() as u64 + (number << 9),
+            alignment: 8,
+            data,
+            ..ProgramHeader::default()
+        });
+    }
+    if kind & 8 == 0 {
+        elf.build()
+    } else {
+        elf.build_32()
+    }
+}
+
+fn check_header(header: &Header) {
+    assert_eq!(header.offset % 4, 0);
+    if let Some(addresses) = header.addresses {
+        assert!(header.entry.is_some());
+        assert!(addresses.file_offset <= header.offset);
+        let mut before = addresses.start;
+        for end in [addresses.file_end, addresses.end].into_iter().flatten() {
+            assert!(before <= end);
+            before = end;
+        }
+    }
+    if let Some(limits) = header.limits {
+        assert!(limits.align.is_power_of_two() && limits.min <= limits.max);
+    }
+}
+
+fn check_image(image: &PhysicalImage, file_size: u64) {
+    let segments = image.segments();
+    assert!(!segments.is_empty());
+    assert!(
+        segments
+            .iter()
+            .any(|segment| (segment.start..segment.end()).contains(&image.entry()))
+    );
+    for pair in segments.windows(2) {
+        assert!(pair[0].end() <= pair[1].start);
+    }
+    for segment in segments {
+        assert!(segment.memory_size > 0 && segment.file_size <= segment.memory_size);
+        assert!(segment.file_offset + segment.file_size <= file_size);
+        assert!(segment.end() <= EARLY_REACH);
+    }
+}
+
+/// A machine with 64 MiB, of which the loader has its part.
+fn memory() -> MemoryMap {
+    let mut memory = MemoryMap::new();
+    for (start, end) in [(0, 0xA_0000), (MIB, 64 * MIB)] {
+        memory.add(Region {
+            start,
+            end,
+            kind: MemoryKind::Usable,
+        });
+    }
+    memory.finish(0xA_0000);
+    memory.mark(PAGE_SIZE, 0x8_0000, MemoryKind::Reclaimable);
+    memory
+}
+
+/// What is taken was free, and the kernel lies in it.
+fn place(header: &Header, mut image: PhysicalImage) {
+    let (mut memory, before) = (memory(), memory());
+    let linked = (image.start(), image.entry());
+    let result = match header.limits {
+        None => image.place(&mut memory).map(|()| image.start()),
+        Some(limits) => image.place_within(&limits, &mut memory).inspect(|&base| {
+            assert!(limits.min <= base && image.end() <= limits.max);
+            let stays = limits.preference == Preference::None && base == linked.0;
+            assert!(stays || base % limits.align == 0);
+        }),
+    };
+    let base = match result {
+        Ok(base) => base,
+        Err(error) => {
+            show(&error);
+            assert_eq!(memory.regions(), before.regions());
+            assert_eq!((image.start(), image.entry()), linked);
+            return;
+        }
+    };
+    assert_eq!(base, image.start());
+    assert_eq!(image.entry() - base, linked.1 - linked.0);
+    let is = |memory: &MemoryMap, start: u64, end: u64, kind| {
+        let mut regions = memory.regions().iter();
+        regions.any(|r| r.start <= start && end <= r.end && r.kind == kind)
+    };
+    for segment in image.segments() {
+        let (start, end) = (segment.start, segment.end());
+        assert!(is(&before, start, end, MemoryKind::Usable), "{start:x}");
+        assert!(is(&memory, start, end, MemoryKind::Kernel), "{start:x}");
+    }
+    image.zeroes(|start, end| assert!(start <= end && end <= image.end()));
+}
