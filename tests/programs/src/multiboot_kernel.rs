@@ -429,10 +429,10 @@ extern "C" fn main() -> ! {
 }
 
 fn check_machine(state: &State, checks: &mut Checks) {
-    checks.check("PE set, PG clear", state.cr0 & (1 << 31 | 1) == 1);
+    checks.check("CR0 is PE and ET", state.cr0 == 1 << 4 | 1);
     checks.check("VM and IF clear", state.eflags & (1 << 17 | 1 << 9) == 0);
     checks.check("CR4", state.cr4 == 0);
-    checks.check("LME and LMA clear", state.efer[0] & (1 << 8 | 1 << 10) == 0);
+    checks.check("EFER", state.efer[0] & (1 << 8 | 1 << 10 | 1 << 11) == 0);
     let [limit, low, high, _] = state.gdtr;
     let gdt = u64::from(high) << 16 | u64::from(low);
     for (number, name) in ["CS", "DS", "ES", "FS", "GS", "SS"].iter().enumerate() {
