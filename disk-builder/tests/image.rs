@@ -561,6 +561,48 @@ fn a_large_kernel_has_a_short_chain() {
     );
 }
 
+/// A flat file with a header of Multiboot 1: flags, and the address of the entry point.
+fn multiboot_kernel(flags: u32, entry: u32) -> Vec<u8> {
+    const MAGIC: u32 = 0x1BAD_B002;
+    let sum = MAGIC.wrapping_add(flags);
+    let words = [
+        MAGIC,
+        flags,
+        sum.wrapping_neg(),
+        0x10_0000,
+        0x10_0000,
+        0,
+        0x10_2000,
+        entry,
+    ];
+    let mut file: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    file.resize(100, 0xF4);
+    file
+}
+
+#[test]
+fn kernels_for_multiboot_are_taken_and_shown() {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&multiboot_kernel(1 << 16, 0x10_0020));
+    let inspection = build(&recipe).inspection;
+    assert_eq!(inspection.protocol, Some("multiboot1"));
+    assert!(inspection.kernel.is_none());
+    let text = inspection.to_string();
+    let shown = "kernel: Multiboot 1, header at 0x0 of the file, entry 0x100020\n  \
+                 0x00100000       8192 bytes,        100 from the file at 0x0\n";
+    assert!(text.contains(shown), "{text}");
+    let refused = |bytes: &[u8]| refusal(&workshop.recipe(bytes));
+    let error = refused(&multiboot_kernel(1 << 16 | 8, 0x10_0020));
+    assert!(
+        error.contains("error 10T: ") && error.contains("flags 0x8"),
+        "{error}"
+    );
+    let error = refused(&multiboot_kernel(1 << 16, 0x10_2000));
+    assert!(error.contains("error 10J: "), "{error}");
+    let error = refused(&multiboot_kernel(1 << 16, 0x10_0020)[..30]);
+    assert!(error.contains("error 10S: "), "{error}");
+}
+
 #[test]
 fn what_the_loader_would_refuse_is_refused_in_its_words() {
     let workshop = Workshop::new();

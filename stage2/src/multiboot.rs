@@ -19,7 +19,7 @@ use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
 use stage2::placement::{LoadedModule, allocate};
 use stage2::stream::Range;
 
-use crate::bios::{self, Registers};
+use crate::bios::Machine;
 use crate::entry::{BootEntry, Missing};
 use crate::faults::Failure;
 use crate::files::Files;
@@ -82,7 +82,7 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         entry: &entry.text,
         modules: &modules,
         memory: &[],
-        drive: files.disk().drives().0,
+        drive: files.disk().number(),
         partition: partition.number,
         sections,
         screen: console::screen_row().map(|_| Screen {
@@ -90,7 +90,11 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
             columns: console::COLUMNS as u32,
             rows: console::ROWS as u32,
         }),
-        apm: if header.apm { apm() } else { None },
+        apm: if header.apm {
+            Apm::connect(&mut Machine)
+        } else {
+            None
+        },
         rsdp: rsdp(&tables),
         smbios: smbios(&tables),
         load_base: load_base.map(|base| base as u32),
@@ -178,40 +182,6 @@ fn load_modules(
         let _ = modules.try_push(module);
     }
     Ok(modules)
-}
-
-/// Connects to the 32-bit interface of the APM BIOS (APM BIOS Interface Specification 1.2, functions
-/// 5300h, 5303h and 5304h), for a kernel that asks for its table.
-fn apm() -> Option<Apm> {
-    const SIGNATURE: u32 = 0x504D; // "PM"
-    const HAS_32_BIT: u32 = 1 << 1;
-
-    let call = |function: u32| {
-        let mut registers = Registers::new(function);
-        bios::call(0x15, &mut registers);
-        (!registers.carry()).then_some(registers)
-    };
-    let check = |registers: &Registers| {
-        registers.ebx & 0xFFFF == SIGNATURE && registers.ecx & HAS_32_BIT != 0
-    };
-    call(0x5300).filter(check)?;
-    call(0x5304); // whoever was connected; an error says that nobody was
-    let connected = call(0x5303)?;
-    // Some BIOSes have other flags now.
-    let now = call(0x5300).filter(check)?;
-    let low = |register: u32| (register as u16).into();
-    let high = |register: u32| ((register >> 16) as u16).into();
-    Some(Apm {
-        version: low(now.eax),
-        code: low(connected.eax),
-        offset: connected.ebx.into(),
-        code_16: low(connected.ecx),
-        data: low(connected.edx),
-        flags: low(now.ecx),
-        code_length: low(connected.esi),
-        code_16_length: high(connected.esi),
-        data_length: low(connected.edi),
-    })
 }
 
 /// The RSDP: 20 bytes of revision 0, else as many as it says, if they sum up to 0.

@@ -1,6 +1,7 @@
 //! Kernels good and bad: the good ones get the plan they should, the bad ones their error.
 
 #[path = "../../tests/src/elf_fixture.rs"]
+#[allow(dead_code, reason = "only a part of it is needed")]
 mod elf_fixture;
 
 use elf_fixture::{

@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use stage2::catalogue::{Named, Report};
 use stage2::elf_physical::{Limits, Preference, SectionTable};
 use stage2::entry_file;
+use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::kernel_image::KernelError;
 use stage2::memory_map::{MemoryKind, Region};
 use stage2::multiboot_header::{
@@ -27,7 +28,7 @@ use stage2::multiboot_header::{
 };
 use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
 use stage2::placement::LoadedModule;
-use zerocopy::FromBytes as _;
+use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 const MIB: u64 = 1 << 20;
@@ -586,6 +587,90 @@ fn apm() -> Apm {
         code_length: 0xFFFF.into(),
         code_16_length: 0xFFFE.into(),
         data_length: 0xFFFD.into(),
+    }
+}
+
+/// A BIOS with APM and nothing else.
+#[derive(Default)]
+struct ApmBios {
+    /// What the installation check puts into BX and CX, one after the other; CF is set behind them.
+    checks: Vec<(u32, u32)>,
+    /// Does connecting work?
+    connects: bool,
+    calls: Vec<u32>,
+}
+
+impl Bios for ApmBios {
+    fn call(&mut self, number: u8, registers: &mut Registers) {
+        assert_eq!((number, registers.eflags & FLAG_CARRY), (0x15, FLAG_CARRY));
+        self.calls.push(registers.eax);
+        let done = match registers.eax {
+            0x5300 => match self.checks.is_empty() {
+                true => false,
+                false => {
+                    (registers.ebx, registers.ecx) = self.checks.remove(0);
+                    registers.eax = 0x5555_0102;
+                    true
+                }
+            },
+            0x5303 if self.connects => {
+                *registers = Registers {
+                    eax: 0x1111_F000,
+                    ebx: 0x0001_2345,
+                    ecx: 0x2222_F001,
+                    edx: 0x3333_0040,
+                    esi: 0xFFFE_FFFF,
+                    edi: 0x4444_FFFD,
+                    ..*registers
+                };
+                true
+            }
+            // Disconnecting fails: nobody was connected.
+            _ => false,
+        };
+        if done {
+            registers.eflags &= !FLAG_CARRY;
+        }
+    }
+
+    fn read<T: FromBytes>(&self, _: u64) -> T {
+        unreachable!("nothing is read")
+    }
+
+    fn put<T: zerocopy::IntoBytes + zerocopy::Immutable>(&mut self, _: &T) {
+        unreachable!("nothing is put")
+    }
+
+    fn transferred(&self, _: usize) -> &[u8] {
+        unreachable!("nothing is transferred")
+    }
+}
+
+#[test]
+fn the_apm_bios() {
+    const PM: u32 = 0x7777_504D;
+    let connect = |checks: &[(u32, u32)], connects| {
+        let mut bios = ApmBios {
+            checks: checks.to_vec(),
+            connects,
+            calls: Vec::new(),
+        };
+        (Apm::connect(&mut bios), bios.calls)
+    };
+    let (found, calls) = connect(&[(PM, 0x8888_0002), (PM, 0x8888_0003)], true);
+    assert_eq!(found, Some(apm()));
+    assert_eq!(calls, [0x5300, 0x5304, 0x5303, 0x5300]);
+    // None at all, none with 32 bits, something else, it does not connect, or is gone then.
+    for (checks, connects, calls) in [
+        (&[][..], true, 1),
+        (&[(PM, 1)], true, 1),
+        (&[(0x504E, 2)], true, 1),
+        (&[(PM, 2), (PM, 2)], false, 3),
+        (&[(PM, 2)], true, 4),
+        (&[(PM, 2), (PM, 1)], true, 4),
+    ] {
+        let (found, made) = connect(checks, connects);
+        assert_eq!((found, made.len()), (None, calls), "{checks:x?}");
     }
 }
 

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::Road;
 use disk_builder::image::{Module, Recipe, find_kernel};
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_builder::stages::{self, Program};
+use disk_builder::stages;
 use machine_tests::elf::noise;
-use machine_tests::image::Image;
+use machine_tests::image::{Image, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
@@ -29,12 +29,7 @@ const OPTIONAL: u32 = 1 << 16;
 
 /// The ELF64 file of a program of `tests/programs`.
 fn program(name: &str) -> Result<Vec<u8>> {
-    let path = stages::build_program(&Program {
-        package: "test-programs",
-        bin: name,
-        config: name,
-    })?;
-    Ok(fs::read(path)?)
+    Ok(fs::read(test_program_file(name)?)?)
 }
 
 /// Changes the form of a file by binutils.
@@ -253,6 +248,18 @@ fn version_2_by_the_header_s_addresses() -> Result<()> {
 fn version_1_elf64() -> Result<()> {
     let transcript = boot(&only_version_1(program("multiboot-kernel")?)?, 1)?;
     contains(&transcript, &["section .symtab ", "flags 126f\n"])
+}
+
+/// The kernel has both headers, and the entry says which one counts.
+#[test]
+fn version_1_because_the_entry_says_so() -> Result<()> {
+    let image = image(&program("multiboot-kernel")?, |_, _| {})?;
+    let configuration = "options root=/dev/sda  two spaces\n\
+                         module /boot/modules/first the text of one\n\
+                         module /boot/modules/second\n\
+                         protocol multiboot1\n";
+    image.put("/boot/kernel.conf", configuration.as_bytes())?;
+    content(Machine::new(&image.path()).start()?, 1, true).map(drop)
 }
 
 #[test]
