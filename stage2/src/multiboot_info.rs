@@ -14,6 +14,7 @@ use crate::entry_file::KernelEntry;
 use crate::firmware::{Bios, Registers};
 use crate::memory_map::{MIB, MemoryKind, Region};
 use crate::placement::LoadedModule;
+use crate::text::copy;
 
 /// Types of the tags of version 2.
 pub mod tag {
@@ -177,33 +178,38 @@ const fn memory_type(kind: MemoryKind) -> u32 {
 
 const AVAILABLE: u32 = 1;
 
-/// The regions as a kernel sees them: those that touch and are of one type are one.
-fn memory_types(memory: &[Region]) -> impl Iterator<Item = (u64, u64, u32)> {
-    let mut regions = memory.iter().peekable();
-    core::iter::from_fn(move || {
-        let first = regions.next()?;
-        let (mut end, kind) = (first.end, memory_type(first.kind));
-        while let Some(next) =
-            regions.next_if(|next| next.start == end && memory_type(next.kind) == kind)
-        {
-            end = next.end;
-        }
-        Some((first.start, end, kind))
-    })
+/// Takes the next region as a kernel sees it off the front: those that touch and are of one type are
+/// one. Start, end and type.
+fn take_region(memory: &mut &[Region]) -> Option<(u64, u64, u32)> {
+    let (first, mut rest) = memory.split_first()?;
+    let (mut end, kind) = (first.end, memory_type(first.kind));
+    while let Some((next, behind)) = rest.split_first()
+        && next.start == end
+        && memory_type(next.kind) == kind
+    {
+        end = next.end;
+        rest = behind;
+    }
+    *memory = rest;
+    Some((first.start, end, kind))
 }
 
 /// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 is RAM, too,
 /// although it is nobody's to take.
-fn basic_memory(memory: &[Region]) -> [u32; 2] {
-    let until = |start: u64| {
-        let found = memory_types(memory)
-            .find(|&(from, to, kind)| kind == AVAILABLE && from <= start && start < to);
-        found.map_or(start, |(_, to, _)| to)
-    };
-    let first = memory_types(memory).find(|&(_, _, kind)| kind == AVAILABLE);
-    let low = first.map_or(0, |(start, ..)| until(start)).min(MIB);
-    let high = until(MIB) - MIB;
-    [low, high].map(|bytes| u32::try_from(bytes / 1024).unwrap_or(u32::MAX))
+fn basic_memory(mut memory: &[Region]) -> [u32; 2] {
+    let (mut low, mut high) = (0, 0);
+    while let Some((start, end, kind)) = take_region(&mut memory) {
+        if kind != AVAILABLE {
+            continue;
+        }
+        if low == 0 {
+            low = end.min(MIB);
+        }
+        if start <= MIB && end > MIB {
+            high = end - MIB;
+        }
+    }
+    [low, high].map(|bytes| (bytes / 1024).min(u32::MAX.into()) as u32)
 }
 
 /// The text that goes with a module: its own, or else its path.
@@ -221,7 +227,7 @@ pub fn size(info: &Information<'_>, regions: usize) -> usize {
     const TAGS: usize = 1024; // all that have a fixed size, and the whole structure of version 1
     let texts = info.entry.modules().map(|module| {
         let text = module_text(&module).len();
-        text + size_of::<Tag>() + size_of::<Module>() + ALIGNMENT
+        text + TAG_BYTES + MODULE_BYTES + ALIGNMENT
     });
     TAGS + texts.sum::<usize>()
         + info.entry.command_line_length()
@@ -229,7 +235,7 @@ pub fn size(info: &Information<'_>, regions: usize) -> usize {
         + info.rsdp.len() * 2
         + info.smbios.len()
         + info.sections.map_or(0, |sections| sections.headers.len())
-        + regions * size_of::<MemoryEntry>()
+        + regions * MEMORY_ENTRY_BYTES as usize
 }
 
 /// Memory that is filled from the front. What does not fit any more is left out, and the end shows
@@ -248,6 +254,7 @@ impl Writer<'_> {
     }
 
     /// The next bytes, all of them zero.
+    #[inline(never)]
     fn room(&mut self, length: usize) -> &mut [u8] {
         let start = self.length;
         self.length = start.saturating_add(length);
@@ -256,21 +263,36 @@ impl Writer<'_> {
         room
     }
 
-    fn put(&mut self, value: &(impl IntoBytes + Immutable + ?Sized)) {
-        let bytes = value.as_bytes();
-        crate::text::copy(bytes, self.room(bytes.len()));
+    #[inline(never)]
+    fn put(&mut self, bytes: &[u8]) {
+        copy(bytes, self.room(bytes.len()));
     }
 
     /// Overwrites what is there already.
-    fn put_at(&mut self, position: usize, value: &(impl IntoBytes + Immutable)) {
-        let bytes = value.as_bytes();
-        let room = self.bytes.get_mut(position..).unwrap_or_default();
-        crate::text::copy(bytes, room);
+    #[inline(never)]
+    fn put_at(&mut self, position: usize, bytes: &[u8]) {
+        copy(bytes, self.bytes.get_mut(position..).unwrap_or_default());
+    }
+
+    #[inline(never)]
+    fn word(&mut self, word: u32) {
+        self.put(&word.to_le_bytes());
+    }
+
+    fn words(&mut self, words: &[u32]) {
+        for word in words {
+            self.word(*word);
+        }
+    }
+
+    fn quadword(&mut self, quadword: u64) {
+        self.put(&quadword.to_le_bytes());
     }
 
     /// A text and the zero byte behind it.
+    #[inline(never)]
     fn text(&mut self, text: &str) {
-        self.put(text);
+        self.put(text.as_bytes());
         self.room(1);
     }
 
@@ -293,48 +315,49 @@ impl Writer<'_> {
 /// Where tags begin.
 const ALIGNMENT: usize = 8;
 
-#[derive(IntoBytes, Immutable, Unaligned)]
-#[repr(C)]
-struct Tag {
-    kind: U32,
-    size: U32,
-}
+/// Bytes of a tag's type and size.
+const TAG_BYTES: usize = 8;
 
-#[derive(IntoBytes, Immutable, Unaligned)]
-#[repr(C)]
-struct Module {
-    start: U32,
-    end: U32,
-}
+/// A region in the map of version 2: start, length, type, a zero; and in that of version 1, without
+/// the size in front of it and the zero behind it.
+const MEMORY_ENTRY_BYTES: u32 = 24;
+const MEMORY_ENTRY_BYTES_1: u32 = 20;
 
-#[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
-#[repr(C)]
-struct MemoryEntry {
-    start: U64,
-    length: U64,
-    kind: U32,
-    reserved: U32,
-}
+/// A module in the table of version 1: start, end, text, a zero.
+const MODULE_BYTES: usize = 16;
 
 impl Writer<'_> {
-    /// A tag of version 2: `content` writes what is in it.
-    fn tag(&mut self, kind: u32, content: impl FnOnce(&mut Self)) {
+    /// Begins a tag of version 2; returns where it is, for [`Writer::end`].
+    #[inline(never)]
+    fn begin(&mut self, kind: u32) -> usize {
         self.align(ALIGNMENT);
         let start = self.length;
-        self.room(size_of::<Tag>());
-        content(self);
-        let size = self.length.saturating_sub(start) as u32;
-        let tag = Tag {
-            kind: kind.into(),
-            size: size.into(),
-        };
-        self.put_at(start, &tag);
+        self.word(kind);
+        self.word(0);
+        start
     }
 
-    fn words(&mut self, words: &[u32]) {
-        for word in words {
-            self.put(&U32::new(*word));
-        }
+    /// Ends a tag: enters its size.
+    #[inline(never)]
+    fn end(&mut self, start: usize) {
+        let size = self.length.saturating_sub(start) as u32;
+        self.put_at(start + 4, &size.to_le_bytes());
+    }
+
+    /// A tag of version 2 with these bytes in it.
+    #[inline(never)]
+    fn tag(&mut self, kind: u32, bytes: &[u8]) {
+        let start = self.begin(kind);
+        self.put(bytes);
+        self.end(start);
+    }
+
+    /// A tag of version 2 with these words in it.
+    #[inline(never)]
+    fn word_tag(&mut self, kind: u32, words: &[u32]) {
+        let start = self.begin(kind);
+        self.words(words);
+        self.end(start);
     }
 }
 
@@ -347,91 +370,89 @@ pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
         base: 0,
         length: 0,
     };
-    out.room(2 * size_of::<U32>()); // length, and a zero
+    out.words(&[0, 0]); // length, and a zero
 
-    out.tag(tag::COMMAND_LINE, |out| out.command_line(info.entry));
-    out.tag(tag::LOADER_NAME, |out| out.text(info.loader));
+    let start = out.begin(tag::COMMAND_LINE);
+    out.command_line(info.entry);
+    out.end(start);
+    let start = out.begin(tag::LOADER_NAME);
+    out.text(info.loader);
+    out.end(start);
     for (module, loaded) in info.entry.modules().zip(info.modules) {
-        out.tag(tag::MODULE, |out| {
-            out.put(&Module::of(loaded));
-            out.text(module_text(&module));
-        });
+        let start = out.begin(tag::MODULE);
+        out.words(&ends(loaded));
+        out.text(module_text(&module));
+        out.end(start);
     }
-    let [low, high] = basic_memory(info.memory);
-    out.tag(tag::BASIC_MEMORY, |out| out.words(&[low, high]));
+    out.word_tag(tag::BASIC_MEMORY, &basic_memory(info.memory));
     let partition = u32::from(info.partition).checked_sub(1).unwrap_or(NONE);
-    out.tag(tag::BOOT_DEVICE, |out| {
-        out.words(&[info.drive.into(), partition, NONE]);
-    });
-    out.tag(tag::MEMORY_MAP, |out| {
-        out.words(&[size_of::<MemoryEntry>() as u32, 0]);
-        for (start, end, kind) in memory_types(info.memory) {
-            out.put(&MemoryEntry {
-                start: start.into(),
-                length: (end - start).into(),
-                kind: kind.into(),
-                reserved: U32::ZERO,
-            });
-        }
-    });
+    out.word_tag(tag::BOOT_DEVICE, &[info.drive.into(), partition, NONE]);
+    let start = out.begin(tag::MEMORY_MAP);
+    out.words(&[MEMORY_ENTRY_BYTES, 0]);
+    let mut memory = info.memory;
+    while let Some((start, end, kind)) = take_region(&mut memory) {
+        out.quadword(start);
+        out.quadword(end - start);
+        out.words(&[kind, 0]);
+    }
+    out.end(start);
     if let Some(screen) = info.screen {
-        out.tag(tag::FRAMEBUFFER, |out| {
-            out.put(&Framebuffer::of(&screen));
-            out.room(2); // reserved: 16 bits, as the crates and GRUB have it
-        });
+        let start = out.begin(tag::FRAMEBUFFER);
+        out.put(Framebuffer::of(&screen).as_bytes());
+        out.room(2); // reserved: 16 bits, as the crates and GRUB have it
+        out.end(start);
     }
     if let Some(sections) = info.sections {
-        out.tag(tag::SECTIONS, |out| {
-            // 32 bits each, as GRUB and its header file have it; the text has 16.
-            out.words(&[
-                sections.table.count.into(),
-                sections.table.entry_size.into(),
-                sections.table.names.into(),
-            ]);
-            out.put(sections.headers);
-        });
+        let start = out.begin(tag::SECTIONS);
+        // 32 bits each, as GRUB and its header file have it; the text has 16.
+        out.words(&sections.numbers());
+        out.put(sections.headers);
+        out.end(start);
     }
     if let Some(apm) = info.apm {
-        out.tag(tag::APM, |out| out.put(&apm));
+        out.tag(tag::APM, apm.as_bytes());
     }
-    if let [_, _, _, _, _, _, major, minor, ..] = *info.smbios {
-        // The 64-bit entry point structure has them one byte further on.
-        let is_64_bit = info.smbios.starts_with(b"_SM3_");
-        let minor_64 = info.smbios.get(8).copied().unwrap_or(0);
-        let version = if is_64_bit {
-            [minor, minor_64]
-        } else {
-            [major, minor]
-        };
-        out.tag(tag::SMBIOS, |out| {
-            out.put(&version);
-            out.room(6);
-            out.put(info.smbios);
-        });
+    // Version: where the 64-bit entry point structure has it, or the 32-bit one.
+    let is_64_bit = info.smbios.starts_with(b"_SM3_");
+    let version = if is_64_bit { 7..9 } else { 6..8 };
+    if let Some(version) = info.smbios.get(version) {
+        let start = out.begin(tag::SMBIOS);
+        out.put(version);
+        out.room(6);
+        out.put(info.smbios);
+        out.end(start);
     }
     if let Some(old) = info.rsdp.get(..RSDP_1_BYTES) {
-        out.tag(tag::OLD_RSDP, |out| out.put(old));
+        out.tag(tag::OLD_RSDP, old);
     }
     if info.rsdp.len() > RSDP_1_BYTES {
-        out.tag(tag::NEW_RSDP, |out| out.put(info.rsdp));
+        out.tag(tag::NEW_RSDP, info.rsdp);
     }
     if let Some(base) = info.load_base {
-        out.tag(tag::LOAD_BASE, |out| out.words(&[base]));
+        out.word_tag(tag::LOAD_BASE, &[base]);
     }
-    out.tag(tag::END, |_| {});
+    out.tag(tag::END, &[]);
 
-    let length = U32::new(out.length as u32);
-    out.put_at(0, &length);
+    let length = out.length as u32;
+    out.put_at(0, &length.to_le_bytes());
     out.finish()
 }
 
-impl Module {
-    fn of(loaded: &LoadedModule) -> Self {
-        // Both are below 4 GiB, where the loader reaches.
-        Self {
-            start: (loaded.start as u32).into(),
-            end: ((loaded.start + loaded.length) as u32).into(),
-        }
+/// First byte of a module and the one behind it: below 4 GiB, where the loader reaches.
+const fn ends(module: &LoadedModule) -> [u32; 2] {
+    [module.start as u32, (module.start + module.length) as u32]
+}
+
+impl Sections<'_> {
+    /// How many, how large, and which one has the names.
+    fn numbers(&self) -> [u32; 3] {
+        let SectionTable {
+            count,
+            entry_size,
+            names,
+            ..
+        } = self.table;
+        [count.into(), entry_size.into(), names.into()]
     }
 }
 
@@ -538,16 +559,15 @@ pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option
     for (index, (module, loaded)) in info.entry.modules().zip(info.modules).enumerate() {
         let text = out.address();
         out.text(module_text(&module));
-        let position = table + index * MODULE_BYTES;
-        out.put_at(position, &Module::of(loaded));
-        out.put_at(position + size_of::<Module>(), &U32::new(text));
+        let [start, end] = ends(loaded);
+        let words = [start, end, text].map(U32::new);
+        out.put_at(table + index * MODULE_BYTES, words.as_bytes());
     }
 
     if let Some(sections) = info.sections {
         flags.set_bit(flag::SECTIONS, true);
-        head.section_count = u32::from(sections.table.count).into();
-        head.section_size = u32::from(sections.table.entry_size).into();
-        head.section_names = u32::from(sections.table.names).into();
+        let [count, size, names] = sections.numbers().map(U32::new);
+        (head.section_count, head.section_size, head.section_names) = (count, size, names);
         out.align(ALIGNMENT);
         head.sections = out.address().into();
         out.put(sections.headers);
@@ -557,11 +577,13 @@ pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option
     out.align(ALIGNMENT);
     head.memory_map = out.address().into();
     let start = out.length;
-    for (start, end, kind) in memory_types(info.memory) {
+    let mut memory = info.memory;
+    while let Some((start, end, kind)) = take_region(&mut memory) {
         // The size of what follows stands in front of it.
-        out.words(&[MEMORY_ENTRY_BYTES]);
-        out.put(&[U64::new(start), U64::new(end - start)]);
-        out.words(&[kind]);
+        out.word(MEMORY_ENTRY_BYTES_1);
+        out.quadword(start);
+        out.quadword(end - start);
+        out.word(kind);
     }
     head.memory_map_length = (out.length.saturating_sub(start) as u32).into();
 
@@ -569,18 +591,13 @@ pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option
         flags.set_bit(flag::APM, true);
         out.align(ALIGNMENT);
         head.apm = out.address().into();
-        out.put(&apm);
+        out.put(apm.as_bytes());
     }
     if let Some(screen) = info.screen {
         flags.set_bit(flag::FRAMEBUFFER, true);
         head.framebuffer = Framebuffer::of(&screen);
     }
     head.flags = flags.into();
-    out.put_at(0, &head);
+    out.put_at(0, head.as_bytes());
     out.finish()
 }
-
-/// A module in the table of version 1: start, end, text, a zero.
-const MODULE_BYTES: usize = 16;
-/// A region in the map of version 1, without the size in front of it.
-const MEMORY_ENTRY_BYTES: u32 = 20;
