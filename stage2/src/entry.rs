@@ -9,6 +9,7 @@ use core::fmt;
 use stage2::catalogue::{self, Entry, Named};
 use stage2::entry_file::{self, EntryFileError, KernelEntry, PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::File;
+use stage2::integrity::Expected;
 use stage2::layout::ENTRY_FILE;
 
 use crate::crc::crc32c;
@@ -22,6 +23,20 @@ pub struct BootEntry {
     pub kernel: File,
     /// Command line and modules.
     pub text: KernelEntry<'static>,
+}
+
+impl BootEntry {
+    /// The checksums that the kernel must have. The builder took them by the protocol that the
+    /// kernel's file names: where the entry names one, what is read may be something else.
+    ///
+    /// # Errors
+    /// 10Q.
+    pub fn expected(&self, files: &Files) -> Result<Option<Expected<'static>>, Failure> {
+        match self.text.protocol() {
+            None => Ok(files.manifest().own(PATH_KERNEL, &self.kernel)?),
+            Some(_) => Ok(None),
+        }
+    }
 }
 
 /// A file that should be there.

@@ -12,6 +12,8 @@ use crate::catalogue::{self, Named};
 use crate::entry_file;
 use crate::fat::File;
 use crate::kernel_image::{self, KernelError};
+use crate::multiboot_header::{Header, MultibootError, Version};
+use crate::protocol::Protocol;
 use crate::text::{copy, facts};
 
 /// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
@@ -145,16 +147,41 @@ impl fmt::Display for Damage<'_> {
 }
 
 /// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
-/// of the bytes that are loaded. For the host.
+/// of the bytes that are loaded. For the host. Which headers those are, its protocol says.
 ///
 /// # Errors
-/// When it is none that can be booted: 10A to 10P, 11A.
-pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), KernelError> {
+/// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
+pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), MultibootError> {
+    match Protocol::by_magic(file) {
+        Protocol::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
+        Protocol::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
+        _ => {}
+    }
     let mut headers = 0;
     let (image, _) = kernel_image::read(file.len() as u64, |offset, out| {
         let length = copy(file.get(offset as usize..).unwrap_or_default(), out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, KernelError>(length)
+    })?;
+    let bytes = image.segments().iter().fold(0, |crc, segment| {
+        let start = file.get(segment.file_offset as usize..).unwrap_or_default();
+        let bytes = start.get(..segment.file_size as usize).unwrap_or_default();
+        crc32c(crc, bytes)
+    });
+    Ok((headers, bytes))
+}
+
+fn of_multiboot(
+    version: Version,
+    file: &[u8],
+    crc32c: Crc32c,
+) -> Result<(u32, u32), MultibootError> {
+    let mut headers = 0;
+    let header = Header::parse(version, file)?;
+    let image = header.image(file.len() as u64, |offset, out| {
+        let length = copy(file.get(offset as usize..).unwrap_or_default(), out);
+        headers = crc32c(headers, out.get(..length).unwrap_or_default());
+        Ok::<_, MultibootError>(length)
     })?;
     let bytes = image.segments().iter().fold(0, |crc, segment| {
         let start = file.get(segment.file_offset as usize..).unwrap_or_default();

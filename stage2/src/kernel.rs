@@ -6,12 +6,11 @@
 //! checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
 #![allow(unsafe_code)]
 
-use stage2::entry_file::PATH_KERNEL;
 use stage2::fat::File;
 use stage2::integrity::Expected;
 use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
-use stage2::placement::Kernel;
+use stage2::placement::{Kernel, LoadedModule};
 use stage2::relocate::{LoadedKernel, relocate};
 
 use crate::crc::crc32c;
@@ -30,7 +29,7 @@ pub fn load(
     memory: &mut MemoryMap,
 ) -> Result<Kernel, Failure> {
     let file = &entry.kernel;
-    let expected = files.manifest().own(PATH_KERNEL, file)?;
+    let expected = entry.expected(files)?;
     let (image, wishes) = read_headers(files, file, expected)?;
     let mut kernel = Kernel::place(image, wishes, memory)?;
     read_segments(files, file, &kernel, expected)?;
@@ -105,7 +104,7 @@ fn read_segments(
 
 /// Goes on with a checksum over bytes that were loaded. Not while they pass by: that would be in the
 /// order of the file, where segments may overlap, and would not see what memory makes of them.
-fn checksum(crc: u32, start: u64, length: u64) -> u32 {
+pub fn checksum(crc: u32, start: u64, length: u64) -> u32 {
     if length == 0 {
         return crc;
     }
@@ -114,7 +113,7 @@ fn checksum(crc: u32, start: u64, length: u64) -> u32 {
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
-fn zero(start: u64, end: u64) {
+pub fn zero(start: u64, end: u64) {
     if start < end {
         // SAFETY: part of what was allocated for segments or a module, and for nothing else.
         unsafe { physical::bytes_mut(start, end - start) }.fill(0);
@@ -150,18 +149,31 @@ fn load_modules(
     memory: &mut MemoryMap,
 ) -> Result<(), Failure> {
     for module in entry.text.modules() {
-        let path = module.path;
-        let file = entry::find(files, Missing::Module(path))?;
-        let expected = files.manifest().own(path, &file)?;
-        let module = kernel.place_module(file.size, memory)?;
-        files.attempt(Some(&file), &mut |files| {
-            files.load(&file, &[module.read()])?;
-            match expected {
-                Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
-                None => Ok(()),
-            }
-        })?;
-        zero(module.start + module.length, module.memory_end());
+        let module = load_module(files, module.path, memory)?;
+        kernel.add_module(module);
     }
     Ok(())
+}
+
+/// Loads one module, from the start of a page on.
+///
+/// # Errors
+/// 10R, 9B, 8B, 7A, 6B.
+pub fn load_module(
+    files: &mut Files,
+    path: &'static str,
+    memory: &mut MemoryMap,
+) -> Result<LoadedModule, Failure> {
+    let file = entry::find(files, Missing::Module(path))?;
+    let expected = files.manifest().own(path, &file)?;
+    let module = LoadedModule::place(file.size, memory)?;
+    files.attempt(Some(&file), &mut |files| {
+        files.load(&file, &[module.read()])?;
+        match expected {
+            Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
+            None => Ok(()),
+        }
+    })?;
+    zero(module.start + module.length, module.memory_end());
+    Ok(module)
 }

@@ -12,6 +12,8 @@ use core::convert::Infallible;
 use arrayvec::ArrayVec;
 use stage2::elf_physical::{self, PhysicalImage};
 use stage2::entry_file::MAX_MODULES;
+use stage2::fat::File;
+use stage2::integrity::Expected;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::multiboot_header::{Header, Version};
@@ -20,12 +22,13 @@ use stage2::placement::{LoadedModule, allocate};
 use stage2::stream::Range;
 
 use crate::bios::Machine;
+use crate::crc::crc32c;
 use crate::entry::{BootEntry, Missing};
 use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, LOADER, firmware_tables};
 use crate::leave::{self, ProtectedMode};
-use crate::{Way, console, findings, physical, recognise, say};
+use crate::{Way, console, findings, kernel, physical, recognise, say};
 
 /// Regions that the memory map may grow by when the memory for the boot information is taken.
 const SPARE_REGIONS: usize = 4;
@@ -44,8 +47,8 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     let header = recognise::with_head(files, entry, memory, |head| Header::parse(version, head))??;
     header.check_console(console::screen_row().is_some())?;
     let file = &entry.kernel;
-    let mut image =
-        header.image::<Failure>(file.size, |offset, out| files.read_at(file, offset, out))?;
+    let expected = entry.expected(files)?;
+    let mut image = read_headers(files, file, &header, expected)?;
     let load_base = match header.limits {
         Some(limits) => Some(image.place_within(&limits, memory)?),
         None => {
@@ -53,13 +56,18 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
             None
         }
     };
-    files.load(file, &image.reads())?;
-    image.zeroes(|start, end| {
-        if start < end {
-            // SAFETY: part of what was allocated for the segments, and for nothing else.
-            unsafe { physical::bytes_mut(start, end - start) }.fill(0);
-        }
-    });
+    image.zeroes(kernel::zero);
+    files.attempt(Some(file), &mut |files| {
+        files.load(file, &image.reads())?;
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let segments = image.segments().iter();
+        let crc = segments.fold(0, |crc, segment| {
+            kernel::checksum(crc, segment.start, segment.file_size)
+        });
+        Ok(expected.bytes(crc)?)
+    })?;
     say!(
         "10 kernel   ",
         version.name(),
@@ -126,6 +134,31 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     unsafe { leave::to_protected_mode(&state) }
 }
 
+/// Reads what tells where the kernel goes.
+fn read_headers(
+    files: &mut Files,
+    file: &File,
+    header: &Header,
+    expected: Option<Expected<'static>>,
+) -> Result<PhysicalImage, Failure> {
+    let mut image = None;
+    files.attempt(Some(file), &mut |files| {
+        let mut crc = 0;
+        let read = header.image::<Failure>(file.size, |offset, out| {
+            let length = files.read_at(file, offset, out)?;
+            crc = crc32c(crc, out.get(..length).unwrap_or_default());
+            Ok(length)
+        })?;
+        if let Some(expected) = expected {
+            expected.headers(crc)?;
+        }
+        image = Some(read);
+        Ok(())
+    })?;
+    // It was set, or there was a failure.
+    image.ok_or(Missing::Kernel.into())
+}
+
 /// Loads the section headers and, in one piece, the part of the file with all sections that are not
 /// in memory yet; enters their addresses into the headers.
 fn load_sections(
@@ -173,11 +206,7 @@ fn load_modules(
 ) -> Result<ArrayVec<LoadedModule, MAX_MODULES>, Failure> {
     let mut modules = ArrayVec::new();
     for module in entry.text.modules() {
-        let file = files
-            .find(module.path)?
-            .ok_or(Missing::Module(module.path))?;
-        let module = LoadedModule::place(file.size, memory)?;
-        files.load(&file, &[module.read()])?;
+        let module = kernel::load_module(files, module.path, memory)?;
         // There are no more than that in an entry file.
         let _ = modules.try_push(module);
     }

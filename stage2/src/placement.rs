@@ -120,9 +120,14 @@ impl Kernel {
         memory: &mut MemoryMap,
     ) -> Result<LoadedModule, OutOfMemory> {
         let module = LoadedModule::place(length, memory)?;
+        self.add_module(module);
+        Ok(module)
+    }
+
+    /// Adds a module that has its place already.
+    pub fn add_module(&mut self, module: LoadedModule) {
         debug_assert!(!self.modules.is_full());
         let _ = self.modules.try_push(module);
-        Ok(module)
     }
 
     /// The segments, and the physical address of each.

@@ -11,6 +11,7 @@ use disk_builder::Road;
 use disk_builder::image::{Module, Recipe, find_kernel};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages;
+use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
@@ -415,6 +416,32 @@ fn what_is_refused() -> Result<()> {
     refused(&old, &["-vga", "none"], "10T", &[console])?;
     let flags = with_flags(old, |flags| flags | 1 << 15)?;
     refused(&flags, &[], "10T", &["flags 0x8000"])
+}
+
+/// A wrong bit in a segment, in the ELF headers or in a module has a name.
+#[test]
+fn what_is_damaged() -> Result<()> {
+    for (path, offset, code) in [
+        ("/boot/kernel.elf", 0x1800, "10Q"),
+        ("/boot/kernel.elf", 64 + 48, "10Q"), // p_align, which says nothing here
+        ("/boot/modules/second", 100_000, "10R"),
+    ] {
+        let image = image(&program("multiboot-kernel")?, |_, _| {})?;
+        let inspection = image.inspect()?;
+        ensure!(inspection.problems.is_empty(), "{:?}", inspection.problems);
+        let at = image.first_sector(path)? * SECTOR_SIZE as u64 + offset;
+        let byte = image.read(at, 1)?;
+        image.write(at, &[byte[0] ^ 0x10])?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("press a key to reboot")?;
+        contains(&transcript, &[&format!("error {code}: "), path])?;
+        let problems = image.inspect()?.problems;
+        ensure!(
+            problems.len() == 1 && problems[0].contains(code),
+            "{problems:?}"
+        );
+    }
+    Ok(())
 }
 
 /// The segments lie where the loader is, where the BIOS is, or where there is no RAM.
