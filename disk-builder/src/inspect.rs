@@ -22,6 +22,7 @@ use stage2::entry_file;
 use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::integrity::{self, Manifest};
 use stage2::kernel_image;
+use stage2::linux_image::{self, LinuxError, LinuxImage};
 use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition::boot_partition;
 use stage2::protocol::Protocol;
@@ -68,6 +69,8 @@ pub struct Inspection {
     pub kernel: Option<Kernel>,
     /// The kernel, if it is one for Multiboot.
     pub multiboot: Option<MultibootKernel>,
+    /// The kernel, if it is Linux.
+    pub linux: Option<Linux>,
     /// The command line.
     pub command_line: Option<String>,
     /// What the loader would refuse, in its own words; empty when the image is good.
@@ -245,6 +248,34 @@ impl MultibootKernel {
     }
 }
 
+/// A Linux kernel, as its setup header describes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Linux {
+    /// Version of the boot protocol: minor number in the low byte, major number above.
+    pub version: u16,
+    /// Whether it can be loaded at other places than 1 MiB.
+    pub relocatable: bool,
+    /// Whether it has a 64-bit entry.
+    pub long_mode: bool,
+    /// Where it would like to run; 0: no wish.
+    pub preferred_address: u64,
+    /// Bytes that it needs there; 0: it does not say.
+    pub init_size: u32,
+}
+
+impl Linux {
+    fn of(image: &LinuxImage) -> Self {
+        let header = image.header();
+        Self {
+            version: header.version.get(),
+            relocatable: image.relocatable(),
+            long_mode: image.has_64_bit_entry(),
+            preferred_address: header.pref_address.get(),
+            init_size: header.init_size.get(),
+        }
+    }
+}
+
 /// Inspects an image.
 ///
 /// # Errors
@@ -275,6 +306,7 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         protocol: None,
         kernel: None,
         multiboot: None,
+        linux: None,
         command_line: None,
         problems: Vec::new(),
     };
@@ -305,11 +337,18 @@ pub fn check_kernel(mut kernel: &File) -> Result<()> {
     match Protocol::by_magic(&bytes) {
         Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
         Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
+        Protocol::Linux(_) => read_linux(&bytes).map(drop).map_err(|e| say(&e)),
         _ => kernel_image::check_file(&bytes)
             .map(drop)
             .map_err(|error| say(&error)),
     }
     .map_err(|problem| anyhow!(problem))
+}
+
+/// Reads the setup header of a Linux kernel.
+fn read_linux(file: &[u8]) -> Result<LinuxImage, LinuxError> {
+    let head = &file[..file.len().min(linux_image::MAX_SETUP)];
+    LinuxImage::read(head, file.len() as u64)
 }
 
 /// An error of the loader, in its own words.
@@ -557,6 +596,18 @@ impl Inspection {
                 match protocol {
                     Protocol::Multiboot1 => self.read_multiboot(Multiboot::One, &bytes),
                     Protocol::Multiboot2 => self.read_multiboot(Multiboot::Two, &bytes),
+                    Protocol::Linux(wanted) => {
+                        let length = entry.command_line_length();
+                        let linux = read_linux(&bytes).and_then(|image| {
+                            image.entry(wanted)?;
+                            image.check_command_line(length)?;
+                            Ok(Linux::of(&image))
+                        });
+                        match linux {
+                            Ok(linux) => self.linux = Some(linux),
+                            Err(error) => self.problems.push(say(&error)),
+                        }
+                    }
                     _ => match kernel_image::check_file(&bytes) {
                         Ok((image, wishes)) => {
                             self.kernel = Some(Kernel::of(&image, &wishes, &places));
@@ -733,6 +784,26 @@ impl fmt::Display for Inspection {
         self.fmt_table(f)?;
         if let Some(command_line) = &self.command_line {
             writeln!(f, "command line: {command_line}")?;
+        }
+        if let Some(linux) = &self.linux {
+            writeln!(
+                f,
+                "kernel: Linux, protocol {}.{:02}{}{}, {} KiB at {:#x}",
+                linux.version >> 8,
+                linux.version & 0xFF,
+                if linux.relocatable {
+                    ", relocatable"
+                } else {
+                    ""
+                },
+                if linux.long_mode {
+                    ", 64-bit entry"
+                } else {
+                    ""
+                },
+                linux.init_size.div_ceil(1024),
+                linux.preferred_address,
+            )?;
         }
         if let Some(kernel) = &self.kernel {
             let kind = if kernel.position_independent {

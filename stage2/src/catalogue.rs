@@ -414,7 +414,7 @@ catalogue! {
     ENTRY_FILE {
         code: "9C",
         sentence: "/boot/kernel.conf cannot be read",
-        causes: "The file is no text in UTF-8, has a line that is too long, or a `module` line without a path.",
+        causes: "The file is no text in UTF-8, has a line that is too long, a `module` line without a path, or a `protocol` that does not exist.",
         advice: "Correct the line shown.",
         recipe: by(
             &[Put(PATH_ENTRY, b"title good\noptions \xFF\n")],
@@ -636,6 +636,16 @@ catalogue! {
             After(9, "segment 0, 0x9000 to 0x{x}: 0x1000 to 0x80000 is the loader's"),
         )
         .multiboot_2(),
+    }
+    LINUX_REFUSED {
+        code: "10V",
+        sentence: "the Linux kernel cannot be booted like this",
+        causes: "The kernel is a zImage or older than protocol 2.02, its setup header makes no sense, it has not the entry that is asked for, or the command line is too long for it.",
+        advice: "Look at the value shown: in the kernel's setup header, or in /boot/kernel.conf.",
+        recipe: by(
+            &[Put(PATH_ENTRY, b"protocol linux\n")],
+            After(9, "no HdrS in it"),
+        ),
     }
     PAGING_CONFLICT {
         code: "11A",

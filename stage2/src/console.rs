@@ -111,6 +111,14 @@ pub fn without_bios() {
     });
 }
 
+/// Column and row of the next character on the screen, if that is VGA text.
+pub fn cursor() -> Option<(u64, u64)> {
+    CONSOLE.with(|console| {
+        let column = console.column.min(COLUMNS - 1);
+        (console.screen == Screen::VgaText).then_some((column, console.row))
+    })
+}
+
 /// From here on the screen shows what is printed in white on red. Starts the console where that has
 /// not come yet.
 pub fn alarm() {

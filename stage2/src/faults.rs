@@ -19,6 +19,7 @@ use stage2::int16;
 use stage2::integrity::Damage;
 use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
+use stage2::linux_image::LinuxError;
 use stage2::memory_map::OutOfMemory;
 use stage2::multiboot_header::HeaderError;
 use stage2::page_tables::PagingError;
@@ -256,6 +257,7 @@ failure! {
     KernelError
     MemoryConflict
     HeaderError
+    LinuxError
     PagingError
 }
 

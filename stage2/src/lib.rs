@@ -35,6 +35,7 @@ pub mod elf_physical;
 pub mod multiboot_info;
 pub mod multiboot_header;
 pub mod protocol;
+pub mod linux_image;
 pub mod page_tables;
 pub mod address_space;
 pub mod exception;

@@ -74,6 +74,14 @@ impl DescriptorPointer {
             base: table.cast(),
         }
     }
+
+    /// An empty table.
+    pub const fn none() -> Self {
+        Self {
+            limit: 0,
+            base: core::ptr::null(),
+        }
+    }
 }
 
 /// What LGDT loads before long mode and after each BIOS call.

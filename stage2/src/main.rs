@@ -31,6 +31,7 @@ mod handoff;
 
 /// Steps 10 to 12 for other kernels than the loader's own.
 mod multiboot;
+mod linux;
 
 /// What several steps use.
 mod bios;
@@ -155,7 +156,7 @@ fn boot() -> Result<Infallible, Failure> {
         Protocol::Limine => todo!(),
         Protocol::Multiboot2 => return multiboot::boot(way, Version::Two),
         Protocol::Multiboot1 => return multiboot::boot(way, Version::One),
-        Protocol::Linux(_) => todo!(),
+        Protocol::Linux(wanted) => return linux::boot(way, wanted),
     }
     let Way { memory, .. } = way;
     let kernel = kernel::load(&mut files, &entry, memory)?;
