@@ -5,6 +5,7 @@
 #   ./run.sh --record FILE      the same, headless; what the BIOS was asked and answered goes to FILE
 #   ./run.sh test     all checks and tests
 #   ./run.sh machines [NAME…]   the same image on many machines, or on those with such names
+#   ./run.sh kernels  [WORD…]   kernels of others, by each protocol, or those with such a word
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
@@ -58,13 +59,14 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() flip=() machines=() break=()
+action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() flip=() machines=() break=() kernels=()
 case ${1-} in
 test | bench | gdb) action=$1; shift ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
+kernels) action=$1 kernels=("${@:2}"); shift $# ;;
 esac
 while (($#)); do
     case $1 in
@@ -91,6 +93,7 @@ case $action in
 test) check_and_test ;;
 fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
 flip) cargo run --quiet --package machine-tests --bin flip -- "${flip[@]}" ;;
+kernels) cargo run --quiet --package machine-tests --bin kernels -- "${kernels[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;

@@ -35,7 +35,7 @@ is_there() {
 # install_missing ACTION: returns when all is there, else ends the script.
 install_missing() {
     local manager='' index name purpose row candidates missing=() install=() sudo=() less=() action=$1
-    if [[ $action = machines ]]; then action=test; fi
+    if [[ $action = machines || $action = kernels ]]; then action=test; fi
     if ! command -v cargo >/dev/null; then
         echo "cargo is missing: install Rust 1.95 or newer from https://rustup.rs" >&2
         exit 1

@@ -22,7 +22,7 @@ use stage2::entry_file;
 use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::integrity::{self, Manifest};
 use stage2::kernel_image;
-use stage2::linux_image::{self, LinuxError, LinuxImage};
+use stage2::linux_image::{LinuxError, LinuxImage};
 use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition::boot_partition;
 use stage2::protocol::Protocol;
@@ -347,8 +347,7 @@ pub fn check_kernel(mut kernel: &File) -> Result<()> {
 
 /// Reads the setup header of a Linux kernel.
 fn read_linux(file: &[u8]) -> Result<LinuxImage, LinuxError> {
-    let head = &file[..file.len().min(linux_image::MAX_SETUP)];
-    LinuxImage::read(head, file.len() as u64)
+    LinuxImage::read(file, file.len() as u64)
 }
 
 /// An error of the loader, in its own words.

@@ -15,7 +15,7 @@ use core::convert::Infallible;
 use stage2::fat::File;
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{
-    self, BootParams, Initrd, LinuxImage, MAX_SETUP, PlaceError, Placed, place,
+    self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
 };
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate;
@@ -61,18 +61,19 @@ pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Fail
         ..
     } = way;
     let file = &entry.kernel;
-    let size = MAX_SETUP as u64;
-    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
-    // SAFETY: just allocated.
-    let head = unsafe { physical::bytes_mut(start, size) };
-    let length = files.read_at(file, 0, head)?;
+    let mut head = [0; HEADER_ROOM];
+    let length = files.read_at(file, 0, &mut head)?;
     let head = head.get(..length).unwrap_or_default();
-
     let image = LinuxImage::read(head, file.size)?;
     let bits = image.entry(wanted)?;
     image.check_command_line(entry.text.command_line_length())?;
     let placed = image.place(memory)?;
-    files.load(file, &[image.read_kernel(&placed)])?;
+    // The setup code's own place is still in use.
+    let size = image.setup_bytes() as u64;
+    let setup = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+    files.load(file, &[image.read_setup(setup), image.read_kernel(&placed)])?;
+    // SAFETY: just allocated and filled.
+    let setup = unsafe { physical::bytes(setup, size) };
     let [minor, major] = image.header().version.get().to_le_bytes();
     say!(
         "10 kernel   Linux, protocol #.",
@@ -99,8 +100,8 @@ pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Fail
     // From here on the file system's windows are what the kernel gets.
     store_command_line(entry);
     match bits {
-        LinuxEntry::Bits16 => start_setup_code(&image, head, &placed, initrd),
-        _ => start_directly(&image, head, &placed, initrd, memory, bits),
+        LinuxEntry::Bits16 => start_setup_code(&image, setup, &placed, initrd),
+        _ => start_directly(&image, setup, &placed, initrd, memory, bits),
     }
 }
 
@@ -154,13 +155,13 @@ fn store_command_line(entry: &BootEntry) {
 }
 
 /// To the setup code, in real mode. It asks the BIOS for everything itself.
-fn start_setup_code(image: &LinuxImage, head: &[u8], placed: &Placed, initrd: Initrd) -> ! {
+fn start_setup_code(image: &LinuxImage, setup: &[u8], placed: &Placed, initrd: Initrd) -> ! {
     let segment = (place::PARAMETERS >> 4) as u16;
     let size = u64::from(place::HEAP_END);
     // SAFETY: as for the command line.
     let room = unsafe { physical::bytes_mut(place::PARAMETERS, size) };
     room.fill(0);
-    copy(head.get(..image.setup_bytes()).unwrap_or(head), room);
+    copy(setup, room);
     image.fill_header(placed, initrd, false, room);
     let state = RealMode {
         ip: 0,

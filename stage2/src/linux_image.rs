@@ -74,8 +74,9 @@ pub struct SetupHeader {
 pub const HEADER: usize = 0x1F1;
 /// What the second byte of the header's jump is relative to.
 const AFTER_JUMP: usize = 0x202;
-/// First byte of a [`BootParams`] that is not for the header.
-const HEADER_ROOM: usize = 0x290;
+/// First byte of a [`BootParams`] that is not for the header. So much of the file has to be read to
+/// know all of it.
+pub const HEADER_ROOM: usize = 0x290;
 
 /// The screen, as the BIOS left it.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -315,7 +316,8 @@ pub struct Initrd {
 }
 
 impl LinuxImage {
-    /// Reads the header; `head` is the file's first [`MAX_SETUP`] bytes, or all of a shorter file.
+    /// Reads the header; `head` is the file's first [`HEADER_ROOM`] bytes at least, or all of a
+    /// shorter file.
     ///
     /// # Errors
     /// 10E, 10V.
@@ -360,7 +362,7 @@ impl LinuxImage {
             false => 1,
         };
         let needed = image.setup_bytes() as u64 + paragraphs * 16 - 15;
-        if file_size < needed || head.len() < image.setup_bytes() {
+        if file_size < needed {
             return Err(LinuxError::Truncated {
                 needed,
                 present: file_size,
@@ -519,6 +521,15 @@ impl LinuxImage {
             if alignment < least || alignment < PAGE_SIZE as u32 {
                 return Err(error);
             }
+        }
+    }
+
+    /// What of the file goes to memory as boot sector and setup code.
+    pub fn read_setup(&self, destination: u64) -> Range {
+        Range {
+            file_offset: 0,
+            length: self.setup_bytes() as u64,
+            destination,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
 //! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
-//! make, [`matrix`] is the table of machines, and [`recipe`] provokes the errors of the catalogue.
+//! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
+//! Linux, and [`recipe`] provokes the errors of the catalogue.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -9,6 +10,8 @@ mod elf_fixture;
 pub mod elf;
 pub mod flip;
 pub mod image;
+pub mod kernels;
+pub mod linux;
 pub mod machine;
 mod parallel;
 mod pattern;

@@ -597,6 +597,25 @@ impl Running {
         }
     }
 
+    /// Waits until a line of the screen begins with `text`. QEMU only.
+    ///
+    /// # Errors
+    /// When the machine ends or its time is up before that; the message holds what it shows
+    /// instead.
+    pub fn wait_for_screen(&mut self, text: &str) -> Result<()> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended ({status}) without {text:?}\n{}", self.evidence());
+            }
+            // The monitor may not be there yet.
+            let screen = self.screen().unwrap_or_default();
+            if screen.iter().any(|row| row.starts_with(text)) {
+                return Ok(());
+            }
+            self.sleep(|| format!("no {text:?} on the screen"))?;
+        }
+    }
+
     /// Lets some time pass, unless there is none left.
     fn sleep(&self, what: impl Fn() -> String) -> Result<()> {
         ensure!(

@@ -44,7 +44,9 @@ extern "C" fn main() -> ! {
     print_file(c"/second");
     print(b"**** OKAY\n");
     call(REBOOT, [MAGIC_1, MAGIC_2, POWER_OFF, 0, 0]);
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }
 
 fn print(text: &[u8]) {
@@ -98,5 +100,7 @@ fn call(number: u64, arguments: [u64; 5]) -> u64 {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
+    loop {
+        core::hint::spin_loop();
+    }
 }

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Kernels for the tests, out of Debian's packages: fetch-kernels.sh DIRECTORY
+#
+# Needs apt-get and dpkg-deb, a Debian among apt's sources, and no rights: the lists of packages, those for
+# i386 among them, and the packages go below DIRECTORY. Exit status 3: there is no apt-get.
+set -euo pipefail
+
+directory=$(mkdir -p -- "$1" && realpath -- "$1")
+if ! command -v apt-get dpkg-deb >/dev/null; then exit 3; fi
+if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
+    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+" >&2
+    exit 1
+fi
+
+apt=$directory/apt
+mkdir -p "$apt"/lists/partial "$apt"/archives/partial
+options=(-qq -o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o APT::Sandbox::User=
+    -o "Dir::State=$apt" -o Dir::State::status=/dev/null -o "Dir::Cache=$apt" -o Acquire::Languages=none
+    -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+apt-get "${options[@]}" update || echo "apt-get update failed in part; going on" >&2
+
+# fetch PACKAGE FILE NAME: a file of a package, by a pattern, to DIRECTORY/NAME.
+fetch() {
+    local package=$1 pattern=$2 name=$3 work
+    work=$(mktemp -d "$directory/work.XXXXXX")
+    (cd "$work" && apt-get "${options[@]}" download "$package")
+    dpkg-deb --fsys-tarfile "$work"/*.deb | tar --extract --directory "$work" --wildcards "$pattern"
+    # The name appears when the file is whole.
+    find "$work" -path "$work/${pattern#./}" -type f -exec mv -- {} "$directory/$name" \;
+    rm -r -- "$work"
+}
+
+# What a package without files stands for.
+real() { apt-cache "${options[@]}" depends "$1" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p' | head -n 1; }
+
+fetch "$(real linux-image-cloud-amd64)" './boot/vmlinuz-*' vmlinuz-cloud-amd64
+fetch "$(real linux-image-686:i386)" './boot/vmlinuz-*' vmlinuz-686
+fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin
+fetch memtest86+ './boot/memtest86+ia32.bin' memtest86+ia32.bin

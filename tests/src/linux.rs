@@ -1,0 +1,226 @@
+//! Linux kernels to boot: the tests' own one, Debian's, and an initial RAM disk for them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_builder::stages;
+
+use crate::image::test_program;
+
+/// Offsets in the setup header (Linux, Documentation/arch/x86/boot.rst).
+pub mod header {
+    #![expect(missing_docs, reason = "the names are boot.rst's")]
+    pub const SETUP_SECTS: usize = 0x1F1;
+    pub const SYSSIZE: usize = 0x1F4;
+    pub const JUMP: usize = 0x200;
+    pub const VERSION: usize = 0x206;
+    pub const LOADFLAGS: usize = 0x211;
+    pub const INITRD_ADDR_MAX: usize = 0x22C;
+    pub const KERNEL_ALIGNMENT: usize = 0x230;
+    pub const RELOCATABLE_KERNEL: usize = 0x234;
+    pub const XLOADFLAGS: usize = 0x236;
+    pub const CMDLINE_SIZE: usize = 0x238;
+    pub const PREF_ADDRESS: usize = 0x258;
+    pub const INIT_SIZE: usize = 0x260;
+}
+
+/// The bzImage of `tests/programs/src/linux_check.rs`, with some bytes of it changed.
+///
+/// # Errors
+/// When it does not build.
+pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
+    let program = test_program("linux-check")?;
+    let [setup, kernel] = &program.program_headers[..] else {
+        bail!("it has {} segments", program.program_headers.len());
+    };
+    let mut file = [&setup.data[..], &kernel.data].concat();
+    let paragraphs = kernel.data.len().div_ceil(16) as u32;
+    let size = paragraphs.to_le_bytes();
+    for (offset, bytes) in [&[(header::SYSSIZE, &size[..])], changes].concat() {
+        file.get_mut(offset..offset + bytes.len())
+            .context("behind the end of the file")?
+            .copy_from_slice(bytes);
+    }
+    Ok(file)
+}
+
+/// What the tests fetch: one of Debian's packages each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// The kernel for virtual machines: small, 64 bits.
+    Cloud,
+    /// A kernel of 32 bits.
+    I686,
+    /// memtest86+ for long mode.
+    MemtestX64,
+    /// memtest86+ for protected mode.
+    MemtestIa32,
+}
+
+impl Fetched {
+    /// Its file's name below `target/kernels`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "vmlinuz-cloud-amd64",
+            Self::I686 => "vmlinuz-686",
+            Self::MemtestX64 => "memtest86+x64.bin",
+            Self::MemtestIa32 => "memtest86+ia32.bin",
+        }
+    }
+
+    /// The file; it is fetched when it is not there yet. `None`: this system has no apt-get.
+    ///
+    /// # Errors
+    /// When it cannot be fetched.
+    pub fn path(self) -> Result<Option<PathBuf>> {
+        static FETCHED: OnceLock<Result<bool, String>> = OnceLock::new();
+        let path = directory().join(self.name());
+        if path.exists() {
+            return Ok(Some(path));
+        }
+        let fetched = FETCHED.get_or_init(|| fetch().map_err(|error| format!("{error:#}")));
+        match fetched {
+            Ok(true) => {
+                ensure!(path.exists(), "{} was not in its package", self.name());
+                Ok(Some(path))
+            }
+            Ok(false) => Ok(None),
+            Err(error) => bail!("{error}"),
+        }
+    }
+}
+
+fn directory() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| stages::workspace().join("target"), PathBuf::from);
+    target.join("kernels")
+}
+
+fn fetch() -> Result<bool> {
+    const NO_APT: i32 = 3;
+    let script = stages::workspace().join("tests/fetch-kernels.sh");
+    let status = Command::new("bash")
+        .arg(script)
+        .arg(directory())
+        .status()
+        .context("cannot run bash")?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(NO_APT) => {
+            eprintln!("skipped: without apt-get there are no kernels to boot");
+            Ok(false)
+        }
+        _ => bail!("tests/fetch-kernels.sh failed ({status})"),
+    }
+}
+
+/// A file of an initial RAM disk.
+pub struct CpioFile<'a> {
+    /// Its path, without a slash in front.
+    pub name: &'a str,
+    /// Its type and permissions, as in `st_mode`.
+    pub mode: u32,
+    /// What is in it.
+    pub data: &'a [u8],
+    /// Numbers of a device.
+    pub device: (u32, u32),
+}
+
+impl<'a> CpioFile<'a> {
+    /// A directory.
+    pub fn directory(name: &'a str) -> Self {
+        Self::file(name, 0o4_0755, &[])
+    }
+
+    /// A regular file, when `mode` says so.
+    pub fn file(name: &'a str, mode: u32, data: &'a [u8]) -> Self {
+        Self {
+            name,
+            mode,
+            data,
+            device: (0, 0),
+        }
+    }
+}
+
+/// An archive in the format "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
+pub fn cpio(files: &[CpioFile<'_>]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    let trailer = CpioFile::file("TRAILER!!!", 0, &[]);
+    for (inode, file) in (1_u32..).zip(files.iter().chain([&trailer])) {
+        let (major, minor) = file.device;
+        let (data, name) = (file.data.len() as u32, file.name.len() as u32 + 1);
+        archive.extend(b"070701");
+        // inode, mode, uid, gid, links, mtime, size, device, rdevice, name's length, checksum
+        for number in [
+            inode, file.mode, 0, 0, 1, 0, data, 0, 0, major, minor, name, 0,
+        ] {
+            archive.extend(format!("{number:08X}").bytes());
+        }
+        archive.extend(file.name.bytes());
+        archive.push(0);
+        archive.resize(archive.len().next_multiple_of(4), 0);
+        archive.extend(file.data);
+        archive.resize(archive.len().next_multiple_of(4), 0);
+    }
+    archive
+}
+
+/// The initial RAM disk for Debian's kernels, whose `/init` says what it sees and switches off.
+///
+/// # Errors
+/// When the program in it does not build.
+pub fn initrd(kernel: Fetched) -> Result<Vec<u8>> {
+    let init = match kernel {
+        Fetched::I686 => elf32(test_program("linux-init-32")?.flat()),
+        _ => test_program("linux-init")?.build(),
+    };
+    let console = CpioFile {
+        device: (5, 1),
+        ..CpioFile::file("dev/console", 0o2_0600, &[])
+    };
+    Ok(cpio(&[
+        CpioFile::directory("dev"),
+        console,
+        CpioFile::directory("proc"),
+        CpioFile::file("init", 0o10_0755, &init),
+    ]))
+}
+
+/// An ELF32 file of one segment at 400000h, which begins with its entry.
+fn elf32(program: &[u8]) -> Vec<u8> {
+    const HEADERS: u32 = 52 + 32;
+    const ADDRESS: u32 = 0x40_0000;
+    let size = HEADERS + program.len() as u32;
+    let words = |numbers: &[u32]| -> Vec<u8> {
+        numbers
+            .iter()
+            .flat_map(|number| number.to_le_bytes())
+            .collect()
+    };
+    [
+        b"\x7FELF\x01\x01\x01".to_vec(),
+        vec![0; 9],
+        // ET_EXEC, EM_386, version, entry, program headers, no sections, flags
+        words(&[2 | 3 << 16, 1, ADDRESS + HEADERS, 52, 0, 0]),
+        // sizes: header, program header; how many; section header
+        words(&[52 | 32 << 16, 1 | 40 << 16, 0]),
+        // PT_LOAD, offset, addresses, sizes, R X, alignment
+        words(&[1, 0, ADDRESS, ADDRESS, size, size, 5, 0x1000]),
+        program.to_vec(),
+    ]
+    .concat()
+}
+
+/// Writes a file to a directory; returns its path.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn put(directory: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf> {
+    let path = directory.join(name);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,208 @@
+//! The Linux x86 boot protocol: the tests' own kernel checks every promise, and real kernels boot.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use disk_builder::image::Module;
+use disk_builder::run::{EXIT_OKAY, Ending};
+use machine_tests::image::Image;
+use machine_tests::kernels;
+use machine_tests::linux::{CpioFile, Fetched, check_kernel, cpio, header, initrd, put};
+use machine_tests::machine::{Bochs, Disk, Machine, Running};
+
+/// An image with the checking kernel, changed, entered at `bits`, with these modules.
+fn image(bits: u32, changes: &[(usize, &[u8])], modules: &[&[u8]]) -> Result<Image> {
+    let kernel = check_kernel(changes)?;
+    let directory = tempfile::tempdir()?;
+    let kernel = put(directory.path(), "bzimage", &kernel)?;
+    let image = Image::build(&kernel, |recipe, directory| {
+        for (number, bytes) in modules.iter().enumerate() {
+            let file = directory.join(format!("initrd-{number}"));
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, bytes);
+            recipe.modules.push(Module {
+                file,
+                string: String::new(),
+            });
+        }
+    })?;
+    let mut text = format!("protocol linux{bits}\noptions entry={bits} two  words\n");
+    for number in 0..modules.len() {
+        text += &format!("module /boot/modules/initrd-{number}\n");
+    }
+    image.put("/boot/kernel.conf", text.as_bytes())?;
+    Ok(image)
+}
+
+/// Boots it and returns what it printed, which ends in `OKAY`.
+fn okay(mut running: Running) -> Result<String> {
+    let transcript = running.wait_for("OKAY\r\n")?;
+    ensure!(!transcript.contains("FAILED"), "{transcript}");
+    Ok(transcript)
+}
+
+fn contains(transcript: &str, expected: &[&str]) -> Result<()> {
+    for text in expected {
+        ensure!(transcript.contains(text), "no {text:?} in\n{transcript}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_entry_finds_what_is_promised() -> Result<()> {
+    for (bits, mode) in [(16, "real"), (32, "protected"), (64, "long")] {
+        let image = image(bits, &[], &[b"first", b"", b"second, longer"])?;
+        let transcript = okay(Machine::new(&image.path()).start()?)?;
+        contains(
+            &transcript,
+            &[
+                &format!(" in {mode} mode\r\n"),
+                "10 kernel   Linux, protocol 2.15, ",
+                &format!("command line: entry={bits} two  words\r\n"),
+                "loaded at 1000000, ",
+                // Below the firmware's tables at the end of 256 MiB, in two pages at least.
+                "initrd 24 bytes at FFDE000: first...second, longer..\r\n",
+            ],
+        )?;
+        if bits != 16 {
+            contains(
+                &transcript,
+                &[
+                    "memory 0 to 1000 type 2\r\nmemory 1000 to 9F000 type 1\r\n",
+                    "memory 100000 to FFDF000 type 1\r\n",
+                ],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kernel_that_cannot_move_and_an_old_one() -> Result<()> {
+    let fixed: (usize, &[u8]) = (header::RELOCATABLE_KERNEL, &[0]);
+    let there: (usize, &[u8]) = (header::PREF_ADDRESS, &0x200_0000_u64.to_le_bytes());
+    for bits in [16, 32, 64] {
+        let image = image(bits, &[fixed, there], &[])?;
+        let transcript = okay(Machine::new(&image.path()).start()?)?;
+        contains(
+            &transcript,
+            &["loaded at 100000, ", "initrd 0 bytes at 0: \r\n"],
+        )?;
+    }
+    // Protocol 2.02: the header ends behind cmd_line_ptr, and the setup code is entered unasked.
+    let old: (usize, &[u8]) = (header::VERSION, &0x0202_u16.to_le_bytes());
+    let image = image(16, &[old, fixed], &[b"old"])?;
+    image.put(
+        "/boot/kernel.conf",
+        b"options entry=16\nmodule /boot/modules/initrd-0\n",
+    )?;
+    let transcript = okay(Machine::new(&image.path()).start()?)?;
+    contains(
+        &transcript,
+        &["Linux, protocol 2.02, ", "in real mode\r\n", ": old.\r\n"],
+    )
+}
+
+#[test]
+fn other_machines() -> Result<()> {
+    for bits in [16, 32, 64] {
+        let image = image(bits, &[], &[b"first"])?;
+        okay(Bochs::new(&image.path()).start()?)?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        okay(machine.arguments(["-m", "6G"]).start()?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
+    let refused = |bits, changes: &[(usize, &[u8])], options: usize, expected: &str| {
+        let kernel = check_kernel(changes)?;
+        let image = Image::with_kernel(&kernel)?;
+        let long = "x".repeat(options);
+        let text = format!("protocol linux{bits}\noptions {long}\n");
+        image.put("/boot/kernel.conf", text.as_bytes())?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("press a key to reboot")?;
+        contains(&transcript, &[&format!("error {expected}\r\n")])?;
+        // The builder's words are the same.
+        let problems = image.inspect()?.problems;
+        let found = problems
+            .iter()
+            .any(|line| *line == format!("error {expected}"));
+        ensure!(found || expected.starts_with("10W"), "{problems:?}");
+        Ok(())
+    };
+    let this = "10V: the Linux kernel cannot be booted like this";
+    refused(
+        64,
+        &[(header::LOADFLAGS, &[0])],
+        1,
+        &format!("{this}: a zImage, not a bzImage"),
+    )?;
+    refused(
+        64,
+        &[(header::XLOADFLAGS, &[0])],
+        1,
+        &format!("{this}: no 64-bit entry: protocol 020Fh, xloadflags 0000h"),
+    )?;
+    refused(
+        32,
+        &[],
+        2048,
+        &format!("{this}: a command line of 2048 bytes, more than 2047"),
+    )?;
+    refused(
+        16,
+        &[
+            (header::RELOCATABLE_KERNEL, &[0]),
+            (header::PREF_ADDRESS, &0x1000_0000_u64.to_le_bytes()),
+        ],
+        1,
+        "10W: memory that the Linux kernel has to have is not free: 10000000h to 10400000h",
+    )
+}
+
+/// The everyday part of `./run.sh kernels`.
+#[test]
+fn a_real_kernel_with_two_archives() -> Result<()> {
+    let Some(kernel) = Fetched::Cloud.path()? else {
+        return Ok(());
+    };
+    let second = cpio(&[CpioFile::file(
+        "second",
+        0o10_0644,
+        b"**** the second archive\n",
+    )]);
+    let first = initrd(Fetched::Cloud)?;
+    let image = Image::build(&kernel, |recipe, directory| {
+        recipe.command_line = "console=ttyS0 panic=-1 a=\"b c\"".into();
+        for (name, bytes) in [("first", &first), ("second", &second)] {
+            let file = directory.join(name);
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, bytes);
+            recipe.modules.push(Module {
+                file,
+                string: String::new(),
+            });
+        }
+    })?;
+    let mut running = Machine::new(&image.path())
+        .time_limit(kernels::TIME_LIMIT)
+        .start()?;
+    let ending = running.wait()?;
+    let transcript = running.serial();
+    ensure!(ending == Ending::Closed, "{ending:?}\n{transcript}");
+    ensure!(ending != Ending::Guest(EXIT_OKAY));
+    contains(
+        &transcript,
+        &[
+            "12 handoff  to 1000200h in long mode\r\n",
+            "**** init of the tests, 64 bits\r\n",
+            "**** cmdline console=ttyS0 panic=-1 a=\"b c\"\r\n",
+            "**** memory 2",
+            "**** the second archive\r\n",
+            "**** OKAY\r\n",
+        ],
+    )
+}
