@@ -8,7 +8,7 @@ set -euo pipefail
 directory=$(mkdir -p -- "$1" && realpath -- "$1")
 if ! command -v apt-get dpkg-deb >/dev/null; then exit 3; fi
 if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
-    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+" >&2
+    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+, syslinux-common" >&2
     exit 1
 fi
 
@@ -37,3 +37,4 @@ fetch "$(real linux-image-cloud-amd64)" './boot/vmlinuz-*' vmlinuz-cloud-amd64
 fetch "$(real linux-image-686:i386)" './boot/vmlinuz-*' vmlinuz-686
 fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin
 fetch memtest86+ './boot/memtest86+ia32.bin' memtest86+ia32.bin
+fetch syslinux-common './usr/lib/syslinux/mbr/mbr.bin' mbr.bin

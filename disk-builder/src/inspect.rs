@@ -615,6 +615,8 @@ impl Inspection {
                     },
                 }
             }
+            // Another boot sector takes over.
+            None if entry.chain().is_some() => {}
             None => {
                 self.problems.push(failure(
                     &catalogue::ENTRY_NO_KERNEL,

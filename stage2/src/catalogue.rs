@@ -414,7 +414,7 @@ catalogue! {
     ENTRY_FILE {
         code: "9C",
         sentence: "/boot/kernel.conf cannot be read",
-        causes: "The file is no text in UTF-8, has a line that is too long, a `module` line without a path, or a `protocol` that does not exist.",
+        causes: "The file is no text in UTF-8, has a line that is too long, a `module` line without a path, a `protocol` that does not exist, or a `chain` without drive and partition.",
         advice: "Correct the line shown.",
         recipe: by(
             &[Put(PATH_ENTRY, b"title good\noptions \xFF\n")],
@@ -684,6 +684,16 @@ catalogue! {
                 facts: "#UD invalid opcode (vector 6)",
                 behind: &[REGISTERS, KERNEL_SEGMENT, STACK_ROW],
             },
+        ),
+    }
+    CHAIN_NO_BOOT_SECTOR {
+        code: "12B",
+        sentence: "there is no boot sector to go on with",
+        causes: "A `chain` line of `/boot/kernel.conf` names a partition that is not there, or one whose first sector is no boot sector.",
+        advice: "Look at the line `chain` in /boot/kernel.conf, and at the partitions of that drive.",
+        recipe: by(
+            &[Put(PATH_ENTRY, b"chain partition=2\n")],
+            After(8, "no partition 2 on drive 80h"),
         ),
     }
 }

@@ -22,8 +22,13 @@ pub fn open() -> Disk {
     let (drive, _) = findings::drives();
     match findings::way() {
         WAY_CD => Drive::proved(Machine, drive, CD_BLOCK),
-        _ => Drive::open(Machine, drive),
+        _ => of(drive),
     }
+}
+
+/// Finds out about any drive. One that is not there cannot be read.
+pub fn of(drive: u8) -> Disk {
+    Drive::open(Machine, drive)
 }
 
 /// Reads the partition table and chooses the partition to boot from.

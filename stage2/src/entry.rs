@@ -80,11 +80,11 @@ impl fmt::Display for Missing {
     }
 }
 
-/// Chooses the kernel and reads what belongs to it.
+/// Reads what the user wants.
 ///
 /// # Errors
-/// 9A, 9C to 9E, 8B or 7A.
-pub fn choose(files: &mut Files) -> Result<BootEntry, Failure> {
+/// 9C to 9E, 8B or 7A.
+pub fn read(files: &mut Files) -> Result<KernelEntry<'static>, Failure> {
     let mut text = KernelEntry::default();
     files.attempt(None, &mut |files| {
         match files.find(PATH_ENTRY)? {
@@ -96,6 +96,14 @@ pub fn choose(files: &mut Files) -> Result<BootEntry, Failure> {
         }
         Ok(())
     })?;
+    Ok(text)
+}
+
+/// Chooses the kernel.
+///
+/// # Errors
+/// 9A, 8B or 7A.
+pub fn choose(text: KernelEntry<'static>, files: &mut Files) -> Result<BootEntry, Failure> {
     let kernel = find(files, Missing::Kernel)?;
     say!(
         " 9 entry    ",

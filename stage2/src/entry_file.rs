@@ -9,15 +9,18 @@
 //! options  the command line; several such lines are joined by a space
 //! module   /boot/modules/initrd the string that the kernel finds beside the module
 //! protocol linux16
+//! chain    drive=81h partition=2
 //! ```
 //!
-//! Without `protocol`, the kernel's file says what boot protocol it is made for.
+//! Without `protocol`, the kernel's file says what boot protocol it is made for. With `chain`, no
+//! kernel is booted, but the boot sector of a disk or of a partition.
 //!
 //! Other keys are ignored, as the specification demands.
 
 use core::fmt;
 use core::str;
 
+use crate::boot_sector::Target;
 use crate::catalogue::{self, Entry, Named};
 use crate::protocol::Protocol;
 use crate::text::{copy, facts, split_before};
@@ -40,6 +43,7 @@ pub const MAX_MODULES: usize = 32;
 const OPTIONS: &str = "options";
 const MODULE: &str = "module";
 const PROTOCOL: &str = "protocol";
+const CHAIN: &str = "chain";
 const BLANK: [char; 2] = [' ', '\t'];
 const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
@@ -85,6 +89,8 @@ pub enum EntryFileCause {
     NoPath,
     /// `protocol` with a name that is not that of one.
     UnknownProtocol,
+    /// `chain` without a drive and a partition, or with something else.
+    Chain,
 }
 
 impl Named for EntryFileError {
@@ -108,6 +114,7 @@ impl fmt::Display for EntryFileError {
             }
             EntryFileCause::NoPath => f.write_str("module without a path"),
             EntryFileCause::UnknownProtocol => f.write_str("no such protocol"),
+            EntryFileCause::Chain => f.write_str("chain takes drive=80h, partition=1 or both"),
         }
     }
 }
@@ -156,6 +163,9 @@ pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
             (PROTOCOL, value) if Protocol::from_name(value).is_none() => {
                 return refuse(number, EntryFileCause::UnknownProtocol);
             }
+            (CHAIN, value) if Target::parse(value).is_none() => {
+                return refuse(number, EntryFileCause::Chain);
+            }
             _ => {}
         }
     }
@@ -179,6 +189,11 @@ impl<'a> KernelEntry<'a> {
     /// The protocol that the last `protocol` line names; `None` without such a line.
     pub fn protocol(&self) -> Option<Protocol> {
         self.values(PROTOCOL).last().and_then(Protocol::from_name)
+    }
+
+    /// The boot sector that the last `chain` line names; `None` without such a line.
+    pub fn chain(&self) -> Option<Target> {
+        self.values(CHAIN).last().and_then(Target::parse)
     }
 
     /// Bytes of the command line.

@@ -9,6 +9,7 @@ use core::panic::PanicInfo;
 
 use arrayvec::ArrayVec;
 use stage2::block_device::DiskError;
+use stage2::boot_sector::ChainError;
 use stage2::catalogue::{self, Entry, Named, Report};
 use stage2::elf_physical::MemoryConflict;
 use stage2::entry_file::EntryFileError;
@@ -258,6 +259,7 @@ failure! {
     MemoryConflict
     HeaderError
     LinuxError
+    ChainError
     PagingError
 }
 

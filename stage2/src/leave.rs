@@ -7,6 +7,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
 use crate::long_mode::{CODE_16, CODE_32, DATA, DATA_16, IA32_EFER};
@@ -60,9 +61,13 @@ pub struct RealMode {
 struct Target {
     protected: ProtectedMode,
     real: RealMode,
+    /// A boot sector, which is copied to where the BIOS loads one: its segment …
+    sector: u16,
+    /// … and bytes; 0: there is none.
+    sector_bytes: u16,
 }
 
-#[unsafe(link_section = ".real_mode.data")]
+#[unsafe(link_section = ".leave.data")]
 static mut TARGET: Target = Target {
     protected: ProtectedMode {
         eip: 0,
@@ -94,6 +99,8 @@ static mut TARGET: Target = Target {
         edi: 0,
         ebp: 0,
     },
+    sector: 0,
+    sector_bytes: 0,
 };
 
 /// The last things to do before the loader is left, whatever follows.
@@ -128,6 +135,21 @@ pub unsafe fn to_real_mode(state: &RealMode) -> ! {
     unsafe {
         (*target).real = *state;
         leave_to_real_mode()
+    }
+}
+
+/// Starts a boot sector, which is copied to 7C00h from the `segment`. A large one overwrites the
+/// first pages of stage2, and only what follows here runs after that.
+///
+/// # Safety
+/// As [`to_real_mode`], once the sector is in its place.
+pub unsafe fn to_boot_sector(state: &RealMode, segment: u16, bytes: usize) -> ! {
+    let target = &raw mut TARGET;
+    // SAFETY: one thread; the caller's promise covers the rest.
+    unsafe {
+        (*target).sector = segment;
+        (*target).sector_bytes = bytes as u16;
+        to_real_mode(state)
     }
 }
 
@@ -192,7 +214,7 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
 
 /// Long mode → compatibility mode → 16-bit protected mode → real mode. In: [`TARGET`].
 #[unsafe(naked)]
-#[unsafe(link_section = ".real_mode.text")]
+#[unsafe(link_section = ".leave.text")]
 unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
     naked_asm!(
         "cli",
@@ -221,6 +243,13 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         "mov cr0, eax",
         "ljmp 0, offset .Lleft",
         ".Lleft:",
+        "xor ax, ax",
+        "mov es, ax",
+        "mov ds, cs:[{target} + {sector}]",
+        "xor si, si",
+        "mov di, {load_address}",
+        "mov cx, cs:[{target} + {sector_bytes}]",
+        "rep movsb es:[di], ds:[si]",
         "mov ss, cs:[{target} + {ss}]",
         "movzx esp, word ptr cs:[{target} + {sp}]",
         "mov ds, cs:[{target} + {ds}]",
@@ -240,6 +269,9 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         ".byte 0xCF",                   // IRET
         ".code64",
         target = sym TARGET,
+        load_address = const mbr::LOAD_ADDRESS,
+        sector = const offset_of!(Target, sector),
+        sector_bytes = const offset_of!(Target, sector_bytes),
         ip = const offset_of!(Target, real.ip),
         cs = const offset_of!(Target, real.cs),
         flags = const offset_of!(Target, real.flags),

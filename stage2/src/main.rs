@@ -32,6 +32,7 @@ mod handoff;
 /// Steps 10 to 12 for other kernels than the loader's own.
 mod multiboot;
 mod linux;
+mod chain;
 
 /// What several steps use.
 mod bios;
@@ -142,7 +143,11 @@ fn boot() -> Result<Infallible, Failure> {
     let mut files = files::Files::open(disk, &partition)?;
 
     findings::step(9);
-    let entry = entry::choose(&mut files)?;
+    let text = entry::read(&mut files)?;
+    if let Some(target) = text.chain() {
+        return chain::start(target);
+    }
+    let entry = entry::choose(text, &mut files)?;
 
     findings::step(10);
     let way = Way {

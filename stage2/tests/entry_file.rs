@@ -1,6 +1,7 @@
 //! `/boot/kernel.conf`.
 
 use proptest::prelude::*;
+use stage2::boot_sector::Target;
 use stage2::catalogue::Report;
 use stage2::entry_file::{
     EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, Unwritable,
@@ -72,6 +73,20 @@ fn the_protocol_is_one_that_there_is() {
     for text in ["\nprotocol Linux", "\nprotocol", "\nprotocol linux 16"] {
         assert_refused(text.as_bytes(), 2, EntryFileCause::UnknownProtocol);
     }
+}
+
+#[test]
+fn another_boot_sector_is_named_by_drive_and_partition() {
+    let chain = |text: &str| parse(text.as_bytes()).unwrap().chain();
+    assert_eq!(chain("options x"), None);
+    let (drive, partition) = (Some(0x81), 2);
+    let target = Some(Target { drive, partition });
+    assert_eq!(
+        chain("chain partition=1\nchain\tdrive=81h  partition=2 "),
+        target
+    );
+    assert_refused(b"chain", 1, EntryFileCause::Chain);
+    assert_refused(b"\nchain hd0,2", 2, EntryFileCause::Chain);
 }
 
 #[test]

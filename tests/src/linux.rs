@@ -58,6 +58,8 @@ pub enum Fetched {
     MemtestX64,
     /// memtest86+ for protected mode.
     MemtestIa32,
+    /// SYSLINUX's MBR.
+    Mbr,
 }
 
 impl Fetched {
@@ -68,6 +70,7 @@ impl Fetched {
             Self::I686 => "vmlinuz-686",
             Self::MemtestX64 => "memtest86+x64.bin",
             Self::MemtestIa32 => "memtest86+ia32.bin",
+            Self::Mbr => "mbr.bin",
         }
     }
 
