@@ -16,6 +16,9 @@ pub mod targets;
 pub mod elf_fixture;
 #[path = "../../stage2/tests/support/mmu.rs"]
 pub mod mmu;
+#[path = "../../stage2/tests/support/bzimage.rs"]
+#[allow(dead_code, reason = "each program uses its own part")]
+pub mod bzimage;
 #[path = "../../stage2/tests/support/tiny.rs"]
 pub mod tiny;
 
@@ -40,7 +43,7 @@ macro_rules! all {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = all!(mbr fat elf elf_note memory_map stage2_header command_line multiboot1 multiboot2 boot_path);
+pub const TARGETS: &[Target] = all!(mbr fat elf elf_note memory_map stage2_header command_line multiboot1 multiboot2 linux chain boot_path);
 
 /// The program of a target.
 #[cfg(fuzzing)]

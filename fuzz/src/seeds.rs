@@ -8,6 +8,10 @@ use stage2::entry_file::PATH_KERNEL;
 use stage2::integrity::path_key;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
+use crate::bzimage::{
+    INITRD_ADDR_MAX, JUMP, KERNEL_ALIGNMENT, LOADFLAGS, MIN_ALIGNMENT, RELOCATABLE_KERNEL,
+    SETUP_SECTS, VERSION, bzimage, set,
+};
 use crate::elf_fixture::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_TLS, ProgramHeader, R, W, X,
     note, rela, words,
@@ -45,6 +49,8 @@ pub fn all() -> Vec<Seed> {
     memory_map(&mut add);
     command_line(&mut add);
     multiboot(&mut add);
+    linux(&mut add);
+    chain(&mut add);
     boot_path(&mut add);
     for target in [
         "fat",
@@ -127,6 +133,64 @@ fn table(entries: &[(u8, u8, u32, u32)]) -> Vec<u8> {
     }
     sector[510..].copy_from_slice(&[0x55, 0xAA]);
     sector
+}
+
+fn linux(add: &mut Add<'_>) {
+    let mut one = |name: &str, numbers: [u64; 4], changes: &[(usize, &[u8])]| {
+        let mut file = bzimage(0);
+        for (offset, bytes) in changes {
+            set(&mut file, *offset, bytes);
+        }
+        file.truncate(0x290);
+        let numbers = numbers.map(u64::to_le_bytes);
+        add("linux", name, [numbers.as_flattened(), &file].concat());
+    };
+    let usual = [9_000_000, 5_000_000, 0, 100];
+    one("good", usual, &[]);
+    one("good-hole", [9_000_000, 5_000_000, 0x1100, 100], &[]);
+    one("good-not-relocatable", usual, &[(RELOCATABLE_KERNEL, &[0])]);
+    one(
+        "good-old",
+        usual,
+        &[(VERSION, &[2, 2]), (JUMP + 1, &[0x2A])],
+    );
+    one("good-highest", usual, &[(INITRD_ADDR_MAX, &[0xFF; 4])]);
+    one(
+        "good-low-alignment",
+        usual,
+        &[(KERNEL_ALIGNMENT, &[0, 0, 0, 1]), (MIN_ALIGNMENT, &[13])],
+    );
+    one("good-no-sectors", usual, &[(SETUP_SECTS, &[0])]);
+    one(
+        "not-free",
+        [9_000_000, 0, 0x100, 0],
+        &[(RELOCATABLE_KERNEL, &[0])],
+    );
+    one("too-large", [u64::MAX, u64::MAX, 0, 0], &[]);
+    one("long-command-line", [9_000_000, 0, 0, 2048], &[]);
+    one("zimage", usual, &[(LOADFLAGS, &[0])]);
+    one("too-old", usual, &[(VERSION, &[1, 2])]);
+    one("jump-back", usual, &[(JUMP + 1, &[0x80])]);
+    one("short", [100, 0, 0, 0], &[]);
+    one("no-alignment", usual, &[(KERNEL_ALIGNMENT, &[0; 4])]);
+}
+
+fn chain(add: &mut Add<'_>) {
+    let mut one = |name: &str, number: u64, sectors: &[Vec<u8>]| {
+        add(
+            "chain",
+            name,
+            [&number.to_le_bytes()[..], &sectors.concat()].concat(),
+        );
+    };
+    let primary = table(&[(0x80, 0x0C, 2048, 9000), (0, 5, 1, 9000)]);
+    let first = table(&[(0, 0x83, 3, 10), (0, 5, 1, 10)]);
+    let last = table(&[(0, 0x83, 4, 10)]);
+    one("good-primary", 1, &[primary.clone()]);
+    one("good-logical", 6, &[primary.clone(), first.clone(), last]);
+    one("empty", 3, &[primary.clone()]);
+    one("ring", 255, &[primary, first]);
+    add("chain", "text", b"partition=2 drive=81h".to_vec());
 }
 
 fn mbr(add: &mut Add<'_>) {

@@ -10,6 +10,8 @@ pub mod elf_note;
 pub mod multiboot;
 pub mod multiboot1;
 pub mod multiboot2;
+pub mod linux;
+pub mod chain;
 pub mod boot_path;
 
 use stage2::catalogue::{Named, Report};

@@ -1,0 +1,4 @@
+//! See `fuzz::targets::chain`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(chain);

@@ -1,0 +1,4 @@
+//! See `fuzz::targets::linux`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(linux);
