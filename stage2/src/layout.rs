@@ -131,7 +131,7 @@ pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
     TRANSFER_BUFFER.end + 0x3_0000,
     "file system cache",
-    "three windows of 64 KiB",
+    "three windows of 64 KiB; in the end, what a Linux kernel is told",
 );
 
 /// All regions, by address.
