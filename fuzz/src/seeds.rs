@@ -172,6 +172,7 @@ fn linux(add: &mut Add<'_>) {
     one("too-old", usual, &[(VERSION, &[1, 2])]);
     one("jump-back", usual, &[(JUMP + 1, &[0x80])]);
     one("short", [100, 0, 0, 0], &[]);
+    one("good-cut-field", usual, &[(JUMP + 1, &[0x38])]);
     one("no-alignment", usual, &[(KERNEL_ALIGNMENT, &[0; 4])]);
 }
 
@@ -186,9 +187,9 @@ fn chain(add: &mut Add<'_>) {
     let primary = table(&[(0x80, 0x0C, 2048, 9000), (0, 5, 1, 9000)]);
     let first = table(&[(0, 0x83, 3, 10), (0, 5, 1, 10)]);
     let last = table(&[(0, 0x83, 4, 10)]);
-    one("good-primary", 1, &[primary.clone()]);
+    one("good-primary", 1, std::slice::from_ref(&primary));
     one("good-logical", 6, &[primary.clone(), first.clone(), last]);
-    one("empty", 3, &[primary.clone()]);
+    one("empty", 3, std::slice::from_ref(&primary));
     one("ring", 255, &[primary, first]);
     add("chain", "text", b"partition=2 drive=81h".to_vec());
 }

@@ -176,6 +176,24 @@ const SETUP_E820_EXT: u32 = 1;
 /// code stays where it is put. What fields it has ends here.
 const OLDEST: u16 = 0x0202;
 const OLDEST_END: usize = 0x22C;
+/// Where its fields end that came later, from the start of the header.
+const FIELD_ENDS: [usize; 15] = [
+    offset_of!(SetupHeader, kernel_alignment),
+    offset_of!(SetupHeader, relocatable_kernel),
+    offset_of!(SetupHeader, min_alignment),
+    offset_of!(SetupHeader, xloadflags),
+    offset_of!(SetupHeader, cmdline_size),
+    offset_of!(SetupHeader, hardware_subarch),
+    offset_of!(SetupHeader, hardware_subarch_data),
+    offset_of!(SetupHeader, payload_offset),
+    offset_of!(SetupHeader, payload_length),
+    offset_of!(SetupHeader, setup_data),
+    offset_of!(SetupHeader, pref_address),
+    offset_of!(SetupHeader, init_size),
+    offset_of!(SetupHeader, handover_offset),
+    offset_of!(SetupHeader, kernel_info_offset),
+    size_of::<SetupHeader>(),
+];
 /// The protocol since which the other entries are described; older kernels are entered in real mode.
 const DIRECT_ENTRIES: u16 = 0x0207;
 
@@ -290,8 +308,10 @@ impl fmt::Display for LinuxError {
 pub struct LinuxImage {
     /// The header; what is behind its end is zero.
     header: SetupHeader,
-    /// Offset of the byte behind the header.
+    /// Offset of the byte behind the header …
     header_end: usize,
+    /// … and behind the last field in it that is known and not cut.
+    whole_end: usize,
     file_size: u64,
 }
 
@@ -336,8 +356,11 @@ impl LinuxImage {
         if opcode != 0xEB || distance >= 0x80 || header_end < OLDEST_END {
             return Err(LinuxError::Jump { opcode, distance });
         }
-        let known = header.as_mut_bytes();
-        if let Some(behind) = known.get_mut(header_end - HEADER..) {
+        // A field that is cut is none.
+        let ends = FIELD_ENDS.iter().map(|&offset| HEADER + offset);
+        let whole_end = ends.filter(|&end| end <= header_end).max();
+        let whole_end = whole_end.unwrap_or(OLDEST_END);
+        if let Some(behind) = header.as_mut_bytes().get_mut(whole_end - HEADER..) {
             behind.fill(0);
         }
         let version = header.version.get();
@@ -350,6 +373,7 @@ impl LinuxImage {
         let image = Self {
             header,
             header_end,
+            whole_end,
             file_size,
         };
         if image.setup_bytes() > MAX_SETUP {
@@ -603,15 +627,10 @@ impl LinuxImage {
             header.setup_data = place::SETUP_DATA.into();
         }
         let known = header.as_bytes();
-        let length = known.len().min(self.header_end - HEADER);
+        let length = self.whole_end - HEADER;
         if let Some(room) = parameters.get_mut(HEADER..) {
             copy(known.get(..length).unwrap_or(known), room);
         }
-    }
-
-    /// Does the kernel look for more of the memory map than the [`BootParams`] hold?
-    pub fn takes_setup_data(&self) -> bool {
-        self.has(0x0209) && self.header_end >= HEADER + offset_of!(SetupHeader, pref_address)
     }
 
     /// Copies of the header what the loader does not know: it may be newer.

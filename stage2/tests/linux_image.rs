@@ -101,6 +101,10 @@ fn what_a_version_does_not_have_is_not_looked_at() {
     assert_eq!(short.header().xloadflags.get(), 0);
     assert_eq!(short.header().cmd_line_ptr.get(), 0);
     assert!(!short.relocatable());
+    // Nor is a field that it cuts.
+    let cut = image(&[(JUMP + 1, &[0x38])]);
+    assert!(cut.has_64_bit_entry());
+    assert_eq!(cut.header().cmdline_size.get(), 0);
 }
 
 #[test]

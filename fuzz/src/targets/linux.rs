@@ -13,9 +13,13 @@ use crate::input::Input;
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (size, modules) = (input.u64(), input.u64());
-    let (hole, command_line) = (input.u64() % (8 << 18) << 12, input.u64() % 20_000);
+    let (hole, command_line) = ((input.u64() % (8 << 18)) << 12, input.u64() % 20_000);
     let file = input.rest();
-    let head = &file[..file.len().min(HEADER_ROOM)];
+    // A file that is shorter than this is refused for its size alone.
+    let mut head = [0; HEADER_ROOM];
+    let length = file.len().min(HEADER_ROOM);
+    head[..length].copy_from_slice(&file[..length]);
+    let head = &head[..];
 
     let image = match LinuxImage::read(head, size) {
         Ok(image) => image,
