@@ -142,6 +142,7 @@ fn linux(add: &mut Add<'_>) {
             set(&mut file, *offset, bytes);
         }
         file.truncate(0x290);
+        file.drain(..SETUP_SECTS);
         let numbers = numbers.map(u64::to_le_bytes);
         add("linux", name, [numbers.as_flattened(), &file].concat());
     };

@@ -5,12 +5,12 @@
 
 use core::fmt;
 
-use disk_layout::mbr::BOOT_SIGNATURE;
-use disk_layout::{Mbr, PartitionEntry};
+use disk_layout::PartitionEntry;
+use disk_layout::mbr::{BOOT_SIGNATURE, PARTITION_TABLE_OFFSET};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::catalogue::{self, Entry, Named};
-use crate::text::facts;
+use crate::text::{facts, split_before};
 
 /// What the entry file's key `chain` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +25,21 @@ impl Target {
     /// Reads `drive=81h`, `partition=2`, or both.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut drive, mut partition) = (None, None);
-        for word in text.split([' ', '\t']).filter(|word| !word.is_empty()) {
-            let (slot, value) = match word.split_once('=')? {
-                ("drive", digits) => (&mut drive, number(digits.strip_suffix(['h', 'H'])?, 16)?),
-                ("partition", digits) => (&mut partition, number(digits, 10).filter(|&n| n > 0)?),
-                _ => return None,
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, behind) = split_before(rest, is_blank);
+            rest = behind.get(1..).unwrap_or("");
+            let old = if let Some(digits) = word.strip_prefix("drive=") {
+                let digits = digits.strip_suffix('h').or(digits.strip_suffix('H'))?;
+                drive.replace(number(digits, 16)?)
+            } else if let Some(digits) = word.strip_prefix("partition=") {
+                partition.replace(number(digits, 10).filter(|&number| number > 0)?)
+            } else if word.is_empty() {
+                continue;
+            } else {
+                return None;
             };
-            if slot.replace(value).is_some() {
+            if old.is_some() {
                 return None;
             }
         }
@@ -42,14 +50,19 @@ impl Target {
     }
 }
 
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
 /// A number of at most three digits and at most 255. (`from_str_radix` would take a sign, too.)
 fn number(digits: &str, base: u32) -> Option<u8> {
     if digits.is_empty() || digits.len() > 3 {
         return None;
     }
-    let number = digits.chars().try_fold(0, |number: u32, digit| {
-        Some(number * base + digit.to_digit(base)?)
-    })?;
+    let mut number = 0;
+    for &byte in digits.as_bytes() {
+        number = number * base + char::from(byte).to_digit(base)?;
+    }
     u8::try_from(number).ok()
 }
 
@@ -113,53 +126,46 @@ pub fn find<E: From<ChainError>>(
 ) -> Result<PartitionEntry, E> {
     const LOGICAL: u8 = 5;
 
-    let mut table = |lba: u64| -> Result<[PartitionEntry; 4], E> {
-        let sector = read(lba)?;
-        check(&sector, lba, drive)?;
-        Ok(Mbr::read_from_bytes(&sector).map_or([EMPTY; 4], |mbr| mbr.partitions))
-    };
-    let missing = || ChainError::NoPartition { number, drive };
-
-    let mut entries = table(0)?;
-    let mut index = usize::from(number).wrapping_sub(1);
     let mut start = 0;
+    let mut sector = read(0)?;
+    check(&sector, start, drive)?;
+    let missing = || ChainError::NoPartition { number, drive };
+    let mut index = usize::from(number).wrapping_sub(1);
     if number >= LOGICAL {
-        let extended = entries.iter().find(|entry| is_extended(entry));
-        let first = u64::from(extended.ok_or_else(missing)?.first_lba.get());
-        start = first;
-        entries = table(start)?;
+        // The first table leads to the extended partition, from whose start all others are counted.
         // The number bounds the walk, even in a ring.
-        for _ in LOGICAL..number {
-            let next = entries.iter().find(|entry| is_extended(entry));
-            start = first + u64::from(next.ok_or_else(missing)?.first_lba.get());
-            entries = table(start)?;
+        let mut first = 0;
+        for _ in LOGICAL..=number {
+            let next = entries(&sector).find(is_extended).ok_or_else(missing)?;
+            start = first + u64::from(next.first_lba.get());
+            if first == 0 {
+                first = start;
+            }
+            sector = read(start)?;
+            check(&sector, start, drive)?;
         }
-        index = entries
-            .iter()
-            .position(|entry| !is_extended(entry))
+        index = entries(&sector)
+            .position(|entry| !is_extended(&entry))
             .unwrap_or(usize::MAX);
     }
-    let entry = entries.get(index).copied().unwrap_or(EMPTY);
-    let first = start + u64::from(entry.first_lba.get());
-    let first = u32::try_from(first).ok().filter(|&first| first != 0);
-    match first {
-        Some(first) if entry.kind != 0 && entry.sectors.get() != 0 => Ok(PartitionEntry {
-            status: 0x80,
-            first_lba: first.into(),
-            ..entry
-        }),
+    let mut entry = entries(&sector).nth(index).ok_or_else(missing)?;
+    let lba = start + u64::from(entry.first_lba.get());
+    match u32::try_from(lba) {
+        Ok(lba @ 1..) if entry.kind != 0 && entry.sectors.get() != 0 => {
+            entry.status = 0x80;
+            entry.first_lba = lba.into();
+            Ok(entry)
+        }
         _ => Err(missing().into()),
     }
 }
 
-const EMPTY: PartitionEntry = PartitionEntry {
-    status: 0,
-    first_chs: [0; 3],
-    kind: 0,
-    last_chs: [0; 3],
-    first_lba: zerocopy::little_endian::U32::ZERO,
-    sectors: zerocopy::little_endian::U32::ZERO,
-};
+/// The four entries of a table.
+fn entries(sector: &Sector) -> impl Iterator<Item = PartitionEntry> {
+    let table = sector.get(PARTITION_TABLE_OFFSET..).unwrap_or_default();
+    let places = table.chunks_exact(size_of::<PartitionEntry>());
+    places.filter_map(|bytes| PartitionEntry::read_from_bytes(bytes).ok())
+}
 
 /// Is it a partition that holds others? One that starts at LBA 0 would hold its own table.
 fn is_extended(entry: &PartitionEntry) -> bool {

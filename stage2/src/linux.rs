@@ -52,7 +52,7 @@ const BOOT_DS: u16 = 0x18;
 /// Loads and starts the kernel, at the entry that is wanted.
 ///
 /// # Errors
-/// 10E, 10V, 10W, 9B, 8B, 7A, 6B.
+/// 10E, 10U, 10V, 9B, 8B, 7A, 6B.
 pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Failure> {
     let Way {
         files,

@@ -485,7 +485,7 @@ impl LinuxImage {
     /// Allocates memory for the protected-mode kernel: for its bytes, and for what it becomes.
     ///
     /// # Errors
-    /// 10W when it cannot be moved, 6B when it can.
+    /// 10U when it cannot be moved, 6B when it can.
     pub fn place(&self, memory: &mut MemoryMap) -> Result<Placed, PlaceError> {
         if self.relocatable() {
             return Ok(self.place_anywhere(memory)?);

@@ -32,6 +32,7 @@ fn the_target_is_a_drive_a_partition_or_both() {
         "drive=81h drive=81h",
         "partition=0",
         "partition=256",
+        "partition=99999999999999999999",
         "partition=1h",
         "partition=2 3",
         "hd0,2",

@@ -255,7 +255,7 @@ fn a_kernel_that_cannot_move_gets_both_its_places() {
         other => panic!("{other:?}"),
     };
     let report = refusal(&[(MIB, 0x13F_F000)]);
-    assert!(report.starts_with("error 10W"), "{report}");
+    assert!(report.starts_with("error 10U"), "{report}");
     assert!(report.ends_with(": 1000000h to 1400000h"), "{report}");
     let report = refusal(&[(MIB + 0x1000, GIB)]);
     assert!(report.ends_with(": 100000h to 1186A0h"), "{report}");

@@ -131,7 +131,7 @@ fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
         let found = problems
             .iter()
             .any(|line| *line == format!("error {expected}"));
-        ensure!(found || expected.starts_with("10W"), "{problems:?}");
+        ensure!(found || expected.starts_with("10U"), "{problems:?}");
         Ok(())
     };
     let this = "10V: the Linux kernel cannot be booted like this";
@@ -160,7 +160,7 @@ fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
             (header::PREF_ADDRESS, &0x1000_0000_u64.to_le_bytes()),
         ],
         1,
-        "10W: memory that the Linux kernel has to have is not free: 10000000h to 10400000h",
+        "10U: the memory that the kernel wants is not free: 10000000h to 10400000h",
     )
 }
 

@@ -9,7 +9,7 @@ use super::show;
 use crate::input::Input;
 
 /// The input: the file's size (8 bytes), bytes of initial RAM disk (8), a page where a hole in memory
-/// begins (8), length of the command line (8), and the file.
+/// begins (8), length of the command line (8), and the file from its setup header on.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let (size, modules) = (input.u64(), input.u64());
@@ -17,8 +17,8 @@ pub fn run(bytes: &[u8]) {
     let file = input.rest();
     // A file that is shorter than this is refused for its size alone.
     let mut head = [0; HEADER_ROOM];
-    let length = file.len().min(HEADER_ROOM);
-    head[..length].copy_from_slice(&file[..length]);
+    let length = file.len().min(HEADER_ROOM - HEADER);
+    head[HEADER..][..length].copy_from_slice(&file[..length]);
     let head = &head[..];
 
     let image = match LinuxImage::read(head, size) {
