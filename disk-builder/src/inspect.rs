@@ -23,6 +23,7 @@ use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::integrity::{self, Manifest};
 use stage2::kernel_image;
 use stage2::linux_image::{LinuxError, LinuxImage};
+use stage2::limine_protocol::{self, FEATURES, LimineError};
 use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition::boot_partition;
 use stage2::protocol::Protocol;
@@ -71,6 +72,8 @@ pub struct Inspection {
     pub multiboot: Option<MultibootKernel>,
     /// The kernel, if it is Linux.
     pub linux: Option<Linux>,
+    /// The kernel, if it is one for the Limine protocol.
+    pub limine: Option<LimineKernel>,
     /// The command line.
     pub command_line: Option<String>,
     /// What the loader would refuse, in its own words; empty when the image is good.
@@ -276,6 +279,36 @@ impl Linux {
     }
 }
 
+/// A kernel for the Limine protocol, as its requests describe it.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimineKernel {
+    /// The base revision that it asks for.
+    pub base_revision: u64,
+    /// What it asks for.
+    pub requests: Vec<String>,
+    /// Its lowest virtual address.
+    pub address: u64,
+    /// Whether it can run at any address.
+    pub position_independent: bool,
+}
+
+impl LimineKernel {
+    /// Reads the requests as the loader does, as far as they say themselves what is wrong.
+    fn read(file: &[u8]) -> Problem<Self> {
+        let checked = limine_protocol::check_file(file).map_err(|e| say(&e))?;
+        let (image, requests) = checked.ok_or_else(|| say(&LimineError::Nothing))?;
+        let asked = FEATURES
+            .iter()
+            .filter(|(feature, _)| requests.has(*feature));
+        Ok(Self {
+            base_revision: requests.revision,
+            requests: asked.map(|(feature, _)| format!("{feature:?}")).collect(),
+            address: image.virtual_start(),
+            position_independent: image.position_independent(),
+        })
+    }
+}
+
 /// Inspects an image.
 ///
 /// # Errors
@@ -307,6 +340,7 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         kernel: None,
         multiboot: None,
         linux: None,
+        limine: None,
         command_line: None,
         problems: Vec::new(),
     };
@@ -334,10 +368,11 @@ pub fn check_kernel(mut kernel: &File) -> Result<()> {
     let mut bytes = Vec::new();
     kernel.seek(SeekFrom::Start(0))?;
     kernel.read_to_end(&mut bytes)?;
-    match Protocol::by_magic(&bytes) {
+    match Protocol::of_file(&bytes) {
         Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
         Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
         Protocol::Linux(_) => read_linux(&bytes).map(drop).map_err(|e| say(&e)),
+        Protocol::Limine => LimineKernel::read(&bytes).map(drop),
         _ => kernel_image::check_file(&bytes)
             .map(drop)
             .map_err(|error| say(&error)),
@@ -590,7 +625,7 @@ impl Inspection {
                 });
                 let protocol = entry
                     .protocol()
-                    .unwrap_or_else(|| Protocol::by_magic(&bytes));
+                    .unwrap_or_else(|| Protocol::of_file(&bytes));
                 self.protocol = Some(protocol.name());
                 match protocol {
                     Protocol::Multiboot1 => self.read_multiboot(Multiboot::One, &bytes),
@@ -607,6 +642,10 @@ impl Inspection {
                             Err(error) => self.problems.push(say(&error)),
                         }
                     }
+                    Protocol::Limine => match LimineKernel::read(&bytes) {
+                        Ok(kernel) => self.limine = Some(kernel),
+                        Err(problem) => self.problems.push(problem),
+                    },
                     _ => match kernel_image::check_file(&bytes) {
                         Ok((image, wishes)) => {
                             self.kernel = Some(Kernel::of(&image, &wishes, &places));
@@ -868,6 +907,20 @@ impl fmt::Display for Inspection {
                     segment.address, segment.memory_size, segment.file_size, segment.file_offset
                 )?;
             }
+        }
+        if let Some(kernel) = &self.limine {
+            let kind = if kernel.position_independent {
+                ", position-independent"
+            } else {
+                ""
+            };
+            writeln!(
+                f,
+                "kernel: Limine protocol, base revision {}, from {:#x}{kind}\n  asks for {}",
+                kernel.base_revision,
+                kernel.address,
+                kernel.requests.join(", ")
+            )?;
         }
         for problem in &self.problems {
             writeln!(f, "{problem}")?;

@@ -5,6 +5,7 @@
 //! is [`crate::page_tables`]; where the entries are kept is for the caller to say ([`TablePages`]).
 
 use crate::layout::PAGE_SIZE;
+use crate::limine_protocol::{self, FirmwarePages};
 use crate::memory_map::{MemoryKind, MemoryMap};
 use crate::page_tables::{
     Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
@@ -15,6 +16,9 @@ use crate::placement::{Kernel, allocate};
 const ENTRIES: u64 = 512;
 /// Binary logarithm of what one entry of the top table maps.
 const SLOT_SHIFT: u32 = 39;
+
+/// Flags of an entry that leads to another table: present, writable.
+pub const LINK: u64 = 3;
 
 /// Pages of physical memory as page tables: those that were allocated for it.
 pub trait TablePages {
@@ -95,18 +99,7 @@ pub fn build(
     })?;
     tables.set_global(true);
     tables.set_writable_code(kernel.wishes.allow_writable_code());
-    for range in kernel.image.page_ranges(kernel.slide) {
-        let physical_start = kernel
-            .physical_page(range.virtual_start)
-            .ok_or(PagingError::OutOfRange(range.virtual_start))?;
-        tables.map(&Mapping {
-            virtual_start: range.virtual_start,
-            physical_start,
-            size: range.size,
-            writable: range.writable,
-            executable: range.executable,
-        })?;
-    }
+    map_kernel(&mut tables, kernel)?;
     tables.map(&Mapping {
         virtual_start: stack_bottom,
         physical_start: stack,
@@ -125,6 +118,76 @@ pub fn build(
         stack_bottom,
         physical_map_size,
     })
+}
+
+/// Maps the segments, with their permissions.
+fn map_kernel<M: TableMemory>(
+    tables: &mut PageTables<M>,
+    kernel: &Kernel,
+) -> Result<(), PagingError> {
+    for range in kernel.image.page_ranges(kernel.slide) {
+        let physical_start = kernel
+            .physical_page(range.virtual_start)
+            .ok_or(PagingError::OutOfRange(range.virtual_start))?;
+        tables.map(&Mapping {
+            virtual_start: range.virtual_start,
+            physical_start,
+            size: range.size,
+            writable: range.writable,
+            executable: range.executable,
+        })?;
+    }
+    Ok(())
+}
+
+/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
+/// 0 the identity map. Returns the physical address of the top table, which is of level 5 when
+/// `five_levels` says so.
+///
+/// # Errors
+/// 11A, 11B, 6B.
+pub fn build_limine(
+    kernel: &Kernel,
+    memory: &mut MemoryMap,
+    pages: impl TablePages,
+    capabilities: Capabilities,
+    firmware: &FirmwarePages,
+    revision: u64,
+    five_levels: bool,
+) -> Result<u64, PagingError> {
+    // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
+    // change: no page of 1 GiB there.
+    let gib_pages = capabilities.gib_pages && revision > 2;
+    let capabilities = Capabilities {
+        gib_pages,
+        ..capabilities
+    };
+    let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
+    tables.set_writable_code(true);
+    map_kernel(&mut tables, kernel)?;
+    let bases = [Some(limine_protocol::HHDM), (revision == 0).then_some(0)];
+    for base in bases.into_iter().flatten() {
+        // As above: what is mapped does not change while tables are allocated.
+        for index in 0.. {
+            let regions = tables.memory().memory.regions();
+            let mapping = limine_protocol::hhdm(regions, firmware, revision, base).nth(index);
+            let Some(mapping) = mapping else { break };
+            tables.map(&mapping)?;
+        }
+    }
+    let root = tables.root();
+    if !five_levels {
+        return Ok(root);
+    }
+    // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
+    let mut memory = tables.into_memory();
+    let top = memory.allocate()?;
+    let entry = root | LINK;
+    memory.write(top, ENTRIES as usize - 1, entry);
+    if revision == 0 {
+        memory.write(top, 0, entry);
+    }
+    Ok(top)
 }
 
 /// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map

@@ -647,6 +647,39 @@ catalogue! {
             After(9, "no HdrS in it"),
         ),
     }
+    LIMINE_REQUESTS {
+        code: "10X",
+        sentence: "the kernel's Limine requests make no sense",
+        causes: "A request or the base revision tag is there twice or cut off, or the end marker lies in front of the start marker.",
+        advice: "Look at the addresses shown, in the linker script and in the symbols.",
+        recipe: by(
+            &[Set(LIMINE_REQUEST_ID, number(0x6398_4E95_9A98_244B))],
+            After(10, "twice: at 0x{x} and at 0x{x}"),
+        )
+        .limine(),
+    }
+    LIMINE_REVISION {
+        code: "10Y",
+        sentence: "the kernel wants an unknown base revision of the Limine protocol",
+        causes: "The kernel is for a later version of the protocol than this loader knows.",
+        advice: "Ask for a lower base revision, or look for a newer loader.",
+        recipe: by(
+            &[Set(LIMINE_BASE_REVISION, number(7))],
+            After(10, "revision 7, known are 0 to 6"),
+        )
+        .limine(),
+    }
+    LIMINE_REFUSED {
+        code: "10Z",
+        sentence: "the kernel asks for what a Limine kernel cannot get here",
+        causes: "An address, a paging mode, a module or a state of the processors that the kernel wants is not to be had.",
+        advice: "Look at what is shown: docs/limine.md.",
+        recipe: by(
+            &[Set(p_vaddr(1), number(0x20_0000))],
+            After(10, "segment at 0x200000, not in the last 2 GiB"),
+        )
+        .limine(),
+    }
     PAGING_CONFLICT {
         code: "11A",
         sentence: "two things would be mapped at the same address",

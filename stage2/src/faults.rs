@@ -21,6 +21,7 @@ use stage2::integrity::Damage;
 use stage2::kernel_image::{KernelError, MAX_SEGMENTS};
 use stage2::layout;
 use stage2::linux_image::LinuxError;
+use stage2::limine_protocol::LimineError;
 use stage2::memory_map::OutOfMemory;
 use stage2::multiboot_header::HeaderError;
 use stage2::page_tables::PagingError;
@@ -261,6 +262,7 @@ failure! {
     LinuxError
     ChainError
     PagingError
+    LimineError
 }
 
 /// A step failed: says why.

@@ -10,8 +10,14 @@ use crate::real_mode::FINDINGS;
 /// Notes the time-stamp counter at the start of a step.
 pub fn step(number: usize) {
     let findings = &raw mut FINDINGS;
-    // SAFETY: one thread, and no reference to the variable anywhere. A CPU with long mode has RDTSC.
-    unsafe { (*findings).timeline[number] = _rdtsc() }
+    // SAFETY: one thread, and no reference to the variable anywhere.
+    unsafe { (*findings).timeline[number] = now() }
+}
+
+/// The time-stamp counter.
+pub fn now() -> u64 {
+    // SAFETY: a CPU with long mode has RDTSC.
+    unsafe { _rdtsc() }
 }
 
 /// All stamps so far, by step.

@@ -355,7 +355,7 @@ pub fn firmware_tables() -> FirmwareTables {
 
 /// 256 bits: from RDSEED or RDRAND where there is one, mixed with the time-stamp counter and a timer
 /// that runs by another clock.
-fn random_seed(features: u64) -> [u8; 32] {
+pub fn random_seed(features: u64) -> [u8; 32] {
     let mut words = [0u64; 4];
     let mut state = 0x9E37_79B9_7F4A_7C15;
     for word in &mut words {
@@ -435,7 +435,7 @@ impl Jump {
 
 /// Masks all lines of both interrupt controllers: the BIOS's timer would arrive as vector 8, a
 /// double fault to a kernel that enables interrupts early.
-fn mask_interrupt_controllers() {
+pub fn mask_interrupt_controllers() {
     // SAFETY: the mask registers of the two 8259A.
     unsafe {
         Port::<u8>::new(0x21).write(0xFF);

@@ -3,7 +3,8 @@
 //! **On entry**: the files are known, memory can be allocated. **This step**: checks the ELF
 //! headers; finds room ([`stage2::placement`]); reads only the bytes of PT_LOAD segments, straight to where they belong;
 //! zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have its
-//! checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
+//! checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet. What kernels
+//! without a note are checked for by their protocol comes in between, in `main.rs`.
 #![allow(unsafe_code)]
 
 use stage2::fat::File;
@@ -19,10 +20,10 @@ use crate::faults::Failure;
 use crate::files::Files;
 use crate::{physical, say};
 
-/// Loads the kernel and the modules.
+/// Loads the kernel.
 ///
 /// # Errors
-/// 10A to 10R, 9B, 8B, 7A, 6B.
+/// 10A to 10R, 11A, 8B, 7A, 6B.
 pub fn load(
     files: &mut Files,
     entry: &BootEntry,
@@ -31,7 +32,7 @@ pub fn load(
     let file = &entry.kernel;
     let expected = entry.expected(files)?;
     let (image, wishes) = read_headers(files, file, expected)?;
-    let mut kernel = Kernel::place(image, wishes, memory)?;
+    let kernel = Kernel::place(image, wishes, memory)?;
     read_segments(files, file, &kernel, expected)?;
     relocate(&kernel.image, &mut InMemory(&kernel), kernel.slide)?;
 
@@ -53,12 +54,15 @@ pub fn load(
         bytes.div_ceil(1024),
         kernel.physical_start()
     );
-    load_modules(files, entry, &mut kernel, memory)?;
     Ok(kernel)
 }
 
 /// Reads what tells how the kernel is to be loaded.
-fn read_headers(
+///
+/// # Errors
+/// 10A to 10R, 11A, 8B, 7A.
+#[inline(never)]
+pub fn read_headers(
     files: &mut Files,
     file: &File,
     expected: Option<Expected<'static>>,
@@ -73,6 +77,11 @@ fn read_headers(
         })?;
         if let Some(expected) = expected {
             expected.headers(crc)?;
+        }
+        // What has requests of the Limine protocol instead of a note has other rules.
+        let (image, wishes) = &read;
+        if wishes.own {
+            image.check(wishes)?;
         }
         headers = Some(read);
         Ok(())
@@ -120,8 +129,8 @@ pub fn zero(start: u64, end: u64) {
     }
 }
 
-/// The loaded segments, for the relocations.
-struct InMemory<'a>(&'a Kernel);
+/// The loaded segments.
+pub struct InMemory<'a>(pub &'a Kernel);
 
 impl LoadedKernel for InMemory<'_> {
     fn bytes(&self, segment: usize) -> &[u8] {
@@ -142,7 +151,11 @@ impl LoadedKernel for InMemory<'_> {
     }
 }
 
-fn load_modules(
+/// Loads the modules of the entry.
+///
+/// # Errors
+/// 10Q, 10R, 9B, 8B, 7A, 6B.
+pub fn load_modules(
     files: &mut Files,
     entry: &BootEntry,
     kernel: &mut Kernel,
@@ -158,22 +171,36 @@ fn load_modules(
 /// Loads one module, from the start of a page on.
 ///
 /// # Errors
-/// 10R, 9B, 8B, 7A, 6B.
+/// 10Q, 10R, 9B, 8B, 7A, 6B.
 pub fn load_module(
     files: &mut Files,
     path: &'static str,
     memory: &mut MemoryMap,
 ) -> Result<LoadedModule, Failure> {
     let file = entry::find(files, Missing::Module(path))?;
-    let expected = files.manifest().own(path, &file)?;
     let module = LoadedModule::place(file.size, memory)?;
-    files.attempt(Some(&file), &mut |files| {
-        files.load(&file, &[module.read()])?;
+    load_module_to(files, path, &file, module)?;
+    Ok(module)
+}
+
+/// Loads a module whose place is known.
+///
+/// # Errors
+/// 10Q, 10R, 8B, 7A.
+pub fn load_module_to(
+    files: &mut Files,
+    path: &'static str,
+    file: &File,
+    module: LoadedModule,
+) -> Result<(), Failure> {
+    let expected = files.manifest().own(path, file)?;
+    files.attempt(Some(file), &mut |files| {
+        files.load(file, &[module.read()])?;
         match expected {
             Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
             None => Ok(()),
         }
     })?;
     zero(module.start + module.length, module.memory_end());
-    Ok(module)
+    Ok(())
 }

@@ -904,6 +904,11 @@ impl KernelImage {
         self.relro
     }
 
+    /// Takes PT_GNU_RELRO away, for a protocol whose permissions are those of PT_LOAD alone.
+    pub fn forget_relro(&mut self) {
+        self.relro = None;
+    }
+
     /// The dynamic section.
     pub const fn dynamic(&self) -> Option<AddressRange> {
         self.dynamic
@@ -1080,6 +1085,8 @@ pub struct Wishes {
     pub physical_map_base: u64,
     /// `handoff::FLAG_…`
     pub flags: u64,
+    /// Whether there is such a note: the kernel is made for the loader's own handoff.
+    pub own: bool,
 }
 
 impl Default for Wishes {
@@ -1088,6 +1095,7 @@ impl Default for Wishes {
             stack_size: handoff::DEFAULT_STACK_SIZE,
             physical_map_base: handoff::DEFAULT_PHYSICAL_MAP_BASE,
             flags: 0,
+            own: false,
         }
     }
 }
@@ -1133,6 +1141,7 @@ impl Wishes {
             else {
                 continue;
             };
+            self.own = true;
             let value = note
                 .get(Self::VALUE..)
                 .and_then(|value| value.first_chunk());
@@ -1170,11 +1179,12 @@ impl Wishes {
     }
 }
 
-/// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say.
-/// `read_at` reads bytes of the file from an offset on, and returns how many there were.
+/// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say, but for
+/// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns how many
+/// there were.
 ///
 /// # Errors
-/// 10A to 10P, 11A, and those of `read_at`.
+/// 10A to 10P, and those of `read_at`.
 pub fn read<E: From<KernelError>>(
     file_size: u64,
     mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
@@ -1195,7 +1205,6 @@ pub fn read<E: From<KernelError>>(
         read_at(note.offset, bytes)?;
         wishes.parse_note(bytes)?;
     }
-    image.check(&wishes)?;
     Ok((image, wishes))
 }
 
@@ -1204,29 +1213,38 @@ pub fn read<E: From<KernelError>>(
 /// # Errors
 /// What stage2 would show: 10A to 10P, 11A.
 pub fn check_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
-    /// The kernel as it lies in its file.
-    struct Unloaded<'a>(&'a [u8], &'a KernelImage);
-    impl LoadedKernel for Unloaded<'_> {
-        fn bytes(&self, segment: usize) -> &[u8] {
-            let segment = self.1.segments().get(segment);
-            segment
-                .and_then(|s| slice(self.0, s.file_offset, s.file_size))
-                .unwrap_or(&[])
-        }
-        fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
-            None
-        }
-    }
-    fn slice(file: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
-        file.get(usize::try_from(offset).ok()?..)?
-            .get(..usize::try_from(size).ok()?)
-    }
-
-    let (image, wishes) = read(bytes.len() as u64, |offset, out| {
-        let rest = bytes.get(offset as usize..).unwrap_or_default();
-        Ok::<_, KernelError>(copy(rest, out))
-    })?;
+    let (image, wishes) = read_file(bytes)?;
+    image.check(&wishes)?;
     let slide = image.choose_slide();
     relocate::relocate(&image, &mut Unloaded(bytes, &image), slide)?;
     Ok((image, wishes))
+}
+
+/// As [`read`], of a file in memory.
+///
+/// # Errors
+/// 10A to 10P.
+pub(crate) fn read_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
+    read(bytes.len() as u64, |offset, out| {
+        let rest = bytes.get(offset as usize..).unwrap_or_default();
+        Ok(copy(rest, out))
+    })
+}
+
+/// A kernel as it lies in its file.
+pub(crate) struct Unloaded<'a>(pub(crate) &'a [u8], pub(crate) &'a KernelImage);
+
+impl LoadedKernel for Unloaded<'_> {
+    fn bytes(&self, segment: usize) -> &[u8] {
+        let bytes = self.1.segments().get(segment).and_then(|s| {
+            let start = usize::try_from(s.file_offset).ok()?;
+            let length = usize::try_from(s.file_size).ok()?;
+            self.0.get(start..)?.get(..length)
+        });
+        bytes.unwrap_or(&[])
+    }
+
+    fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
+        None
+    }
 }

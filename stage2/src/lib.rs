@@ -39,5 +39,8 @@ pub mod linux_image;
 pub mod boot_sector;
 pub mod page_tables;
 pub mod address_space;
+pub mod acpi;
+pub mod limine_protocol;
+pub mod int1a;
 pub mod exception;
 pub mod page_walk;

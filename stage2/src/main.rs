@@ -33,6 +33,10 @@ mod handoff;
 mod multiboot;
 mod linux;
 mod chain;
+mod limine;
+mod limine_switch;
+mod processors;
+mod clock;
 
 /// What several steps use.
 mod bios;
@@ -157,14 +161,18 @@ fn boot() -> Result<Infallible, Failure> {
         memory,
     };
     match recognise::recognise(way.files, way.entry, way.memory)? {
-        Protocol::Bootpath => {}
-        Protocol::Limine => todo!(),
+        Protocol::Bootpath | Protocol::Limine => {}
         Protocol::Multiboot2 => return multiboot::boot(way, Version::Two),
         Protocol::Multiboot1 => return multiboot::boot(way, Version::One),
         Protocol::Linux(wanted) => return linux::boot(way, wanted),
     }
+    let mut kernel = kernel::load(way.files, way.entry, way.memory)?;
+    if let Some(requests) = limine::requests(way.entry, &kernel)? {
+        return limine::boot(way, kernel, &requests);
+    }
+    kernel.image.check(&kernel.wishes)?;
+    kernel::load_modules(way.files, way.entry, &mut kernel, way.memory)?;
     let Way { memory, .. } = way;
-    let kernel = kernel::load(&mut files, &entry, memory)?;
 
     findings::step(11);
     let tables = paging::build(&kernel, memory)?;

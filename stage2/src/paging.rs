@@ -25,7 +25,7 @@ pub struct Tables {
 }
 
 /// Page tables in physical memory.
-struct Physical;
+pub struct Physical;
 
 impl TablePages for Physical {
     fn clear(&mut self, table: u64) {
@@ -49,17 +49,22 @@ fn entries(table: u64) -> &'static mut [u64; ENTRIES] {
     unsafe { &mut *core::ptr::with_exposed_provenance_mut(table as usize) }
 }
 
+/// What the CPU's paging can do.
+pub fn capabilities(cpu_features: u64) -> Capabilities {
+    let has = |flag| cpu_features & flag != 0;
+    Capabilities {
+        nx: has(::handoff::CPU_NX),
+        gib_pages: has(::handoff::CPU_1GIB_PAGES),
+    }
+}
+
 /// Builds the tables.
 ///
 /// # Errors
 /// 11A, 11B, 6B.
 pub fn build(kernel: &Kernel, memory: &mut MemoryMap) -> Result<Tables, Failure> {
     let cpu_features = cpu::features();
-    let has = |flag| cpu_features & flag != 0;
-    let capabilities = Capabilities {
-        nx: has(::handoff::CPU_NX),
-        gib_pages: has(::handoff::CPU_1GIB_PAGES),
-    };
+    let capabilities = capabilities(cpu_features);
     let space = address_space::build(kernel, memory, Physical, capabilities, switch::address())?;
     say!(
         "11 paging   stack # KiB, physical map at #h";

@@ -61,6 +61,26 @@ pub fn write_u16(address: u64, value: u16) {
     unsafe { core::ptr::with_exposed_provenance_mut::<u16>(address as usize).write_volatile(value) }
 }
 
+/// Reads a register of a device, once.
+///
+/// # Panics
+/// When the address is out of reach.
+pub fn read_register(address: u64) -> u32 {
+    check(address, 4);
+    // SAFETY: mapped; callers know the device.
+    unsafe { core::ptr::with_exposed_provenance::<u32>(address as usize).read_volatile() }
+}
+
+/// Writes a register of a device, once.
+///
+/// # Panics
+/// When the address is out of reach.
+pub fn write_register(address: u64, value: u32) {
+    check(address, 4);
+    // SAFETY: mapped; callers know the device.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u32>(address as usize).write_volatile(value) }
+}
+
 /// Bytes of a region of the layout.
 ///
 /// # Safety
@@ -83,6 +103,14 @@ pub unsafe fn bytes(start: u64, length: u64) -> &'static [u8] {
             length as usize,
         )
     }
+}
+
+/// As [`bytes`], of what the firmware says that is there; `None` where the loader does not reach it.
+pub fn firmware_bytes(start: u64, length: u64) -> Option<&'static [u8]> {
+    let end = start.checked_add(length)?;
+    // SAFETY: mapped. Tables of the firmware are not written to; if it points to what the loader uses,
+    // that is no table, and nothing of it is believed.
+    (start != 0 && end <= layout::EARLY_REACH).then(|| unsafe { bytes(start, length) })
 }
 
 /// As [`bytes`], to be written.

@@ -130,6 +130,46 @@ impl Kernel {
         let _ = self.modules.try_push(module);
     }
 
+    /// Moves the kernel into one piece of memory, where all addresses keep their distances. Nothing
+    /// happens when it is in one already. `copy` copies bytes: source, destination, length; what was
+    /// not copied to is to be zero, and `zero` is called with start and end of all of it before.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn unite(
+        &mut self,
+        memory: &mut MemoryMap,
+        mut zero: impl FnMut(u64, u64),
+        mut copy: impl FnMut(u64, u64, u64),
+    ) -> Result<(), OutOfMemory> {
+        let groups = || self.image.groups();
+        let Some(lowest) = groups().next().filter(|_| groups().nth(1).is_some()) else {
+            return Ok(());
+        };
+        let end = groups().map(|group| group.virtual_start + group.size).max();
+        let size = end.unwrap_or(0).saturating_sub(lowest.virtual_start);
+        let alignment = groups()
+            .map(|group| group.alignment)
+            .fold(PAGE_SIZE, u64::max);
+        let offset = lowest.virtual_start % alignment;
+        let start = allocate(memory, size, alignment, offset, MemoryKind::Kernel)?;
+        zero(start, start + size);
+        for group in self.image.groups() {
+            let old = self.group(&group);
+            copy(
+                old,
+                start + (group.virtual_start - lowest.virtual_start),
+                group.size,
+            );
+            memory.mark(old, old + group.size, MemoryKind::Usable);
+        }
+        let segments = self.image.segments().iter();
+        for (address, segment) in self.addresses.iter_mut().zip(segments) {
+            *address = start + (segment.virtual_start - lowest.virtual_start);
+        }
+        Ok(())
+    }
+
     /// The segments, and the physical address of each.
     pub fn segments(&self) -> impl Iterator<Item = (&Segment, u64)> {
         let addresses = self.addresses.iter().copied();

@@ -4,6 +4,7 @@
 //! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
 //! looked for is that of [`Protocol`].
 
+use crate::limine_protocol;
 use zerocopy::FromBytes as _;
 use zerocopy::little_endian::U32;
 
@@ -59,6 +60,12 @@ impl Protocol {
         names
             .find(|(_, known)| *known == self)
             .map_or("", |(name, _)| name)
+    }
+
+    /// The protocol of a kernel, by its whole file: a note of the loader's own handoff comes first, then
+    /// Limine's requests, then the other headers.
+    pub fn of_file(file: &[u8]) -> Self {
+        limine_protocol::recognise_file(file).unwrap_or_else(|| Self::by_magic(file))
     }
 
     /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).

@@ -62,6 +62,14 @@ impl Recipe {
             ..self
         }
     }
+
+    /// The same, but with the tests' kernel for the Limine protocol.
+    pub const fn limine(self) -> Self {
+        Self {
+            kernel: GoodKernel::Limine,
+            ..self
+        }
+    }
 }
 
 /// The kernel of a good image.
@@ -75,6 +83,8 @@ pub enum GoodKernel {
     Checked,
     /// The tests' smallest kernel for Multiboot 2.
     Multiboot2,
+    /// The tests' kernel for the Limine protocol.
+    Limine,
 }
 
 /// The module of [`GoodKernel::Checked`].
@@ -291,6 +301,19 @@ pub const MULTIBOOT_TAG_TYPE: Field =
 /// Its size.
 pub const MULTIBOOT_TAG_SIZE: Field =
     Field::new(Place::Section(".multiboot"), "the first tag's size", 20, 4);
+
+/// Where the Limine kernel's requests are. They begin with the start marker, the base revision tag and a
+/// request that nobody knows.
+const REQUESTS: Place = Place::Section(".requests");
+/// The base revision.
+pub const LIMINE_BASE_REVISION: Field = Field::new(REQUESTS, "the base revision", 32 + 16, 8);
+/// The unknown request's last word: all others are those of the request for the direct map.
+pub const LIMINE_REQUEST_ID: Field = Field::new(
+    REQUESTS,
+    "the last word of the unknown request",
+    32 + 24 + 24,
+    8,
+);
 
 /// A position-independent kernel's first relocation: its kind, in the lower half of `r_info`.
 pub const RELOCATION_KIND: Field = Field::new(

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 use stage2::layout::PAGE_SIZE;
+use stage2::limine_protocol;
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate;
 use stage2::protocol::{self, Protocol};
@@ -12,7 +13,7 @@ use stage2::protocol::{self, Protocol};
 use crate::entry::BootEntry;
 use crate::faults::Failure;
 use crate::files::Files;
-use crate::physical;
+use crate::{kernel, physical};
 
 /// Finds out the protocol.
 ///
@@ -23,10 +24,46 @@ pub fn recognise(
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Result<Protocol, Failure> {
-    match entry.text.protocol() {
-        Some(protocol) => Ok(protocol),
-        None => with_head(files, entry, memory, Protocol::by_magic),
+    if let Some(protocol) = entry.text.protocol() {
+        return Ok(protocol);
     }
+    let protocol = with_head(files, entry, memory, Protocol::by_magic)?;
+    if matches!(protocol, Protocol::Multiboot1 | Protocol::Multiboot2) {
+        return Ok(before_multiboot(files, entry, memory).unwrap_or(protocol));
+    }
+    Ok(protocol)
+}
+
+/// A kernel with a Multiboot header may be made for the loader's own handoff, or have Limine requests:
+/// these come first. A kernel without one is looked at when it is loaded; here its bytes are read for
+/// that alone. What cannot be read or parsed is none of both.
+fn before_multiboot(
+    files: &mut Files,
+    entry: &BootEntry,
+    memory: &mut MemoryMap,
+) -> Option<Protocol> {
+    let file = &entry.kernel;
+    let (image, wishes) = kernel::read_headers(files, file, None).ok()?;
+    if wishes.own {
+        return Some(Protocol::Bootpath);
+    }
+    let size = protocol::HEAD as u64;
+    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable).ok()?;
+    // SAFETY: just allocated; no reference into it outlives this function.
+    let buffer = unsafe { physical::bytes_mut(start, size) };
+    let mut found = false;
+    for segment in image.segments() {
+        // Pieces that overlap by a word.
+        for position in (0..segment.file_size).step_by(protocol::HEAD - 8) {
+            let length = (segment.file_size - position).min(size) as usize;
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            let read = files.read_at(file, segment.file_offset + position, piece);
+            let address = segment.virtual_start + position;
+            found |= read.is_ok() && limine_protocol::recognises(piece, address);
+        }
+    }
+    memory.mark(start, start + size, MemoryKind::Usable);
+    found.then_some(Protocol::Limine)
 }
 
 /// Reads the first [`protocol::HEAD`] bytes of the kernel's file, or as many as there are, and looks

@@ -38,7 +38,7 @@ pub const VECTORS: usize = 32;
 const STUB_SIZE: u64 = 8;
 
 /// A 16-bit segment: base 0, limit FFFFh, present, accessed, writable or readable.
-const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
+pub const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
     | DescriptorFlags::PRESENT.bits()
     | DescriptorFlags::ACCESSED.bits()
     | DescriptorFlags::WRITABLE.bits()

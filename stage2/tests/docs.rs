@@ -243,6 +243,7 @@ fn errors() -> String {
                 GoodKernel::PositionIndependent => "the demo kernel is linked as a static PIE; ",
                 GoodKernel::Checked => "the image has a module, and checksums; ",
                 GoodKernel::Multiboot2 => "the kernel is the tests' smallest one for Multiboot 2; ",
+                GoodKernel::Limine => "the kernel is the tests' one for the Limine protocol; ",
             };
             let _ = write!(
                 text,

@@ -376,6 +376,7 @@ fn wishes() {
         stack_size: 0x1_3000,
         physical_map_base: 0xFFFF_C000_0000_0000,
         flags: 1,
+        own: true,
     };
     assert_eq!(
         accept(&executable().with(ProgramHeader::note(all))).1,
@@ -395,7 +396,8 @@ fn wishes() {
         Wishes {
             stack_size: 0x2000,
             physical_map_base: 1 << 46,
-            flags: 0
+            flags: 0,
+            own: true,
         }
     );
     let mixed = [

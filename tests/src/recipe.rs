@@ -64,6 +64,7 @@ pub struct GoodImages {
     position_independent: Option<GoodImage>,
     checked: Option<GoodImage>,
     multiboot2: Option<GoodImage>,
+    limine: Option<GoodImage>,
 }
 
 impl GoodImages {
@@ -82,6 +83,7 @@ impl GoodImages {
             checked: build(GoodKernel::Checked)?,
             position_independent: build(GoodKernel::PositionIndependent)?,
             multiboot2: build(GoodKernel::Multiboot2)?,
+            limine: build(GoodKernel::Limine)?,
         })
     }
 
@@ -91,6 +93,7 @@ impl GoodImages {
             GoodKernel::PositionIndependent => self.position_independent.as_ref(),
             GoodKernel::Checked => self.checked.as_ref(),
             GoodKernel::Multiboot2 => self.multiboot2.as_ref(),
+            GoodKernel::Limine => self.limine.as_ref(),
         }
         .with_context(|| format!("{kernel:?} was not built"))
     }
@@ -112,6 +115,7 @@ impl GoodImage {
             GoodKernel::PositionIndependent => position_independent_kernel()?,
             GoodKernel::Demo | GoodKernel::Checked => demo_kernel()?,
             GoodKernel::Multiboot2 => test_program_file("entering-long-mode")?,
+            GoodKernel::Limine => test_program_file("limine-kernel")?,
         };
         let image = Image::build(&kernel, |recipe, directory| {
             recipe.command_line = "exit".into();

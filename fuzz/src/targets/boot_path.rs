@@ -268,6 +268,7 @@ fn boot(
         read.map_err(|e| show(&e)).map_err(Shown)
     })
     .map_err(|Shown(text)| text)?;
+    image.check(&wishes).map_err(|e| show(&e))?;
     let mut kernel = Kernel::place(image, wishes, map).map_err(|e| show(&e))?;
     let mut memory = Memory::new(&kernel, map);
     kernel.zeroes(|start, end| memory.zero(start, end));

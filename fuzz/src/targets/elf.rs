@@ -25,8 +25,8 @@ pub fn run(bytes: &[u8]) {
     let headers = read(file.len() as u64, |offset, out| {
         Ok(copy(file.get(offset as usize..).unwrap_or_default(), out))
     });
-    let image = match headers {
-        Ok((image, _)) => image,
+    let image = match headers.and_then(|(image, wishes)| image.check(&wishes).map(|()| image)) {
+        Ok(image) => image,
         Err(error) => {
             show(&error);
             assert_eq!(checked.err(), Some(error));

@@ -43,6 +43,7 @@ pub fn run(bytes: &[u8]) {
         }
         segment.extend(note(NOTE_NAME, kind, &value.to_le_bytes(), alignment));
         let mut asked = expected.unwrap_or_default();
+        asked.own = true;
         match kind {
             NOTE_STACK_SIZE => asked.stack_size = value.div_ceil(4096).saturating_mul(4096),
             NOTE_PHYSICAL_MAP_BASE => asked.physical_map_base = value,

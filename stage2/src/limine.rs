@@ -1,0 +1,513 @@
+//! Steps 10 to 12 by the Limine protocol.
+//!
+//! **On entry**: the kernel is loaded and relocated, and has requests among its bytes. **This step**:
+//! gives it one piece of memory; loads modules; builds its page tables; starts the other processors,
+//! if it asks for them; writes the responses into reclaimable memory and their addresses into the
+//! requests; quietens interrupt controllers. **On exit**: the kernel runs, in the state that
+//! `docs/limine.md` promises.
+#![allow(unsafe_code)]
+
+use core::convert::Infallible;
+
+use arrayvec::ArrayVec;
+use disk_layout::CD_BLOCK;
+use stage2::acpi::{self, MadtEntry};
+use stage2::address_space::{self, LINK};
+use stage2::block_device::BlockDevice as _;
+use stage2::entry_file::PATH_KERNEL;
+use stage2::int1a;
+use stage2::layout::{self, PAGE_SIZE};
+use stage2::limine_protocol::{
+    self, FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, LimineError, MAX_ENTROPY,
+    MAX_FILES, Performance, Processors, Requests, Text, Writer,
+};
+use stage2::memory_map::{MemoryKind, MemoryMap};
+use stage2::placement::{Kernel, LoadedModule, allocate};
+use stage2::protocol::Protocol;
+use stage2::text::copy;
+use x86_64::registers::control::EferFlags;
+
+use crate::bios::Machine;
+use crate::entry::{self, BootEntry, Missing};
+use crate::faults::Failure;
+use crate::files::Files;
+use crate::handoff::{FirmwareTables, firmware_tables, mask_interrupt_controllers, random_seed};
+use crate::kernel::{self, InMemory, zero};
+use crate::limine_switch::{self, Info, LAST};
+use crate::processors::{self, Common};
+use crate::{Way, clock, console, cpu, findings, leave, long_mode, paging, physical, say};
+
+/// Entries that the memory map may grow by when the memory for the responses is taken.
+const SPARE: usize = 2 * 32;
+
+/// The requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
+/// entry names a protocol.
+///
+/// # Errors
+/// 10X.
+pub fn requests(entry: &BootEntry, kernel: &Kernel) -> Result<Option<Requests>, Failure> {
+    let wanted = entry.text.protocol() == Some(Protocol::Limine);
+    if !wanted && (kernel.wishes.own || entry.text.protocol().is_some()) {
+        return Ok(None);
+    }
+    match limine_protocol::scan(&kernel.image, &InMemory(kernel))? {
+        None if wanted => Err(LimineError::Nothing.into()),
+        requests => Ok(requests),
+    }
+}
+
+/// Boots a kernel.
+///
+/// # Errors
+/// 10Y, 10Z, 11A, 11B, 9B, 8B, 7A, 6B.
+pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Infallible, Failure> {
+    let Way {
+        files,
+        partition,
+        entry,
+        memory,
+    } = way;
+    requests.check(&kernel.image)?;
+    say!("10 kernel   Limine protocol, base revision #"; requests.revision);
+    kernel.image.forget_relro();
+    kernel.unite(memory, zero, |from, to, length| {
+        // SAFETY: both were allocated for the kernel, and do not overlap.
+        let (from, to) = unsafe {
+            (
+                physical::bytes(from, length),
+                physical::bytes_mut(to, length),
+            )
+        };
+        copy(from, to);
+    })?;
+    let features = cpu::features();
+    let loaded = InMemory(&kernel);
+    let entry_point = requests.entry(&kernel.image, &loaded, kernel.slide)?;
+    let five_levels = features & ::handoff::CPU_LA57 != 0;
+    let paging_mode = requests.paging_mode(&kernel.image, &loaded, five_levels)?;
+    let five_levels = paging_mode == FIVE_LEVELS;
+    let stack_size = requests.stack_size(&kernel.image, &loaded);
+
+    let command_line = store_command_line(entry, memory)?;
+    let executable = load_executable(files, entry, requests, command_line, memory)?;
+    let modules = if requests.has(Feature::Modules) {
+        load_modules(files, entry, &kernel, requests, memory)?
+    } else {
+        ArrayVec::new()
+    };
+
+    findings::step(11);
+    let tables = firmware_tables();
+    let mut firmware = FirmwarePages::default();
+    note_firmware(&tables, requests.revision, &mut firmware);
+    let root = address_space::build_limine(
+        &kernel,
+        memory,
+        paging::Physical,
+        paging::capabilities(features),
+        &firmware,
+        requests.revision,
+        five_levels,
+    )?;
+    say!(
+        "11 paging   # levels, stack # KiB, direct map at #h";
+        4 + u64::from(five_levels),
+        stack_size >> 10,
+        HHDM
+    );
+
+    findings::step(12);
+    let stack = allocate_stack(stack_size, memory)?;
+    prepare_switch(root, stack, entry_point, five_levels, features, memory)?;
+    let date = if requests.has(Feature::Date) {
+        int1a::date(&mut Machine)
+    } else {
+        None
+    };
+    let wants_time = requests.has(Feature::Performance) || requests.has(Feature::TscFrequency);
+    let tsc_frequency = if wants_time {
+        clock::tsc_frequency()
+    } else {
+        None
+    };
+    let mut seeds = [[0; 32]; MAX_ENTROPY / 4];
+    let wanted = requests.argument(&kernel.image, &loaded, Feature::Entropy, 0);
+    let wanted = wanted.min(MAX_ENTROPY as u64) as usize;
+    for seed in seeds.iter_mut().take(wanted.div_ceil(4)) {
+        *seed = random_seed(features);
+    }
+    let entropy: [u64; MAX_ENTROPY] = zerocopy::transmute!(seeds);
+
+    let madt = acpi::find(tables.rsdp, &physical::firmware_bytes, b"APIC").unwrap_or(&[]);
+    let started = start_processors(requests, &kernel, madt, stack_size, features, memory)?;
+    let infos = started.as_ref().map_or(&[][..], |started| started.list);
+
+    let mut facts = Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: requests.revision,
+        command_line,
+        paging_mode,
+        processors: started.as_ref().map(|started| Processors {
+            x2apic: started.x2apic,
+            bootstrap: processors::apic_id(),
+            infos,
+        }),
+        regions: &[],
+        firmware: &firmware,
+        executable,
+        executable_address: kernel_address(&kernel),
+        modules: &modules,
+        optical: files.disk().sector_size() == CD_BLOCK,
+        partition: partition.number,
+        disk_signature: partition.signature,
+        rsdp: tables.rsdp,
+        smbios: [tables.smbios, tables.smbios3],
+        date,
+        performance: tsc_frequency.map(performance),
+        tsc_frequency,
+        entropy: entropy.get(..wanted).unwrap_or_default(),
+    };
+    let responses = write_responses(requests, &mut facts, memory)?;
+    requests.answer(&kernel.image, &mut InMemory(&kernel), &responses);
+
+    say!("12 handoff  to #h, # processors"; entry_point, infos.len().max(1) as u64);
+    console::show_cursor();
+    leave::prepare();
+    mask_interrupt_controllers();
+    processors::mask_io_apics(madt, requests.revision >= 5);
+    if requests.revision >= 5 && !requests.has(Feature::KeepIommu) {
+        processors::disable_iommus(tables.rsdp);
+    }
+    // SAFETY: all that it needs was written above.
+    unsafe { limine_switch::leave() }
+}
+
+/// Allocates memory that the kernel may have when it needs nothing of the loader any more.
+fn reclaimable(memory: &mut MemoryMap, size: u64) -> Result<u64, Failure> {
+    let kind = MemoryKind::Reclaimable;
+    Ok(allocate(memory, size, PAGE_SIZE, 0, kind)?)
+}
+
+/// Physical and virtual address of the kernel's first page.
+fn kernel_address(kernel: &Kernel) -> [u64; 2] {
+    let page = |address: u64| address & !(PAGE_SIZE - 1);
+    let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
+    [page(kernel.physical_start()), page(start)]
+}
+
+/// Stores the command line; returns its address, as the kernel sees it.
+fn store_command_line(entry: &BootEntry, memory: &mut MemoryMap) -> Result<u64, Failure> {
+    let size = entry.text.command_line_length() as u64 + 1;
+    let start = reclaimable(memory, size)?;
+    // SAFETY: just allocated.
+    let room = unsafe { physical::bytes_mut(start, size) };
+    room.fill(0);
+    entry.text.copy_command_line(room);
+    Ok(HHDM + start)
+}
+
+/// Reads the kernel's file, whole, if it is asked for.
+fn load_executable(
+    files: &mut Files,
+    entry: &BootEntry,
+    requests: &Requests,
+    command_line: u64,
+    memory: &mut MemoryMap,
+) -> Result<Option<File<'static>>, Failure> {
+    if !requests.has(Feature::ExecutableFile) {
+        return Ok(None);
+    }
+    let size = entry.kernel.size;
+    let start = reclaimable(memory, size)?;
+    let whole = LoadedModule {
+        start,
+        length: size,
+    };
+    files.attempt(Some(&entry.kernel), &mut |files| {
+        files.load(&entry.kernel, &[whole.read()])
+    })?;
+    Ok(Some(File {
+        start,
+        size,
+        directory: "",
+        path: PATH_KERNEL,
+        string: Text::At(command_line),
+    }))
+}
+
+/// Loads the modules: those that the kernel asks for first, then those of the entry.
+fn load_modules(
+    files: &mut Files,
+    entry: &BootEntry,
+    kernel: &Kernel,
+    requests: &Requests,
+    memory: &mut MemoryMap,
+) -> Result<ArrayVec<File<'static>, MAX_FILES>, Failure> {
+    let mut modules = ArrayVec::new();
+    let loaded = InMemory(kernel);
+    // Paths are relative to the directory of the kernel.
+    let directory = PATH_KERNEL
+        .bytes()
+        .rposition(|byte| byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    let directory = PATH_KERNEL.get(..directory).unwrap_or_default();
+    let internal = requests.internal_modules(&kernel.image, &loaded, kernel.slide)?;
+    for (index, module) in (0..).zip(&internal) {
+        let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
+        let path = module.path.get(slashes..).unwrap_or_default();
+        // The path and the string get memory of their own: they are told in an error, and later.
+        let length = directory.len() + path.len();
+        let size = (length + module.string.len()) as u64;
+        let start = reclaimable(memory, size)?;
+        // SAFETY: just allocated, and written here only.
+        let room = unsafe { physical::bytes_mut(start, size) };
+        for (part, at) in [
+            (directory.as_bytes(), 0),
+            (path.as_bytes(), directory.len()),
+            (module.string, length),
+        ] {
+            copy(part, room.get_mut(at..).unwrap_or_default());
+        }
+        let (path, string) = room.split_at_checked(length).unwrap_or_default();
+        let path = core::str::from_utf8(path).map_err(|_| LimineError::Module { index })?;
+        match files.find(path)? {
+            Some(file) => {
+                let _ = modules.try_push(load_module(files, &file, path, string, memory)?);
+            }
+            None if module.required => return Err(Missing::Module(path).into()),
+            None => {}
+        }
+    }
+    for module in entry.text.modules() {
+        let path = module.path;
+        let file = entry::find(files, Missing::Module(path))?;
+        let string = module.string.as_bytes();
+        let _ = modules.try_push(load_module(files, &file, path, string, memory)?);
+    }
+    Ok(modules)
+}
+
+/// Loads one module.
+fn load_module(
+    files: &mut Files,
+    file: &stage2::fat::File,
+    path: &'static str,
+    string: &'static [u8],
+    memory: &mut MemoryMap,
+) -> Result<File<'static>, Failure> {
+    let module = LoadedModule::place(file.size, memory)?;
+    kernel::load_module_to(files, path, file, module)?;
+    Ok(File {
+        start: module.start,
+        size: module.length,
+        directory: if path.starts_with('/') { "" } else { "/" },
+        path,
+        string: Text::Bytes(string),
+    })
+}
+
+/// Notes where the firmware's tables are, as far as a base revision promises that they are mapped.
+fn note_firmware(tables: &FirmwareTables, revision: u64, pages: &mut FirmwarePages) {
+    if revision >= 4 && tables.rsdp != 0 {
+        let memory = &physical::firmware_bytes;
+        acpi::tables(tables.rsdp, memory, &mut |start, bytes| {
+            pages.add(start, bytes.len() as u64);
+        });
+    }
+    if revision < 5 {
+        return;
+    }
+    /// The longest entry point.
+    const ENTRY_POINT: u64 = 32;
+    for entry in [tables.smbios, tables.smbios3] {
+        if let Some(bytes) = physical::firmware_bytes(entry, ENTRY_POINT) {
+            pages.add(entry, ENTRY_POINT);
+            if let Some((start, length)) = acpi::smbios_table(bytes) {
+                pages.add(start, length);
+            }
+        }
+    }
+}
+
+/// Allocates a stack; returns its end, as the kernel sees it.
+fn allocate_stack(size: u64, memory: &mut MemoryMap) -> Result<u64, Failure> {
+    let start = reclaimable(memory, size)?;
+    Ok(HHDM + start + size)
+}
+
+/// Writes down what the last switch needs, and lets the loader's tables show all memory in the upper
+/// half, too.
+fn prepare_switch(
+    root: u64,
+    stack: u64,
+    entry: u64,
+    five_levels: bool,
+    features: u64,
+    memory: &mut MemoryMap,
+) -> Result<(), Failure> {
+    const UPPER_HALF: u64 = 256;
+    const LAST_ENTRY: u64 = 511;
+
+    let early = layout::EARLY_TABLES.start;
+    let entry_at = |table: u64, index: u64| {
+        let place = core::ptr::with_exposed_provenance_mut::<u64>((table + 8 * index) as usize);
+        // SAFETY: the loader's tables, or one that is allocated below; nobody has a reference to it.
+        unsafe { &mut *place }
+    };
+    *entry_at(early, UPPER_HALF) = *entry_at(early, 0);
+    let way_tables = if five_levels {
+        let top = reclaimable(memory, PAGE_SIZE)?;
+        zero(top, top + PAGE_SIZE);
+        *entry_at(top, 0) = early | LINK;
+        *entry_at(top, LAST_ENTRY) = early | LINK;
+        top
+    } else {
+        early
+    };
+    let mut efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE;
+    efer.set(
+        EferFlags::NO_EXECUTE_ENABLE,
+        features & ::handoff::CPU_NX != 0,
+    );
+    limine_switch::prepare();
+    let last = &raw mut LAST;
+    // SAFETY: one thread; no other processor runs yet.
+    unsafe {
+        (*last).way_tables = way_tables as u32;
+        (*last).way_cr4 = limine_switch::cr4(five_levels, long_mode::CR4);
+        (*last).efer = efer.bits() as u32;
+        (*last).cr4 = limine_switch::cr4(five_levels, 0);
+        (*last).tables = root;
+        (*last).stack = stack;
+        (*last).entry = entry;
+    }
+    Ok(())
+}
+
+/// The processors that run.
+struct Started {
+    x2apic: bool,
+    /// Address of the structure of each, as the kernel sees it.
+    list: &'static [u64],
+}
+
+/// Prepares this processor, and starts the others, if the kernel asks for them.
+fn start_processors(
+    requests: &Requests,
+    kernel: &Kernel,
+    madt: &'static [u8],
+    stack_size: u64,
+    features: u64,
+    memory: &mut MemoryMap,
+) -> Result<Option<Started>, Failure> {
+    /// The highest APIC ID that one can be sent to without x2APIC.
+    const MAX_APIC_ID: u32 = 254;
+
+    let own = processors::apic_id();
+    let all = || {
+        acpi::madt(madt).filter_map(|entry| match entry {
+            MadtEntry::Processor { uid, apic_id } => Some((uid, apic_id)),
+            _ => None,
+        })
+    };
+    let uid = all().find(|&(_, apic_id)| apic_id == own);
+    let uid = uid.map_or(0, |(uid, _)| uid);
+    let asked = requests.has(Feature::Processors);
+    let flags = requests.argument(&kernel.image, &InMemory(kernel), Feature::Processors, 0);
+    let x2apic = flags & 1 != 0 && features & ::handoff::CPU_X2APIC != 0;
+    let common = Common {
+        madt,
+        x2apic: asked.then_some(x2apic),
+        quiet_apic: requests.revision >= 5,
+    };
+    processors::prepare_first(uid, common)?;
+    if !asked {
+        return Ok(None);
+    }
+
+    // Each once, and this one in any case.
+    let most = all().count() + 1;
+    let size = size_of::<Info>() + size_of::<u64>();
+    let start = reclaimable(memory, (most * size) as u64)?;
+    zero(start, start + (most * size) as u64);
+    let pointer = core::ptr::with_exposed_provenance_mut::<Info>(start as usize);
+    // SAFETY: just allocated, and zeros are a value of it.
+    let infos = unsafe { core::slice::from_raw_parts_mut(pointer, most) };
+    let mut count = 0;
+    for (uid, apic_id) in all().chain([(uid, own)]) {
+        let known = infos.iter().take(count).any(|info| info.apic_id == apic_id);
+        let reached = x2apic || apic_id <= MAX_APIC_ID || apic_id == own;
+        let Some(info) = infos.get_mut(count).filter(|_| !known && reached) else {
+            continue;
+        };
+        *info = Info {
+            uid,
+            apic_id,
+            stack: if apic_id == own {
+                0
+            } else {
+                allocate_stack(stack_size, memory)?
+            },
+            go_to: 0,
+            extra: 0,
+        };
+        count += 1;
+    }
+    let infos = infos.get_mut(..count).unwrap_or_default();
+    processors::start(infos);
+
+    let place = start + (most * size_of::<Info>()) as u64;
+    let pointer = core::ptr::with_exposed_provenance_mut::<u64>(place as usize);
+    // SAFETY: the rest of what was allocated.
+    let list = unsafe { core::slice::from_raw_parts_mut(pointer, most) };
+    let runs = |info: &&Info| info.stack != 0 || info.apic_id == own;
+    let mut length = 0;
+    for (place, info) in list.iter_mut().zip(infos.iter().filter(runs)) {
+        *place = HHDM + &raw const *info as u64;
+        length += 1;
+    }
+    Ok(Some(Started {
+        x2apic,
+        list: list.get(..length).unwrap_or_default(),
+    }))
+}
+
+/// When the loader began, and now.
+fn performance(frequency: u64) -> Performance {
+    let stamps = findings::stamps();
+    let microseconds = |stamp: u64| stamp / (frequency / 1_000_000).max(1);
+    Performance {
+        begin: microseconds(stamps[1]),
+        end: microseconds(findings::now()),
+    }
+}
+
+/// Writes the responses into memory of their own; returns their addresses, as the kernel sees them.
+fn write_responses(
+    requests: &Requests,
+    facts: &mut Facts<'_>,
+    memory: &mut MemoryMap,
+) -> Result<[u64; limine_protocol::COUNT], Failure> {
+    let mut measure = Writer::default();
+    let measured = Facts {
+        regions: memory.regions(),
+        ..*facts
+    };
+    limine_protocol::respond(requests, &measured, &mut measure);
+    let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
+    let start = reclaimable(memory, size)?;
+    // SAFETY: just allocated.
+    let room = unsafe { physical::bytes_mut(start, size) };
+    let mut writer = Writer::new(room, HHDM + start);
+    // Last, so that the memory map is complete.
+    let complete = Facts {
+        regions: memory.regions(),
+        ..*facts
+    };
+    let responses = limine_protocol::respond(requests, &complete, &mut writer);
+    assert!(
+        writer.used as u64 <= size,
+        "the responses are larger than was computed"
+    );
+    Ok(responses)
+}
