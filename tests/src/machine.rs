@@ -331,6 +331,7 @@ pub struct Bochs {
     image: PathBuf,
     bios: &'static str,
     cpu: &'static str,
+    processors: u32,
     mib: u32,
     drive: BochsDrive,
     time_limit: Duration,
@@ -343,6 +344,7 @@ impl Bochs {
             image: image.to_owned(),
             bios: "BIOS-bochs-latest",
             cpu: "bx_generic",
+            processors: 1,
             mib: 64,
             drive: BochsDrive::Disk,
             time_limit: TIME_LIMIT,
@@ -358,6 +360,12 @@ impl Bochs {
     /// Another one of the CPUs that `bochs --help cpu` lists.
     pub fn cpu(mut self, model: &'static str) -> Self {
         self.cpu = model;
+        self
+    }
+
+    /// Several processors, if Bochs was built for that.
+    pub fn processors(mut self, count: u32) -> Self {
+        self.processors = count;
         self
     }
 
@@ -395,7 +403,7 @@ impl Bochs {
              display_library: rfb, options=\"timeout=0\"\n\
              romimage: file={bios}\n\
              vgaromimage: file={vga}\n\
-             cpu: model={cpu}, ips=100000000\n\
+             cpu: model={cpu}, count={processors}, ips=100000000\n\
              clock: sync=none\n\
              megs: {mib}\n\
              {before}{image}{behind}\n\
@@ -407,6 +415,7 @@ impl Bochs {
             bios = firmware(self.bios)?.display(),
             vga = firmware("VGABIOS-lgpl-latest")?.display(),
             cpu = self.cpu,
+            processors = self.processors,
             mib = self.mib,
             image = image.display(),
             boot = self.drive.boot(),
