@@ -51,6 +51,7 @@ pub fn all() -> Vec<Seed> {
     multiboot(&mut add);
     linux(&mut add);
     chain(&mut add);
+    limine(&mut add);
     boot_path(&mut add);
     for target in [
         "fat",
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Seed> {
         "memory_map",
         "multiboot1",
         "multiboot2",
+        "limine",
         "boot_path",
     ] {
         // Noise, for those that make something of any bytes.
@@ -394,6 +396,49 @@ fn kernels() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Kernels with a Multiboot header: by their ELF headers, and by the addresses in the header.
+/// Kernels with requests, and what makes them: marker, tag, requests in several orders.
+fn limine(add: &mut Add<'_>) {
+    const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
+    let request = |name: [u64; 2], rest: &[u64]| {
+        let head = [
+            0xC7B1_DD30_DF4C_8B88,
+            0x0A82_E883_A194_F07B,
+            name[0],
+            name[1],
+            0,
+            0,
+        ];
+        [&head, rest].concat()
+    };
+    let tag = |revision| vec![0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC, revision];
+    let map = request([0x67CF_3D9D_378A_806F, 0xE304_ACDF_C50C_3C62], &[]);
+    let stack = request([0x224E_F046_0A8E_8926, 0xE1CB_0FC2_5F46_EA3D], &[1 << 20]);
+    let load = |flags, start, bytes: Vec<u8>| ProgramHeader {
+        alignment: 8, // small files
+        ..ProgramHeader::load(flags, start, bytes.clone(), bytes.len() as u64)
+    };
+    let file = |data: &[&[u64]]| {
+        Elf::new(ET_EXEC, HIGH)
+            .with(load(R | X, HIGH, vec![0xF4; 64]))
+            .with(load(R | W, HIGH + 0x1000, words(data.concat())))
+            .build()
+    };
+    let mut put = |name, bytes: Vec<u8>| add("limine", name, [vec![0], bytes].concat());
+    put("good", file(&[&tag(3), &map, &stack]));
+    put("good-no-tag", file(&[&map]));
+    put("twice", file(&[&tag(3), &map, &map]));
+    put("revision-7", file(&[&tag(7)]));
+    put("cut", file(&[&map[..5]]));
+    put("none", file(&[&[1, 2, 3]]));
+    // Start marker, tag, requests, end marker: see `targets::limine::make`.
+    let order = [
+        0x80, 0x82, 3, 0x85, 4, 0, 0x85, 9, 1, 0xC7, 3, 1, 5, 0x81, 0x85, 4, 0,
+    ];
+    add("limine", "markers", [&[1, 0, 0][..], &order].concat());
+    let modules = [0x87, 12, 1, 0x80 | 4, 0x84, 9, 0x84, 10, 0x84, 11, 0x84, 12];
+    add("limine", "modules", [&[1, 1, 8][..], &modules].concat());
+}
+
 fn multiboot(add: &mut Add<'_>) {
     let bytes =
         |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };

@@ -12,6 +12,7 @@ pub mod multiboot1;
 pub mod multiboot2;
 pub mod linux;
 pub mod chain;
+pub mod limine;
 pub mod boot_path;
 
 use stage2::catalogue::{Named, Report};
