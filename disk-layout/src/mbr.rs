@@ -75,7 +75,7 @@ pub mod frame {
 pub struct ParameterBlock {
     /// Zero: so the word that begins here is the length of stage2 in words of 16 bits.
     pub zero: u8,
-    /// Length of stage2 in sectors of 512 bytes; 1 ..= 128.
+    /// Length of stage2 in sectors of 512 bytes; 1 ..= 352.
     pub sectors: U16,
     /// First sector of stage2, in units of 512 bytes. It is near to the MBR, so that 16 bits are
     /// plenty, and cylinder numbers stay below 256 on any geometry.

@@ -1,6 +1,6 @@
 //! Where fuzzing begins: inputs made by hand, good ones and bad ones, for each target.
 
-use disk_layout::stage2::{MAGIC, MAX_LENGTH, VERSION};
+use disk_layout::stage2::{MAGIC, MAX_LENGTH};
 use disk_layout::{Stage2Header, manifest};
 use handoff::{NOTE_FLAGS, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
 use stage2::checksum::Tables;
@@ -82,7 +82,7 @@ type Add<'a> = dyn FnMut(&'static str, &str, Vec<u8>) + 'a;
 fn stage2_header(add: &mut Add<'_>) {
     let mut header = Stage2Header::new_zeroed();
     header.magic = MAGIC;
-    header.version = VERSION.into();
+    header.version = disk_layout::stage2::VERSION.into();
     let mut image = |length: u32, manifest: u32| {
         header.length = length.into();
         header.manifest = manifest.into();

@@ -80,9 +80,9 @@ pub const BIOS_BUFFER: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x3_0000,
+    0x4_0000,
     "stage2",
-    "image (at most 128 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 176 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The stack in long mode.
@@ -129,9 +129,9 @@ pub const TRANSFER_BUFFER: Region = Region::new(
 /// The windows through which the file system is read.
 pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
-    TRANSFER_BUFFER.end + 0x3_0000,
+    TRANSFER_BUFFER.end + 0x2_0000,
     "file system cache",
-    "three windows of 64 KiB; in the end, what a Linux kernel is told",
+    "three windows of 42 KiB; in the end, what a Linux kernel is told",
 );
 
 /// All regions, by address.
