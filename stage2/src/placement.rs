@@ -262,3 +262,18 @@ pub fn allocate(
         kind,
     })
 }
+
+/// Whole pages from the upper end of that memory, for what is in no kernel's way there.
+///
+/// # Errors
+/// 6B.
+pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<u64, OutOfMemory> {
+    memory.allocate_highest(&Request {
+        size,
+        align: PAGE_SIZE,
+        offset: 0,
+        min: MIB,
+        max: EARLY_REACH,
+        kind: MemoryKind::Reclaimable,
+    })
+}
