@@ -7,6 +7,8 @@
 //! without a note are checked for by their protocol comes in between, in `main.rs`.
 #![allow(unsafe_code)]
 
+use core::mem::MaybeUninit;
+
 use stage2::fat::File;
 use stage2::integrity::Expected;
 use stage2::kernel_image::{self, KernelImage, Wishes};
@@ -24,6 +26,7 @@ use crate::{physical, say};
 ///
 /// # Errors
 /// 10A to 10R, 11A, 8B, 7A, 6B.
+#[inline(never)] // its variables are large, and not needed any more afterwards
 pub fn load(
     files: &mut Files,
     entry: &BootEntry,
@@ -31,8 +34,19 @@ pub fn load(
 ) -> Result<Kernel, Failure> {
     let file = &entry.kernel;
     let expected = entry.expected(files)?;
-    let (image, wishes) = read_headers(files, file, expected)?;
+    /// Not on the stack, which is small.
+    static mut HEADERS: MaybeUninit<Option<(KernelImage, Wishes)>> = MaybeUninit::uninit();
+    let headers = &raw mut HEADERS;
+    // SAFETY: this function is called once.
+    let headers = unsafe { (*headers).write(None) };
+    read_headers(files, file, expected, headers)?;
+    // It was set, or there was a failure.
+    let (image, wishes) = headers.take().ok_or(Missing::Kernel)?;
     let kernel = Kernel::place(image, wishes, memory)?;
+    // What has requests of the Limine protocol instead of a note has other rules.
+    if kernel.wishes.own {
+        kernel.image.check(&kernel.wishes)?;
+    }
     read_segments(files, file, &kernel, expected)?;
     relocate(&kernel.image, &mut InMemory(&kernel), kernel.slide)?;
 
@@ -57,17 +71,17 @@ pub fn load(
     Ok(kernel)
 }
 
-/// Reads what tells how the kernel is to be loaded.
+/// Reads what tells how the kernel is to be loaded, into the caller's variable: it is large, and the
+/// stack is not.
 ///
 /// # Errors
-/// 10A to 10R, 11A, 8B, 7A.
-#[inline(never)]
+/// 10A to 10R, 8B, 7A.
 pub fn read_headers(
     files: &mut Files,
     file: &File,
     expected: Option<Expected<'static>>,
-) -> Result<(KernelImage, Wishes), Failure> {
-    let mut headers = None;
+    headers: &mut Option<(KernelImage, Wishes)>,
+) -> Result<(), Failure> {
     files.attempt(Some(file), &mut |files| {
         let mut crc = 0;
         let read = kernel_image::read(file.size, |offset, out| {
@@ -78,16 +92,9 @@ pub fn read_headers(
         if let Some(expected) = expected {
             expected.headers(crc)?;
         }
-        // What has requests of the Limine protocol instead of a note has other rules.
-        let (image, wishes) = &read;
-        if wishes.own {
-            image.check(wishes)?;
-        }
-        headers = Some(read);
+        *headers = Some(read);
         Ok(())
-    })?;
-    // It was set, or there was a failure.
-    headers.ok_or(Missing::Kernel.into())
+    })
 }
 
 /// Reads the segments' bytes, and zeroes the rest of their pages.
@@ -171,36 +178,22 @@ pub fn load_modules(
 /// Loads one module, from the start of a page on.
 ///
 /// # Errors
-/// 10Q, 10R, 9B, 8B, 7A, 6B.
+/// 10R, 9B, 8B, 7A, 6B.
 pub fn load_module(
     files: &mut Files,
     path: &'static str,
     memory: &mut MemoryMap,
 ) -> Result<LoadedModule, Failure> {
     let file = entry::find(files, Missing::Module(path))?;
+    let expected = files.manifest().own(path, &file)?;
     let module = LoadedModule::place(file.size, memory)?;
-    load_module_to(files, path, &file, module)?;
-    Ok(module)
-}
-
-/// Loads a module whose place is known.
-///
-/// # Errors
-/// 10Q, 10R, 8B, 7A.
-pub fn load_module_to(
-    files: &mut Files,
-    path: &'static str,
-    file: &File,
-    module: LoadedModule,
-) -> Result<(), Failure> {
-    let expected = files.manifest().own(path, file)?;
-    files.attempt(Some(file), &mut |files| {
-        files.load(file, &[module.read()])?;
+    files.attempt(Some(&file), &mut |files| {
+        files.load(&file, &[module.read()])?;
         match expected {
             Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
             None => Ok(()),
         }
     })?;
     zero(module.start + module.length, module.memory_end());
-    Ok(())
+    Ok(module)
 }

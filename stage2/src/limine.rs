@@ -28,7 +28,7 @@ use stage2::text::copy;
 use x86_64::registers::control::EferFlags;
 
 use crate::bios::Machine;
-use crate::entry::{self, BootEntry, Missing};
+use crate::entry::BootEntry;
 use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, firmware_tables, mask_interrupt_controllers, random_seed};
@@ -39,6 +39,9 @@ use crate::{Way, clock, console, cpu, findings, leave, long_mode, paging, physic
 
 /// Entries that the memory map may grow by when the memory for the responses is taken.
 const SPARE: usize = 2 * 32;
+
+/// The modules. Not on the stack, which is small.
+static mut MODULES: ArrayVec<File<'static>, MAX_FILES> = ArrayVec::new_const();
 
 /// The requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
 /// entry names a protocol.
@@ -60,7 +63,7 @@ pub fn requests(entry: &BootEntry, kernel: &Kernel) -> Result<Option<Requests>, 
 ///
 /// # Errors
 /// 10Y, 10Z, 11A, 11B, 9B, 8B, 7A, 6B.
-pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Infallible, Failure> {
+pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<Infallible, Failure> {
     let Way {
         files,
         partition,
@@ -80,8 +83,9 @@ pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Inf
         };
         copy(from, to);
     })?;
+    let kernel = &*kernel;
     let features = cpu::features();
-    let loaded = InMemory(&kernel);
+    let loaded = InMemory(kernel);
     let entry_point = requests.entry(&kernel.image, &loaded, kernel.slide)?;
     let five_levels = features & ::handoff::CPU_LA57 != 0;
     let paging_mode = requests.paging_mode(&kernel.image, &loaded, five_levels)?;
@@ -90,18 +94,19 @@ pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Inf
 
     let command_line = store_command_line(entry, memory)?;
     let executable = load_executable(files, entry, requests, command_line, memory)?;
-    let modules = if requests.has(Feature::Modules) {
-        load_modules(files, entry, &kernel, requests, memory)?
-    } else {
-        ArrayVec::new()
-    };
+    let modules = &raw mut MODULES;
+    // SAFETY: this function is called once.
+    let modules = unsafe { &mut *modules };
+    if requests.has(Feature::Modules) {
+        load_modules(files, entry, kernel, requests, memory, modules)?;
+    }
 
     findings::step(11);
     let tables = firmware_tables();
     let mut firmware = FirmwarePages::default();
     note_firmware(&tables, requests.revision, &mut firmware);
     let root = address_space::build_limine(
-        &kernel,
+        kernel,
         memory,
         paging::Physical,
         paging::capabilities(features),
@@ -139,7 +144,7 @@ pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Inf
     let entropy: [u64; MAX_ENTROPY] = zerocopy::transmute!(seeds);
 
     let madt = acpi::find(tables.rsdp, &physical::firmware_bytes, b"APIC").unwrap_or(&[]);
-    let started = start_processors(requests, &kernel, madt, stack_size, features, memory)?;
+    let started = start_processors(requests, kernel, madt, stack_size, features, memory)?;
     let infos = started.as_ref().map_or(&[][..], |started| started.list);
 
     let mut facts = Facts {
@@ -155,8 +160,8 @@ pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Inf
         regions: &[],
         firmware: &firmware,
         executable,
-        executable_address: kernel_address(&kernel),
-        modules: &modules,
+        executable_address: kernel_address(kernel),
+        modules,
         optical: files.disk().sector_size() == CD_BLOCK,
         partition: partition.number,
         disk_signature: partition.signature,
@@ -168,7 +173,7 @@ pub fn boot(way: Way<'_>, mut kernel: Kernel, requests: &Requests) -> Result<Inf
         entropy: entropy.get(..wanted).unwrap_or_default(),
     };
     let responses = write_responses(requests, &mut facts, memory)?;
-    requests.answer(&kernel.image, &mut InMemory(&kernel), &responses);
+    requests.answer(&kernel.image, &mut InMemory(kernel), &responses);
 
     say!("12 handoff  to #h, # processors"; entry_point, infos.len().max(1) as u64);
     console::show_cursor();
@@ -242,8 +247,8 @@ fn load_modules(
     kernel: &Kernel,
     requests: &Requests,
     memory: &mut MemoryMap,
-) -> Result<ArrayVec<File<'static>, MAX_FILES>, Failure> {
-    let mut modules = ArrayVec::new();
+    modules: &mut ArrayVec<File<'static>, MAX_FILES>,
+) -> Result<(), Failure> {
     let loaded = InMemory(kernel);
     // Paths are relative to the directory of the kernel.
     let directory = PATH_KERNEL
@@ -270,33 +275,28 @@ fn load_modules(
         }
         let (path, string) = room.split_at_checked(length).unwrap_or_default();
         let path = core::str::from_utf8(path).map_err(|_| LimineError::Module { index })?;
-        match files.find(path)? {
-            Some(file) => {
-                let _ = modules.try_push(load_module(files, &file, path, string, memory)?);
-            }
-            None if module.required => return Err(Missing::Module(path).into()),
-            None => {}
+        if !module.required && files.find(path)?.is_none() {
+            continue;
         }
+        let module = load_module(files, path, string, memory)?;
+        let _ = modules.try_push(module);
     }
     for module in entry.text.modules() {
-        let path = module.path;
-        let file = entry::find(files, Missing::Module(path))?;
         let string = module.string.as_bytes();
-        let _ = modules.try_push(load_module(files, &file, path, string, memory)?);
+        let module = load_module(files, module.path, string, memory)?;
+        let _ = modules.try_push(module);
     }
-    Ok(modules)
+    Ok(())
 }
 
 /// Loads one module.
 fn load_module(
     files: &mut Files,
-    file: &stage2::fat::File,
     path: &'static str,
     string: &'static [u8],
     memory: &mut MemoryMap,
 ) -> Result<File<'static>, Failure> {
-    let module = LoadedModule::place(file.size, memory)?;
-    kernel::load_module_to(files, path, file, module)?;
+    let module = kernel::load_module(files, path, memory)?;
     Ok(File {
         start: module.start,
         size: module.length,

@@ -168,7 +168,7 @@ fn boot() -> Result<Infallible, Failure> {
     }
     let mut kernel = kernel::load(way.files, way.entry, way.memory)?;
     if let Some(requests) = limine::requests(way.entry, &kernel)? {
-        return limine::boot(way, kernel, &requests);
+        return limine::boot(way, &mut kernel, &requests);
     }
     kernel.image.check(&kernel.wishes)?;
     kernel::load_modules(way.files, way.entry, &mut kernel, way.memory)?;

@@ -37,13 +37,16 @@ pub fn recognise(
 /// A kernel with a Multiboot header may be made for the loader's own handoff, or have Limine requests:
 /// these come first. A kernel without one is looked at when it is loaded; here its bytes are read for
 /// that alone. What cannot be read or parsed is none of both.
+#[inline(never)] // its variables are large
 fn before_multiboot(
     files: &mut Files,
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Option<Protocol> {
     let file = &entry.kernel;
-    let (image, wishes) = kernel::read_headers(files, file, None).ok()?;
+    let mut headers = None;
+    kernel::read_headers(files, file, None, &mut headers).ok()?;
+    let (image, wishes) = headers.as_ref()?;
     if wishes.own {
         return Some(Protocol::Bootpath);
     }

@@ -587,7 +587,7 @@ fn the_report_of_a_kernels_fault() -> Result<()> {
             &[0x48, 0x8B, 0x04, 0x25, 0x34, 0x12, 0x00, 0x00],
             &[
                 "#PF page fault (vector 14), error code 0h (read of an unmapped page)\r\n",
-                "RIP FFFFFFFF80000000  CS  0008  SS 0010",
+                "RIP FFFFFFFF80000000  CS  0008  SS 0018",
                 "CR2 0000000000001234",
                 "RIP is in segment 0 of the kernel (r-x), 0x0 behind its start\r\n",
                 "CR2 is not mapped (the entry of level ",

@@ -257,12 +257,14 @@ fn memory_above_4_gib() -> Result<()> {
     Ok(())
 }
 
+/// From a CD, and with checksums, which the modules and what is loaded of the kernel must have.
 #[test]
-fn a_cd() -> Result<()> {
+fn a_cd_with_checksums() -> Result<()> {
     let stage1_cd = stage1_cd()?;
     let image = Kernel::new()?.image_with(|recipe| {
         recipe.command_line = "optical".into();
         recipe.stage1_cd = Some(stage1_cd);
+        recipe.checksums = true;
     })?;
     okay(
         &Machine::new(&image.path()).disk(Disk::CdIde),
