@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::partition::Partition;
-use crate::text::{copy, facts, split_before};
+use crate::text::{copy, facts, split_before, utf8};
 
 /// Why a volume or a file in it cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -625,37 +625,68 @@ impl Volume {
         cache: &mut Cache<'_>,
         path: &str,
     ) -> Result<Option<File>, FatError> {
-        let mut directory = self.root();
-        let mut rest = path;
-        loop {
+        match self.walk(device, cache, path)? {
+            Some(Place::File(file)) => Ok(Some(file)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Looks for the directory at `path`, as [`find`](Self::find) does for a file. `/` is the root.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the file system is damaged.
+    pub fn directory<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        path: &str,
+    ) -> Result<Option<Directory<'_>>, FatError> {
+        match self.walk(device, cache, path)? {
+            Some(Place::Directory(entries)) => Ok(Some(Directory { entries })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes along a path. `None`: there is nothing.
+    fn walk<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        path: &str,
+    ) -> Result<Option<Place<'_>>, FatError> {
+        let mut entries = self.root();
+        let mut rest = after_slashes(path);
+        while !rest.is_empty() {
             let name;
-            (name, rest) = split_before(after_slashes(rest), is_slash);
+            (name, rest) = split_before(rest, is_slash);
             rest = after_slashes(rest);
             let Some(name) = Name::new(name) else {
                 return Ok(None);
             };
-            let Some(entry) = self.search(device, cache, directory, &name)? else {
+            let Some(entry) = search(device, cache, entries, &name)? else {
                 return Ok(None);
             };
-            let is_directory = entry.attributes & DirectoryEntry::DIRECTORY != 0;
-            if is_directory == rest.is_empty() {
+            if entry.attributes & DirectoryEntry::DIRECTORY != 0 {
+                entries = Entries::new(self.chain(entry.first_cluster(self.geometry.kind), None));
+            } else if rest.is_empty() {
+                return Ok(Some(Place::File(self.file(&entry)?)));
+            } else {
                 return Ok(None);
             }
-            let first_cluster = entry.first_cluster(self.geometry.kind);
-            if is_directory {
-                directory = self.chain(first_cluster, None);
-                continue;
-            }
-            let size = u64::from(entry.size.get());
-            if size > self.geometry.end - self.geometry.data {
-                return Err(FatError::FileSize(size));
-            }
-            return Ok(Some(File {
-                size,
-                stamp: u32::from_le_bytes(entry.written),
-                first_cluster,
-            }));
         }
+        Ok(Some(Place::Directory(entries)))
+    }
+
+    fn file(&self, entry: &DirectoryEntry) -> Result<File, FatError> {
+        let size = u64::from(entry.size.get());
+        if size > self.geometry.end - self.geometry.data {
+            return Err(FatError::FileSize(size));
+        }
+        Ok(File {
+            size,
+            stamp: u32::from_le_bytes(entry.written),
+            first_cluster: entry.first_cluster(self.geometry.kind),
+        })
     }
 
     /// Reads from byte `offset` of the file on, through the cache: for what is small. Returns the
@@ -716,19 +747,19 @@ impl Volume {
         }
     }
 
-    fn root(&self) -> ExtentWalker<'_> {
+    fn root(&self) -> Entries<'_> {
         if self.geometry.root_length == 0 {
-            return self.chain(self.geometry.root_cluster, None);
+            return Entries::new(self.chain(self.geometry.root_cluster, None));
         }
         let root = Extent {
             file_offset: 0,
             disk_offset: self.start + self.geometry.root,
             length: self.geometry.root_length,
         };
-        ExtentWalker {
+        Entries::new(ExtentWalker {
             fixed: Some(root),
             ..self.chain(0, Some(0))
-        }
+        })
     }
 
     fn chain(&self, first: u32, size: Option<u64>) -> ExtentWalker<'_> {
@@ -750,46 +781,12 @@ impl Volume {
     fn end(&self) -> u64 {
         self.start + self.geometry.end
     }
+}
 
-    /// Looks for a name in a directory.
-    fn search<D: BlockDevice + ?Sized>(
-        &self,
-        device: &mut D,
-        cache: &mut Cache<'_>,
-        mut directory: ExtentWalker<'_>,
-        name: &Name,
-    ) -> Result<Option<DirectoryEntry>, FatError> {
-        let mut long = LongName::default();
-        while let Some(extent) = directory.next(device, cache)? {
-            let mut done = 0;
-            while done < extent.length {
-                let bytes = cache.bytes(device, extent.disk_offset + done, self.end())?;
-                let length = (extent.length - done).min(bytes.len() as u64);
-                done += length;
-                let entries = bytes[..length as usize].chunks_exact(DirectoryEntry::SIZE);
-                for entry in entries.filter_map(|raw| DirectoryEntry::ref_from_bytes(raw).ok()) {
-                    if entry.name[0] == DirectoryEntry::END {
-                        return Ok(None);
-                    }
-                    if entry.name[0] == DirectoryEntry::DELETED {
-                        long = LongName::default();
-                    } else if entry.attributes & DirectoryEntry::LONG_NAME_MASK
-                        == DirectoryEntry::LONG_NAME
-                    {
-                        long.push(entry, name);
-                    } else {
-                        let is_match = entry.attributes & DirectoryEntry::VOLUME_LABEL == 0
-                            && (name.short == Some(entry.name) || long.is_name_of(entry));
-                        if is_match {
-                            return Ok(Some(*entry));
-                        }
-                        long = LongName::default();
-                    }
-                }
-            }
-        }
-        Ok(None)
-    }
+/// What a path leads to.
+enum Place<'v> {
+    File(File),
+    Directory(Entries<'v>),
 }
 
 fn is_slash(byte: u8) -> bool {
@@ -1013,6 +1010,26 @@ impl DirectoryEntry {
     const LONG_NAME: u8 = 0x0F;
     const LONG_NAME_MASK: u8 = 0x3F;
 
+    /// Whether it is a part of a long name.
+    fn is_part(&self) -> bool {
+        self.name[0] != Self::DELETED && self.attributes & Self::LONG_NAME_MASK == Self::LONG_NAME
+    }
+
+    fn is_file_or_directory(&self) -> bool {
+        self.name[0] != Self::DELETED && self.attributes & Self::VOLUME_LABEL == 0
+    }
+
+    /// A character of a part of a long name.
+    fn unit(&self, index: usize) -> u16 {
+        /// Where the characters are in the entry.
+        const UNITS: [usize; PART] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
+
+        let at = UNITS.get(index).copied().unwrap_or(1);
+        let bytes = self.as_bytes().get(at..);
+        let unit = bytes.and_then(|rest| rest.first_chunk());
+        unit.map_or(0, |&unit| u16::from_le_bytes(unit))
+    }
+
     fn first_cluster(&self, kind: Kind) -> u32 {
         let low = u32::from(self.first_cluster_low.get());
         match kind {
@@ -1024,6 +1041,203 @@ impl DirectoryEntry {
 }
 
 const _: () = assert!(DirectoryEntry::SIZE == 32);
+
+/// The entries of a directory that are in use, one after the other. A directory has at most
+/// [`DirectoryEntry::MAX_BYTES`], so there is an end.
+struct Entries<'v> {
+    extents: ExtentWalker<'v>,
+    /// Where on the disk the next one is, and how many bytes there are from there on.
+    offset: u64,
+    left: u64,
+}
+
+impl<'v> Entries<'v> {
+    fn new(extents: ExtentWalker<'v>) -> Self {
+        Self {
+            extents,
+            offset: 0,
+            left: 0,
+        }
+    }
+
+    fn next<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+    ) -> Result<Option<DirectoryEntry>, FatError> {
+        const SIZE: u64 = DirectoryEntry::SIZE as u64;
+        if self.left < SIZE {
+            let Some(extent) = self.extents.next(device, cache)? else {
+                return Ok(None);
+            };
+            (self.offset, self.left) = (extent.disk_offset, extent.length);
+        }
+        let end = self.extents.volume.end();
+        let bytes = cache.bytes(device, self.offset, end)?;
+        self.offset += SIZE;
+        self.left = self.left.saturating_sub(SIZE);
+        let entry = DirectoryEntry::read_from_prefix(bytes).ok();
+        let entry = entry.map(|(entry, _)| entry);
+        // The end, or no room for an entry, which whole sectors always have.
+        Ok(entry.filter(|entry| entry.name[0] != DirectoryEntry::END))
+    }
+}
+
+/// Looks for a name in a directory.
+fn search<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    cache: &mut Cache<'_>,
+    mut directory: Entries<'_>,
+    name: &Name,
+) -> Result<Option<DirectoryEntry>, FatError> {
+    let mut long = LongName::default();
+    while let Some(entry) = directory.next(device, cache)? {
+        if entry.is_part() {
+            long.push(&entry, name);
+            continue;
+        }
+        let is_match = entry.is_file_or_directory()
+            && (name.short == Some(entry.name) || long.is_name_of(&entry));
+        if is_match {
+            return Ok(Some(entry));
+        }
+        long = LongName::default();
+    }
+    Ok(None)
+}
+
+/// The files in a directory, in the order in which it has them.
+pub struct Directory<'v> {
+    entries: Entries<'v>,
+}
+
+/// A file in a [`Directory`].
+pub struct Listed {
+    /// Its name.
+    pub name: FileName,
+    /// The file itself.
+    pub file: File,
+}
+
+impl Directory<'_> {
+    /// The next file, or `None` at the end; directories in between are left out.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the file system is damaged; the listing must not go on then.
+    pub fn next<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+    ) -> Result<Option<Listed>, FatError> {
+        let mut long = Parts::default();
+        let mut name = FileName::default();
+        while let Some(entry) = self.entries.next(device, cache)? {
+            if entry.is_part() {
+                if long.push(&entry) {
+                    name.put_part(&entry, long.part);
+                }
+                continue;
+            }
+            let is_file =
+                entry.is_file_or_directory() && entry.attributes & DirectoryEntry::DIRECTORY == 0;
+            if is_file {
+                if !long.is_complete_for(&entry) {
+                    name = FileName::short(&entry);
+                }
+                let file = self.entries.extents.volume.file(&entry)?;
+                return Ok(Some(Listed { name, file }));
+            }
+            long = Parts::default();
+        }
+        Ok(None)
+    }
+}
+
+/// The name of a file. A character that is not ASCII stands there as `?`, which no name has.
+pub struct FileName {
+    bytes: [u8; Self::MOST],
+    length: usize,
+}
+
+impl Default for FileName {
+    fn default() -> Self {
+        Self {
+            bytes: [0; Self::MOST],
+            length: 0,
+        }
+    }
+}
+
+impl FileName {
+    /// The most UTF-16 units of a name.
+    const MOST: usize = 255;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        utf8(self.bytes.get(..self.length).unwrap_or_default()).0
+    }
+
+    /// Puts the characters of a part where they belong. The one that comes first is the last one, in
+    /// which the name ends.
+    fn put_part(&mut self, entry: &DirectoryEntry, part: u8) {
+        let start = usize::from(part - 1) * PART;
+        if entry.name[0] & Parts::LAST != 0 {
+            self.length = start;
+        }
+        for index in 0..PART {
+            let unit = entry.unit(index);
+            let Some(slot) = self.bytes.get_mut(start + index) else {
+                break;
+            };
+            if unit == 0 {
+                break;
+            }
+            *slot = ascii(u8::try_from(unit).unwrap_or(0));
+            self.length = self.length.max(start + index + 1);
+        }
+    }
+
+    /// The 8.3 name. Its letters are small where the reserved byte says so, as Windows NT writes it.
+    fn short(entry: &DirectoryEntry) -> Self {
+        /// For the name, and behind it for the extension.
+        const SMALL: [u8; 2] = [0x08, 0x10];
+
+        let mut name = Self::default();
+        let mut push = |byte| {
+            if let Some(slot) = name.bytes.get_mut(name.length) {
+                *slot = byte;
+                name.length += 1;
+            }
+        };
+        let (stem, extension) = entry.name.split_at(8);
+        for (bytes, small) in [stem, extension].into_iter().zip(SMALL) {
+            let last = bytes.iter().rposition(|&byte| byte != b' ');
+            let used = bytes.get(..last.map_or(0, |last| last + 1));
+            for (index, &byte) in used.unwrap_or_default().iter().enumerate() {
+                if index == 0 && small == SMALL[1] {
+                    push(b'.');
+                }
+                let is_small = entry.reserved & small != 0;
+                let byte = ascii(byte);
+                push(if is_small {
+                    byte.to_ascii_lowercase()
+                } else {
+                    byte
+                });
+            }
+        }
+        name
+    }
+}
+
+/// What stands for a character: itself when it is a printable one of ASCII.
+fn ascii(byte: u8) -> u8 {
+    if matches!(byte, b' '..=b'~') {
+        byte
+    } else {
+        b'?'
+    }
+}
 
 /// Characters in one part of a long name.
 const PART: usize = 13;
@@ -1038,8 +1252,7 @@ struct Name {
 }
 
 impl Name {
-    /// The most UTF-16 units of a long name.
-    const MAX: usize = 255;
+    const MAX: usize = FileName::MOST;
 
     /// `None`: no file has this name.
     fn new(name: &str) -> Option<Self> {
@@ -1090,45 +1303,35 @@ fn fold(unit: u16) -> u16 {
     }
 }
 
-/// The parts of a long name that preceded, compared with a [`Name`] as they come: last part first.
+/// The parts of a long name that preceded, last part first, as far as they are in good order.
 #[derive(Default)]
-struct LongName {
+struct Parts {
     /// The number of the part that came last, 0: there was none in good order.
     part: u8,
     checksum: u8,
-    is_match: bool,
 }
 
-impl LongName {
+impl Parts {
     /// Bit of the part number in the first entry, which has the last part.
     const LAST: u8 = 0x40;
 
-    fn push(&mut self, entry: &DirectoryEntry, name: &Name) {
+    /// One more; says whether it belongs to those before.
+    fn push(&mut self, entry: &DirectoryEntry) -> bool {
         let order = entry.name[0];
-        let part = order & !Self::LAST;
-        if order & Self::LAST != 0 {
-            let is_match = usize::from(part) == name.length.div_ceil(PART);
-            *self = Self {
-                part,
-                checksum: entry.checksum,
-                is_match,
-            };
-        } else if self.part != part.wrapping_add(1) || self.checksum != entry.checksum {
-            self.part = 0;
-        } else {
-            self.part = part;
+        let mut part = order & !Self::LAST;
+        if usize::from(part) > FileName::MOST.div_ceil(PART) {
+            part = 0;
         }
-        if self.part == 0 {
-            *self = Self::default();
-        } else if self.is_match {
-            self.is_match = is_part(entry, name, usize::from(part - 1) * PART);
-        }
+        let is_first = order & Self::LAST != 0;
+        let goes_on = self.part == part.wrapping_add(1) && self.checksum == entry.checksum;
+        self.part = if is_first || goes_on { part } else { 0 };
+        self.checksum = entry.checksum;
+        self.part != 0
     }
 
-    /// Whether the name is complete, that which is looked for, and belongs to this entry.
-    fn is_name_of(&self, entry: &DirectoryEntry) -> bool {
+    /// Whether all of them are there, and belong to this entry.
+    fn is_complete_for(&self, entry: &DirectoryEntry) -> bool {
         self.part == 1
-            && self.is_match
             && self.checksum
                 == entry
                     .name
@@ -1137,22 +1340,37 @@ impl LongName {
     }
 }
 
+/// A long name that is compared with a [`Name`] as its parts come.
+#[derive(Default)]
+struct LongName {
+    parts: Parts,
+    is_match: bool,
+}
+
+impl LongName {
+    fn push(&mut self, entry: &DirectoryEntry, name: &Name) {
+        let goes_on = self.parts.push(entry);
+        let part = usize::from(self.parts.part);
+        if entry.name[0] & Parts::LAST != 0 {
+            self.is_match = part == name.length.div_ceil(PART);
+        }
+        self.is_match = self.is_match && goes_on && is_part(entry, name, (part - 1) * PART);
+    }
+
+    /// Whether the name is complete, that which is looked for, and belongs to this entry.
+    fn is_name_of(&self, entry: &DirectoryEntry) -> bool {
+        self.is_match && self.parts.is_complete_for(entry)
+    }
+}
+
 /// Whether the part holds the characters of the name from `start` on.
 fn is_part(entry: &DirectoryEntry, name: &Name, start: usize) -> bool {
-    /// Where the characters are in the entry.
-    const UNITS: [usize; PART] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
-
-    let bytes = entry.as_bytes();
     let length = name.length.saturating_sub(start).min(PART);
     let Some(wanted) = name.units.get(start..start + length) else {
         return false;
     };
     // A name that does not fill its last part ends in 0 there.
-    UNITS
-        .iter()
+    (0..PART)
         .zip(wanted.iter().chain(&[0]))
-        .all(|(&at, &wanted)| {
-            let unit = bytes.get(at..).and_then(|rest| rest.first_chunk());
-            unit.is_some_and(|&unit| fold(u16::from_le_bytes(unit)) == wanted)
-        })
+        .all(|(index, &wanted)| fold(entry.unit(index)) == wanted)
 }

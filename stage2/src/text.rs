@@ -93,3 +93,17 @@ pub fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
     text.split_at_checked(end.unwrap_or(text.len()))
         .unwrap_or((text, ""))
 }
+
+/// What is in front of the last `separator`, an ASCII character, and what is behind it.
+pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().rposition(|byte| byte == separator)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// The longest start of the bytes that is UTF-8, and whether that is all of them.
+pub fn utf8(bytes: &[u8]) -> (&str, bool) {
+    match bytes.utf8_chunks().next() {
+        None => ("", true),
+        Some(chunk) => (chunk.valid(), chunk.invalid().is_empty()),
+    }
+}

@@ -120,7 +120,68 @@ fn check(volume: Vec<u8>, cluster: usize) {
             assert_eq!(read_file(&mut disk, path), Ok(None), "{path}");
         }
     }
+    check_listings(&mut disk, cluster);
     check_fragments(&mut disk, cluster as u64);
+}
+
+/// The names of the files in a directory, and the bytes of all of them in one.
+fn list(disk: &mut MemoryDisk, path: &str) -> Option<(Vec<String>, Vec<u8>)> {
+    let mut memory = vec![0; 3 * 16 * 1024];
+    let mut cache = Cache::new(&mut memory);
+    let volume = Volume::open(disk, &mut cache, &whole(disk)).unwrap();
+    let mut directory = volume.directory(disk, &mut cache, path).unwrap()?;
+    let (mut names, mut bytes) = (Vec::new(), Vec::new());
+    while let Some(listed) = directory.next(disk, &mut cache).unwrap() {
+        names.push(listed.name.as_str().to_owned());
+        bytes.extend(stream_file(disk, &mut cache, &volume, &listed.file).unwrap());
+    }
+    Some((names, bytes))
+}
+
+/// Each directory lists the files that were written to it, and nothing else.
+fn check_listings(disk: &mut MemoryDisk, cluster: usize) {
+    for directory in [
+        "",
+        "boot",
+        "boot/modules",
+        "boot/modules/a/b/c",
+        "boot/many",
+        "fragments",
+    ] {
+        let mut expected = Vec::new();
+        for (path, bytes) in files(cluster) {
+            let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            if parent == directory {
+                let ascii = |c: char| if c.is_ascii() { c } else { '?' };
+                expected.push((name.chars().map(ascii).collect::<String>(), bytes));
+            }
+        }
+        let (names, bytes) = list(disk, &format!("/{directory}/")).unwrap();
+        // Of those that were removed, every other one is left in the root directory.
+        let (mut names, mut gone): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|name| !name.starts_with("a name that"));
+        assert_eq!(gone.len(), if directory.is_empty() { 10 } else { 0 });
+        gone.clear();
+        // Some systems write 8.3 names in capitals.
+        let lower = |names: &mut Vec<String>| {
+            names
+                .iter_mut()
+                .for_each(|name| name.make_ascii_lowercase());
+            names.sort();
+        };
+        let mut wanted: Vec<_> = expected.iter().map(|(name, _)| name.clone()).collect();
+        lower(&mut names);
+        lower(&mut wanted);
+        assert_eq!(names, wanted, "{directory}");
+        if directory == "boot/many" {
+            let expected: Vec<_> = expected.into_iter().flat_map(|(_, bytes)| bytes).collect();
+            assert!(bytes == expected, "they come in the order of the directory");
+        }
+    }
+    for path in ["one", "none", "boot/none", "boot/kernel.elf"] {
+        assert_eq!(list(disk, path), None, "{path}");
+    }
 }
 
 /// The fragmented file has as many extents as expected, and they cover it.
@@ -494,6 +555,68 @@ fn short_names() {
     ));
 }
 
+/// The names that a directory lists.
+fn names(entries: &[[u8; 32]]) -> Vec<String> {
+    let mut tiny = Tiny::new(16);
+    tiny.entry(0, b"DIR        ", 0x10, 20, 0);
+    tiny.chain(&[20, 23], &entries.concat());
+    tiny.chain(&[5], &content(1, 5));
+    list(&mut tiny.disk(), "dir").unwrap().0
+}
+
+#[test]
+fn listed_names() {
+    let sum = checksum(SHORT);
+    for (long, expected) in [
+        ("Long name.conf", "Long name.conf"),
+        ("thirteen char", "thirteen char"),
+        ("exactly twenty-six letters", "exactly twenty-six letters"),
+        ("ÄÖ\u{1F980}\u{7F}.x", "?????.x"),
+        (&"x".repeat(255), &"x".repeat(255)),
+        // Longer than a name can be.
+        (&"x".repeat(256), &"x".repeat(255)),
+        (&"x".repeat(261), "LONGNA~1.TXT"),
+    ] {
+        assert_eq!(names(&with_long(long, sum)[..]), [expected], "{long}");
+    }
+    // A long name that is none, or somebody else's: the short one counts.
+    assert_eq!(
+        names(&with_long("Long name.txt", sum ^ 1)),
+        ["LONGNA~1.TXT"]
+    );
+    let mut gap = with_long("a name of three parts, as it is long", sum);
+    gap.remove(1);
+    assert_eq!(names(&gap), ["LONGNA~1.TXT"]);
+
+    let short = |stored: &[u8; 11], flags: u8| {
+        let mut entry = entry(stored, 0x20, 5, 5);
+        entry[12] = flags;
+        names(&[entry]).remove(0)
+    };
+    assert_eq!(short(b"KERNEL  ELF", 0), "KERNEL.ELF");
+    assert_eq!(short(b"KERNEL  ELF", 0x08), "kernel.ELF");
+    assert_eq!(short(b"KERNEL  ELF", 0x10), "KERNEL.elf");
+    assert_eq!(short(b"KERNEL  ELF", 0x18), "kernel.elf");
+    assert_eq!(short(b"KERNEL     ", 0x18), "kernel");
+    assert_eq!(short(b"EIGHTCHRTHR", 0), "EIGHTCHR.THR");
+    assert_eq!(short(b"X       C  ", 0), "X.C");
+    assert_eq!(short(b"A B     C D", 0), "A B.C D");
+    assert_eq!(short(b"\x05\x84A     C  ", 0), "??A.C");
+
+    // What is no file is not listed.
+    let all = [
+        entry(b"LABEL      ", 0x08, 0, 0),
+        entry(b"DIRECTORY  ", 0x10, 9, 0),
+        entry(b"\xE5ONE       ", 0x20, 5, 5),
+        entry(b"A          ", 0x20, 5, 5),
+        entry(b"B          ", 0x07, 5, 5),
+        [0; 32],
+        entry(b"BEHIND     ", 0x20, 5, 5),
+    ];
+    assert_eq!(names(&all), ["A", "B"]);
+    assert_eq!(names(&[]), [""; 0]);
+}
+
 // --- Damage ------------------------------------------------------------------------------------
 
 const KINDS: [u32; 3] = [12, 16, 32];
@@ -810,6 +933,23 @@ fn a_partition_without_end() {
     assert_eq!(disk.sector_count() * 512, disk.bytes.len() as u64);
 }
 
+/// Lists a directory as far as that goes; it has no more entries than a directory can have.
+fn survive_listing(disk: &mut MemoryDisk, path: &str) -> Result<(), FatError> {
+    let mut memory = vec![0; 3 * 16 * 1024];
+    let mut cache = Cache::new(&mut memory);
+    let volume = Volume::open(disk, &mut cache, &whole(disk))?;
+    let Some(mut directory) = volume.directory(disk, &mut cache, path)? else {
+        return Ok(());
+    };
+    for _ in 0..=65_536 {
+        let Some(listed) = directory.next(disk, &mut cache)? else {
+            return Ok(());
+        };
+        assert!(listed.name.as_str().is_ascii());
+    }
+    panic!("a directory without end");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
@@ -833,6 +973,7 @@ proptest! {
         for path in ["FILE", "DIR/FILE", "DIR/NONE"] {
             let _ = read_file(&mut disk, path);
         }
+        let _ = survive_listing(&mut disk, "DIR");
         // Two directories of at most 2 MiB and a file no larger than the volume, by the sector.
         prop_assert!(disk.reads.len() < 60_000);
     }
@@ -849,6 +990,7 @@ proptest! {
         }
         let mut disk = MemoryDisk::new(bytes, 512);
         let _ = read_file(&mut disk, "FILE");
+        let _ = survive_listing(&mut disk, "/");
         prop_assert!(disk.reads.len() < 60_000);
     }
 }

@@ -71,6 +71,9 @@ pub fn run(bytes: &[u8]) {
             look_by(&mut disk, &mut cache, &volume, &other);
         }
     }
+    for path in ["/", "boot", "/dir/dir"] {
+        list(&mut disk, &mut cache, &volume, path);
+    }
     for path in PATHS {
         let file = match volume.find(&mut disk, &mut cache, path) {
             Ok(Some(file)) => file,
@@ -111,6 +114,29 @@ fn look_by(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, ot
         let (one, another) = (read(volume), read(other));
         // Where the disk ends, depends on what is in the cache.
         assert!(one == another || one.is_none() || another.is_none());
+    }
+}
+
+/// Lists a directory: there is an end, names are ASCII, and looking for one ends as well.
+fn list(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, path: &str) {
+    let Ok(Some(mut directory)) = volume.directory(disk, cache, path) else {
+        return;
+    };
+    for count in 0.. {
+        assert!(count <= 65_536, "a directory without end");
+        let listed = match directory.next(disk, cache) {
+            Ok(Some(listed)) => listed,
+            Ok(None) => return,
+            Err(error) => {
+                show(&error);
+                return;
+            }
+        };
+        let name = listed.name.as_str();
+        assert!(name.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        if count < 20 {
+            let _ = volume.find(disk, cache, &format!("{path}/{name}"));
+        }
     }
 }
 
