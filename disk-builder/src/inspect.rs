@@ -20,7 +20,7 @@ use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::catalogue::{self, Named, Report};
 use stage2::entry_file;
 use stage2::fat::{Cache, Volume as FatVolume};
-use stage2::integrity::{self, Manifest};
+use stage2::integrity::{self, Manifest, Role};
 use stage2::kernel_image;
 use stage2::limine_protocol::{self, FEATURES, LimineError};
 use stage2::linux_image::{LinuxError, LinuxImage};
@@ -606,7 +606,7 @@ impl Inspection {
                 bytes
             }
             None if manifest.entry(entry_file::PATH_ENTRY).is_some() => {
-                return Err(failure(&catalogue::ENTRY_MISSING, ""));
+                return Err(failure(&catalogue::ENTRY_MISSING, entry_file::PATH_ENTRY));
             }
             None => Vec::new(),
         };
@@ -690,7 +690,12 @@ impl Inspection {
         manifest: Manifest<'_>,
         checksums: impl FnOnce() -> Option<(u32, u32)>,
     ) {
-        let compared = match manifest.own(path, file) {
+        let role = match path {
+            entry_file::PATH_ENTRY => Role::Text,
+            entry_file::PATH_KERNEL => Role::Kernel,
+            _ => Role::Module,
+        };
+        let compared = match manifest.own(role, path, file) {
             Ok(Some(expected)) => match checksums() {
                 Some((bytes, headers)) => expected
                     .headers(headers)

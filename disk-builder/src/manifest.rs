@@ -49,7 +49,10 @@ impl Manifest {
             self.0.iter().all(|other| other.path.get() != path),
             "two paths with the same checksum"
         );
-        ensure!(self.0.len() < MAX_ENTRIES, "too many files");
+        ensure!(
+            self.0.len() < MAX_ENTRIES,
+            "too many files for checksums (--no-checksums)"
+        );
         let size = u32::try_from(size)?;
         self.0.push(Entry {
             path: path.into(),
@@ -71,7 +74,8 @@ impl Manifest {
 
     /// What stands on the disk.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
-        let entries = u16::try_from(self.0.len()).context("too many files")?;
+        let entries =
+            u16::try_from(self.0.len()).context("too many files for checksums (--no-checksums)")?;
         let head = Head {
             magic: MAGIC,
             entries: entries.into(),

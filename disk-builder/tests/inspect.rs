@@ -188,7 +188,7 @@ fn missing_files_are_named() {
     );
     assert_eq!(
         change("boot/kernel.conf"),
-        ["error 9D: /boot/kernel.conf is gone"]
+        ["error 9D: a configuration file is gone: /boot/kernel.conf"]
     );
     assert_eq!(
         change("boot/modules/extra"),

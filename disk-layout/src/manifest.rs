@@ -10,8 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"BPMF";
 
-/// The most entries: `kernel.conf`, the kernel, and 32 modules.
-pub const MAX_ENTRIES: usize = 34;
+/// The most entries: `loader.conf`, 64 boot entries, and 95 kernels and modules, which those share.
+pub const MAX_ENTRIES: usize = 160;
 
 /// The most bytes that it may have.
 pub const MAX_LENGTH: usize = size_of::<Head>() + MAX_ENTRIES * size_of::<Entry>();
@@ -39,7 +39,7 @@ pub struct Head {
 )]
 #[repr(C)]
 pub struct Entry {
-    /// CRC-32C of the path, its ASCII letters in lower case.
+    /// CRC-32C of the path, its ASCII letters in lower case, one slash in front.
     pub path: U32,
     /// Time (low half) and date (high half) of the last change, as the directory entry has them.
     pub stamp: U32,

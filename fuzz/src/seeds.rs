@@ -48,6 +48,7 @@ pub fn all() -> Vec<Seed> {
     elf_note(&mut add);
     memory_map(&mut add);
     command_line(&mut add);
+    entries(&mut add);
     multiboot(&mut add);
     linux(&mut add);
     chain(&mut add);
@@ -579,6 +580,47 @@ fn command_line(add: &mut Add<'_>) {
     add("command_line", "not-utf-8", b"options \xFF\n".to_vec());
 }
 
+fn entries(add: &mut Add<'_>) {
+    let mut put = |name, conf: &str, files: &[(&str, &str)]| {
+        let files = files.iter();
+        let files: String = files
+            .map(|(name, text)| format!("\u{1C}{name}\n{text}"))
+            .collect();
+        add("entries", name, format!("{conf}{files}").into_bytes());
+    };
+    put(
+        "good",
+        "timeout 5\ndefault b*\n",
+        &[
+            ("a.conf", "title A\nlinux /a\nsort-key k\nversion 6.10\n"),
+            (
+                "b+3-1.conf",
+                "kernel /b\nsort-key k\nversion 6.9\nmachine-id 0f\n",
+            ),
+            ("c+0-3.conf", "chain drive=81h\n"),
+            ("B.CONF", "linux /b\narchitecture aa64\n"),
+        ],
+    );
+    put(
+        "left-out",
+        "timeout never\ndefault ?[a-c]\\d\n",
+        &[
+            ("a.conf", "title A\nmodule\n"),
+            ("b.conf", "title B\n"),
+            ("c.conf", "linux /a\nchain partition=1\n"),
+            ("d.conf", "linux /a\nprotocol none\n"),
+            (".e.conf", "linux /a\n"),
+        ],
+    );
+    let name = |n: usize| format!("1.{n}~rc{n}.conf");
+    let names: Vec<_> = (0..66).map(name).collect();
+    let many: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), "linux l"))
+        .collect();
+    put("many", "default @saved", &many);
+}
+
 fn boot_path(add: &mut Add<'_>) {
     let config = b"options quiet\nmodule /boot/module text\n";
     // A machine of 64 MiB, NX and 1 GiB pages, sectors of 512 bytes.
@@ -612,6 +654,15 @@ fn boot_path(add: &mut Add<'_>) {
             [&machine(cpu)[..], &disk(5, layout), file].concat(),
         );
     }
+    let entry = |text: &str| {
+        let mut head = vec![0x25, 0xC0, text.len() as u8];
+        head.extend(text.as_bytes());
+        head.extend(100u16.to_le_bytes());
+        [&machine(0)[..], &head, file].concat()
+    };
+    let good = "options quiet\nkernel boot/kernel.elf\ninitrd /boot/module\n";
+    add("boot_path", "good-entry", entry(good));
+    add("boot_path", "entry-without-kernel", entry("title t\n"));
     let named = |wanted: &str| {
         let mut files = files.iter().filter(|(name, _)| *name == wanted);
         files.next().expect("there").1.clone()

@@ -50,6 +50,22 @@ impl Target {
     }
 }
 
+/// As [`Target::parse`] reads it.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(drive) = self.drive {
+            facts(f, "drive=##h", &[drive.into()])?;
+        }
+        if self.drive.is_some() && self.partition != 0 {
+            f.write_str(" ")?;
+        }
+        match self.partition {
+            0 => Ok(()),
+            number => facts(f, "partition=#", &[number.into()]),
+        }
+    }
+}
+
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }

@@ -404,8 +404,8 @@ catalogue! {
     ENTRY_NO_MODULE {
         code: "9B",
         sentence: "a module is missing",
-        causes: "A `module` line of `/boot/kernel.conf` names a file that is not there.",
-        advice: "Copy the module to the path shown, or take its line out of /boot/kernel.conf.",
+        causes: "A `module` or `initrd` line of the entry or of `/boot/kernel.conf` names a file that is not there.",
+        advice: "Copy the module to the path shown, or take its line out of the entry.",
         recipe: by(
             &[Put(PATH_ENTRY, b"module /boot/initrd\n")],
             After(10, "/boot/initrd"),
@@ -414,7 +414,7 @@ catalogue! {
     ENTRY_FILE {
         code: "9C",
         sentence: "/boot/kernel.conf cannot be read",
-        causes: "The file is no text in UTF-8, has a line that is too long, a `module` line without a path, a `protocol` that does not exist, or a `chain` without drive and partition.",
+        causes: "The file is no text in UTF-8, has a line that is too long, a `module` line without a path, a `protocol` that does not exist, a `chain` without drive and partition, or the like.",
         advice: "Correct the line shown.",
         recipe: by(
             &[Put(PATH_ENTRY, b"title good\noptions \xFF\n")],
@@ -423,21 +423,38 @@ catalogue! {
     }
     ENTRY_MISSING {
         code: "9D",
-        sentence: "/boot/kernel.conf is gone",
-        causes: "`disk-builder` wrote one. It was deleted, or its directory entry is damaged; without it, the kernel would miss its command line.",
+        sentence: "a configuration file is gone",
+        causes: "`disk-builder` wrote one. It was deleted, or its directory entry is damaged; without it, the kernel would miss its command line, or another one would boot.",
         advice: "Copy the file again; to do without, put an empty one there.",
-        recipe: by(&[Delete(PATH_ENTRY)], After(8, "")).checked(),
+        recipe: by(&[Delete(PATH_ENTRY)], After(8, "/boot/kernel.conf")).checked(),
     }
     ENTRY_DAMAGED {
         code: "9E",
-        sentence: "/boot/kernel.conf is damaged",
+        sentence: "a configuration file is damaged",
         causes: "Its bytes are not those that `disk-builder` wrote, and nobody has replaced it: the disk is damaged, or RAM is faulty.",
         advice: "Copy the file again; test the memory.",
         recipe: by(
             &[Flip(Place::File(PATH_ENTRY), 10, 0)],
-            After(8, "CRC-32C {X:8}h instead of {X:8}h"),
+            After(8, "/boot/kernel.conf, CRC-32C {X:8}h instead of {X:8}h"),
         )
         .checked(),
+    }
+    ENTRY_NONE {
+        code: "9F",
+        sentence: "no boot entry can be used",
+        causes: "Each file there has a line that makes no sense, names nothing to boot, or is for machines of another kind.",
+        advice: "Correct the lines shown above.",
+        recipe: by(
+            &[Put("/loader/entries/mine.conf", b"title Mine\n")],
+            Lines {
+                after: 8,
+                before: &[&[
+                    " 9 entries  /loader/entries/mine.conf is left out: it names nothing to boot",
+                ]],
+                facts: "1 left out, 0 for other machines",
+                behind: &[],
+            },
+        ),
     }
     KERNEL_NOT_ELF {
         code: "10A",

@@ -1,26 +1,48 @@
 //! Step 9: what to boot.
 //!
-//! **On entry**: files can be read. **This step**: reads `/boot/kernel.conf`, if there is one, and
-//! finds the kernel and the modules. **On exit**: files, command line and strings are known.
+//! **On entry**: files can be read. **This step**: reads the entries and chooses one; where there is
+//! none, reads `/boot/kernel.conf`, if that is there. Finds the kernel. **On exit**: the kernel's file
+//! or what is to be started instead, the command line, modules and their strings are known.
 #![allow(unsafe_code)]
 
 use core::fmt;
 
+use stage2::boot_sector::Target;
 use stage2::catalogue::{self, Entry, Named};
-use stage2::entry_file::{self, EntryFileError, KernelEntry, PATH_ENTRY, PATH_KERNEL};
+use stage2::entries::{self, Entries, LoaderConf, Warning};
+use stage2::entry_file::{
+    self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
+};
 use stage2::fat::File;
-use stage2::integrity::Expected;
+use stage2::integrity::{Expected, Role};
 use stage2::layout::ENTRY_FILE;
+use stage2::memory_map::MemoryMap;
+use stage2::placement::allocate_high;
+use stage2::protocol::Protocol;
+use stage2::text::{copy, facts, utf8};
 
 use crate::crc::crc32c;
 use crate::faults::Failure;
 use crate::files::Files;
-use crate::{physical, say};
+use crate::global::Global;
+use crate::{console, physical};
 
-/// What is to be booted.
+/// What the loader goes to.
+pub enum Chosen {
+    /// A kernel.
+    Kernel(BootEntry),
+    /// Another boot sector.
+    Chain(Target),
+}
+
+/// A kernel that is to be booted.
 pub struct BootEntry {
-    /// The kernel.
+    /// Its path.
+    pub path: &'static str,
+    /// The file there.
     pub kernel: File,
+    /// The protocol to boot it by; `None`: what the file itself looks like.
+    pub protocol: Option<Protocol>,
     /// Command line and modules.
     pub text: KernelEntry<'static>,
 }
@@ -32,8 +54,10 @@ impl BootEntry {
     /// # Errors
     /// 10Q.
     pub fn expected(&self, files: &Files) -> Result<Option<Expected<'static>>, Failure> {
-        match self.text.protocol() {
-            None => Ok(files.manifest().own(PATH_KERNEL, &self.kernel)?),
+        match self.protocol {
+            None => Ok(files
+                .manifest()
+                .own(Role::Kernel, self.path, &self.kernel)?),
             Some(_) => Ok(None),
         }
     }
@@ -42,10 +66,10 @@ impl BootEntry {
 /// A file that should be there.
 #[derive(Clone, Copy)]
 pub enum Missing {
-    /// The file at [`PATH_ENTRY`], which the manifest names.
-    EntryFile,
-    /// The kernel, at [`PATH_KERNEL`].
-    Kernel,
+    /// A file for people, at this path, which the manifest names.
+    Text(&'static str),
+    /// The kernel, at this path.
+    Kernel(&'static str),
     /// A module, at this path.
     Module(&'static str),
 }
@@ -53,9 +77,7 @@ pub enum Missing {
 impl Missing {
     fn path(self) -> &'static str {
         match self {
-            Self::EntryFile => PATH_ENTRY,
-            Self::Kernel => PATH_KERNEL,
-            Self::Module(path) => path,
+            Self::Text(path) | Self::Kernel(path) | Self::Module(path) => path,
         }
     }
 }
@@ -63,8 +85,8 @@ impl Missing {
 impl Named for Missing {
     fn entry(&self) -> &'static Entry {
         match self {
-            Self::EntryFile => &catalogue::ENTRY_MISSING,
-            Self::Kernel => &catalogue::ENTRY_NO_KERNEL,
+            Self::Text(_) => &catalogue::ENTRY_MISSING,
+            Self::Kernel(_) => &catalogue::ENTRY_NO_KERNEL,
             Self::Module(_) => &catalogue::ENTRY_NO_MODULE,
         }
     }
@@ -72,46 +94,51 @@ impl Named for Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // The sentence says it all.
-            Self::EntryFile => Ok(()),
-            _ => f.write_str(self.path()),
-        }
+        f.write_str(self.path())
     }
 }
 
-/// Reads what the user wants.
+/// All entries: too many KiB for the stack.
+static ENTRIES: Global<Entries<'static>> = Global::new(Entries::new());
+
+/// Chooses what to boot and finds it.
 ///
 /// # Errors
-/// 9C to 9E, 8B or 7A.
-pub fn read(files: &mut Files) -> Result<KernelEntry<'static>, Failure> {
+/// 9A, 9C to 9F, 8B, 7A or 6B.
+pub fn choose(files: &mut Files, memory: &mut MemoryMap) -> Result<Chosen, Failure> {
+    let text = ENTRIES.with(|entries| choose_text(entries, files, memory))?;
+    if let Some(target) = text.chain() {
+        return Ok(Chosen::Chain(target));
+    }
+    let path = text.kernel().unwrap_or(PATH_KERNEL);
+    let kernel = find(files, Missing::Kernel(path))?;
+    let modules = text.modules().count() as u64;
+    print(&["entry    ", path], ", # modules", &[modules]);
+    Ok(Chosen::Kernel(BootEntry {
+        path,
+        kernel,
+        protocol: text.protocol(),
+        text,
+    }))
+}
+
+/// Reads the entries and chooses one, or reads `kernel.conf`.
+fn choose_text(
+    entries: &mut Entries<'static>,
+    files: &mut Files,
+    memory: &mut MemoryMap,
+) -> Result<KernelEntry<'static>, Failure> {
+    files.attempt(None, &mut |files| read_entries(entries, files, memory))?;
     let mut text = KernelEntry::default();
     files.attempt(None, &mut |files| {
-        match files.find(PATH_ENTRY)? {
-            Some(file) => text = read_entry(files, &file)?,
-            None if files.manifest().entry(PATH_ENTRY).is_some() => {
-                return Err(Missing::EntryFile.into());
-            }
-            None => {}
-        }
+        text = if entries.is_empty() {
+            read_configuration(files)?
+        } else {
+            choose_entry(files, entries)?
+        };
         Ok(())
     })?;
     Ok(text)
-}
-
-/// Chooses the kernel.
-///
-/// # Errors
-/// 9A, 8B or 7A.
-pub fn choose(text: KernelEntry<'static>, files: &mut Files) -> Result<BootEntry, Failure> {
-    let kernel = find(files, Missing::Kernel)?;
-    say!(
-        " 9 entry    ",
-        PATH_KERNEL,
-        ", # modules";
-        text.modules().count() as u64
-    );
-    Ok(BootEntry { kernel, text })
 }
 
 /// Finds a file that must be there.
@@ -127,21 +154,152 @@ pub fn find(files: &mut Files, missing: Missing) -> Result<File, Failure> {
     found.ok_or(missing.into())
 }
 
-fn read_entry(files: &mut Files, file: &File) -> Result<KernelEntry<'static>, Failure> {
-    let too_long = EntryFileError {
-        line: 0,
-        cause: entry_file::EntryFileCause::FileTooLong,
-    };
-    if file.size > ENTRY_FILE.size() {
-        return Err(too_long.into());
+/// Reads `/boot/kernel.conf`, which may be missing.
+fn read_configuration(files: &mut Files) -> Result<KernelEntry<'static>, Failure> {
+    match find_text(files, PATH_ENTRY)? {
+        Some(file) => Ok(entry_file::parse(read(
+            files,
+            PATH_ENTRY,
+            &file,
+            buffer(),
+        )??)?),
+        None => Ok(KernelEntry::default()),
     }
-    let expected = files.manifest().own(PATH_ENTRY, file)?;
-    // SAFETY: the region is the entry's. When it is read a second time, nobody uses the first any more.
-    let buffer = unsafe { physical::region(&ENTRY_FILE) };
+}
+
+/// Finds a file that may be missing, unless `disk-builder` wrote one.
+fn find_text(files: &mut Files, path: &'static str) -> Result<Option<File>, Failure> {
+    let file = files.find(path)?;
+    if file.is_none() && files.manifest().entry(path).is_some() {
+        return Err(Missing::Text(path).into());
+    }
+    Ok(file)
+}
+
+/// Where one file at a time is read to.
+fn buffer() -> &'static mut [u8] {
+    // SAFETY: the region is this step's. Who reads to it has no use any more for what was there.
+    unsafe { physical::region(&ENTRY_FILE) }
+}
+
+/// Reads all entries, each into memory of its own: they stay, and nothing must be read again.
+fn read_entries(
+    entries: &mut Entries<'static>,
+    files: &mut Files,
+    memory: &mut MemoryMap,
+) -> Result<(), Failure> {
+    entries.clear();
+    files.list(entries::DIRECTORY, &mut |files, listed| {
+        let name = listed.name.as_str();
+        if !entries::is_entry(name) {
+            return Ok(());
+        }
+        let length = (listed.file.size as usize).min(MAX_FILE);
+        let path = [entries::DIRECTORY, "/", name];
+        let path_length = path.iter().map(|part| part.len()).sum::<usize>();
+        let size = (path_length + length) as u64;
+        let start = allocate_high(memory, size)?;
+        // SAFETY: just allocated, and the entry's from here on.
+        let room = unsafe { physical::bytes_mut(start, size) };
+        let (path_room, room) = room.split_at_mut(path_length);
+        let path = join(&path, path_room);
+        let added = match read(files, path, &listed.file, room)? {
+            Ok(bytes) => entries.add(path, bytes),
+            Err(error) => Err(entries.skip(path, error)),
+        };
+        if let Err(warning) = added {
+            warn(&warning);
+        }
+        Ok(())
+    })
+}
+
+/// Chooses the one that `loader.conf` asks for, or the first one.
+fn choose_entry(
+    files: &mut Files,
+    entries: &Entries<'static>,
+) -> Result<KernelEntry<'static>, Failure> {
+    let path = entries::PATH_LOADER;
+    let mut conf = LoaderConf::default();
+    if let Some(file) = find_text(files, path)? {
+        let error;
+        (conf, error) = match read(files, path, &file, buffer())? {
+            Ok(bytes) => LoaderConf::parse(bytes),
+            Err(error) => (conf, Some(error)),
+        };
+        if let Some(error) = error {
+            warn(&Warning::in_loader_conf(error));
+        }
+    }
+    let choice = entries.choose(conf.default_entry())?;
+    if let Some(pattern) = choice.unmatched {
+        warn(&Warning::no_default(pattern));
+    }
+    let count = entries.items().len() as u64;
+    print(&["entries  ", choice.item.name], ", one of #", &[count]);
+    Ok(choice.item.text)
+}
+
+/// Reads a file of at most [`MAX_FILE`] bytes, for which there is room. What `disk-builder` wrote must
+/// have its checksum.
+fn read(
+    files: &mut Files,
+    path: &'static str,
+    file: &File,
+    buffer: &'static mut [u8],
+) -> Result<Result<&'static [u8], EntryFileError>, Failure> {
+    let expected = files.manifest().own(Role::Text, path, file)?;
+    if file.size > MAX_FILE as u64 {
+        return Ok(Err(EntryFileError {
+            line: 0,
+            cause: EntryFileCause::FileTooLong,
+        }));
+    }
     let length = files.read_at(file, 0, buffer)?;
     let bytes = buffer.get(..length).unwrap_or_default();
     if let Some(expected) = expected {
         expected.bytes(crc32c(0, bytes))?;
     }
-    Ok(entry_file::parse(bytes)?)
+    Ok(Ok(bytes))
+}
+
+/// Puts texts together, for which there is room.
+fn join(parts: &[&str], out: &'static mut [u8]) -> &'static str {
+    let mut length = 0;
+    for part in parts {
+        length += copy(part.as_bytes(), out.get_mut(length..).unwrap_or_default());
+    }
+    utf8(out).0
+}
+
+/// Says what is wrong; the boot goes on.
+fn warn(warning: &Warning<'_>) {
+    console::print(&Line(&["entries  "], warning));
+}
+
+/// Prints a line with texts from files, in which a `#` is a `#`, and then one with numbers.
+fn print(texts: &[&str], behind: &str, numbers: &[u64]) {
+    console::print(&Line(texts, &Facts(behind, numbers)));
+}
+
+/// A line of this step.
+struct Line<'a>(&'a [&'a str], &'a dyn fmt::Display);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(" 9 ")?;
+        for text in self.0 {
+            f.write_str(text)?;
+        }
+        self.1.fmt(f)
+    }
+}
+
+/// A text with numbers in it.
+struct Facts<'a>(&'a str, &'a [u64]);
+
+impl fmt::Display for Facts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        facts(f, self.0, self.1)
+    }
 }

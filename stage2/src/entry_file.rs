@@ -1,14 +1,23 @@
 //! Step 9: what to boot, and with which words.
 //!
-//! `/boot/kernel.conf` is optional and has the syntax of the Boot Loader Specification (UAPI.1,
-//! "Type #1 Boot Loader Entries"): UTF-8 lines of a key, spaces or tabs, and a value.
+//! `/boot/kernel.conf`, which is optional, and the [entries](crate::entries) have the syntax of the
+//! Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entries"): UTF-8 lines of a key, spaces or
+//! tabs, and a value.
 //!
 //! ```text
 //! # A comment.
-//! title    Accepted, and of no consequence yet
+//! title    What a person sees
+//! linux    /vmlinuz
+//! initrd   /initrd.img
 //! options  the command line; several such lines are joined by a space
+//! ```
+//!
+//! These keys are not in the specification:
+//!
+//! ```text
+//! kernel   /boot/kernel.elf
+//! protocol bootpath
 //! module   /boot/modules/initrd the string that the kernel finds beside the module
-//! protocol linux16
 //! chain    drive=81h partition=2
 //! ```
 //!
@@ -22,13 +31,14 @@ use core::str;
 
 use crate::boot_sector::Target;
 use crate::catalogue::{self, Entry, Named};
+use crate::entries::MAX_ENTRIES;
 use crate::protocol::Protocol;
-use crate::text::{copy, facts, split_before};
+use crate::text::{copy, facts, split_before, utf8};
 
-/// The kernel in the boot partition.
+/// The kernel of a `kernel.conf` that names none.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";
 
-/// The file that this module reads.
+/// What is read when there are no entries.
 pub const PATH_ENTRY: &str = "/boot/kernel.conf";
 
 /// The most bytes that the file may have.
@@ -37,29 +47,38 @@ pub const MAX_FILE: usize = 16 * 1024;
 /// The most bytes that a line may have, without its end.
 pub const MAX_LINE: usize = 4 * 1024;
 
-/// The most modules.
+/// The most modules of one entry.
 pub const MAX_MODULES: usize = 32;
 
 const OPTIONS: &str = "options";
 const MODULE: &str = "module";
-const PROTOCOL: &str = "protocol";
+const INITRD: &str = "initrd";
+const KERNEL: &str = "kernel";
+const LINUX: &str = "linux";
 const CHAIN: &str = "chain";
+const PROTOCOL: &str = "protocol";
+
+/// The vocabulary of the UEFI specification for the machines that this loader boots.
+const ARCHITECTURE: &str = "x64";
+
 const BLANK: [char; 2] = [' ', '\t'];
 const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
-/// A checked `/boot/kernel.conf`. Holding one proves that it is within the limits and that every
-/// `module` line has a path. The default is the empty file.
+/// A checked `/boot/kernel.conf`, or a checked entry. Holding one proves that it is within the
+/// limits, that every line which names a file has a path, and that there is at most one answer to
+/// what is to be booted. The default is the empty file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelEntry<'a> {
     text: &'a str,
 }
 
-/// A `module` line.
+/// A `module` or `initrd` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
     /// Path in the boot partition.
     pub path: &'a str,
-    /// The rest of the line: the string that the kernel finds beside the module; may be empty.
+    /// The rest of a `module` line: the string that the kernel finds beside the module; may be empty.
+    /// An `initrd` line has none, since its value is a path and nothing else.
     pub string: &'a str,
 }
 
@@ -85,12 +104,20 @@ pub enum EntryFileCause {
     Nul,
     /// More than [`MAX_MODULES`] modules.
     TooManyModules,
-    /// `module` without a path.
-    NoPath,
-    /// `protocol` with a name that is not that of one.
+    /// A line with this key has no path.
+    NoPath(&'static str),
+    /// `protocol` without a name, or with one that is not known.
     UnknownProtocol,
     /// `chain` without a drive and a partition, or with something else.
     Chain,
+    /// A `chain` line and a kernel: only one of them can be booted.
+    KernelAndChain,
+    /// An entry that names nothing to boot.
+    NoKernel,
+    /// There are more than [`MAX_ENTRIES`](crate::entries::MAX_ENTRIES) entries.
+    TooManyEntries,
+    /// `timeout` is neither a number nor a word that is known.
+    Timeout,
 }
 
 impl Named for EntryFileError {
@@ -112,88 +139,149 @@ impl fmt::Display for EntryFileError {
             EntryFileCause::TooManyModules => {
                 facts(f, "more than # modules", &[MAX_MODULES as u64])
             }
-            EntryFileCause::NoPath => f.write_str("module without a path"),
+            EntryFileCause::NoPath(key) => {
+                f.write_str(key)?;
+                f.write_str(" without a path")
+            }
             EntryFileCause::UnknownProtocol => f.write_str("no such protocol"),
             EntryFileCause::Chain => f.write_str("chain takes drive=80h, partition=1 or both"),
+            EntryFileCause::KernelAndChain => f.write_str("a kernel and chain in one entry"),
+            EntryFileCause::NoKernel => f.write_str("it names nothing to boot"),
+            EntryFileCause::TooManyEntries => {
+                facts(f, "more than # entries", &[MAX_ENTRIES as u64])
+            }
+            EntryFileCause::Timeout => f.write_str("not a timeout"),
         }
     }
 }
 
-/// Checks the bytes of `/boot/kernel.conf`. A byte-order mark and CRLF line ends are tolerated.
+/// Checks the bytes of `/boot/kernel.conf` or of an entry. A byte-order mark and CRLF line ends are
+/// tolerated.
 ///
 /// # Errors
 /// [`EntryFileError`]: the first line that is refused, and why.
 pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
+    let text = checked_text(bytes)?;
+    let mut modules = 0;
+    let (mut kernel, mut chain) = (false, false);
+    for (number, line) in (1..).zip(lines(text)) {
+        let (key, value) = key_and_value(line);
+        let no_path = |key| value.is_empty().then_some(EntryFileCause::NoPath(key));
+        let cause = match key {
+            MODULE | INITRD => {
+                modules += 1;
+                let many = modules > MAX_MODULES;
+                no_path(if key == MODULE { MODULE } else { INITRD })
+                    .or(many.then_some(EntryFileCause::TooManyModules))
+            }
+            KERNEL | LINUX => {
+                kernel = true;
+                no_path(if key == KERNEL { KERNEL } else { LINUX })
+            }
+            CHAIN => {
+                chain = true;
+                Target::parse(value)
+                    .is_none()
+                    .then_some(EntryFileCause::Chain)
+            }
+            PROTOCOL if Protocol::from_name(value).is_none() => {
+                Some(EntryFileCause::UnknownProtocol)
+            }
+            _ => None,
+        };
+        let both = (kernel && chain).then_some(EntryFileCause::KernelAndChain);
+        if let Some(cause) = cause.or(both) {
+            return Err(EntryFileError {
+                line: number,
+                cause,
+            });
+        }
+    }
+    Ok(KernelEntry { text })
+}
+
+/// The lines of a file of this kind, when all of it is within the limits.
+///
+/// # Errors
+/// [`EntryFileError`]: too long, not UTF-8, or a NUL byte.
+pub(crate) fn checked_text(bytes: &[u8]) -> Result<&str, EntryFileError> {
     let refuse = |line, cause| Err(EntryFileError { line, cause });
     if bytes.len() > MAX_FILE {
         return refuse(0, EntryFileCause::FileTooLong);
     }
-    let text = match bytes.utf8_chunks().next() {
-        None => "",
-        Some(chunk) if chunk.invalid().is_empty() => chunk.valid(),
-        Some(chunk) => {
-            let before = chunk.valid().bytes();
-            let line = 1 + before.filter(|&byte| byte == b'\n').count();
-            return refuse(line, EntryFileCause::NotUtf8);
-        }
-    };
+    let (text, is_all) = utf8(bytes);
+    if !is_all {
+        let line = 1 + text.bytes().filter(|&byte| byte == b'\n').count();
+        return refuse(line, EntryFileCause::NotUtf8);
+    }
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-
-    let mut modules = 0;
-    let mut number = 0;
-    let mut rest = text;
-    while let Some(line) = next_line(&mut rest) {
-        number += 1;
+    for (number, line) in (1..).zip(lines(text)) {
         if line.len() > MAX_LINE {
             return refuse(number, EntryFileCause::LineTooLong);
         }
         if line.bytes().any(|byte| byte == 0) {
             return refuse(number, EntryFileCause::Nul);
         }
-        match key_and_value(line) {
-            (MODULE, value) => {
-                modules += 1;
-                if value.is_empty() {
-                    return refuse(number, EntryFileCause::NoPath);
-                }
-                if modules > MAX_MODULES {
-                    return refuse(number, EntryFileCause::TooManyModules);
-                }
-            }
-            (PROTOCOL, value) if Protocol::from_name(value).is_none() => {
-                return refuse(number, EntryFileCause::UnknownProtocol);
-            }
-            (CHAIN, value) if Target::parse(value).is_none() => {
-                return refuse(number, EntryFileCause::Chain);
-            }
-            _ => {}
-        }
     }
-    Ok(KernelEntry { text })
+    Ok(text)
 }
 
 impl<'a> KernelEntry<'a> {
-    /// The values of all `options` lines that have one, in order.
-    pub fn options(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.values(OPTIONS).filter(|value| !value.is_empty())
+    /// The path of the kernel: that of a `kernel` line, else that of a `linux` line.
+    pub fn kernel(&self) -> Option<&'a str> {
+        self.value(KERNEL).or(self.value(LINUX))
     }
 
-    /// The `module` lines in order; at most [`MAX_MODULES`].
-    pub fn modules(&self) -> impl Iterator<Item = Module<'a>> + Clone + use<'a> {
-        self.values(MODULE).map(|value| {
-            let (path, string) = split_word(value);
-            Module { path, string }
-        })
-    }
-
-    /// The protocol that the last `protocol` line names; `None` without such a line.
+    /// The protocol that is to be used, whatever the kernel's file looks like.
     pub fn protocol(&self) -> Option<Protocol> {
-        self.values(PROTOCOL).last().and_then(Protocol::from_name)
+        Protocol::from_name(self.value(PROTOCOL)?)
     }
 
-    /// The boot sector that the last `chain` line names; `None` without such a line.
+    /// The boot sector that is to be started instead of a kernel.
     pub fn chain(&self) -> Option<Target> {
-        self.values(CHAIN).last().and_then(Target::parse)
+        Target::parse(self.value(CHAIN)?)
+    }
+
+    /// What a person sees.
+    pub fn title(&self) -> Option<&'a str> {
+        self.value("title")
+    }
+
+    /// The version of what is booted.
+    pub fn version(&self) -> Option<&'a str> {
+        self.value("version")
+    }
+
+    /// The machine ID of the system that is booted.
+    pub fn machine_id(&self) -> Option<&'a str> {
+        self.value("machine-id")
+    }
+
+    /// By what entries are sorted first.
+    pub fn sort_key(&self) -> Option<&'a str> {
+        self.value("sort-key")
+    }
+
+    /// Whether it is meant for machines of another kind: another architecture, or UEFI. Such entries
+    /// "should be hidden".
+    pub fn is_for_others(&self) -> bool {
+        let uefi = ["efi", "uki", "uki-url"];
+        uefi.iter().any(|key| self.value(key).is_some())
+            || self
+                .value("architecture")
+                .is_some_and(|name| !name.eq_ignore_ascii_case(ARCHITECTURE))
+    }
+
+    /// The values of all `options` lines that have one, in order.
+    pub fn options(&self) -> Values<'a> {
+        values(self.text, OPTIONS)
+    }
+
+    /// The `module` and `initrd` lines in order; at most [`MAX_MODULES`].
+    pub fn modules(&self) -> Modules<'a> {
+        Modules {
+            lines: lines(self.text),
+        }
     }
 
     /// Bytes of the command line.
@@ -223,31 +311,86 @@ impl<'a> KernelEntry<'a> {
         Some(length)
     }
 
-    fn values(&self, key: &'static str) -> Values<'a> {
-        Values {
-            rest: self.text,
-            key,
-        }
+    /// The last value of a key, as that which was added to a file last.
+    fn value(&self, key: &'static str) -> Option<&'a str> {
+        last_value(self.text, key)
     }
 }
 
-/// The values of all lines with a key.
+/// The last value of a key.
+#[inline(never)]
+pub(crate) fn last_value<'a>(text: &'a str, key: &'static str) -> Option<&'a str> {
+    values(text, key).last()
+}
+
+/// The values of all lines with a key that have one.
+fn values<'a>(text: &'a str, key: &'static str) -> Values<'a> {
+    Values {
+        lines: lines(text),
+        key,
+    }
+}
+
+/// The values of a key: see [`KernelEntry::options`].
 #[derive(Clone)]
-struct Values<'a> {
-    rest: &'a str,
+pub struct Values<'a> {
+    lines: Lines<'a>,
     key: &'static str,
 }
 
 impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
 
+    #[inline(never)]
     fn next(&mut self) -> Option<&'a str> {
         loop {
-            let (key, value) = key_and_value(next_line(&mut self.rest)?);
-            if key == self.key {
+            let (key, value) = key_and_value(self.lines.next()?);
+            if key == self.key && !value.is_empty() {
                 return Some(value);
             }
         }
+    }
+}
+
+/// Modules and initrds: see [`KernelEntry::modules`].
+#[derive(Clone)]
+pub struct Modules<'a> {
+    lines: Lines<'a>,
+}
+
+impl<'a> Iterator for Modules<'a> {
+    type Item = Module<'a>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Module<'a>> {
+        loop {
+            let (key, value) = key_and_value(self.lines.next()?);
+            let (path, string) = match key {
+                MODULE => split_word(value),
+                INITRD => (value, ""),
+                _ => continue,
+            };
+            return Some(Module { path, string });
+        }
+    }
+}
+
+/// The lines of a text.
+pub(crate) fn lines(text: &str) -> Lines<'_> {
+    Lines { rest: text }
+}
+
+/// See [`lines`].
+#[derive(Clone)]
+pub(crate) struct Lines<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        next_line(&mut self.rest)
     }
 }
 
@@ -264,7 +407,7 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
 
 /// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
 /// `#`.
-fn key_and_value(line: &str) -> (&str, &str) {
+pub(crate) fn key_and_value(line: &str) -> (&str, &str) {
     split_word(trim_start(line))
 }
 
@@ -295,19 +438,19 @@ pub enum Unwritable {
     Blank,
     /// The line would have more than [`MAX_LINE`] bytes.
     TooLong,
-    /// A path without a character.
+    /// Nothing where something must be.
     Empty,
 }
 
 impl fmt::Display for Unwritable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Control => f.write_str("a line end or a NUL cannot be written to kernel.conf"),
+            Self::Control => f.write_str("a line cannot have a line end or a NUL in it"),
             Self::Blank => f.write_str(
-                "blanks at the start or the end, or anywhere in a path, are lost in kernel.conf",
+                "blanks at the start or the end, or anywhere in a module's path, would be lost",
             ),
-            Self::TooLong => write!(f, "a line of kernel.conf has at most {MAX_LINE} bytes"),
-            Self::Empty => f.write_str("a module needs a path"),
+            Self::TooLong => write!(f, "a line has at most {MAX_LINE} bytes"),
+            Self::Empty => f.write_str("nothing is there"),
         }
     }
 }
@@ -320,6 +463,17 @@ impl core::error::Error for Unwritable {}
 /// [`Unwritable`]: why not.
 pub fn check_options(text: &str) -> Result<(), Unwritable> {
     check_value(OPTIONS.len() + 1, text)
+}
+
+/// Checks that the line `KEY VALUE` gives back `value`, for every key but `module`.
+///
+/// # Errors
+/// [`Unwritable`]: why not.
+pub fn check_line(key: &str, value: &str) -> Result<(), Unwritable> {
+    if value.is_empty() {
+        return Err(Unwritable::Empty);
+    }
+    check_value(key.len() + 1, value)
 }
 
 /// Checks that the line `module PATH STRING` gives back `path` and `string`.

@@ -12,6 +12,7 @@ use stage2::block_device::DiskError;
 use stage2::boot_sector::ChainError;
 use stage2::catalogue::{self, Entry, Named, Report};
 use stage2::elf_physical::MemoryConflict;
+use stage2::entries::NoEntry;
 use stage2::entry_file::EntryFileError;
 use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
@@ -254,6 +255,7 @@ failure! {
     PartitionError
     FatError
     EntryFileError
+    NoEntry
     Missing
     Damage<'static>
     KernelError

@@ -11,7 +11,7 @@ use core::fmt;
 
 use disk_layout::{Stage2Header, manifest};
 use stage2::catalogue::Named;
-use stage2::fat::{Cache, FatError, File, View, Volume};
+use stage2::fat::{Cache, FatError, File, Listed, View, Volume};
 use stage2::integrity::Manifest;
 use stage2::layout::{FILE_CACHE, STAGE2};
 use stage2::partition::Partition;
@@ -114,6 +114,25 @@ impl Files {
     /// 8B or 7A.
     pub fn find(&mut self, path: &str) -> Result<Option<File>, Failure> {
         Ok(self.volume.find(&mut self.disk, &mut self.cache, path)?)
+    }
+
+    /// Calls `each` with every file of a directory, of one that does not exist with none.
+    ///
+    /// # Errors
+    /// 8B or 7A, and those of `each`.
+    pub fn list(
+        &mut self,
+        path: &str,
+        each: &mut dyn FnMut(&mut Self, &Listed) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let volume = self.volume;
+        let Some(mut directory) = volume.directory(&mut self.disk, &mut self.cache, path)? else {
+            return Ok(());
+        };
+        while let Some(listed) = directory.next(&mut self.disk, &mut self.cache)? {
+            each(self, &listed)?;
+        }
+        Ok(())
     }
 
     /// Reads some bytes of a file; returns how many there were.

@@ -9,7 +9,6 @@ use core::fmt;
 use disk_layout::manifest::{self, Entry};
 
 use crate::catalogue::{self, Named};
-use crate::entry_file;
 use crate::fat::File;
 use crate::kernel_image::{self, KernelError};
 use crate::multiboot_header::{Header, MultibootError, Version};
@@ -43,29 +42,62 @@ impl<'a> Manifest<'a> {
     ///
     /// # Errors
     /// [`Damage`], when it has not the right length.
-    pub fn own(&self, path: &'a str, file: &File) -> Result<Option<Expected<'a>>, Damage<'a>> {
-        let entry = self.entry(path).filter(|entry| entry.is_of(file.stamp));
+    pub fn own(
+        &self,
+        role: Role,
+        path: &'a str,
+        file: &File,
+    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
+        // What is checked of a kernel is not what is checked of a file that is read as it is, and an
+        // entry may name one as the other.
+        let is_known = |entry: &&Entry| {
+            let is_kernel = entry.headers_crc32c.get() != 0;
+            entry.is_of(file.stamp) && is_kernel == (role == Role::Kernel)
+        };
+        let entry = self.entry(path).filter(is_known);
         let Some(entry) = entry else { return Ok(None) };
         let size = entry.size.get().into();
         if file.size != size {
             return Err(Damage {
+                role,
                 path,
                 cause: DamageCause::Size(file.size, size),
             });
         }
-        Ok(Some(Expected { path, entry }))
+        Ok(Some(Expected { role, path, entry }))
     }
 }
 
-/// What a path goes by in a manifest. As in FAT, the case of ASCII letters makes no difference.
+/// What a path goes by in a manifest. As in FAT, the case of ASCII letters makes no difference, and
+/// as in entries, neither does a slash in front.
 pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
-    path.bytes()
-        .fold(0, |crc, byte| crc32c(crc, &[byte.to_ascii_lowercase()]))
+    let mut before = b'/';
+    path.bytes().fold(crc32c(0, b"/"), |crc, byte| {
+        let again = byte == b'/' && before == b'/';
+        before = byte;
+        if again {
+            crc
+        } else {
+            crc32c(crc, &[byte.to_ascii_lowercase()])
+        }
+    })
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `kernel.conf`, `loader.conf`, or an entry.
+    Text,
+    /// A kernel.
+    Kernel,
+    /// A module.
+    Module,
 }
 
 /// The checksums that a file must have.
 #[derive(Clone, Copy)]
 pub struct Expected<'a> {
+    role: Role,
     path: &'a str,
     entry: &'a Entry,
 }
@@ -92,6 +124,7 @@ impl<'a> Expected<'a> {
             return Ok(());
         }
         Err(Damage {
+            role: self.role,
             path: self.path,
             cause: DamageCause::Checksum(found, expected),
         })
@@ -101,6 +134,8 @@ impl<'a> Expected<'a> {
 /// A file is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage<'a> {
+    /// What it is for.
+    pub role: Role,
     /// Its path.
     pub path: &'a str,
     /// How that shows.
@@ -118,21 +153,18 @@ pub enum DamageCause {
 
 impl Named for Damage<'_> {
     fn entry(&self) -> &'static catalogue::Entry {
-        match self.path {
-            entry_file::PATH_ENTRY => &catalogue::ENTRY_DAMAGED,
-            entry_file::PATH_KERNEL => &catalogue::KERNEL_DAMAGED,
-            _ => &catalogue::MODULE_DAMAGED,
+        match self.role {
+            Role::Text => &catalogue::ENTRY_DAMAGED,
+            Role::Kernel => &catalogue::KERNEL_DAMAGED,
+            Role::Module => &catalogue::MODULE_DAMAGED,
         }
     }
 }
 
 impl fmt::Display for Damage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The sentence of the other one names it.
-        if self.path != entry_file::PATH_ENTRY {
-            f.write_str(self.path)?;
-            f.write_str(", ")?;
-        }
+        f.write_str(self.path)?;
+        f.write_str(", ")?;
         match self.cause {
             DamageCause::Size(found, expected) => {
                 facts(f, "# bytes instead of #", &[found, expected])

@@ -10,7 +10,7 @@
 use core::mem::MaybeUninit;
 
 use stage2::fat::File;
-use stage2::integrity::Expected;
+use stage2::integrity::{Expected, Role};
 use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
 use stage2::placement::{Kernel, LoadedModule};
@@ -41,7 +41,7 @@ pub fn load(
     let headers = unsafe { (*headers).write(None) };
     read_headers(files, file, expected, headers)?;
     // It was set, or there was a failure.
-    let (image, wishes) = headers.take().ok_or(Missing::Kernel)?;
+    let (image, wishes) = headers.take().ok_or(Missing::Kernel(entry.path))?;
     let kernel = Kernel::place(image, wishes, memory)?;
     // What has requests of the Limine protocol instead of a note has other rules.
     if kernel.wishes.own {
@@ -185,7 +185,7 @@ pub fn load_module(
     memory: &mut MemoryMap,
 ) -> Result<LoadedModule, Failure> {
     let file = entry::find(files, Missing::Module(path))?;
-    let expected = files.manifest().own(path, &file)?;
+    let expected = files.manifest().own(Role::Module, path, &file)?;
     let module = LoadedModule::place(file.size, memory)?;
     files.attempt(Some(&file), &mut |files| {
         files.load(&file, &[module.read()])?;

@@ -110,12 +110,12 @@ pub const DOUBLE_FAULT_STACK: Region = Region::new(
     "IST 2, for the double fault",
 );
 
-/// `/boot/kernel.conf`.
+/// `/loader/loader.conf`, then `/boot/kernel.conf`.
 pub const ENTRY_FILE: Region = Region::new(
     DOUBLE_FAULT_STACK.end,
     DOUBLE_FAULT_STACK.end + 0x4000,
     "entry file",
-    "/boot/kernel.conf, at most 16 KiB",
+    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
 );
 
 /// Where INT 13h puts what it reads.

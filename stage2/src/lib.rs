@@ -25,6 +25,8 @@ pub mod int13;
 pub mod partition;
 pub mod fat;
 pub mod entry_file;
+pub mod version;
+pub mod entries;
 pub mod kernel_image;
 pub mod relocate;
 pub mod stream;

@@ -14,7 +14,6 @@ use disk_layout::CD_BLOCK;
 use stage2::acpi::{self, MadtEntry};
 use stage2::address_space::{self, LINK};
 use stage2::block_device::BlockDevice as _;
-use stage2::entry_file::PATH_KERNEL;
 use stage2::int1a;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::limine_protocol::{
@@ -49,8 +48,8 @@ static mut MODULES: ArrayVec<File<'static>, MAX_FILES> = ArrayVec::new_const();
 /// # Errors
 /// 10X.
 pub fn requests(entry: &BootEntry, kernel: &Kernel) -> Result<Option<Requests>, Failure> {
-    let wanted = entry.text.protocol() == Some(Protocol::Limine);
-    if !wanted && (kernel.wishes.own || entry.text.protocol().is_some()) {
+    let wanted = entry.protocol == Some(Protocol::Limine);
+    if !wanted && (kernel.wishes.own || entry.protocol.is_some()) {
         return Ok(None);
     }
     match limine_protocol::scan(&kernel.image, &InMemory(kernel))? {
@@ -234,8 +233,8 @@ fn load_executable(
     Ok(Some(File {
         start,
         size,
-        directory: "",
-        path: PATH_KERNEL,
+        directory: root(entry.path),
+        path: entry.path,
         string: Text::At(command_line),
     }))
 }
@@ -251,11 +250,12 @@ fn load_modules(
 ) -> Result<(), Failure> {
     let loaded = InMemory(kernel);
     // Paths are relative to the directory of the kernel.
-    let directory = PATH_KERNEL
+    let directory = entry
+        .path
         .bytes()
         .rposition(|byte| byte == b'/')
         .map_or(0, |slash| slash + 1);
-    let directory = PATH_KERNEL.get(..directory).unwrap_or_default();
+    let directory = entry.path.get(..directory).unwrap_or_default();
     let internal = requests.internal_modules(&kernel.image, &loaded, kernel.slide)?;
     for (index, module) in (0..).zip(&internal) {
         let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
@@ -289,6 +289,11 @@ fn load_modules(
     Ok(())
 }
 
+/// What is missing in front of a path, for the kernel: an entry's paths need no slash there.
+fn root(path: &str) -> &'static str {
+    if path.starts_with('/') { "" } else { "/" }
+}
+
 /// Loads one module.
 fn load_module(
     files: &mut Files,
@@ -300,7 +305,7 @@ fn load_module(
     Ok(File {
         start: module.start,
         size: module.length,
-        directory: if path.starts_with('/') { "" } else { "/" },
+        directory: root(path),
         path,
         string: Text::Bytes(string),
     })

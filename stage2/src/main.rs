@@ -52,6 +52,7 @@ use core::arch::naked_asm;
 use core::convert::Infallible;
 use core::mem::MaybeUninit;
 
+use crate::entry::Chosen;
 use crate::faults::Failure;
 use disk_layout::manifest;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
@@ -147,11 +148,10 @@ fn boot() -> Result<Infallible, Failure> {
     let mut files = files::Files::open(disk, &partition)?;
 
     findings::step(9);
-    let text = entry::read(&mut files)?;
-    if let Some(target) = text.chain() {
-        return chain::start(target);
-    }
-    let entry = entry::choose(text, &mut files)?;
+    let entry = match entry::choose(&mut files, memory)? {
+        Chosen::Kernel(entry) => entry,
+        Chosen::Chain(target) => return chain::start(target),
+    };
 
     findings::step(10);
     let way = Way {

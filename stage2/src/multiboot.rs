@@ -12,7 +12,6 @@ use core::convert::Infallible;
 use arrayvec::ArrayVec;
 use stage2::elf_physical::{self, PhysicalImage};
 use stage2::entry_file::MAX_MODULES;
-use stage2::fat::File;
 use stage2::integrity::Expected;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap};
@@ -48,7 +47,7 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     header.check_console(console::screen_row().is_some())?;
     let file = &entry.kernel;
     let expected = entry.expected(files)?;
-    let mut image = read_headers(files, file, &header, expected)?;
+    let mut image = read_headers(files, entry, &header, expected)?;
     let load_base = match header.limits {
         Some(limits) => Some(image.place_within(&limits, memory)?),
         None => {
@@ -137,10 +136,11 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
 /// Reads what tells where the kernel goes.
 fn read_headers(
     files: &mut Files,
-    file: &File,
+    entry: &BootEntry,
     header: &Header,
     expected: Option<Expected<'static>>,
 ) -> Result<PhysicalImage, Failure> {
+    let file = &entry.kernel;
     let mut image = None;
     files.attempt(Some(file), &mut |files| {
         let mut crc = 0;
@@ -156,7 +156,7 @@ fn read_headers(
         Ok(())
     })?;
     // It was set, or there was a failure.
-    image.ok_or(Missing::Kernel.into())
+    image.ok_or(Missing::Kernel(entry.path).into())
 }
 
 /// Loads the section headers and, in one piece, the part of the file with all sections that are not

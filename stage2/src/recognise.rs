@@ -15,7 +15,7 @@ use crate::faults::Failure;
 use crate::files::Files;
 use crate::{kernel, physical};
 
-/// Finds out the protocol.
+/// Finds out the protocol, unless the entry names it.
 ///
 /// # Errors
 /// 8B, 7A, 6B.
@@ -24,7 +24,7 @@ pub fn recognise(
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Result<Protocol, Failure> {
-    if let Some(protocol) = entry.text.protocol() {
+    if let Some(protocol) = entry.protocol {
         return Ok(protocol);
     }
     let protocol = with_head(files, entry, memory, Protocol::by_magic)?;

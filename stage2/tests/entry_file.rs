@@ -1,11 +1,11 @@
-//! `/boot/kernel.conf`.
+//! `/boot/kernel.conf` and the files of entries.
 
 use proptest::prelude::*;
 use stage2::boot_sector::Target;
 use stage2::catalogue::Report;
 use stage2::entry_file::{
     EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, Unwritable,
-    check_module, check_options, parse,
+    check_line, check_module, check_options, parse,
 };
 use stage2::protocol::{LinuxEntry, Protocol};
 
@@ -39,7 +39,7 @@ fn a_file_with_everything() {
         options  exit   log=7\n\
         module /boot/modules/initrd  an initial  disk\n\
         \t # another\n\
-        linux /ignored\n\
+        unknown /ignored\n\
         \toptions\tmore\t \n\
         module\t/b\n\
         optionsx no\n\
@@ -120,6 +120,90 @@ fn marks_of_other_systems() {
 }
 
 #[test]
+fn what_to_boot() {
+    let entry = parse(b"linux vm linuz\nprotocol linux\n").unwrap();
+    assert_eq!(entry.kernel(), Some("vm linuz"));
+    assert_eq!(entry.protocol(), Some(Protocol::Linux(None)));
+    assert_eq!(entry.chain(), None);
+    // A file for two loaders: this one's own key counts, wherever it is.
+    for text in ["kernel /k\nlinux /l\n", "linux /l\nkernel /k\n"] {
+        assert_eq!(parse(text.as_bytes()).unwrap().kernel(), Some("/k"));
+    }
+    let entry = parse(b"chain drive=81h").unwrap();
+    assert!(entry.chain().is_some() && entry.kernel().is_none());
+    let entry = parse(b"title a\nversion 1\nmachine-id 0f\nsort-key k\ntitle b\ntitle\n").unwrap();
+    assert_eq!(entry.title(), Some("b"), "what was written last");
+    assert_eq!(entry.version(), Some("1"));
+    assert_eq!(entry.machine_id(), Some("0f"));
+    assert_eq!(entry.sort_key(), Some("k"));
+    let empty = parse(b"").unwrap();
+    assert_eq!((empty.kernel(), empty.protocol()), (None, None));
+}
+
+/// As kernel-install of systemd writes it.
+const INSTALLED: &str = "# Boot Loader Specification type#1 entry\n\
+    title      Debian GNU/Linux 13 (trixie)\n\
+    version    6.12.43+deb13-amd64\n\
+    machine-id 6a9857a393724b7a981ebb5b8495b9ea\n\
+    sort-key   debian\n\
+    options    root=UUID=6d3376e4-fc93-4509-95ec-a21d68011da2 ro quiet systemd.machine_id=6a9857a393724b7a981ebb5b8495b9ea\n\
+    linux      /6a9857a393724b7a981ebb5b8495b9ea/6.12.43+deb13-amd64/linux\n\
+    initrd     /6a9857a393724b7a981ebb5b8495b9ea/6.12.43+deb13-amd64/initrd.img-6.12.43+deb13-amd64\n";
+
+#[test]
+fn a_file_of_kernel_install() {
+    let entry = parse(INSTALLED.as_bytes()).unwrap();
+    assert_eq!(
+        entry.kernel(),
+        Some("/6a9857a393724b7a981ebb5b8495b9ea/6.12.43+deb13-amd64/linux")
+    );
+    assert_eq!(
+        modules(INSTALLED),
+        [(
+            "/6a9857a393724b7a981ebb5b8495b9ea/6.12.43+deb13-amd64/initrd.img-6.12.43+deb13-amd64",
+            ""
+        )]
+    );
+    assert!(command_line(INSTALLED).starts_with("root=UUID=6d3376e4-"));
+    assert_eq!(entry.sort_key(), Some("debian"));
+    assert!(!entry.is_for_others());
+}
+
+#[test]
+fn modules_and_initrds_keep_their_order() {
+    let text = "initrd /one file\nmodule /two a string\ninitrd three\nmodule /four\n";
+    assert_eq!(
+        modules(text),
+        [
+            ("/one file", ""),
+            ("/two", "a string"),
+            ("three", ""),
+            ("/four", "")
+        ]
+    );
+}
+
+#[test]
+fn entries_for_others() {
+    for (line, is_for_others) in [
+        ("architecture x64", false),
+        ("architecture X64", false),
+        ("architecture", false),
+        ("architecture IA32", true),
+        ("architecture aa64", true),
+        ("efi /x.efi", true),
+        ("uki /x.efi", true),
+        ("uki-url http://example.org/x", true),
+        ("efi", false),
+        ("profile 1", false),
+    ] {
+        let text = format!("linux /l\n{line}\n");
+        let entry = parse(text.as_bytes()).unwrap();
+        assert_eq!(entry.is_for_others(), is_for_others, "{line}");
+    }
+}
+
+#[test]
 fn a_command_line_needs_its_room() {
     let entry = parse(b"options ab\noptions cd\noptions ef").unwrap();
     assert_eq!(entry.command_line_length(), 8);
@@ -165,8 +249,18 @@ fn limits() {
 
 #[test]
 fn refused_lines() {
-    assert_refused(b"title x\nmodule\n", 2, EntryFileCause::NoPath);
-    assert_refused(b"module \t\r\n", 1, EntryFileCause::NoPath);
+    for key in ["module", "initrd", "kernel", "linux"] {
+        for text in [format!("title x\n{key}\n"), format!("\n{key} \t\r\n")] {
+            assert_refused(text.as_bytes(), 2, EntryFileCause::NoPath(key));
+        }
+    }
+    for name in ["", " linux2", " Linux"] {
+        let text = format!("kernel /k\nprotocol{name}\n");
+        assert_refused(text.as_bytes(), 2, EntryFileCause::UnknownProtocol);
+    }
+    for text in ["chain drive=81h\nlinux /l", "kernel /l\nchain partition=2"] {
+        assert_refused(text.as_bytes(), 2, EntryFileCause::KernelAndChain);
+    }
     assert_refused(b"\n\noptions a\0b\n", 3, EntryFileCause::Nul);
     assert_refused(b"\n# \xFF\n", 2, EntryFileCause::NotUtf8);
     assert_refused(b"\xFF\xFE\n", 1, EntryFileCause::NotUtf8);
@@ -189,6 +283,14 @@ fn what_cannot_be_written() {
         assert_eq!(check_module("/m", text), Err(Unwritable::Blank));
         assert_eq!(check_module(text, ""), Err(Unwritable::Blank));
     }
+    assert_eq!(check_line("title", ""), Err(Unwritable::Empty));
+    assert_eq!(check_line("title", "a  b"), Ok(()));
+    assert_eq!(check_line("title", "a\nb"), Err(Unwritable::Control));
+    assert_eq!(check_line("title", " a"), Err(Unwritable::Blank));
+    assert_eq!(
+        check_line("title", &"x".repeat(MAX_LINE - 5)),
+        Err(Unwritable::TooLong)
+    );
     assert_eq!(check_module("/a b", ""), Err(Unwritable::Blank));
     assert_eq!(check_module("", "x"), Err(Unwritable::Empty));
     assert_eq!(check_options(&"x".repeat(MAX_LINE - 8)), Ok(()));
@@ -227,9 +329,9 @@ proptest! {
     #[test]
     fn garbage_is_survived(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
-        lines in proptest::collection::vec((0..4usize, text()), 0..10),
+        lines in proptest::collection::vec((0..8usize, text()), 0..10),
     ) {
-        let keys = ["options", "module", "title", ""];
+        let keys = ["options", "module", "title", "", "initrd", "kernel", "chain drive=80h", "protocol linux"];
         let lines: String =
             lines.into_iter().map(|(key, text)| format!("{} {text}\n", keys[key])).collect();
         for bytes in [&bytes, lines.as_bytes()] {
@@ -239,6 +341,9 @@ proptest! {
                 prop_assert_eq!(entry.copy_command_line(&mut out), Some(length));
                 prop_assert!(entry.modules().count() <= MAX_MODULES);
                 prop_assert!(entry.modules().all(|module| !module.path.is_empty()));
+                prop_assert!(entry.kernel().is_none() || entry.chain().is_none());
+                prop_assert!(entry.kernel().is_none_or(|path| !path.is_empty()));
+                let _ = (entry.protocol(), entry.is_for_others());
             }
         }
     }

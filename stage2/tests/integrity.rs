@@ -8,7 +8,7 @@ use stage2::catalogue::{Named, Report};
 use stage2::checksum::Tables;
 use stage2::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::{Cache, FatError, Field, File, View, Volume};
-use stage2::integrity::{Manifest, path_key};
+use stage2::integrity::{Manifest, Role, path_key};
 use stage2::partition::Partition;
 use support::*;
 use zerocopy::IntoBytes as _;
@@ -78,6 +78,13 @@ fn an_entry(path: &str, stamp: u32, size: u32) -> Entry {
     }
 }
 
+fn text_or_module(path: &str, stamp: u32, size: u32) -> Entry {
+    Entry {
+        headers_crc32c: 0.into(),
+        ..an_entry(path, stamp, size)
+    }
+}
+
 #[test]
 fn a_manifest_that_is_cut_short_is_none() {
     let entries = [an_entry("a", 0, 0); MAX_ENTRIES];
@@ -114,25 +121,35 @@ fn only_the_builders_own_files_are_checked() {
     let modules = "/boot/modules/A";
     let bytes = manifest(&[
         an_entry(PATH_KERNEL, STAMP, 700),
-        an_entry(PATH_ENTRY, STAMP, 700),
-        an_entry(modules, STAMP, 700),
+        text_or_module(PATH_ENTRY, STAMP, 700),
+        text_or_module(modules, STAMP, 700),
     ]);
     let manifest = Manifest::new(&bytes, crc32c);
     assert!(
         manifest
-            .own("/boot/other", &file(STAMP, 700))
+            .own(Role::Module, "/boot/other", &file(STAMP, 700))
             .unwrap()
             .is_none()
     );
-    for (path, code) in [
-        (PATH_KERNEL, "10Q"),
-        (PATH_ENTRY, "9E"),
-        ("/BOOT/modules/a", "10R"),
+    for (path, role, code) in [
+        (PATH_KERNEL, Role::Kernel, "10Q"),
+        (PATH_ENTRY, Role::Text, "9E"),
+        ("/BOOT/modules/a", Role::Module, "10R"),
+        // As an entry may have it.
+        ("boot/modules//a", Role::Module, "10R"),
     ] {
-        let own = |stamp, size| manifest.own(path, &file(stamp, size));
+        let own = |stamp, size| manifest.own(role, path, &file(stamp, size));
         let expected = own(STAMP, 700).unwrap().unwrap();
         expected.bytes(0x1234_5678).unwrap();
-        expected.headers(0x9ABC_DEF0).unwrap();
+        let headers = if role == Role::Kernel { 0x9ABC_DEF0 } else { 0 };
+        expected.headers(headers).unwrap();
+        // A kernel that an entry names as a module, or the other way round.
+        let other = match role {
+            Role::Kernel => Role::Module,
+            _ => Role::Kernel,
+        };
+        let unknown = manifest.own(other, path, &file(STAMP, 700));
+        assert!(unknown.unwrap().is_none());
         let damage = expected.bytes(0x1234_5679).unwrap_err();
         assert_eq!(damage.entry().code, code);
         let text = Report(&damage).to_string();

@@ -316,13 +316,18 @@ impl Image {
         run_tool(tool, image.into_iter().chain(arguments))
     }
 
-    /// Writes a file into the boot partition with mtools, over the one that is there.
+    /// Writes a file into the boot partition with mtools, over the one that is there, and makes the
+    /// directories that are missing.
     ///
     /// # Errors
     /// When that fails.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(bytes)?;
+        for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
+            // It fails when the directory is there; when it cannot be made, so does mcopy.
+            let _ = self.mtools("mmd", ["-D", "s", &format!("::{}", &path[..end])]);
+        }
         let target = format!("::{path}");
         self.mtools(
             "mcopy",

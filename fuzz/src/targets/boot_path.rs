@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use stage2::address_space::{self, AddressSpace, TablePages};
-use stage2::entry_file::{self, KernelEntry, PATH_ENTRY, PATH_KERNEL};
+use stage2::entries::{self, DIRECTORY, Entries, LoaderConf, MAX_ENTRIES, PATH_LOADER};
+use stage2::entry_file::{self, MAX_FILE, PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::{Cache, File, Volume};
 use stage2::kernel_image;
-use stage2::layout::{EARLY_REACH, ENTRY_FILE, PAGE_SIZE, STAGE2};
+use stage2::layout::{EARLY_REACH, PAGE_SIZE, STAGE2};
 use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
 use stage2::page_tables::Capabilities;
 use stage2::partition;
@@ -124,7 +125,7 @@ struct Image {
 
 impl Image {
     /// The disk as the input has it; or a disk with a partition, a FAT volume in it, and a kernel,
-    /// a `kernel.conf` and modules in that, all of which is then damaged in some places.
+    /// a `kernel.conf` or an entry, and a module in that, all of which is then damaged in some places.
     fn new(input: &mut Input<'_>) -> Self {
         let how = input.u8();
         if how & 3 == 0 {
@@ -148,7 +149,9 @@ impl Image {
         };
 
         let bits = [32, 12, 16][usize::from(layout & 3) % 3];
-        let volume = volume(bits, layout >> 2 & 3, &kernel, config, module_size);
+        let is_entry = how & 0x20 != 0;
+        let order = layout >> 2 & 3;
+        let volume = volume(bits, order, &kernel, config, is_entry, module_size);
         let lba = if layout & 0x40 == 0 { 0 } else { 8 };
         let mut bytes = vec![0; lba * 512];
         bytes.extend(volume);
@@ -180,7 +183,19 @@ impl Image {
 }
 
 /// A volume with the files; `order`: how their clusters are spread.
-fn volume(bits: u32, order: u8, kernel: &[u8], config: &[u8], module_size: usize) -> Vec<u8> {
+fn volume(
+    bits: u32,
+    order: u8,
+    kernel: &[u8],
+    config: &[u8],
+    is_entry: bool,
+    module_size: usize,
+) -> Vec<u8> {
+    const BOOT: u32 = 3;
+    const LOADER: u32 = 4;
+    const ENTRIES: u32 = 5;
+    const FIRST: u32 = 6;
+
     let module: Vec<u8> = (0..module_size)
         .map(|at| (at * 13 + at / 256) as u8)
         .collect();
@@ -188,29 +203,36 @@ fn volume(bits: u32, order: u8, kernel: &[u8], config: &[u8], module_size: usize
     let count: usize = files.iter().map(|bytes| bytes.len().div_ceil(512)).sum();
 
     let mut tiny = Tiny::new(bits);
-    let mut clusters: Vec<u32> = (4..4 + 2 * count as u32).collect();
+    let mut clusters: Vec<u32> = (FIRST..FIRST + 2 * count as u32).collect();
     let used = match order {
         0 => clusters[..count].to_vec(),
         1 => clusters.drain(..count).rev().collect(),
         2 => clusters.into_iter().step_by(2).collect(),
         // Neighbours change places.
-        _ => (0..count as u32).map(|n| 4 + (n ^ 1)).collect(),
+        _ => (0..count as u32).map(|n| FIRST + (n ^ 1)).collect(),
     };
-    let highest = used.iter().copied().max().unwrap_or(4).max(4) as usize;
+    let highest = used.iter().copied().max().unwrap_or(FIRST).max(FIRST) as usize;
     let entries = (highest + 1).max(tiny.fat.len());
     tiny.fat.resize(entries, 0);
     tiny.data = vec![0; (highest - 1) * 512];
 
-    const BOOT: u32 = 3;
     tiny.entry(0, b"BOOT       ", 0x10, BOOT, 0);
-    let mut directory = Vec::new();
+    let (mut directory, mut entries) = (Vec::new(), Vec::new());
     let mut rest = &used[..];
+    let config_name = match is_entry {
+        true => ("an entry.conf", b"ANENTR~1CON"),
+        false => ("kernel.conf", b"KERNEL~1CON"),
+    };
     let names = [
         ("kernel.elf", b"KERNEL  ELF"),
-        ("kernel.conf", b"KERNEL~1CON"),
+        config_name,
         ("module", b"MODULE     "),
     ];
-    for ((long, short), bytes) in names.into_iter().zip(files) {
+    for (index, ((long, short), bytes)) in names.into_iter().zip(files).enumerate() {
+        let directory = match index {
+            1 if is_entry => &mut entries,
+            _ => &mut directory,
+        };
         let (chain, behind) = rest.split_at(bytes.len().div_ceil(512));
         rest = behind;
         tiny.chain(chain, bytes);
@@ -221,6 +243,11 @@ fn volume(bits: u32, order: u8, kernel: &[u8], config: &[u8], module_size: usize
         directory.push(entry(short, 0x20, first, bytes.len() as u32));
     }
     tiny.chain(&[BOOT], &directory.concat());
+    if is_entry {
+        tiny.entry(1, b"LOADER     ", 0x10, LOADER, 0);
+        tiny.chain(&[LOADER], &entry(b"ENTRIES    ", 0x10, ENTRIES, 0));
+        tiny.chain(&[ENTRIES], &entries.concat());
+    }
     tiny.image()
 }
 
@@ -248,20 +275,37 @@ fn boot(
     let cache = &mut cache;
     let volume = Volume::open(disk, cache, &partition).map_err(|e| show(&e))?;
 
-    let mut buffer = vec![0; ENTRY_FILE.size() as usize];
-    let config = match volume.find(disk, cache, PATH_ENTRY).map_err(|e| show(&e))? {
-        Some(file) if file.size <= ENTRY_FILE.size() => {
-            let read = volume.read_at(disk, cache, &file, 0, &mut buffer);
-            let length = read.map_err(|e| show(&e))?;
-            entry_file::parse(&buffer[..length]).map_err(|e| show(&e))?
-        }
-        Some(_) => return Err("error 9C: too long".to_owned()),
-        None => KernelEntry::default(),
+    let texts = entries(disk, cache, &volume)?;
+    let mut found = Entries::default();
+    for (path, text) in &texts {
+        let _ = found.add(path, text);
+    }
+    let bytes;
+    let config = if found.is_empty() {
+        bytes = match volume.find(disk, cache, PATH_ENTRY).map_err(|e| show(&e))? {
+            Some(file) => text(disk, cache, &volume, &file)?,
+            None => Vec::new(),
+        };
+        entry_file::parse(&bytes).map_err(|e| show(&e))?
+    } else {
+        let conf = match volume
+            .find(disk, cache, PATH_LOADER)
+            .map_err(|e| show(&e))?
+        {
+            Some(file) => text(disk, cache, &volume, &file)?,
+            None => Vec::new(),
+        };
+        let (conf, _) = LoaderConf::parse(&conf);
+        let choice = found.choose(conf.default_entry());
+        choice.map_err(|e| show(&e))?.item.text
     };
-    let found = volume
-        .find(disk, cache, PATH_KERNEL)
-        .map_err(|e| show(&e))?;
+    if let Some(target) = config.chain() {
+        return Err(format!("another program is started: {target}"));
+    }
+    let path = config.kernel().unwrap_or(PATH_KERNEL);
+    let found = volume.find(disk, cache, path).map_err(|e| show(&e))?;
     let file = found.ok_or("error 9A: no kernel")?;
+    let expected_file = expected_file.filter(|_| path == PATH_KERNEL);
 
     let (image, wishes) = kernel_image::read(file.size, |offset, out| {
         let read = volume.read_at(disk, cache, &file, offset, out);
@@ -318,6 +362,43 @@ fn boot(
         modules,
         memory,
     })
+}
+
+/// The files in the directory of entries: paths and bytes.
+fn entries(
+    disk: &mut SparseDisk<'_>,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let mut texts = Vec::new();
+    let directory = volume.directory(disk, cache, DIRECTORY);
+    let Some(mut directory) = directory.map_err(|e| show(&e))? else {
+        return Ok(texts);
+    };
+    let mut count = 0;
+    while let Some(listed) = directory.next(disk, cache).map_err(|e| show(&e))? {
+        count += 1;
+        assert!(count <= 65_536, "a directory without end");
+        let name = listed.name.as_str();
+        if entries::is_entry(name) && texts.len() <= MAX_ENTRIES {
+            let bytes = text(disk, cache, volume, &listed.file)?;
+            texts.push((format!("{DIRECTORY}/{name}"), bytes));
+        }
+    }
+    Ok(texts)
+}
+
+/// The bytes of a file for people, and one more than it may have.
+fn text(
+    disk: &mut SparseDisk<'_>,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+    file: &File,
+) -> Result<Vec<u8>, String> {
+    let mut buffer = vec![0; MAX_FILE + 1];
+    let read = volume.read_at(disk, cache, file, 0, &mut buffer);
+    buffer.truncate(read.map_err(|e| show(&e))?);
+    Ok(buffer)
 }
 
 /// An error that was shown.

@@ -1,4 +1,4 @@
-//! `/boot/kernel.conf`.
+//! `/boot/kernel.conf`, or an entry.
 
 use std::fmt::Write as _;
 
@@ -18,6 +18,7 @@ pub fn run(bytes: &[u8]) {
         Ok(entry) => entry,
     };
     assert!(bytes.len() <= MAX_FILE);
+    check_target(&entry, bytes);
     let (line, modules) = read(&entry);
     assert_eq!((line.clone(), modules.clone()), reference(bytes));
 
@@ -35,6 +36,10 @@ pub fn run(bytes: &[u8]) {
         }
     }
     for (path, string) in &modules {
+        if path.contains([' ', '\t']) {
+            let _ = writeln!(text, "initrd \t{path}\t");
+            continue;
+        }
         let odd = path.contains('\r') || string.contains('\r');
         assert_eq!(
             check_module(path, string).is_err(),
@@ -51,6 +56,21 @@ pub fn run(bytes: &[u8]) {
         // Blanks may be what made it too long.
         Err(_) => assert!(text.len() > MAX_FILE || text.lines().any(|l| l.len() > MAX_LINE)),
     }
+}
+
+/// What is booted, and how.
+fn check_target(entry: &KernelEntry<'_>, bytes: &[u8]) {
+    let text = str::from_utf8(bytes).expect("it was accepted");
+    let has = |wanted: &str| {
+        let lines = text.strip_prefix('\u{FEFF}').unwrap_or(text).lines();
+        let mut keys = lines.map(|line| line.trim_start_matches([' ', '\t']));
+        keys.any(|line| line.split([' ', '\t']).next() == Some(wanted))
+    };
+    assert_eq!(entry.kernel().is_some(), has("kernel") || has("linux"));
+    assert_eq!(entry.chain().is_some(), has("chain"));
+    assert_eq!(entry.protocol().is_some(), has("protocol"));
+    assert!(entry.kernel().is_none() || entry.chain().is_none());
+    let _ = entry.is_for_others();
 }
 
 /// The command line, and path and string of the modules.
@@ -89,6 +109,7 @@ fn reference(bytes: &[u8]) -> Content {
                 let (path, string) = value.split_once(blank).unwrap_or((value, ""));
                 modules.push((path.to_owned(), string.trim_start_matches(blank).to_owned()));
             }
+            "initrd" => modules.push((value.to_owned(), String::new())),
             _ => {}
         }
     }

@@ -5,6 +5,7 @@ pub mod memory_map;
 pub mod mbr;
 pub mod fat;
 pub mod command_line;
+pub mod entries;
 pub mod elf;
 pub mod elf_note;
 pub mod multiboot;

@@ -1,0 +1,4 @@
+//! See `fuzz::targets::entries`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(entries);

@@ -1,0 +1,110 @@
+//! `loader.conf` and the files in `/loader/entries`: what is left out, the order, and the choice.
+
+use std::cmp::Ordering;
+
+use stage2::entries::{Entries, Item, LoaderConf, MAX_ENTRIES, is_entry, matches};
+
+use super::show;
+
+/// Between the files: the name of the next one, and a line end, follow.
+const SEPARATOR: u8 = 0x1C;
+
+/// The input: `loader.conf`; then the entries, each with its name in the first line.
+pub fn run(bytes: &[u8]) {
+    let mut parts = bytes.split(|&byte| byte == SEPARATOR);
+    let (conf, error) = LoaderConf::parse(parts.next().unwrap_or_default());
+    if let Some(error) = error {
+        assert!(!error.to_string().is_empty());
+    }
+    let files: Vec<(String, &[u8])> = parts
+        .filter_map(|part| {
+            let end = part.iter().position(|&byte| byte == b'\n')?;
+            let name = str::from_utf8(&part[..end]).ok()?;
+            is_entry(name).then(|| (format!("/loader/entries/{name}"), &part[end + 1..]))
+        })
+        .collect();
+
+    let mut entries = Entries::default();
+    let mut left_out = 0;
+    for (path, text) in &files {
+        if let Err(warning) = entries.add(path, text) {
+            left_out += 1;
+            assert!(warning.to_string().starts_with(path.as_str()));
+        }
+    }
+    let good: Vec<Item<'_>> = files
+        .iter()
+        .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
+        .collect();
+    assert_eq!(entries.items().len(), good.len().min(MAX_ENTRIES));
+    assert_eq!(entries.is_empty(), files.is_empty());
+    assert!(left_out <= files.len());
+    check_order(entries.items());
+
+    let pattern = conf.default_entry();
+    let choice = match entries.choose(pattern) {
+        Ok(choice) => choice,
+        Err(error) => {
+            assert!(entries.items().is_empty());
+            show(&error);
+            return;
+        }
+    };
+    // By trying all of them.
+    let wanted = |item: &&Item<'_>| {
+        let stem = &item.name[..item.name.len() - ".conf".len()];
+        let id = match item.tries {
+            Some(_) => &stem[..stem.rfind('+').expect("a counter")],
+            None => stem,
+        };
+        pattern.is_some_and(|pattern| {
+            naive(pattern.as_bytes(), id.as_bytes())
+                || naive(pattern.as_bytes(), format!("{id}.conf").as_bytes())
+        })
+    };
+    let expected = entries.items().iter().find(wanted);
+    assert_eq!(choice.item, *expected.unwrap_or(&entries.items()[0]));
+    assert_eq!(choice.unmatched, pattern.filter(|_| expected.is_none()));
+    // Whoever is chosen can be booted.
+    let text = choice.item.text;
+    assert!(text.kernel().is_some() != text.chain().is_some());
+    assert!(!text.is_for_others());
+}
+
+/// Both sides agree, and so do neighbours.
+fn check_order(items: &[Item<'_>]) {
+    for (index, item) in items.iter().enumerate() {
+        assert_eq!(item.compare(item), Ordering::Equal);
+        for other in &items[index + 1..] {
+            assert_eq!(item.compare(other), other.compare(item).reverse());
+            assert!(item.is_bad() <= other.is_bad(), "a bad one in front");
+        }
+    }
+    assert!(items.is_sorted_by(|one, another| one.compare(another).is_le()));
+}
+
+/// The same as [`matches`], for patterns that are not too hard; for the others, whatever that says.
+fn naive(pattern: &[u8], name: &[u8]) -> bool {
+    let by_loader = || {
+        let (pattern, name) = (str::from_utf8(pattern), str::from_utf8(name));
+        matches(pattern.expect("UTF-8"), name.expect("UTF-8"), "")
+    };
+    let stars = pattern.iter().filter(|&&byte| byte == b'*').count();
+    if stars > 3 || name.len() > 60 || pattern.iter().any(|byte| b"[\\".contains(byte)) {
+        return by_loader();
+    }
+    fn all(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], _) => name.is_empty(),
+            ([b'*', rest @ ..], _) => (0..=name.len()).any(|taken| all(rest, &name[taken..])),
+            ([b'?', rest @ ..], [_, behind @ ..]) => all(rest, behind),
+            ([one, rest @ ..], [other, behind @ ..]) => {
+                one.eq_ignore_ascii_case(other) && all(rest, behind)
+            }
+            _ => false,
+        }
+    }
+    let expected = all(pattern, name);
+    assert_eq!(by_loader(), expected);
+    expected
+}
