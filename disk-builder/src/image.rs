@@ -4,6 +4,7 @@
 //! LBA 0      MBR: stage1, its parameter block, the partition table
 //! LBA 1      stage2
 //! LBA 2048   the boot partition, FAT: /boot/kernel.conf, /boot/kernel.elf, /boot/modules/…
+//!            or /loader/loader.conf, /loader/entries/…, /boot/kernels/…, /boot/modules/…
 //! ```
 //!
 //! In an image that is a CD as well, the CD's structures lie in between: see [`disk_layout::cd`].
@@ -23,11 +24,13 @@ use disk_layout::stage2 as stage2_image;
 use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, iso9660, mbr};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
-use stage2::entry_file;
+use stage2::integrity::Role;
+use stage2::protocol::Protocol;
 use zerocopy::IntoBytes as _;
 
 use crate::cd;
-use crate::geometry::{Content, Geometry, HEADS, Kind, MAX_FILE, SECTORS_PER_TRACK};
+use crate::files::{self, Source};
+use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
 use crate::manifest::{self, Manifest};
 use crate::sparse::{Partition, SparseFile};
@@ -35,9 +38,6 @@ use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
 /// LBA of stage2, on a disk that is nothing else.
 const STAGE2_LBA: u16 = 1;
-
-/// Where the modules are in the boot partition.
-const MODULE_DIRECTORY: &str = "/boot/modules";
 
 /// A file for the kernel besides itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,19 +48,74 @@ pub struct Module {
     pub string: String,
 }
 
+/// A file in `/loader/entries`, and what it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file's name, without `.conf`.
+    pub name: String,
+    /// What a person sees.
+    pub title: Option<String>,
+    /// By what entries are sorted first.
+    pub sort_key: Option<String>,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Whether other loaders may boot it as well: the key is then `linux`, which is that of the
+    /// specification, and not `kernel`.
+    pub linux: bool,
+    /// The protocol to boot it by; `None`: what it looks like.
+    pub protocol: Option<Protocol>,
+    /// The kernel's command line; may be empty.
+    pub command_line: String,
+    /// Modules and initrds, in the order in which the kernel sees them.
+    pub modules: Vec<Extra>,
+}
+
+impl Entry {
+    /// An entry with nothing but a kernel.
+    pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            title: None,
+            sort_key: None,
+            kernel: kernel.into(),
+            linux: false,
+            protocol: None,
+            command_line: String::new(),
+            modules: Vec::new(),
+        }
+    }
+}
+
+/// What comes with a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// A module, and its text.
+    Module(Module),
+    /// An initrd, by the key of the specification.
+    Initrd(PathBuf),
+}
+
 /// What an image is made of.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The kernel, an ELF file.
+    /// The kernel, when there are no `entries`.
     pub kernel: PathBuf,
     /// The image: a file that is replaced when the new one is complete.
     pub output: PathBuf,
     /// ELF files of the two stages.
     pub stages: Stages,
-    /// The kernel's command line; may be empty.
+    /// The command line of `kernel`; may be empty.
     pub command_line: String,
-    /// Modules, in the order in which the kernel sees them.
+    /// Modules of `kernel`, in the order in which it sees them.
     pub modules: Vec<Module>,
+    /// The protocol to boot `kernel` by; `None`: what it looks like.
+    pub protocol: Option<Protocol>,
+    /// Boot entries. Where there are some, the four above are of no consequence.
+    pub entries: Vec<Entry>,
+    /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
+    pub default: Option<String>,
+    /// For how many seconds a choice is offered.
+    pub timeout: Option<u32>,
     /// stage2's road to long mode.
     pub road: Road,
     /// Writes each BIOS call of stage2 to the serial line.
@@ -84,6 +139,10 @@ impl Recipe {
             stages,
             command_line: String::new(),
             modules: Vec::new(),
+            protocol: None,
+            entries: Vec::new(),
+            default: None,
+            timeout: None,
             road: Road::default(),
             record: false,
             size_mib: None,
@@ -163,27 +222,10 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         Some(_) => cd::STAGE2_LBA,
         None => STAGE2_LBA,
     };
-    let kernel = Source::open(&recipe.kernel, entry_file::PATH_KERNEL)?;
-    if !recipe.unchecked {
-        inspect::check_kernel(&kernel.file)
-            .with_context(|| format!("{} cannot be booted", recipe.kernel.display()))?;
-    }
-    let modules = open_modules(&recipe.modules)?;
-    let configuration = configuration(recipe, &modules)?;
-    let manifest = if recipe.checksums {
-        Some(manifest(&configuration, &kernel, &modules)?)
-    } else {
-        None
-    };
+    let files = files::of(recipe)?;
+    let manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;
     let stage2 = Stage2::read(recipe, manifest.as_ref())?;
-
-    let mut content = Content::default();
-    content.file(configuration.len() as u64);
-    content.file(kernel.size);
-    modules.iter().for_each(|module| content.file(module.size));
-    content.directory(["kernel.conf", "kernel.elf", "modules"]);
-    content.directory(modules.iter().map(Source::name));
-    let geometry = Geometry::choose(&content, recipe.size_mib)?;
+    let geometry = Geometry::choose(&files::content(&files), recipe.size_mib)?;
 
     let output = output_path(&recipe.output)?;
     let directory = output
@@ -211,7 +253,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
         let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
         let mut volume = Volume::format(Partition::new(&mut disk, start, length), &geometry)?;
-        volume.fill(&configuration, kernel, modules, manifest.as_ref(), &mut crc)?;
+        volume.fill(files, manifest.as_ref(), &mut crc)?;
         // Zero means that there is no number.
         let serial_number = crc.finalize().max(1);
         volume.finish(serial_number)?;
@@ -248,117 +290,21 @@ fn output_path(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// A file of the host on its way into the image.
-struct Source {
-    host_path: PathBuf,
-    path: String,
-    file: File,
-    size: u64,
-}
-
-impl Source {
-    fn open(host_path: &Path, path: impl Into<String>) -> Result<Self> {
-        let name = host_path.display();
-        let file = File::open(host_path).with_context(|| format!("cannot open {name}"))?;
-        let data = file.metadata()?;
-        ensure!(data.is_file(), "{name} is not a file");
-        ensure!(
-            data.len() <= MAX_FILE,
-            "{name} is larger than the 4 GiB that FAT can hold"
-        );
-        Ok(Self {
-            host_path: host_path.to_owned(),
-            path: path.into(),
-            file,
-            size: data.len(),
-        })
-    }
-
-    /// The last part of the path in the image.
-    fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or_default()
-    }
-}
-
-/// Opens the modules and gives each a path of its own in the image: its file name, as far as it can
-/// stand in `kernel.conf` and on FAT, with a number where two are alike.
-fn open_modules(modules: &[Module]) -> Result<Vec<Source>> {
-    let mut sources = Vec::<Source>::new();
-    for module in modules {
-        let name = module
-            .file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy();
-        let name: String = name
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "._-+".contains(c) {
-                    c
-                } else {
-                    '_'
-                }
-            })
-            .take(200)
-            .collect();
-        let name = name.trim_end_matches('.');
-        let path = (1..)
-            .map(|number| match number {
-                1 => format!("{}/{name}", MODULE_DIRECTORY),
-                _ => format!("{}/{number}-{name}", MODULE_DIRECTORY),
-            })
-            .find(|path| {
-                !sources
-                    .iter()
-                    .any(|other| other.path.eq_ignore_ascii_case(path))
-            })
-            .context("no name is free")?;
-        sources.push(Source::open(&module.file, path)?);
-    }
-    Ok(sources)
-}
-
-/// The text of `/boot/kernel.conf`, which the loader's own parser accepts; empty when none is
-/// needed.
-fn configuration(recipe: &Recipe, modules: &[Source]) -> Result<String> {
-    ensure!(
-        recipe.modules.len() <= entry_file::MAX_MODULES,
-        "{} modules are too many: at most {} are possible",
-        recipe.modules.len(),
-        entry_file::MAX_MODULES
-    );
-    let command_line = &recipe.command_line;
-    let mut text = String::new();
-    if !command_line.is_empty() {
-        entry_file::check_options(command_line).context("this command line is not possible")?;
-        text += &format!("options {command_line}\n");
-    }
-    for (module, source) in recipe.modules.iter().zip(modules) {
-        entry_file::check_module(&source.path, &module.string)
-            .with_context(|| format!("the text of module {} is not possible", source.name()))?;
-        let blank = if module.string.is_empty() { "" } else { " " };
-        text += &format!("module {}{blank}{}\n", source.path, module.string);
-    }
-    entry_file::parse(text.as_bytes()).map_err(|error| inspect::refusal(&error))?;
-    Ok(text)
-}
-
 /// The checksums of all files. A kernel that cannot be booted has none.
-fn manifest(configuration: &str, kernel: &Source, modules: &[Source]) -> Result<Manifest> {
+fn manifest(files: &[Source]) -> Result<Manifest> {
     let mut manifest = Manifest::default();
-    if !configuration.is_empty() {
-        let bytes = configuration.as_bytes();
-        let crc = manifest::crc32c(0, bytes);
-        manifest.add(entry_file::PATH_ENTRY, bytes.len() as u64, crc, 0)?;
-    }
-    let cannot_read = |source: &Source| format!("cannot read {}", source.host_path.display());
-    let checksums = manifest::crc32c_of_kernel(&kernel.file);
-    if let Some((headers, bytes)) = checksums.with_context(|| cannot_read(kernel))? {
-        manifest.add(&kernel.path, kernel.size, bytes, headers)?;
-    }
-    for module in modules {
-        let crc = manifest::crc32c_of(&module.file).with_context(|| cannot_read(module))?;
-        manifest.add(&module.path, module.size, crc, 0)?;
+    for source in files {
+        let checksums = match &source.content {
+            files::Content::Text(text) => Ok(Some((0, manifest::crc32c(0, text.as_bytes())))),
+            files::Content::File(file, _) if source.role == Role::Kernel => {
+                manifest::crc32c_of_kernel(file)
+            }
+            files::Content::File(file, _) => manifest::crc32c_of(file).map(|crc| Some((0, crc))),
+        };
+        let checksums = checksums.with_context(|| format!("cannot read {}", source.host_name))?;
+        if let Some((headers, bytes)) = checksums {
+            manifest.add(&source.path, source.size(), bytes, headers)?;
+        }
     }
     Ok(manifest)
 }
@@ -446,47 +392,32 @@ impl<'a> Volume<'a> {
     /// the first file begins, and then writes each file in one piece.
     fn fill(
         &mut self,
-        configuration: &str,
-        kernel: Source,
-        modules: Vec<Source>,
+        files: Vec<Source>,
         manifest: Option<&Manifest>,
         crc: &mut crc32fast::Hasher,
     ) -> Result<()> {
         // The root directory of FAT32 is a cluster like any other.
         let root_clusters = u32::from(self.geometry.kind == Kind::Fat32);
-        self.create_directory("/boot", root_clusters)?;
-        if !modules.is_empty() {
-            self.create_directory(MODULE_DIRECTORY, root_clusters + 1)?;
+        for (before, directory) in (root_clusters..).zip(files::directories(&files)) {
+            self.create_directory(&directory, before)?;
         }
         let fs = self.mount()?;
         let root = fs.root_dir();
-        if !configuration.is_empty() {
-            root.create_file(entry_file::PATH_ENTRY)?;
-        }
-        let sources: Vec<_> = std::iter::once(kernel).chain(modules).collect();
-        for source in &sources {
+        for source in &files {
             root.create_file(&source.path)?;
         }
-
-        if !configuration.is_empty() {
-            crc.update(configuration.as_bytes());
-            let mut target = root.open_file(entry_file::PATH_ENTRY)?;
-            target.write_all(configuration.as_bytes())?;
-            set_time(&mut target, entry_file::PATH_ENTRY, manifest);
-        }
         let mut buffer = vec![0; 256 << 10];
-        for source in sources {
+        for source in files {
             let mut target = root.open_file(&source.path)?;
-            let mut reader = &source.file;
-            reader.seek(SeekFrom::Start(0))?;
-            let mut left = source.size;
+            let mut reader = source.content.reader()?;
+            let mut left = source.size();
             while left > 0 {
                 let count = buffer
                     .len()
                     .min(usize::try_from(left).unwrap_or(usize::MAX));
                 reader
                     .read_exact(&mut buffer[..count])
-                    .with_context(|| format!("cannot read {}", source.host_path.display()))?;
+                    .with_context(|| format!("cannot read {}", source.host_name))?;
                 crc.update(&buffer[..count]);
                 target.write_all(&buffer[..count])?;
                 left -= count as u64;

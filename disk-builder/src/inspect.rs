@@ -18,7 +18,8 @@ use disk_layout::{
 use serde::Serialize;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::catalogue::{self, Named, Report};
-use stage2::entry_file;
+use stage2::entries::{self, Entries, LoaderConf, Timeout, Warning};
+use stage2::entry_file::{self, KernelEntry};
 use stage2::fat::{Cache, Volume as FatVolume};
 use stage2::integrity::{self, Manifest, Role};
 use stage2::kernel_image;
@@ -26,7 +27,7 @@ use stage2::limine_protocol::{self, FEATURES, LimineError};
 use stage2::linux_image::{LinuxError, LinuxImage};
 use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition::boot_partition;
-use stage2::protocol::Protocol;
+use stage2::protocol::{LinuxEntry, Protocol};
 use zerocopy::FromBytes as _;
 
 use crate::cd;
@@ -62,20 +63,20 @@ pub struct Inspection {
     pub partition: Option<Partition>,
     /// The file system in it.
     pub volume: Option<Volume>,
-    /// The files that the loader reads: `kernel.conf`, the kernel, the modules.
+    /// The files that the loader reads, whatever is chosen: `kernel.conf` or the entries, kernels,
+    /// modules.
     pub files: Vec<FileInfo>,
-    /// The kernel's boot protocol, by its name in `kernel.conf`.
-    pub protocol: Option<&'static str>,
-    /// The kernel, if it is one for the loader's own protocol.
-    pub kernel: Option<Kernel>,
-    /// The kernel, if it is one for Multiboot.
-    pub multiboot: Option<MultibootKernel>,
-    /// The kernel, if it is Linux.
-    pub linux: Option<Linux>,
-    /// The kernel, if it is one for the Limine protocol.
-    pub limine: Option<LimineKernel>,
-    /// The command line.
+    /// The boot entries in the order of the loader; none where it goes by `kernel.conf`.
+    pub entries: Vec<EntryInfo>,
+    /// For how long a choice is offered, in seconds, when `loader.conf` says so; `u32::MAX`: for ever.
+    pub timeout: Option<u32>,
+    /// The kernel that is booted.
+    #[serde(flatten)]
+    pub booted: Booted,
+    /// Its command line.
     pub command_line: Option<String>,
+    /// What the loader leaves out, or ignores, in its own words.
+    pub warnings: Vec<String>,
     /// What the loader would refuse, in its own words; empty when the image is good.
     pub problems: Vec<String>,
 }
@@ -173,6 +174,27 @@ pub enum Checksum {
     Replaced,
 }
 
+/// A boot entry.
+#[derive(Clone, Debug, Serialize)]
+pub struct EntryInfo {
+    /// The name of its file.
+    pub name: String,
+    /// Whether it is booted when nobody chooses.
+    pub is_default: bool,
+    /// What a person sees.
+    pub title: Option<String>,
+    /// The path of the kernel.
+    pub kernel: Option<String>,
+    /// The protocol that it is booted by, when the entry says so.
+    pub protocol: Option<&'static str>,
+    /// What is started instead of a kernel.
+    pub chain: Option<String>,
+    /// The command line; may be empty.
+    pub command_line: String,
+    /// Modules and initrds.
+    pub modules: Vec<String>,
+}
+
 /// The kernel, as its ELF headers describe it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Kernel {
@@ -203,6 +225,47 @@ pub struct Segment {
     pub file_size: u64,
     /// The sectors that these lie in.
     pub extents: Vec<Sectors>,
+}
+
+/// The kernel that is booted: what it is, by its protocol.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Booted {
+    /// The boot protocol, by its name in an entry.
+    pub protocol: Option<&'static str>,
+    /// The kernel, if it is one for the loader's own protocol.
+    pub kernel: Option<Kernel>,
+    /// The kernel, if it is one for Multiboot.
+    pub multiboot: Option<MultibootKernel>,
+    /// The kernel, if it is Linux.
+    pub linux: Option<Linux>,
+    /// The kernel, if it is one for the Limine protocol.
+    pub limine: Option<LimineKernel>,
+}
+
+impl Booted {
+    /// Reads what the file says of itself, as the protocol has it.
+    fn read(&mut self, entry: &KernelEntry<'_>, file: &[u8], places: &Places) -> Problem<()> {
+        let protocol = entry.protocol().unwrap_or_else(|| Protocol::of_file(file));
+        self.protocol = Some(protocol.name());
+        match protocol {
+            Protocol::Multiboot1 => {
+                self.multiboot = Some(MultibootKernel::read(Multiboot::One, file)?);
+            }
+            Protocol::Multiboot2 => {
+                self.multiboot = Some(MultibootKernel::read(Multiboot::Two, file)?);
+            }
+            Protocol::Linux(wanted) => {
+                let image = read_linux(file, wanted, entry.command_line_length());
+                self.linux = Some(Linux::of(&image.map_err(|e| say(&e))?));
+            }
+            Protocol::Limine => self.limine = Some(LimineKernel::read(file)?),
+            Protocol::Bootpath => {
+                let (image, wishes) = kernel_image::check_file(file).map_err(|e| say(&e))?;
+                self.kernel = Some(Kernel::of(&image, &wishes, places));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A kernel for Multiboot, as its headers describe it.
@@ -336,12 +399,11 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         partition: None,
         volume: None,
         files: Vec::new(),
-        protocol: None,
-        kernel: None,
-        multiboot: None,
-        linux: None,
-        limine: None,
+        entries: Vec::new(),
+        timeout: None,
+        booted: Booted::default(),
         command_line: None,
+        warnings: Vec::new(),
         problems: Vec::new(),
     };
     let manifest = inspection.read_stage2(&mut disk, &mbr);
@@ -360,29 +422,38 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         .map_or(Ok(inspection), |error| Err(error.into()))
 }
 
-/// Says why the loader would refuse a kernel.
+/// Says why the loader would refuse a kernel, which it boots by a protocol that is given, or by the
+/// one that the file looks like.
 ///
 /// # Errors
 /// The loader's own words, with the code; or that the file cannot be read.
-pub fn check_kernel(mut kernel: &File) -> Result<()> {
+pub fn check_kernel(mut kernel: &File, protocol: Option<Protocol>) -> Result<()> {
     let mut bytes = Vec::new();
     kernel.seek(SeekFrom::Start(0))?;
     kernel.read_to_end(&mut bytes)?;
-    match Protocol::of_file(&bytes) {
+    match protocol.unwrap_or_else(|| Protocol::of_file(&bytes)) {
         Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
         Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
-        Protocol::Linux(_) => read_linux(&bytes).map(drop).map_err(|e| say(&e)),
+        Protocol::Linux(wanted) => read_linux(&bytes, wanted, 0).map(drop).map_err(|e| say(&e)),
         Protocol::Limine => LimineKernel::read(&bytes).map(drop),
-        _ => kernel_image::check_file(&bytes)
+        Protocol::Bootpath => kernel_image::check_file(&bytes)
             .map(drop)
             .map_err(|error| say(&error)),
     }
     .map_err(|problem| anyhow!(problem))
 }
 
-/// Reads the setup header of a Linux kernel.
-fn read_linux(file: &[u8]) -> Result<LinuxImage, LinuxError> {
-    LinuxImage::read(file, file.len() as u64)
+/// Reads the setup header of a Linux kernel, for the entry that is wanted and for a command line of so
+/// many bytes.
+fn read_linux(
+    file: &[u8],
+    wanted: Option<LinuxEntry>,
+    command_line: usize,
+) -> Result<LinuxImage, LinuxError> {
+    let image = LinuxImage::read(file, file.len() as u64)?;
+    image.entry(wanted)?;
+    image.check_command_line(command_line)?;
+    Ok(image)
 }
 
 /// An error of the loader, in its own words.
@@ -594,107 +665,181 @@ impl Inspection {
         let fat = FatVolume::open(disk, &mut cache, &partition).map_err(|e| say(&e))?;
         let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
         self.volume = Some(Volume::of(&boot_sector, partition.first_lba));
-        let mut reader = Reader { disk, cache, fat };
-
-        let text = match reader.file(entry_file::PATH_ENTRY)? {
-            Some((file, places)) => {
-                // One byte more than is allowed shows that there are more.
-                let bytes = reader.bytes(&file, entry_file::MAX_FILE as u64 + 1)?;
-                self.add_file(entry_file::PATH_ENTRY, &file, &places, manifest, || {
-                    Some((crc32c(0, &bytes), 0))
-                });
-                bytes
-            }
-            None if manifest.entry(entry_file::PATH_ENTRY).is_some() => {
-                return Err(failure(&catalogue::ENTRY_MISSING, entry_file::PATH_ENTRY));
-            }
-            None => Vec::new(),
+        let mut reader = Reader {
+            disk,
+            cache,
+            fat,
+            manifest,
         };
+
+        let entries = self.read_entries(&mut reader)?;
+        let mut found = Entries::default();
+        for (path, bytes) in &entries {
+            if let Err(warning) = found.add(path, bytes) {
+                self.warnings.push(warning.to_string());
+            }
+        }
+        if found.is_empty() {
+            return self.read_configuration(&mut reader);
+        }
+        self.choose_entry(&mut reader, &found)
+    }
+
+    /// `/boot/kernel.conf`, and what it names.
+    fn read_configuration(&mut self, reader: &mut Reader<'_, '_, '_>) -> Problem<()> {
+        let text = self
+            .read_file(reader, entry_file::PATH_ENTRY)?
+            .unwrap_or_default();
         let entry = entry_file::parse(&text).map_err(|e| say(&e))?;
         if !text.is_empty() {
-            self.command_line = Some(entry.options().collect::<Vec<_>>().join(" "));
+            self.command_line = Some(command_line(&entry));
         }
+        self.booted = self.read_entry(reader, &entry)?;
+        Ok(())
+    }
 
-        match reader.file(entry_file::PATH_KERNEL)? {
-            Some((file, places)) => {
-                let bytes = reader.bytes(&file, file.size)?;
-                self.add_file(entry_file::PATH_KERNEL, &file, &places, manifest, || {
-                    integrity::of_kernel(&bytes, crc32c)
-                        .ok()
-                        .map(|(headers, bytes)| (bytes, headers))
-                });
-                let protocol = entry
-                    .protocol()
-                    .unwrap_or_else(|| Protocol::of_file(&bytes));
-                self.protocol = Some(protocol.name());
-                match protocol {
-                    Protocol::Multiboot1 => self.read_multiboot(Multiboot::One, &bytes),
-                    Protocol::Multiboot2 => self.read_multiboot(Multiboot::Two, &bytes),
-                    Protocol::Linux(wanted) => {
-                        let length = entry.command_line_length();
-                        let linux = read_linux(&bytes).and_then(|image| {
-                            image.entry(wanted)?;
-                            image.check_command_line(length)?;
-                            Ok(Linux::of(&image))
-                        });
-                        match linux {
-                            Ok(linux) => self.linux = Some(linux),
-                            Err(error) => self.problems.push(say(&error)),
-                        }
-                    }
-                    Protocol::Limine => match LimineKernel::read(&bytes) {
-                        Ok(kernel) => self.limine = Some(kernel),
-                        Err(problem) => self.problems.push(problem),
-                    },
-                    _ => match kernel_image::check_file(&bytes) {
-                        Ok((image, wishes)) => {
-                            self.kernel = Some(Kernel::of(&image, &wishes, &places));
-                        }
-                        Err(error) => self.problems.push(say(&error)),
-                    },
-                }
-            }
-            // Another boot sector takes over.
-            None if entry.chain().is_some() => {}
-            None => {
-                self.problems.push(failure(
-                    &catalogue::ENTRY_NO_KERNEL,
-                    entry_file::PATH_KERNEL,
-                ));
+    /// The files that are entries, or should be: paths and bytes.
+    fn read_entries(&mut self, reader: &mut Reader<'_, '_, '_>) -> Problem<Vec<(String, Vec<u8>)>> {
+        let mut entries = Vec::new();
+        for (name, file) in reader.list(entries::DIRECTORY)? {
+            if entries::is_entry(&name) {
+                let path = format!("{}/{name}", entries::DIRECTORY);
+                let bytes = self.read_text(reader, &path, &file)?;
+                entries.push((path, bytes));
             }
         }
+        Ok(entries)
+    }
 
-        for module in entry.modules() {
-            match reader.file(module.path)? {
-                Some((file, places)) => {
-                    let bytes = reader.bytes(&file, file.size)?;
-                    self.add_file(module.path, &file, &places, manifest, || {
-                        Some((crc32c(0, &bytes), 0))
-                    });
-                }
-                None => self
-                    .problems
-                    .push(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
+    /// What all of them name, and which one is booted.
+    fn choose_entry(
+        &mut self,
+        reader: &mut Reader<'_, '_, '_>,
+        found: &Entries<'_>,
+    ) -> Problem<()> {
+        let conf = self
+            .read_file(reader, entries::PATH_LOADER)?
+            .unwrap_or_default();
+        let (conf, error) = LoaderConf::parse(&conf);
+        if let Some(error) = error {
+            self.warnings
+                .push(Warning::in_loader_conf(error).to_string());
+        }
+        self.timeout = conf.timeout().map(|timeout| match timeout {
+            Timeout::Seconds(seconds) => seconds,
+            Timeout::Forever => u32::MAX,
+        });
+        let choice = found.choose(conf.default_entry()).map_err(|e| say(&e))?;
+        if let Some(pattern) = choice.unmatched {
+            self.warnings.push(Warning::no_default(pattern).to_string());
+        }
+        for item in found.items() {
+            let is_default = item.path == choice.item.path;
+            let text = &item.text;
+            self.entries.push(EntryInfo {
+                name: item.name.to_owned(),
+                is_default,
+                title: text.title().map(str::to_owned),
+                kernel: text.kernel().map(str::to_owned),
+                protocol: text.protocol().map(Protocol::name),
+                chain: text.chain().map(|target| target.to_string()),
+                command_line: command_line(text),
+                modules: text
+                    .modules()
+                    .map(|module| module.path.to_owned())
+                    .collect(),
+            });
+            let booted = self.read_entry(reader, text)?;
+            if is_default {
+                self.command_line = Some(command_line(text));
+                self.booted = booted;
             }
         }
         Ok(())
     }
 
-    /// Notes a file and, when it is the one in the manifest, compares its checksums: of its bytes and,
-    /// of a kernel, of its headers. There are none of a kernel that cannot be booted.
+    /// The bytes of a file for people; `None`: there is none, and there need not be.
+    fn read_file(
+        &mut self,
+        reader: &mut Reader<'_, '_, '_>,
+        path: &str,
+    ) -> Problem<Option<Vec<u8>>> {
+        match reader.file(path)? {
+            Some((file, _)) => self.read_text(reader, path, &file).map(Some),
+            None if reader.manifest.entry(path).is_some() => {
+                Err(failure(&catalogue::ENTRY_MISSING, path))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn read_text(
+        &mut self,
+        reader: &mut Reader<'_, '_, '_>,
+        path: &str,
+        file: &stage2::fat::File,
+    ) -> Problem<Vec<u8>> {
+        let places = reader.places(file)?;
+        let bytes = reader.bytes(file, MOST_OF_TEXT)?;
+        let checksums = || Some((crc32c(0, &bytes), 0));
+        self.add_file(reader.manifest, Role::Text, path, file, &places, checksums);
+        Ok(bytes)
+    }
+
+    /// The kernel and the modules of an entry: those are there, and this one can be booted.
+    fn read_entry(
+        &mut self,
+        reader: &mut Reader<'_, '_, '_>,
+        entry: &KernelEntry<'_>,
+    ) -> Problem<Booted> {
+        let mut booted = Booted::default();
+        if entry.chain().is_none() {
+            let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
+            match reader.file(path)? {
+                Some((file, places)) => {
+                    let bytes = reader.bytes(&file, file.size)?;
+                    let manifest = reader.manifest;
+                    self.add_file(manifest, Role::Kernel, path, &file, &places, || {
+                        let checksums = integrity::of_kernel(&bytes, crc32c).ok();
+                        checksums.map(|(headers, bytes)| (bytes, headers))
+                    });
+                    if let Err(problem) = booted.read(entry, &bytes, &places) {
+                        self.add_problem(problem);
+                    }
+                }
+                None => self.add_problem(failure(&catalogue::ENTRY_NO_KERNEL, path)),
+            }
+        }
+        for module in entry.modules() {
+            match reader.file(module.path)? {
+                Some((file, places)) => {
+                    let bytes = reader.bytes(&file, file.size)?;
+                    let manifest = reader.manifest;
+                    self.add_file(manifest, Role::Module, module.path, &file, &places, || {
+                        Some((crc32c(0, &bytes), 0))
+                    });
+                }
+                None => self.add_problem(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
+            }
+        }
+        Ok(booted)
+    }
+
+    /// Notes a file, which several entries may name, and, when it is the one in the manifest, compares
+    /// its checksums: of its bytes and, of a kernel, of its headers. There are none of a kernel that
+    /// cannot be booted.
     fn add_file(
         &mut self,
+        manifest: Manifest<'_>,
+        role: Role,
         path: &str,
         file: &stage2::fat::File,
         places: &Places,
-        manifest: Manifest<'_>,
         checksums: impl FnOnce() -> Option<(u32, u32)>,
     ) {
-        let role = match path {
-            entry_file::PATH_ENTRY => Role::Text,
-            entry_file::PATH_KERNEL => Role::Kernel,
-            _ => Role::Module,
-        };
+        if self.file(path).is_some() {
+            return;
+        }
         let compared = match manifest.own(role, path, file) {
             Ok(Some(expected)) => match checksums() {
                 Some((bytes, headers)) => expected
@@ -719,10 +864,10 @@ impl Inspection {
         });
     }
 
-    fn read_multiboot(&mut self, version: Multiboot, kernel: &[u8]) {
-        match MultibootKernel::read(version, kernel) {
-            Ok(kernel) => self.multiboot = Some(kernel),
-            Err(problem) => self.problems.push(problem),
+    /// Notes a problem that several entries may have.
+    fn add_problem(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
         }
     }
 
@@ -827,10 +972,13 @@ impl Inspection {
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_table(f)?;
+        for entry in &self.entries {
+            entry.fmt(f)?;
+        }
         if let Some(command_line) = &self.command_line {
             writeln!(f, "command line: {command_line}")?;
         }
-        if let Some(linux) = &self.linux {
+        if let Some(linux) = &self.booted.linux {
             writeln!(
                 f,
                 "kernel: Linux, protocol {}.{:02}{}{}, {} KiB at {:#x}",
@@ -850,7 +998,7 @@ impl fmt::Display for Inspection {
                 linux.preferred_address,
             )?;
         }
-        if let Some(kernel) = &self.kernel {
+        if let Some(kernel) = &self.booted.kernel {
             let kind = if kernel.position_independent {
                 ", position-independent"
             } else {
@@ -899,7 +1047,7 @@ impl fmt::Display for Inspection {
                 }
             }
         }
-        if let Some(kernel) = &self.multiboot {
+        if let Some(kernel) = &self.booted.multiboot {
             writeln!(
                 f,
                 "kernel: {}, header at {:#x} of the file, entry {:#x}",
@@ -913,7 +1061,7 @@ impl fmt::Display for Inspection {
                 )?;
             }
         }
-        if let Some(kernel) = &self.limine {
+        if let Some(kernel) = &self.booted.limine {
             let kind = if kernel.position_independent {
                 ", position-independent"
             } else {
@@ -927,6 +1075,9 @@ impl fmt::Display for Inspection {
                 kernel.requests.join(", ")
             )?;
         }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
         for problem in &self.problems {
             writeln!(f, "{problem}")?;
         }
@@ -935,6 +1086,38 @@ impl fmt::Display for Inspection {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for EntryInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.is_default { "*" } else { " " };
+        write!(f, "entry {mark} {}", self.name)?;
+        if let Some(title) = &self.title {
+            write!(f, " ({title})")?;
+        }
+        match (&self.kernel, &self.chain) {
+            (Some(kernel), _) => write!(f, ": {kernel}")?,
+            (None, Some(chain)) => write!(f, ": chain {chain}")?,
+            (None, None) => {}
+        }
+        if let Some(protocol) = self.protocol {
+            write!(f, " by {protocol}")?;
+        }
+        for module in &self.modules {
+            write!(f, ", {module}")?;
+        }
+        match self.command_line.as_str() {
+            "" => writeln!(f),
+            text => writeln!(f, ": {text}"),
+        }
+    }
+}
+
+/// Of a file for people, one byte more than the loader reads: it shows that there are more.
+const MOST_OF_TEXT: u64 = entry_file::MAX_FILE as u64 + 1;
+
+fn command_line(entry: &KernelEntry<'_>) -> String {
+    entry.options().collect::<Vec<_>>().join(" ")
 }
 
 impl Volume {
@@ -1023,6 +1206,7 @@ struct Reader<'a, 'b, 'c> {
     disk: &'a mut FileDisk<'b>,
     cache: Cache<'c>,
     fat: FatVolume,
+    manifest: Manifest<'c>,
 }
 
 impl Reader<'_, '_, '_> {
@@ -1034,18 +1218,37 @@ impl Reader<'_, '_, '_> {
         let Some(file) = found else {
             return Ok(None);
         };
+        let places = self.places(&file)?;
+        Ok(Some((file, places)))
+    }
+
+    /// The names of the files in a directory, and the files.
+    fn list(&mut self, path: &str) -> Problem<Vec<(String, stage2::fat::File)>> {
+        let (disk, cache) = (&mut *self.disk, &mut self.cache);
+        let directory = self.fat.directory(disk, cache, path).map_err(|e| say(&e))?;
+        let Some(mut directory) = directory else {
+            return Ok(Vec::new());
+        };
+        let mut files = Vec::new();
+        while let Some(listed) = directory.next(disk, cache).map_err(|e| say(&e))? {
+            files.push((listed.name.as_str().to_owned(), listed.file));
+        }
+        Ok(files)
+    }
+
+    fn places(&mut self, file: &stage2::fat::File) -> Problem<Places> {
         let mut places = Places {
             size: file.size,
             extents: Vec::new(),
         };
-        let mut walker = self.fat.extents(&file);
+        let mut walker = self.fat.extents(file);
         while let Some(extent) = walker
             .next(self.disk, &mut self.cache)
             .map_err(|e| say(&e))?
         {
             places.extents.push(extent);
         }
-        Ok(Some((file, places)))
+        Ok(places)
     }
 
     /// The first `limit` bytes of a file, or all of a shorter one.

@@ -1,7 +1,7 @@
 //! Builds, inspects and runs Bootpath disk images.
 //!
 //! - [`stages`] builds the bare-metal programs with cargo and makes flat binaries of their ELF files;
-//! - [`image`] puts stage1, stage2, a kernel and its modules on a disk;
+//! - [`image`] puts stage1, stage2, kernels and their modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
 //! - [`run`] boots it in QEMU;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
@@ -10,6 +10,7 @@
 pub mod stages;
 mod geometry;
 mod sparse;
+mod files;
 mod cd;
 mod manifest;
 pub mod image;
@@ -19,3 +20,4 @@ pub mod transcript;
 pub mod listing;
 
 pub use disk_layout::Road;
+pub use stage2::protocol::Protocol;

@@ -1,5 +1,7 @@
 //! The command line of [`disk_builder`].
 
+mod boot;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
@@ -8,9 +10,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use disk_builder::image::{self, Module, Recipe};
+
+use disk_builder::image::{self, Recipe};
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, run, transcript};
+
+use crate::boot::Boot;
 
 /// Builds, inspects and runs Bootpath disk images.
 #[derive(Parser)]
@@ -24,24 +29,11 @@ struct Arguments {
 enum Command {
     /// Build a disk image.
     Build {
-        /// The kernel: an ELF file, or a directory in which `make` makes `kernel.elf`; without it,
-        /// the demo kernel.
-        #[arg(long, value_name = "FILE")]
-        kernel: Option<PathBuf>,
         /// The image to write.
         #[arg(long, short, value_name = "IMAGE")]
         output: PathBuf,
-        /// The kernel's command line.
-        #[arg(
-            long,
-            value_name = "TEXT",
-            default_value = "",
-            allow_hyphen_values = true
-        )]
-        cmdline: String,
-        /// A file to load besides the kernel, and a text that goes with it; can be repeated.
-        #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module)]
-        modules: Vec<Module>,
+        #[command(flatten)]
+        boot: Boot,
         /// The loader's road to 64-bit mode.
         #[arg(long, value_enum, default_value_t = Road::Protected)]
         road: Road,
@@ -130,18 +122,6 @@ impl Listed {
     }
 }
 
-/// `FILE=TEXT`, or a file's name that has a `=` in it.
-fn module(argument: &str) -> Result<Module, std::convert::Infallible> {
-    let (file, string) = match argument.split_once('=') {
-        Some(parts) if !PathBuf::from(argument).exists() => parts,
-        _ => (argument, ""),
-    };
-    Ok(Module {
-        file: file.into(),
-        string: string.into(),
-    })
-}
-
 fn main() -> ExitCode {
     match execute(Arguments::parse().command) {
         Ok(code) => code,
@@ -162,10 +142,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build {
-            kernel,
             output,
-            cmdline,
-            modules,
+            boot,
             road,
             record,
             size,
@@ -175,7 +153,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             no_checksums,
         } => {
             // First what can be wrong with the command line, then what takes time.
-            let kernel = image::find_kernel(kernel.as_deref())?;
+            let boot = boot.find()?;
             let stages = match &directory {
                 Some(directory) => Stages::in_directory(directory),
                 None => Stages::build()?,
@@ -186,8 +164,6 @@ fn execute(command: Command) -> Result<ExitCode> {
                 None => Some(stages::build_program(&stages::STAGE1_CD)?),
             };
             let recipe = Recipe {
-                command_line: cmdline,
-                modules,
                 road: match road {
                     Road::Protected => disk_builder::Road::Protected,
                     Road::Direct => disk_builder::Road::Direct,
@@ -197,7 +173,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 stage1_cd,
                 unchecked,
                 checksums: !no_checksums,
-                ..Recipe::new(kernel, output, stages)
+                ..boot.recipe(output, stages)
             };
             write!(io::stdout(), "{}", image::build(&recipe)?)?;
         }

@@ -248,3 +248,192 @@ fn listing_says_how_to_get_the_disassembler() {
         "disk-builder: llvm-objdump is missing; get it by `rustup component add llvm-tools`\n"
     );
 }
+
+/// The text of a file in the image.
+fn content(workshop: &Workshop, path: &str) -> String {
+    let json = said(workshop, &["inspect", "--json", "disk.img"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let files = json["files"].as_array().unwrap();
+    let file = files.iter().find(|file| file["path"] == path);
+    let file = file.unwrap_or_else(|| panic!("no {path} in {files:?}"));
+    let start = file["extents"][0]["lba"].as_u64().unwrap() as usize * 512;
+    let length = file["size"].as_u64().unwrap() as usize;
+    let image = std::fs::read(workshop.path("disk.img")).unwrap();
+    String::from_utf8(image[start..start + length].to_vec()).unwrap()
+}
+
+const ENTRIES: [&str; 5] = ["build", "--stages", ".", "--output", "disk.img"];
+
+#[test]
+fn entries_take_the_options_behind_them() {
+    let workshop = Workshop::new();
+    workshop.file("kernel.elf", &kernel(10_000));
+    workshop.file("other.elf", &kernel(5_000));
+    workshop.file("a", b"module a");
+    workshop.file("b", b"module b");
+    let more = [
+        "--timeout=3",
+        "--entry=first",
+        "--title=The first one",
+        "--linux=kernel.elf",
+        "--initrd=b",
+        "--module=a=text of a",
+        "--initrd=a",
+        "--cmdline=-v one",
+        "--default=third",
+        "--entry",
+        "second",
+        "--cmdline=two",
+        "--kernel=kernel.elf",
+        "--sort-key=zz",
+        "--entry=third",
+        "--kernel=other.elf",
+        "--protocol=bootpath",
+        "--module=b",
+    ];
+    let text = said(&workshop, &[&ENTRIES[..], &more].concat());
+    for path in [
+        "/loader/loader.conf (",
+        "/loader/entries/first.conf (",
+        "/boot/kernels/kernel.elf (",
+        "/boot/kernels/other.elf (",
+        "/boot/modules/a (8 bytes",
+        "/boot/modules/b (8 bytes",
+    ] {
+        assert_eq!(text.matches(path).count(), 1, "{path}: {text}");
+    }
+    let content = |path| content(&workshop, path);
+    assert_eq!(
+        content("/loader/loader.conf"),
+        "default third.conf\ntimeout 3\n"
+    );
+    assert_eq!(
+        content("/loader/entries/first.conf"),
+        "title The first one\n\
+         linux /boot/kernels/kernel.elf\n\
+         initrd /boot/modules/b\n\
+         module /boot/modules/a text of a\n\
+         initrd /boot/modules/a\n\
+         options -v one\n"
+    );
+    assert_eq!(
+        content("/loader/entries/second.conf"),
+        "sort-key zz\nkernel /boot/kernels/kernel.elf\noptions two\n"
+    );
+    assert_eq!(
+        content("/loader/entries/third.conf"),
+        "kernel /boot/kernels/other.elf\nprotocol bootpath\nmodule /boot/modules/b\n"
+    );
+
+    let text = said(&workshop, &["inspect", "disk.img"]);
+    let entries = "\
+        entry   second.conf: /boot/kernels/kernel.elf: two\n\
+        entry * third.conf: /boot/kernels/other.elf by bootpath, /boot/modules/b\n\
+        entry   first.conf (The first one): /boot/kernels/kernel.elf, /boot/modules/b, \
+        /boot/modules/a, /boot/modules/a: -v one\n";
+    assert!(text.contains(entries), "{text}");
+    assert!(
+        text.contains("0xffffffff80000000 r-x       5000 bytes"),
+        "{text}"
+    );
+    assert!(text.ends_with("no problems found\n"), "{text}");
+}
+
+#[test]
+fn the_first_entry_is_the_default() {
+    let workshop = Workshop::new();
+    workshop.file("k", &kernel(1000));
+    let two = ["--entry=a", "--kernel=k", "--entry=b", "--kernel=k"];
+    said(&workshop, &[&ENTRIES[..], &two].concat());
+    assert_eq!(
+        content(&workshop, "/loader/loader.conf"),
+        "default a.conf\n"
+    );
+    said(
+        &workshop,
+        &[&ENTRIES[..], &two, &["--default", "[b-z]*"]].concat(),
+    );
+    assert_eq!(
+        content(&workshop, "/loader/loader.conf"),
+        "default [b-z]*\n"
+    );
+}
+
+#[test]
+fn one_kernel_has_a_protocol_and_initrds_too() {
+    let workshop = Workshop::new();
+    workshop.file("k", &kernel(1000));
+    let more = [
+        "--linux=k",
+        "--initrd=k",
+        "--protocol=bootpath",
+        "--cmdline=x",
+    ];
+    said(&workshop, &[&ENTRIES[..], &more].concat());
+    assert_eq!(
+        content(&workshop, "/boot/kernel.conf"),
+        "protocol bootpath\noptions x\nmodule /boot/modules/k\n"
+    );
+}
+
+#[test]
+fn entries_that_are_refused() {
+    let workshop = Workshop::new();
+    workshop.file("k", &kernel(1000));
+    workshop.file("bad", b"not a kernel");
+    let name = "is not possible: a name has 1 to 250 letters";
+    for (more, expected) in [
+        (&["--entry=a b", "--kernel=k"][..], name),
+        (&["--entry=", "--kernel=k"], name),
+        (&["--entry=.a", "--kernel=k"], name),
+        (
+            &["--entry=a", "--kernel=k", "--entry=A", "--kernel=k"],
+            "there are two entries",
+        ),
+        (
+            &["--entry=a", "--kernel=k", "--default=b"],
+            "no entry is named b",
+        ),
+        (
+            &["--entry=a", "--kernel=bad"],
+            "entry a is not possible: bad cannot be booted: error 10A: ",
+        ),
+        (
+            &["--entry=a", "--kernel=k", "--title= t"],
+            "entry a is not possible: this title is not possible: blanks",
+        ),
+        (&["--entry=a", "--kernel=none"], "cannot open none"),
+        (
+            &["--entry=a", "--kernel=k", "--initrd=none"],
+            "cannot open none",
+        ),
+    ] {
+        let message = refused(&workshop, &[&ENTRIES[..], more].concat());
+        assert!(message.contains(expected), "{more:?}: {message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+    // What is wrong with the command line itself.
+    for (more, expected) in [
+        (
+            &["--kernel=k", "--entry=a"][..],
+            "--kernel or --linux in front of the first --entry",
+        ),
+        (
+            &["--initrd=k", "--entry=a", "--kernel=k"],
+            "--module or --initrd in front of",
+        ),
+        (
+            &["--entry=a", "--kernel=k", "--linux=k"],
+            "more than one --kernel or --linux",
+        ),
+        (&["--kernel=k", "--kernel=k"], "more than one --kernel"),
+        (&["--kernel=k", "--title=t"], "need an --entry"),
+        (&["--kernel=k", "--default=t"], "--entry"),
+        (&["--kernel=k", "--protocol=x"], "not one that the loader"),
+    ] {
+        let output = disk_builder(&workshop, &[&ENTRIES[..], more].concat());
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
+        assert!(message.contains(expected), "{more:?}: {message}");
+    }
+}

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read as _};
 use std::process::Command;
 
 use disk_builder::Road;
-use disk_builder::image::{Module, Recipe};
+use disk_builder::image::{Entry, Extra, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Sectors};
 use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, Stage2Header, manifest, mbr, stage2};
 use support::{Load, Workshop, build, elf, kernel, noise, refusal, sectors, stage1};
@@ -414,7 +414,7 @@ fn the_extents_are_where_the_bytes_are() {
     let file = inspection.file("/boot/kernel.elf").unwrap();
     assert!(at(file.extents[0]).starts_with(&kernel(300_000)));
 
-    let kernel = inspection.kernel.unwrap();
+    let kernel = inspection.booted.kernel.unwrap();
     assert_eq!(kernel.entry, support::KERNEL_VMA);
     let [text, data] = kernel.segments.as_slice() else {
         panic!("{:?}", kernel.segments)
@@ -585,8 +585,8 @@ fn kernels_for_multiboot_are_taken_and_shown() {
     let workshop = Workshop::new();
     let recipe = workshop.recipe(&multiboot_kernel(1 << 16, 0x10_0020));
     let inspection = build(&recipe).inspection;
-    assert_eq!(inspection.protocol, Some("multiboot1"));
-    assert!(inspection.kernel.is_none());
+    assert_eq!(inspection.booted.protocol, Some("multiboot1"));
+    assert!(inspection.booted.kernel.is_none());
     let text = inspection.to_string();
     let shown = "kernel: Multiboot 1, header at 0x0 of the file, entry 0x100020\n  \
                  0x00100000       8192 bytes,        100 from the file at 0x0\n";
@@ -775,4 +775,67 @@ fn stages_that_cannot_work_are_refused() {
             sectors: 352
         }
     );
+}
+
+#[test]
+fn many_entries_in_all_kinds_of_volumes() {
+    const MANY: usize = 60;
+    let workshop = Workshop::new();
+    let kernel_path = workshop.file("k.elf", &kernel(20_000));
+    let initrd = workshop.file("initrd", &noise(3000));
+    let entry = |number: usize| Entry {
+        title: Some(format!("Number {number}")),
+        command_line: format!("number={number}"),
+        modules: vec![Extra::Initrd(initrd.clone())],
+        ..Entry::new(
+            format!("6a9857a393724b7a981ebb5b8495b9ea-6.{number}.0"),
+            &kernel_path,
+        )
+    };
+    for size in [None, Some(2), Some(20), Some(270)] {
+        let recipe = Recipe {
+            entries: (0..MANY).map(entry).collect(),
+            default: Some("*-6.7.0".into()),
+            size_mib: size,
+            ..Recipe::new("", workshop.path("disk.img"), workshop.stages())
+        };
+        let inspection = build(&recipe).inspection;
+        inspection.verify().unwrap();
+        assert_eq!(inspection.warnings, [""; 0]);
+        assert_eq!(inspection.command_line.as_deref(), Some("number=7"));
+        assert_eq!(
+            inspection.booted.kernel.unwrap().segments[0].file_size,
+            20_000
+        );
+        // The newest first.
+        let titles = inspection.entries.iter().map(|entry| entry.title.clone());
+        let expected = (0..MANY)
+            .rev()
+            .map(|number| Some(format!("Number {number}")));
+        assert!(titles.eq(expected));
+        // Once each, in one piece, behind what names them.
+        assert_eq!(inspection.files.len(), MANY + 3);
+        assert!(inspection.files.iter().all(|file| file.extents.len() == 1));
+        let good = Some(Checksum::Good);
+        assert!(inspection.files.iter().all(|file| file.checksum == good));
+        let lba = |path: &str| {
+            let file = inspection.files.iter().find(|file| file.path == path);
+            file.unwrap().extents[0].lba
+        };
+        let texts = inspection
+            .files
+            .iter()
+            .filter(|file| file.path.starts_with("/loader/"));
+        let last = texts.map(|file| file.extents[0].lba).max().unwrap();
+        assert!(lba("/loader/loader.conf") < last);
+        assert!(last < lba("/boot/kernels/k.elf"));
+        assert!(lba("/boot/kernels/k.elf") < lba("/boot/modules/initrd"));
+
+        // Others see the same files.
+        let fs = fatfs::FileSystem::new(partition(&recipe), fatfs::FsOptions::new()).unwrap();
+        let root = fs.root_dir();
+        let entries = root.open_dir("loader/entries").unwrap();
+        assert_eq!(entries.iter().map(Result::unwrap).count(), MANY + 2);
+        assert_eq!(root.open_dir("boot").unwrap().iter().count(), 4);
+    }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
-use disk_builder::image::{Module, Recipe};
+use disk_builder::image::{Entry, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Inspection};
 use disk_layout::Stage2Header;
 use disk_layout::stage2::CRC_START;
@@ -215,4 +215,144 @@ fn an_image_that_was_cut_short_is_found() {
     file.set_len(511).unwrap();
     assert!(inspect::inspect(&recipe.output).is_err());
     assert!(inspect::inspect(&workshop.path("nothing")).is_err());
+}
+
+/// Changes the volume of an image by `fatfs`.
+fn change(recipe: &Recipe, change: impl FnOnce(&fatfs::Dir<'_, &mut std::io::Cursor<Vec<u8>>>)) {
+    let place = inspect::inspect(&recipe.output)
+        .unwrap()
+        .partition
+        .unwrap()
+        .place;
+    let start = place.lba as usize * 512;
+    let mut image = fs::read(&recipe.output).unwrap();
+    let mut volume = std::io::Cursor::new(image[start..].to_vec());
+    let system = fatfs::FileSystem::new(&mut volume, fatfs::FsOptions::new()).unwrap();
+    change(&system.root_dir());
+    system.unmount().unwrap();
+    image[start..].copy_from_slice(volume.get_ref());
+    fs::write(&recipe.output, image).unwrap();
+}
+
+#[test]
+fn entries_are_shown_as_the_loader_sees_them() {
+    let workshop = Workshop::new();
+    let recipe = Recipe {
+        size_mib: Some(3),
+        ..workshop.recipe(&kernel(10_000))
+    };
+    build(&recipe);
+    change(&recipe, |root| {
+        let put = |path: &str, text: &str| {
+            let mut file = root.create_file(path).unwrap();
+            file.truncate().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        root.create_dir("loader").unwrap();
+        root.create_dir("loader/entries").unwrap();
+        put(
+            "loader/entries/a.conf",
+            "linux boot/kernel.elf\ninitrd /none\n",
+        );
+        put("loader/entries/b+0-3.conf", "kernel /nothing\n");
+        put("loader/entries/c.conf", "title C\r\nmodule \r\n");
+        put("loader/entries/d.conf", "linux /x\narchitecture aa64\n");
+        put("loader/entries/e.conf", "chain drive=81h\noptions x\n");
+        put("loader/entries/readme.txt", "not an entry");
+        put("loader/loader.conf", "timeout soon\ndefault z*\n");
+    });
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let names: Vec<_> = found
+        .entries
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .collect();
+    assert_eq!(names, ["e.conf", "a.conf", "b+0-3.conf"]);
+    assert_eq!(
+        found.warnings,
+        [
+            "/loader/entries/c.conf is left out: line 2: module without a path",
+            "/loader/loader.conf: line 1: not a timeout",
+            "/loader/loader.conf: no entry is named z*",
+        ]
+    );
+    assert_eq!(
+        found.problems,
+        [
+            "error 9B: a module is missing: /none",
+            "error 9A: there is no kernel in the boot partition: /nothing",
+        ]
+    );
+    // The first one, which has no kernel.
+    assert!(found.entries[0].is_default && found.booted.kernel.is_none());
+    assert_eq!(found.command_line.as_deref(), Some("x"));
+    let text = found.to_string();
+    assert!(
+        text.contains("entry * e.conf: chain drive=81h: x\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nwarning: /loader/loader.conf: no entry"),
+        "{text}"
+    );
+
+    change(&recipe, |root| {
+        for name in ["a", "b+0-3", "e"] {
+            root.remove(&format!("loader/entries/{name}.conf")).unwrap();
+        }
+    });
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let expected = ": no boot entry can be used: 1 left out, 1 for other machines";
+    assert!(
+        found.problems[0].ends_with(expected),
+        "{:?}",
+        found.problems
+    );
+    // With nothing there, it is as if there were no such directory.
+    change(&recipe, |root| {
+        for name in ["c", "d"] {
+            root.remove(&format!("loader/entries/{name}.conf")).unwrap();
+        }
+    });
+    inspect::inspect(&recipe.output).unwrap().verify().unwrap();
+}
+
+#[test]
+fn damage_to_what_belongs_to_entries_is_found() {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&kernel(10_000));
+    let recipe = Recipe {
+        entries: ["a", "b"]
+            .map(|name| Entry::new(name, &recipe.kernel))
+            .into(),
+        size_mib: Some(3),
+        ..recipe
+    };
+    for (path, code) in [
+        ("/loader/loader.conf", "9E: a configuration file is damaged"),
+        (
+            "/loader/entries/a.conf",
+            "9E: a configuration file is damaged",
+        ),
+        ("/boot/kernels/kernel.elf", "10Q: the kernel is damaged"),
+    ] {
+        let inspection = build(&recipe).inspection;
+        let lba = inspection.file(path).unwrap().extents[0].lba;
+        flip(
+            &recipe,
+            lba * 512 + if code.starts_with("10") { 4096 } else { 3 },
+        );
+        let found = inspect::inspect(&recipe.output).unwrap();
+        let expected = format!("error {code}: {path}, CRC-32C ");
+        assert!(
+            found.problems[0].starts_with(&expected),
+            "{:?}",
+            found.problems
+        );
+    }
+    build(&recipe);
+    change(&recipe, |root| root.remove("loader/loader.conf").unwrap());
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let expected = "error 9D: a configuration file is gone: /loader/loader.conf";
+    assert_eq!(found.problems, [expected]);
 }

@@ -90,7 +90,7 @@ fn the_boot_path_goes_all_the_way() {
         "damaged-boot-sector" => "8A",
         "damaged-fat" => "8B",
         "raw" => "9A",
-        "entry-without-kernel" => "9D",
+        "entry-without-kernel" => "9F",
         _ => "",
     };
     for seed in seeds::all().iter().filter(|s| s.target == "boot_path") {

@@ -415,7 +415,7 @@ fn regions(image: &Image, kernel_end: u64) -> Result<BTreeMap<Region, Vec<Range<
     add(Region::Unused, end..data.end);
 
     let place = file("/boot/kernel.elf")?;
-    let kernel = inspection.kernel.as_ref().context("no kernel")?;
+    let kernel = inspection.booted.kernel.as_ref().context("no kernel")?;
     let mut pieces: Vec<_> = kernel
         .segments
         .iter()

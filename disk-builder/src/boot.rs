@@ -1,0 +1,283 @@
+//! The options of `build` that say what the image boots.
+//!
+//! `--entry NAME` begins an entry, to which the options behind it belong up to the next one. clap
+//! collects the values of each option, but also knows where each of them stood.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use disk_builder::Protocol;
+use disk_builder::image::{self, Entry, Extra, Module, Recipe};
+use disk_builder::stages::Stages;
+
+/// The options as clap has them.
+#[derive(Args)]
+struct Flat {
+    /// Begin a boot entry of this name: the options from --title to --cmdline that follow belong to
+    /// it, up to the next --entry. Without any, they describe the one kernel.
+    #[arg(long = "entry", value_name = "NAME", help_heading = HEADING)]
+    entries: Vec<String>,
+    /// What a person sees of the entry.
+    #[arg(long = "title", value_name = "TEXT", help_heading = HEADING)]
+    titles: Vec<String>,
+    /// By what entries are sorted first.
+    #[arg(long = "sort-key", value_name = "TEXT", help_heading = HEADING)]
+    sort_keys: Vec<String>,
+    /// The kernel: its file, or a directory in which `make` makes `kernel.elf`; without it, the demo
+    /// kernel.
+    #[arg(long = "kernel", value_name = "FILE", help_heading = HEADING)]
+    kernels: Vec<PathBuf>,
+    /// A kernel that other loaders may boot as well: as --kernel, but the entry says `linux`.
+    #[arg(long = "linux", value_name = "FILE", help_heading = HEADING)]
+    linuxes: Vec<PathBuf>,
+    /// The protocol to boot the kernel by; without it, what it looks like.
+    #[arg(long = "protocol", value_name = "NAME", value_parser = protocol, help_heading = HEADING)]
+    protocols: Vec<Protocol>,
+    /// A file to load besides the kernel, and a text that goes with it; can be repeated.
+    #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module, help_heading = HEADING)]
+    modules: Vec<Module>,
+    /// An initrd, a module without a text; can be repeated.
+    #[arg(long = "initrd", value_name = "FILE", help_heading = HEADING)]
+    initrds: Vec<PathBuf>,
+    /// The kernel's command line.
+    #[arg(
+        long = "cmdline",
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = HEADING
+    )]
+    cmdlines: Vec<String>,
+    /// The entry that is booted when nobody chooses: its name, or a pattern; without it, the first
+    /// --entry.
+    #[arg(long, value_name = "NAME", requires = "entries")]
+    default: Option<String>,
+    /// For how many seconds a choice is offered.
+    #[arg(long, value_name = "SECONDS", requires = "entries")]
+    timeout: Option<u32>,
+}
+
+const HEADING: &str = "What is booted";
+
+/// An option of one entry, with its value.
+enum Setting {
+    Title(String),
+    SortKey(String),
+    Kernel(PathBuf),
+    Linux(PathBuf),
+    Protocol(Protocol),
+    Extra(Extra),
+    CommandLine(String),
+}
+
+impl Setting {
+    /// The option, when it can be there only once.
+    fn single(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Title(_) => "--title",
+            Self::SortKey(_) => "--sort-key",
+            Self::Kernel(_) | Self::Linux(_) => "--kernel or --linux",
+            Self::Protocol(_) => "--protocol",
+            Self::CommandLine(_) => "--cmdline",
+            Self::Extra(_) => return None,
+        })
+    }
+}
+
+/// What the image boots.
+#[derive(Clone)]
+pub struct Boot {
+    /// What is in front of the first entry, which is all where there are no entries.
+    plain: Described,
+    entries: Vec<(String, Described)>,
+    default: Option<String>,
+    timeout: Option<u32>,
+}
+
+/// What the options of one entry say.
+#[derive(Clone, Default)]
+struct Described {
+    title: Option<String>,
+    sort_key: Option<String>,
+    kernel: Option<PathBuf>,
+    linux: bool,
+    protocol: Option<Protocol>,
+    modules: Vec<Extra>,
+    command_line: String,
+}
+
+impl Args for Boot {
+    fn augment_args(command: Command) -> Command {
+        Flat::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Flat::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for Boot {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let flat = Flat::from_arg_matches(matches)?;
+        // Where each value stood; no two stood in the same place.
+        let mut settings = BTreeMap::new();
+        let mut add = |name, values: Vec<Setting>| {
+            settings.extend(places(matches, name).zip(values));
+        };
+        let extra = |values: Vec<PathBuf>| values.into_iter().map(Extra::Initrd);
+        add("titles", all(flat.titles, Setting::Title));
+        add("sort_keys", all(flat.sort_keys, Setting::SortKey));
+        add("kernels", all(flat.kernels, Setting::Kernel));
+        add("linuxes", all(flat.linuxes, Setting::Linux));
+        add("protocols", all(flat.protocols, Setting::Protocol));
+        let modules = flat.modules.into_iter().map(Extra::Module);
+        add("modules", modules.map(Setting::Extra).collect());
+        add("initrds", extra(flat.initrds).map(Setting::Extra).collect());
+        add("cmdlines", all(flat.cmdlines, Setting::CommandLine));
+
+        let starts = places(matches, "entries");
+        let entries: Vec<(usize, String)> = starts.zip(flat.entries).collect();
+        let mut boot = Self {
+            plain: Described::default(),
+            entries: Vec::new(),
+            default: flat.default,
+            timeout: flat.timeout,
+        };
+        let first = entries.first().map_or(usize::MAX, |(place, _)| *place);
+        let behind = settings.split_off(&first);
+        if let (false, Some(setting)) = (entries.is_empty(), settings.values().next()) {
+            let option = setting.single().unwrap_or("--module or --initrd");
+            let what = format!("{option} in front of the first --entry belongs to none\n");
+            return Err(Error::raw(ErrorKind::ArgumentConflict, what));
+        }
+        boot.plain = Described::of(settings.into_values())?;
+        if boot.plain.title.is_some() || boot.plain.sort_key.is_some() {
+            let what = "--title and --sort-key need an --entry\n";
+            return Err(Error::raw(ErrorKind::MissingRequiredArgument, what));
+        }
+        let mut rest = behind;
+        for (index, (_, name)) in entries.iter().enumerate() {
+            let next = entries
+                .get(index + 1)
+                .map_or(usize::MAX, |(place, _)| *place);
+            let behind = rest.split_off(&next);
+            boot.entries
+                .push((name.clone(), Described::of(rest.into_values())?));
+            rest = behind;
+        }
+        Ok(boot)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Where the values of an option stood in the command line.
+fn places(matches: &ArgMatches, name: &str) -> impl Iterator<Item = usize> {
+    let given = matches.value_source(name) == Some(ValueSource::CommandLine);
+    let places = given.then(|| matches.indices_of(name)).flatten();
+    places.into_iter().flatten()
+}
+
+fn all<T>(values: Vec<T>, setting: fn(T) -> Setting) -> Vec<Setting> {
+    values.into_iter().map(setting).collect()
+}
+
+impl Described {
+    /// What these options say, in the order in which they stood.
+    fn of(settings: impl Iterator<Item = Setting>) -> Result<Self, Error> {
+        let mut described = Self::default();
+        let mut seen = Vec::new();
+        for setting in settings {
+            if let Some(option) = setting.single() {
+                if seen.contains(&option) {
+                    let what = format!("there is more than one {option} for the same kernel\n");
+                    return Err(Error::raw(ErrorKind::ArgumentConflict, what));
+                }
+                seen.push(option);
+            }
+            match setting {
+                Setting::Title(text) => described.title = Some(text),
+                Setting::SortKey(text) => described.sort_key = Some(text),
+                Setting::Kernel(file) => described.kernel = Some(file),
+                Setting::Linux(file) => {
+                    described.kernel = Some(file);
+                    described.linux = true;
+                }
+                Setting::Protocol(protocol) => described.protocol = Some(protocol),
+                Setting::Extra(extra) => described.modules.push(extra),
+                Setting::CommandLine(text) => described.command_line = text,
+            }
+        }
+        Ok(described)
+    }
+}
+
+impl Boot {
+    /// Finds the kernels, or makes them.
+    ///
+    /// # Errors
+    /// Those of [`image::find_kernel`].
+    pub fn find(mut self) -> Result<Self> {
+        let described = self.entries.iter_mut().map(|(_, described)| described);
+        let plain = described.len() == 0;
+        let plain = plain.then_some(&mut self.plain);
+        for described in described.chain(plain) {
+            described.kernel = Some(image::find_kernel(described.kernel.as_deref())?);
+        }
+        Ok(self)
+    }
+
+    /// The part of the recipe that says what is booted.
+    pub fn recipe(self, output: PathBuf, stages: Stages) -> Recipe {
+        let plain = self.plain;
+        let modules = plain.modules.into_iter().map(|extra| match extra {
+            Extra::Module(module) => module,
+            // `kernel.conf` is read by this loader alone, whose key for both is `module`.
+            Extra::Initrd(file) => Module {
+                file,
+                string: String::new(),
+            },
+        });
+        let entries = self.entries.into_iter().map(|(name, described)| Entry {
+            title: described.title,
+            sort_key: described.sort_key,
+            linux: described.linux,
+            protocol: described.protocol,
+            command_line: described.command_line,
+            modules: described.modules,
+            ..Entry::new(name, described.kernel.unwrap_or_default())
+        });
+        Recipe {
+            command_line: plain.command_line,
+            modules: modules.collect(),
+            protocol: plain.protocol,
+            entries: entries.collect(),
+            default: self.default,
+            timeout: self.timeout,
+            ..Recipe::new(plain.kernel.unwrap_or_default(), output, stages)
+        }
+    }
+}
+
+/// `FILE=TEXT`, or a file's name that has a `=` in it.
+fn module(argument: &str) -> Result<Module, Infallible> {
+    let (file, string) = match argument.split_once('=') {
+        Some(parts) if !PathBuf::from(argument).exists() => parts,
+        _ => (argument, ""),
+    };
+    Ok(Module {
+        file: file.into(),
+        string: string.into(),
+    })
+}
+
+fn protocol(name: &str) -> Result<Protocol, &'static str> {
+    Protocol::from_name(name).ok_or("it is not one that the loader knows")
+}

@@ -1,0 +1,359 @@
+//! The files of an image: those of the recipe, and those that tell the loader what to do with them.
+
+use std::fs::File;
+use std::io::{Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use stage2::entries::{self, Entries};
+use stage2::entry_file::{self, MAX_MODULES, Unwritable};
+use stage2::integrity::Role;
+use stage2::protocol::Protocol;
+
+use crate::geometry::{Content as Sizes, MAX_FILE};
+use crate::image::{Entry, Extra, Module, Recipe};
+use crate::inspect;
+
+/// Where the kernels of entries are in the boot partition.
+const KERNEL_DIRECTORY: &str = "/boot/kernels";
+
+/// Where the modules are.
+const MODULE_DIRECTORY: &str = "/boot/modules";
+
+/// A file on its way into the image.
+pub(crate) struct Source {
+    /// Its path in the boot partition.
+    pub(crate) path: String,
+    /// What it is called on the host.
+    pub(crate) host_name: String,
+    /// What it is for.
+    pub(crate) role: Role,
+    pub(crate) content: Content,
+}
+
+/// What is in a file.
+pub(crate) enum Content {
+    /// This text.
+    Text(String),
+    /// The bytes of a file of the host, and their number.
+    File(File, u64),
+}
+
+impl Source {
+    /// A file of the host.
+    fn open(host_path: &Path, role: Role, path: impl Into<String>) -> Result<Self> {
+        let name = host_path.display();
+        let file = File::open(host_path).with_context(|| format!("cannot open {name}"))?;
+        let data = file.metadata()?;
+        ensure!(data.is_file(), "{name} is not a file");
+        ensure!(
+            data.len() <= MAX_FILE,
+            "{name} is larger than the 4 GiB that FAT can hold"
+        );
+        Ok(Self {
+            path: path.into(),
+            host_name: name.to_string(),
+            role,
+            content: Content::File(file, data.len()),
+        })
+    }
+
+    fn text(path: impl Into<String>, text: String) -> Self {
+        let path = path.into();
+        Self {
+            host_name: path.clone(),
+            path,
+            role: Role::Text,
+            content: Content::Text(text),
+        }
+    }
+
+    /// Length in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        match &self.content {
+            Content::Text(text) => text.len() as u64,
+            Content::File(_, size) => *size,
+        }
+    }
+}
+
+impl Content {
+    /// Reads it from the start.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read + '_>> {
+        Ok(match self {
+            Self::Text(text) => Box::new(text.as_bytes()),
+            Self::File(file, _) => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(0))?;
+                Box::new(file)
+            }
+        })
+    }
+}
+
+/// The files of a recipe, in the order in which the loader reads them.
+///
+/// # Errors
+/// When one cannot be opened, or the loader would refuse it.
+pub(crate) fn of(recipe: &Recipe) -> Result<Vec<Source>> {
+    if recipe.entries.is_empty() {
+        of_one_kernel(recipe)
+    } else {
+        of_entries(recipe)
+    }
+}
+
+/// The parents of all files, those of others first; not the root.
+pub(crate) fn directories(files: &[Source]) -> Vec<String> {
+    let mut directories = Vec::new();
+    for source in files {
+        let slashes = source.path.match_indices('/').map(|(at, _)| at);
+        for at in slashes.filter(|&at| at > 0) {
+            let directory = source.path[..at].to_owned();
+            if !directories.contains(&directory) {
+                directories.push(directory);
+            }
+        }
+    }
+    directories
+}
+
+/// What the files take.
+pub(crate) fn content(files: &[Source]) -> Sizes {
+    let mut sizes = Sizes::default();
+    files.iter().for_each(|source| sizes.file(source.size()));
+    let directories = directories(files);
+    for directory in &directories {
+        let all = files.iter().map(|source| &source.path).chain(&directories);
+        sizes.directory(all.filter_map(|path| match path.rsplit_once('/') {
+            Some((parent, name)) if parent == directory => Some(name),
+            _ => None,
+        }));
+    }
+    sizes
+}
+
+/// `/boot/kernel.elf`, and a `/boot/kernel.conf` when one is needed.
+fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
+    let kernel = Source::open(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
+    check_kernel(recipe, &kernel, recipe.protocol)?;
+    let mut files = Vec::new();
+    let mut text = String::new();
+    text += &protocol_line(recipe.protocol);
+    text += &options_line(&recipe.command_line)?;
+    ensure_few(recipe.modules.len())?;
+    for module in &recipe.modules {
+        let path = free_path(&files, MODULE_DIRECTORY, &module.file)?;
+        let source = Source::open(&module.file, Role::Module, path)?;
+        text += &module_line(&source.path, module)?;
+        files.push(source);
+    }
+    entry_file::parse(text.as_bytes()).map_err(|error| inspect::refusal(&error))?;
+    let configuration = Source::text(entry_file::PATH_ENTRY, text);
+    let configuration = Some(configuration).filter(|source| source.size() > 0);
+    Ok(configuration
+        .into_iter()
+        .chain([kernel])
+        .chain(files)
+        .collect())
+}
+
+/// `/loader/loader.conf`, `/loader/entries/…`, and what those name. What several entries name is there
+/// once.
+fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
+    let mut host = HostFiles::default();
+    let mut texts = Vec::new();
+    for entry in &recipe.entries {
+        let text = text_of_entry(recipe, entry, &mut host);
+        let text = text.with_context(|| format!("entry {} is not possible", entry.name))?;
+        texts.push((format!("{}/{}.conf", entries::DIRECTORY, entry.name), text));
+    }
+    let conf = loader_conf(recipe, &texts)?;
+    let conf = Source::text(entries::PATH_LOADER, conf);
+    let texts = texts
+        .into_iter()
+        .map(|(path, text)| Source::text(path, text));
+    let host = host.files.into_iter().map(|(_, source)| source);
+    Ok([conf].into_iter().chain(texts).chain(host).collect())
+}
+
+/// The text of `/loader/loader.conf`, which means one of the entries: their paths and texts.
+fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
+    let mut checked = Entries::default();
+    for (path, text) in texts {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let twice = texts
+            .iter()
+            .filter(|(other, _)| other.eq_ignore_ascii_case(path));
+        ensure!(twice.count() == 1, "there are two entries {name}");
+        checked
+            .add(path, text.as_bytes())
+            .map_err(|warning| anyhow::anyhow!("{warning}"))?;
+    }
+
+    let is_name = |name: &String| recipe.entries.iter().any(|entry| entry.name == *name);
+    let default = match &recipe.default {
+        Some(default) if !is_name(default) => default.clone(),
+        Some(default) => format!("{default}.conf"),
+        None => format!("{}.conf", recipe.entries[0].name),
+    };
+    entry_file::check_line("default", &default).context("this default is not possible")?;
+    let choice = checked.choose(Some(&default));
+    if choice
+        .map_err(|error| inspect::refusal(&error))?
+        .unmatched
+        .is_some()
+    {
+        bail!("no entry is named {default}");
+    }
+    let mut conf = format!("default {default}\n");
+    if let Some(timeout) = recipe.timeout {
+        conf += &format!("timeout {timeout}\n");
+    }
+    Ok(conf)
+}
+
+/// The text of an entry, whose files are added to those of the others.
+fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result<String> {
+    // Boot Loader Specification: "file names shall be chosen from a restricted character set". A
+    // counter is nothing that a name ends in by itself.
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
+    ensure!(
+        entry.name.chars().all(allowed)
+            && entries::is_entry(&format!("{}.conf", entry.name))
+            && entry.name.len() <= 250,
+        "a name has 1 to 250 letters, digits and characters of +-_. and does not begin with a point"
+    );
+    let mut text = String::new();
+    for (key, value) in [("title", &entry.title), ("sort-key", &entry.sort_key)] {
+        if let Some(value) = value {
+            text += &line(key, value)?;
+        }
+    }
+    let (path, is_new) = host.add(Role::Kernel, &entry.kernel)?;
+    text += &line(if entry.linux { "linux" } else { "kernel" }, &path)?;
+    if let (true, Some((_, source))) = (is_new, host.files.last()) {
+        check_kernel(recipe, source, entry.protocol)?;
+    }
+    text += &protocol_line(entry.protocol);
+    ensure_few(entry.modules.len())?;
+    for extra in &entry.modules {
+        text += &match extra {
+            Extra::Module(module) => {
+                let (path, _) = host.add(Role::Module, &module.file)?;
+                module_line(&path, module)?
+            }
+            Extra::Initrd(file) => line("initrd", &host.add(Role::Module, file)?.0)?,
+        };
+    }
+    text += &options_line(&entry.command_line)?;
+    Ok(text)
+}
+
+fn check_kernel(recipe: &Recipe, source: &Source, protocol: Option<Protocol>) -> Result<()> {
+    match &source.content {
+        Content::File(file, _) if !recipe.unchecked => inspect::check_kernel(file, protocol)
+            .with_context(|| format!("{} cannot be booted", source.host_name)),
+        _ => Ok(()),
+    }
+}
+
+fn ensure_few(modules: usize) -> Result<()> {
+    ensure!(
+        modules <= MAX_MODULES,
+        "{modules} modules are too many: at most {MAX_MODULES} are possible"
+    );
+    Ok(())
+}
+
+fn line(key: &str, value: &str) -> Result<String> {
+    let impossible = || format!("this {key} is not possible");
+    entry_file::check_line(key, value).with_context(impossible)?;
+    Ok(format!("{key} {value}\n"))
+}
+
+fn protocol_line(protocol: Option<Protocol>) -> String {
+    protocol.map_or(String::new(), |protocol| {
+        format!("protocol {}\n", protocol.name())
+    })
+}
+
+fn options_line(command_line: &str) -> Result<String> {
+    if command_line.is_empty() {
+        return Ok(String::new());
+    }
+    entry_file::check_options(command_line).context("this command line is not possible")?;
+    Ok(format!("options {command_line}\n"))
+}
+
+fn module_line(path: &str, module: &Module) -> Result<String> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let impossible = || format!("the text of module {name} is not possible");
+    let checked: Result<(), Unwritable> = entry_file::check_module(path, &module.string);
+    checked.with_context(impossible)?;
+    let blank = if module.string.is_empty() { "" } else { " " };
+    Ok(format!("module {path}{blank}{}\n", module.string))
+}
+
+/// Files of the host that are in the image once, whoever names them.
+#[derive(Default)]
+struct HostFiles {
+    /// With the path on the host, without symbolic links.
+    files: Vec<(PathBuf, Source)>,
+}
+
+impl HostFiles {
+    /// The path of a file in the image, and whether it was added.
+    fn add(&mut self, role: Role, file: &Path) -> Result<(String, bool)> {
+        let host_path = file.canonicalize();
+        let host_path = host_path.with_context(|| format!("cannot open {}", file.display()))?;
+        let is_it =
+            |(known, source): &&(PathBuf, Source)| *known == host_path && source.role == role;
+        if let Some((_, source)) = self.files.iter().find(is_it) {
+            return Ok((source.path.clone(), false));
+        }
+        let directory = match role {
+            Role::Kernel => KERNEL_DIRECTORY,
+            _ => MODULE_DIRECTORY,
+        };
+        let others = self.files.iter().map(|(_, source)| source);
+        let path = free_path(others, directory, file)?;
+        let source = Source::open(file, role, &path)?;
+        self.files.push((host_path, source));
+        Ok((path, true))
+    }
+}
+
+/// A path in the image that no other file has: the name of the file, as far as it can stand in a
+/// configuration and on FAT, with a number where two are alike.
+fn free_path<'a>(
+    others: impl IntoIterator<Item = &'a Source, IntoIter: Clone>,
+    directory: &str,
+    file: &Path,
+) -> Result<String> {
+    let others = others.into_iter();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-+".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(200)
+        .collect();
+    let name = name.trim_end_matches('.');
+    (1..)
+        .map(|number| match number {
+            1 => format!("{directory}/{name}"),
+            _ => format!("{directory}/{number}-{name}"),
+        })
+        .find(|path| {
+            !others
+                .clone()
+                .any(|other| other.path.eq_ignore_ascii_case(path))
+        })
+        .context("no name is free")
+}

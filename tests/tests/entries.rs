@@ -1,0 +1,303 @@
+//! Boot entries: which one is booted, with what, and what is left out.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::image::{Entry, Extra, Module, Recipe};
+use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_layout::SECTOR_SIZE;
+use machine_tests::image::{Image, small_kernel};
+use machine_tests::machine::Machine;
+
+const ENTRIES: &str = "/loader/entries";
+
+/// Boots a demo kernel that says `exit`; these lines are in the transcript, in this order.
+fn boots(image: &Image, expected: &[&str]) -> Result<()> {
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("OKAY")?;
+    let ending = running.wait()?;
+    ensure!(
+        ending == Ending::Guest(EXIT_OKAY),
+        "{ending:?}\n{transcript}"
+    );
+    ensure!(!transcript.contains("FAILED"), "{transcript}");
+    in_order(&transcript, expected)
+}
+
+/// The machine ends in an error; these lines are in the transcript, in this order.
+fn fails(image: &Image, expected: &[&str]) -> Result<()> {
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("press a key to reboot")?;
+    in_order(&transcript, expected)
+}
+
+fn in_order(transcript: &str, expected: &[&str]) -> Result<()> {
+    let mut lines = transcript.lines();
+    for wanted in expected {
+        let found = lines.any(|line| line.trim_end() == *wanted);
+        ensure!(found, "no line {wanted:?} in its place in\n{transcript}");
+    }
+    Ok(())
+}
+
+/// An image with these entries, all of the same kernel; `change` may change each.
+fn image(names: &[&str], change: impl Fn(&mut Entry)) -> Result<Image> {
+    let kernel = small_kernel()?;
+    Image::build(kernel.path(), |recipe, _| {
+        recipe.entries = names
+            .iter()
+            .map(|name| {
+                let mut entry = Entry::new(*name, kernel.path());
+                entry.command_line = format!("exit {name}");
+                change(&mut entry);
+                entry
+            })
+            .collect();
+    })
+}
+
+/// The path of the kernel in the image.
+fn kernel_path(image: &Image) -> Result<String> {
+    let files = image.inspect()?.files;
+    let mut paths = files.into_iter().map(|file| file.path);
+    let kernel = paths.find(|path| path.starts_with("/boot/kernels/"));
+    kernel.context("no kernel")
+}
+
+#[test]
+fn the_default_is_booted() -> Result<()> {
+    let image = image(&["a-6.9", "a-6.10", "z"], |entry| {
+        entry.sort_key = Some(entry.name[..1].into());
+        entry.title = Some("# 1".into());
+    })?;
+    let kernel = format!(" 9 entry    {}, 0 modules", kernel_path(&image)?);
+    for (conf, expected, command_line) in [
+        // As it was built.
+        (None, "a-6.9.conf, one of 3", "command line: exit a-6.9"),
+        (
+            Some("default a-*\ntimeout 0\nconsole-mode max\n"),
+            "a-6.10.conf, one of 3",
+            "command line: exit a-6.10",
+        ),
+        (
+            Some("default [x-z]\r\n"),
+            "z.conf, one of 3",
+            "command line: exit z",
+        ),
+        (
+            Some(""),
+            "a-6.10.conf, one of 3",
+            "command line: exit a-6.10",
+        ),
+    ] {
+        if let Some(conf) = conf {
+            image.put("/loader/loader.conf", conf.as_bytes())?;
+        }
+        let expected = format!(" 9 entries  {expected}");
+        boots(&image, &[&expected, &kernel, command_line]).with_context(|| format!("{conf:?}"))?;
+    }
+
+    image.put("/loader/loader.conf", b"default #1\ntimeout ever\n")?;
+    boots(
+        &image,
+        &[
+            " 9 entries  /loader/loader.conf: line 2: not a timeout",
+            " 9 entries  /loader/loader.conf: no entry is named #1",
+            " 9 entries  a-6.10.conf, one of 3",
+            "command line: exit a-6.10",
+        ],
+    )?;
+    image.mtools("mdel", ["::/loader/loader.conf"])?;
+    fails(
+        &image,
+        &["error 9D: a configuration file is gone: /loader/loader.conf"],
+    )
+}
+
+#[test]
+fn without_loader_conf_the_first_one_is_booted() -> Result<()> {
+    let kernel = small_kernel()?;
+    let image = Image::build(kernel.path(), |recipe, _| {
+        recipe.command_line = "exit".into()
+    })?;
+    for number in 1..3 {
+        let text = format!("kernel boot/kernel.elf\noptions exit {number}\n");
+        image.put(&format!("{ENTRIES}/{number}.conf"), text.as_bytes())?;
+    }
+    boots(
+        &image,
+        &[" 9 entries  2.conf, one of 2", "command line: exit 2"],
+    )
+}
+
+/// A bit of an entry that nobody chose is wrong: what is on the disk cannot be trusted.
+#[test]
+fn a_damaged_entry_is_named() -> Result<()> {
+    let image = image(&["a", "b"], |_| {})?;
+    let place = image.first_sector("/loader/entries/b.conf")? * SECTOR_SIZE as u64;
+    let byte = image.read(place, 1)?[0];
+    image.write(place, &[byte ^ 1])?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("press a key to reboot")?;
+    let error = "error 9E: a configuration file is damaged: /loader/entries/b.conf, CRC-32C ";
+    ensure!(transcript.contains(error), "no {error:?} in\n{transcript}");
+    Ok(())
+}
+
+#[test]
+fn bad_entries_are_left_out() -> Result<()> {
+    let image = image(&["good"], |_| {})?;
+    let put = |name: &str, text: &[u8]| image.put(&format!("{ENTRIES}/{name}"), text);
+    put("z-module.conf", b"title x\nmodule\n")?;
+    put("z-nothing.conf", b"title x\n")?;
+    put("z-utf8.conf", b"linux /l\n\n# \xFF\n")?;
+    put("z-long.conf", &[b'#'; 16385])?;
+    put("z-other.conf", b"linux /l\narchitecture aa64\n")?;
+    put("z-note.txt", b"linux /l\n")?;
+    image.put("/loader/loader.conf", b"\0")?;
+    boots(
+        &image,
+        &[
+            " 9 entries  /loader/entries/z-module.conf is left out: line 2: module without a path",
+            " 9 entries  /loader/entries/z-nothing.conf is left out: it names nothing to boot",
+            " 9 entries  /loader/entries/z-utf8.conf is left out: line 3: not UTF-8",
+            " 9 entries  /loader/entries/z-long.conf is left out: more than 16384 bytes",
+            " 9 entries  /loader/loader.conf: line 1: a NUL byte",
+            " 9 entries  good.conf, one of 1",
+            "command line: exit good",
+        ],
+    )?;
+
+    image.mtools("mdel", ["::/loader/entries/good.conf"])?;
+    fails(
+        &image,
+        &[
+            " 9 entries  /loader/entries/z-module.conf is left out: line 2: module without a path",
+            "error 9F: no boot entry can be used: 4 left out, 1 for other machines",
+        ],
+    )
+}
+
+#[test]
+fn a_missing_kernel_is_named() -> Result<()> {
+    let image = image(&["good"], |_| {})?;
+    let kernel = kernel_path(&image)?;
+    image.mtools("mdel", [format!("::{kernel}")])?;
+    let error = format!("error 9A: there is no kernel in the boot partition: {kernel}");
+    fails(&image, &[" 9 entries  good.conf, one of 1", &error])
+}
+
+#[test]
+fn modules_and_initrds_come_in_their_order() -> Result<()> {
+    let kernel = small_kernel()?;
+    let image = Image::build(kernel.path(), |recipe: &mut Recipe, directory: &Path| {
+        let file = |name: &str, length: usize| {
+            let file = directory.join(name);
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, vec![b'x'; length]);
+            file
+        };
+        let module = |file, string: &str| {
+            let string = string.into();
+            Extra::Module(Module { file, string })
+        };
+        let (one, two) = (file("one", 1111), file("two", 2222));
+        recipe.entries = vec![Entry {
+            command_line: "exit".into(),
+            modules: vec![
+                Extra::Initrd(two.clone()),
+                module(one.clone(), "with # a text"),
+                Extra::Initrd(one),
+                module(two, "again"),
+            ],
+            ..Entry::new("only", kernel.path())
+        }];
+    })?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("OKAY")?;
+    let modules: Vec<_> = transcript
+        .lines()
+        .filter(|line| line.starts_with("module /boot/modules/"))
+        .map(|line| {
+            let (path, rest) = line.split_once(" at ").unwrap_or((line, ""));
+            let (_, rest) = rest.split_once(", ").unwrap_or((rest, ""));
+            format!("{path}: {}", rest.trim_end())
+        })
+        .collect();
+    ensure!(
+        modules
+            == [
+                "module /boot/modules/two: 2222 bytes: ",
+                "module /boot/modules/one: 1111 bytes: with # a text",
+                "module /boot/modules/one: 1111 bytes: ",
+                "module /boot/modules/two: 2222 bytes: again",
+            ]
+            .map(str::trim_end),
+        "{modules:?}\n{transcript}"
+    );
+    running.wait().map(drop)
+}
+
+/// Directories of machine ID and version, long names, no byte that this loader's builder wrote.
+#[test]
+fn what_kernel_install_wrote() -> Result<()> {
+    const ID: &str = "6a9857a393724b7a981ebb5b8495b9ea";
+    const VERSION: &str = "6.12.43+deb13-amd64";
+
+    let kernel = small_kernel()?;
+    let image = Image::build(kernel.path(), |_, _| {})?;
+    let put = |name: &str, bytes: &[u8]| image.put(&format!("/{ID}/{VERSION}/{name}"), bytes);
+    put("linux", &fs::read(kernel.path())?)?;
+    put(&format!("initrd.img-{VERSION}"), b"an initrd")?;
+    // One with a leading slash, one without.
+    let entry = format!(
+        "# Boot Loader Specification type#1 entry\n\
+         title      Debian GNU/Linux 13 (trixie)\n\
+         version    {VERSION}\n\
+         machine-id {ID}\n\
+         sort-key   debian\n\
+         options    exit root=UUID=6d3376e4-fc93-4509-95ec-a21d68011da2 quiet\n\
+         linux      /{ID}/{VERSION}/linux\n\
+         initrd     {ID}/{VERSION}/initrd.img-{VERSION}\n"
+    );
+    for (conf, text) in [
+        (format!("default {ID}-*\n"), entry.clone()),
+        (
+            format!("timeout 3\r\ndefault {ID}-{VERSION}.conf\r\n"),
+            entry.replace('\n', "\r\n"),
+        ),
+    ] {
+        image.put(
+            &format!("{ENTRIES}/{ID}-{VERSION}+3-0.conf"),
+            text.as_bytes(),
+        )?;
+        image.put("/loader/loader.conf", conf.as_bytes())?;
+        boots(
+            &image,
+            &[
+                &format!(" 9 entries  {ID}-{VERSION}+3-0.conf, one of 1"),
+                &format!(" 9 entry    /{ID}/{VERSION}/linux, 1 modules"),
+                "command line: exit root=UUID=6d3376e4-fc93-4509-95ec-a21d68011da2 quiet",
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+#[test]
+fn kernel_conf_has_the_same_keys() -> Result<()> {
+    let image = image(&["gone"], |_| {})?;
+    let kernel = kernel_path(&image)?;
+    // No entries, as if there were no such directory.
+    image.mtools("mdel", ["::/loader/entries/gone.conf"])?;
+    let conf =
+        format!("title t\nkernel {kernel}\nprotocol bootpath\noptions exit\ninitrd {kernel}\n");
+    image.put("/boot/kernel.conf", conf.as_bytes())?;
+    let line = format!(" 9 entry    {kernel}, 1 modules");
+    boots(&image, &[&line, "command line: exit"])?;
+
+    image.put("/boot/kernel.conf", b"options exit\nprotocol bootpat\n")?;
+    let error = "error 9C: /boot/kernel.conf cannot be read: line 2: no such protocol";
+    fails(&image, &[error])
+}
