@@ -184,7 +184,7 @@ impl fmt::Display for Damage<'_> {
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
 pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), MultibootError> {
-    match Protocol::by_magic(file) {
+    match Protocol::of_file(file) {
         Protocol::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Protocol::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
         _ => {}
