@@ -394,6 +394,16 @@ catalogue! {
             After(9, "cluster {n} leads to 0x0"),
         ),
     }
+    FILE_GZIP {
+        code: "8C",
+        sentence: "a compressed file cannot be unpacked",
+        causes: "It was cut short or changed, or is larger than memory allows: what begins like a gzip file is taken for one.",
+        advice: "Try `gzip -t` on it, and copy it again.",
+        recipe: by(
+            &[Put(PATH_KERNEL, &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 7, 0, 0, 0, 0, 0, 9, 0, 0, 0])],
+            After(9, "behind 0 bytes"),
+        ),
+    }
     ENTRY_NO_KERNEL {
         code: "9A",
         sentence: "there is no kernel in the boot partition",

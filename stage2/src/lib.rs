@@ -39,6 +39,7 @@ pub mod multiboot_header;
 pub mod protocol;
 pub mod linux_image;
 pub mod boot_sector;
+pub mod gzip;
 pub mod page_tables;
 pub mod address_space;
 pub mod acpi;
