@@ -14,6 +14,7 @@ mod files;
 mod cd;
 mod manifest;
 pub mod image;
+pub mod multiboot;
 pub mod inspect;
 pub mod run;
 pub mod transcript;

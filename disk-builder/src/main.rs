@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use disk_builder::image::{self, Recipe};
 use disk_builder::stages::{self, Program, Stages};
-use disk_builder::{inspect, listing, run, transcript};
+use disk_builder::{inspect, listing, multiboot, run, transcript};
 
 use crate::boot::Boot;
 
@@ -57,6 +57,16 @@ enum Command {
         #[arg(long)]
         no_checksums: bool,
     },
+    /// Build the loader as a program for Multiboot loaders (GRUB, `qemu -kernel`); the kernel and its
+    /// modules are modules then.
+    Multiboot {
+        /// The program to write.
+        #[arg(long, short, value_name = "FILE", default_value = "bootpath.elf")]
+        output: PathBuf,
+        /// The loader's road to 64-bit mode.
+        #[arg(long, value_enum, default_value_t = Road::Protected)]
+        road: Road,
+    },
     /// Show what is in an image and check it, as the loader does.
     Inspect {
         image: PathBuf,
@@ -97,6 +107,15 @@ enum Road {
     Protected,
     /// Straight from real mode.
     Direct,
+}
+
+impl From<Road> for disk_builder::Road {
+    fn from(road: Road) -> Self {
+        match road {
+            Road::Protected => Self::Protected,
+            Road::Direct => Self::Direct,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -164,10 +183,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 None => Some(stages::build_program(&stages::STAGE1_CD)?),
             };
             let recipe = Recipe {
-                road: match road {
-                    Road::Protected => disk_builder::Road::Protected,
-                    Road::Direct => disk_builder::Road::Direct,
-                },
+                road: road.into(),
                 record,
                 size_mib: size,
                 stage1_cd,
@@ -176,6 +192,12 @@ fn execute(command: Command) -> Result<ExitCode> {
                 ..boot.recipe(output, stages)
             };
             write!(io::stdout(), "{}", image::build(&recipe)?)?;
+        }
+        Command::Multiboot { output, road } => {
+            let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
+            let stage2 = stages::build_program(&stages::STAGE2)?;
+            let bytes = multiboot::build(&way_in, &stage2, road.into(), &output)?;
+            writeln!(io::stdout(), "{}: {bytes} bytes", output.display())?;
         }
         Command::Inspect { image, json } => {
             let inspection = inspect::inspect(&image)?;

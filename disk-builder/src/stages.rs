@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
 use disk_layout::{ParameterBlock, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
-use object::{Endianness, elf};
+use object::{Endianness, Object as _, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use crate::image::Recipe;
@@ -46,6 +46,11 @@ pub const STAGE1: Program<'static> = Program::named("stage1");
 pub const STAGE1_CD: Program<'static> = Program {
     package: "stage1",
     ..Program::named("stage1-cd")
+};
+/// Step 1 of a program for Multiboot loaders.
+pub const STAGE1_MULTIBOOT: Program<'static> = Program {
+    package: "stage1",
+    ..Program::named("stage1-multiboot")
 };
 /// Steps 2 to 12.
 pub const STAGE2: Program<'static> = Program::named("stage2");
@@ -320,9 +325,18 @@ impl Stage2 {
     }
 }
 
+/// The entry point of an ELF file.
+pub(crate) fn entry(path: &Path) -> Result<u32> {
+    let name = path.display();
+    let file = fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let elf = ElfFile64::<Endianness>::parse(file.as_slice())
+        .with_context(|| format!("{name} is not a 64-bit ELF file"))?;
+    Ok(u32::try_from(elf.entry())?)
+}
+
 /// What an ELF file's segments look like in memory from `base` on, without zeros at the end that
 /// the file does not hold.
-fn flatten(path: &Path, base: u32, limit: usize) -> Result<Vec<u8>> {
+pub(crate) fn flatten(path: &Path, base: u32, limit: usize) -> Result<Vec<u8>> {
     let name = path.display();
     let file = fs::read(path).with_context(|| format!("cannot read {name}"))?;
     let elf = ElfFile64::<Endianness>::parse(file.as_slice())

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod mbr;
+pub mod multiboot;
 pub mod stage2;
 pub mod manifest;
 pub mod iso9660;

@@ -84,15 +84,23 @@ static HEADER: Stage2Header = Stage2Header {
 #[unsafe(link_section = ".bss.manifest")]
 static mut MANIFEST: MaybeUninit<[u8; manifest::MAX_LENGTH]> = MaybeUninit::uninit();
 
-/// Where stage1 jumps to: real mode, CS = DS = SS = 0.
+/// Where stage1 jumps to, and two bytes behind it the way in by Multiboot: real mode, CS = DS = SS
+/// = 0.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry")]
 extern "C" fn enter() -> ! {
     naked_asm!(
         ".code16",
+        "jmp short .Lby_stage1",        // two bytes
+        // By another loader: disk_layout::multiboot::ENTRY_OFFSET.
+        "call {self_check}",
+        "call {take_over_from_multiboot}",
+        "jmp .Ltaken_vectors",
+        ".Lby_stage1:",
         "call {self_check}",            // 1: is the image whole? (First: what follows changes it.)
         "call {take_over}",             // drive and time stamp
+        ".Ltaken_vectors:",
         "call {take_vectors}",          // exceptions are reported from here on
         "mov bx, 2",
         "call {stamp}",
@@ -105,6 +113,7 @@ extern "C" fn enter() -> ! {
         "jmp {long_mode}",              // 4: to `main`
         ".code64",
         take_over = sym real_mode::take_over,
+        take_over_from_multiboot = sym real_mode::take_over_from_multiboot,
         take_vectors = sym real_mode_faults::install,
         self_check = sym self_check::check,
         stamp = sym real_mode::stamp,

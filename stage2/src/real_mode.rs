@@ -7,7 +7,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use disk_layout::mbr;
+use disk_layout::{mbr, multiboot};
 use stage2::catalogue::Entry;
 
 /// The interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
@@ -26,6 +26,18 @@ pub struct Findings {
     pub bios_drive: u8,
     /// How stage2 was read: see [`mbr::frame::WAY`].
     pub way: u16,
+    /// What another loader left, where there was one; zero otherwise.
+    pub multiboot: Multiboot,
+}
+
+/// What a Multiboot loader leaves in the registers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Multiboot {
+    /// EAX.
+    pub magic: u32,
+    /// EBX: the address of its information.
+    pub information: u32,
 }
 
 /// Written by the 16-bit steps, read by the 64-bit ones.
@@ -35,6 +47,10 @@ pub static mut FINDINGS: Findings = Findings {
     drive: 0,
     bios_drive: 0,
     way: 0,
+    multiboot: Multiboot {
+        magic: 0,
+        information: 0,
+    },
 };
 
 /// Takes over what stage1 left on its stack, and puts back the interrupt vector that it changed. The
@@ -58,13 +74,8 @@ pub extern "C" fn take_over() {
         "mov [{findings} + {timeline} + 12], eax",
         "mov eax, [{stack} + {vector_in}]",
         "mov [{invalid_opcode}], eax",
-        "call {has_cpuid}",
-        "jz .Lno_time_stamp",
-        "mov eax, 1",
-        "cpuid",
-        "test dl, {tsc}",
+        "call {has_time_stamp}",
         "jnz .Ltaken_over",
-        ".Lno_time_stamp:",
         "xor eax, eax",
         "mov [{findings} + {timeline} + 8], eax",
         "mov [{findings} + {timeline} + 12], eax",
@@ -79,12 +90,61 @@ pub extern "C" fn take_over() {
         stamp_high = const mbr::frame::TIME_STAMP_HIGH,
         vector_in = const mbr::frame::INVALID_OPCODE_VECTOR,
         invalid_opcode = const VECTOR_INVALID_OPCODE,
-        has_cpuid = sym crate::cpu::has_cpuid,
-        tsc = const CPUID_TSC,
+        has_time_stamp = sym has_time_stamp,
         findings = sym FINDINGS,
         drive = const offset_of!(Findings, drive),
         bios_drive = const offset_of!(Findings, bios_drive),
         way = const offset_of!(Findings, way),
+        timeline = const offset_of!(Findings, timeline),
+    )
+}
+
+/// ZF is clear when the CPU has a time-stamp counter. Clobbers EAX to EDX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+extern "C" fn has_time_stamp() {
+    naked_asm!(
+        ".code16",
+        "call {has_cpuid}",
+        "jz 2f",
+        "mov eax, 1",
+        "cpuid",
+        "test dl, {tsc}",
+        "2:",
+        "ret",
+        ".code64",
+        has_cpuid = sym crate::cpu::has_cpuid,
+        tsc = const CPUID_TSC,
+    )
+}
+
+/// Takes over what the way in by Multiboot left on its stack. Step 1 begins now.
+///
+/// Clobbers EAX to EDX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn take_over_from_multiboot() {
+    naked_asm!(
+        ".code16",
+        "mov eax, [{stack} + {magic_in}]",
+        "mov [{findings} + {magic}], eax",
+        "mov eax, [{stack} + {information_in}]",
+        "mov [{findings} + {information}], eax",
+        "call {has_time_stamp}",
+        "jz 2f",
+        "rdtsc",
+        "mov [{findings} + {timeline} + 8], eax",
+        "mov [{findings} + {timeline} + 12], edx",
+        "2:",
+        "ret",
+        ".code64",
+        stack = const mbr::LOAD_ADDRESS,
+        magic_in = const multiboot::frame::MAGIC,
+        information_in = const multiboot::frame::INFORMATION,
+        has_time_stamp = sym has_time_stamp,
+        findings = sym FINDINGS,
+        magic = const offset_of!(Findings, multiboot) + offset_of!(Multiboot, magic),
+        information = const offset_of!(Findings, multiboot) + offset_of!(Multiboot, information),
         timeline = const offset_of!(Findings, timeline),
     )
 }

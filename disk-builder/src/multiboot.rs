@@ -1,0 +1,77 @@
+//! `bootpath.elf`: the loader as a program for Multiboot loaders, with stage2 in it.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use disk_layout::Road;
+use disk_layout::multiboot::{LOAD_ADDRESS, MAX_CODE, Parameters, SAVED, SAVED_BYTES};
+use object::elf::{
+    ELFCLASS32, ELFDATA2LSB, ELFMAG, ELFOSABI_NONE, EM_386, ET_EXEC, EV_CURRENT, FileFlags,
+    FileHeader32, Ident, PF_R, PF_W, PF_X, PT_LOAD, ProgramHeader32, SymbolSection,
+};
+use object::{LittleEndian, U16, U32, pod};
+use zerocopy::FromBytes as _;
+
+use crate::stages::{Stage2, entry, flatten};
+
+/// Where the bytes of the only segment begin in the file.
+const OFFSET: usize = 0x1000;
+
+/// Writes the program, and returns its length in bytes. `way_in` and `stage2` are the ELF files of
+/// `stage1-multiboot` and `stage2`.
+///
+/// # Errors
+/// When one of the files is not what it should be, or the program cannot be written.
+pub fn build(way_in: &Path, stage2: &Path, road: Road, output: &Path) -> Result<usize> {
+    let stage2 = Stage2::read(stage2, road)?;
+    let mut segment = flatten(way_in, LOAD_ADDRESS, MAX_CODE)?;
+    let (_, parameters) = Parameters::mut_from_suffix(&mut segment)
+        .ok()
+        .with_context(|| format!("{} is empty", way_in.display()))?;
+    parameters.stage2_bytes = u32::try_from(stage2.bytes.len())?.into();
+    let entry = entry(way_in)?;
+    segment.extend(&stage2.bytes);
+
+    let e = LittleEndian;
+    let header_size = size_of::<FileHeader32<LittleEndian>>() as u16;
+    let header = FileHeader32 {
+        e_ident: Ident {
+            magic: ELFMAG,
+            class: ELFCLASS32,
+            data: ELFDATA2LSB,
+            version: EV_CURRENT,
+            os_abi: ELFOSABI_NONE,
+            abi_version: 0,
+            padding: [0; 7],
+        },
+        e_type: U16::new(e, ET_EXEC),
+        e_machine: U16::new(e, EM_386),
+        e_version: U32::new(e, EV_CURRENT.0.into()),
+        e_entry: U32::new(e, entry),
+        e_phoff: U32::new(e, header_size.into()),
+        e_shoff: U32::new(e, 0),
+        e_flags: U32::new(e, FileFlags::default()),
+        e_ehsize: U16::new(e, header_size),
+        e_phentsize: U16::new(e, size_of::<ProgramHeader32<LittleEndian>>() as u16),
+        e_phnum: U16::new(e, 1),
+        e_shentsize: U16::new(e, 0),
+        e_shnum: U16::new(e, 0),
+        e_shstrndx: U16::new(e, SymbolSection::default()),
+    };
+    let program_header = ProgramHeader32 {
+        p_type: U32::new(e, PT_LOAD),
+        p_offset: U32::new(e, OFFSET as u32),
+        p_vaddr: U32::new(e, LOAD_ADDRESS),
+        p_paddr: U32::new(e, LOAD_ADDRESS),
+        p_filesz: U32::new(e, u32::try_from(segment.len())?),
+        p_memsz: U32::new(e, SAVED + SAVED_BYTES - LOAD_ADDRESS),
+        p_flags: U32::new(e, PF_R | PF_W | PF_X),
+        p_align: U32::new(e, OFFSET as u32),
+    };
+    let mut file = [pod::bytes_of(&header), pod::bytes_of(&program_header)].concat();
+    file.resize(OFFSET, 0);
+    file.extend(segment);
+    fs::write(output, &file).with_context(|| format!("cannot write {}", output.display()))?;
+    Ok(file.len())
+}
