@@ -27,6 +27,7 @@ pub mod fat;
 pub mod entry_file;
 pub mod version;
 pub mod entries;
+pub mod multiboot_information;
 pub mod kernel_image;
 pub mod relocate;
 pub mod stream;

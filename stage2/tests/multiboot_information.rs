@@ -1,0 +1,174 @@
+//! What another loader tells: both versions, with names in the strings and without; wrong
+//! information has a name.
+
+use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
+use proptest::prelude::*;
+use stage2::multiboot_information::{
+    Given, MAX_GIVEN, Memory, MultibootError, module_number, read_information,
+};
+
+/// A piece of memory from an address on.
+struct Piece(u64, Vec<u8>);
+
+impl Memory for Piece {
+    fn read(&self, address: u64, out: &mut [u8]) -> bool {
+        let start = address.checked_sub(self.0);
+        let bytes = start.and_then(|start| self.1.get(start as usize..)?.get(..out.len()));
+        bytes.map(|bytes| out.copy_from_slice(bytes)).is_some()
+    }
+}
+
+const BASE: u32 = 0x9000;
+
+/// A string of the information's.
+fn string(memory: &mut Vec<u8>, text: &str) -> u32 {
+    let address = BASE + memory.len() as u32;
+    memory.extend(text.as_bytes());
+    memory.push(0);
+    address
+}
+
+/// The information of version 1.
+fn version_1(loader: Option<&str>, modules: &[(u32, u32, &str)]) -> Piece {
+    let mut memory = vec![0; 120 + 16 * modules.len()];
+    let put = |memory: &mut Vec<u8>, offset: usize, value: u32| {
+        memory[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+    };
+    let mut flags = 1 << 3;
+    if let Some(loader) = loader {
+        flags |= 1 << 9;
+        let address = string(&mut memory, loader);
+        put(&mut memory, 64, address);
+    }
+    put(&mut memory, 0, flags);
+    put(&mut memory, 20, modules.len() as u32);
+    put(&mut memory, 24, BASE + 120);
+    for (index, &(start, end, text)) in modules.iter().enumerate() {
+        let address = string(&mut memory, text);
+        for (field, value) in [start, end, address].into_iter().enumerate() {
+            put(&mut memory, 120 + 16 * index + 4 * field, value);
+        }
+    }
+    Piece(BASE.into(), memory)
+}
+
+/// The information of version 2.
+fn version_2(loader: Option<&str>, modules: &[(u32, u32, &str)]) -> Piece {
+    let mut memory = vec![0; 8];
+    let mut tag = |kind: u32, content: &[u8]| {
+        memory.extend(kind.to_le_bytes());
+        memory.extend((8 + content.len() as u32).to_le_bytes());
+        memory.extend(content);
+        memory.resize(memory.len().next_multiple_of(8), 0);
+    };
+    tag(21, &[0; 4]);
+    for &(start, end, text) in modules {
+        let numbers = [start.to_le_bytes(), end.to_le_bytes()].concat();
+        tag(3, &[&numbers, text.as_bytes(), &[0]].concat());
+    }
+    if let Some(loader) = loader {
+        tag(2, &[loader.as_bytes(), &[0]].concat());
+    }
+    tag(0, &[]);
+    let length = memory.len() as u32;
+    memory[..4].copy_from_slice(&length.to_le_bytes());
+    Piece(BASE.into(), memory)
+}
+
+fn read(memory: &Piece, magic: u32) -> Result<(Vec<Given>, String), MultibootError> {
+    let mut text = [0; 16 * 1024];
+    let (given, length) = read_information(memory, magic, BASE, &mut text)?;
+    Ok((
+        given.to_vec(),
+        String::from_utf8_lossy(&text[..length]).into_owned(),
+    ))
+}
+
+#[test]
+fn names_are_taken_off_where_there_are_some() {
+    let modules = [
+        (0x20_0000, 0x20_1000, "kernel.elf  one two"),
+        (0x30_0000, 0x30_0001, "/boot/module"),
+        (0x5000, 0x6000, "third with words"),
+    ];
+    let places = modules.map(|(start, end, _)| Given {
+        start: start.into(),
+        end: end.into(),
+    });
+    let without = "options one two\nmodule /modules/1 \nmodule /modules/2 with words\n";
+    let with = "options kernel.elf  one two\nmodule /modules/1 /boot/module\n\
+                module /modules/2 third with words\n";
+    for (loader, text) in [
+        (None, without),
+        (Some("qemu"), without),
+        (Some("GNU GRUB 0.97"), without),
+        (Some("GRUB 2.06-13+deb12u1"), with),
+    ] {
+        for (memory, magic) in [
+            (version_1(loader, &modules), MAGIC_1),
+            (version_2(loader, &modules), MAGIC_2),
+        ] {
+            let (given, found) = read(&memory, magic).unwrap();
+            assert_eq!(given, places);
+            assert_eq!(found, text, "{loader:?}");
+        }
+    }
+    assert_eq!(module_number("/modules/12"), Some(12));
+    assert_eq!(module_number("/boot/kernel.elf"), None);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let one = (0x20_0000, 0x20_1000, "k");
+    let good = version_1(None, &[one]);
+    assert_eq!(read(&good, 7), Err(MultibootError::Magic(7)));
+    assert_eq!(
+        read(&good, MAGIC_2).unwrap_err(),
+        MultibootError::NoKernel,
+        "the flags are a total size of 8"
+    );
+    let many = vec![one; MAX_GIVEN + 1];
+    for (memory, magic) in [
+        (version_1(None, &many), MAGIC_1),
+        (version_2(None, &many), MAGIC_2),
+    ] {
+        assert_eq!(read(&memory, magic), Err(MultibootError::TooManyModules));
+    }
+    assert!(read(&version_1(None, &many[1..]), MAGIC_1).is_ok());
+    for (memory, magic) in [
+        (version_1(None, &[]), MAGIC_1),
+        (version_2(None, &[]), MAGIC_2),
+    ] {
+        assert_eq!(read(&memory, magic), Err(MultibootError::NoKernel));
+    }
+    let (start, end) = (0x20_0000, 0x20_0000);
+    assert_eq!(
+        read(&version_2(None, &[(0x20_0000, 0x20_0000, "")]), MAGIC_2),
+        Err(MultibootError::Module { start, end })
+    );
+    let long = "x".repeat(4096);
+    assert!(matches!(
+        read(&version_1(None, &[(1, 2, &long)]), MAGIC_1),
+        Err(MultibootError::Address(_))
+    ));
+    let long = "x".repeat(4000);
+    let modules = [(1, 2, &long[..]); 5];
+    assert_eq!(
+        read(&version_1(Some("GRUB 2"), &modules), MAGIC_1),
+        Err(MultibootError::TooLong)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_memory_is_read_or_refused(mut bytes: Vec<u8>, flags: u32, total in 0u32..400) {
+        for (magic, first) in [(MAGIC_1, flags | 1 << 3), (MAGIC_2, total)] {
+            bytes.splice(..bytes.len().min(4), first.to_le_bytes());
+            if let Ok((given, text)) = read(&Piece(BASE.into(), bytes.clone()), magic) {
+                prop_assert!(!given.is_empty());
+                prop_assert!(given.iter().all(|module| module.start < module.end));
+                prop_assert!(text.ends_with('\n'));
+            }
+        }
+    }
+}
