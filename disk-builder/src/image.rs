@@ -224,7 +224,8 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
     };
     let files = files::of(recipe)?;
     let manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;
-    let stage2 = Stage2::read(recipe, manifest.as_ref())?;
+    let how = (recipe.road, recipe.record);
+    let stage2 = Stage2::read(&recipe.stages.stage2, how, manifest.as_ref())?;
     let geometry = Geometry::choose(&files::content(&files), recipe.size_mib)?;
 
     let output = output_path(&recipe.output)?;

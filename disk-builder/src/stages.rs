@@ -10,12 +10,11 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
-use disk_layout::{ParameterBlock, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
+use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, Object as _, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
-use crate::image::Recipe;
 use crate::manifest::Manifest;
 
 /// A bare-metal program of the workspace.
@@ -279,8 +278,11 @@ pub(crate) struct Stage2 {
 
 impl Stage2 {
     /// Flattens an ELF file, puts the manifest behind it and fills the header.
-    pub(crate) fn read(recipe: &Recipe, manifest: Option<&Manifest>) -> Result<Self> {
-        let path = &recipe.stages.stage2;
+    pub(crate) fn read(
+        path: &Path,
+        (road, record): (Road, bool),
+        manifest: Option<&Manifest>,
+    ) -> Result<Self> {
         let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
         let mut start = 0;
         if let Some(manifest) = manifest {
@@ -306,8 +308,8 @@ impl Stage2 {
             magic: MAGIC,
             length: length.into(),
             version: VERSION.into(),
-            road: recipe.road as u8,
-            record: recipe.record.into(),
+            road: road as u8,
+            record: record.into(),
             manifest: u32::try_from(start)?.into(),
             ..Stage2Header::new_zeroed()
         };

@@ -61,6 +61,8 @@ pub mod frame {
     pub const WAY: i16 = REGISTERS + 24;
     /// By LBA, in blocks of 2048 bytes.
     pub const WAY_CD: u16 = 2048;
+    /// Not by the BIOS: another loader had brought it ([`crate::multiboot`]).
+    pub const WAY_MULTIBOOT: u16 = 0xFFFF;
     /// Bits 63:32.
     pub const TIME_STAMP_HIGH: i16 = REGISTERS + 20;
     /// The interrupt vector of #UD as the BIOS had it (far address): stage1 has changed it.

@@ -240,7 +240,8 @@ struct bootpath_display {
     uint32_t cursor_row;
 };
 
-// The disk that the machine was booted from.
+// The disk that the machine was booted from. All of it is zero where there was none: another loader
+// had loaded the kernel and its modules.
 struct bootpath_boot_disk {
     // Drive number that INT 13h knows it by.
     uint8_t drive;
@@ -256,7 +257,7 @@ struct bootpath_boot_disk {
     uint64_t partition_lba;
     // Length of the boot partition, in logical sectors.
     uint64_t partition_sectors;
-    // Bytes in a logical sector.
+    // Bytes in a logical sector; 0: there is no disk.
     uint32_t sector_size;
     // How many reads (INT 13h calls) stage2 made, up to the handoff.
     uint32_t reads;

@@ -206,7 +206,8 @@ pub struct Display {
     pub cursor_row: u32,
 }
 
-/// The disk that the machine was booted from.
+/// The disk that the machine was booted from. All of it is zero where there was none: another loader
+/// had loaded the kernel and its modules.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BootDisk {
@@ -224,7 +225,7 @@ pub struct BootDisk {
     pub partition_lba: u64,
     /// Length of the boot partition, in logical sectors.
     pub partition_sectors: u64,
-    /// Bytes in a logical sector.
+    /// Bytes in a logical sector; 0: there is no disk.
     pub sector_size: u32,
     /// How many reads (INT 13h calls) stage2 made, up to the handoff.
     pub reads: u32,

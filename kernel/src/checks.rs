@@ -922,6 +922,20 @@ fn interrupt_vectors(machine: &Machine) -> Outcome {
 
 fn boot_disk(machine: &Machine) -> Outcome {
     let disk = &machine.boot.boot_disk;
+    if disk.sector_size == 0 {
+        // Another loader brought everything: there was no disk.
+        let numbers = [
+            disk.partition_lba,
+            disk.partition_sectors,
+            disk.reads.into(),
+        ];
+        let bytes = [disk.drive, disk.bios_drive, disk.partition];
+        ensure!(
+            numbers == [0; 3] && bytes == [0; 3] && disk.signature == 0,
+            "no disk, but {numbers:?}, {bytes:?}"
+        );
+        return Ok(());
+    }
     ensure!(disk.partition <= 4, "partition {}", disk.partition);
     ensure!(disk.partition_sectors > 0, "the partition is empty");
     ensure!(

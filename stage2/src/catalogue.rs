@@ -20,7 +20,7 @@ use elf::abi;
 
 use crate::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use crate::recipe::Change::{
-    Code, Cut, DeadSector, Delete, Flip, MendChecksums, MendSum, Put, Qemu, Rom, Set,
+    Code, Cut, DeadSector, Delete, Flip, MendChecksums, MendSum, Multiboot, Put, Qemu, Rom, Set,
 };
 use crate::recipe::Instruction::{Bytes, JumpTo};
 use crate::recipe::Shows::{After, Lines, RealMode, Stage1};
@@ -464,6 +464,16 @@ catalogue! {
                 facts: "1 left out, 0 for other machines",
                 behind: &[],
             },
+        ),
+    }
+    MULTIBOOT_INFORMATION {
+        code: "9G",
+        sentence: "what the other loader has loaded cannot be used",
+        causes: "Another loader started Bootpath by Multiboot. It loaded no kernel as a module, or its information makes no sense.",
+        advice: "Give the kernel as the first module, and its modules behind it.",
+        recipe: by(
+            &[Multiboot],
+            After(6, "no module, and so no kernel"),
         ),
     }
     KERNEL_NOT_ELF {

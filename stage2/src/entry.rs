@@ -13,7 +13,6 @@ use stage2::entries::{self, Entries, LoaderConf, Warning};
 use stage2::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
 };
-use stage2::fat::File;
 use stage2::integrity::{Expected, Role};
 use stage2::layout::ENTRY_FILE;
 use stage2::memory_map::MemoryMap;
@@ -23,7 +22,7 @@ use stage2::text::{copy, facts, utf8};
 
 use crate::crc::crc32c;
 use crate::faults::Failure;
-use crate::files::Files;
+use crate::files::{File, Files};
 use crate::global::Global;
 use crate::{console, physical};
 
@@ -55,9 +54,7 @@ impl BootEntry {
     /// 10Q.
     pub fn expected(&self, files: &Files) -> Result<Option<Expected<'static>>, Failure> {
         match self.protocol {
-            None => Ok(files
-                .manifest()
-                .own(Role::Kernel, self.path, &self.kernel)?),
+            None => files.expected(Role::Kernel, self.path, &self.kernel, false),
             Some(_) => Ok(None),
         }
     }
@@ -106,7 +103,10 @@ static ENTRIES: Global<Entries<'static>> = Global::new(Entries::new());
 /// # Errors
 /// 9A, 9C to 9F, 8B, 7A or 6B.
 pub fn choose(files: &mut Files, memory: &mut MemoryMap) -> Result<Chosen, Failure> {
-    let text = ENTRIES.with(|entries| choose_text(entries, files, memory))?;
+    let text = match files.brought() {
+        Some(brought) => brought.entry,
+        None => ENTRIES.with(|entries| choose_text(entries, files, memory))?,
+    };
     if let Some(target) = text.chain() {
         return Ok(Chosen::Chain(target));
     }
@@ -189,12 +189,12 @@ fn read_entries(
     memory: &mut MemoryMap,
 ) -> Result<(), Failure> {
     entries.clear();
-    files.list(entries::DIRECTORY, &mut |files, listed| {
-        let name = listed.name.as_str();
+    files.list(entries::DIRECTORY, &mut |files, name, file| {
+        let name = name.as_str();
         if !entries::is_entry(name) {
             return Ok(());
         }
-        let length = (listed.file.size as usize).min(MAX_FILE);
+        let length = (file.size as usize).min(MAX_FILE);
         let path = [entries::DIRECTORY, "/", name];
         let path_length = path.iter().map(|part| part.len()).sum::<usize>();
         let size = (path_length + length) as u64;
@@ -203,7 +203,7 @@ fn read_entries(
         let room = unsafe { physical::bytes_mut(start, size) };
         let (path_room, room) = room.split_at_mut(path_length);
         let path = join(&path, path_room);
-        let added = match read(files, path, &listed.file, room)? {
+        let added = match read(files, path, file, room)? {
             Ok(bytes) => entries.add(path, bytes),
             Err(error) => Err(entries.skip(path, error)),
         };
@@ -248,7 +248,7 @@ fn read(
     file: &File,
     buffer: &'static mut [u8],
 ) -> Result<Result<&'static [u8], EntryFileError>, Failure> {
-    let expected = files.manifest().own(Role::Text, path, file)?;
+    let expected = files.expected(Role::Text, path, file, false)?;
     if file.size > MAX_FILE as u64 {
         return Ok(Err(EntryFileError {
             line: 0,

@@ -16,6 +16,7 @@ use stage2::entries::NoEntry;
 use stage2::entry_file::EntryFileError;
 use stage2::exception::{self, Exception};
 use stage2::fat::FatError;
+use stage2::gzip::GzipError;
 use stage2::int15::MemoryError;
 use stage2::int16;
 use stage2::integrity::Damage;
@@ -25,6 +26,7 @@ use stage2::limine_protocol::LimineError;
 use stage2::linux_image::LinuxError;
 use stage2::memory_map::OutOfMemory;
 use stage2::multiboot_header::HeaderError;
+use stage2::multiboot_information::MultibootError;
 use stage2::page_tables::PagingError;
 use stage2::page_walk::{self, Paging};
 use stage2::partition::PartitionError;
@@ -258,6 +260,8 @@ failure! {
     NoEntry
     Missing
     Damage<'static>
+    GzipError
+    MultibootError
     KernelError
     MemoryConflict
     HeaderError

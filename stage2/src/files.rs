@@ -3,17 +3,23 @@
 //! **On entry**: the boot partition. **This step**: opens the FAT volume in it. **On exit**: files
 //! can be found and read, and it is known what those were that `disk-builder` wrote.
 //!
+//! What follows need not know where a file is: it may be in memory as well, because another loader
+//! has put it there ([`crate::multiboot_in`]) or because it was compressed ([`crate::unpack`]).
+//!
 //! A FAT volume has most of what describes it twice. The second boot sector and the second FAT are
 //! looked at only when something went wrong: see [`Files::attempt`].
 #![allow(unsafe_code)]
 
 use core::fmt;
 
+use arrayvec::ArrayVec;
 use disk_layout::{Stage2Header, manifest};
 use stage2::catalogue::Named;
-use stage2::fat::{Cache, FatError, File, Listed, View, Volume};
-use stage2::integrity::Manifest;
+use stage2::entry_file::KernelEntry;
+use stage2::fat::{self, Cache, FatError, FileName, View, Volume};
+use stage2::integrity::{Expected, Manifest, Role};
 use stage2::layout::{FILE_CACHE, STAGE2};
+use stage2::multiboot_information::{MAX_GIVEN, module_number};
 use stage2::partition::Partition;
 use stage2::stream::{self, Range};
 use stage2::text::copy;
@@ -23,8 +29,86 @@ use crate::disk::Disk;
 use crate::faults::{self, Failure};
 use crate::{console, physical, say};
 
+/// A file that was found.
+#[derive(Clone, Copy)]
+pub struct File {
+    /// Bytes.
+    pub size: u64,
+    place: Place,
+}
+
+/// Where a file is.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In the boot partition.
+    Volume(fat::File),
+    /// In memory, from this physical address on.
+    Memory(u64),
+}
+
+impl File {
+    /// A file in memory.
+    ///
+    /// # Safety
+    /// The bytes are mapped, and nothing writes to them as long as there is the file or a copy of it.
+    pub unsafe fn in_memory(start: u64, size: u64) -> Self {
+        Self {
+            size,
+            place: Place::Memory(start),
+        }
+    }
+
+    /// All its bytes, when it is in memory.
+    pub fn bytes(&self) -> Option<&'static [u8]> {
+        match self.place {
+            // SAFETY: the promise of `in_memory`.
+            Place::Memory(start) => Some(unsafe { physical::bytes(start, self.size) }),
+            Place::Volume(_) => None,
+        }
+    }
+}
+
+impl From<fat::File> for File {
+    fn from(file: fat::File) -> Self {
+        Self {
+            size: file.size,
+            place: Place::Volume(file),
+        }
+    }
+}
+
+/// The files of the boot partition, or those that another loader has brought.
+pub enum Files {
+    /// Of the boot partition.
+    Volume(OnDisk),
+    /// Of another loader.
+    Memory(Brought),
+}
+
+/// The files that another loader has brought.
+pub struct Brought {
+    /// What would be in an entry.
+    pub entry: KernelEntry<'static>,
+    /// The kernel, then the modules.
+    files: ArrayVec<File, MAX_GIVEN>,
+}
+
+impl Brought {
+    /// No file yet.
+    pub fn new(entry: KernelEntry<'static>) -> Self {
+        let files = ArrayVec::new();
+        Self { entry, files }
+    }
+
+    /// One file more, of those that there can be.
+    pub fn add(&mut self, file: File) {
+        // There are no more than that in an entry.
+        let _ = self.files.try_push(file);
+    }
+}
+
 /// The files of the boot partition.
-pub struct Files {
+pub struct OnDisk {
     disk: Disk,
     cache: Cache<'static>,
     partition: Partition,
@@ -53,23 +137,58 @@ impl Files {
                 .ok_or(error)?,
         };
         say!(" 8 files    ", volume.kind());
-        Ok(Self {
+        Ok(Self::Volume(OnDisk {
             disk,
             cache,
             partition: *partition,
             volume,
             manifest: manifest(),
-        })
+        }))
     }
 
-    /// The disk below.
-    pub fn disk(&self) -> &Disk {
-        &self.disk
+    /// The disk below, where there is one.
+    pub fn disk(&self) -> Option<&Disk> {
+        match self {
+            Self::Volume(on_disk) => Some(&on_disk.disk),
+            Self::Memory(_) => None,
+        }
     }
 
-    /// What `disk-builder` wrote.
+    /// What another loader has brought.
+    pub fn brought(&self) -> Option<&Brought> {
+        match self {
+            Self::Volume(_) => None,
+            Self::Memory(brought) => Some(brought),
+        }
+    }
+
+    /// What `disk-builder` wrote; nothing of files that it did not put where they are.
     pub fn manifest(&self) -> Manifest<'static> {
-        self.manifest
+        match self {
+            Self::Volume(on_disk) => on_disk.manifest,
+            Self::Memory(_) => Manifest::new(&[], crc32c),
+        }
+    }
+
+    /// The checksums that a file must have which was found at this path; `packed`: as it is on the
+    /// disk, compressed. What is in memory is not checked: if it was on the disk, it has been.
+    ///
+    /// # Errors
+    /// 9E, 10Q, 10R.
+    pub fn expected(
+        &self,
+        role: Role,
+        path: &'static str,
+        file: &File,
+        packed: bool,
+    ) -> Result<Option<Expected<'static>>, Failure> {
+        let Place::Volume(file) = &file.place else {
+            return Ok(None);
+        };
+        Ok(match packed {
+            true => self.manifest().own_packed(role, path, file)?,
+            false => self.manifest().own(role, path, file)?,
+        })
     }
 
     /// Does something with files. Where that fails, does it again by the other FAT and the other boot
@@ -86,26 +205,30 @@ impl Files {
         let Err(first) = action(self) else {
             return Ok(());
         };
-        let damaged = self.volume;
+        let file = match file.map(|file| &file.place) {
+            Some(Place::Memory(_)) => return Err(first),
+            Some(Place::Volume(file)) => Some(file),
+            None => None,
+        };
+        let Self::Volume(OnDisk {
+            volume: damaged, ..
+        }) = *self
+        else {
+            return Err(first);
+        };
         for view in View::ALL {
-            if self.look_by(view, &damaged, file) && faults::again(|| action(self)).is_ok() {
+            if let Self::Volume(on_disk) = self
+                && on_disk.look_by(view, &damaged, file)
+                && faults::again(|| action(self)).is_ok()
+            {
                 say_change(first.cause(), view);
                 return Ok(());
             }
         }
-        self.volume = damaged;
+        if let Self::Volume(on_disk) = self {
+            on_disk.volume = damaged;
+        }
         Err(first)
-    }
-
-    /// Goes over to another view, if that shows something else.
-    fn look_by(&mut self, view: View, damaged: &Volume, file: Option<&File>) -> bool {
-        let (disk, cache) = (&mut self.disk, &mut self.cache);
-        let Ok(volume) = Volume::open_view(disk, cache, &self.partition, view) else {
-            return false;
-        };
-        self.volume = volume;
-        volume != *damaged
-            && file.is_none_or(|file| !volume.same_places(damaged, disk, cache, file))
     }
 
     /// Looks for a file; `None` when there is none at this path.
@@ -113,7 +236,17 @@ impl Files {
     /// # Errors
     /// 8B or 7A.
     pub fn find(&mut self, path: &str) -> Result<Option<File>, Failure> {
-        Ok(self.volume.find(&mut self.disk, &mut self.cache, path)?)
+        Ok(match self {
+            Self::Volume(OnDisk {
+                disk,
+                cache,
+                volume,
+                ..
+            }) => volume.find(disk, cache, path)?.map(File::from),
+            Self::Memory(brought) => {
+                module_number(path).and_then(|number| brought.files.get(number).copied())
+            }
+        })
     }
 
     /// Calls `each` with every file of a directory, of one that does not exist with none.
@@ -123,14 +256,20 @@ impl Files {
     pub fn list(
         &mut self,
         path: &str,
-        each: &mut dyn FnMut(&mut Self, &Listed) -> Result<(), Failure>,
+        each: &mut dyn FnMut(&mut Self, &FileName, &File) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let volume = self.volume;
-        let Some(mut directory) = volume.directory(&mut self.disk, &mut self.cache, path)? else {
+        let Self::Volume(on_disk) = self else {
             return Ok(());
         };
-        while let Some(listed) = directory.next(&mut self.disk, &mut self.cache)? {
-            each(self, &listed)?;
+        let volume = on_disk.volume;
+        let directory = volume.directory(&mut on_disk.disk, &mut on_disk.cache, path)?;
+        let Some(mut directory) = directory else {
+            return Ok(());
+        };
+        while let Self::Volume(on_disk) = self
+            && let Some(listed) = directory.next(&mut on_disk.disk, &mut on_disk.cache)?
+        {
+            each(self, &listed.name, &listed.file.into())?;
         }
         Ok(())
     }
@@ -140,8 +279,23 @@ impl Files {
     /// # Errors
     /// 8B or 7A.
     pub fn read_at(&mut self, file: &File, offset: u64, out: &mut [u8]) -> Result<usize, Failure> {
-        let (disk, cache) = (&mut self.disk, &mut self.cache);
-        Ok(self.volume.read_at(disk, cache, file, offset, out)?)
+        match (self, &file.place) {
+            (
+                Self::Volume(OnDisk {
+                    disk,
+                    cache,
+                    volume,
+                    ..
+                }),
+                Place::Volume(file),
+            ) => Ok(volume.read_at(disk, cache, file, offset, out)?),
+            _ => {
+                let bytes = file.bytes().unwrap_or_default();
+                let rest = usize::try_from(offset).ok();
+                let rest = rest.and_then(|offset| bytes.get(offset..));
+                Ok(copy(rest.unwrap_or_default(), out))
+            }
+        }
     }
 
     /// Loads pieces of a file to physical addresses that were allocated for them.
@@ -149,18 +303,46 @@ impl Files {
     /// # Errors
     /// 8B or 7A.
     pub fn load(&mut self, file: &File, ranges: &[Range]) -> Result<(), Failure> {
-        Ok(stream::stream(
-            &mut self.disk,
-            &mut self.cache,
-            &self.volume,
-            file,
-            ranges,
-            &mut |destination, bytes: &[u8]| {
-                // SAFETY: the memory was allocated for this range, and has no other user yet.
-                let target = unsafe { physical::bytes_mut(destination, bytes.len() as u64) };
-                copy(bytes, target);
-            },
-        )?)
+        let mut sink = |destination, bytes: &[u8]| {
+            // SAFETY: the memory was allocated for this range, and has no other user yet.
+            let target = unsafe { physical::bytes_mut(destination, bytes.len() as u64) };
+            copy(bytes, target);
+        };
+        match (self, &file.place) {
+            (
+                Self::Volume(OnDisk {
+                    disk,
+                    cache,
+                    volume,
+                    ..
+                }),
+                Place::Volume(file),
+            ) => stream::stream(disk, cache, volume, file, ranges, &mut sink)?,
+            _ => {
+                let bytes = file.bytes().unwrap_or_default();
+                for range in ranges.iter().filter(|range| range.length > 0) {
+                    let end = range.file_offset.saturating_add(range.length);
+                    let size = file.size;
+                    let range_bytes = bytes.get(range.file_offset as usize..end as usize);
+                    let range_bytes = range_bytes.ok_or(FatError::BehindFile { end, size })?;
+                    sink(range.destination, range_bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OnDisk {
+    /// Goes over to another view, if that shows something else.
+    fn look_by(&mut self, view: View, damaged: &Volume, file: Option<&fat::File>) -> bool {
+        let (disk, cache) = (&mut self.disk, &mut self.cache);
+        let Ok(volume) = Volume::open_view(disk, cache, &self.partition, view) else {
+            return false;
+        };
+        self.volume = volume;
+        volume != *damaged
+            && file.is_none_or(|file| !volume.same_places(damaged, disk, cache, file))
     }
 }
 

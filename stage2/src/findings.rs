@@ -5,7 +5,9 @@ use core::arch::x86_64::_rdtsc;
 
 use ::handoff::TIMELINE_LENGTH;
 
-use crate::real_mode::FINDINGS;
+use disk_layout::mbr::frame::WAY_MULTIBOOT;
+
+use crate::real_mode::{FINDINGS, Multiboot};
 
 /// Notes the time-stamp counter at the start of a step.
 pub fn step(number: usize) {
@@ -32,6 +34,13 @@ pub fn drives() -> (u8, u8) {
     let findings = &raw const FINDINGS;
     // SAFETY: as above.
     unsafe { ((*findings).drive, (*findings).bios_drive) }
+}
+
+/// What another loader left in the registers, if one started the program.
+pub fn multiboot() -> Option<Multiboot> {
+    let findings = &raw const FINDINGS;
+    // SAFETY: as above.
+    (way() == WAY_MULTIBOOT).then(|| unsafe { (*findings).multiboot })
 }
 
 /// How stage2 was read: see [`disk_layout::mbr::frame::WAY`].

@@ -50,6 +50,11 @@ pub enum GzipError {
         /// What the file says.
         expected: u64,
     },
+    /// There is no memory for so much.
+    Room {
+        /// Bytes that were asked for.
+        needed: u64,
+    },
     /// The data has another CRC-32 than the file says.
     Checksum {
         /// The CRC-32 of what was unpacked.
@@ -73,6 +78,7 @@ impl fmt::Display for GzipError {
             Self::Length { unpacked, expected } => {
                 facts(f, "# bytes instead of #", &[unpacked, expected])
             }
+            Self::Room { needed } => facts(f, "no room for # bytes", &[needed]),
             Self::Checksum { found, expected } => facts(
                 f,
                 "CRC-32 ########h instead of ########h",

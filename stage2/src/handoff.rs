@@ -13,6 +13,7 @@ use ::handoff::{
     MemoryRegion, Module, Text, TlsTemplate,
 };
 use stage2::block_device::BlockDevice;
+use stage2::int13::Drive;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap, OutOfMemory};
 use stage2::partition::Partition;
@@ -284,18 +285,17 @@ fn display() -> Display {
 }
 
 fn boot_disk(files: &Files, partition: &Partition) -> BootDisk {
-    let disk = files.disk();
     let (_, bios_drive) = findings::drives();
     BootDisk {
-        drive: disk.number(),
+        drive: files.disk().map_or(0, Drive::number),
         bios_drive,
         partition: partition.number,
         reserved: 0,
         signature: partition.signature,
         partition_lba: partition.first_lba,
         partition_sectors: partition.sectors,
-        sector_size: disk.sector_size() as u32,
-        reads: disk.reads(),
+        sector_size: files.disk().map_or(0, |disk| disk.sector_size() as u32),
+        reads: files.disk().map_or(0, Drive::reads),
     }
 }
 

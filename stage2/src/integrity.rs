@@ -48,11 +48,34 @@ impl<'a> Manifest<'a> {
         path: &'a str,
         file: &File,
     ) -> Result<Option<Expected<'a>>, Damage<'a>> {
+        self.known(role, role == Role::Kernel, path, file)
+    }
+
+    /// The same of a compressed file: of a kernel's, too, all bytes are checked as they are on the disk.
+    ///
+    /// # Errors
+    /// [`Damage`], when it has not the right length.
+    pub fn own_packed(
+        &self,
+        role: Role,
+        path: &'a str,
+        file: &File,
+    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
+        self.known(role, false, path, file)
+    }
+
+    fn known(
+        &self,
+        role: Role,
+        has_headers: bool,
+        path: &'a str,
+        file: &File,
+    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
         // What is checked of a kernel is not what is checked of a file that is read as it is, and an
         // entry may name one as the other.
         let is_known = |entry: &&Entry| {
             let is_kernel = entry.headers_crc32c.get() != 0;
-            entry.is_of(file.stamp) && is_kernel == (role == Role::Kernel)
+            entry.is_of(file.stamp) && is_kernel == has_headers
         };
         let entry = self.entry(path).filter(is_known);
         let Some(entry) = entry else { return Ok(None) };

@@ -9,7 +9,6 @@
 
 use core::mem::MaybeUninit;
 
-use stage2::fat::File;
 use stage2::integrity::{Expected, Role};
 use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
@@ -19,8 +18,8 @@ use stage2::relocate::{LoadedKernel, relocate};
 use crate::crc::crc32c;
 use crate::entry::{self, BootEntry, Missing};
 use crate::faults::Failure;
-use crate::files::Files;
-use crate::{physical, say};
+use crate::files::{File, Files};
+use crate::{physical, say, unpack};
 
 /// Loads the kernel.
 ///
@@ -175,25 +174,40 @@ pub fn load_modules(
     Ok(())
 }
 
-/// Loads one module, from the start of a page on.
+/// Loads one module, from the start of a page on; of a compressed one, what is in it.
 ///
 /// # Errors
-/// 10R, 9B, 8B, 7A, 6B.
+/// 8C, 10R, 9B, 8B, 7A, 6B.
 pub fn load_module(
     files: &mut Files,
     path: &'static str,
     memory: &mut MemoryMap,
 ) -> Result<LoadedModule, Failure> {
     let file = entry::find(files, Missing::Module(path))?;
-    let expected = files.manifest().own(Role::Module, path, &file)?;
+    let file = unpack::unpack(files, Role::Module, path, file, memory)?;
     let module = LoadedModule::place(file.size, memory)?;
-    files.attempt(Some(&file), &mut |files| {
-        files.load(&file, &[module.read()])?;
+    load_module_to(files, path, &file, module)?;
+    Ok(module)
+}
+
+/// Loads a module whose place is known.
+///
+/// # Errors
+/// 10Q, 10R, 8B, 7A.
+pub fn load_module_to(
+    files: &mut Files,
+    path: &'static str,
+    file: &File,
+    module: LoadedModule,
+) -> Result<(), Failure> {
+    let expected = files.expected(Role::Module, path, file, false)?;
+    files.attempt(Some(file), &mut |files| {
+        files.load(file, &[module.read()])?;
         match expected {
             Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
             None => Ok(()),
         }
     })?;
     zero(module.start + module.length, module.memory_end());
-    Ok(module)
+    Ok(())
 }

@@ -27,7 +27,7 @@ use stage2::text::copy;
 use x86_64::registers::control::EferFlags;
 
 use crate::bios::Machine;
-use crate::entry::BootEntry;
+use crate::entry::{self, BootEntry, Missing};
 use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, firmware_tables, mask_interrupt_controllers, random_seed};
@@ -161,7 +161,9 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
         executable,
         executable_address: kernel_address(kernel),
         modules,
-        optical: files.disk().sector_size() == CD_BLOCK,
+        optical: files
+            .disk()
+            .is_some_and(|disk| disk.sector_size() == CD_BLOCK),
         partition: partition.number,
         disk_signature: partition.signature,
         rsdp: tables.rsdp,
@@ -301,7 +303,10 @@ fn load_module(
     string: &'static [u8],
     memory: &mut MemoryMap,
 ) -> Result<File<'static>, Failure> {
-    let module = kernel::load_module(files, path, memory)?;
+    // As it is: compressed modules are the kernel's to unpack.
+    let file = entry::find(files, Missing::Module(path))?;
+    let module = LoadedModule::place(file.size, memory)?;
+    kernel::load_module_to(files, path, &file, module)?;
     Ok(File {
         start: module.start,
         size: module.length,

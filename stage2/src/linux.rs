@@ -12,7 +12,6 @@
 use core::arch::naked_asm;
 use core::convert::Infallible;
 
-use stage2::fat::File;
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{
     self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
@@ -27,7 +26,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::entry::{BootEntry, Missing};
 use crate::faults::Failure;
-use crate::files::Files;
+use crate::files::{File, Files};
 use crate::leave::{self, ProtectedMode, RealMode};
 use crate::long_mode::DescriptorPointer;
 use crate::{Way, console, findings, handoff, physical, say};

@@ -21,9 +21,11 @@ mod long_mode;
 mod console;
 mod faults;
 mod memory;
+mod multiboot_in;
 mod disk;
 mod files;
 mod entry;
+mod unpack;
 mod recognise;
 mod kernel;
 mod paging;
@@ -56,6 +58,7 @@ use crate::entry::Chosen;
 use crate::faults::Failure;
 use disk_layout::manifest;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
+use stage2::integrity::Role;
 use stage2::memory_map::MemoryMap;
 use stage2::multiboot_header::Version;
 use stage2::partition::Partition;
@@ -150,19 +153,25 @@ fn boot() -> Result<Infallible, Failure> {
     let memory = memory::discover()?;
 
     findings::step(7);
-    let mut disk = disk::open();
-    let partition = disk::boot_partition(&mut disk)?;
+    let (mut files, partition) = match multiboot_in::files(memory)? {
+        Some(brought) => brought,
+        None => {
+            let mut disk = disk::open();
+            let partition = disk::boot_partition(&mut disk)?;
 
-    findings::step(8);
-    let mut files = files::Files::open(disk, &partition)?;
+            findings::step(8);
+            (files::Files::open(disk, &partition)?, partition)
+        }
+    };
 
     findings::step(9);
-    let entry = match entry::choose(&mut files, memory)? {
+    let mut entry = match entry::choose(&mut files, memory)? {
         Chosen::Kernel(entry) => entry,
         Chosen::Chain(target) => return chain::start(target),
     };
 
     findings::step(10);
+    entry.kernel = unpack::unpack(&mut files, Role::Kernel, entry.path, entry.kernel, memory)?;
     let way = Way {
         files: &mut files,
         partition: &partition,

@@ -447,6 +447,12 @@ impl MemoryMap {
         free.is_some_and(|free| self.take(start, end, free, kind))
     }
 
+    /// Whether all bytes from `start` to `end` are free.
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.free()
+            .any(|free| free.start <= start && end <= free.end)
+    }
+
     fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
         self.regions
             .iter()

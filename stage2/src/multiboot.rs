@@ -12,6 +12,7 @@ use core::convert::Infallible;
 use arrayvec::ArrayVec;
 use stage2::elf_physical::{self, PhysicalImage};
 use stage2::entry_file::MAX_MODULES;
+use stage2::int13::Drive;
 use stage2::integrity::Expected;
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap};
@@ -89,7 +90,7 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         entry: &entry.text,
         modules: &modules,
         memory: &[],
-        drive: files.disk().number(),
+        drive: files.disk().map(Drive::number),
         partition: partition.number,
         sections,
         screen: console::screen_row().map(|_| Screen {

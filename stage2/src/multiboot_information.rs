@@ -2,18 +2,21 @@
 //! loaded, by version 1 or 2 of the specification.
 //!
 //! It becomes the text of an entry file, so that what follows is the same as when there is a disk: the
-//! first module is the kernel, and its string the command line; the others are modules, whose paths
-//! are `/modules/1` and so on.
+//! loader's name is the title; the first module is the kernel, whose path is `/modules/0`, and its
+//! string the command line; the others are modules, whose paths are `/modules/1` and so on.
 
 use core::fmt;
 
 use arrayvec::ArrayVec;
-use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
+use disk_layout::multiboot::{LOAD_ADDRESS, MAGIC_1, MAGIC_2, SAVED, SAVED_BYTES};
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::catalogue::{self, Entry, Named};
-use crate::entry_file::MAX_MODULES;
+use crate::entry_file::{self, EntryFileError, KernelEntry, MAX_MODULES};
+use crate::layout::EARLY_REACH;
+use crate::memory_map::{MemoryKind, MemoryMap};
+use crate::placement::allocate_high;
 use crate::text::{copy, facts};
 
 /// The kernel and as many modules as an entry file can name.
@@ -64,6 +67,8 @@ pub enum MultibootError {
     TooManyModules,
     /// The strings are longer than an entry file.
     TooLong,
+    /// One of them cannot stand in an entry file.
+    Text(EntryFileError),
 }
 
 impl Named for MultibootError {
@@ -83,6 +88,11 @@ impl fmt::Display for MultibootError {
             Self::NoKernel => f.write_str("no module, and so no kernel"),
             Self::TooManyModules => facts(f, "more than # modules", &[MAX_GIVEN as u64]),
             Self::TooLong => f.write_str("the modules' strings are too long"),
+            Self::Text(error) => {
+                // Nobody has seen the lines.
+                f.write_str("the modules' strings: ")?;
+                EntryFileError { line: 0, ..error }.fmt(f)
+            }
         }
     }
 }
@@ -135,17 +145,16 @@ pub fn module_number(path: &str) -> Option<usize> {
     path.strip_prefix(PATH)?.parse().ok()
 }
 
-/// The modules' places, the kernel first; `text` becomes the text of an entry file, whose length comes
-/// second.
+/// The modules' places, the kernel first; and the entry, which stands in `text`.
 ///
 /// # Errors
-/// [`MultibootError`]: 9I.
-pub fn read_information(
+/// [`MultibootError`]: 9G.
+pub fn read_information<'a>(
     memory: &dyn Memory,
     magic: u32,
     information: u32,
-    text: &mut [u8],
-) -> Result<(ArrayVec<Given, MAX_GIVEN>, usize), MultibootError> {
+    text: &'a mut [u8],
+) -> Result<(ArrayVec<Given, MAX_GIVEN>, KernelEntry<'a>), MultibootError> {
     let mut list = List {
         memory,
         given: ArrayVec::new(),
@@ -162,12 +171,19 @@ pub fn read_information(
     if list.given.is_empty() {
         return Err(MultibootError::NoKernel);
     }
-    Ok((list.given, list.length))
+    let List {
+        given,
+        text,
+        length,
+        ..
+    } = list;
+    let entry = entry_file::parse(text.get(..length).unwrap_or_default());
+    Ok((given, entry.map_err(MultibootError::Text)?))
 }
 
 /// What has been read so far.
-struct List<'a> {
-    memory: &'a dyn Memory,
+struct List<'a, 'b> {
+    memory: &'b dyn Memory,
     given: ArrayVec<Given, MAX_GIVEN>,
     /// Do the strings lack the modules' names?
     nameless: bool,
@@ -175,13 +191,13 @@ struct List<'a> {
     length: usize,
 }
 
-impl List<'_> {
+impl List<'_, '_> {
     /// Multiboot Specification 0.6.96, 3.3.
     fn version_1(&mut self, information: u64) -> Result<(), MultibootError> {
         let flags = word(self.memory, information)?;
         if flags & FLAG_LOADER_NAME != 0 {
             let name = word(self.memory, information.wrapping_add(64))?;
-            self.loader(&Text::read(self.memory, name.into())?);
+            self.loader(&Text::read(self.memory, name.into())?)?;
         }
         if flags & FLAG_MODULES == 0 {
             return Ok(());
@@ -222,7 +238,7 @@ impl List<'_> {
                 match kind {
                     TAG_END => break,
                     TAG_LOADER_NAME if !modules => {
-                        self.loader(&Text::read(self.memory, address + 8)?);
+                        self.loader(&Text::read(self.memory, address + 8)?)?;
                     }
                     TAG_MODULE if modules => {
                         let [start, end] =
@@ -238,8 +254,10 @@ impl List<'_> {
         Ok(())
     }
 
-    fn loader(&mut self, name: &Text) {
+    fn loader(&mut self, name: &Text) -> Result<(), MultibootError> {
         self.nameless = name.bytes().starts_with(NAMELESS);
+        self.write(b"title ")?;
+        self.line(name.bytes())
     }
 
     /// One module more, and its line.
@@ -254,7 +272,7 @@ impl List<'_> {
         };
         let number = self.given.len();
         if number == 0 {
-            self.write(b"options ")?;
+            self.write(b"kernel /modules/0\noptions ")?;
         } else {
             self.write(b"module ")?;
             self.write(PATH.as_bytes())?;
@@ -262,11 +280,23 @@ impl List<'_> {
             self.write(digits.get(usize::from(number < 10)..).unwrap_or_default())?;
             self.write(b" ")?;
         }
-        self.write(string)?;
-        self.write(b"\n")?;
+        self.line(string)?;
         self.given
             .try_push(Given { start, end })
             .map_err(|_| MultibootError::TooManyModules)
+    }
+
+    /// The rest of a line, in which a line end is a blank.
+    fn line(&mut self, string: &[u8]) -> Result<(), MultibootError> {
+        let start = self.length;
+        self.write(string)?;
+        let written = self.text.get_mut(start..self.length).unwrap_or_default();
+        for byte in written {
+            if matches!(*byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
+        }
+        self.write(b"\n")
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), MultibootError> {
@@ -286,4 +316,84 @@ fn without_first_word(string: &[u8]) -> &[u8] {
     let rest = string.get(word..).unwrap_or_default();
     let blanks = rest.iter().take_while(|byte| is_blank(byte)).count();
     rest.get(blanks..).unwrap_or_default()
+}
+
+/// The program itself: the way in, stage2 as it was loaded, and the copy of low memory.
+const PROGRAM: Given = Given {
+    start: LOAD_ADDRESS as u64,
+    end: SAVED as u64 + SAVED_BYTES as u64,
+};
+
+/// Where something is now that the other loader has put at an address; `None`: no memory is there.
+pub fn present_address(start: u64, length: u64, memory: &MemoryMap) -> Option<u64> {
+    let end = start.checked_add(length)?;
+    if end <= SAVED_BYTES.into() {
+        return Some(u64::from(SAVED) + start);
+    }
+    let is_free = memory.is_free(start, end);
+    let is_program = start < PROGRAM.end && end > PROGRAM.start;
+    (is_free && !is_program && end <= EARLY_REACH).then_some(start)
+}
+
+/// A module on its way to another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Where it is (physical).
+    pub from: u64,
+    /// Where it is to be; the same when there is no room for it twice.
+    pub to: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Where the modules go: out of the way of kernels, which want to be at 1 MiB or a little above. The
+/// map has what is used now and what will be, until [`give_back`].
+///
+/// # Errors
+/// [`MultibootError::Address`], where a module is not in memory, or the program is not.
+pub fn plan_moves(
+    given: &[Given],
+    memory: &mut MemoryMap,
+) -> Result<ArrayVec<Move, MAX_GIVEN>, MultibootError> {
+    let mut moves = ArrayVec::new();
+    for &Given { start, end } in given {
+        let size = end.saturating_sub(start);
+        let from = present_address(start, size, memory);
+        let from = from.ok_or(MultibootError::Address(start))?;
+        let to = from;
+        moves
+            .try_push(Move { from, to, size })
+            .map_err(|_| MultibootError::TooManyModules)?;
+    }
+    if !memory.is_free(PROGRAM.start, PROGRAM.end) {
+        return Err(MultibootError::Address(PROGRAM.start));
+    }
+    memory.mark(PROGRAM.start, PROGRAM.end, MemoryKind::Reclaimable);
+    for module in &moves {
+        memory.mark(
+            module.from,
+            module.from + module.size,
+            MemoryKind::Reclaimable,
+        );
+    }
+    for module in &mut moves {
+        if let Ok(to) = allocate_high(memory, module.size) {
+            module.to = to;
+        }
+    }
+    Ok(moves)
+}
+
+/// Gives back what is not needed any more when the modules have been moved.
+pub fn give_back(moves: &[Move], memory: &mut MemoryMap) {
+    let mut mark = |start, end, kind| memory.mark(start, end, kind);
+    let (moved, stay) = (MemoryKind::Usable, MemoryKind::Reclaimable);
+    mark(PROGRAM.start, PROGRAM.end, moved);
+    for module in moves.iter().filter(|module| module.to != module.from) {
+        mark(module.from, module.from + module.size, moved);
+    }
+    // Some may have a page in common with one that was moved.
+    for module in moves.iter().filter(|module| module.to == module.from) {
+        mark(module.from, module.from + module.size, stay);
+    }
 }

@@ -24,8 +24,9 @@ use crate::text::{copy, facts};
 const ACTIVE: u8 = 0x80;
 
 /// Where the boot partition lies. At least one sector long, and its first one is on the disk; its
-/// end need not be, since BIOSes report wrong disk sizes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// end need not be, since BIOSes report wrong disk sizes. The default, all zero, is where there is no
+/// disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
     pub number: u8,

@@ -26,7 +26,7 @@ pub struct Findings {
     pub bios_drive: u8,
     /// How stage2 was read: see [`mbr::frame::WAY`].
     pub way: u16,
-    /// What another loader left, where there was one; zero otherwise.
+    /// What another loader left, where `way` is [`mbr::frame::WAY_MULTIBOOT`]; zero otherwise.
     pub multiboot: Multiboot,
 }
 
@@ -130,6 +130,7 @@ pub extern "C" fn take_over_from_multiboot() {
         "mov [{findings} + {magic}], eax",
         "mov eax, [{stack} + {information_in}]",
         "mov [{findings} + {information}], eax",
+        "mov word ptr [{findings} + {way}], {way_multiboot}",
         "call {has_time_stamp}",
         "jz 2f",
         "rdtsc",
@@ -145,6 +146,8 @@ pub extern "C" fn take_over_from_multiboot() {
         findings = sym FINDINGS,
         magic = const offset_of!(Findings, multiboot) + offset_of!(Multiboot, magic),
         information = const offset_of!(Findings, multiboot) + offset_of!(Multiboot, information),
+        way = const offset_of!(Findings, way),
+        way_multiboot = const mbr::frame::WAY_MULTIBOOT,
         timeline = const offset_of!(Findings, timeline),
     )
 }

@@ -115,6 +115,8 @@ pub enum Change {
     DeadSector(Place, u64),
     /// QEMU gets these arguments.
     Qemu(&'static str),
+    /// QEMU starts the loader by Multiboot, without a disk and without modules.
+    Multiboot,
     /// An option ROM spoils the BIOS in these ways; the machine is then one with IDE.
     Rom(&'static [Defect]),
 }
@@ -465,6 +467,9 @@ impl fmt::Display for Change {
                 write!(f, "each read of sector {number} (from 0) of {place} fails")
             }
             Self::Qemu(arguments) => write!(f, "QEMU runs with `{arguments}`"),
+            Self::Multiboot => {
+                f.write_str("QEMU starts `bootpath.elf`, without modules (`-initrd`)")
+            }
             Self::Rom(defects) => {
                 f.write_str("an option ROM spoils the BIOS of a PC with IDE: ")?;
                 for (index, defect) in defects.iter().enumerate() {

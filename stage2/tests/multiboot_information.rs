@@ -77,11 +77,14 @@ fn version_2(loader: Option<&str>, modules: &[(u32, u32, &str)]) -> Piece {
 
 fn read(memory: &Piece, magic: u32) -> Result<(Vec<Given>, String), MultibootError> {
     let mut text = [0; 16 * 1024];
-    let (given, length) = read_information(memory, magic, BASE, &mut text)?;
-    Ok((
-        given.to_vec(),
-        String::from_utf8_lossy(&text[..length]).into_owned(),
-    ))
+    let (given, entry) = read_information(memory, magic, BASE, &mut text)?;
+    assert_eq!(entry.kernel(), Some("/modules/0"));
+    let end = text
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(text.len());
+    let text = str::from_utf8(&text[..end]).expect("it was checked");
+    Ok((given.to_vec(), text.to_owned()))
 }
 
 #[test]
@@ -95,8 +98,9 @@ fn names_are_taken_off_where_there_are_some() {
         start: start.into(),
         end: end.into(),
     });
-    let without = "options one two\nmodule /modules/1 \nmodule /modules/2 with words\n";
-    let with = "options kernel.elf  one two\nmodule /modules/1 /boot/module\n\
+    let without =
+        "kernel /modules/0\noptions one two\nmodule /modules/1 \nmodule /modules/2 with words\n";
+    let with = "kernel /modules/0\noptions kernel.elf  one two\nmodule /modules/1 /boot/module\n\
                 module /modules/2 third with words\n";
     for (loader, text) in [
         (None, without),
@@ -110,7 +114,8 @@ fn names_are_taken_off_where_there_are_some() {
         ] {
             let (given, found) = read(&memory, magic).unwrap();
             assert_eq!(given, places);
-            assert_eq!(found, text, "{loader:?}");
+            let title = loader.map_or(String::new(), |name| format!("title {name}\n"));
+            assert_eq!(found, title + text, "{loader:?}");
         }
     }
     assert_eq!(module_number("/modules/12"), Some(12));

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
 use disk_builder::inspect::{self, Inspection};
+use disk_builder::multiboot;
 use disk_builder::stages::{self, Program, Stages};
 use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
@@ -56,6 +57,25 @@ pub fn stages() -> Result<Stages> {
 pub fn stage1_cd() -> Result<PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&PROGRAM, || stages::build_program(&stages::STAGE1_CD))
+}
+
+/// `bootpath.elf`, built once.
+///
+/// # Errors
+/// When it does not build.
+pub fn multiboot_program() -> Result<PathBuf> {
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&PROGRAM, || {
+        // Beside the stages, where cargo leaves alone what it did not make.
+        let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
+        let output = way_in.with_file_name("bootpath.elf");
+        // Another test program may read it.
+        let mut file = tempfile::NamedTempFile::new_in(output.parent().context("no directory")?)?;
+        multiboot::build(&way_in, &stages()?.stage2, Road::default(), file.path())?;
+        file.flush()?;
+        file.persist(&output)?;
+        Ok(output)
+    })
 }
 
 /// The demo kernel's ELF file, built once.

@@ -150,6 +150,7 @@ impl Disk {
 pub struct Machine {
     image: PathBuf,
     disk: Disk,
+    program: Option<(PathBuf, String)>,
     bad_sectors: Vec<(u64, bool)>,
     writable: bool,
     serial: bool,
@@ -165,6 +166,7 @@ impl Machine {
         Self {
             image: image.to_owned(),
             disk: Disk::default(),
+            program: None,
             bad_sectors: Vec::new(),
             writable: false,
             serial: true,
@@ -178,6 +180,13 @@ impl Machine {
     /// Connects the disk in another way.
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disk = disk;
+        self
+    }
+
+    /// Lets QEMU start a program by Multiboot 1, with these modules, in the way of its `-initrd`. There
+    /// is no disk then.
+    pub fn multiboot(mut self, program: &Path, modules: &str) -> Self {
+        self.program = Some((program.to_owned(), modules.to_owned()));
         self
     }
 
@@ -258,9 +267,19 @@ impl Machine {
                 .arg("-device")
                 .arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"));
         }
-        command.arg("-drive").arg(self.drive());
-        for device in self.disk.devices() {
-            command.args(["-device", device]);
+        match &self.program {
+            None => {
+                command.arg("-drive").arg(self.drive());
+                for device in self.disk.devices() {
+                    command.args(["-device", device]);
+                }
+            }
+            Some((program, modules)) => {
+                command.arg("-kernel").arg(program);
+                if !modules.is_empty() {
+                    command.args(["-initrd", modules]);
+                }
+            }
         }
         command.args(&self.arguments);
         Running::start(command, directory, self.time_limit)

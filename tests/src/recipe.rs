@@ -24,7 +24,8 @@ use tempfile::NamedTempFile;
 
 use crate::elf::noise;
 use crate::image::{
-    Image, bad_bios, demo_kernel, position_independent_kernel, stages, test_program_file,
+    Image, bad_bios, demo_kernel, multiboot_program, position_independent_kernel, stages,
+    test_program_file,
 };
 use crate::machine::{COLUMNS, Disk, Machine, ROWS, Running};
 use crate::matrix::expect::{LOADER, OFFER, error};
@@ -146,6 +147,7 @@ impl GoodImage {
                     machine.dead_sector(self.offset(place)? / SECTOR + number)
                 }
                 Change::Qemu(arguments) => machine.arguments(arguments.split_whitespace()),
+                Change::Multiboot => machine.multiboot(&multiboot_program()?, ""),
                 Change::Rom(defects) => {
                     let file = rom.insert(bad_bios(defects)?);
                     machine
@@ -188,7 +190,7 @@ impl GoodImage {
             }
             Change::Delete(path) => image.mtools("mdel", [format!("::{path}")]),
             Change::Put(path, bytes) => image.put(path, bytes),
-            Change::DeadSector(..) | Change::Qemu(_) | Change::Rom(_) => {
+            Change::DeadSector(..) | Change::Qemu(_) | Change::Rom(_) | Change::Multiboot => {
                 bail!("not a change to the image")
             }
         }
