@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # For run.sh: looks for the programs that it needs and installs what is missing.
 
-# What is looked for (a command, or a file of Bochs or SeaBIOS), what for, and the package that has it in the
+# What is looked for (a command, or a file of Bochs, SeaBIOS or GRUB), what for, and the package that has it in the
 # order of $managers.
 managers=(apt-get dnf pacman zypper apk brew)
 packages='
@@ -16,6 +16,7 @@ bochs               test  bochs           bochs           bochs        bochs    
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
 bios-microvm.bin    test  seabios         seabios-bin     seabios      qemu-microvm seabios   qemu
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
+i386-pc/boot.img    test  grub-pc-bin     grub2-pc-modules grub        grub2-i386-pc grub-bios i686-elf-grub
 c++                 fuzz  g++             gcc-c++         gcc          gcc-c++    g++        gcc
 gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
 '
@@ -26,7 +27,8 @@ PATH=$PATH:/usr/sbin:/sbin
 is_there() {
     local directory
     command -v "$1" >/dev/null && return
-    for directory in "${BXSHARE-}" {/usr,/usr/local,/opt/homebrew}/share/{bochs,seabios,qemu}; do
+    for directory in "${BXSHARE-}" {/usr,/usr/local,/opt/homebrew}/share/{bochs,seabios,qemu} \
+        /usr/{lib,share}/grub{,2}; do
         [[ -e $directory/$1 ]] && return
     done
     return 1

@@ -32,6 +32,7 @@ use zerocopy::FromBytes as _;
 
 use crate::cd;
 use crate::manifest::crc32c;
+use crate::packed::{unpacked, unpacked_length};
 
 /// Sectors that lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -158,6 +159,8 @@ pub struct FileInfo {
     pub size: u64,
     /// Where it lies, in the order of its bytes.
     pub extents: Vec<Sectors>,
+    /// Bytes of what the loader unpacks from it; `None`: it is used as it is.
+    pub unpacked: Option<u64>,
     /// What came of the comparison with its checksum; `None`: it has none.
     pub checksum: Option<Checksum>,
 }
@@ -223,7 +226,7 @@ pub struct Segment {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_size: u64,
-    /// The sectors that these lie in.
+    /// The sectors that these lie in; none of a compressed kernel.
     pub extents: Vec<Sectors>,
 }
 
@@ -431,6 +434,7 @@ pub fn check_kernel(mut kernel: &File, protocol: Option<Protocol>) -> Result<()>
     let mut bytes = Vec::new();
     kernel.seek(SeekFrom::Start(0))?;
     kernel.read_to_end(&mut bytes)?;
+    let bytes = unpacked(&bytes).map_err(|error| refusal(&error))?;
     match protocol.unwrap_or_else(|| Protocol::of_file(&bytes)) {
         Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
         Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
@@ -793,17 +797,31 @@ impl Inspection {
         entry: &KernelEntry<'_>,
     ) -> Problem<Booted> {
         let mut booted = Booted::default();
+        // Linux does it itself, and Limine's modules are files as they are.
+        let mut unpacks_modules = false;
         if entry.chain().is_none() {
             let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
             match reader.file(path)? {
-                Some((file, places)) => {
-                    let bytes = reader.bytes(&file, file.size)?;
+                Some((file, mut places)) => {
+                    let packed = reader.bytes(&file, file.size)?;
+                    places.unpacked = unpacked_length(&packed);
                     let manifest = reader.manifest;
                     self.add_file(manifest, Role::Kernel, path, &file, &places, || {
-                        let checksums = integrity::of_kernel(&bytes, crc32c).ok();
+                        if places.unpacked.is_some() {
+                            return Some((crc32c(0, &packed), 0));
+                        }
+                        let checksums = integrity::of_kernel(&packed, crc32c).ok();
                         checksums.map(|(headers, bytes)| (bytes, headers))
                     });
-                    if let Err(problem) = booted.read(entry, &bytes, &places) {
+                    let read = unpacked(&packed).map_err(|error| say(&error));
+                    let read = read.and_then(|bytes| {
+                        let protocol = entry.protocol();
+                        let protocol = protocol.unwrap_or_else(|| Protocol::of_file(&bytes));
+                        unpacks_modules =
+                            !matches!(protocol, Protocol::Limine | Protocol::Linux(_));
+                        booted.read(entry, &bytes, &places)
+                    });
+                    if let Err(problem) = read {
                         self.add_problem(problem);
                     }
                 }
@@ -812,12 +830,20 @@ impl Inspection {
         }
         for module in entry.modules() {
             match reader.file(module.path)? {
-                Some((file, places)) => {
+                Some((file, mut places)) => {
                     let bytes = reader.bytes(&file, file.size)?;
+                    if unpacks_modules {
+                        places.unpacked = unpacked_length(&bytes);
+                    }
                     let manifest = reader.manifest;
                     self.add_file(manifest, Role::Module, module.path, &file, &places, || {
                         Some((crc32c(0, &bytes), 0))
                     });
+                    if places.unpacked.is_some()
+                        && let Err(error) = unpacked(&bytes)
+                    {
+                        self.add_problem(say(&error));
+                    }
                 }
                 None => self.add_problem(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
             }
@@ -840,7 +866,11 @@ impl Inspection {
         if self.file(path).is_some() {
             return;
         }
-        let compared = match manifest.own(role, path, file) {
+        let own = match places.unpacked {
+            Some(_) => manifest.own_packed(role, path, file),
+            None => manifest.own(role, path, file),
+        };
+        let compared = match own {
             Ok(Some(expected)) => match checksums() {
                 Some((bytes, headers)) => expected
                     .headers(headers)
@@ -860,6 +890,7 @@ impl Inspection {
             path: path.to_owned(),
             size: places.size,
             extents: places.part(0, places.size),
+            unpacked: places.unpacked,
             checksum,
         });
     }
@@ -941,6 +972,8 @@ impl Inspection {
                 Some(Checksum::Replaced) => ", replaced",
                 None => "",
             };
+            let unpacked = file.unpacked.map(|size| format!(", {size} unpacked"));
+            let unpacked = unpacked.unwrap_or_default();
             if file.extents.is_empty() {
                 line(
                     f,
@@ -953,7 +986,10 @@ impl Inspection {
                     0 => line(
                         f,
                         *extent,
-                        format_args!("    {} ({} bytes{checksum})", file.path, file.size),
+                        format_args!(
+                            "    {} ({} bytes{unpacked}{checksum})",
+                            file.path, file.size
+                        ),
                     )?,
                     // A badly fragmented file would fill many screens.
                     8 => {
@@ -1165,7 +1201,10 @@ impl Kernel {
             flags: segment.flags,
             file_offset: segment.file_offset,
             file_size: segment.file_size,
-            extents: at.part(segment.file_offset, segment.file_size),
+            extents: match at.unpacked {
+                Some(_) => Vec::new(),
+                None => at.part(segment.file_offset, segment.file_size),
+            },
         });
         Self {
             entry: image.entry(),
@@ -1180,6 +1219,8 @@ impl Kernel {
 /// Where the bytes of a file are.
 struct Places {
     size: u64,
+    /// Bytes of what is compressed in it.
+    unpacked: Option<u64>,
     extents: Vec<stage2::fat::Extent>,
 }
 
@@ -1239,6 +1280,7 @@ impl Reader<'_, '_, '_> {
     fn places(&mut self, file: &stage2::fat::File) -> Problem<Places> {
         let mut places = Places {
             size: file.size,
+            unpacked: None,
             extents: Vec::new(),
         };
         let mut walker = self.fat.extents(file);

@@ -13,6 +13,7 @@ mod sparse;
 mod files;
 mod cd;
 mod manifest;
+mod packed;
 pub mod image;
 pub mod multiboot;
 pub mod inspect;

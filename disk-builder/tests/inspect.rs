@@ -356,3 +356,61 @@ fn damage_to_what_belongs_to_entries_is_found() {
     let expected = "error 9D: a configuration file is gone: /loader/loader.conf";
     assert_eq!(found.problems, [expected]);
 }
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn compressed_kernels_and_modules_are_unpacked_and_checked() {
+    let workshop = Workshop::new();
+    let file = kernel(10_000);
+    let compressed = packed(&file);
+    let mut recipe = workshop.recipe(&compressed);
+    recipe.modules = vec![Module {
+        file: workshop.file("extra", &packed(&[7; 30_000])),
+        string: String::new(),
+    }];
+    let found = build(&recipe).inspection;
+    found.verify().unwrap();
+    let size = compressed.len();
+    let line = format!("({size} bytes, {} unpacked, checksum good)", file.len());
+    assert!(found.to_string().contains(&line), "{found}");
+    let module = found.file("/boot/modules/extra").unwrap();
+    assert_eq!(module.unpacked, Some(30_000));
+    // Its segments have no sectors, but the file has.
+    let segments = &found.booted.kernel.as_ref().unwrap().segments;
+    assert!(!segments.is_empty() && segments.iter().all(|segment| segment.extents.is_empty()));
+
+    // A wrong bit on the disk is found by the checksum first, as by the loader.
+    for (path, code) in [("/boot/kernel.elf", "10Q"), ("/boot/modules/extra", "10R")] {
+        let good = fs::read(&recipe.output).unwrap();
+        let start = found.file(path).unwrap().extents[0].lba * 512;
+        flip(&recipe, start + 50);
+        let problems = inspect::inspect(&recipe.output).unwrap().problems;
+        assert!(
+            problems[0].starts_with(&format!("error {code}: ")),
+            "{problems:?}"
+        );
+        fs::write(&recipe.output, good).unwrap();
+    }
+
+    // What cannot be unpacked, or is no kernel when it is, is refused.
+    let refused = |bytes: &[u8]| {
+        let error = disk_builder::image::build(&workshop.recipe(bytes)).unwrap_err();
+        format!("{error:#}")
+    };
+    let mut damaged = compressed.clone();
+    damaged[size - 8] ^= 1;
+    assert!(refused(&damaged).contains("error 8C: a compressed file cannot be unpacked: CRC-32 "));
+    assert!(refused(&packed(b"#!/bin/sh")).contains("error 10A"));
+    let mut recipe = workshop.recipe(&compressed);
+    recipe.modules = vec![Module {
+        file: workshop.file("damaged", &damaged),
+        string: String::new(),
+    }];
+    let error = disk_builder::image::build(&recipe).unwrap_err();
+    assert!(format!("{error:#}").contains("error 8C"), "{error:#}");
+}

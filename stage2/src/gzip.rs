@@ -7,9 +7,12 @@ use core::fmt;
 
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
+use miniz_oxide::inflate::core::{decompress, inflate_flags};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// Room for the state of a decompression: 11 KiB.
+pub use miniz_oxide::inflate::core::DecompressorOxide as Decompressor;
 
 use crate::catalogue::{self, Entry, Named};
 use crate::text::facts;
@@ -115,7 +118,7 @@ fn trailer(file: &[u8]) -> Result<&Trailer, GzipError> {
 pub fn unpack(
     file: &[u8],
     out: &mut [u8],
-    decompressor: &mut DecompressorOxide,
+    decompressor: &mut Decompressor,
 ) -> Result<(), GzipError> {
     let trailer = trailer(file)?;
     let start = header_length(file).ok_or(GzipError::Header)?;

@@ -5,8 +5,7 @@
 //! possible: many kernels want to be low. **On exit**: the file, which may be another one, in memory.
 #![allow(unsafe_code)]
 
-use miniz_oxide::inflate::core::DecompressorOxide;
-use stage2::gzip::{self, GzipError};
+use stage2::gzip::{self, Decompressor, GzipError};
 use stage2::integrity::Role;
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate_high;
@@ -78,8 +77,8 @@ fn unpack_bytes(packed: &[u8], memory: &mut MemoryMap) -> Result<File, Failure> 
     let start = allocate(memory, size)?;
     // SAFETY: just allocated; nobody else knows it.
     let out = unsafe { physical::bytes_mut(start, size) };
-    // 11 KiB, on the stack, which has room: this is called near its bottom.
-    let unpacked = gzip::unpack(packed, out, &mut DecompressorOxide::new());
+    // On the stack, which has room: this is called near its bottom.
+    let unpacked = gzip::unpack(packed, out, &mut Decompressor::new());
     if let Err(error) = unpacked {
         memory.mark(start, start + size.max(1), MemoryKind::Usable);
         return Err(error.into());

@@ -4,9 +4,8 @@
 use std::io::Write as _;
 
 use flate2::{Compression, GzBuilder};
-use miniz_oxide::inflate::core::DecompressorOxide;
 use proptest::prelude::*;
-use stage2::gzip::{GzipError, is_gzip, unpack, unpacked_length};
+use stage2::gzip::{Decompressor, GzipError, is_gzip, unpack, unpacked_length};
 
 fn pack(bytes: &[u8], builder: GzBuilder, level: u32) -> Vec<u8> {
     let mut encoder = builder.write(Vec::new(), Compression::new(level));
@@ -16,7 +15,7 @@ fn pack(bytes: &[u8], builder: GzBuilder, level: u32) -> Vec<u8> {
 
 fn unpacked(file: &[u8]) -> Result<Vec<u8>, GzipError> {
     let mut out = vec![0; unpacked_length(file)? as usize];
-    unpack(file, &mut out, &mut DecompressorOxide::new())?;
+    unpack(file, &mut out, &mut Decompressor::new())?;
     Ok(out)
 }
 

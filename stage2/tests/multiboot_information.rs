@@ -1,10 +1,12 @@
 //! What another loader tells: both versions, with names in the strings and without; wrong
 //! information has a name.
 
-use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
+use disk_layout::multiboot::{LOAD_ADDRESS, MAGIC_1, MAGIC_2, SAVED, SAVED_BYTES};
 use proptest::prelude::*;
+use stage2::memory_map::{MemoryKind, MemoryMap, Region};
 use stage2::multiboot_information::{
-    Given, MAX_GIVEN, Memory, MultibootError, module_number, read_information,
+    Given, MAX_GIVEN, Memory, Move, MultibootError, give_back, module_number, plan_moves,
+    read_information,
 };
 
 /// A piece of memory from an address on.
@@ -173,6 +175,127 @@ proptest! {
                 prop_assert!(!given.is_empty());
                 prop_assert!(given.iter().all(|module| module.start < module.end));
                 prop_assert!(text.ends_with('\n'));
+            }
+        }
+    }
+}
+
+const MIB: u64 = 1 << 20;
+
+/// A machine with so much memory, and the loader in it.
+fn machine(end: u64) -> MemoryMap {
+    let mut memory = MemoryMap::new();
+    for (start, end) in [(0, 0x9_F000), (MIB, end)] {
+        let kind = MemoryKind::Usable;
+        memory.add(Region { start, end, kind });
+    }
+    memory.finish(0x9_F000);
+    memory
+}
+
+fn plan(places: &[(u64, u64)], memory: &mut MemoryMap) -> Result<Vec<Move>, MultibootError> {
+    let given = places.iter().map(|&(start, end)| Given { start, end });
+    let given: Vec<_> = given.collect();
+    Ok(plan_moves(&given, memory)?.to_vec())
+}
+
+/// The kind of the page at an address.
+fn kind(memory: &MemoryMap, address: u64) -> Option<MemoryKind> {
+    let mut regions = memory.regions().iter();
+    let region = regions.find(|region| (region.start..region.end).contains(&address));
+    region.map(|region| region.kind)
+}
+
+#[test]
+fn modules_make_room() {
+    let mut memory = machine(64 * MIB);
+    let places = [
+        (2 * MIB, 2 * MIB + 5000),
+        (0x5000, 0x5800),
+        (3 * MIB, 9 * MIB),
+    ];
+    let moves = plan(&places, &mut memory).unwrap();
+    let froms: Vec<u64> = moves.iter().map(|module| module.from).collect();
+    // What was low is in the copy.
+    assert_eq!(froms, [2 * MIB, u64::from(SAVED) + 0x5000, 3 * MIB]);
+    for module in &moves {
+        assert!(module.to >= 48 * MIB && module.to % 4096 == 0, "{moves:?}");
+        assert_eq!(kind(&memory, module.from), Some(MemoryKind::Reclaimable));
+    }
+    assert!(!memory.is_free(LOAD_ADDRESS.into(), (SAVED + SAVED_BYTES).into()));
+    give_back(&moves, &mut memory);
+    assert!(memory.is_free(MIB, 48 * MIB));
+    for module in &moves {
+        assert_eq!(kind(&memory, module.to), Some(MemoryKind::Reclaimable));
+    }
+}
+
+#[test]
+fn without_room_they_stay() {
+    let mut memory = machine(8 * MIB);
+    let places = [(3 * MIB, 7 * MIB), (0x5000, 0x6000)];
+    let moves = plan(&places, &mut memory).unwrap();
+    assert_eq!(moves[0].to, 3 * MIB);
+    assert_ne!(moves[1].to, moves[1].from);
+    give_back(&moves, &mut memory);
+    assert_eq!(kind(&memory, 3 * MIB), Some(MemoryKind::Reclaimable));
+    assert!(memory.is_free(MIB, 3 * MIB));
+
+    // All of the memory: not even what is in the copy can leave it.
+    let mut memory = machine(u64::from(SAVED + SAVED_BYTES));
+    let moves = plan(&[(0x5000, 0x6000)], &mut memory).unwrap();
+    assert_eq!(moves[0].to, moves[0].from);
+    give_back(&moves, &mut memory);
+    assert_eq!(kind(&memory, moves[0].from), Some(MemoryKind::Reclaimable));
+    assert!(memory.is_free(MIB, moves[0].from));
+}
+
+#[test]
+fn modules_lie_in_memory() {
+    let end = 64 * MIB;
+    for start in [
+        end - 1,
+        end,
+        u64::MAX - 1,
+        0x9_FFFF,
+        0xA_0000,
+        LOAD_ADDRESS.into(),
+    ] {
+        let mut memory = machine(end);
+        assert_eq!(
+            plan(&[(start, start.saturating_add(2))], &mut memory),
+            Err(MultibootError::Address(start))
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_plan_overlaps(
+        places in prop::collection::vec((0u64..40 << 20, 1u64..4 << 20), 1..8),
+        end in 2u64..64,
+    ) {
+        let mut memory = machine(end * MIB);
+        let places: Vec<_> = places.iter().map(|&(start, size)| (start, start + size)).collect();
+        if let Ok(moves) = plan(&places, &mut memory) {
+            give_back(&moves, &mut memory);
+            for (index, one) in moves.iter().enumerate() {
+                for address in [one.to, one.to + one.size - 1] {
+                    prop_assert_eq!(kind(&memory, address), Some(MemoryKind::Reclaimable));
+                }
+                for other in &moves[..index] {
+                    let apart = one.to + one.size <= other.to || other.to + other.size <= one.to;
+                    prop_assert!(apart || one.to == one.from && other.to == other.from);
+                    // Nobody is overwritten before it has left.
+                    for module in [one, other].into_iter().filter(|m| m.to != m.from) {
+                        for source in [one, other] {
+                            prop_assert!(
+                                module.to + module.size <= source.from
+                                    || source.from + source.size <= module.to
+                            );
+                        }
+                    }
+                }
             }
         }
     }

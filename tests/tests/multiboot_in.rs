@@ -1,0 +1,331 @@
+//! Another loader starts Bootpath, by Multiboot 1 or 2; and compressed kernels and modules, from there
+//! and from a disk.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::image::Module;
+use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_layout::multiboot::LOAD_ADDRESS;
+use disk_layout::{SECTOR_SIZE, mbr};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use machine_tests::elf::noise;
+use machine_tests::image::{Image, multiboot_program, small_kernel};
+use machine_tests::machine::Machine;
+use tempfile::TempDir;
+
+const TIME_LIMIT: Duration = Duration::from_secs(180);
+const MODULE: &str = "/boot/modules/module";
+
+/// Boots a demo kernel that says `exit`; these lines are in the transcript, in this order, which is
+/// returned.
+fn boots(machine: &Machine, expected: &[&str]) -> Result<String> {
+    let mut running = machine.clone().time_limit(TIME_LIMIT).start()?;
+    let transcript = running.wait_for("OKAY")?;
+    let ending = running.wait()?;
+    ensure!(
+        ending == Ending::Guest(EXIT_OKAY) && !transcript.contains("FAILED"),
+        "{ending:?}\n{transcript}"
+    );
+    in_order(&transcript, expected)?;
+    Ok(transcript)
+}
+
+/// The machine ends in an error; these lines are in the transcript, in this order.
+fn fails(machine: &Machine, expected: &[&str]) -> Result<()> {
+    let mut running = machine.clone().time_limit(TIME_LIMIT).start()?;
+    let transcript = running.wait_for("press a key to reboot")?;
+    in_order(&transcript, expected)
+}
+
+/// Lines; where one ends in `…`, what follows does not matter.
+fn in_order(transcript: &str, expected: &[&str]) -> Result<()> {
+    let mut lines = transcript.lines().map(str::trim_end);
+    for wanted in expected {
+        let found = lines.any(|line| match wanted.strip_suffix('…') {
+            Some(start) => line.starts_with(start),
+            None => line == *wanted,
+        });
+        ensure!(found, "no line {wanted:?} in its place in\n{transcript}");
+    }
+    Ok(())
+}
+
+fn packed(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    Ok(encoder.finish()?)
+}
+
+/// Files to start with, without commas in their names.
+struct Modules {
+    directory: TempDir,
+}
+
+impl Modules {
+    fn new() -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        Ok(Self { directory })
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<String> {
+        let path = self.directory.path().join(name);
+        fs::write(&path, bytes)?;
+        Ok(path.display().to_string())
+    }
+}
+
+/// A machine whose QEMU starts the loader.
+fn qemu(program: &Path, modules: &[String]) -> Machine {
+    Machine::new(Path::new("")).multiboot(program, &modules.join(","))
+}
+
+#[test]
+fn qemu_starts_it_with_modules() -> Result<()> {
+    let files = Modules::new()?;
+    let kernel = fs::read(small_kernel()?.path())?;
+    let modules = [
+        files.file("kernel", &kernel)? + " exit and more",
+        files.file("one", &noise(5000))? + "  with words",
+        files.file("empty", b"x")?,
+    ];
+    let transcript = boots(
+        &qemu(&multiboot_program()?, &modules),
+        &[
+            " 6 memory   255 MiB usable, by E820",
+            " 7 disk     none: started by qemu",
+            " 8 files    3 in memory",
+            " 9 entry    /modules/0, 2 modules",
+            "10 kernel   ELF64, 3 segments, …",
+            "drive 00h, partition 0 at LBA 0, 0 reads; RSDP …",
+            "command line: exit and more",
+            "module /modules/1 at …",
+            "module /modules/2 at …",
+        ],
+    )?;
+    // The kernel gets what it is linked for, though the program was loaded there.
+    ensure!(transcript.contains(" KiB at 100000h\r\n"), "{transcript}");
+    ensure!(
+        transcript.contains(", 5000 bytes: with words\r\n"),
+        "{transcript}"
+    );
+    Ok(())
+}
+
+/// EAX, as a loader would leave it that is none of both.
+#[test]
+fn another_magic_number_has_a_name() -> Result<()> {
+    const CODE: &[u8] = &[0xFA, 0xFC, 0x89, 0xC2]; // cli; cld; mov edx, eax
+    const CHANGED: &[u8] = &[0xFA, 0xFC, 0x31, 0xD2]; // xor edx, edx
+
+    let mut program = fs::read(multiboot_program()?)?;
+    let (entry, offset) = (word(&program, 24), 0x1000);
+    let start = (entry - LOAD_ADDRESS) as usize + offset;
+    let code = program
+        .get_mut(start..start + CODE.len())
+        .context("the entry")?;
+    ensure!(code == CODE, "the program begins with {code:02X?}");
+    code.copy_from_slice(CHANGED);
+    let files = Modules::new()?;
+    let program = files.file("program", &program)?;
+    fails(
+        &qemu(Path::new(&program), &[]),
+        &[
+            " 6 memory   255 MiB usable, by E820",
+            "error 9G: what the other loader has loaded cannot be used: EAX is 00000000h",
+        ],
+    )
+}
+
+fn word(bytes: &[u8], offset: usize) -> u32 {
+    let word = bytes
+        .get(offset..offset + 4)
+        .and_then(|word| word.try_into().ok());
+    u32::from_le_bytes(word.unwrap_or_default())
+}
+
+#[test]
+fn modules_may_be_compressed() -> Result<()> {
+    let files = Modules::new()?;
+    let kernel = packed(&fs::read(small_kernel()?.path())?)?;
+    let program = multiboot_program()?;
+    let modules = [
+        files.file("kernel.gz", &kernel)? + " exit",
+        files.file("one.gz", &packed(&[7; 70_000])?)?,
+    ];
+    let transcript = boots(
+        &qemu(&program, &modules),
+        &[
+            " 9 entry    /modules/0, 1 modules",
+            "10 gzip     …",
+            "10 kernel   ELF64, 3 segments, …",
+            "10 gzip     69 KiB unpacked from 1",
+            "module /modules/1 at …",
+        ],
+    )?;
+    ensure!(transcript.contains(", 70000 bytes: \r\n"), "{transcript}");
+
+    let mut damaged = kernel;
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    let modules = [files.file("damaged.gz", &damaged)?];
+    fails(
+        &qemu(&program, &modules),
+        &["error 8C: a compressed file cannot be unpacked: …"],
+    )
+}
+
+/// An image with a compressed kernel and a compressed module.
+fn compressed_image() -> Result<Image> {
+    let files = Modules::new()?;
+    let kernel = packed(&fs::read(small_kernel()?.path())?)?;
+    let kernel = PathBuf::from(files.file("kernel.gz", &kernel)?);
+    Image::build(&kernel, |recipe, directory| {
+        recipe.command_line = "exit".into();
+        let file = directory.join("module");
+        // The builder finds out when it is not there.
+        let _ = fs::write(&file, packed(&[7; 70_000]).unwrap_or_default());
+        let string = String::new();
+        recipe.modules.push(Module { file, string });
+    })
+}
+
+#[test]
+fn files_of_a_disk_may_be_compressed() -> Result<()> {
+    let image = compressed_image()?;
+    let machine = Machine::new(&image.path());
+    boots(
+        &machine,
+        &[
+            " 9 entry    /boot/kernel.elf, 1 modules",
+            "10 gzip     …",
+            "10 kernel   ELF64, 3 segments, …",
+            "10 gzip     69 KiB unpacked from 1",
+            "module /boot/modules/module at …",
+        ],
+    )?;
+
+    // What `disk-builder` wrote is damaged: its checksum says so before anything is unpacked.
+    for (path, code) in [("/boot/kernel.elf", "10Q"), (MODULE, "10R")] {
+        let damaged = image.copy()?;
+        let start = image.first_sector(path)? * SECTOR_SIZE as u64;
+        let byte = image.read(start + 100, 1)?;
+        damaged.write(start + 100, &[byte[0] ^ 4])?;
+        fails(
+            &Machine::new(&damaged.path()),
+            &[&format!("error {code}: …")],
+        )?;
+
+        // What somebody else wrote has only its own.
+        let replaced = image.copy()?;
+        let size = image.inspect()?.file(path).context("no file")?.size;
+        let mut bytes = image.read(start, usize::try_from(size)?)?;
+        replaced.put(path, &bytes)?;
+        boots(&Machine::new(&replaced.path()), &["10 gzip     …"])?;
+        let crc = bytes.len() - 8;
+        bytes[crc] ^= 1;
+        replaced.put(path, &bytes)?;
+        fails(
+            &Machine::new(&replaced.path()),
+            &["error 8C: a compressed file cannot be unpacked: CRC-32 …"],
+        )?;
+    }
+    Ok(())
+}
+
+/// GRUB in the place of stage1 and stage2, which finds the program and the rest in the boot
+/// partition.
+fn grub(commands: [&str; 2], strings: [&str; 2]) -> Result<Image> {
+    const DIRECTORIES: [&str; 3] = [
+        "/usr/lib/grub/i386-pc",
+        "/usr/lib/grub2/i386-pc",
+        "/usr/share/grub2/i386-pc",
+    ];
+    let directory = DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir());
+    let directory = directory.context("GRUB for PCs is missing")?;
+
+    let image = Image::build(small_kernel()?.path(), |recipe, directory| {
+        recipe.size_mib = Some(8);
+        let file = directory.join("module");
+        // The builder finds out when it is not there.
+        let _ = fs::write(&file, noise(5000));
+        let string = String::new();
+        recipe.modules.push(Module { file, string });
+    })?;
+    image.put("/bootpath.elf", &fs::read(multiboot_program()?)?)?;
+
+    let files = Modules::new()?;
+    let [start, module] = commands;
+    let configuration = format!(
+        "set root=(hd0,msdos1)\n{start} /bootpath.elf\n{module} /boot/kernel.elf {}\n\
+         {module} {MODULE} {}\nboot\n",
+        strings[0], strings[1]
+    );
+    let configuration = files.file("configuration", configuration.as_bytes())?;
+    let core = files.file("core.img", b"")?;
+    let arguments = [
+        "-O",
+        "i386-pc",
+        "-p",
+        "/",
+        "-c",
+        &configuration,
+        "-o",
+        &core,
+    ];
+    let modules = [
+        "biosdisk",
+        "part_msdos",
+        "fat",
+        "boot",
+        "multiboot",
+        "multiboot2",
+    ];
+    let output = ["grub-mkimage", "grub2-mkimage"].iter().find_map(|tool| {
+        let mut command = Command::new(tool);
+        command
+            .arg("-d")
+            .arg(directory)
+            .args(arguments)
+            .args(modules);
+        command.output().ok()
+    });
+    let output = output.context("grub-mkimage is missing")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "grub-mkimage: {said}");
+
+    // Its first sector reads the second one, whose list says that the rest is behind it.
+    let boot = fs::read(directory.join("boot.img"))?;
+    image.write(0, &boot[..mbr::CODE_END])?;
+    image.write(SECTOR_SIZE as u64, &fs::read(core)?)?;
+    Ok(image)
+}
+
+#[test]
+fn grub_starts_it_by_both_versions() -> Result<()> {
+    for commands in [["multiboot", "module"], ["multiboot2", "module2"]] {
+        let image = grub(commands, ["exit and more", "with words"])?;
+        let transcript = boots(
+            &Machine::new(&image.path()),
+            &[
+                " 7 disk     none: started by GRUB 2…",
+                " 8 files    2 in memory",
+                " 9 entry    /modules/0, 1 modules",
+                "10 kernel   ELF64, 3 segments, …",
+                "command line: exit and more",
+                "module /modules/1 at …",
+            ],
+        )?;
+        ensure!(transcript.contains(" KiB at 100000h\r\n"), "{transcript}");
+        ensure!(
+            transcript.contains(", 5000 bytes: with words\r\n"),
+            "{transcript}"
+        );
+    }
+    Ok(())
+}
