@@ -53,6 +53,8 @@ pub fn all() -> Vec<Seed> {
     linux(&mut add);
     chain(&mut add);
     limine(&mut add);
+    multiboot_information(&mut add);
+    gzip(&mut add);
     boot_path(&mut add);
     for target in [
         "fat",
@@ -113,6 +115,107 @@ fn stage2_header(add: &mut Add<'_>) {
     with_manifest[68] = 30;
     add("stage2_header", "manifest-too-long", with_manifest);
     add("stage2_header", "manifest-elsewhere", image(512, 511));
+}
+
+/// `abcabc`, as `gzip -n` packs it, and the same in a block that is not compressed; both without the
+/// first three bytes.
+fn gzip(add: &mut Add<'_>) {
+    let header = [0, 0, 0, 0, 0, 2, 3];
+    let trailer = [0x4C, 0x99, 0x6E, 0x72, 6, 0, 0, 0];
+    let packed = [0x4B, 0x4C, 0x4A, 0x4E, 0x4C, 0x4A, 6, 0];
+    let stored = [&[1, 6, 0, 0xF9, 0xFF][..], b"abcabc"].concat();
+    let file = |flags: u8, fields: &[u8], data: &[u8], trailer: &[u8]| {
+        [&[flags], &header[1..], fields, data, trailer].concat()
+    };
+    add("gzip", "good", file(0, &[], &packed, &trailer));
+    add("gzip", "good-stored", file(0, &[], &stored, &trailer));
+    let fields = b"\x02\0xxname\0comment\0\0\0";
+    add("gzip", "good-fields", file(0x1E, fields, &packed, &trailer));
+    add("gzip", "reserved-flag", file(0x80, &[], &packed, &trailer));
+    add(
+        "gzip",
+        "name-without-end",
+        file(8, b"name", &[1; 4], &trailer),
+    );
+    add("gzip", "bad-block", file(0, &[], &[7, 0], &trailer));
+    add("gzip", "cut", file(0, &[], &packed[..4], &trailer));
+    add(
+        "gzip",
+        "twice",
+        file(0, &[], &[packed, packed].concat(), &trailer),
+    );
+    let wrong = |at: usize| {
+        let mut trailer = trailer;
+        trailer[at] ^= 1;
+        file(0, &[], &packed, &trailer)
+    };
+    add("gzip", "checksum", wrong(0));
+    add("gzip", "length", wrong(4));
+    // Codes of variable length: 1240 bytes of one sentence, then numbers.
+    let dynamic = [
+        0, 0, 0, 0, 0, 2, 3, 0xED, 0xCE, 0xAB, 0x11, 3, 0x31, 0xC, 0x84, 0x61, 0xFE, 0x57, 0x71, 5,
+    ];
+    add("gzip", "dynamic-cut", [&dynamic[..], &trailer].concat());
+}
+
+/// By both versions: a kernel, a module, and the loader's name.
+fn multiboot_information(add: &mut Add<'_>) {
+    const BASE: u32 = crate::targets::multiboot_information::BASE;
+    const TABLE: u32 = BASE + 120;
+    const STRINGS: u32 = TABLE + 32;
+
+    let mut first = [0; 120];
+    let mut put = |offset: usize, value: u32| {
+        first[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+    };
+    put(0, 1 << 3 | 1 << 9);
+    put(20, 2);
+    put(24, TABLE);
+    put(64, STRINGS);
+    let table = [
+        [0x20_0000, 0x28_0000, STRINGS + 5, 0],
+        [0x5000, 0x6000, STRINGS + 14, 0],
+    ];
+    let table: Vec<u8> = table
+        .as_flattened()
+        .iter()
+        .flat_map(|word: &u32| word.to_le_bytes())
+        .collect();
+    let strings = b"qemu\0k.elf e\tx\0m with\nwords\0";
+    let first = [&[1], &first[..], &table, strings].concat();
+    add("multiboot_information", "good-1", first.clone());
+    add("multiboot_information", "no-strings", first[..153].to_vec());
+    let mut many = first.clone();
+    many[21] = 99;
+    add("multiboot_information", "many", many);
+    add(
+        "multiboot_information",
+        "magic",
+        [&[3], &first[1..]].concat(),
+    );
+
+    let mut second = vec![2, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut tag = |kind: u32, content: &[u8]| {
+        second.extend(kind.to_le_bytes());
+        second.extend((8 + content.len() as u32).to_le_bytes());
+        second.extend(content);
+        second.resize(1 + (second.len() - 1).next_multiple_of(8), 0);
+    };
+    let module = |start: u32, end: u32, string: &[u8]| {
+        [&start.to_le_bytes(), &end.to_le_bytes(), string].concat()
+    };
+    tag(3, &module(0x20_0000, 0x28_0000, b"exit\0"));
+    tag(3, &module(0x30_0000, 0x30_0001, b"\xFF\0"));
+    tag(2, b"GRUB 2.06\0");
+    tag(0, &[]);
+    let total = second.len() as u32 - 1;
+    second[1..5].copy_from_slice(&total.to_le_bytes());
+    add("multiboot_information", "not-utf-8", second.clone());
+    let odd = second.iter().position(|&byte| byte == 0xFF);
+    second[odd.unwrap_or(0)] = b'y';
+    add("multiboot_information", "good-2", second.clone());
+    second[13] = 7;
+    add("multiboot_information", "short-tag", second);
 }
 
 fn noise(seed: u32, length: usize) -> Vec<u8> {

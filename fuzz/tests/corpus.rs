@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fuzz::targets::boot_path;
+use fuzz::targets::{boot_path, gzip, multiboot_information};
 use fuzz::{TARGETS, seeds};
 use stage2::multiboot_header::{Version, check_file};
 
@@ -67,6 +67,18 @@ fn every_target_has_a_program() {
             target.name
         );
         assert!(manifest.contains(&program), "{}", target.name);
+    }
+}
+
+#[test]
+fn what_is_good_is_accepted() {
+    for seed in seeds::all() {
+        let accepts = match seed.target {
+            "gzip" => gzip::accepts(&seed.bytes),
+            "multiboot_information" => multiboot_information::accepts(&seed.bytes),
+            _ => continue,
+        };
+        assert_eq!(accepts, seed.name.starts_with("good"), "{}", seed.name);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod mbr;
 pub mod fat;
 pub mod command_line;
 pub mod entries;
+pub mod multiboot_information;
 pub mod elf;
 pub mod elf_note;
 pub mod multiboot;
@@ -14,6 +15,7 @@ pub mod multiboot2;
 pub mod linux;
 pub mod chain;
 pub mod limine;
+pub mod gzip;
 pub mod boot_path;
 
 use stage2::catalogue::{Named, Report};

@@ -1,0 +1,4 @@
+//! See `fuzz::targets::multiboot_information`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(multiboot_information);

@@ -1,0 +1,84 @@
+//! What another loader tells about its modules, and where these go.
+
+use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
+use stage2::entry_file::MAX_FILE;
+use stage2::memory_map::{MemoryKind, MemoryMap, Region};
+use stage2::multiboot_information::{
+    Memory, give_back, module_number, plan_moves, read_information,
+};
+
+use super::show;
+
+/// Where the bytes lie, and the information with them.
+pub const BASE: u32 = 0x9000;
+/// All memory of the machine, in bytes.
+const END: u64 = 64 << 20;
+
+/// A piece of memory, and none around it.
+struct Piece<'a>(&'a [u8]);
+
+impl Memory for Piece<'_> {
+    fn read(&self, address: u64, out: &mut [u8]) -> bool {
+        let start = address.checked_sub(BASE.into()).map(|start| start as usize);
+        let bytes = start.and_then(|start| self.0.get(start..)?.get(..out.len()));
+        bytes.map(|bytes| out.copy_from_slice(bytes)).is_some()
+    }
+}
+
+/// The input: a byte that says which version, and the memory from [`BASE`] on.
+pub fn run(bytes: &[u8]) {
+    accepts(bytes);
+}
+
+/// Whether the input is accepted.
+pub fn accepts(bytes: &[u8]) -> bool {
+    let Some((version, bytes)) = bytes.split_first() else {
+        return false;
+    };
+    let magic = match version {
+        1 => MAGIC_1,
+        2 => MAGIC_2,
+        other => u32::from(*other),
+    };
+    let mut text = [0; MAX_FILE];
+    let (given, entry) = match read_information(&Piece(bytes), magic, BASE, &mut text) {
+        Ok(read) => read,
+        Err(error) => {
+            show(&error);
+            return false;
+        }
+    };
+    assert!(magic == MAGIC_1 || magic == MAGIC_2);
+    assert!(given.iter().all(|module| module.start < module.end));
+    // One file a line, by its number.
+    assert_eq!(entry.kernel().and_then(module_number), Some(0));
+    let numbers = entry.modules().map(|module| module_number(module.path));
+    assert!(numbers.eq((1..given.len()).map(Some)));
+
+    let mut memory = MemoryMap::new();
+    for (start, end) in [(0, 0x9_F000), (1 << 20, END)] {
+        let kind = MemoryKind::Usable;
+        memory.add(Region { start, end, kind });
+    }
+    memory.finish(0x9_F000);
+    let before = memory.usable();
+    let moves = match plan_moves(&given, &mut memory) {
+        Ok(moves) => moves,
+        Err(error) => {
+            show(&error);
+            return false;
+        }
+    };
+    give_back(&moves, &mut memory);
+    for module in &moves {
+        let end = module.to + module.size;
+        assert!(end <= END && module.size > 0);
+        let taken = |region: &&Region| region.kind == MemoryKind::Reclaimable;
+        let mut regions = memory.regions().iter().filter(taken);
+        assert!(regions.any(|region| region.start <= module.to && end <= region.end));
+    }
+    // Nothing else is taken.
+    let pages: u64 = moves.iter().map(|module| module.size + 2 * 4096).sum();
+    assert!(before - memory.usable() <= pages);
+    true
+}
