@@ -22,6 +22,8 @@ use crate::{console, findings, physical, say};
 ///
 /// # Errors
 /// 9G.
+// Its strings would otherwise lie on the stack all the way to the kernel.
+#[inline(never)]
 pub fn files(memory: &mut MemoryMap) -> Result<Option<(Files, Partition)>, Failure> {
     let Some(left) = findings::multiboot() else {
         return Ok(None);
