@@ -30,7 +30,7 @@ clippy_bare_metal() {
     for config in targets/*.toml; do
         bin=$(basename "$config" .toml) bin=${bin%-pie} package=test-programs
         if [[ $bin = fuzz ]]; then continue; fi # those are programs of the host
-        if [[ -d ${bin%-cd} ]]; then package=${bin%-cd}; fi
+        if [[ -d ${bin%%-*} ]]; then package=${bin%%-*}; fi
         say cargo clippy --config "$config" --quiet --release --features bare-metal \
             --target "$target" --package "$package" --bin "$bin" -- --deny warnings
     done

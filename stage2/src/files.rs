@@ -78,6 +78,7 @@ impl From<fat::File> for File {
 }
 
 /// The files of the boot partition, or those that another loader has brought.
+#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Files {
     /// Of the boot partition.
     Volume(OnDisk),
