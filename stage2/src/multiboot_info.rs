@@ -141,8 +141,8 @@ pub struct Information<'a> {
     pub modules: &'a [LoadedModule],
     /// The memory map.
     pub memory: &'a [Region],
-    /// The BIOS drive.
-    pub drive: u8,
+    /// The BIOS drive; `None`: there is no disk.
+    pub drive: Option<u8>,
     /// Entry of the partition table, 1 to 4; 0: there is no table.
     pub partition: u8,
     /// The sections of an ELF file.
@@ -385,8 +385,10 @@ pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
         out.end(start);
     }
     out.word_tag(tag::BASIC_MEMORY, &basic_memory(info.memory));
-    let partition = u32::from(info.partition).checked_sub(1).unwrap_or(NONE);
-    out.word_tag(tag::BOOT_DEVICE, &[info.drive.into(), partition, NONE]);
+    if let Some(drive) = info.drive {
+        let partition = u32::from(info.partition).checked_sub(1).unwrap_or(NONE);
+        out.word_tag(tag::BOOT_DEVICE, &[drive.into(), partition, NONE]);
+    }
     let start = out.begin(tag::MEMORY_MAP);
     out.words(&[MEMORY_ENTRY_BYTES, 0]);
     let mut memory = info.memory;
@@ -538,9 +540,11 @@ pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option
 
     flags.set_bit(flag::MEMORY, true);
     head.memory = basic_memory(info.memory).map(U32::new);
-    flags.set_bit(flag::BOOT_DEVICE, true);
-    let partition = info.partition.checked_sub(1).unwrap_or(0xFF);
-    head.boot_device = [0xFF, 0xFF, partition, info.drive];
+    if let Some(drive) = info.drive {
+        flags.set_bit(flag::BOOT_DEVICE, true);
+        let partition = info.partition.checked_sub(1).unwrap_or(0xFF);
+        head.boot_device = [0xFF, 0xFF, partition, drive];
+    }
 
     flags.set_bit(flag::COMMAND_LINE, true);
     head.command_line = out.address().into();

@@ -703,7 +703,7 @@ fn with_information(all: bool, check: impl FnOnce(&Information<'_>)) {
         entry: &entry,
         modules: if all { &MODULES } else { &[] },
         memory: &memory,
-        drive: 0x81,
+        drive: Some(0x81),
         partition: if all { 2 } else { 0 },
         sections: all.then(|| sections(&headers)),
         screen: all.then_some(Screen {
