@@ -81,7 +81,10 @@ pub fn with_head<T>(
     look: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, Failure> {
     let size = protocol::HEAD as u64;
-    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+    // Without room for even that, nothing can be booted: who loads says how much it takes.
+    let Ok(start) = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable) else {
+        return Ok(look(&[]));
+    };
     // SAFETY: just allocated, and nobody keeps a reference into it: `T` knows no lifetime of it.
     let head = unsafe { physical::bytes_mut(start, size) };
     let length = files.read_at(&entry.kernel, 0, head)?;
