@@ -5,6 +5,8 @@
 //! possible: many kernels want to be low. **On exit**: the file, which may be another one, in memory.
 #![allow(unsafe_code)]
 
+use core::mem::MaybeUninit;
+
 use stage2::gzip::{self, Decompressor, GzipError};
 use stage2::integrity::Role;
 use stage2::memory_map::{MemoryKind, MemoryMap};
@@ -14,7 +16,11 @@ use stage2::stream::Range;
 use crate::crc::crc32c;
 use crate::faults::Failure;
 use crate::files::{File, Files};
+use crate::global::Global;
 use crate::{physical, say};
+
+/// Too many KiB for the stack.
+static STATE: Global<MaybeUninit<Decompressor>> = Global::new(MaybeUninit::uninit());
 
 /// The file itself, or what was compressed in it.
 ///
@@ -77,8 +83,7 @@ fn unpack_bytes(packed: &[u8], memory: &mut MemoryMap) -> Result<File, Failure> 
     let start = allocate(memory, size)?;
     // SAFETY: just allocated; nobody else knows it.
     let out = unsafe { physical::bytes_mut(start, size) };
-    // On the stack, which has room: this is called near its bottom.
-    let unpacked = gzip::unpack(packed, out, &mut Decompressor::new());
+    let unpacked = STATE.with(|state| gzip::unpack(packed, out, state.write(Decompressor::new())));
     if let Err(error) = unpacked {
         memory.mark(start, start + size.max(1), MemoryKind::Usable);
         return Err(error.into());
