@@ -2,8 +2,9 @@
 //! the way from one mode to the other. Each ends in error 4A.
 //!
 //! What most BIOSes have in these vectors returns to the instruction that failed, which fails again:
-//! the machine hangs. So the vectors are the loader's until [`give_back`], at the handoff. Vectors 12 and 13
-//! are also IRQ 4 and 5, which the BIOS gets as before.
+//! the machine hangs. So the vectors are the loader's until [`give_back`], at the handoff. They are
+//! interrupts as well: 12 and 13 are IRQ 4 and 5, and 0, 6 and 7 the IRQs of those numbers where the
+//! BIOS has not set the controller up (QEMU's microvm). Those the BIOS gets as before.
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
@@ -91,21 +92,23 @@ pub extern "C" fn install() {
         ".Lreal_handlers:",
         ".word 4 * 0, .Lde, 4 * 6, .Lud, 4 * 7, .Lnm, 4 * 12, .Lss, 4 * 13, .Lgp",
 
-        // In real mode. On the stack: IP, CS, FLAGS.
+        // In real mode. On the stack: IP, CS, FLAGS; and then the vector, and above it which of the
+        // BIOS's vectors it is. Perhaps it is no exception, but an interrupt that the controller is
+        // serving: vectors 8 to 15, or 0 to 7 where the BIOS has not set it up.
         ".Lde:",
-        "push 0",
-        "jmp .Lreport",
+        "push 0x000",
+        "jmp .Lexception_or_irq",
         ".Lud:",
-        "push 6",
-        "jmp .Lreport",
+        "push 0x106",
+        "jmp .Lexception_or_irq",
         ".Lnm:",
-        "push 7",
-        "jmp .Lreport",
+        "push 0x207",
+        "jmp .Lexception_or_irq",
         ".Lss:",
-        "push 12",
+        "push 0x30C",
         "jmp .Lexception_or_irq",
         ".Lgp:",
-        "push 13",
+        "push 0x40D",
         ".Lexception_or_irq:",
         "push bp",                      // room for an offset
         "push bp",
@@ -116,15 +119,16 @@ pub extern "C" fn install() {
         "mov al, 0x0B",                 // OCW3: read the in-service register
         "out 0x20, al",
         "in al, 0x20",
-        "mov cl, [bp + 4]",
-        "mov bx, cx",
-        "sub cl, 8",                    // vector 8 is IRQ 0
+        "cmp al, 0xFF",                 // no controller there
+        "je .Lexception",
+        "mov cx, [bp + 4]",
+        "movzx bx, ch",
+        "and cl, 7",
         "shr al, cl",
         "test al, 1",
         "jz .Lexception",
-        "and bx, 1",                    // 12, 13: the last two of the BIOS's vectors
         "shl bx, 2",
-        "mov eax, cs:[{bios_vectors} + {size} - 8 + bx]",
+        "mov eax, cs:[{bios_vectors} + bx]",
         "mov [bp + 2], eax",
         "pop cx",
         "pop bx",
