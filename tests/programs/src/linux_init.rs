@@ -15,8 +15,11 @@ const READ: u64 = 0;
 const WRITE: u64 = 1;
 const OPEN: u64 = 2;
 const SYSINFO: u64 = 99;
+const SYSLOG: u64 = 103;
 const MOUNT: u64 = 165;
 const REBOOT: u64 = 169;
+/// syslog(2): no more of the kernel's messages on the console, where they would come in between.
+const CONSOLE_OFF: u64 = 6;
 /// reboot(2).
 const MAGIC_1: u64 = 0xFEE1_DEAD;
 const MAGIC_2: u64 = 0x2812_1969;
@@ -31,6 +34,7 @@ extern "C" fn start() -> ! {
 }
 
 extern "C" fn main() -> ! {
+    call(SYSLOG, [CONSOLE_OFF, 0, 0, 0, 0]);
     print(b"\n**** init of the tests, 64 bits\n**** cmdline ");
     let name = c"proc".as_ptr() as u64;
     call(MOUNT, [name, c"/proc".as_ptr() as u64, name, 0, 0]);

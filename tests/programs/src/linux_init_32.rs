@@ -13,7 +13,10 @@ const WRITE: u32 = 4;
 const OPEN: u32 = 5;
 const MOUNT: u32 = 21;
 const REBOOT: u32 = 88;
+const SYSLOG: u32 = 103;
 const SYSINFO: u32 = 116;
+/// syslog(2): no more of the kernel's messages on the console, where they would come in between.
+const CONSOLE_OFF: u32 = 6;
 /// reboot(2).
 const MAGIC_1: u32 = 0xFEE1_DEAD;
 const MAGIC_2: u32 = 0x2812_1969;
@@ -25,6 +28,11 @@ const POWER_OFF: u32 = 0x4321_FEDC;
 extern "C" fn start() -> ! {
     naked_asm!(
         ".code32",
+        "mov eax, {syslog}",
+        "mov ebx, {console_off}",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "int 0x80",
         "mov ecx, offset .Lhello",
         "call .Lprint_text",
         "mov eax, {mount}",
@@ -127,6 +135,8 @@ extern "C" fn start() -> ! {
         read = const READ,
         write = const WRITE,
         open = const OPEN,
+        syslog = const SYSLOG,
+        console_off = const CONSOLE_OFF,
         mount = const MOUNT,
         reboot = const REBOOT,
         sysinfo = const SYSINFO,
