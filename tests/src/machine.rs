@@ -606,7 +606,11 @@ impl Running {
         }
     }
 
-    /// Waits until a line of the screen is one of `lines`, and returns the screen. QEMU only.
+    /// Waits until the last line of the screen is one of `lines` and has ended, and returns the
+    /// screen. QEMU only.
+    ///
+    /// The line below it is blank then: as long as a screen scrolls, its last row is still what it
+    /// was, and a row further up is there twice.
     ///
     /// # Errors
     /// When the machine ends or its time is up before that; the message holds what it shows
@@ -618,7 +622,10 @@ impl Running {
             }
             // The monitor may not be there yet.
             let screen = self.screen().unwrap_or_default();
-            if screen.iter().any(|row| lines.contains(&row.as_str())) {
+            let mut rows = screen.iter().rev();
+            let blank = rows.next().is_some_and(String::is_empty);
+            let last = rows.find(|row| !row.is_empty());
+            if blank && last.is_some_and(|row| lines.contains(&row.as_str())) {
                 return Ok(screen);
             }
             self.sleep(|| format!("no {lines:?} on the screen"))?;

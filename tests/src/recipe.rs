@@ -27,7 +27,7 @@ use crate::image::{
     Image, bad_bios, demo_kernel, multiboot_program, position_independent_kernel, stages,
     test_program_file,
 };
-use crate::machine::{COLUMNS, Disk, Machine, ROWS, Running};
+use crate::machine::{COLUMNS, Disk, Machine, ROWS};
 use crate::matrix::expect::{LOADER, OFFER, error};
 use crate::parallel;
 use crate::pattern::{Line, compare};
@@ -410,7 +410,9 @@ impl Broken {
                 let error = serial.rsplit_once("error ");
                 error.is_some_and(|(_, rest)| rest.len() >= "1A 0C".len())
             })?;
-            let screen = screen(&running)?;
+            let error = serial.lines().next_back().unwrap_or_default();
+            running.wait_for_screen(error)?;
+            let screen = used(running.screen()?);
             return Ok(Seen { serial, screen });
         }
 
@@ -420,7 +422,7 @@ impl Broken {
         let serial = running.wait_until(&format!("{OFFER:?}"), |serial| {
             serial.matches(&offer).count() >= offers
         })?;
-        let screen = screen(&running)?;
+        let screen = used(running.wait_for_line(&[OFFER])?);
         running.press("spc")?;
         let ending = running.wait().context("a key press does not reboot")?;
         ensure!(ending == Ending::Closed, "{ending:?}");
@@ -431,11 +433,10 @@ impl Broken {
 }
 
 /// The rows of the screen up to the last one that is used.
-fn screen(running: &Running) -> Result<Vec<String>> {
-    let mut screen = running.screen()?;
+fn used(mut screen: Vec<String>) -> Vec<String> {
     let used = screen.iter().rposition(|row| !row.is_empty());
     screen.truncate(used.map_or(0, |last| last + 1));
-    Ok(screen)
+    screen
 }
 
 /// What a user has to see, line by line.
