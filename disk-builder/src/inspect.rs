@@ -90,8 +90,8 @@ pub struct Stage2 {
     pub place: Sectors,
     /// Length in bytes, as its header says.
     pub length: u32,
-    /// CRC-32, as its header says.
-    pub crc32: u32,
+    /// CRC-32C, as its header says.
+    pub crc32c: u32,
     /// Whether that is right.
     pub verified: bool,
     /// Version of the header.
@@ -535,13 +535,13 @@ impl Inspection {
         };
         let length = header.length.get();
         let covered = stage2_image::covered(&bytes);
-        let crc32 = crc32fast::hash(covered.unwrap_or_default());
+        let found = crc32c(0, covered.unwrap_or_default());
         let sum = stage2_image::stage1_sum(&bytes);
-        let verified = covered.is_some() && crc32 == header.crc32.get() && sum == 1;
+        let verified = covered.is_some() && found == header.crc32c.get() && sum == 1;
         self.stage2 = Some(Stage2 {
             place: Sectors::new(lba, sectors),
             length,
-            crc32: header.crc32.get(),
+            crc32c: header.crc32c.get(),
             verified,
             version: header.version.get(),
             road: match header.road {
@@ -553,8 +553,8 @@ impl Inspection {
         });
         if !verified {
             let facts = format!(
-                "length {length}, CRC-32 {crc32:08X}h instead of {:08X}h, sum {sum:04X}h",
-                header.crc32.get()
+                "length {length}, CRC-32C {found:08X}h instead of {:08X}h, sum {sum:04X}h",
+                header.crc32c.get()
             );
             return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
         }
@@ -937,10 +937,10 @@ impl Inspection {
                 f,
                 stage2.place,
                 format_args!(
-                    "stage2: {} road{}, CRC-32 {:08X}h ({state})",
+                    "stage2: {} road{}, CRC-32C {:08X}h ({state})",
                     stage2.road,
                     if stage2.record { ", recorded" } else { "" },
-                    stage2.crc32
+                    stage2.crc32c
                 ),
             )?;
         }

@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
-use stage2::checksum::Tables;
+use stage2::checksum::{CRC_32C, Tables};
 use stage2::{gzip, integrity};
 use zerocopy::IntoBytes as _;
 
 /// CRC-32C, by the tables that stage2 makes as well.
 pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
-    static TABLES: LazyLock<Tables> = LazyLock::new(Tables::new);
-    TABLES.crc32c(crc, bytes)
+    static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables::new(CRC_32C));
+    TABLES.crc(crc, bytes)
 }
 
 /// CRC-32C of a whole file.

@@ -15,7 +15,7 @@ use object::read::elf::{ElfFile64, ProgramHeader as _};
 use object::{Endianness, Object as _, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, crc32c};
 
 /// A bare-metal program of the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,8 +313,8 @@ impl Stage2 {
             manifest: u32::try_from(start)?.into(),
             ..Stage2Header::new_zeroed()
         };
-        let crc = crc32fast::hash(&bytes[CRC_START..]);
-        let offset = core::mem::offset_of!(Stage2Header, crc32);
+        let crc = crc32c(0, &bytes[CRC_START..]);
+        let offset = core::mem::offset_of!(Stage2Header, crc32c);
         bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
         let sum = 1_u16.wrapping_sub(stage2::stage1_sum(&bytes));
         let offset = core::mem::offset_of!(Stage2Header, sum);

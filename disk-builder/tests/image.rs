@@ -131,7 +131,7 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!((header.road, header.record), (byte, record.into()));
         assert_eq!((header.manifest.get(), header.rest), (0, [0; 8]));
-        assert_eq!(header.crc32.get(), crc32(&bytes[stage2::CRC_START..]));
+        assert_eq!(header.crc32c.get(), crc32c(&bytes[stage2::CRC_START..]));
         // As stage1 computes it: the words of a segment, and the segment behind the last sector.
         let segment = (0x8000 + length) / 16;
         let words = bytes[..0x1_0000]
@@ -270,19 +270,9 @@ fn a_kernel_that_cannot_be_booted_has_no_checksum() {
     assert_eq!(checksums, [Some(Checksum::Good), None]);
 }
 
-/// CRC-32/ISO-HDLC, bit by bit: "Check" of the catalogue of CRC algorithms is CBF43926h.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
-            0 => crc >> 1,
-            _ => crc >> 1 ^ 0xEDB8_8320,
-        })
-    })
-}
-
 #[test]
 fn the_crc_of_this_test_is_the_right_one() {
-    assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+    assert_eq!(crc32c(b"123456789"), 0xE306_9283);
 }
 
 #[test]

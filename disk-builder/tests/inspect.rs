@@ -40,15 +40,8 @@ fn problems(place: impl Fn(&Inspection) -> u64) -> Vec<String> {
 #[test]
 fn a_damaged_stage2_is_found() {
     let at = |offset| move |i: &Inspection| i.stage2.as_ref().unwrap().place.lba * 512 + offset;
-    let crc32 = std::mem::offset_of!(Stage2Header, crc32) as u64;
-    for offset in [
-        crc32,
-        CRC_START as u64,
-        CRC_START as u64 + 3,
-        20,
-        40,
-        65_535,
-    ] {
+    let crc = std::mem::offset_of!(Stage2Header, crc32c) as u64;
+    for offset in [crc, CRC_START as u64, CRC_START as u64 + 3, 20, 40, 65_535] {
         let problems = problems(at(offset));
         assert_eq!(problems.len(), 1, "{offset}");
         assert!(

@@ -22,12 +22,12 @@ pub const SUMMED: usize = 64 * 1024;
 pub const MAGIC: [u8; 4] = *b"BPS2";
 
 /// Version of [`Stage2Header`].
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
 pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 
-/// Offset of the first byte that [`Stage2Header::crc32`] covers; the last one is the image's last.
+/// Offset of the first byte that [`Stage2Header::crc32c`] covers; the last one is the image's last.
 pub const CRC_START: usize = offset_of!(Stage2Header, length);
 
 /// What stage1 computes of stage2 before it jumps, and expects to be 1 (not 0: that would be the sum
@@ -61,8 +61,9 @@ pub struct Stage2Header {
     pub sum: U16,
     /// Zero.
     pub zero: U16,
-    /// CRC-32 (ISO-HDLC, the one of Ethernet and zip) over the bytes from [`CRC_START`] to the end.
-    pub crc32: U32,
+    /// CRC-32C (the one of iSCSI and ext4, for which CPUs have an instruction) over the bytes from
+    /// [`CRC_START`] to the end.
+    pub crc32c: U32,
     /// Length of stage2 in bytes, this header included; a multiple of 512, at least [`SUMMED`].
     pub length: U32,
     /// [`VERSION`].

@@ -3,7 +3,7 @@
 use disk_layout::stage2::{MAGIC, MAX_LENGTH};
 use disk_layout::{Stage2Header, manifest};
 use handoff::{NOTE_FLAGS, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
-use stage2::checksum::Tables;
+use stage2::checksum::{CRC_32C, Tables};
 use stage2::entry_file::PATH_KERNEL;
 use stage2::integrity::path_key;
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -106,7 +106,10 @@ fn stage2_header(add: &mut Add<'_>) {
 
     let mut with_manifest = image(512, 64);
     let entry = manifest::Entry {
-        path: path_key(PATH_KERNEL, |crc, bytes| Tables::new().crc32c(crc, bytes)).into(),
+        path: path_key(PATH_KERNEL, |crc, bytes| {
+            Tables::new(CRC_32C).crc(crc, bytes)
+        })
+        .into(),
         ..manifest::Entry::new_zeroed()
     };
     let known = [&manifest::MAGIC[..], &[1, 0, 0, 0], entry.as_bytes()].concat();

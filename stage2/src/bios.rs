@@ -12,6 +12,7 @@ use core::mem::offset_of;
 
 use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
+use stage2::text::copy;
 use stage2::{catalogue, layout, transcript};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -134,10 +135,8 @@ fn record_memory(address: u64, length: usize) {
 fn put(bytes: &[u8]) {
     // SAFETY: nothing else refers to the buffer.
     let buffer = unsafe { physical::region(&BIOS_BUFFER) };
-    let rest = core::iter::repeat(&0);
-    for (to, from) in buffer.iter_mut().zip(bytes.iter().chain(rest)) {
-        *to = *from;
-    }
+    let copied = copy(bytes, buffer);
+    buffer.get_mut(copied..).unwrap_or_default().fill(0);
 }
 
 /// Calls the interrupt `number` with `registers`, and leaves in them what the BIOS returns.

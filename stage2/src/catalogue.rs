@@ -152,7 +152,7 @@ catalogue! {
     }
     STAGE2_CORRUPT {
         code: "1C",
-        sentence: "stage2 is damaged (CRC-32 mismatch)",
+        sentence: "stage2 is damaged (checksum mismatch)",
         causes: "The sectors behind the MBR were changed in a way that stage1's sum does not see, or RAM is faulty.",
         advice: "Write the image again; test the memory.",
         recipe: by(&[Flip(Place::Stage2, 3000, 4), MendSum], RealMode),

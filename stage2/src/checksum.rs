@@ -1,38 +1,49 @@
-//! CRC-32C, by tables.
+//! CRCs of 32 bits, by tables.
 //!
-//! The polynomial of Castagnoli, reflected: the one that x86 CPUs have an instruction for since
-//! SSE4.2. This is for all others, and for the host. Eight bytes go through eight tables at once
-//! ("slicing by 8"); the tables are computed where they are needed, for 8 KiB of image cost more
-//! than the microseconds that it takes.
+//! Eight bytes go through eight tables at once ("slicing by 8"); the tables are computed where they are
+//! needed, for 8 KiB of image cost more than the microseconds that it takes.
 
-/// 1EDC6F41h, reflected.
-const POLYNOMIAL: u32 = 0x82F6_3B78;
+/// CRC-32C: the polynomial of Castagnoli, 1EDC6F41h, reflected. x86 CPUs have an instruction for it since
+/// SSE4.2; the tables are for all others, and for the host.
+pub const CRC_32C: u32 = 0x82F6_3B78;
+/// CRC-32/ISO-HDLC, gzip's: 04C11DB7h, reflected.
+pub const CRC_32: u32 = 0xEDB8_8320;
 
-/// Table `n` has the remainder of each byte with `n` zero bytes behind it.
-pub struct Tables([[u32; 256]; 8]);
+/// The tables for a polynomial.
+pub struct Tables {
+    polynomial: u32,
+    /// Table `n` has the remainder of each byte with `n` zero bytes behind it.
+    tables: [[u32; 256]; 8],
+}
 
 impl Tables {
-    /// What it is before [`fill`](Self::fill).
-    pub const EMPTY: Self = Self([[0; 256]; 8]);
+    /// For none yet: see [`of`](Self::of).
+    pub const EMPTY: Self = Self {
+        polynomial: 0,
+        tables: [[0; 256]; 8],
+    };
 
-    /// The tables.
-    pub fn new() -> Self {
+    /// The tables for a polynomial.
+    pub fn new(polynomial: u32) -> Self {
         let mut tables = Self::EMPTY;
-        tables.fill();
+        tables.fill(polynomial);
         tables
     }
 
-    /// Whether they are not computed yet.
-    pub fn is_empty(&self) -> bool {
-        self.0[0][1] == 0
+    /// The tables for a polynomial: computed, unless that is what they are for.
+    pub fn of(&mut self, polynomial: u32) -> &Self {
+        if self.polynomial != polynomial {
+            self.fill(polynomial);
+        }
+        self
     }
 
-    /// Computes them.
-    pub fn fill(&mut self) {
-        let [first, others @ ..] = &mut self.0;
+    fn fill(&mut self, polynomial: u32) {
+        self.polynomial = polynomial;
+        let [first, others @ ..] = &mut self.tables;
         for (entry, byte) in first.iter_mut().zip(0u32..) {
             *entry = (0..8).fold(byte, |crc, _| {
-                (crc >> 1) ^ (POLYNOMIAL & (crc & 1).wrapping_neg())
+                (crc >> 1) ^ (polynomial & (crc & 1).wrapping_neg())
             });
         }
         let mut before = &*first;
@@ -44,9 +55,9 @@ impl Tables {
         }
     }
 
-    /// The CRC-32C of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
-    pub fn crc32c(&self, crc: u32, bytes: &[u8]) -> u32 {
-        let tables = &self.0;
+    /// The CRC of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
+    pub fn crc(&self, crc: u32, bytes: &[u8]) -> u32 {
+        let tables = &self.tables;
         let (words, rest) = bytes.as_chunks::<8>();
         let mut crc = !crc;
         for word in words {
@@ -65,11 +76,5 @@ impl Tables {
             crc = (crc >> 8) ^ tables[0][usize::from(crc as u8 ^ byte)];
         }
         !crc
-    }
-}
-
-impl Default for Tables {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -226,6 +226,19 @@ fn words(bytes: &[u8], address: u64) -> &[[u8; 8]] {
     bytes.get(skip as usize..).unwrap_or_default().as_chunks().0
 }
 
+/// What the first words of requests, tag and markers have in common: these bits, with these values.
+const COMMON_BITS: u64 =
+    !((COMMON[0] ^ TAG[0]) | (COMMON[0] ^ START_MARKER[0]) | (COMMON[0] ^ END_MARKER[0]));
+const COMMON_VALUES: u64 = COMMON[0] & COMMON_BITS;
+
+/// The position of the next word, from one on, that may be the first one of something. Kernels have megabytes
+/// of others: one comparison for each of them, in a loop that has the registers to itself.
+#[inline(never)]
+fn next_candidate(words: &[[u8; 8]], from: usize) -> Option<usize> {
+    let candidate = |word: &[u8; 8]| u64::from_le_bytes(*word) & COMMON_BITS == COMMON_VALUES;
+    Some(from + words.get(from..)?.iter().position(candidate)?)
+}
+
 /// Finds the requests of a kernel; `None`: it has none, no tag and no marker.
 ///
 /// Only what lies between the last start marker and the first end marker counts, where there are
@@ -249,22 +262,15 @@ pub fn scan(
     for (index, segment) in image.segments().iter().enumerate() {
         let words = words(memory.bytes(index), segment.virtual_start);
         let start = segment.virtual_start.next_multiple_of(8);
-        for (position, first) in words.iter().enumerate() {
-            let first = u64::from_le_bytes(*first);
-            // Megabytes of these: one look at most of them.
-            if first != COMMON[0]
-                && first != TAG[0]
-                && first != START_MARKER[0]
-                && first != END_MARKER[0]
-            {
-                continue;
-            }
+        let mut from = 0;
+        while let Some(position) = next_candidate(words, from) {
+            from = position + 1;
             let address = start + 8 * position as u64;
             let word = |index: usize| {
                 let word = words.get(position + index);
                 word.map(|&word| u64::from_le_bytes(word))
             };
-            let second = word(1).unwrap_or(0);
+            let [first, second] = [word(0).unwrap_or(0), word(1).unwrap_or(0)];
             if [first, second, word(2).unwrap_or(0), word(3).unwrap_or(0)] == START_MARKER {
                 recognised = true;
                 if let Some(end) = end_marker {

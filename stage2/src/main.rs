@@ -72,7 +72,7 @@ static HEADER: Stage2Header = Stage2Header {
     magic: MAGIC,
     sum: U16::ZERO,
     zero: U16::ZERO,
-    crc32: U32::ZERO,
+    crc32c: U32::ZERO,
     length: U32::ZERO,
     version: U16::new(VERSION),
     road: 0,

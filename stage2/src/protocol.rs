@@ -96,24 +96,33 @@ const LINUX_MAGIC_OFFSET: usize = 0x202;
 
 /// Offset of a valid Multiboot 2 header: magic, architecture, length and checksum sum up to 0.
 pub fn multiboot2_header(head: &[u8]) -> Option<usize> {
-    let head = head.get(..HEAD.min(head.len()))?;
-    (0..head.len()).step_by(8).find(|&offset| {
-        words::<4>(head, offset).is_some_and(|words| {
-            words[0] == MULTIBOOT2_MAGIC
-                && words.iter().fold(0, |a: u32, b| a.wrapping_add(*b)) == 0
-        })
-    })
+    header::<8, 4>(head, HEAD, MULTIBOOT2_MAGIC)
 }
 
 /// Offset of a valid Multiboot 1 header: magic, flags and checksum sum up to 0.
 pub fn multiboot1_header(head: &[u8]) -> Option<usize> {
-    let head = head.get(..MULTIBOOT1_HEAD.min(head.len()))?;
-    (0..head.len()).step_by(4).find(|&offset| {
-        words::<3>(head, offset).is_some_and(|words| {
-            words[0] == MULTIBOOT1_MAGIC
-                && words.iter().fold(0, |a: u32, b| a.wrapping_add(*b)) == 0
-        })
-    })
+    header::<4, 3>(head, MULTIBOOT1_HEAD, MULTIBOOT1_MAGIC)
+}
+
+/// Offset of `WORDS` words that begin with a magic number, at a multiple of `ALIGN`, and sum up to 0.
+fn header<const ALIGN: usize, const WORDS: usize>(
+    head: &[u8],
+    length: usize,
+    magic: u32,
+) -> Option<usize> {
+    let head = head.get(..length).unwrap_or(head);
+    let (places, _) = head.as_chunks::<ALIGN>();
+    let begins = |place: &[u8; ALIGN]| place.starts_with(&magic.to_le_bytes());
+    let mut from = 0;
+    loop {
+        // Nearly none does: what they add up to is looked at afterwards.
+        let place = from + places.get(from..)?.iter().position(begins)?;
+        let (words, _) = <[U32; WORDS]>::read_from_prefix(head.get(place * ALIGN..)?).ok()?;
+        if words.iter().fold(0, |a: u32, b| a.wrapping_add(b.get())) == 0 {
+            return Some(place * ALIGN);
+        }
+        from = place + 1;
+    }
 }
 
 /// Is it a Linux kernel with a setup header (boot protocol 2.00 or later)?
@@ -121,9 +130,4 @@ pub fn is_linux(head: &[u8]) -> bool {
     head.get(LINUX_MAGIC_OFFSET..)
         .is_some_and(|bytes| bytes.starts_with(&LINUX_MAGIC))
         && head.get(0x1FE..0x200) == Some(&[0x55, 0xAA])
-}
-
-fn words<const COUNT: usize>(bytes: &[u8], offset: usize) -> Option<[u32; COUNT]> {
-    let (words, _) = <[U32; COUNT]>::read_from_prefix(bytes.get(offset..)?).ok()?;
-    Some(words.map(U32::get))
 }

@@ -1,9 +1,11 @@
 //! Step 10, its beginning: which boot protocol the kernel is made for.
 //!
-//! **On entry**: the kernel's file is known. **This step**: unless the entry names the protocol,
-//! reads the file's head and looks for the headers. **On exit**: the protocol is known, and nothing is loaded.
+//! **On entry**: the kernel's file is known. **This step**: unless the entry names the protocol, looks
+//! for the note of the loader's own handoff; where there is none, reads the file's head and looks for the
+//! other headers. **On exit**: the protocol is known, and nothing is loaded.
 #![allow(unsafe_code)]
 
+use stage2::kernel_image::KernelImage;
 use stage2::layout::PAGE_SIZE;
 use stage2::limine_protocol;
 use stage2::memory_map::{MemoryKind, MemoryMap};
@@ -19,6 +21,7 @@ use crate::{kernel, physical};
 ///
 /// # Errors
 /// 8B, 7A, 6B.
+#[inline(never)] // its variables are large
 pub fn recognise(
     files: &mut Files,
     entry: &BootEntry,
@@ -27,31 +30,35 @@ pub fn recognise(
     if let Some(protocol) = entry.protocol {
         return Ok(protocol);
     }
+    let file = &entry.kernel;
+    let mut headers = None;
+    // What is no such ELF file, or is damaged, is none of the loader's own kernels: who loads it says so.
+    let _ = kernel::parse_headers(files, file, &mut headers);
+    if headers.as_ref().is_some_and(|(_, wishes)| wishes.own) {
+        return Ok(Protocol::Bootpath);
+    }
     let protocol = with_head(files, entry, memory, Protocol::by_magic)?;
-    if matches!(protocol, Protocol::Multiboot1 | Protocol::Multiboot2) {
-        return Ok(before_multiboot(files, entry, memory).unwrap_or(protocol));
+    if let (Protocol::Multiboot1 | Protocol::Multiboot2, Some((image, _))) = (protocol, &headers)
+        && has_limine_requests(files, entry, image, memory)
+    {
+        return Ok(Protocol::Limine);
     }
     Ok(protocol)
 }
 
-/// A kernel with a Multiboot header may be made for the loader's own handoff, or have Limine requests:
-/// these come first. A kernel without one is looked at when it is loaded; here its bytes are read for
-/// that alone. What cannot be read or parsed is none of both.
-#[inline(never)] // its variables are large
-fn before_multiboot(
+/// Limine requests come before a Multiboot header. A kernel without one is looked at when it is loaded;
+/// here its bytes are read for that alone. What cannot be read has none.
+fn has_limine_requests(
     files: &mut Files,
     entry: &BootEntry,
+    image: &KernelImage,
     memory: &mut MemoryMap,
-) -> Option<Protocol> {
+) -> bool {
     let file = &entry.kernel;
-    let mut headers = None;
-    kernel::read_headers(files, file, None, &mut headers).ok()?;
-    let (image, wishes) = headers.as_ref()?;
-    if wishes.own {
-        return Some(Protocol::Bootpath);
-    }
     let size = protocol::HEAD as u64;
-    let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable).ok()?;
+    let Ok(start) = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable) else {
+        return false;
+    };
     // SAFETY: just allocated; no reference into it outlives this function.
     let buffer = unsafe { physical::bytes_mut(start, size) };
     let mut found = false;
@@ -66,7 +73,7 @@ fn before_multiboot(
         }
     }
     memory.mark(start, start + size, MemoryKind::Usable);
-    found.then_some(Protocol::Limine)
+    found
 }
 
 /// Reads the first [`protocol::HEAD`] bytes of the kernel's file, or as many as there are, and looks

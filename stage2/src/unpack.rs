@@ -13,7 +13,7 @@ use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate_high;
 use stage2::stream::Range;
 
-use crate::crc::crc32c;
+use crate::crc::{crc32, crc32c};
 use crate::faults::Failure;
 use crate::files::{File, Files};
 use crate::global::Global;
@@ -83,7 +83,8 @@ fn unpack_bytes(packed: &[u8], memory: &mut MemoryMap) -> Result<File, Failure> 
     let start = allocate(memory, size)?;
     // SAFETY: just allocated; nobody else knows it.
     let out = unsafe { physical::bytes_mut(start, size) };
-    let unpacked = STATE.with(|state| gzip::unpack(packed, out, state.write(Decompressor::new())));
+    let unpacked =
+        STATE.with(|state| gzip::unpack(packed, out, state.write(Decompressor::new()), crc32));
     if let Err(error) = unpacked {
         memory.mark(start, start + size.max(1), MemoryKind::Usable);
         return Err(error.into());

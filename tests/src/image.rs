@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use ::stage2::checksum::{CRC_32C, Tables};
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
@@ -246,7 +247,7 @@ impl Image {
         Ok(copy)
     }
 
-    /// Makes stage2's CRC-32 right again, and then the sum as well: nothing notices what was
+    /// Makes stage2's CRC-32C right again, and then the sum as well: nothing notices what was
     /// changed.
     ///
     /// # Errors
@@ -256,8 +257,8 @@ impl Image {
         let start = place.lba * SECTOR_SIZE as u64;
         let image = self.read(start, place.sectors as usize * SECTOR_SIZE)?;
         let covered = stage2::covered(&image).context("stage2 has an impossible length")?;
-        let crc = crc32fast::hash(covered);
-        let offset = start + offset_of!(Stage2Header, crc32) as u64;
+        let crc = Tables::new(CRC_32C).crc(0, covered);
+        let offset = start + offset_of!(Stage2Header, crc32c) as u64;
         self.write(offset, &crc.to_le_bytes())?;
         self.mend_stage2_sum()
     }

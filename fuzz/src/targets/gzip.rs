@@ -28,7 +28,7 @@ pub fn accepts(bytes: &[u8]) -> bool {
         Ok(length) => length,
     };
     let mut out = vec![0; length as usize];
-    let unpacked = unpack(&file, &mut out, &mut Decompressor::new());
+    let unpacked = unpack(&file, &mut out, &mut Decompressor::new(), crc32fast::hash);
     if let Err(error) = unpacked {
         show(&error);
         return false;

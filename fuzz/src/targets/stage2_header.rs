@@ -3,7 +3,7 @@
 use disk_layout::Stage2Header;
 use disk_layout::manifest::{MAX_ENTRIES, parse};
 use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
-use stage2::checksum::Tables;
+use stage2::checksum::{CRC_32C, Tables};
 use stage2::entry_file::PATH_KERNEL;
 use stage2::integrity::{Crc32c, Manifest, path_key};
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -45,7 +45,7 @@ fn check_manifest(bytes: &[u8]) {
     let start = header.manifest.get() as usize;
     assert_eq!(behind.as_ptr(), bytes[start..].as_ptr());
     assert_eq!(start + behind.len(), header.length.get() as usize);
-    let crc32c: Crc32c = |crc, bytes| Tables::new().crc32c(crc, bytes);
+    let crc32c: Crc32c = |crc, bytes| Tables::new(CRC_32C).crc(crc, bytes);
     let known = Manifest::new(behind, crc32c);
     let Some(entries) = parse(behind) else {
         assert!(known.entry(PATH_KERNEL).is_none());

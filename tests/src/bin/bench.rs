@@ -20,7 +20,7 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::run::Ending;
 use disk_builder::stages;
 use disk_layout::SECTOR_SIZE;
-use machine_tests::elf::{Elf, ProgramHeader, R, noise};
+use machine_tests::elf::{Elf, ProgramHeader, R, noise, note};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::{Disk, Machine};
 
@@ -271,7 +271,14 @@ impl Programs {
     /// The loader with a kernel that holds the payload, and bytes that are not to be loaded.
     fn loader_image(&self, payload: &[u8], debug: usize, checksums: bool) -> Result<Image> {
         let payload = ProgramHeader::filled(R, PAYLOAD_ADDRESS, payload.to_vec());
-        let mut file = self.kernel.clone().with(payload).build();
+        let own = note(
+            "Bootpath",
+            handoff::NOTE_STACK_SIZE,
+            &(64_u64 << 10).to_le_bytes(),
+            4,
+        );
+        let kernel = self.kernel.clone().with(ProgramHeader::note(own));
+        let mut file = kernel.with(payload).build();
         file.extend(noise(debug));
         let mut kernel = tempfile::NamedTempFile::new()?;
         kernel.write_all(&file)?;
