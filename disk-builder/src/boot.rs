@@ -11,9 +11,9 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
-use disk_builder::Protocol;
 use disk_builder::image::{self, Entry, Extra, Module, Recipe};
 use disk_builder::stages::Stages;
+use disk_builder::{Protocol, Target};
 
 /// The options as clap has them.
 #[derive(Args)]
@@ -35,6 +35,10 @@ struct Flat {
     /// A kernel that other loaders may boot as well: as --kernel, but the entry says `linux`.
     #[arg(long = "linux", value_name = "FILE", help_heading = HEADING)]
     linuxes: Vec<PathBuf>,
+    /// No kernel, but the boot sector of a disk or of a partition: drive=81h, partition=2, or both with
+    /// a blank in between.
+    #[arg(long = "chain", value_name = "TARGET", value_parser = target, help_heading = HEADING)]
+    chains: Vec<Target>,
     /// The protocol to boot the kernel by; without it, what it looks like.
     #[arg(long = "protocol", value_name = "NAME", value_parser = protocol, help_heading = HEADING)]
     protocols: Vec<Protocol>,
@@ -69,6 +73,7 @@ enum Setting {
     SortKey(String),
     Kernel(PathBuf),
     Linux(PathBuf),
+    Chain(Target),
     Protocol(Protocol),
     Extra(Extra),
     CommandLine(String),
@@ -81,6 +86,7 @@ impl Setting {
             Self::Title(_) => "--title",
             Self::SortKey(_) => "--sort-key",
             Self::Kernel(_) | Self::Linux(_) => "--kernel or --linux",
+            Self::Chain(_) => "--chain",
             Self::Protocol(_) => "--protocol",
             Self::CommandLine(_) => "--cmdline",
             Self::Extra(_) => return None,
@@ -105,6 +111,7 @@ struct Described {
     sort_key: Option<String>,
     kernel: Option<PathBuf>,
     linux: bool,
+    chain: Option<Target>,
     protocol: Option<Protocol>,
     modules: Vec<Extra>,
     command_line: String,
@@ -133,6 +140,7 @@ impl FromArgMatches for Boot {
         add("sort_keys", all(flat.sort_keys, Setting::SortKey));
         add("kernels", all(flat.kernels, Setting::Kernel));
         add("linuxes", all(flat.linuxes, Setting::Linux));
+        add("chains", all(flat.chains, Setting::Chain));
         add("protocols", all(flat.protocols, Setting::Protocol));
         let modules = flat.modules.into_iter().map(Extra::Module);
         add("modules", modules.map(Setting::Extra).collect());
@@ -210,10 +218,18 @@ impl Described {
                     described.kernel = Some(file);
                     described.linux = true;
                 }
+                Setting::Chain(target) => described.chain = Some(target),
                 Setting::Protocol(protocol) => described.protocol = Some(protocol),
                 Setting::Extra(extra) => described.modules.push(extra),
                 Setting::CommandLine(text) => described.command_line = text,
             }
+        }
+        let alone = ["--title", "--sort-key", "--chain"];
+        let other = seen.iter().find(|option| !alone.contains(*option));
+        let extra = (!described.modules.is_empty()).then_some("--module or --initrd");
+        if let (Some(_), Some(option)) = (described.chain, other.copied().or(extra)) {
+            let what = format!("{option} does not go with --chain, which boots no kernel\n");
+            return Err(Error::raw(ErrorKind::ArgumentConflict, what));
         }
         Ok(described)
     }
@@ -228,7 +244,8 @@ impl Boot {
         let described = self.entries.iter_mut().map(|(_, described)| described);
         let plain = described.len() == 0;
         let plain = plain.then_some(&mut self.plain);
-        for described in described.chain(plain) {
+        let kernels = described.chain(plain).filter(|it| it.chain.is_none());
+        for described in kernels {
             described.kernel = Some(image::find_kernel(described.kernel.as_deref())?);
         }
         Ok(self)
@@ -249,6 +266,7 @@ impl Boot {
             title: described.title,
             sort_key: described.sort_key,
             linux: described.linux,
+            chain: described.chain,
             protocol: described.protocol,
             command_line: described.command_line,
             modules: described.modules,
@@ -258,6 +276,7 @@ impl Boot {
             command_line: plain.command_line,
             modules: modules.collect(),
             protocol: plain.protocol,
+            chain: plain.chain,
             entries: entries.collect(),
             default: self.default,
             timeout: self.timeout,
@@ -276,6 +295,10 @@ fn module(argument: &str) -> Result<Module, Infallible> {
         file: file.into(),
         string: string.into(),
     })
+}
+
+fn target(text: &str) -> Result<Target, &'static str> {
+    Target::parse(text).ok_or("it takes drive=80h, partition=1 or both")
 }
 
 fn protocol(name: &str) -> Result<Protocol, &'static str> {

@@ -5,6 +5,7 @@ use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use stage2::boot_sector::Target;
 use stage2::entries::{self, Entries};
 use stage2::entry_file::{self, MAX_MODULES, Unwritable};
 use stage2::integrity::Role;
@@ -133,8 +134,15 @@ pub(crate) fn content(files: &[Source]) -> Sizes {
     sizes
 }
 
-/// `/boot/kernel.elf`, and a `/boot/kernel.conf` when one is needed.
+/// `/boot/kernel.elf`, and a `/boot/kernel.conf` when one is needed; or that one alone, when it names
+/// a boot sector.
 fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
+    if let Some(target) = recipe.chain {
+        return Ok(vec![Source::text(
+            entry_file::PATH_ENTRY,
+            chain_line(target),
+        )]);
+    }
     let kernel = Source::open(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
     check_kernel(recipe, &kernel, recipe.protocol)?;
     let mut files = Vec::new();
@@ -230,6 +238,9 @@ fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result
             text += &line(key, value)?;
         }
     }
+    if let Some(target) = entry.chain {
+        return Ok(text + &chain_line(target));
+    }
     let (path, is_new) = host.add(Role::Kernel, &entry.kernel)?;
     text += &line(if entry.linux { "linux" } else { "kernel" }, &path)?;
     if let (true, Some((_, source))) = (is_new, host.files.last()) {
@@ -270,6 +281,10 @@ fn line(key: &str, value: &str) -> Result<String> {
     let impossible = || format!("this {key} is not possible");
     entry_file::check_line(key, value).with_context(impossible)?;
     Ok(format!("{key} {value}\n"))
+}
+
+fn chain_line(target: Target) -> String {
+    format!("chain {target}\n")
 }
 
 fn protocol_line(protocol: Option<Protocol>) -> String {

@@ -24,6 +24,7 @@ use disk_layout::stage2 as stage2_image;
 use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, iso9660, mbr};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
+use stage2::boot_sector::Target;
 use stage2::integrity::Role;
 use stage2::protocol::Protocol;
 use zerocopy::IntoBytes as _;
@@ -62,6 +63,9 @@ pub struct Entry {
     /// Whether other loaders may boot it as well: the key is then `linux`, which is that of the
     /// specification, and not `kernel`.
     pub linux: bool,
+    /// The boot sector that is started instead of a kernel: but for title and sort key, nothing else
+    /// is of consequence then.
+    pub chain: Option<Target>,
     /// The protocol to boot it by; `None`: what it looks like.
     pub protocol: Option<Protocol>,
     /// The kernel's command line; may be empty.
@@ -79,6 +83,7 @@ impl Entry {
             sort_key: None,
             kernel: kernel.into(),
             linux: false,
+            chain: None,
             protocol: None,
             command_line: String::new(),
             modules: Vec::new(),
@@ -110,7 +115,9 @@ pub struct Recipe {
     pub modules: Vec<Module>,
     /// The protocol to boot `kernel` by; `None`: what it looks like.
     pub protocol: Option<Protocol>,
-    /// Boot entries. Where there are some, the four above are of no consequence.
+    /// The boot sector that is started instead of `kernel`: the four above are of no consequence then.
+    pub chain: Option<Target>,
+    /// Boot entries. Where there are some, the five above are of no consequence.
     pub entries: Vec<Entry>,
     /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
     pub default: Option<String>,
@@ -140,6 +147,7 @@ impl Recipe {
             command_line: String::new(),
             modules: Vec::new(),
             protocol: None,
+            chain: None,
             entries: Vec::new(),
             default: None,
             timeout: None,

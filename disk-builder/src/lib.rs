@@ -22,4 +22,5 @@ pub mod transcript;
 pub mod listing;
 
 pub use disk_layout::Road;
+pub use stage2::boot_sector::Target;
 pub use stage2::protocol::Protocol;

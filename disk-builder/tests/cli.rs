@@ -377,6 +377,55 @@ fn one_kernel_has_a_protocol_and_initrds_too() {
 }
 
 #[test]
+fn a_boot_sector_instead_of_a_kernel() {
+    let workshop = Workshop::new();
+    workshop.file("k", &kernel(1000));
+    let more = [
+        "--entry=kernel",
+        "--kernel=k",
+        "--entry=second-disk",
+        "--chain",
+        "drive=81h",
+        "--title=Another one",
+        "--entry=partition",
+        "--chain=partition=5  drive=81H",
+        "--sort-key=p",
+        "--default=second-disk",
+    ];
+    said(&workshop, &[&ENTRIES[..], &more].concat());
+    assert_eq!(
+        content(&workshop, "/loader/entries/second-disk.conf"),
+        "title Another one\nchain drive=81h\n"
+    );
+    assert_eq!(
+        content(&workshop, "/loader/entries/partition.conf"),
+        "sort-key p\nchain drive=81h partition=5\n"
+    );
+    let text = said(&workshop, &["inspect", "disk.img"]);
+    for line in [
+        "entry * second-disk.conf (Another one): chain drive=81h\n",
+        "entry   partition.conf: chain drive=81h partition=5\n",
+        "entry   kernel.conf: /boot/kernels/k\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(text.ends_with("no problems found\n"), "{text}");
+
+    // Without entries, and then without any kernel.
+    let text = said(
+        &workshop,
+        &[&ENTRIES[..], &["--chain=partition=2"]].concat(),
+    );
+    assert_eq!(
+        content(&workshop, "/boot/kernel.conf"),
+        "chain partition=2\n"
+    );
+    assert!(!text.contains("kernel.elf"), "{text}");
+    let text = said(&workshop, &["inspect", "disk.img"]);
+    assert!(text.ends_with("no problems found\n"), "{text}");
+}
+
+#[test]
 fn entries_that_are_refused() {
     let workshop = Workshop::new();
     workshop.file("k", &kernel(1000));
@@ -430,6 +479,31 @@ fn entries_that_are_refused() {
         (&["--kernel=k", "--title=t"], "need an --entry"),
         (&["--kernel=k", "--default=t"], "--entry"),
         (&["--kernel=k", "--protocol=x"], "not one that the loader"),
+        (&["--chain=disk2"], "takes drive=80h, partition=1 or both"),
+        (
+            &["--chain=drive=81h", "--entry=a", "--kernel=k"],
+            "--chain in front of",
+        ),
+        (
+            &["--chain=drive=81h", "--chain=drive=82h"],
+            "more than one --chain",
+        ),
+        (
+            &["--entry=a", "--kernel=k", "--chain=drive=81h"],
+            "--kernel or --linux does not go with --chain",
+        ),
+        (
+            &["--entry=a", "--chain=drive=81h", "--cmdline=x"],
+            "--cmdline does not go with --chain",
+        ),
+        (
+            &["--chain=drive=81h", "--protocol=linux"],
+            "--protocol does not go with --chain",
+        ),
+        (
+            &["--chain=drive=81h", "--initrd=k"],
+            "--module or --initrd does not go with --chain",
+        ),
     ] {
         let output = disk_builder(&workshop, &[&ENTRIES[..], more].concat());
         let message = String::from_utf8(output.stderr).unwrap();

@@ -154,6 +154,12 @@ impl Image {
         Ok(Self { directory, built })
     }
 
+    /// One that is `disk.img` in this directory already.
+    pub fn of(directory: TempDir) -> Self {
+        let built = None;
+        Self { directory, built }
+    }
+
     /// An image with the demo kernel, which ends the machine when it is done.
     ///
     /// # Errors

@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Entry, Extra, Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_builder::stages;
 use disk_layout::SECTOR_SIZE;
-use machine_tests::image::{Image, small_kernel};
+use machine_tests::image::{Image, small_kernel, test_program};
+use machine_tests::linux::{check_kernel, put};
 use machine_tests::machine::Machine;
 
 const ENTRIES: &str = "/loader/entries";
@@ -300,4 +303,74 @@ fn kernel_conf_has_the_same_keys() -> Result<()> {
     image.put("/boot/kernel.conf", b"options exit\nprotocol bootpat\n")?;
     let error = "error 9C: /boot/kernel.conf cannot be read: line 2: no such protocol";
     fails(&image, &[error])
+}
+
+/// As a user types it: each option belongs to its entry, whichever is booted.
+#[test]
+fn entries_of_the_command_line() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let image = directory.path().join("disk.img");
+    let kernel = small_kernel()?;
+    let bzimage = put(directory.path(), "bzimage", &check_kernel(&[])?)?;
+    let initrd = put(directory.path(), "initrd", b"an initrd")?;
+    let module = put(directory.path(), "module", b"a module")?;
+    let [kernel, bzimage, initrd, module, output] =
+        [kernel.path(), &bzimage, &initrd, &module, &image].map(|path| path.display().to_string());
+    let status = Command::new("cargo")
+        .current_dir(stages::workspace())
+        .args(["run", "--quiet", "--package", "disk-builder", "--", "build"])
+        .args(["--output", &output, "--default", "linux32"])
+        .args(["--entry", "own", "--kernel", &kernel, "--cmdline", "exit 1"])
+        .args(["--module", &format!("{module}=its text")])
+        .args(["--entry", "other", "--chain", "drive=81h"])
+        .args(["--entry", "linux32", "--linux", &bzimage])
+        .args(["--initrd", &initrd, "--cmdline", "entry=32 b"])
+        .args(["--protocol", "linux32"])
+        .args(["--entry", "linux64", "--linux", &bzimage])
+        .args(["--cmdline", "entry=64"])
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    ensure!(status.success(), "{status}");
+
+    let image = Image::of(directory);
+    let second = Image::raw(test_program("boot-check")?.flat(), &[])?;
+    let drive = format!(
+        "id=second,if=none,format=raw,snapshot=on,file={}",
+        second.path().display()
+    );
+    for (default, expected) in [
+        (
+            None,
+            &[
+                " 9 entries  linux32.conf, one of 4",
+                " 9 entry    /boot/kernels/bzimage, 1 modules",
+                "command line: entry=32 b",
+            ][..],
+        ),
+        (Some("linux64"), &["command line: entry=64", "OKAY"]),
+        (
+            Some("own"),
+            &[" 9 entries  own.conf, one of 4", "command line: exit 1"],
+        ),
+        (Some("other"), &[" 9 entries  other.conf, one of 4", "OKAY"]),
+    ] {
+        if let Some(default) = default {
+            let conf = format!("default {default}\n");
+            image.put("/loader/loader.conf", conf.as_bytes())?;
+        }
+        let machine = Machine::new(&image.path()).arguments([
+            "-drive",
+            &drive,
+            "-device",
+            "ide-hd,drive=second,bus=ide.1",
+        ]);
+        let transcript = machine.start()?.wait_for("OKAY")?;
+        ensure!(!transcript.contains("FAILED"), "{transcript}");
+        in_order(&transcript, expected).with_context(|| format!("{default:?}"))?;
+        if default == Some("own") {
+            let text = ", 8 bytes: its text\r\n";
+            ensure!(transcript.contains(text), "{transcript}");
+        }
+    }
+    Ok(())
 }
