@@ -4,6 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -65,15 +66,29 @@ pub fn workspace() -> &'static Path {
 
 /// What keeps the place of the dependencies' sources, and with it the builder's home directory, out
 /// of the panic messages of a program: one more flag for cargo.
-fn remap_dependencies() -> String {
-    let home = std::env::var_os("CARGO_HOME")
+///
+/// It is in a file of arguments: cargo tells builds with other flags apart, but not when it sees that
+/// one of them remaps paths, and then each program throws away what the others are built with.
+fn remap_dependencies() -> Result<String> {
+    let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    format!(
-        "target.'cfg(all())'.rustflags = ['--remap-path-prefix={}=cargo']",
-        home.display()
-    )
+    let argument = format!("--remap-path-prefix={}=cargo\n", home.display());
+    let directory = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let directory = workspace().join(directory);
+    let path = directory.join("remap-dependencies");
+    if fs::read(&path).ok().as_deref() != Some(argument.as_bytes()) {
+        fs::create_dir_all(&directory)?;
+        // Another process may read it.
+        let mut file = tempfile::NamedTempFile::new_in(&directory)?;
+        file.write_all(argument.as_bytes())?;
+        file.persist(&path)?;
+    }
+    Ok(format!(
+        "target.'cfg(all())'.rustflags = ['@{}']",
+        path.display()
+    ))
 }
 
 /// Builds a bare-metal program and returns the path of its ELF file. What cargo says goes to
@@ -98,7 +113,7 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .arg("--config")
         .arg(config)
         .arg("--config")
-        .arg(remap_dependencies())
+        .arg(remap_dependencies()?)
         .args([
             "build",
             "--release",
