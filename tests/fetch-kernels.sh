@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kernels for the tests, out of Debian's packages: fetch-kernels.sh DIRECTORY
+# Kernels and SYSLINUX for the tests, out of Debian's packages: fetch-kernels.sh DIRECTORY
 #
 # Needs apt-get and dpkg-deb, a Debian among apt's sources, and no rights: the lists of packages, those for
 # i386 among them, and the packages go below DIRECTORY. Exit status 3: there is no apt-get.
@@ -8,7 +8,7 @@ set -euo pipefail
 directory=$(mkdir -p -- "$1" && realpath -- "$1")
 if ! command -v apt-get dpkg-deb >/dev/null; then exit 3; fi
 if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
-    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+, syslinux-common" >&2
+    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+, syslinux, syslinux-common" >&2
     exit 1
 fi
 
@@ -19,14 +19,18 @@ options=(-qq -o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o APT::
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
 apt-get "${options[@]}" update || echo "apt-get update failed in part; going on" >&2
 
-# fetch PACKAGE FILE NAME: a file of a package, by a pattern, to DIRECTORY/NAME.
+# fetch PACKAGE (FILE NAME)…: files of a package, by patterns, to DIRECTORY/NAME.
 fetch() {
-    local package=$1 pattern=$2 name=$3 work
+    local package=$1 work
     work=$(mktemp -d "$directory/work.XXXXXX")
     (cd "$work" && apt-get "${options[@]}" download "$package")
-    dpkg-deb --fsys-tarfile "$work"/*.deb | tar --extract --directory "$work" --wildcards "$pattern"
-    # The name appears when the file is whole.
-    find "$work" -path "$work/${pattern#./}" -type f -exec mv -- {} "$directory/$name" \;
+    shift
+    while (($#)); do
+        dpkg-deb --fsys-tarfile "$work"/*.deb | tar --extract --directory "$work" --wildcards "$1"
+        # The name appears when the file is whole.
+        find "$work" -path "$work/${1#./}" -type f -exec mv -- {} "$directory/$2" \;
+        shift 2
+    done
     rm -r -- "$work"
 }
 
@@ -35,6 +39,8 @@ real() { apt-cache "${options[@]}" depends "$1" | sed -n 's/^ *Depends: \(linux-
 
 fetch "$(real linux-image-cloud-amd64)" './boot/vmlinuz-*' vmlinuz-cloud-amd64
 fetch "$(real linux-image-686:i386)" './boot/vmlinuz-*' vmlinuz-686
-fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin
-fetch memtest86+ './boot/memtest86+ia32.bin' memtest86+ia32.bin
-fetch syslinux-common './usr/lib/syslinux/mbr/mbr.bin' mbr.bin
+fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin './boot/memtest86+ia32.bin' memtest86+ia32.bin
+fetch syslinux ./usr/bin/syslinux syslinux
+fetch syslinux-common ./usr/lib/syslinux/mbr/mbr.bin mbr.bin \
+    ./usr/lib/syslinux/modules/bios/mboot.c32 mboot.c32 \
+    ./usr/lib/syslinux/modules/bios/libcom32.c32 libcom32.c32

@@ -57,7 +57,7 @@ enum Command {
         #[arg(long)]
         no_checksums: bool,
     },
-    /// Build the loader as a program for Multiboot loaders (GRUB, `qemu -kernel`); the kernel and its
+    /// Build the loader as a program for Multiboot loaders (GRUB, SYSLINUX, `qemu -kernel`); the kernel and its
     /// modules are modules then.
     Multiboot {
         /// The program to write.

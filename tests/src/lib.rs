@@ -1,7 +1,7 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
 //! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
 //! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
-//! Linux, and [`recipe`] provokes the errors of the catalogue.
+//! Linux, [`peers`] puts other loaders on the disks, and [`recipe`] provokes the errors of the catalogue.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -16,4 +16,5 @@ pub mod machine;
 mod parallel;
 mod pattern;
 pub mod matrix;
+pub mod peers;
 pub mod recipe;

@@ -60,6 +60,12 @@ pub enum Fetched {
     MemtestIa32,
     /// SYSLINUX's MBR.
     Mbr,
+    /// The program that installs SYSLINUX.
+    Syslinux,
+    /// SYSLINUX's module that starts Multiboot kernels.
+    SyslinuxMboot,
+    /// What that module needs.
+    SyslinuxLibcom32,
 }
 
 impl Fetched {
@@ -71,6 +77,9 @@ impl Fetched {
             Self::MemtestX64 => "memtest86+x64.bin",
             Self::MemtestIa32 => "memtest86+ia32.bin",
             Self::Mbr => "mbr.bin",
+            Self::Syslinux => "syslinux",
+            Self::SyslinuxMboot => "mboot.c32",
+            Self::SyslinuxLibcom32 => "libcom32.c32",
         }
     }
 

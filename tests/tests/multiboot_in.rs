@@ -4,19 +4,19 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_layout::SECTOR_SIZE;
 use disk_layout::multiboot::LOAD_ADDRESS;
-use disk_layout::{SECTOR_SIZE, mbr};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, multiboot_program, small_kernel};
 use machine_tests::machine::Machine;
+use machine_tests::peers::{Peer, Protocol};
 use tempfile::TempDir;
 
 const TIME_LIMIT: Duration = Duration::from_secs(180);
@@ -238,17 +238,8 @@ fn files_of_a_disk_may_be_compressed() -> Result<()> {
     Ok(())
 }
 
-/// GRUB in the place of stage1 and stage2, which finds the program and the rest in the boot
-/// partition.
-fn grub(commands: [&str; 2], strings: [&str; 2]) -> Result<Image> {
-    const DIRECTORIES: [&str; 3] = [
-        "/usr/lib/grub/i386-pc",
-        "/usr/lib/grub2/i386-pc",
-        "/usr/share/grub2/i386-pc",
-    ];
-    let directory = DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir());
-    let directory = directory.context("GRUB for PCs is missing")?;
-
+/// Another loader on a disk, which starts the loader with the kernel and a module.
+fn by_peer(peer: Peer, protocol: Protocol) -> Result<Option<Image>> {
     let image = Image::build(small_kernel()?.path(), |recipe, directory| {
         recipe.size_mib = Some(8);
         let file = directory.join("module");
@@ -257,63 +248,28 @@ fn grub(commands: [&str; 2], strings: [&str; 2]) -> Result<Image> {
         let string = String::new();
         recipe.modules.push(Module { file, string });
     })?;
-    image.put("/bootpath.elf", &fs::read(multiboot_program()?)?)?;
-
-    let files = Modules::new()?;
-    let [start, module] = commands;
-    let configuration = format!(
-        "set root=(hd0,msdos1)\n{start} /bootpath.elf\n{module} /boot/kernel.elf {}\n\
-         {module} {MODULE} {}\nboot\n",
-        strings[0], strings[1]
-    );
-    let configuration = files.file("configuration", configuration.as_bytes())?;
-    let core = files.file("core.img", b"")?;
-    let arguments = [
-        "-O",
-        "i386-pc",
-        "-p",
-        "/",
-        "-c",
-        &configuration,
-        "-o",
-        &core,
-    ];
     let modules = [
-        "biosdisk",
-        "part_msdos",
-        "fat",
-        "boot",
-        "multiboot",
-        "multiboot2",
+        ("/boot/kernel.elf", "exit and more"),
+        (MODULE, "with words"),
     ];
-    let output = ["grub-mkimage", "grub2-mkimage"].iter().find_map(|tool| {
-        let mut command = Command::new(tool);
-        command
-            .arg("-d")
-            .arg(directory)
-            .args(arguments)
-            .args(modules);
-        command.output().ok()
-    });
-    let output = output.context("grub-mkimage is missing")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "grub-mkimage: {said}");
-
-    // Its first sector reads the second one, whose list says that the rest is behind it.
-    let boot = fs::read(directory.join("boot.img"))?;
-    image.write(0, &boot[..mbr::CODE_END])?;
-    image.write(SECTOR_SIZE as u64, &fs::read(core)?)?;
-    Ok(image)
+    let is_there = peer.install_bootpath(&image, protocol, &modules)?;
+    Ok(is_there.then_some(image))
 }
 
 #[test]
-fn grub_starts_it_by_both_versions() -> Result<()> {
-    for commands in [["multiboot", "module"], ["multiboot2", "module2"]] {
-        let image = grub(commands, ["exit and more", "with words"])?;
+fn other_loaders_start_it() -> Result<()> {
+    for (peer, protocol, name) in [
+        (Peer::Grub, Protocol::Multiboot, "GRUB 2…"),
+        (Peer::Grub, Protocol::Multiboot2, "GRUB 2…"),
+        (Peer::Syslinux, Protocol::Multiboot, "SYSLINUX 6…"),
+    ] {
+        let Some(image) = by_peer(peer, protocol)? else {
+            continue;
+        };
         let transcript = boots(
             &Machine::new(&image.path()),
             &[
-                " 7 disk     none: started by GRUB 2…",
+                &format!(" 7 disk     none: started by {name}"),
                 " 8 files    2 in memory",
                 " 9 entry    /modules/0, 1 modules",
                 "10 kernel   ELF64, 3 segments, …",

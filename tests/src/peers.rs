@@ -1,0 +1,199 @@
+//! Other loaders on the same disks: GRUB and SYSLINUX in the place of stage1 and stage2, with the files
+//! of the boot partition as they are. They start kernels, or `bootpath.elf`, which starts them.
+//!
+//! Each is set up as its own documentation has it, without menu and without waiting.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
+use tempfile::NamedTempFile;
+
+use crate::image::{Image, multiboot_program};
+use crate::linux::Fetched;
+
+/// Another loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// GRUB 2: its core image between the MBR and the first partition.
+    Grub,
+    /// SYSLINUX: its MBR, and the rest in the boot partition, whose boot sector reads it.
+    Syslinux,
+}
+
+/// By which protocol a kernel is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The modules are initial RAM disks, without strings.
+    Linux,
+    /// Multiboot 1.
+    Multiboot,
+    /// Multiboot 2, which SYSLINUX does not have.
+    Multiboot2,
+}
+
+/// A file of the boot partition, by its path, and the string that goes with it.
+pub type FileAndString<'a> = (&'a str, &'a str);
+
+/// What a peer is to start.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// By which protocol.
+    pub protocol: Protocol,
+    /// The kernel and its command line.
+    pub kernel: FileAndString<'a>,
+    /// Its modules.
+    pub modules: &'a [FileAndString<'a>],
+}
+
+impl Start<'_> {
+    fn files(&self) -> impl Iterator<Item = &FileAndString<'_>> {
+        [&self.kernel].into_iter().chain(self.modules)
+    }
+}
+
+impl Peer {
+    /// Puts it in the place of stage1 and stage2. `false`: there is no such thing for this system.
+    ///
+    /// # Errors
+    /// When it is missing, cannot be installed or cannot do that.
+    pub fn install(self, image: &Image, start: &Start<'_>) -> Result<bool> {
+        match self {
+            Self::Grub => grub(image, start).map(|()| true),
+            Self::Syslinux => syslinux(image, start),
+        }
+    }
+
+    /// The same, and lets it start `bootpath.elf`, whose modules these are: the kernel and what belongs
+    /// to it.
+    ///
+    /// # Errors
+    /// As [`Self::install`].
+    pub fn install_bootpath(
+        self,
+        image: &Image,
+        protocol: Protocol,
+        modules: &[FileAndString<'_>],
+    ) -> Result<bool> {
+        const PROGRAM: &str = "/bootpath.elf";
+        image.put(PROGRAM, &fs::read(multiboot_program()?)?)?;
+        let start = Start {
+            protocol,
+            kernel: (PROGRAM, ""),
+            modules,
+        };
+        self.install(image, &start)
+    }
+}
+
+/// GRUB as `grub-install` leaves it, but with the configuration in the core image, and only the modules
+/// that it needs.
+fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
+    const DIRECTORIES: [&str; 3] = [
+        "/usr/lib/grub/i386-pc",
+        "/usr/lib/grub2/i386-pc",
+        "/usr/share/grub2/i386-pc",
+    ];
+    const TOOLS: [&str; 2] = ["grub-mkimage", "grub2-mkimage"];
+
+    let directory = DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir());
+    let directory = directory.context("GRUB for PCs is missing")?;
+    let ([kernel, module], of_protocol) = match start.protocol {
+        Protocol::Linux => (["linux", "initrd"], "linux"),
+        Protocol::Multiboot => (["multiboot", "module"], "multiboot"),
+        Protocol::Multiboot2 => (["multiboot2", "module2"], "multiboot2"),
+    };
+    let mut configuration = String::from("set root=(hd0,msdos1)\n");
+    for (command, (path, string)) in [kernel]
+        .into_iter()
+        .chain(std::iter::repeat(module))
+        .zip(start.files())
+    {
+        configuration += &format!("{command} {path} {string}\n");
+    }
+    configuration += "boot\n";
+    let mut configuration_file = NamedTempFile::new()?;
+    configuration_file.write_all(configuration.as_bytes())?;
+
+    let core = NamedTempFile::new()?;
+    let output = TOOLS.iter().find_map(|tool| {
+        let mut command = Command::new(tool);
+        command.arg("-d").arg(directory);
+        command.args(["-O", "i386-pc", "-p", "/"]);
+        command.arg("-c").arg(configuration_file.path());
+        command.arg("-o").arg(core.path());
+        command.args(["biosdisk", "part_msdos", "fat", "boot", of_protocol]);
+        command.output().ok()
+    });
+    let output = output.context("grub-mkimage is missing")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "grub-mkimage: {said}");
+
+    // Its first sector reads the second one, whose list says that the rest is behind it.
+    let core = fs::read(core.path())?;
+    let room = (u64::from(PARTITION_LBA) - 1) * SECTOR_SIZE as u64;
+    ensure!(core.len() as u64 <= room, "GRUB is too large");
+    let boot = fs::read(directory.join("boot.img"))?;
+    image.write(0, &boot[..mbr::CODE_END])?;
+    image.write(SECTOR_SIZE as u64, &core)
+}
+
+/// SYSLINUX by its own installer, which writes the boot sector and two files.
+fn syslinux(image: &Image, start: &Start<'_>) -> Result<bool> {
+    let mut files: Vec<(&str, PathBuf)> = Vec::new();
+    let needed = [
+        ("syslinux", Fetched::Syslinux),
+        ("mbr.bin", Fetched::Mbr),
+        ("mboot.c32", Fetched::SyslinuxMboot),
+        ("libcom32.c32", Fetched::SyslinuxLibcom32),
+    ];
+    for (name, file) in needed {
+        match file.path()? {
+            Some(path) => files.push((name, path)),
+            None => return Ok(false),
+        }
+    }
+    let [(_, installer), (_, mbr), modules @ ..] = &files[..] else {
+        bail!("no files");
+    };
+
+    let mut configuration = String::from("DEFAULT it\nPROMPT 0\nLABEL it\n");
+    let (path, string) = start.kernel;
+    match start.protocol {
+        Protocol::Linux => {
+            configuration += &format!("LINUX {path}\nAPPEND {string}\n");
+            let paths: Vec<&str> = start.modules.iter().map(|(path, _)| *path).collect();
+            if !paths.is_empty() {
+                configuration += &format!("INITRD {}\n", paths.join(","));
+            }
+        }
+        Protocol::Multiboot => {
+            for (name, path) in modules {
+                image.put(&format!("/{name}"), &fs::read(path)?)?;
+            }
+            let words: Vec<String> = start
+                .files()
+                .map(|(path, string)| format!("{path} {string}"))
+                .collect();
+            configuration += &format!("KERNEL mboot.c32\nAPPEND {}\n", words.join(" --- "));
+        }
+        Protocol::Multiboot2 => bail!("SYSLINUX does not have Multiboot 2"),
+    }
+    image.put("/syslinux.cfg", configuration.as_bytes())?;
+
+    let offset = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
+    let output = Command::new(installer)
+        .args(["--offset", &offset.to_string(), "--install"])
+        .arg(image.path())
+        .output()
+        .context("cannot run the installer of SYSLINUX")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "syslinux: {said}");
+    let code = fs::read(mbr)?;
+    ensure!(code.len() <= mbr::CODE_END, "SYSLINUX's MBR is too large");
+    image.write(0, &code)?;
+    Ok(true)
+}
