@@ -1,18 +1,11 @@
 /*
- * A 64-bit kernel in C: prints what the loader told it, on COM1 and on the screen.
+ * A 64-bit kernel in C: prints what it was told, on COM1 and on the screen, and checks what is true
+ * whoever started it. How it was started is in bootpath.c or multiboot2.c.
  *
  * "exit" on the command line ends QEMU (device isa-debug-exit) with status 33 if all is well, else
  * with 35.
  */
-#include <bootpath.h>
-#include <stdbool.h>
-#include <stddef.h>
-
-#define STACK_SIZE (32 * 1024)
-#define PHYSICAL_MAP_BASE 0xffff900000000000
-
-BOOTPATH_WISH(BOOTPATH_NOTE_STACK_SIZE, STACK_SIZE);
-BOOTPATH_WISH(BOOTPATH_NOTE_PHYSICAL_MAP_BASE, PHYSICAL_MAP_BASE);
+#include "kernel.h"
 
 /* Ports. */
 
@@ -41,7 +34,7 @@ static struct {
     uint8_t colour;
 } console = {.colour = GREY};
 
-static void console_init(const struct bootpath_boot_info *info) {
+static void console_init(const struct boot *boot) {
     out8(COM1 + 7, 0x5a); /* the scratch register: is there a port at all? */
     console.serial = in8(COM1 + 7) == 0x5a;
     /* The loader left it at 115,200 baud, 8N1, maybe with characters still to send: setting it up
@@ -55,13 +48,10 @@ static void console_init(const struct bootpath_boot_info *info) {
         out8(COM1 + 2, 0x07); /* FIFOs */
         out8(COM1 + 4, 0x03); /* DTR, RTS */
     }
-    const struct bootpath_display *display = &info->display;
-    if (display->kind == BOOTPATH_DISPLAY_KIND_TEXT && display->pitch == 2 * display->width) {
-        console.cells = (volatile uint16_t *)(info->physical_map_base + display->address);
-        console.columns = display->width;
-        console.rows = display->height;
-        console.row = display->cursor_row;
-    }
+    console.cells = boot->screen.cells;
+    console.columns = boot->screen.columns;
+    console.rows = boot->screen.rows;
+    console.row = boot->screen.row;
 }
 
 static void serial_char(char c) {
@@ -128,7 +118,7 @@ static void print_hex(uint64_t value, int digits) {
 
 static bool okay = true;
 
-static void check(const char *name, bool holds) {
+void check(const char *name, bool holds) {
     print("check ");
     print(name);
     print(holds ? ": ok\n" : ": FAILED\n");
@@ -150,30 +140,20 @@ static bool has_word(const char *text, const char *word) {
     return false;
 }
 
-static bool memory_map_is_sorted(const struct bootpath_boot_info *info) {
+static bool memory_map_is_sorted(const struct boot *boot) {
     uint64_t end = 0, usable = 0;
-    for (uint64_t i = 0; i < info->memory_map_count; i++) {
-        const struct bootpath_memory_region *region = &info->memory_map[i];
+    for (size_t i = 0; i < boot->memory_count; i++) {
+        const struct memory_region *region = &boot->memory[i];
         if (region->start < end || !region->length || region->length > UINT64_MAX - region->start)
             return false;
-        if (region->kind == BOOTPATH_MEMORY_KIND_USABLE)
+        if (region->usable)
             usable += region->length;
         end = region->start + region->length;
     }
     return usable > 0;
 }
 
-/* Whether a physical address is in a region of this kind. */
-static bool is_of_kind(const struct bootpath_boot_info *info, uint64_t address, uint32_t kind) {
-    for (uint64_t i = 0; i < info->memory_map_count; i++) {
-        const struct bootpath_memory_region *region = &info->memory_map[i];
-        if (address >= region->start && address - region->start < region->length)
-            return region->kind == kind;
-    }
-    return false;
-}
-
-static volatile uint32_t initialised = 0x5eed;
+volatile uint32_t initialised = 0x5eed;
 static volatile uint8_t zeroes[64 * 1024];
 
 static bool bss_is_zero(void) {
@@ -183,85 +163,45 @@ static bool bss_is_zero(void) {
     return true;
 }
 
-/* What is written through the physical map shows at the kernel's own address. */
-static bool physical_map_works(const struct bootpath_boot_info *info) {
-    for (uint64_t i = 0; i < info->kernel.segment_count; i++) {
-        const struct bootpath_kernel_segment *segment = &info->kernel.segments[i];
-        uint64_t offset = (uint64_t)&initialised - segment->virtual_start;
-        if (offset < segment->length) {
-            uint64_t alias = info->physical_map_base + segment->physical_start + offset;
-            *(volatile uint32_t *)alias = 0xcafe;
-            return initialised == 0xcafe;
-        }
-    }
-    return false;
-}
-
-static _Noreturn void stop(bool leave) {
-    print_verdict(okay);
-    if (leave)
-        out32(0xf4, okay ? 0x10 : 0x11);
-    for (;;)
-        __asm__ volatile("cli; hlt");
-}
-
-_Noreturn void _start(const struct bootpath_boot_info *info) {
+void kernel_start(const struct boot *boot) {
     uint64_t rflags, cr0, cr4;
     uint16_t cs;
     __asm__ volatile("pushfq; popq %0" : "=r"(rflags));
     __asm__ volatile("movq %%cr0, %0" : "=r"(cr0));
     __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
     __asm__ volatile("movw %%cs, %0" : "=r"(cs));
-    uint64_t frame = (uint64_t)__builtin_frame_address(0);
 
-    if (info->magic != BOOTPATH_MAGIC || info->version != BOOTPATH_VERSION)
-        for (;;)
-            __asm__ volatile("cli; hlt"); /* nobody to tell */
-
-    console_init(info);
+    console_init(boot);
     print("C kernel, started by ");
-    print(info->loader.start);
+    print(boot->loader);
+    print(" by ");
+    print(boot->protocol);
     print("\ncommand line: ");
-    print(info->command_line.start);
+    print(boot->command_line);
     print("\n");
-
-    static const char *const kinds[] = {
-        [BOOTPATH_MEMORY_KIND_USABLE] = "usable",
-        [BOOTPATH_MEMORY_KIND_RECLAIMABLE] = "reclaimable",
-        [BOOTPATH_MEMORY_KIND_KERNEL] = "kernel",
-        [BOOTPATH_MEMORY_KIND_MODULE] = "module",
-        [BOOTPATH_MEMORY_KIND_ACPI_RECLAIMABLE] = "ACPI reclaimable",
-        [BOOTPATH_MEMORY_KIND_ACPI_NVS] = "ACPI NVS",
-        [BOOTPATH_MEMORY_KIND_FRAMEBUFFER] = "framebuffer",
-        [BOOTPATH_MEMORY_KIND_RESERVED] = "reserved",
-        [BOOTPATH_MEMORY_KIND_BAD] = "bad",
-    };
-    for (uint64_t i = 0; i < info->memory_map_count; i++) {
-        const struct bootpath_memory_region *region = &info->memory_map[i];
-        bool known = region->kind && region->kind < sizeof kinds / sizeof *kinds;
+    for (size_t i = 0; i < boot->memory_count; i++) {
+        const struct memory_region *region = &boot->memory[i];
         print("  ");
         print_hex(region->start, 12);
         print(" + ");
         print_hex(region->length, 12);
         print(" ");
-        print(known ? kinds[region->kind] : "unknown, hence reserved");
+        print(region->kind);
         print("\n");
     }
-
-    const struct bootpath_kernel *kernel = &info->kernel;
-    uint64_t own_physical = kernel->physical_base + ((uint64_t)_start - kernel->virtual_base);
-    check("size of BootInfo", info->size >= sizeof *info);
     check("privilege", (cs & 3) == 0);
     check("interrupts off, direction up", !(rflags & (1 << 9 | 1 << 10)));
     check("CR0: PE, MP, NE, WP, PG", (cr0 & 0x80010023) == 0x80010023);
-    check("CR4: PAE, PGE, OSFXSR, OSXMMEXCPT", (cr4 & 0x6a0) == 0x6a0);
-    check("stack size", kernel->stack_size == STACK_SIZE);
-    check("stack", frame - kernel->stack_bottom < kernel->stack_size);
-    check("base of the physical map", info->physical_map_base == PHYSICAL_MAP_BASE);
-    check("physical map", physical_map_works(info));
-    check("memory map", memory_map_is_sorted(info));
-    check("kernel's memory", is_of_kind(info, own_physical, BOOTPATH_MEMORY_KIND_KERNEL));
-    check("entry", kernel->entry == (uint64_t)_start);
+    check("CR4: PAE, PGE", (cr4 & 0xa0) == 0xa0);
+    check("memory map", memory_map_is_sorted(boot));
+    check("initialised data", initialised == 0x5eed);
     check("bss", bss_is_zero());
-    stop(has_word(info->command_line.start, "exit"));
+}
+
+_Noreturn void kernel_end(const struct boot *boot) {
+    print_verdict(okay);
+    if (has_word(boot->command_line, "exit"))
+        out32(0xf4, okay ? 0x10 : 0x11);
+    for (;;)
+        __asm__ volatile("cli; hlt");
 }

@@ -124,6 +124,23 @@ pub fn c_kernel() -> Result<PathBuf> {
     })
 }
 
+/// The C kernel with its bootstrap for Multiboot 2, built once.
+///
+/// # Errors
+/// When it does not build.
+pub fn c_kernel_with_bootstrap() -> Result<PathBuf> {
+    const NAME: &str = "kernel-multiboot2.elf";
+    static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&KERNEL, || {
+        let directory = stages::workspace().join("examples/c-kernel");
+        let mut make = Command::new("make");
+        make.arg("-C").arg(&directory).args(["--quiet", NAME]);
+        let status = make.status().context("cannot run make")?;
+        ensure!(status.success(), "make failed");
+        Ok(directory.join(NAME))
+    })
+}
+
 fn once<T: Clone>(
     cell: &OnceLock<Result<T, String>>,
     make: impl FnOnce() -> Result<T>,
