@@ -5,7 +5,7 @@
 #   ./run.sh --record FILE      the same, headless; what the BIOS was asked and answered goes to FILE
 #   ./run.sh test     all checks and tests
 #   ./run.sh machines [NAME…]   the same image on many machines, or on those with such names
-#   ./run.sh kernels  [WORD…]   kernels of others, by each protocol, or those with such a word
+#   ./run.sh kernels  [WORD…]   kernels by each protocol and on each way in, or those with such a word
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes

@@ -8,7 +8,7 @@ set -euo pipefail
 directory=$(mkdir -p -- "$1" && realpath -- "$1")
 if ! command -v apt-get dpkg-deb >/dev/null; then exit 3; fi
 if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
-    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-686, memtest86+, syslinux, syslinux-common" >&2
+    echo "to fetch: Debian's linux-image-cloud-amd64, linux-image-amd64, linux-image-686, memtest86+, syslinux, syslinux-common" >&2
     exit 1
 fi
 
@@ -38,6 +38,7 @@ fetch() {
 real() { apt-cache "${options[@]}" depends "$1" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p' | head -n 1; }
 
 fetch "$(real linux-image-cloud-amd64)" './boot/vmlinuz-*' vmlinuz-cloud-amd64
+fetch "$(real linux-image-amd64)" './boot/vmlinuz-*' vmlinuz-amd64
 fetch "$(real linux-image-686:i386)" './boot/vmlinuz-*' vmlinuz-686
 fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin './boot/memtest86+ia32.bin' memtest86+ia32.bin
 fetch syslinux ./usr/bin/syslinux syslinux

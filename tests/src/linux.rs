@@ -50,6 +50,8 @@ pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
 /// What the tests fetch: one of Debian's packages each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
+    /// The kernel that Debian installs on PCs.
+    Amd64,
     /// The kernel for virtual machines: small, 64 bits.
     Cloud,
     /// A kernel of 32 bits.
@@ -72,6 +74,7 @@ impl Fetched {
     /// Its file's name below `target/kernels`.
     fn name(self) -> &'static str {
         match self {
+            Self::Amd64 => "vmlinuz-amd64",
             Self::Cloud => "vmlinuz-cloud-amd64",
             Self::I686 => "vmlinuz-686",
             Self::MemtestX64 => "memtest86+x64.bin",

@@ -5,7 +5,6 @@ use std::fs;
 use anyhow::{Result, ensure};
 use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_builder::stages;
 use machine_tests::image::Image;
 use machine_tests::kernels;
 use machine_tests::linux::{CpioFile, Fetched, check_kernel, cpio, header, initrd, put};
@@ -164,18 +163,7 @@ fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
     )
 }
 
-/// The page is of these rows, whenever it was written.
-#[test]
-fn the_page_is_of_this_table() -> Result<()> {
-    let page = fs::read_to_string(stages::workspace().join("docs/kernels.md"))?;
-    ensure!(
-        page.replace("\r\n", "\n") == kernels::page(),
-        "docs/kernels.md is not of this table; update it: ./run.sh kernels"
-    );
-    Ok(())
-}
-
-/// The everyday part of `./run.sh kernels`.
+/// What is Linux in the everyday part of `./run.sh kernels`, and a second archive.
 #[test]
 fn a_real_kernel_with_two_archives() -> Result<()> {
     let Some(kernel) = Fetched::Cloud.path()? else {

@@ -575,6 +575,12 @@ fn check_section(checks: &mut Checks, uses: &mut Uses, name: &str, start: u64, s
     }
 }
 
+/// A loader that has no disk itself names none; then the command line says so.
+fn check_disk(checks: &mut Checks, is_there: bool, line: &str) {
+    let diskless = line.split(' ').any(|word| word == "diskless");
+    checks.check("boot device", is_there != diskless);
+}
+
 fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
     checks.check("EBX is a multiple of 8", info.is_multiple_of(8));
     // SAFETY: that is what Multiboot promises.
@@ -603,14 +609,14 @@ fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
             module.cmdline().unwrap_or("?"),
         );
     }
-    match boot.bootdev_tag() {
-        Some(tag) => say!(
+    check_disk(checks, boot.bootdev_tag().is_some(), line.unwrap_or("?"));
+    if let Some(tag) = boot.bootdev_tag() {
+        say!(
             "drive {:x} {:x} {:x}",
             tag.biosdev(),
             tag.slice(),
             tag.part()
-        ),
-        None => checks.check("boot device", false),
+        );
     }
     match boot.framebuffer_tag() {
         Some(Ok(tag)) => {
@@ -737,7 +743,8 @@ fn section(start: u64, entry_size: u32) -> Option<(u32, u32, u64, u64)> {
 }
 
 fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
-    const ALWAYS: u32 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9;
+    const ALWAYS: u32 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9;
+    const DISK: u32 = 1 << 1;
     const SECTIONS: u32 = 1 << 5;
     const SCREEN: u32 = 1 << 12;
 
@@ -746,7 +753,7 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
         return;
     };
     say!("flags {:x}", boot.flags);
-    checks.check("flags", boot.flags & !(SECTIONS | SCREEN) == ALWAYS);
+    checks.check("flags", boot.flags & !(DISK | SECTIONS | SCREEN) == ALWAYS);
     checks.check(
         "information's place",
         uses.add(info, size_of::<Information>() as u64),
@@ -759,6 +766,7 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
     );
     say!("multiboot 1 by {name}");
     let line = text(boot.command_line.into()).unwrap_or("?");
+    check_disk(checks, boot.flags & DISK != 0, line);
     checks.check(
         "command line's place",
         uses.add(boot.command_line.into(), line.len() as u64 + 1),

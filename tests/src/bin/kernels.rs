@@ -1,9 +1,8 @@
-//! `./run.sh kernels [WORD…]`: boots the kernels of the table, or those whose names or protocols
-//! contain one of the words, and writes `docs/kernels.md` when all of them were tried and run.
+//! `./run.sh kernels [WORD…]`: boots the kernels of the table, or those boots whose kernels, protocols
+//! or ways in contain one of the words, and writes `docs/kernels.md` when all of them were tried and ran.
 
 use std::fs;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::Result;
 use disk_builder::stages;
@@ -11,30 +10,28 @@ use machine_tests::kernels;
 
 fn main() -> Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let (mut passed, mut failed, mut missing) = (0, 0, 0);
-    for row in kernels::rows() {
-        let name = row.to_string();
-        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        let start = Instant::now();
-        let result = row.run();
-        let seconds = start.elapsed().as_secs();
-        match result {
-            Ok(true) => {
-                passed += 1;
-                println!("pass  {name}  {seconds} s");
-            }
-            Ok(false) => {
-                missing += 1;
-                println!("-     {name}: cannot be fetched here");
-            }
-            Err(error) => {
-                failed += 1;
-                println!("FAIL  {name}\n{error:#}");
-            }
-        }
+    let mut boots = kernels::boots();
+    if !words.is_empty() {
+        boots.retain(|boot| {
+            let name = boot.to_string();
+            words.iter().any(|word| name.contains(word.as_str()))
+        });
     }
+    let outcomes = kernels::run(&boots, |outcome| {
+        let (boot, seconds) = (outcome.boot, outcome.time.as_secs());
+        match &outcome.result {
+            Ok(true) => println!("pass  {boot}  {seconds} s"),
+            Ok(false) => println!("-     {boot}: cannot be fetched here"),
+            Err(error) => println!("FAIL  {boot}\n{error:#}"),
+        }
+    });
+    let count = |wanted: fn(&Result<bool>) -> bool| {
+        let results = outcomes.iter().map(|outcome| &outcome.result);
+        results.filter(|result| wanted(result)).count()
+    };
+    let passed = count(|result| matches!(result, Ok(true)));
+    let failed = count(Result::is_err);
+    let missing = outcomes.len() - passed - failed;
     println!("{passed} passed, {failed} failed, {missing} not there");
     if failed > 0 || passed == 0 {
         return Ok(ExitCode::FAILURE);

@@ -1,0 +1,159 @@
+//! The everyday part of `./run.sh kernels`; and kernels that several protocols fit.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::image::Module;
+use disk_builder::stages;
+use disk_builder::{Protocol, run};
+use machine_tests::image::{Image, c_kernel, c_kernel_with_bootstrap, test_program};
+use machine_tests::kernels;
+use machine_tests::linux::put;
+use machine_tests::machine::{Machine, Running};
+use machine_tests::peers::{self, Peer, Start};
+
+/// The page is of these rows, whenever it was written.
+#[test]
+fn the_page_is_of_this_table() -> Result<()> {
+    let page = fs::read_to_string(stages::workspace().join("docs/kernels.md"))?;
+    ensure!(
+        page.replace("\r\n", "\n") == kernels::page(),
+        "docs/kernels.md is not of this table; update it: ./run.sh kernels"
+    );
+    Ok(())
+}
+
+/// Every kernel that is built here boots, each on one of its ways in.
+#[test]
+fn each_kernel_on_one_way() -> Result<()> {
+    let boots = kernels::everyday();
+    for outcome in kernels::run(&boots, |_| {}) {
+        outcome.result.with_context(|| outcome.boot.to_string())?;
+    }
+    Ok(())
+}
+
+/// Its bootstrap asks no more of a loader than the specification does.
+#[test]
+fn grub_starts_the_c_kernel_without_the_loader() -> Result<()> {
+    let image = Image::build(&c_kernel_with_bootstrap()?, |recipe, directory| {
+        let file = directory.join("module");
+        // The builder finds out when it is not there.
+        let _ = fs::write(&file, "a module");
+        let string = String::new();
+        recipe.modules.push(Module { file, string });
+    })?;
+    let how = Start {
+        protocol: peers::Protocol::Multiboot2,
+        kernel: ("/boot/kernel.elf", "some words, exit"),
+        modules: &[("/boot/modules/module", "")],
+    };
+    ensure!(Peer::Grub.install(&image, &how)?, "there is no GRUB");
+    let mut running = start(&image)?;
+    let ending = running.wait()?;
+    let transcript = running.serial();
+    ensure!(
+        ending == run::Ending::Guest(run::EXIT_OKAY),
+        "{ending:?}\n{transcript}"
+    );
+    ensure!(
+        transcript.contains("C kernel, started by GRUB 2."),
+        "{transcript}"
+    );
+    Ok(())
+}
+
+const MAGIC: u32 = 0xE852_50D6;
+
+/// Puts a Multiboot 2 header with an entry address between the program headers and the first segment,
+/// where nothing is loaded.
+fn put_header(file: &mut [u8], entry: u32) -> Result<()> {
+    const PLACE: usize = 0x800;
+
+    let words = [
+        [MAGIC, 0, 40, 0_u32.wrapping_sub(MAGIC + 40)],
+        [3, 12, entry, 0],
+        [0, 8, 0, 0],
+    ];
+    let bytes: Vec<u8> = words
+        .as_flattened()
+        .iter()
+        .flat_map(|word| word.to_le_bytes())
+        .collect();
+    let room = file.get_mut(PLACE..PLACE + bytes.len());
+    let room = room.context("no room")?;
+    ensure!(room.iter().all(|&byte| byte == 0), "something is there");
+    room.copy_from_slice(&bytes);
+    Ok(())
+}
+
+fn start(image: &Image) -> Result<Running> {
+    let machine = Machine::new(&image.path());
+    machine.time_limit(kernels::TIME_LIMIT).start()
+}
+
+/// A Limine kernel with a Multiboot 2 header, for 32-bit code of its own in a low segment.
+fn limine_and_multiboot2() -> Result<Vec<u8>> {
+    const HALF: u64 = 0xFFFF_FFFF_8000_0000;
+
+    let mut both = test_program("limine-first")?;
+    let other = test_program("entering-long-mode")?;
+    let entry = u32::try_from(other.entry)?;
+    // The first one is one MiB above the other one: in the higher half as well as in memory.
+    for load in &mut both.program_headers {
+        load.physical_address = load.virtual_address - HALF + (2 << 20);
+    }
+    for mut load in other.program_headers {
+        load.virtual_address += HALF + (2 << 20);
+        // Its own header has no entry.
+        let magic = MAGIC.to_le_bytes();
+        let own = load.data.windows(4).position(|bytes| bytes == magic);
+        if let Some(own) = own {
+            load.data[own..own + 4].fill(0);
+        }
+        both = both.with(load);
+    }
+    let mut file = both.build();
+    put_header(&mut file, entry)?;
+    Ok(file)
+}
+
+/// Limine's requests come before Multiboot headers, unless the entry says otherwise.
+#[test]
+fn of_two_protocols_limine_counts() -> Result<()> {
+    const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
+
+    let directory = tempfile::tempdir()?;
+    let kernel = put(directory.path(), "kernel", &limine_and_multiboot2()?)?;
+    let image = |protocol| Image::build(&kernel, |recipe, _| recipe.protocol = protocol);
+    let limine = image(None)?;
+    let transcript = start(&limine)?.wait_for("OKAY\n")?;
+    ensure!(
+        transcript.contains("a first Limine kernel, started by Bootpath\n"),
+        "{transcript}"
+    );
+    let multiboot = image(Some(Protocol::Multiboot2))?;
+    let mut running = start(&multiboot)?;
+    running.wait_for_cells(&[OKAY])?;
+    let transcript = running.serial();
+    ensure!(
+        transcript.contains("10 kernel   Multiboot 2, ELF64, "),
+        "{transcript}"
+    );
+    Ok(())
+}
+
+/// A note of the loader's own handoff comes before both.
+#[test]
+fn of_two_protocols_the_own_one_counts() -> Result<()> {
+    let mut kernel = fs::read(c_kernel()?)?;
+    put_header(&mut kernel, 0x10_0000)?;
+    let directory = tempfile::tempdir()?;
+    let kernel = put(directory.path(), "kernel", &kernel)?;
+    let image = Image::build(&kernel, |recipe, _| {
+        recipe.command_line = "exit".into();
+    })?;
+    let transcript = start(&image)?.wait_for("OKAY")?;
+    ensure!(transcript.contains("by its own handoff"), "{transcript}");
+    Ok(())
+}
