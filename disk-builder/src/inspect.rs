@@ -805,6 +805,8 @@ impl Inspection {
                 Some((file, mut places)) => {
                     let packed = reader.bytes(&file, file.size)?;
                     places.unpacked = unpacked_length(&packed);
+                    places.whole = places.unpacked.is_some()
+                        || matches!(Protocol::of_file(&packed), Protocol::Linux(_));
                     let manifest = reader.manifest;
                     self.add_file(manifest, Role::Kernel, path, &file, &places, || {
                         if places.unpacked.is_some() {
@@ -866,9 +868,9 @@ impl Inspection {
         if self.file(path).is_some() {
             return;
         }
-        let own = match places.unpacked {
-            Some(_) => manifest.own_packed(role, path, file),
-            None => manifest.own(role, path, file),
+        let own = match places.whole {
+            true => manifest.own_whole(role, path, file),
+            false => manifest.own(role, path, file),
         };
         let compared = match own {
             Ok(Some(expected)) => match checksums() {
@@ -1221,6 +1223,8 @@ struct Places {
     size: u64,
     /// Bytes of what is compressed in it.
     unpacked: Option<u64>,
+    /// Whether there is one checksum of all of it.
+    whole: bool,
     extents: Vec<stage2::fat::Extent>,
 }
 
@@ -1281,6 +1285,7 @@ impl Reader<'_, '_, '_> {
         let mut places = Places {
             size: file.size,
             unpacked: None,
+            whole: true,
             extents: Vec::new(),
         };
         let mut walker = self.fat.extents(file);

@@ -30,7 +30,7 @@ pub(crate) fn crc32c_of(mut file: &File) -> Result<u32> {
 }
 
 /// The two checksums of a kernel, of its headers and of what is loaded; `None`: it cannot be booted.
-/// Of a compressed one there is only that of the whole file.
+/// Of a compressed one, and of Linux, there is only that of the whole file.
 pub(crate) fn crc32c_of_kernel(mut file: &File) -> Result<Option<(u32, u32)>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;

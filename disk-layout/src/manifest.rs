@@ -49,7 +49,7 @@ pub struct Entry {
     /// segment in the order of their addresses.
     pub crc32c: U32,
     /// Of a kernel: CRC-32C of the file header, the program headers and the notes, in this order.
-    /// Of any other file: zero.
+    /// Of any other file, and of a kernel that is compressed or Linux: zero.
     pub headers_crc32c: U32,
 }
 

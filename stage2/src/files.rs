@@ -171,8 +171,8 @@ impl Files {
         }
     }
 
-    /// The checksums that a file must have which was found at this path; `packed`: as it is on the
-    /// disk, compressed. What is in memory is not checked: if it was on the disk, it has been.
+    /// The checksums that a file must have which was found at this path; `whole`: all of it, as it
+    /// is on the disk. What is in memory is not checked: if it was on the disk, it has been.
     ///
     /// # Errors
     /// 9E, 10Q, 10R.
@@ -181,13 +181,13 @@ impl Files {
         role: Role,
         path: &'static str,
         file: &File,
-        packed: bool,
+        whole: bool,
     ) -> Result<Option<Expected<'static>>, Failure> {
         let Place::Volume(file) = &file.place else {
             return Ok(None);
         };
-        Ok(match packed {
-            true => self.manifest().own_packed(role, path, file)?,
+        Ok(match whole {
+            true => self.manifest().own_whole(role, path, file)?,
             false => self.manifest().own(role, path, file)?,
         })
     }

@@ -51,11 +51,12 @@ impl<'a> Manifest<'a> {
         self.known(role, role == Role::Kernel, path, file)
     }
 
-    /// The same of a compressed file: of a kernel's, too, all bytes are checked as they are on the disk.
+    /// The same of a file that is checked whole, as it is on the disk: a kernel's is when it is
+    /// compressed, or Linux.
     ///
     /// # Errors
     /// [`Damage`], when it has not the right length.
-    pub fn own_packed(
+    pub fn own_whole(
         &self,
         role: Role,
         path: &'a str,
@@ -202,7 +203,8 @@ impl fmt::Display for Damage<'_> {
 }
 
 /// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
-/// of the bytes that are loaded. For the host. Which headers those are, its protocol says.
+/// of the bytes that are loaded. For the host. Which headers those are, its protocol says; all of a
+/// Linux kernel is loaded, and there the first one is 0.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
@@ -210,6 +212,7 @@ pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), MultibootErr
     match Protocol::of_file(file) {
         Protocol::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Protocol::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
+        Protocol::Linux(_) => return Ok((0, crc32c(0, file))),
         _ => {}
     }
     let mut headers = 0;

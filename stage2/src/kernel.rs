@@ -14,6 +14,7 @@ use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
 use stage2::placement::{Kernel, LoadedModule};
 use stage2::relocate::{LoadedKernel, relocate};
+use stage2::stream::Range;
 
 use crate::crc::crc32c;
 use crate::entry::{self, BootEntry, Missing};
@@ -205,6 +206,30 @@ pub fn load_module(
     Ok(module)
 }
 
+/// Loads all of a file, in pieces that follow each other there, and compares its checksum.
+///
+/// # Errors
+/// 10Q, 10R, 8B, 7A.
+pub fn load_whole(
+    files: &mut Files,
+    role: Role,
+    path: &'static str,
+    file: &File,
+    pieces: &[Range],
+) -> Result<(), Failure> {
+    let expected = files.expected(role, path, file, true)?;
+    files.attempt(Some(file), &mut |files| {
+        files.load(file, pieces)?;
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let crc = pieces.iter().fold(0, |crc, piece| {
+            checksum(crc, piece.destination, piece.length)
+        });
+        Ok(expected.bytes(crc)?)
+    })
+}
+
 /// Loads a module whose place is known.
 ///
 /// # Errors
@@ -215,14 +240,7 @@ pub fn load_module_to(
     file: &File,
     module: LoadedModule,
 ) -> Result<(), Failure> {
-    let expected = files.expected(Role::Module, path, file, false)?;
-    files.attempt(Some(file), &mut |files| {
-        files.load(file, &[module.read()])?;
-        match expected {
-            Some(expected) => Ok(expected.bytes(checksum(0, module.start, module.length))?),
-            None => Ok(()),
-        }
-    })?;
+    load_whole(files, Role::Module, path, file, &[module.read()])?;
     zero(module.start + module.length, module.memory_end());
     Ok(())
 }

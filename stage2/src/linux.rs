@@ -12,6 +12,7 @@
 use core::arch::naked_asm;
 use core::convert::Infallible;
 
+use stage2::integrity::Role;
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{
     self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
@@ -29,7 +30,7 @@ use crate::faults::Failure;
 use crate::files::{File, Files};
 use crate::leave::{self, ProtectedMode, RealMode};
 use crate::long_mode::DescriptorPointer;
-use crate::{Way, console, findings, handoff, physical, say};
+use crate::{Way, console, findings, handoff, kernel, physical, say};
 
 /// BIOS data area: state of the keyboard's shift keys (u8).
 const BDA_KEYBOARD: u64 = 0x417;
@@ -51,7 +52,7 @@ const BOOT_DS: u16 = 0x18;
 /// Loads and starts the kernel, at the entry that is wanted.
 ///
 /// # Errors
-/// 10E, 10U, 10V, 9B, 8B, 7A, 6B.
+/// 10E, 10Q, 10R, 10U, 10V, 9B, 8B, 7A, 6B.
 pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Failure> {
     let Way {
         files,
@@ -70,7 +71,8 @@ pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Fail
     // The setup code's own place is still in use.
     let size = image.setup_bytes() as u64;
     let setup = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
-    files.load(file, &[image.read_setup(setup), image.read_kernel(&placed)])?;
+    let pieces = [image.read_setup(setup), image.read_kernel(&placed)];
+    kernel::load_whole(files, Role::Kernel, entry.path, file, &pieces)?;
     // SAFETY: just allocated and filled.
     let setup = unsafe { physical::bytes(setup, size) };
     let [minor, major] = image.header().version.get().to_le_bytes();
@@ -126,14 +128,12 @@ fn load_initrd(
     let mut position = initrd.start;
     for module in entry.text.modules() {
         let file = find(files, module.path)?;
-        files.load(
-            &file,
-            &[Range {
-                file_offset: 0,
-                length: file.size,
-                destination: position,
-            }],
-        )?;
+        let piece = Range {
+            file_offset: 0,
+            length: file.size,
+            destination: position,
+        };
+        kernel::load_whole(files, Role::Module, module.path, &file, &[piece])?;
         let end = position + file.size;
         position = end.next_multiple_of(4);
         if end < position {

@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::Protocol;
 use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_layout::SECTOR_SIZE;
 use machine_tests::image::Image;
 use machine_tests::kernels;
 use machine_tests::linux::{CpioFile, Fetched, check_kernel, cpio, header, initrd, put};
@@ -161,6 +163,67 @@ fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
         1,
         "10U: the memory that the kernel wants is not free: 10000000h to 10400000h",
     )
+}
+
+/// A wrong bit in the setup code, in the kernel or in an initial RAM disk has a name, by whichever entry;
+/// without checksums, it boots.
+#[test]
+fn what_is_damaged() -> Result<()> {
+    const KERNEL: &str = "/boot/kernel.elf";
+    const INITRD: &str = "/boot/modules/initrd";
+
+    let kernel = check_kernel(&[])?;
+    let text = b"command line: ";
+    let text = kernel.windows(text.len()).position(|found| found == text);
+    let text = text.context("the kernel does not say that")? as u64;
+    let directory = tempfile::tempdir()?;
+    let kernel = put(directory.path(), "bzimage", &kernel)?;
+    let initrd = put(directory.path(), "initrd", b"an initrd")?;
+    let build = |bits: u32, checksums| {
+        Image::build(&kernel, |recipe, _| {
+            recipe.command_line = format!("entry={bits}");
+            recipe.protocol = Protocol::from_name(&format!("linux{bits}"));
+            recipe.checksums = checksums;
+            recipe.modules.push(Module {
+                file: initrd.clone(),
+                string: String::new(),
+            });
+        })
+    };
+    let flip = |image: &Image, path, offset| {
+        let at = image.first_sector(path)? * SECTOR_SIZE as u64 + offset;
+        let byte = image.read(at, 1)?[0];
+        image.write(at, &[byte ^ 0x20])
+    };
+    for (bits, path, offset, code) in [
+        (16, KERNEL, 0x1E0, "10Q"),
+        (64, KERNEL, 0x1E0, "10Q"),
+        (32, KERNEL, text, "10Q"),
+        (64, KERNEL, text, "10Q"),
+        (16, INITRD, 3, "10R"),
+        (64, INITRD, 8, "10R"),
+    ] {
+        let image = build(bits, true)?;
+        ensure!(image.inspect()?.problems.is_empty());
+        flip(&image, path, offset)?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("press a key to reboot")?;
+        contains(&transcript, &[&format!("error {code}: "), path])?;
+        let problems = image.inspect()?.problems;
+        ensure!(
+            problems.len() == 1 && problems[0].contains(code),
+            "{problems:?}"
+        );
+    }
+    let image = build(64, false)?;
+    flip(&image, KERNEL, text)?;
+    flip(&image, INITRD, 0)?;
+    let transcript = okay(Machine::new(&image.path()).start()?)?;
+    contains(
+        &transcript,
+        &["\nCommand line: entry=64\r\n", ": An initrd"],
+    )?;
+    Ok(())
 }
 
 /// What is Linux in the everyday part of `./run.sh kernels`, and a second archive.
