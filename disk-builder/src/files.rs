@@ -29,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) host_name: String,
     /// What it is for.
     pub(crate) role: Role,
+    /// By what a kernel is booted.
+    pub(crate) protocols: Vec<Option<Protocol>>,
     pub(crate) content: Content,
 }
 
@@ -55,6 +57,7 @@ impl Source {
             path: path.into(),
             host_name: name.to_string(),
             role,
+            protocols: Vec::new(),
             content: Content::File(file, data.len()),
         })
     }
@@ -65,6 +68,7 @@ impl Source {
             host_name: path.clone(),
             path,
             role: Role::Text,
+            protocols: Vec::new(),
             content: Content::Text(text),
         }
     }
@@ -143,7 +147,8 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
             chain_line(target),
         )]);
     }
-    let kernel = Source::open(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
+    let mut kernel = Source::open(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
+    kernel.protocols.push(recipe.protocol);
     check_kernel(recipe, &kernel, recipe.protocol)?;
     let mut files = Vec::new();
     let mut text = String::new();
@@ -241,20 +246,24 @@ fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result
     if let Some(target) = entry.chain {
         return Ok(text + &chain_line(target));
     }
-    let (path, is_new) = host.add(Role::Kernel, &entry.kernel)?;
+    let path = host.add(Role::Kernel, &entry.kernel)?;
     text += &line(if entry.linux { "linux" } else { "kernel" }, &path)?;
-    if let (true, Some((_, source))) = (is_new, host.files.last()) {
+    let mut sources = host.files.iter_mut().map(|(_, source)| source);
+    if let Some(source) = sources.find(|source| source.path == path)
+        && !source.protocols.contains(&entry.protocol)
+    {
         check_kernel(recipe, source, entry.protocol)?;
+        source.protocols.push(entry.protocol);
     }
     text += &protocol_line(entry.protocol);
     ensure_few(entry.modules.len())?;
     for extra in &entry.modules {
         text += &match extra {
             Extra::Module(module) => {
-                let (path, _) = host.add(Role::Module, &module.file)?;
+                let path = host.add(Role::Module, &module.file)?;
                 module_line(&path, module)?
             }
-            Extra::Initrd(file) => line("initrd", &host.add(Role::Module, file)?.0)?,
+            Extra::Initrd(file) => line("initrd", &host.add(Role::Module, file)?)?,
         };
     }
     text += &options_line(&entry.command_line)?;
@@ -318,14 +327,14 @@ struct HostFiles {
 }
 
 impl HostFiles {
-    /// The path of a file in the image, and whether it was added.
-    fn add(&mut self, role: Role, file: &Path) -> Result<(String, bool)> {
+    /// The path of a file in the image.
+    fn add(&mut self, role: Role, file: &Path) -> Result<String> {
         let host_path = file.canonicalize();
         let host_path = host_path.with_context(|| format!("cannot open {}", file.display()))?;
         let is_it =
             |(known, source): &&(PathBuf, Source)| *known == host_path && source.role == role;
         if let Some((_, source)) = self.files.iter().find(is_it) {
-            return Ok((source.path.clone(), false));
+            return Ok(source.path.clone());
         }
         let directory = match role {
             Role::Kernel => KERNEL_DIRECTORY,
@@ -335,7 +344,7 @@ impl HostFiles {
         let path = free_path(others, directory, file)?;
         let source = Source::open(file, role, &path)?;
         self.files.push((host_path, source));
-        Ok((path, true))
+        Ok(path)
     }
 }
 

@@ -33,7 +33,7 @@ use crate::cd;
 use crate::files::{self, Source};
 use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
-use crate::manifest::{self, Manifest};
+use crate::manifest::Manifest;
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
@@ -299,21 +299,19 @@ fn output_path(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The checksums of all files. A kernel that cannot be booted has none.
+/// The checksums of all files.
 fn manifest(files: &[Source]) -> Result<Manifest> {
     let mut manifest = Manifest::default();
     for source in files {
-        let checksums = match &source.content {
-            files::Content::Text(text) => Ok(Some((0, manifest::crc32c(0, text.as_bytes())))),
+        let path = &source.path;
+        match &source.content {
+            files::Content::Text(text) => manifest.add_text(path, text),
             files::Content::File(file, _) if source.role == Role::Kernel => {
-                manifest::crc32c_of_kernel(file)
+                manifest.add_kernel(path, file, &source.protocols)
             }
-            files::Content::File(file, _) => manifest::crc32c_of(file).map(|crc| Some((0, crc))),
-        };
-        let checksums = checksums.with_context(|| format!("cannot read {}", source.host_name))?;
-        if let Some((headers, bytes)) = checksums {
-            manifest.add(&source.path, source.size(), bytes, headers)?;
+            files::Content::File(file, size) => manifest.add(path, file, *size),
         }
+        .with_context(|| format!("cannot read {}", source.host_name))?;
     }
     Ok(manifest)
 }

@@ -21,7 +21,7 @@ use stage2::catalogue::{self, Named, Report};
 use stage2::entries::{self, Entries, LoaderConf, Timeout, Warning};
 use stage2::entry_file::{self, KernelEntry};
 use stage2::fat::{Cache, Volume as FatVolume};
-use stage2::integrity::{self, Manifest, Role};
+use stage2::integrity::{self, Manifest, Role, Sums};
 use stage2::kernel_image;
 use stage2::limine_protocol::{self, FEATURES, LimineError};
 use stage2::linux_image::{LinuxError, LinuxImage};
@@ -770,7 +770,7 @@ impl Inspection {
     ) -> Problem<Option<Vec<u8>>> {
         match reader.file(path)? {
             Some((file, _)) => self.read_text(reader, path, &file).map(Some),
-            None if reader.manifest.entry(path).is_some() => {
+            None if reader.manifest.entry(path, Sums::Whole).is_some() => {
                 Err(failure(&catalogue::ENTRY_MISSING, path))
             }
             None => Ok(None),
@@ -805,14 +805,14 @@ impl Inspection {
                 Some((file, mut places)) => {
                     let packed = reader.bytes(&file, file.size)?;
                     places.unpacked = unpacked_length(&packed);
-                    places.whole = places.unpacked.is_some()
-                        || matches!(Protocol::of_file(&packed), Protocol::Linux(_));
+                    if places.unpacked.is_none() {
+                        let protocol = entry.protocol();
+                        places.sums =
+                            Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&packed)));
+                    }
                     let manifest = reader.manifest;
                     self.add_file(manifest, Role::Kernel, path, &file, &places, || {
-                        if places.unpacked.is_some() {
-                            return Some((crc32c(0, &packed), 0));
-                        }
-                        let checksums = integrity::of_kernel(&packed, crc32c).ok();
+                        let checksums = integrity::of_kernel(&packed, places.sums, crc32c).ok();
                         checksums.map(|(headers, bytes)| (bytes, headers))
                     });
                     let read = unpacked(&packed).map_err(|error| say(&error));
@@ -868,11 +868,7 @@ impl Inspection {
         if self.file(path).is_some() {
             return;
         }
-        let own = match places.whole {
-            true => manifest.own_whole(role, path, file),
-            false => manifest.own(role, path, file),
-        };
-        let compared = match own {
+        let compared = match manifest.own(role, places.sums, path, file) {
             Ok(Some(expected)) => match checksums() {
                 Some((bytes, headers)) => expected
                     .headers(headers)
@@ -881,7 +877,9 @@ impl Inspection {
                 // Its headers say what is wrong with it.
                 None => Ok(Some(Checksum::Wrong)),
             },
-            Ok(None) => Ok(manifest.entry(path).map(|_| Checksum::Replaced)),
+            Ok(None) => Ok(manifest
+                .entry(path, places.sums)
+                .map(|_| Checksum::Replaced)),
             Err(damage) => Err(damage),
         };
         let checksum = compared.unwrap_or_else(|damage| {
@@ -1223,8 +1221,8 @@ struct Places {
     size: u64,
     /// Bytes of what is compressed in it.
     unpacked: Option<u64>,
-    /// Whether there is one checksum of all of it.
-    whole: bool,
+    /// What its checksums are of.
+    sums: Sums,
     extents: Vec<stage2::fat::Extent>,
 }
 
@@ -1285,7 +1283,7 @@ impl Reader<'_, '_, '_> {
         let mut places = Places {
             size: file.size,
             unpacked: None,
-            whole: true,
+            sums: Sums::Whole,
             extents: Vec::new(),
         };
         let mut walker = self.fat.extents(file);

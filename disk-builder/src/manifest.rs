@@ -1,5 +1,6 @@
 //! The manifest: what stage2 is to know of the files in the boot partition.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::LazyLock;
@@ -7,7 +8,9 @@ use std::sync::LazyLock;
 use anyhow::{Context as _, Result, ensure};
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
 use stage2::checksum::{CRC_32C, Tables};
-use stage2::{gzip, integrity};
+use stage2::gzip;
+use stage2::integrity::{self, Sums};
+use stage2::protocol::Protocol;
 use zerocopy::IntoBytes as _;
 
 /// CRC-32C, by the tables that stage2 makes as well.
@@ -17,7 +20,7 @@ pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
 }
 
 /// CRC-32C of a whole file.
-pub(crate) fn crc32c_of(mut file: &File) -> Result<u32> {
+fn crc32c_of(mut file: &File) -> Result<u32> {
     file.seek(SeekFrom::Start(0))?;
     let mut crc = 0;
     let mut buffer = vec![0; 1 << 20];
@@ -29,38 +32,79 @@ pub(crate) fn crc32c_of(mut file: &File) -> Result<u32> {
     }
 }
 
-/// The two checksums of a kernel, of its headers and of what is loaded; `None`: it cannot be booted.
-/// Of a compressed one, and of Linux, there is only that of the whole file.
-pub(crate) fn crc32c_of_kernel(mut file: &File) -> Result<Option<(u32, u32)>> {
-    let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.read_to_end(&mut bytes)?;
-    if gzip::is_gzip(&bytes) {
-        return Ok(Some((0, crc32c(0, &bytes))));
-    }
-    Ok(integrity::of_kernel(&bytes, crc32c).ok())
-}
-
 /// The manifest while it is being made.
 #[derive(Default)]
-pub(crate) struct Manifest(Vec<Entry>);
+pub(crate) struct Manifest {
+    entries: Vec<Entry>,
+    /// By the keys of paths: a file has one, whatever its entries are of.
+    stamps: BTreeMap<u32, Stamp>,
+}
 
 impl Manifest {
-    /// Adds a file, with the checksums of its bytes and, if it is a kernel, of its headers.
-    pub(crate) fn add(&mut self, path: &str, size: u64, bytes: u32, headers: u32) -> Result<()> {
-        let path = integrity::path_key(path, crc32c);
+    /// Adds a file that is no kernel.
+    pub(crate) fn add(&mut self, path: &str, file: &File, size: u64) -> Result<()> {
+        let crc = crc32c_of(file)?;
+        self.add_sums(path, Sums::Whole, size, (0, crc))
+    }
+
+    /// Adds a text.
+    pub(crate) fn add_text(&mut self, path: &str, text: &str) -> Result<()> {
+        let crc = crc32c(0, text.as_bytes());
+        self.add_sums(path, Sums::Whole, text.len() as u64, (0, crc))
+    }
+
+    /// Adds a kernel, as it is booted by these protocols; `None`: by the one that it looks like. One
+    /// that cannot be booted has no checksums.
+    pub(crate) fn add_kernel(
+        &mut self,
+        path: &str,
+        mut file: &File,
+        protocols: &[Option<Protocol>],
+    ) -> Result<()> {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        let sums = |protocol: &Option<Protocol>| match gzip::is_gzip(&bytes) {
+            true => Sums::Whole,
+            false => Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&bytes))),
+        };
+        let mut all: Vec<Sums> = Vec::new();
+        for sums in protocols.iter().map(sums) {
+            if let (false, Ok(both)) = (
+                all.contains(&sums),
+                integrity::of_kernel(&bytes, sums, crc32c),
+            ) {
+                self.add_sums(path, sums, bytes.len() as u64, both)?;
+                all.push(sums);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the checksums of a kernel's headers, or 0, and of bytes.
+    fn add_sums(
+        &mut self,
+        path: &str,
+        sums: Sums,
+        size: u64,
+        (headers, bytes): (u32, u32),
+    ) -> Result<()> {
+        let key = sums.key(path, crc32c);
         ensure!(
-            self.0.iter().all(|other| other.path.get() != path),
+            self.entries.iter().all(|other| other.path.get() != key),
             "two paths with the same checksum"
         );
         ensure!(
-            self.0.len() < MAX_ENTRIES,
+            self.entries.len() < MAX_ENTRIES,
             "too many files for checksums (--no-checksums)"
         );
         let size = u32::try_from(size)?;
-        self.0.push(Entry {
-            path: path.into(),
-            stamp: stamp(&[bytes, headers, size]).encode().into(),
+        let path = integrity::path_key(path, crc32c);
+        let stamp = self.stamps.entry(path);
+        let stamp = stamp.or_insert_with(|| stamp_of(&[bytes, headers, size]));
+        self.entries.push(Entry {
+            path: key.into(),
+            stamp: stamp.encode().into(),
             size: size.into(),
             crc32c: bytes.into(),
             headers_crc32c: headers.into(),
@@ -71,21 +115,19 @@ impl Manifest {
     /// The time of the last change that a file must bear, if it is in the manifest.
     pub(crate) fn stamp(&self, path: &str) -> Option<Stamp> {
         let path = integrity::path_key(path, crc32c);
-        let entry = self.0.iter().find(|entry| entry.path.get() == path)?;
-        let facts = [entry.crc32c, entry.headers_crc32c, entry.size];
-        Some(stamp(&facts.map(|fact| fact.get())))
+        self.stamps.get(&path).copied()
     }
 
     /// What stands on the disk.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
-        let entries =
-            u16::try_from(self.0.len()).context("too many files for checksums (--no-checksums)")?;
+        let entries = u16::try_from(self.entries.len())
+            .context("too many files for checksums (--no-checksums)")?;
         let head = Head {
             magic: MAGIC,
             entries: entries.into(),
             reserved: 0.into(),
         };
-        Ok([head.as_bytes(), self.0.as_bytes()].concat())
+        Ok([head.as_bytes(), self.entries.as_bytes()].concat())
     }
 }
 
@@ -116,7 +158,7 @@ impl Stamp {
 
 /// The stamp of a file, by what tells it from others: so a file of another image, copied together
 /// with its time, is not taken for this one's.
-fn stamp(facts: &[u32]) -> Stamp {
+fn stamp_of(facts: &[u32]) -> Stamp {
     let mut rest = crc32c(0, facts.as_bytes());
     let mut choose = |count: u32| {
         let number = rest % count;
@@ -143,7 +185,7 @@ mod tests {
 
     #[test]
     fn stamps_are_moments_of_1980_and_differ() {
-        let stamps: Vec<_> = (0..1000u32).map(|n| stamp(&[n, 0, 77])).collect();
+        let stamps: Vec<_> = (0..1000u32).map(|n| stamp_of(&[n, 0, 77])).collect();
         for (index, one) in stamps.iter().enumerate() {
             let date = one.encode() >> 16;
             assert!((1..=12).contains(&(date >> 5)) && (1..=28).contains(&(date & 31)));

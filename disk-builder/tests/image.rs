@@ -195,7 +195,13 @@ fn the_manifest_knows_what_is_loaded() {
             0,
             configuration.len(),
         ),
-        ("/boot/kernel.elf", &loaded, crc32c(headers), text.len()),
+        // What is in no path says by which protocol it is loaded.
+        (
+            "/boot/kernel.elf\u{1}",
+            &loaded,
+            crc32c(headers),
+            text.len(),
+        ),
         ("/boot/modules/first_module.bin", &modules[0], 0, 70_000),
         ("/boot/modules/empty", &modules[1], 0, 0),
         ("/boot/modules/2-first_module.bin", &modules[2], 0, 70_000),

@@ -13,7 +13,7 @@ use stage2::entries::{self, Entries, LoaderConf, Warning};
 use stage2::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
 };
-use stage2::integrity::{Expected, Role};
+use stage2::integrity::{Expected, Role, Sums};
 use stage2::layout::ENTRY_FILE;
 use stage2::memory_map::MemoryMap;
 use stage2::placement::allocate_high;
@@ -47,16 +47,16 @@ pub struct BootEntry {
 }
 
 impl BootEntry {
-    /// The checksums that the kernel must have. The builder took them by the protocol that the
-    /// kernel's file names: where the entry names one, what is read may be something else.
+    /// The checksums that the kernel must have.
     ///
     /// # Errors
     /// 10Q.
-    pub fn expected(&self, files: &Files) -> Result<Option<Expected<'static>>, Failure> {
-        match self.protocol {
-            None => files.expected(Role::Kernel, self.path, &self.kernel, false),
-            Some(_) => Ok(None),
-        }
+    pub fn expected(
+        &self,
+        files: &Files,
+        sums: Sums,
+    ) -> Result<Option<Expected<'static>>, Failure> {
+        files.expected(Role::Kernel, sums, self.path, &self.kernel)
     }
 }
 
@@ -170,7 +170,7 @@ fn read_configuration(files: &mut Files) -> Result<KernelEntry<'static>, Failure
 /// Finds a file that may be missing, unless `disk-builder` wrote one.
 fn find_text(files: &mut Files, path: &'static str) -> Result<Option<File>, Failure> {
     let file = files.find(path)?;
-    if file.is_none() && files.manifest().entry(path).is_some() {
+    if file.is_none() && files.manifest().entry(path, Sums::Whole).is_some() {
         return Err(Missing::Text(path).into());
     }
     Ok(file)
@@ -248,7 +248,7 @@ fn read(
     file: &File,
     buffer: &'static mut [u8],
 ) -> Result<Result<&'static [u8], EntryFileError>, Failure> {
-    let expected = files.expected(Role::Text, path, file, false)?;
+    let expected = files.expected(Role::Text, Sums::Whole, path, file)?;
     if file.size > MAX_FILE as u64 {
         return Ok(Err(EntryFileError {
             line: 0,

@@ -17,7 +17,7 @@ use disk_layout::{Stage2Header, manifest};
 use stage2::catalogue::Named;
 use stage2::entry_file::KernelEntry;
 use stage2::fat::{self, Cache, FatError, FileName, View, Volume};
-use stage2::integrity::{Expected, Manifest, Role};
+use stage2::integrity::{Expected, Manifest, Role, Sums};
 use stage2::layout::{FILE_CACHE, STAGE2};
 use stage2::multiboot_information::{MAX_GIVEN, module_number};
 use stage2::partition::Partition;
@@ -171,25 +171,22 @@ impl Files {
         }
     }
 
-    /// The checksums that a file must have which was found at this path; `whole`: all of it, as it
-    /// is on the disk. What is in memory is not checked: if it was on the disk, it has been.
+    /// The checksums that a file must have which was found at this path. What is in memory is not
+    /// checked: if it was on the disk, it has been.
     ///
     /// # Errors
     /// 9E, 10Q, 10R.
     pub fn expected(
         &self,
         role: Role,
+        sums: Sums,
         path: &'static str,
         file: &File,
-        whole: bool,
     ) -> Result<Option<Expected<'static>>, Failure> {
-        let Place::Volume(file) = &file.place else {
-            return Ok(None);
-        };
-        Ok(match whole {
-            true => self.manifest().own_whole(role, path, file)?,
-            false => self.manifest().own(role, path, file)?,
-        })
+        match &file.place {
+            Place::Volume(file) => Ok(self.manifest().own(role, sums, path, file)?),
+            Place::Memory(_) => Ok(None),
+        }
     }
 
     /// Does something with files. Where that fails, does it again by the other FAT and the other boot

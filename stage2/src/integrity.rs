@@ -33,8 +33,8 @@ impl<'a> Manifest<'a> {
     }
 
     /// The entry of a path.
-    pub fn entry(&self, path: &str) -> Option<&'a Entry> {
-        let key = path_key(path, self.crc32c);
+    pub fn entry(&self, path: &str, sums: Sums) -> Option<&'a Entry> {
+        let key = sums.key(path, self.crc32c);
         self.entries.iter().find(|entry| entry.path.get() == key)
     }
 
@@ -45,41 +45,14 @@ impl<'a> Manifest<'a> {
     pub fn own(
         &self,
         role: Role,
+        sums: Sums,
         path: &'a str,
         file: &File,
     ) -> Result<Option<Expected<'a>>, Damage<'a>> {
-        self.known(role, role == Role::Kernel, path, file)
-    }
-
-    /// The same of a file that is checked whole, as it is on the disk: a kernel's is when it is
-    /// compressed, or Linux.
-    ///
-    /// # Errors
-    /// [`Damage`], when it has not the right length.
-    pub fn own_whole(
-        &self,
-        role: Role,
-        path: &'a str,
-        file: &File,
-    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
-        self.known(role, false, path, file)
-    }
-
-    fn known(
-        &self,
-        role: Role,
-        has_headers: bool,
-        path: &'a str,
-        file: &File,
-    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
-        // What is checked of a kernel is not what is checked of a file that is read as it is, and an
-        // entry may name one as the other.
-        let is_known = |entry: &&Entry| {
-            let is_kernel = entry.headers_crc32c.get() != 0;
-            entry.is_of(file.stamp) && is_kernel == has_headers
+        let entry = self.entry(path, sums);
+        let Some(entry) = entry.filter(|entry| entry.is_of(file.stamp)) else {
+            return Ok(None);
         };
-        let entry = self.entry(path).filter(is_known);
-        let Some(entry) = entry else { return Ok(None) };
         let size = entry.size.get().into();
         if file.size != size {
             return Err(Damage {
@@ -89,6 +62,41 @@ impl<'a> Manifest<'a> {
             });
         }
         Ok(Some(Expected { role, path, entry }))
+    }
+}
+
+/// What the checksums of a file are of. Of a kernel, not everything is loaded, and by another
+/// protocol it may be something else: an entry speaks of one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// All of it, as it is on the disk: of a kernel when it is compressed, or Linux.
+    Whole = 0,
+    /// Headers and segments of an ELF file, by virtual addresses.
+    Elf = 1,
+    /// What a Multiboot 1 header wants.
+    Multiboot1 = 2,
+    /// What a Multiboot 2 header wants.
+    Multiboot2 = 3,
+}
+
+impl Sums {
+    /// Those of a kernel that is not compressed.
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Bootpath | Protocol::Limine => Self::Elf,
+            Protocol::Multiboot1 => Self::Multiboot1,
+            Protocol::Multiboot2 => Self::Multiboot2,
+            Protocol::Linux(_) => Self::Whole,
+        }
+    }
+
+    /// What they go by in a manifest: the path's key, and behind it a byte that is in no path.
+    pub fn key(self, path: &str, crc32c: Crc32c) -> u32 {
+        let key = path_key(path, crc32c);
+        match self {
+            Self::Whole => key,
+            _ => crc32c(key, &[self as u8]),
+        }
     }
 }
 
@@ -203,17 +211,17 @@ impl fmt::Display for Damage<'_> {
 }
 
 /// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
-/// of the bytes that are loaded. For the host. Which headers those are, its protocol says; all of a
-/// Linux kernel is loaded, and there the first one is 0.
+/// of the bytes that are loaded. For the host. Where there is only one of the whole file, the first
+/// one is 0.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
-pub fn of_kernel(file: &[u8], crc32c: Crc32c) -> Result<(u32, u32), MultibootError> {
-    match Protocol::of_file(file) {
-        Protocol::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
-        Protocol::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
-        Protocol::Linux(_) => return Ok((0, crc32c(0, file))),
-        _ => {}
+pub fn of_kernel(file: &[u8], sums: Sums, crc32c: Crc32c) -> Result<(u32, u32), MultibootError> {
+    match sums {
+        Sums::Whole => return Ok((0, crc32c(0, file))),
+        Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
+        Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
+        Sums::Elf => {}
     }
     let mut headers = 0;
     let (image, _) = kernel_image::read(file.len() as u64, |offset, out| {

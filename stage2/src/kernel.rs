@@ -9,7 +9,7 @@
 
 use core::mem::MaybeUninit;
 
-use stage2::integrity::{Expected, Role};
+use stage2::integrity::{Expected, Role, Sums};
 use stage2::kernel_image::{self, KernelImage, Wishes};
 use stage2::memory_map::MemoryMap;
 use stage2::placement::{Kernel, LoadedModule};
@@ -33,7 +33,7 @@ pub fn load(
     memory: &mut MemoryMap,
 ) -> Result<Kernel, Failure> {
     let file = &entry.kernel;
-    let expected = entry.expected(files)?;
+    let expected = entry.expected(files, Sums::Elf)?;
     /// Not on the stack, which is small.
     static mut HEADERS: MaybeUninit<Option<(KernelImage, Wishes)>> = MaybeUninit::uninit();
     let headers = &raw mut HEADERS;
@@ -217,7 +217,7 @@ pub fn load_whole(
     file: &File,
     pieces: &[Range],
 ) -> Result<(), Failure> {
-    let expected = files.expected(role, path, file, true)?;
+    let expected = files.expected(role, Sums::Whole, path, file)?;
     files.attempt(Some(file), &mut |files| {
         files.load(file, pieces)?;
         let Some(expected) = expected else {

@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use stage2::elf_physical::{self, PhysicalImage};
 use stage2::entry_file::MAX_MODULES;
 use stage2::int13::Drive;
-use stage2::integrity::Expected;
+use stage2::integrity::{Expected, Sums};
 use stage2::layout::{self, PAGE_SIZE};
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::multiboot_header::{Header, Version};
@@ -47,7 +47,11 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     let header = recognise::with_head(files, entry, memory, |head| Header::parse(version, head))??;
     header.check_console(console::screen_row().is_some())?;
     let file = &entry.kernel;
-    let expected = entry.expected(files)?;
+    let sums = match version {
+        Version::One => Sums::Multiboot1,
+        Version::Two => Sums::Multiboot2,
+    };
+    let expected = entry.expected(files, sums)?;
     let mut image = read_headers(files, entry, &header, expected)?;
     let load_base = match header.limits {
         Some(limits) => Some(image.place_within(&limits, memory)?),

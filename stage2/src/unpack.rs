@@ -8,7 +8,7 @@
 use core::mem::MaybeUninit;
 
 use stage2::gzip::{self, Decompressor, GzipError};
-use stage2::integrity::Role;
+use stage2::integrity::{Role, Sums};
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate_high;
 use stage2::stream::Range;
@@ -57,7 +57,7 @@ fn unpack_file(
     if let Some(bytes) = file.bytes() {
         return unpack_bytes(bytes, memory);
     }
-    let expected = files.expected(role, path, file, true)?;
+    let expected = files.expected(role, Sums::Whole, path, file)?;
     let start = allocate(memory, file.size)?;
     let range = Range {
         file_offset: 0,

@@ -8,7 +8,7 @@ use stage2::catalogue::{Named, Report};
 use stage2::checksum::{CRC_32, CRC_32C, Tables};
 use stage2::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::{Cache, FatError, Field, File, View, Volume};
-use stage2::integrity::{Manifest, Role, path_key};
+use stage2::integrity::{Manifest, Role, Sums};
 use stage2::partition::Partition;
 use support::*;
 use zerocopy::IntoBytes as _;
@@ -58,7 +58,7 @@ proptest! {
                 prop_assert!(entries.len() <= MAX_ENTRIES);
             }
             let manifest = Manifest::new(&bytes, crc32c);
-            let _ = manifest.entry(PATH_KERNEL);
+            let _ = manifest.entry(PATH_KERNEL, Sums::Elf);
         }
     }
 }
@@ -72,9 +72,9 @@ fn manifest(entries: &[Entry]) -> Vec<u8> {
     [head.as_bytes(), entries.as_bytes()].concat()
 }
 
-fn an_entry(path: &str, stamp: u32, size: u32) -> Entry {
+fn a_kernel(path: &str, sums: Sums, stamp: u32, size: u32) -> Entry {
     Entry {
-        path: path_key(path, crc32c).into(),
+        path: sums.key(path, crc32c).into(),
         stamp: stamp.into(),
         size: size.into(),
         crc32c: 0x1234_5678.into(),
@@ -85,13 +85,13 @@ fn an_entry(path: &str, stamp: u32, size: u32) -> Entry {
 fn text_or_module(path: &str, stamp: u32, size: u32) -> Entry {
     Entry {
         headers_crc32c: 0.into(),
-        ..an_entry(path, stamp, size)
+        ..a_kernel(path, Sums::Whole, stamp, size)
     }
 }
 
 #[test]
 fn a_manifest_that_is_cut_short_is_none() {
-    let entries = [an_entry("a", 0, 0); MAX_ENTRIES];
+    let entries = [a_kernel("a", Sums::Elf, 0, 0); MAX_ENTRIES];
     let bytes = manifest(&entries);
     assert_eq!(bytes.len(), MAX_LENGTH);
     assert_eq!(parse(&bytes), Some(&entries[..]));
@@ -124,14 +124,14 @@ fn only_the_builders_own_files_are_checked() {
     const STAMP: u32 = 0x0123_4567;
     let modules = "/boot/modules/A";
     let bytes = manifest(&[
-        an_entry(PATH_KERNEL, STAMP, 700),
+        a_kernel(PATH_KERNEL, Sums::Multiboot1, STAMP, 700),
         text_or_module(PATH_ENTRY, STAMP, 700),
         text_or_module(modules, STAMP, 700),
     ]);
     let manifest = Manifest::new(&bytes, crc32c);
     assert!(
         manifest
-            .own(Role::Module, "/boot/other", &file(STAMP, 700))
+            .own(Role::Module, Sums::Whole, "/boot/other", &file(STAMP, 700))
             .unwrap()
             .is_none()
     );
@@ -142,18 +142,20 @@ fn only_the_builders_own_files_are_checked() {
         // As an entry may have it.
         ("boot/modules//a", Role::Module, "10R"),
     ] {
-        let own = |stamp, size| manifest.own(role, path, &file(stamp, size));
+        let sums = match role {
+            Role::Kernel => Sums::Multiboot1,
+            _ => Sums::Whole,
+        };
+        let own = |stamp, size| manifest.own(role, sums, path, &file(stamp, size));
         let expected = own(STAMP, 700).unwrap().unwrap();
         expected.bytes(0x1234_5678).unwrap();
         let headers = if role == Role::Kernel { 0x9ABC_DEF0 } else { 0 };
         expected.headers(headers).unwrap();
-        // A kernel that an entry names as a module, or the other way round.
-        let other = match role {
-            Role::Kernel => Role::Module,
-            _ => Role::Kernel,
-        };
-        let unknown = manifest.own(other, path, &file(STAMP, 700));
-        assert!(unknown.unwrap().is_none());
+        // A kernel that an entry names as a module, the other way round, or by another protocol.
+        for other in [Sums::Whole, Sums::Elf, Sums::Multiboot1, Sums::Multiboot2] {
+            let found = manifest.own(role, other, path, &file(STAMP, 700));
+            assert_eq!(found.unwrap().is_some(), other == sums);
+        }
         let damage = expected.bytes(0x1234_5679).unwrap_err();
         assert_eq!(damage.entry().code, code);
         let text = Report(&damage).to_string();

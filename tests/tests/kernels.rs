@@ -3,9 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use disk_builder::image::Module;
+use disk_builder::image::{Entry, Module};
 use disk_builder::stages;
 use disk_builder::{Protocol, run};
+use disk_layout::SECTOR_SIZE;
 use machine_tests::image::{Image, c_kernel, c_kernel_with_bootstrap, test_program};
 use machine_tests::kernels;
 use machine_tests::linux::put;
@@ -64,6 +65,8 @@ fn grub_starts_the_c_kernel_without_the_loader() -> Result<()> {
 }
 
 const MAGIC: u32 = 0xE852_50D6;
+/// What “entering long mode” writes to the screen.
+const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
 
 /// Puts a Multiboot 2 header with an entry address between the program headers and the first segment,
 /// where nothing is loaded.
@@ -121,8 +124,6 @@ fn limine_and_multiboot2() -> Result<Vec<u8>> {
 /// Limine's requests come before Multiboot headers, unless the entry says otherwise.
 #[test]
 fn of_two_protocols_limine_counts() -> Result<()> {
-    const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
-
     let directory = tempfile::tempdir()?;
     let kernel = put(directory.path(), "kernel", &limine_and_multiboot2()?)?;
     let image = |protocol| Image::build(&kernel, |recipe, _| recipe.protocol = protocol);
@@ -156,4 +157,51 @@ fn of_two_protocols_the_own_one_counts() -> Result<()> {
     let transcript = start(&image)?.wait_for("OKAY")?;
     ensure!(transcript.contains("by its own handoff"), "{transcript}");
     Ok(())
+}
+
+/// Where entries name the same kernel and other protocols, it has checksums by each of them; where a
+/// protocol is named that the builder knew nothing of, it has none.
+#[test]
+fn checksums_by_each_protocol() -> Result<()> {
+    const CONF: &str = "/loader/loader.conf";
+    const KERNEL: &str = "/boot/kernels/kernel";
+
+    let directory = tempfile::tempdir()?;
+    let bytes = limine_and_multiboot2()?;
+    let kernel = put(directory.path(), "kernel", &bytes)?;
+    let entries = [None, Some(Protocol::Multiboot2), Some(Protocol::Limine)];
+    let image = Image::build(&kernel, |recipe, _| {
+        recipe.entries = (1..)
+            .zip(entries)
+            .map(|(number, protocol)| Entry {
+                protocol,
+                ..Entry::new(format!("{number}"), &kernel)
+            })
+            .collect();
+    })?;
+    // The first instruction of the Limine kernel, in the file's first segment.
+    let damaged = image.copy()?;
+    let place = image.first_sector(KERNEL)? * SECTOR_SIZE as u64 + 0x1000;
+    let byte = image.read(place, 1)?[0];
+    damaged.write(place, &[byte ^ 1])?;
+    for number in 1..4 {
+        let conf = format!("default {number}\n");
+        image.put(CONF, conf.as_bytes())?;
+        damaged.put(CONF, conf.as_bytes())?;
+        let mut running = start(&image)?;
+        match number {
+            2 => running.wait_for_cells(&[OKAY]).map(drop)?,
+            _ => running.wait_for("OKAY\n").map(drop)?,
+        }
+        let transcript = start(&damaged)?.wait_for("press a key to reboot")?;
+        let error = format!("error 10Q: the kernel is damaged: {KERNEL}, CRC-32C");
+        ensure!(transcript.contains(&error), "{transcript}");
+    }
+
+    // By Multiboot 2 nobody needs that byte.
+    let image = Image::build(&kernel, |_, _| {})?;
+    let place = image.first_sector("/boot/kernel.elf")? * SECTOR_SIZE as u64 + 0x1000;
+    image.write(place, &[byte ^ 1])?;
+    image.put("/boot/kernel.conf", b"protocol multiboot2\n")?;
+    start(&image)?.wait_for_cells(&[OKAY]).map(drop)
 }

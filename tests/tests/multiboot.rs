@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use disk_builder::Road;
 use disk_builder::image::{Module, Recipe, find_kernel};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages;
+use disk_builder::{Protocol, Road};
 use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, test_program_file};
@@ -418,15 +418,22 @@ fn what_is_refused() -> Result<()> {
     refused(&flags, &[], "10T", &["flags 0x8000"])
 }
 
-/// A wrong bit in a segment, in the ELF headers or in a module has a name.
+/// A wrong bit in a segment, in the ELF headers or in a module has a name, whether the kernel is
+/// recognised or its protocol is named.
 #[test]
 fn what_is_damaged() -> Result<()> {
-    for (path, offset, code) in [
-        ("/boot/kernel.elf", 0x1800, "10Q"),
-        ("/boot/kernel.elf", 64 + 48, "10Q"), // p_align, which says nothing here
-        ("/boot/modules/second", 100_000, "10R"),
+    let version_1 = Some(Protocol::Multiboot1);
+    for (protocol, path, offset, code) in [
+        (None, "/boot/kernel.elf", 0x1800, "10Q"),
+        // p_align, which says nothing here
+        (None, "/boot/kernel.elf", 64 + 48, "10Q"),
+        (None, "/boot/modules/second", 100_000, "10R"),
+        (version_1, "/boot/kernel.elf", 0x1800, "10Q"),
+        (version_1, "/boot/kernel.elf", 64 + 48, "10Q"),
     ] {
-        let image = image(&program("multiboot-kernel")?, |_, _| {})?;
+        let image = image(&program("multiboot-kernel")?, |recipe, _| {
+            recipe.protocol = protocol;
+        })?;
         let inspection = image.inspect()?;
         ensure!(inspection.problems.is_empty(), "{:?}", inspection.problems);
         let at = image.first_sector(path)? * SECTOR_SIZE as u64 + offset;

@@ -5,7 +5,7 @@ use disk_layout::manifest::{MAX_ENTRIES, parse};
 use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
 use stage2::checksum::{CRC_32C, Tables};
 use stage2::entry_file::PATH_KERNEL;
-use stage2::integrity::{Crc32c, Manifest, path_key};
+use stage2::integrity::{Crc32c, Manifest, Sums, path_key};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// The input: stage2's image, or what lies there instead.
@@ -48,13 +48,13 @@ fn check_manifest(bytes: &[u8]) {
     let crc32c: Crc32c = |crc, bytes| Tables::new(CRC_32C).crc(crc, bytes);
     let known = Manifest::new(behind, crc32c);
     let Some(entries) = parse(behind) else {
-        assert!(known.entry(PATH_KERNEL).is_none());
+        assert!(known.entry(PATH_KERNEL, Sums::Whole).is_none());
         return;
     };
     assert!(entries.len() <= MAX_ENTRIES && size_of_val(entries) + 8 <= behind.len());
     let key = path_key(PATH_KERNEL, crc32c);
     let expected = entries.iter().find(|entry| entry.path.get() == key);
-    assert_eq!(known.entry(PATH_KERNEL), expected);
+    assert_eq!(known.entry(PATH_KERNEL, Sums::Whole), expected);
 }
 
 /// What the instructions of `self_check.rs` do: `lea eax, [edi - 512]`, `cmp`, `ja`, `test di, 511`.
