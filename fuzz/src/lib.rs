@@ -43,7 +43,7 @@ macro_rules! all {
 }
 
 /// All of them.
-pub const TARGETS: &[Target] = all!(mbr fat elf elf_note gzip memory_map stage2_header command_line entries multiboot_information multiboot1 multiboot2 linux chain limine boot_path);
+pub const TARGETS: &[Target] = all!(mbr fat elf elf_note gzip memory_map stage2_header command_line entries multiboot_information multiboot1 multiboot2 linux chain limine vbe boot_path);
 
 /// The program of a target.
 #[cfg(fuzzing)]

@@ -53,6 +53,7 @@ pub fn all() -> Vec<Seed> {
     linux(&mut add);
     chain(&mut add);
     limine(&mut add);
+    vbe(&mut add);
     multiboot_information(&mut add);
     gzip(&mut add);
     boot_path(&mut add);
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Seed> {
         "multiboot1",
         "multiboot2",
         "limine",
+        "vbe",
         "boot_path",
     ] {
         // Noise, for those that make something of any bytes.
@@ -284,6 +286,56 @@ fn linux(add: &mut Add<'_>) {
     one("short", [100, 0, 0, 0], &[]);
     one("good-cut-field", usual, &[(JUMP + 1, &[0x38])]);
     one("no-alignment", usual, &[(KERNEL_ALIGNMENT, &[0; 4])]);
+}
+
+fn vbe(add: &mut Add<'_>) {
+    let words = |words: &[u16]| -> Vec<u8> { words.iter().flat_map(|w| w.to_le_bytes()).collect() };
+    // The wish; how many modes; the controller, whose list is in ROM.
+    let head = |wish: [u16; 3], count: u16| {
+        let mut bytes = words(&wish);
+        bytes.extend(words(&[count]));
+        bytes.push(0);
+        bytes.extend([0; 8]);
+        bytes.extend(words(&[0x1234, 0xC000, 64]));
+        bytes
+    };
+    let mode =
+        |bits: u8, width: u16, height: u16| [&[0, bits][..], &words(&[width, height])].concat();
+    let good = [
+        head([1024, 768, 32], 3),
+        mode(3, 1024, 768),
+        mode(2, 800, 600),
+        mode(1, 640, 480),
+        [&[0, 0x10, 0x27, 0x20, 0, 0x30, 0x58, 0, 0x20][..], &[0; 10]].concat(),
+        vec![0, 0, 0x18, 0x41, 0, 0],
+    ];
+    add("vbe", "good", good.concat());
+    let endless = [head([0, 0, 0], 599), mode(3, 1024, 768).repeat(300)];
+    add("vbe", "endless", endless.concat());
+    let failing = [
+        head([640, 480, 0], 2),
+        mode(3, 640, 480),
+        mode(2, 640, 480),
+        vec![0xFF; 40],
+    ];
+    add("vbe", "failing", failing.concat());
+    // More fields are changed: address, pitch, colours.
+    let changed = [
+        head([0, 768, 0], 2),
+        [
+            &[0, 0x63][..],
+            &words(&[1024, 768]),
+            &[40, 1, 1, 50, 0, 8, 31, 9, 9],
+        ]
+        .concat(),
+        [
+            &[0, 0x41][..],
+            &words(&[1024, 768]),
+            &[42, 0, 0x10, 54, 4, 4],
+        ]
+        .concat(),
+    ];
+    add("vbe", "changed", changed.concat());
 }
 
 fn chain(add: &mut Add<'_>) {

@@ -55,6 +55,16 @@ impl Bios for Machine {
         put(value.as_bytes());
     }
 
+    fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T) {
+        let bytes = value.as_bytes();
+        assert!(
+            address >= TRANSFER_BUFFER.start && address + bytes.len() as u64 <= TRANSFER_BUFFER.end
+        );
+        // SAFETY: the buffer is the drive's, which is not read meanwhile.
+        let buffer = unsafe { physical::bytes_mut(address, bytes.len() as u64) };
+        buffer.copy_from_slice(bytes);
+    }
+
     fn transferred(&self, length: usize) -> &[u8] {
         // SAFETY: the buffer is the drive's; the slice is gone before the next call.
         unsafe { physical::bytes(TRANSFER_BUFFER.start, length as u64) }

@@ -61,12 +61,16 @@ pub trait Bios {
     /// Calls the interrupt `number` with `registers`, and leaves in them what the BIOS returns.
     fn call(&mut self, number: u8, registers: &mut Registers);
 
-    /// Reads a value from the first MiB: the BIOS's data area, or an answer in [`BIOS_BUFFER`].
+    /// Reads a value from the first MiB: the BIOS's data area, or an answer in one of the
+    /// buffers.
     fn read<T: FromBytes>(&self, address: u64) -> T;
 
     /// Puts a packet, or what an answer is to overwrite, at the start of [`BIOS_BUFFER`]; the rest
     /// of it becomes zero.
     fn put<T: IntoBytes + Immutable>(&mut self, value: &T);
+
+    /// Writes to the transfer buffer what an answer is to overwrite.
+    fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T);
 
     /// The first bytes of the transfer buffer, where INT 13h has put sectors.
     fn transferred(&self, length: usize) -> &[u8];
@@ -83,6 +87,10 @@ impl<B: Bios> Bios for &mut B {
 
     fn put<T: IntoBytes + Immutable>(&mut self, value: &T) {
         (**self).put(value);
+    }
+
+    fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T) {
+        (**self).write(address, value);
     }
 
     fn transferred(&self, length: usize) -> &[u8] {

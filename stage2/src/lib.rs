@@ -46,5 +46,6 @@ pub mod address_space;
 pub mod acpi;
 pub mod limine_protocol;
 pub mod int1a;
+pub mod vbe;
 pub mod exception;
 pub mod page_walk;

@@ -35,6 +35,10 @@ impl Bios for Clock {
         unreachable!()
     }
 
+    fn write<T: IntoBytes + Immutable>(&mut self, _: u64, _: &T) {
+        unreachable!()
+    }
+
     fn transferred(&self, _: usize) -> &[u8] {
         unreachable!()
     }

@@ -641,6 +641,10 @@ impl Bios for ApmBios {
         unreachable!("nothing is put")
     }
 
+    fn write<T: zerocopy::IntoBytes + zerocopy::Immutable>(&mut self, _: u64, _: &T) {
+        unreachable!("nothing is written")
+    }
+
     fn transferred(&self, _: usize) -> &[u8] {
         unreachable!("nothing is transferred")
     }

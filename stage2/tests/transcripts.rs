@@ -129,6 +129,10 @@ impl Bios for Replay {
         self.buffer[..size_of::<T>()].copy_from_slice(value.as_bytes());
     }
 
+    fn write<T: zerocopy::IntoBytes + zerocopy::Immutable>(&mut self, address: u64, _: &T) {
+        panic!("{address:X}h was not written to");
+    }
+
     fn transferred(&self, length: usize) -> &[u8] {
         const { &[0; 1 << 16] }
             .get(..length)

@@ -15,6 +15,7 @@ pub mod multiboot2;
 pub mod linux;
 pub mod chain;
 pub mod limine;
+pub mod vbe;
 pub mod gzip;
 pub mod boot_path;
 

@@ -161,6 +161,11 @@ impl Bios for FakeBios {
         buffer[..size_of::<T>()].copy_from_slice(value.as_bytes());
     }
 
+    fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T) {
+        let bytes = value.as_bytes();
+        buffer(&mut self.memory, 0, address as u32, bytes.len()).copy_from_slice(bytes);
+    }
+
     fn transferred(&self, length: usize) -> &[u8] {
         &self.memory[TRANSFER_BUFFER.start as usize..][..length]
     }
@@ -234,6 +239,8 @@ impl Bios for RandomBios {
     }
 
     fn put<T: IntoBytes + Immutable>(&mut self, _: &T) {}
+
+    fn write<T: IntoBytes + Immutable>(&mut self, _: u64, _: &T) {}
 
     fn transferred(&self, length: usize) -> &[u8] {
         let buffer = const { &[0; 1 << 16] };
