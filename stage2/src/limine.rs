@@ -143,7 +143,7 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     let entropy: [u64; MAX_ENTROPY] = zerocopy::transmute!(seeds);
 
     let madt = acpi::find(tables.rsdp, &physical::firmware_bytes, b"APIC").unwrap_or(&[]);
-    let started = start_processors(requests, kernel, madt, stack_size, features, memory)?;
+    let (uid, started) = start_processors(requests, kernel, madt, stack_size, features, memory)?;
     let infos = started.as_ref().map_or(&[][..], |started| started.list);
 
     let mut facts = Facts {
@@ -180,6 +180,7 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     console::show_cursor();
     leave::prepare();
     mask_interrupt_controllers();
+    processors::quieten_first(uid);
     processors::mask_io_apics(madt, requests.revision >= 5);
     if requests.revision >= 5 && !requests.has(Feature::KeepIommu) {
         processors::disable_iommus(tables.rsdp);
@@ -401,7 +402,8 @@ struct Started {
     list: &'static [u64],
 }
 
-/// Prepares this processor, and starts the others, if the kernel asks for them.
+/// Prepares this processor, and starts the others, if the kernel asks for them. Returns the UID of this
+/// one, too.
 fn start_processors(
     requests: &Requests,
     kernel: &Kernel,
@@ -409,7 +411,7 @@ fn start_processors(
     stack_size: u64,
     features: u64,
     memory: &mut MemoryMap,
-) -> Result<Option<Started>, Failure> {
+) -> Result<(u32, Option<Started>), Failure> {
     /// The highest APIC ID that one can be sent to without x2APIC.
     const MAX_APIC_ID: u32 = 254;
 
@@ -430,9 +432,9 @@ fn start_processors(
         x2apic: asked.then_some(x2apic),
         quiet_apic: requests.revision >= 5,
     };
-    processors::prepare_first(uid, common)?;
+    processors::prepare_first(common)?;
     if !asked {
-        return Ok(None);
+        return Ok((uid, None));
     }
 
     // Each once, and this one in any case.
@@ -476,10 +478,8 @@ fn start_processors(
         *place = HHDM + &raw const *info as u64;
         length += 1;
     }
-    Ok(Some(Started {
-        x2apic,
-        list: list.get(..length).unwrap_or_default(),
-    }))
+    let list = list.get(..length).unwrap_or_default();
+    Ok((uid, Some(Started { x2apic, list })))
 }
 
 /// When the loader began, and now.

@@ -223,23 +223,24 @@ fn can_be_masked(entry: u32) -> bool {
     matches!(entry.get_bits(8..11), 0 | 1 | 4 | 7)
 }
 
-/// What every processor does before it goes to the kernel.
-fn prepare(uid: u32, common: &Common) {
+/// What every processor does before it goes to the kernel, but for [`quieten`].
+fn prepare(common: &Common) {
     if __cpuid(1).edx.get_bit(16) {
         write_msr(IA32_PAT, PAT);
     }
-    if !has_apic() {
+    if let Some(x2apic) = common.x2apic.filter(|_| has_apic()) {
+        set_x2apic(x2apic);
+    }
+}
+
+/// Gives the local APIC the state that base revision 5 promises, if it is to have it.
+fn quieten(uid: u32, common: &Common) {
+    if !common.quiet_apic || !has_apic() {
         return;
     }
-    if let Some(x2apic) = common.x2apic {
-        set_x2apic(x2apic);
-    } else if common.quiet_apic {
-        let base = read_msr(IA32_APIC_BASE);
-        write_msr(IA32_APIC_BASE, base | APIC_ENABLED);
-    }
-    if common.quiet_apic
-        && let Some(apic) = LocalApic::find()
-    {
+    let base = read_msr(IA32_APIC_BASE);
+    write_msr(IA32_APIC_BASE, base | APIC_ENABLED);
+    if let Some(apic) = LocalApic::find() {
         apic.quieten(common.madt, uid);
     }
 }
@@ -323,25 +324,35 @@ pub extern "sysv64" fn run(info: &Info) {
     // SAFETY: nobody writes it while several processors run.
     let common = unsafe { *common };
     take_mtrrs();
-    prepare(info.uid, &common);
+    prepare(&common);
+    quieten(info.uid, &common);
 }
 
-/// Prepares the processor that boots, whose UID is this.
+/// Prepares the processor that boots. The BIOS can be called as before.
 ///
 /// # Errors
 /// 10Z when its APIC does not leave x2APIC mode.
-pub fn prepare_first(uid: u32, common: Common) -> Result<(), LimineError> {
+pub fn prepare_first(common: Common) -> Result<(), LimineError> {
     let shared = &raw mut COMMON;
     // SAFETY: one thread, before other processors run.
     unsafe { *shared = common };
     note_mtrrs();
-    prepare(uid, &common);
+    prepare(&common);
     let stuck =
         common.x2apic == Some(false) && has_apic() && read_msr(IA32_APIC_BASE) & APIC_X2APIC != 0;
     if stuck {
         return Err(LimineError::X2Apic);
     }
     Ok(())
+}
+
+/// The last thing that is done to the processor that boots, whose UID is this: no interrupt reaches the
+/// BIOS any more.
+pub fn quieten_first(uid: u32) {
+    let common = &raw const COMMON;
+    // SAFETY: nobody writes it any more.
+    let common = unsafe { *common };
+    quieten(uid, &common);
 }
 
 /// Starts all processors of `infos` that have a stack. Those that do not come get no stack any more.
