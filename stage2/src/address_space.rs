@@ -96,6 +96,7 @@ pub fn build(
         size: PAGE_SIZE,
         writable: false,
         executable: true,
+        write_combining: false,
     })?;
     tables.set_global(true);
     tables.set_writable_code(kernel.wishes.allow_writable_code());
@@ -106,6 +107,7 @@ pub fn build(
         size: stack_size,
         writable: true,
         executable: false,
+        write_combining: false,
     })?;
 
     for index in 0.. {
@@ -135,6 +137,7 @@ fn map_kernel<M: TableMemory>(
             size: range.size,
             writable: range.writable,
             executable: range.executable,
+            write_combining: false,
         })?;
     }
     Ok(())

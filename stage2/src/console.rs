@@ -88,12 +88,8 @@ fn find_devices() -> (bool, Screen) {
     });
     bios::begin_transcript();
     let screen = find_screen();
-    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
-    CONSOLE.with(|console| {
-        console.screen = screen;
-        console.row = u64::from(cursor[1]).min(ROWS - 1);
-        console.column = u64::from(cursor[0]).min(COLUMNS - 1);
-    });
+    CONSOLE.with(|console| console.screen = screen);
+    follow_bios();
     (serial, screen)
 }
 
@@ -108,6 +104,20 @@ pub fn without_bios() {
         if console.screen == Screen::Teletype {
             console.screen = Screen::None;
         }
+    });
+}
+
+/// From here on the screen shows graphics, and nothing is printed there.
+pub fn without_screen() {
+    CONSOLE.with(|console| console.screen = Screen::None);
+}
+
+/// The BIOS may have cleared the screen: what is printed next begins where its cursor is.
+pub fn follow_bios() {
+    let cursor = physical::read::<[u8; 2]>(BDA_CURSOR);
+    CONSOLE.with(|console| {
+        console.row = u64::from(cursor[1]).min(ROWS - 1);
+        console.column = u64::from(cursor[0]).min(COLUMNS - 1);
     });
 }
 

@@ -118,7 +118,7 @@ pub const ENTRY_FILE: Region = Region::new(
     "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
 );
 
-/// Where INT 13h puts what it reads.
+/// Where INT 13h puts what it reads; and INT 10h, in the end, what it says of graphics modes.
 pub const TRANSFER_BUFFER: Region = Region::new(
     ENTRY_FILE.end,
     ENTRY_FILE.end + 0x1_0000,

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use core::convert::Infallible;
+use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use disk_layout::CD_BLOCK;
@@ -15,15 +16,16 @@ use stage2::acpi::{self, MadtEntry};
 use stage2::address_space::{self, LINK};
 use stage2::block_device::BlockDevice as _;
 use stage2::int1a;
-use stage2::layout::{self, PAGE_SIZE};
+use stage2::layout::{self, EARLY_REACH, PAGE_SIZE};
 use stage2::limine_protocol::{
-    self, FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, LimineError, MAX_ENTROPY,
-    MAX_FILES, Performance, Processors, Requests, Text, Writer,
+    self, FIVE_LEVELS, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM, LimineError,
+    MAX_ENTROPY, MAX_FILES, Performance, Processors, Requests, Text, Writer,
 };
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::{Kernel, LoadedModule, allocate};
 use stage2::protocol::Protocol;
 use stage2::text::copy;
+use stage2::vbe::{Adapter, Mode, Wish};
 use x86_64::registers::control::EferFlags;
 
 use crate::bios::Machine;
@@ -34,7 +36,9 @@ use crate::handoff::{FirmwareTables, firmware_tables, mask_interrupt_controllers
 use crate::kernel::{self, InMemory, zero};
 use crate::limine_switch::{self, Info, LAST};
 use crate::processors::{self, Common};
-use crate::{Way, clock, console, cpu, findings, leave, long_mode, paging, physical, say};
+use crate::{
+    Way, clock, console, cpu, findings, graphics, leave, long_mode, paging, physical, say,
+};
 
 /// Entries that the memory map may grow by when the memory for the responses is taken.
 const SPARE: usize = 2 * 32;
@@ -62,6 +66,7 @@ pub fn requests(entry: &BootEntry, kernel: &Kernel) -> Result<Option<Requests>, 
 ///
 /// # Errors
 /// 10Y, 10Z, 11A, 11B, 9B, 8B, 7A, 6B.
+#[inline(never)] // for its variables, which other kernels need no stack for
 pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<Infallible, Failure> {
     let Way {
         files,
@@ -99,6 +104,11 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     if requests.has(Feature::Modules) {
         load_modules(files, entry, kernel, requests, memory, modules)?;
     }
+
+    let mut screen = requests
+        .has(Feature::Framebuffer)
+        .then(|| Screen::find(memory))
+        .flatten();
 
     findings::step(11);
     let tables = firmware_tables();
@@ -146,11 +156,12 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     let (uid, started) = start_processors(requests, kernel, madt, stack_size, features, memory)?;
     let infos = started.as_ref().map_or(&[][..], |started| started.list);
 
-    let mut facts = Facts {
+    let facts = Facts {
         version: env!("CARGO_PKG_VERSION"),
         revision: requests.revision,
         command_line,
         paging_mode,
+        framebuffer: None,
         processors: started.as_ref().map(|started| Processors {
             x2apic: started.x2apic,
             bootstrap: processors::apic_id(),
@@ -173,11 +184,34 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
         tsc_frequency,
         entropy: entropy.get(..wanted).unwrap_or_default(),
     };
-    let responses = write_responses(requests, &mut facts, memory)?;
-    requests.answer(&kernel.image, &mut InMemory(kernel), &responses);
+    let measured = Facts {
+        framebuffer: screen.as_ref().map(Screen::framebuffer),
+        regions: memory.regions(),
+        ..facts
+    };
+    let mut measure = Writer::default();
+    limine_protocol::respond(requests, &measured, &mut measure);
+    let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
+    let start = reclaimable(memory, size)?;
 
     say!("12 handoff  to #h, # processors"; entry_point, infos.len().max(1) as u64);
     console::show_cursor();
+    let framebuffer = screen.as_mut().and_then(|screen| screen.set(memory));
+    // Last, so that the memory map is complete.
+    let complete = Facts {
+        framebuffer,
+        regions: memory.regions(),
+        ..facts
+    };
+    // SAFETY: just allocated.
+    let room = unsafe { physical::bytes_mut(start, size) };
+    let mut writer = Writer::new(room, HHDM + start);
+    let responses = limine_protocol::respond(requests, &complete, &mut writer);
+    assert!(
+        writer.used as u64 <= size,
+        "the responses are larger than was computed"
+    );
+    requests.answer(&kernel.image, &mut InMemory(kernel), &responses);
     leave::prepare();
     mask_interrupt_controllers();
     processors::quieten_first(uid);
@@ -492,32 +526,56 @@ fn performance(frequency: u64) -> Performance {
     }
 }
 
-/// Writes the responses into memory of their own; returns their addresses, as the kernel sees them.
-fn write_responses(
-    requests: &Requests,
-    facts: &mut Facts<'_>,
-    memory: &mut MemoryMap,
-) -> Result<[u64; limine_protocol::COUNT], Failure> {
-    let mut measure = Writer::default();
-    let measured = Facts {
-        regions: memory.regions(),
-        ..*facts
+/// The screen of a kernel that wants a framebuffer.
+struct Screen {
+    adapter: &'static mut Adapter,
+    /// The mode that is likely to be set.
+    mode: Mode,
+    /// The pages of its framebuffer.
+    pages: Range<u64>,
+}
+
+impl Screen {
+    /// The protocol leaves the mode to the loader.
+    const WISH: Wish = Wish {
+        width: 0,
+        height: 0,
+        depth: 0,
     };
-    limine_protocol::respond(requests, &measured, &mut measure);
-    let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
-    let start = reclaimable(memory, size)?;
-    // SAFETY: just allocated.
-    let room = unsafe { physical::bytes_mut(start, size) };
-    let mut writer = Writer::new(room, HHDM + start);
-    // Last, so that the memory map is complete.
-    let complete = Facts {
-        regions: memory.regions(),
-        ..*facts
-    };
-    let responses = limine_protocol::respond(requests, &complete, &mut writer);
-    assert!(
-        writer.used as u64 <= size,
-        "the responses are larger than was computed"
-    );
-    Ok(responses)
+
+    /// Chooses a mode, and makes its framebuffer a part of the memory map, so that it is mapped.
+    #[inline(never)]
+    fn find(memory: &mut MemoryMap) -> Option<Self> {
+        let adapter = graphics::ask(memory);
+        adapter.keep(limine_protocol::suits);
+        let mode = adapter.choose(&Self::WISH, &(0..EARLY_REACH))?;
+        let start = u64::from(mode.address) & !(PAGE_SIZE - 1);
+        let pages = start..mode.end().next_multiple_of(PAGE_SIZE);
+        memory.mark(pages.start, pages.end, MemoryKind::Framebuffer);
+        Some(Self {
+            adapter,
+            mode,
+            pages,
+        })
+    }
+
+    /// What the kernel is told.
+    fn framebuffer(&self) -> Framebuffer<'_> {
+        Framebuffer {
+            mode: self.mode,
+            modes: self.adapter.modes(),
+            edid: self.adapter.edid(),
+        }
+    }
+
+    /// Sets the mode, or another one that is mapped. `None`: there is no framebuffer after all.
+    #[inline(never)]
+    fn set(&mut self, memory: &mut MemoryMap) -> Option<Framebuffer<'_>> {
+        let Some(mode) = graphics::set(self.adapter, &Self::WISH, &self.pages) else {
+            memory.mark(self.pages.start, self.pages.end, MemoryKind::Reserved);
+            return None;
+        };
+        self.mode = mode;
+        Some(self.framebuffer())
+    }
 }

@@ -17,11 +17,12 @@ use zerocopy::IntoBytes as _;
 use crate::catalogue::{self, Entry as Row, Named};
 use crate::kernel_image::{self, KernelError, KernelImage, PREFERRED_BASE, Unloaded};
 use crate::layout::{EARLY_REACH, PAGE_SIZE};
-use crate::memory_map::{MemoryKind, Region};
+use crate::memory_map::{MIB, MemoryKind, Region};
 use crate::page_tables::Mapping;
 use crate::protocol::Protocol;
 use crate::relocate::{LoadedKernel, relocate};
 use crate::text::{copy, facts};
+use crate::vbe::{Edid, Mode};
 
 /// The highest base revision.
 pub const MAX_REVISION: u64 = 6;
@@ -81,7 +82,7 @@ features! {
     StackSize = 0x224E_F046_0A8E_8926, 0xE1CB_0FC2_5F46_EA3D;
     /// Where the higher half direct map is.
     Hhdm = 0x48DC_F1CB_8AD2_B852, 0x6398_4E95_9A98_244B;
-    /// Framebuffers: there are none.
+    /// A framebuffer.
     Framebuffer = 0x9D58_27DC_D881_DD75, 0xA314_8604_F6FA_B11B;
     /// Levels of page tables.
     PagingMode = 0x95C1_A0ED_AB09_44CB, 0xA4E5_CB38_42F7_488A;
@@ -645,6 +646,7 @@ pub mod kind {
     pub const BAD_MEMORY: u64 = 4;
     pub const BOOTLOADER_RECLAIMABLE: u64 = 5;
     pub const EXECUTABLE_AND_MODULES: u64 = 6;
+    pub const FRAMEBUFFER: u64 = 7;
     pub const RESERVED_MAPPED: u64 = 8;
 }
 
@@ -726,7 +728,7 @@ fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<
     let region = regions.iter().find(|region| region.end > address);
     let mut kind = region
         .filter(|region| holds(region.start, region.end))
-        .map(|region| kind_of(region.kind));
+        .map(kind_of);
     let pages = firmware.0.iter().find(|&&(_, behind)| behind > address);
     if pages.is_some_and(|&(start, behind)| holds(start, behind))
         && matches!(kind, None | Some(kind::RESERVED))
@@ -736,15 +738,17 @@ fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<
     (kind, end)
 }
 
-/// What the loader's kinds of memory are called. There is no framebuffer: the text window is reserved.
-fn kind_of(kind: MemoryKind) -> u64 {
-    match kind {
+/// What the loader's kinds of memory are called.
+fn kind_of(region: &Region) -> u64 {
+    match region.kind {
         MemoryKind::Usable => kind::USABLE,
         MemoryKind::Reclaimable => kind::BOOTLOADER_RECLAIMABLE,
         MemoryKind::Kernel | MemoryKind::Module => kind::EXECUTABLE_AND_MODULES,
         MemoryKind::AcpiReclaimable => kind::ACPI_RECLAIMABLE,
         MemoryKind::AcpiNvs => kind::ACPI_NVS,
         MemoryKind::Bad => kind::BAD_MEMORY,
+        // VGA's text window is no framebuffer in this protocol.
+        MemoryKind::Framebuffer if region.start >= MIB => kind::FRAMEBUFFER,
         MemoryKind::Framebuffer | MemoryKind::Reserved => kind::RESERVED,
     }
 }
@@ -753,7 +757,10 @@ fn kind_of(kind: MemoryKind) -> u64 {
 /// the first 4 GiB besides.
 fn is_mapped(kind: u64, revision: u64) -> bool {
     match kind {
-        kind::USABLE | kind::BOOTLOADER_RECLAIMABLE | kind::EXECUTABLE_AND_MODULES => true,
+        kind::USABLE
+        | kind::BOOTLOADER_RECLAIMABLE
+        | kind::EXECUTABLE_AND_MODULES
+        | kind::FRAMEBUFFER => true,
         kind::ACPI_RECLAIMABLE | kind::ACPI_NVS => revision != 3,
         kind::RESERVED_MAPPED => revision == 0 || revision > 3,
         _ => revision == 0,
@@ -761,8 +768,8 @@ fn is_mapped(kind: u64, revision: u64) -> bool {
 }
 
 /// The mappings of the higher half direct map, or, with `base` 0, of the identity map, which has no
-/// page 0. Memory that touches comes as one. All of it can be written and executed: so the protocol
-/// has it.
+/// page 0. What touches comes as one, but for framebuffers, where writes are combined. All of it can be
+/// written and executed: so the protocol has it.
 pub fn hhdm<'a>(
     regions: &'a [Region],
     firmware: &'a FirmwarePages,
@@ -770,29 +777,37 @@ pub fn hhdm<'a>(
     base: u64,
 ) -> impl Iterator<Item = Mapping> + 'a {
     let everything = if revision < 3 { EARLY_REACH } else { 0 };
-    let mut mapped = entries(regions, firmware)
-        .filter(move |entry| is_mapped(entry.kind, revision))
-        .map(move |entry| (entry.base, entry.base + entry.length))
-        .filter(move |&(_, end)| end > everything);
-    let first = if base == 0 { PAGE_SIZE } else { 0 };
-    let mut next = Some((first, everything)).filter(|_| everything > 0);
-    next = next.or_else(|| mapped.next());
+    let mut position = if base == 0 { PAGE_SIZE } else { 0 };
     core::iter::from_fn(move || {
-        let (start, mut end) = next.take()?;
-        for (from, to) in mapped.by_ref() {
-            if from > end {
-                next = Some((from, to));
-                break;
+        let mut mapping: Option<Mapping> = None;
+        while position < u64::MAX {
+            let (kind, mut end) = piece(regions, firmware, position);
+            let mapped =
+                position < everything || kind.is_some_and(|kind| is_mapped(kind, revision));
+            if position < everything {
+                end = end.min(everything);
             }
-            end = end.max(to);
+            let write_combining = kind == Some(kind::FRAMEBUFFER);
+            match &mut mapping {
+                None if mapped => {
+                    mapping = Some(Mapping {
+                        virtual_start: base.saturating_add(position),
+                        physical_start: position,
+                        size: end - position,
+                        writable: true,
+                        executable: true,
+                        write_combining,
+                    });
+                }
+                None => {}
+                Some(mapping) if mapped && mapping.write_combining == write_combining => {
+                    mapping.size += end - position;
+                }
+                Some(_) => break,
+            }
+            position = end;
         }
-        Some(Mapping {
-            virtual_start: base.saturating_add(start),
-            physical_start: start,
-            size: end - start,
-            writable: true,
-            executable: true,
-        })
+        mapping
     })
 }
 
@@ -886,6 +901,17 @@ pub struct Performance {
     pub end: u64,
 }
 
+/// The framebuffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Framebuffer<'a> {
+    /// The mode that it is in.
+    pub mode: Mode,
+    /// All modes.
+    pub modes: &'a [Mode],
+    /// What the monitor says of itself.
+    pub edid: Option<&'a Edid>,
+}
+
 /// What is to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
@@ -897,6 +923,8 @@ pub struct Facts<'a> {
     pub command_line: u64,
     /// The paging mode.
     pub paging_mode: u64,
+    /// The framebuffer; `None`: not asked for, or there is none.
+    pub framebuffer: Option<Framebuffer<'a>>,
     /// The processors; `None`: not asked for.
     pub processors: Option<Processors<'a>>,
     /// The memory map.
@@ -945,6 +973,7 @@ fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option
     /// BIOS.
     const FIRMWARE_TYPE: u64 = 0;
     const MODULE_RESPONSE: u64 = 1;
+    const FRAMEBUFFER_RESPONSE: u64 = 1;
 
     let revision = facts.revision;
     // In base revision 3 the tables of the firmware are not mapped, in 4 those of ACPI are again.
@@ -1023,8 +1052,12 @@ fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option
             };
             out.words(&[0, count, values])
         }
-        Feature::Framebuffer
-        | Feature::HartId
+        Feature::Framebuffer => {
+            let framebuffer = framebuffer(&facts.framebuffer?, out);
+            let list = out.words(&[framebuffer]);
+            out.words(&[FRAMEBUFFER_RESPONSE, 1, list])
+        }
+        Feature::HartId
         | Feature::Rsdp
         | Feature::Smbios
         | Feature::EfiSystemTable
@@ -1033,6 +1066,50 @@ fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option
         | Feature::DeviceTree
         | Feature::Flanterm => return None,
     })
+}
+
+/// Whether kernels of this protocol can draw in a mode: they take a pixel for as many bytes as fit into
+/// its bits.
+pub fn suits(mode: &Mode) -> bool {
+    mode.bits_per_pixel.is_multiple_of(8)
+}
+
+/// Bits of a pixel, memory model (RGB), and size and position of red, green and blue, in two words.
+fn pixel(mode: &Mode) -> [u64; 2] {
+    const RGB: u8 = 1;
+    let [red, green, blue] = mode.colors;
+    let first = [
+        mode.bits_per_pixel,
+        0,
+        RGB,
+        red.size,
+        red.position,
+        green.size,
+        green.position,
+        blue.size,
+    ];
+    [u64::from_le_bytes(first), blue.position.into()]
+}
+
+/// Writes the structure of a framebuffer.
+fn framebuffer(framebuffer: &Framebuffer<'_>, out: &mut Writer<'_>) -> u64 {
+    let (mut count, first) = (0, out.words(&[]));
+    for mode in framebuffer.modes {
+        out.words(&[mode.pitch, mode.width, mode.height].map(u64::from));
+        out.words(&pixel(mode));
+        count += 1;
+    }
+    let modes = array_of_pointers(out, first, count, 40);
+    let edid = framebuffer.edid.map_or(0, |edid| out.bytes(edid));
+    let edid_size = framebuffer.edid.map_or(0, |edid| edid.len());
+    let mode = &framebuffer.mode;
+    let address = HHDM.wrapping_add(mode.address.into());
+    let size = [mode.width, mode.height, mode.pitch].map(u64::from);
+    let start = out.words(&[address]);
+    out.words(&size);
+    out.words(&pixel(mode));
+    out.words(&[edid_size as u64, edid, count, modes]);
+    start
 }
 
 /// The most files that there can be besides the kernel.

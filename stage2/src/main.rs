@@ -49,6 +49,7 @@ mod mem;
 mod physical;
 mod switch;
 mod findings;
+mod graphics;
 
 use core::arch::naked_asm;
 use core::convert::Infallible;

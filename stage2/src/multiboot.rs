@@ -20,6 +20,7 @@ use stage2::multiboot_header::{Header, Version};
 use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
 use stage2::placement::{LoadedModule, allocate};
 use stage2::stream::Range;
+use stage2::vbe::{self, Mode};
 
 use crate::bios::Machine;
 use crate::crc::crc32c;
@@ -28,7 +29,7 @@ use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, LOADER, firmware_tables};
 use crate::leave::{self, ProtectedMode};
-use crate::{Way, console, findings, kernel, physical, recognise, say};
+use crate::{Way, console, findings, graphics, kernel, physical, recognise, say};
 
 /// Regions that the memory map may grow by when the memory for the boot information is taken.
 const SPARE_REGIONS: usize = 4;
@@ -45,7 +46,8 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         memory,
     } = way;
     let header = recognise::with_head(files, entry, memory, |head| Header::parse(version, head))??;
-    header.check_console(console::screen_row().is_some())?;
+    let has_text = console::screen_row().is_some();
+    header.check_screen(has_text, header.graphics.is_some())?;
     let file = &entry.kernel;
     let sums = match version {
         Version::One => Sums::Multiboot1,
@@ -83,6 +85,12 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     );
     let sections = load_sections(files, entry, &image, memory)?;
     let modules = load_modules(files, entry, memory)?;
+    // Not earlier, though it may end in an error: what the BIOS says lies where files are read to.
+    let graphics = header
+        .graphics
+        .map(|wish| (graphics::ask(memory), wish))
+        .filter(|(adapter, _)| !adapter.modes().is_empty());
+    header.check_screen(has_text, graphics.is_some())?;
 
     findings::step(11);
     say!("11 paging   off");
@@ -97,7 +105,7 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         drive: files.disk().map(Drive::number),
         partition: partition.number,
         sections,
-        screen: console::screen_row().map(|_| Screen {
+        screen: has_text.then_some(Screen::Text {
             address: layout::VGA_TEXT,
             columns: console::COLUMNS as u32,
             rows: console::ROWS as u32,
@@ -114,6 +122,15 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     let regions = memory.regions().len() + SPARE_REGIONS;
     let size = multiboot_info::size(&information, regions) as u64;
     let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+    say!("12 handoff  to #h, in protected mode"; image.entry());
+    console::show_cursor();
+    if let Some((adapter, wish)) = graphics {
+        let mode = graphics::set(adapter, &wish, &(0..layout::EARLY_REACH));
+        header.check_screen(has_text, mode.is_some())?;
+        if let Some(mode) = mode {
+            information.screen = Some(drawn(mode));
+        }
+    }
     information.memory = memory.regions();
     // SAFETY: just allocated.
     let bytes = unsafe { physical::bytes_mut(start, size) };
@@ -126,8 +143,6 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         "the boot information is larger than was computed"
     );
 
-    say!("12 handoff  to #h, in protected mode"; image.entry());
-    console::show_cursor();
     let state = ProtectedMode {
         eip: image.entry() as u32,
         eax: version.boot_magic(),
@@ -136,6 +151,17 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     };
     // SAFETY: the entry point is in a segment, which is loaded.
     unsafe { leave::to_protected_mode(&state) }
+}
+
+/// The screen in a mode that was set.
+fn drawn(mode: Mode) -> Screen<'static> {
+    let (controller, info) = graphics::blocks();
+    Screen::Graphics {
+        mode,
+        controller,
+        info,
+        interface: vbe::protected_mode_interface(&mut Machine),
+    }
 }
 
 /// Reads what tells where the kernel goes.

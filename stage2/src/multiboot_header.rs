@@ -17,6 +17,7 @@ use crate::kernel_image::KernelError;
 use crate::multiboot_info::tag as info_tag;
 use crate::protocol::{self, HEAD};
 use crate::text::{copy, facts};
+use crate::vbe::Wish;
 
 /// Bytes at the start of the file in which a header of version 1 lies.
 const HEAD_1: usize = 8 * 1024;
@@ -101,6 +102,13 @@ struct VideoFields {
     width: U32,
     height: U32,
     depth: U32,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Video1 {
+    mode_type: U32,
+    fields: VideoFields,
 }
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -275,6 +283,20 @@ pub struct Header {
     pub needs_console: bool,
     /// It can write VGA text.
     pub has_text: bool,
+    /// The graphics mode that it wants.
+    pub graphics: Option<Wish>,
+    /// Nothing else than graphics will do.
+    pub needs_graphics: bool,
+}
+
+impl VideoFields {
+    fn wish(&self) -> Wish {
+        Wish {
+            width: self.width.get(),
+            height: self.height.get(),
+            depth: self.depth.get(),
+        }
+    }
 }
 
 impl Header {
@@ -300,6 +322,8 @@ impl Header {
             apm: false,
             needs_console: false,
             has_text: true,
+            graphics: None,
+            needs_graphics: false,
         }
     }
 
@@ -327,7 +351,7 @@ impl Header {
         if unknown != 0 {
             return Err(HeaderError::Flags { flags: unknown });
         }
-        // A text mode will do, whatever mode is asked for: "the boot loader may set a text mode".
+        // A text mode will do, whatever mode is asked for: the loader may choose another one.
         header.needs_console = flags.get_bit(VIDEO_MODE);
 
         let addresses = AddressFields::ref_from_prefix(rest);
@@ -341,9 +365,16 @@ impl Header {
             header.entry = Some(entry.get().into());
             header.addresses = Some(fields.check(offset)?);
         }
-        let video = fields.and_then(|(_, (_, rest))| <[U32; 4]>::ref_from_prefix(rest).ok());
-        if flags.get_bit(VIDEO_MODE) && video.is_none() {
-            return Err(cut(size_of::<Magic1>() + size_of::<[U32; 9]>()));
+        if flags.get_bit(VIDEO_MODE) {
+            /// The other mode type is text.
+            const GRAPHICS: u32 = 0;
+            let video = fields.and_then(|(_, (_, rest))| Video1::ref_from_prefix(rest).ok());
+            let Some((video, _)) = video else {
+                return Err(cut(size_of::<Magic1>() + size_of::<[U32; 9]>()));
+            };
+            if video.mode_type.get() == GRAPHICS {
+                header.graphics = Some(video.fields.wish());
+            }
         }
         Ok(header)
     }
@@ -374,7 +405,7 @@ impl Header {
             });
         }
 
-        let mut graphics = None;
+        let mut video = None;
         let mut has_text = None;
         let mut position = size_of::<Magic2>();
         loop {
@@ -414,14 +445,8 @@ impl Header {
                     has_text = Some(flags.get_bit(1));
                 }
                 tag::FRAMEBUFFER => {
-                    let video = fields::<VideoFields>(content, wrong)?;
-                    if !optional && video.depth.get() != 0 {
-                        graphics = Some(HeaderError::Graphics {
-                            width: video.width.get(),
-                            height: video.height.get(),
-                            depth: video.depth.get(),
-                        });
-                    }
+                    let fields = fields::<VideoFields>(content, wrong)?;
+                    video = Some((fields.wish(), optional));
                 }
                 tag::RELOCATABLE => {
                     let limits = fields::<RelocatableFields>(content, wrong)?;
@@ -439,31 +464,47 @@ impl Header {
             return Err(HeaderError::NoEntry);
         }
         header.has_text = has_text.unwrap_or(true);
-        // The mode is a wish, and text will do for a kernel that says that it has text.
-        match graphics {
-            Some(error) if has_text != Some(true) => Err(error),
-            _ => Ok(header),
+        let says_text = has_text == Some(true);
+        if let Some((wish, optional)) = video.filter(|(wish, _)| !is_text(wish, says_text)) {
+            header.graphics = Some(wish);
+            // The mode is a wish, and text will do for a kernel that says that it has text.
+            header.needs_graphics = !optional && !says_text;
         }
+        Ok(header)
     }
 
     /// What is asked for in one information request.
     fn request(&mut self, kinds: &[U32], optional: bool) -> Result<(), HeaderError> {
         for kind in kinds.iter().map(|kind| kind.get()) {
             self.apm |= kind == info_tag::APM;
-            let known = kind <= info_tag::LOAD_BASE && kind != info_tag::VBE;
-            if !known && !optional {
+            if kind > info_tag::LOAD_BASE && !optional {
                 return Err(HeaderError::Request { kind });
             }
         }
         Ok(())
     }
 
-    /// Is there a console for it? `screen`: there is VGA text.
+    /// Is there a screen for it? `text`: there is VGA text; `graphics`: there is the mode that it
+    /// wants, or another one.
     ///
     /// # Errors
     /// 10T.
-    pub fn check_console(&self, screen: bool) -> Result<(), HeaderError> {
-        if self.needs_console && !(screen && self.has_text) {
+    pub fn check_screen(&self, text: bool, graphics: bool) -> Result<(), HeaderError> {
+        let wish = self.graphics.filter(|_| !graphics);
+        if let Some(Wish {
+            width,
+            height,
+            depth,
+        }) = wish.filter(|_| self.needs_graphics)
+        {
+            return Err(HeaderError::Graphics {
+                width,
+                height,
+                depth,
+            });
+        }
+        let drawn = self.graphics.is_some() && graphics;
+        if self.needs_console && !drawn && !(text && self.has_text) {
             return Err(HeaderError::Console {
                 kernel_has_text: self.has_text,
             });
@@ -563,7 +604,7 @@ pub fn check_file(
     bytes: &[u8],
 ) -> Result<(Header, PhysicalImage), MultibootError> {
     let header = Header::parse(version, bytes)?;
-    header.check_console(true)?;
+    header.check_screen(true, true)?;
     let image = header.image(bytes.len() as u64, |offset, out| {
         let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..));
         Ok::<_, MultibootError>(copy(rest.unwrap_or_default(), out))
@@ -572,6 +613,16 @@ pub fn check_file(
         elf_physical::check_sections(table, bytes)?;
     }
     Ok((header, image))
+}
+
+/// Whether the mode of a framebuffer tag is a text mode, which has no depth. That may also mean that
+/// any depth will do, and with no size either, it says nothing at all: it depends on `says_text` then,
+/// whether the kernel says that it can write text.
+fn is_text(wish: &Wish, says_text: bool) -> bool {
+    /// No graphics mode is as narrow.
+    const COLUMNS: u32 = 320;
+    let columns = (1..COLUMNS).contains(&wish.width);
+    wish.depth == 0 && (columns || says_text)
 }
 
 /// The fields of a tag; there may be more behind them.

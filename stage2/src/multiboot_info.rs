@@ -15,6 +15,7 @@ use crate::firmware::{Bios, Registers};
 use crate::memory_map::{MIB, MemoryKind, Region};
 use crate::placement::LoadedModule;
 use crate::text::copy;
+use crate::vbe::{self, Mode};
 
 /// Types of the tags of version 2.
 pub mod tag {
@@ -32,9 +33,9 @@ pub mod tag {
     pub const BOOT_DEVICE: u32 = 5;
     /// The memory map.
     pub const MEMORY_MAP: u32 = 6;
-    /// VBE: there is none.
+    /// What the VBE BIOS says.
     pub const VBE: u32 = 7;
-    /// The framebuffer: VGA text.
+    /// The framebuffer: graphics, or VGA text.
     pub const FRAMEBUFFER: u32 = 8;
     /// The section headers.
     pub const SECTIONS: u32 = 9;
@@ -52,13 +53,27 @@ pub mod tag {
 
 /// Where the screen is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Screen {
-    /// Physical address of the first cell.
-    pub address: u64,
-    /// Characters in a row.
-    pub columns: u32,
-    /// Rows.
-    pub rows: u32,
+pub enum Screen<'a> {
+    /// VGA text.
+    Text {
+        /// Physical address of the first cell.
+        address: u64,
+        /// Characters in a row.
+        columns: u32,
+        /// Rows.
+        rows: u32,
+    },
+    /// A graphics mode.
+    Graphics {
+        /// The mode.
+        mode: Mode,
+        /// VbeInfoBlock: 512 bytes.
+        controller: &'a [u8],
+        /// ModeInfoBlock of the mode: 256 bytes.
+        info: &'a [u8],
+        /// Segment, offset and length of the table for protected mode.
+        interface: [u16; 3],
+    },
 }
 
 /// What INT 15h AX=5303h returns, in the order of both specifications.
@@ -148,7 +163,7 @@ pub struct Information<'a> {
     /// The sections of an ELF file.
     pub sections: Option<Sections<'a>>,
     /// The screen.
-    pub screen: Option<Screen>,
+    pub screen: Option<Screen<'a>>,
     /// The table of the APM BIOS.
     pub apm: Option<Apm>,
     /// The RSDP, as long as it says; empty: none was found.
@@ -224,7 +239,8 @@ fn module_text<'a>(module: &crate::entry_file::Module<'a>) -> &'a str {
 /// Bytes that the information takes at most, in either version. `regions` is how many regions the
 /// memory map will have at most.
 pub fn size(info: &Information<'_>, regions: usize) -> usize {
-    const TAGS: usize = 1024; // all that have a fixed size, and the whole structure of version 1
+    // All that have a fixed size, and the whole structure of version 1.
+    const TAGS: usize = 1024 + vbe::CONTROLLER_BYTES + vbe::MODE_BYTES;
     let texts = info.entry.modules().map(|module| {
         let text = module_text(&module).len();
         text + TAG_BYTES + MODULE_BYTES + ALIGNMENT
@@ -399,9 +415,26 @@ pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
     }
     out.end(start);
     if let Some(screen) = info.screen {
+        let (framebuffer, colors) = Framebuffer::of(&screen);
         let start = out.begin(tag::FRAMEBUFFER);
-        out.put(Framebuffer::of(&screen).as_bytes());
+        out.put(framebuffer.as_bytes());
         out.room(2); // reserved: 16 bits, as the crates and GRUB have it
+        if framebuffer.kind == RGB {
+            out.put(&colors);
+        }
+        out.end(start);
+    }
+    if let Some(Screen::Graphics {
+        mode,
+        controller,
+        info,
+        interface,
+    }) = info.screen
+    {
+        let start = out.begin(tag::VBE);
+        out.put(Vbe::of(&mode, interface).as_bytes());
+        out.put(controller);
+        out.put(info);
         out.end(start);
     }
     if let Some(sections) = info.sections {
@@ -470,19 +503,64 @@ struct Framebuffer {
     kind: u8,
 }
 
+/// Types of framebuffers.
+const RGB: u8 = 1;
+const EGA_TEXT: u8 = 2;
+
 impl Framebuffer {
-    fn of(screen: &Screen) -> Self {
+    /// The framebuffer; and position and size of red, green and blue in a pixel.
+    fn of(screen: &Screen<'_>) -> (Self, [u8; 6]) {
         /// A character and its colours.
         const CELL: u32 = 2;
-        const EGA_TEXT: u8 = 2;
-        Self {
-            address: screen.address.into(),
-            pitch: (screen.columns * CELL).into(),
-            width: screen.columns.into(),
-            height: screen.rows.into(),
-            bits_per_pixel: 8 * CELL as u8,
-            kind: EGA_TEXT,
+        match *screen {
+            Screen::Text {
+                address,
+                columns,
+                rows,
+            } => {
+                let text = Self {
+                    address: address.into(),
+                    pitch: (columns * CELL).into(),
+                    width: columns.into(),
+                    height: rows.into(),
+                    bits_per_pixel: 8 * CELL as u8,
+                    kind: EGA_TEXT,
+                };
+                (text, [0; 6])
+            }
+            Screen::Graphics { mode, .. } => {
+                let graphics = Self {
+                    address: u64::from(mode.address).into(),
+                    pitch: u32::from(mode.pitch).into(),
+                    width: u32::from(mode.width).into(),
+                    height: u32::from(mode.height).into(),
+                    bits_per_pixel: mode.bits_per_pixel,
+                    kind: RGB,
+                };
+                let [red, green, blue] = mode.colors;
+                let colors = [
+                    red.position,
+                    red.size,
+                    green.position,
+                    green.size,
+                    blue.position,
+                    blue.size,
+                ];
+                (graphics, colors)
+            }
         }
+    }
+}
+
+/// The same in both versions: the number of the mode, as function 03h says it; segment, offset and
+/// length of the table for protected mode.
+#[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
+#[repr(C)]
+struct Vbe([U16; 4]);
+
+impl Vbe {
+    fn of(mode: &Mode, [segment, offset, length]: [u16; 3]) -> Self {
+        Self([mode.number | vbe::LINEAR, segment, offset, length].map(U16::new))
     }
 }
 
@@ -506,7 +584,9 @@ struct Information1 {
     config_table: U32,
     loader: U32,
     apm: U32,
-    vbe: [U32; 4],
+    /// Addresses of VbeInfoBlock and ModeInfoBlock.
+    vbe_blocks: [U32; 2],
+    vbe: Vbe,
     framebuffer: Framebuffer,
     color_info: [u8; 6],
 }
@@ -523,6 +603,7 @@ mod flag {
     pub const MEMORY_MAP: usize = 6;
     pub const LOADER: usize = 9;
     pub const APM: usize = 10;
+    pub const VBE: usize = 11;
     pub const FRAMEBUFFER: usize = 12;
 }
 
@@ -599,7 +680,22 @@ pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option
     }
     if let Some(screen) = info.screen {
         flags.set_bit(flag::FRAMEBUFFER, true);
-        head.framebuffer = Framebuffer::of(&screen);
+        (head.framebuffer, head.color_info) = Framebuffer::of(&screen);
+    }
+    if let Some(Screen::Graphics {
+        mode,
+        controller,
+        info,
+        interface,
+    }) = info.screen
+    {
+        flags.set_bit(flag::VBE, true);
+        head.vbe = Vbe::of(&mode, interface);
+        for (address, block) in head.vbe_blocks.iter_mut().zip([controller, info]) {
+            out.align(ALIGNMENT);
+            *address = out.address().into();
+            out.put(block);
+        }
     }
     head.flags = flags.into();
     out.put_at(0, head.as_bytes());

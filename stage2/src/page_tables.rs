@@ -64,6 +64,9 @@ pub struct Mapping {
     pub writable: bool,
     /// May be executed.
     pub executable: bool,
+    /// A framebuffer: writes are combined, in the PAT that kernels of the Limine protocol get. All
+    /// else is write-back.
+    pub write_combining: bool,
 }
 
 /// Why something cannot be mapped; the addresses are virtual.
@@ -123,12 +126,19 @@ pub struct PageTables<M> {
     writable_code: bool,
 }
 
+/// The place of the bit "PAT" in an entry for a small page and for a large one (SDM volume 3, section
+/// 4.9.2). With PWT, it makes 5 the index into the table.
+const PAT_SMALL: u32 = 7;
+const PAT_LARGE: u32 = 12;
+
 /// What is left of a mapping.
 struct Rest {
     virtual_start: u64,
     physical_start: u64,
     size: u64,
     flags: u64,
+    /// The bit "PAT".
+    pat: u64,
 }
 
 impl Rest {
@@ -194,6 +204,7 @@ impl<M: TableMemory> PageTables<M> {
             size,
             writable,
             executable,
+            write_combining,
         } = mapping;
         if size == 0 {
             return Ok(());
@@ -218,12 +229,14 @@ impl<M: TableMemory> PageTables<M> {
         let mut flags = Flags::PRESENT;
         flags.set(Flags::WRITABLE, writable);
         flags.set(Flags::NO_EXECUTE, !executable && self.capabilities.nx);
+        flags.set(Flags::WRITE_THROUGH, write_combining);
         flags.set(Flags::GLOBAL, self.global && virtual_start >> 63 != 0);
         let mut rest = Rest {
             virtual_start,
             physical_start,
             size,
             flags: flags.bits(),
+            pat: write_combining.into(),
         };
         self.fill(self.root, TOP, &mut rest)
     }
@@ -236,7 +249,7 @@ impl<M: TableMemory> PageTables<M> {
         if shift == SMALL {
             // Thousands of these: nothing in this loop but the entry.
             let pages = (rest.size / PAGE).min(512 - first as u64);
-            let mut entry = rest.physical_start | rest.flags;
+            let mut entry = rest.physical_start | rest.flags | rest.pat << PAT_SMALL;
             for index in first..first + pages as usize {
                 if self.memory.read(table, index) & present != 0 {
                     let before = (index - first) as u64 * PAGE;
@@ -264,7 +277,10 @@ impl<M: TableMemory> PageTables<M> {
                 if entry & present != 0 {
                     return Err(PagingError::Conflict(rest.virtual_start));
                 }
-                let large = rest.physical_start | rest.flags | Flags::HUGE_PAGE.bits();
+                let large = rest.physical_start
+                    | rest.flags
+                    | Flags::HUGE_PAGE.bits()
+                    | rest.pat << PAT_LARGE;
                 self.memory.write(table, index, large);
                 rest.advance(page);
                 continue;
@@ -310,6 +326,7 @@ pub fn physical_map(regions: &[Region], base: u64) -> impl Iterator<Item = Mappi
             size: end - start,
             writable: true,
             executable: false,
+            write_combining: false,
         })
     })
 }

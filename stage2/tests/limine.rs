@@ -18,13 +18,15 @@ use stage2::address_space::{TablePages, build_limine};
 use stage2::catalogue::Named;
 use stage2::kernel_image::{KernelImage, Wishes};
 use stage2::limine_protocol::{
-    self as limine, COUNT, Entry, FEATURES, Facts, Feature, File, FirmwarePages, HHDM, LimineError,
-    Performance, Processors, Requests, Text, Writer, entries, hhdm, recognises, scan, unix_time,
+    self as limine, COUNT, Entry, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM,
+    LimineError, Performance, Processors, Requests, Text, Writer, entries, hhdm, recognises, scan,
+    unix_time,
 };
 use stage2::memory_map::{MemoryKind, MemoryMap, Region};
 use stage2::page_tables::Capabilities;
 use stage2::placement::Kernel;
 use stage2::relocate::LoadedKernel;
+use stage2::vbe::{Field, Mode};
 
 const BASE: u64 = 0xFFFF_FFFF_8000_0000;
 const CODE: u64 = BASE;
@@ -466,6 +468,26 @@ fn every_response_says_what_it_should() {
         path,
         string,
     };
+    let field = |position, size| Field { position, size };
+    let mode = Mode {
+        number: 0x118,
+        width: 1024,
+        height: 768,
+        pitch: 4160,
+        address: 0xFD00_1000,
+        bits_per_pixel: 32,
+        colors: [field(16, 8), field(9, 7), field(1, 6)],
+    };
+    let modes = [
+        mode,
+        Mode {
+            width: 800,
+            height: 600,
+            pitch: 1600,
+            bits_per_pixel: 16,
+            ..mode
+        },
+    ];
     let modules = [
         file("one", Text::Bytes(b"words")),
         file("two", Text::At(77)),
@@ -475,6 +497,11 @@ fn every_response_says_what_it_should() {
         revision: 0,
         command_line: 0x9999,
         paging_mode: 1,
+        framebuffer: Some(Framebuffer {
+            mode: modes[1],
+            modes: &modes,
+            edid: Some(&[0x77; 128]),
+        }),
         processors: Some(Processors {
             x2apic: true,
             bootstrap: 5,
@@ -557,8 +584,34 @@ fn every_response_says_what_it_should() {
     let [revision, count, list] = seen.words(at(Feature::Entropy));
     assert_eq!([revision, count], [0, 2]);
     assert_eq!(seen.words(list), [8, 9]);
+    let [revision, count, list] = seen.words(at(Feature::Framebuffer));
+    assert_eq!([revision, count], [1, 1]);
+    let [framebuffer] = seen.words(list);
+    let [
+        address,
+        width,
+        height,
+        pitch,
+        pixel,
+        blue,
+        edid_size,
+        edid,
+        count,
+        list,
+    ] = seen.words(framebuffer);
+    assert_eq!(address, HHDM + 0xFD00_1000);
+    assert_eq!([width, height, pitch], [800, 600, 1600]);
+    assert_eq!(pixel.to_le_bytes(), [16, 0, 1, 8, 16, 7, 9, 6]);
+    assert_eq!([blue, edid_size, count], [1, 128, 2]);
+    assert_eq!(seen.words(edid), [0x7777_7777_7777_7777; 16]);
+    for (mode, expected) in seen.words::<2>(list).into_iter().zip(&modes) {
+        let [pitch, width, height, pixel, blue] = seen.words(mode);
+        let size = [expected.pitch, expected.width, expected.height];
+        assert_eq!([pitch, width, height], size.map(u64::from));
+        assert_eq!(pixel.to_le_bytes()[..3], [expected.bits_per_pixel, 0, 1]);
+        assert_eq!(blue, 1);
+    }
     for feature in [
-        Feature::Framebuffer,
         Feature::HartId,
         Feature::EfiSystemTable,
         Feature::TpmEventLog,
@@ -586,6 +639,7 @@ fn every_response_says_what_it_should() {
 
     // What is not there gets no response.
     let (responses, _) = respond(&Facts {
+        framebuffer: None,
         processors: None,
         executable: None,
         modules: &[],
@@ -657,7 +711,9 @@ proptest! {
         }
         let maps: Vec<_> = hhdm(&regions, &firmware, revision, HHDM).collect();
         for pair in maps.windows(2) {
-            prop_assert!(pair[0].physical_start + pair[0].size < pair[1].physical_start);
+            let end = pair[0].physical_start + pair[0].size;
+            let touch = end == pair[1].physical_start;
+            prop_assert!(end < pair[1].physical_start || touch && pair[0].write_combining != pair[1].write_combining);
         }
         let identity: Vec<_> = hhdm(&regions, &firmware, revision, 0).collect();
 
@@ -666,10 +722,11 @@ proptest! {
             let region = regions.iter().find(|r| r.start <= page && page < r.end);
             let table = places.iter().any(|&(start, length)| start < page + PAGE && start + length > page && length > 0);
             let expected = match region.map(|region| region.kind) {
-                None | Some(MemoryKind::Reserved | MemoryKind::Framebuffer) if table => Some(8),
+                None | Some(MemoryKind::Reserved) if table => Some(8),
                 None => None,
                 Some(MemoryKind::Usable) => Some(0),
-                Some(MemoryKind::Reserved | MemoryKind::Framebuffer) => Some(1),
+                Some(MemoryKind::Reserved) => Some(1),
+                Some(MemoryKind::Framebuffer) => Some(7),
                 Some(MemoryKind::AcpiReclaimable) => Some(2),
                 Some(MemoryKind::AcpiNvs) => Some(3),
                 Some(MemoryKind::Bad) => Some(4),
@@ -679,7 +736,7 @@ proptest! {
             let entry = found.iter().find(|e| e.base <= page && page < e.base + e.length);
             prop_assert_eq!(entry.map(|entry| entry.kind), expected);
             let wanted = page < GIB4 && revision < 3 || match expected {
-                Some(0 | 5 | 6) => true,
+                Some(0 | 5 | 6 | 7) => true,
                 Some(2 | 3) => revision != 3,
                 Some(8) => revision == 0 || revision > 3,
                 Some(1 | 4) => revision == 0,
@@ -690,6 +747,7 @@ proptest! {
                 prop_assert_eq!(mapping.is_some(), wanted, "{:x}, revision {}", page, revision);
                 if let Some(mapping) = mapping {
                     prop_assert!(mapping.writable && mapping.executable);
+                    prop_assert_eq!(mapping.write_combining, expected == Some(7));
                     prop_assert_eq!(mapping.virtual_start, base + mapping.physical_start);
                 }
             }
@@ -1001,6 +1059,9 @@ fn the_kernel_becomes_one_piece() {
 fn the_page_tables_are_right() {
     for (revision, five_levels) in [(0, false), (0, true), (1, false), (3, false), (6, true)] {
         let mut memory = machine();
+        // Three MiB and a page.
+        let framebuffer = 0xFD00_0000..0xFD30_1000;
+        memory.mark(framebuffer.start, framebuffer.end, MemoryKind::Framebuffer);
         let mut image = Loaded::new(&far_apart()).image;
         image.forget_relro();
         let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
@@ -1085,6 +1146,25 @@ fn the_page_tables_are_right() {
                 identity.then_some((address, true, true)),
                 "{address:x}"
             );
+        }
+        for base in [HHDM, 0] {
+            let (start, end) = (base + framebuffer.start, base + framebuffer.end);
+            let combined = pages
+                .iter()
+                .filter(|page| page.write_combining && page.virtual_start >> 63 == base >> 63);
+            let (mut size, mut largest) = (0, 0);
+            for page in combined {
+                assert_eq!(page.physical_start, page.virtual_start - base);
+                assert!(start <= page.virtual_start && page.virtual_start + page.size <= end);
+                size += page.size;
+                largest = largest.max(page.size);
+            }
+            let wanted = if base == 0 && revision > 0 {
+                (0, 0)
+            } else {
+                (end - start, 2 << 20)
+            };
+            assert_eq!((size, largest), wanted, "revision {revision}");
         }
         let gib = pages.iter().any(|page| page.size == 1 << 30);
         assert_eq!(gib, revision > 2);

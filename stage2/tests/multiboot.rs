@@ -28,6 +28,7 @@ use stage2::multiboot_header::{
 };
 use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
 use stage2::placement::LoadedModule;
+use stage2::vbe::{Field, Mode, Wish};
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
@@ -72,7 +73,11 @@ fn parse_2(head: &[u8]) -> Result<Header, HeaderError> {
 }
 
 #[track_caller]
-fn refuse(result: Result<Header, HeaderError>, code: &str, error: HeaderError) {
+fn refuse<T: PartialEq + std::fmt::Debug>(
+    result: Result<T, HeaderError>,
+    code: &str,
+    error: HeaderError,
+) {
     assert_eq!(result, Err(error));
     assert_eq!(error.entry().code, code);
 }
@@ -87,6 +92,8 @@ fn plain(version: Version, offset: u64) -> Header {
         apm: false,
         needs_console: false,
         has_text: true,
+        graphics: None,
+        needs_graphics: false,
     }
 }
 
@@ -139,6 +146,11 @@ fn every_tag_of_the_crate() {
         apm: true,
         needs_console: true,
         has_text: false,
+        graphics: Some(Wish {
+            width: 1024,
+            height: 768,
+            depth: 32,
+        }),
         ..plain(Version::Two, 0x100)
     };
     assert_eq!(header, expected);
@@ -294,15 +306,16 @@ fn what_a_header_of_version_2_may_not_require() {
     // Tags for EFI are for EFI, whether they are optional or not.
     let efi = header_2(&[7, 8, 8, 12, 1, 0, 9, 12, 1, 0]);
     assert_eq!(parse_2(&efi), Ok(plain(Version::Two, 0)));
-    for kind in [7, 22, u32::MAX] {
+    for kind in [22, u32::MAX] {
         let error = HeaderError::Request { kind };
         refuse(parse_2(&header_2(&[1, 16, 1, kind])), "10T", error);
         let optional = parse_2(&header_2(&[1 | OPTIONAL, 16, 1, kind]));
         assert_eq!(optional, Ok(plain(Version::Two, 0)));
     }
-    let known: Vec<u32> = (0..=21).filter(|kind| *kind != 7 && *kind != 10).collect();
+    let known: Vec<u32> = (0..=21).filter(|kind| *kind != 10).collect();
     let mut tags = vec![1, 8 + 4 * known.len() as u32];
     tags.extend(known);
+    tags.push(0); // to a multiple of 8
     let known = parse_2(&header_2(&tags));
     assert_eq!(known, Ok(plain(Version::Two, 0)));
     // Where APM may be left out, it is asked for all the same.
@@ -321,29 +334,69 @@ fn graphics_and_consoles() {
     let console = |flags| [4, 12, flags, 0];
     let parse = |tags: &[&[u32]]| parse_2(&header_2(&tags.concat()));
 
-    refuse(parse(&[&mode(0, 32)]), "10T", graphics);
-    refuse(parse(&[&mode(0, 32), &console(0)]), "10T", graphics);
-    refuse(parse(&[&console(1), &mode(0, 32)]), "10T", graphics);
+    let check = |tags: &[&[u32]], text, graphics| {
+        parse(tags).and_then(|header| header.check_screen(text, graphics))
+    };
+    for tags in [
+        &[&mode(0, 32)[..]][..],
+        &[&mode(0, 32), &console(0)],
+        &[&console(1), &mode(0, 32)],
+    ] {
+        refuse(check(tags, true, false), "10T", graphics);
+        assert_eq!(check(tags, false, true), Ok(()));
+        let header = parse(tags).expect("a good header");
+        let wish = header
+            .graphics
+            .map(|wish| [wish.width, wish.height, wish.depth]);
+        assert_eq!((wish, header.needs_graphics), (Some([1024, 768, 32]), true));
+    }
     assert_eq!(
         Report(&graphics).to_string(),
         "error 10T: the kernel requires what the loader does not have: \
          a graphics mode, 1024 by 768, 32 bits"
     );
-    // It may be left out; it is no graphics mode; or text will do as well.
-    assert!(parse(&[&mode(OPTIONAL, 32)]).is_ok());
-    assert!(parse(&[&mode(0, 0)]).is_ok());
-    assert!(parse(&[&mode(0, 32), &console(2)]).is_ok());
-    assert!(parse(&[&console(3), &mode(0, 32)]).is_ok());
+    // It may be left out, or text will do as well.
+    for tags in [
+        &[&mode(OPTIONAL, 32)[..]][..],
+        &[&mode(0, 32), &console(2)],
+        &[&console(3), &mode(0, 32)],
+    ] {
+        assert_eq!(check(tags, true, false), Ok(()));
+        assert!(parse(tags).is_ok_and(|header| header.graphics.is_some()));
+    }
+    // No depth: text for a kernel that can write it, or with as few columns as text has.
+    for (width, flags, graphics) in [
+        (1024, None, true),
+        (0, None, true),
+        (0, Some(1), true),
+        (0, Some(2), false),
+        (1024, Some(3), false),
+        (320, None, true),
+        (319, Some(0), false),
+        (80, None, false),
+    ] {
+        let mut tags = vec![5, 20, width, 25, 0, 0];
+        tags.extend(flags.into_iter().flat_map(console));
+        let header = parse_2(&header_2(&tags)).expect("a good header");
+        let found = (header.graphics.is_some(), header.needs_graphics);
+        assert_eq!(found, (graphics, graphics), "{width} {flags:?}");
+    }
 
-    let check = |tags: &[&[u32]], screen| parse(tags).and_then(|h| h.check_console(screen));
     let error = |kernel_has_text| Err(HeaderError::Console { kernel_has_text });
-    assert_eq!(check(&[], false), Ok(()));
-    assert_eq!(check(&[&console(0)], true), Ok(()));
-    assert_eq!(check(&[&console(2)], false), Ok(()));
-    assert_eq!(check(&[&console(3)], true), Ok(()));
-    assert_eq!(check(&[&console(3)], false), error(true));
-    assert_eq!(check(&[&console(1)], true), error(false));
-    assert_eq!(check(&[&[4 | OPTIONAL, 12, 1, 0]], false), Ok(()));
+    assert_eq!(check(&[], false, false), Ok(()));
+    assert_eq!(check(&[&console(0)], true, false), Ok(()));
+    assert_eq!(check(&[&console(2)], false, false), Ok(()));
+    assert_eq!(check(&[&console(3)], true, false), Ok(()));
+    assert_eq!(check(&[&console(3)], false, true), error(true));
+    assert_eq!(check(&[&console(1)], true, true), error(false));
+    assert_eq!(check(&[&[4 | OPTIONAL, 12, 1, 0]], false, false), Ok(()));
+    // A console that may be either.
+    let either: &[&[u32]] = &[&console(3), &mode(OPTIONAL, 32)];
+    assert_eq!(check(either, false, true), Ok(()));
+    assert_eq!(check(either, false, false), error(true));
+    let drawn: &[&[u32]] = &[&console(1), &mode(OPTIONAL, 32)];
+    assert_eq!(check(drawn, true, true), Ok(()));
+    assert_eq!(check(drawn, true, false), error(false));
     let error = HeaderError::Console {
         kernel_has_text: false,
     };
@@ -367,11 +420,22 @@ fn headers_of_version_1() {
     let video = parse_1(&header_1(4, &[0, 0, 0, 0, 0, 0, 1024, 768, 32]));
     let header = video.expect("text will do");
     assert!(header.needs_console);
-    assert_eq!(header.check_console(true), Ok(()));
+    let wish = header
+        .graphics
+        .map(|wish| [wish.width, wish.height, wish.depth]);
+    assert_eq!(
+        (wish, header.needs_graphics),
+        (Some([1024, 768, 32]), false)
+    );
+    assert_eq!(header.check_screen(true, false), Ok(()));
+    assert_eq!(header.check_screen(false, true), Ok(()));
     let error = HeaderError::Console {
         kernel_has_text: true,
     };
-    assert_eq!(header.check_console(false), Err(error));
+    assert_eq!(header.check_screen(false, false), Err(error));
+    let text = parse_1(&header_1(4, &[0, 0, 0, 0, 0, 1, 80, 25, 0]));
+    let text = text.expect("a text mode");
+    assert!(text.needs_console && text.graphics.is_none());
 
     let mut file = vec![0; 0x20];
     let fields = [0x10_0020, 0x10_0010, 0x10_2000, 0x10_3000, 0x10_0100];
@@ -710,7 +774,7 @@ fn with_information(all: bool, check: impl FnOnce(&Information<'_>)) {
         drive: Some(0x81),
         partition: if all { 2 } else { 0 },
         sections: all.then(|| sections(&headers)),
-        screen: all.then_some(Screen {
+        screen: all.then_some(Screen::Text {
             address: 0xB_8000,
             columns: 80,
             rows: 25,
@@ -834,6 +898,76 @@ fn as_little_information_as_possible() {
     });
 }
 
+/// A mode that was set, and what the BIOS says of it.
+fn drawn() -> Screen<'static> {
+    let field = |position, size| Field { position, size };
+    Screen::Graphics {
+        mode: Mode {
+            number: 0x114,
+            width: 800,
+            height: 600,
+            pitch: 1664,
+            address: 0xFD00_0000,
+            bits_per_pixel: 16,
+            colors: [field(11, 5), field(5, 6), field(0, 4)],
+        },
+        controller: &[0xC0; 512],
+        info: &[0xC1; 256],
+        interface: [0xC000, 0x5678, 0x123],
+    }
+}
+
+#[test]
+fn graphics_in_the_information() {
+    with_information(true, |information| {
+        let information = Information {
+            screen: Some(drawn()),
+            ..*information
+        };
+        let mut memory = Aligned([0xA5; 4096]);
+        let length = multiboot_info::multiboot2(&information, &mut memory.0).expect("it fits");
+        assert!(length <= multiboot_info::size(&information, information.memory.len()));
+        let start = memory.0.as_ptr().cast::<BootInformationHeader>();
+        // SAFETY: as above.
+        let boot = unsafe { BootInformation::load(start) }.expect("it is right");
+        let screen = boot.framebuffer_tag().expect("it").expect("it");
+        assert_eq!((screen.address(), screen.pitch()), (0xFD00_0000, 1664));
+        let size = (screen.width(), screen.height(), screen.bpp());
+        assert_eq!(size, (800, 600, 16));
+        let Ok(FramebufferType::RGB { red, green, blue }) = screen.buffer_type() else {
+            panic!("no colours")
+        };
+        let colors = [red, green, blue].map(|field| (field.position, field.size));
+        assert_eq!(colors, [(11, 5), (5, 6), (0, 4)]);
+        let vbe = boot.vbe_info_tag().expect("it");
+        assert_eq!((vbe.mode(), vbe.interface_segment()), (0x4114, 0xC000));
+        assert_eq!(
+            (vbe.interface_offset(), vbe.interface_length()),
+            (0x5678, 0x123)
+        );
+        assert_eq!(vbe.control_info().signature, [0xC0; 4]);
+        assert_eq!({ vbe.mode_info().framebuffer_base_ptr }, 0xC1C1_C1C1);
+
+        const BASE: u32 = 0x12_3000;
+        let mut memory = Aligned([0xA5; 4096]);
+        let memory = &mut memory.0;
+        let length = multiboot_info::multiboot1(&information, memory, BASE).expect("it fits");
+        assert!(length <= multiboot_info::size(&information, information.memory.len()));
+        let word = |at: usize| {
+            let word = U32::read_from_bytes(&memory[at..at + 4]);
+            word.expect("4 bytes").get()
+        };
+        assert_eq!(word(0) & 0b1_1000_0000_0000, 0b1_1000_0000_0000);
+        let [controller, info] = [72, 76].map(|at| (word(at) - BASE) as usize);
+        assert_eq!(memory[controller..controller + 512], [0xC0; 512]);
+        assert_eq!(memory[info..info + 256], [0xC1; 256]);
+        assert_eq!([word(80), word(84)], [0xC000_4114, 0x0123_5678]);
+        let screen = [word(88), word(92), word(96), word(100), word(104)];
+        assert_eq!(screen, [0xFD00_0000, 0, 1664, 800, 600]);
+        assert_eq!(memory[108..116], [16, 1, 11, 5, 5, 6, 0, 4]);
+    });
+}
+
 /// An RSDP of ACPI 1.0, and the version of a 64-bit SMBIOS.
 #[test]
 fn older_and_newer_tables() {
@@ -913,12 +1047,16 @@ fn information_of_version_1() {
 #[test]
 fn too_little_room() {
     with_information(true, |information| {
+        let information = &Information {
+            screen: Some(drawn()),
+            ..*information
+        };
         let mut memory = Aligned([0; 4096]);
         let lengths = [
             multiboot_info::multiboot1(information, &mut memory.0, 0).expect("it fits"),
             multiboot_info::multiboot2(information, &mut memory.0).expect("it fits"),
         ];
-        for room in (0..2000).step_by(7) {
+        for room in (0..3500).step_by(7) {
             let bytes = &mut memory.0[..room];
             let one = multiboot_info::multiboot1(information, bytes, 0);
             assert_eq!(one, (room >= lengths[0]).then_some(lengths[0]));

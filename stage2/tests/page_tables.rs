@@ -106,6 +106,7 @@ fn check(pages: &[Page], mappings: &[Mapping], cpu: Capabilities, global: bool) 
         assert_eq!(page.physical_start, mapping.physical_start + offset);
         assert_eq!(page.writable, mapping.writable);
         assert_eq!(page.executable, mapping.executable || !cpu.nx);
+        assert_eq!(page.write_combining, mapping.write_combining);
         assert_eq!(page.global, global && page.virtual_start >> 63 == 1);
         assert!(
             page.size == KIB4 || page.physical_start >= MIB2,
@@ -158,9 +159,9 @@ fn mapping() -> impl Strategy<Value = Mapping> {
             2 => (0..4_u64, 0..4_u64, 0..4_u64).prop_map(|(a, b, c)| a * KIB4 + b * MIB2 + c * GIB1),
         ],
         0..3_u8,
-        any::<bool>(),
+        any::<(bool, bool)>(),
     )
-        .prop_map(|(base, (step, steps), (physical_step, physical), size, rights, high)| {
+        .prop_map(|(base, (step, steps), (physical_step, physical), size, rights, (high, write_combining))| {
             let virtual_start = base + steps * step;
             let mut physical_start = physical * physical_step + if high { 1 << 40 } else { 0 };
             let mut size = (size.max(1) + KIB4 - 1) & !(KIB4 - 1);
@@ -177,6 +178,7 @@ fn mapping() -> impl Strategy<Value = Mapping> {
                 size,
                 writable: rights == 1,
                 executable: rights == 2,
+                write_combining,
             }
         })
 }
@@ -249,6 +251,7 @@ proptest! {
             size: (size >> bits) & mask,
             writable: rights & 1 != 0,
             executable: rights & 2 != 0,
+            write_combining: false,
         };
         let cpu = Capabilities { nx: true, gib_pages: true };
         let mut tables = PageTables::new(Tables::new(limit), cpu).unwrap();
@@ -317,6 +320,7 @@ fn data(virtual_start: u64, physical_start: u64, size: u64) -> Mapping {
         size,
         writable: true,
         executable: false,
+        write_combining: false,
     }
 }
 

@@ -14,6 +14,8 @@ pub mod kernels;
 pub mod linux;
 pub mod machine;
 mod parallel;
+#[path = "../programs/src/test_card.rs"]
+mod test_card;
 mod pattern;
 pub mod matrix;
 pub mod peers;

@@ -15,6 +15,7 @@ use disk_builder::run::{EXIT_PORT, Ending, QEMU};
 use tempfile::TempDir;
 
 use crate::image::copy_file;
+use crate::test_card;
 
 /// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -737,6 +738,16 @@ impl Running {
         }
     }
 
+    /// What is on the screen, in any mode. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn picture(&self) -> Result<Picture> {
+        let path = self.directory.path().join("picture");
+        self.monitor(&format!("screendump \"{}\"", path.display()))?;
+        Picture::read(&fs::read(&path)?).context("QEMU has saved no picture")
+    }
+
     /// Presses and releases a key, by the name that QEMU has for it (`ret`, `a`). QEMU only.
     ///
     /// # Errors
@@ -775,6 +786,68 @@ impl Running {
             screen.trim_end(),
             log.trim_end()
         )
+    }
+}
+
+/// What a screen shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// Red, green and blue of each, row by row.
+    pub pixels: Vec<u8>,
+}
+
+impl Picture {
+    /// Reads the binary form of a PPM file with 8 bits a colour.
+    fn read(file: &[u8]) -> Option<Self> {
+        let mut parts = file.splitn(4, |&byte| byte == b'\n');
+        let mut text = || str::from_utf8(parts.next()?).ok();
+        let (magic, size, most) = (text()?, text()?, text()?);
+        let (width, height) = size.split_once(' ')?;
+        let picture = Self {
+            width: width.parse().ok()?,
+            height: height.parse().ok()?,
+            pixels: parts.next()?.to_vec(),
+        };
+        let whole = picture.pixels.len() == 3 * picture.width * picture.height;
+        (magic == "P6" && most == "255" && whole).then_some(picture)
+    }
+
+    /// Is it VGA text?
+    ///
+    /// # Errors
+    /// The size.
+    pub fn is_text(&self) -> Result<()> {
+        let (width, height) = (self.width, self.height);
+        ensure!((width, height) == (720, 400), "{width} by {height} pixels");
+        Ok(())
+    }
+
+    /// Is it the picture that the test kernels draw, in this size?
+    ///
+    /// # Errors
+    /// The first pixel that is another one.
+    pub fn is_test_card(&self, width: usize, height: usize) -> Result<()> {
+        ensure!(
+            (self.width, self.height) == (width, height),
+            "{} by {} pixels",
+            self.width,
+            self.height
+        );
+        for (index, pixel) in self.pixels.chunks_exact(3).enumerate() {
+            let (x, y) = (index % width, index / width);
+            let color = test_card::color(x, y, width, height);
+            // Five bits may be shown as F8h.
+            let same = pixel.iter().zip(color).all(|(&found, on)| match on {
+                true => found >= 0xF8,
+                false => found == 0,
+            });
+            ensure!(same, "{pixel:02x?} at {x}, {y}");
+        }
+        Ok(())
     }
 }
 

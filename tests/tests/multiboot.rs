@@ -13,7 +13,7 @@ use disk_builder::stages;
 use disk_builder::{Protocol, Road};
 use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::noise;
-use machine_tests::image::{Image, test_program_file};
+use machine_tests::image::{Image, bad_modes, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
@@ -326,6 +326,118 @@ fn other_machines() -> Result<()> {
     Ok(())
 }
 
+/// The test kernel with these console flags, and a framebuffer tag.
+fn with_framebuffer(console: u32, flags: u32, mode: [u32; 3]) -> Result<Vec<u8>> {
+    let mut kernel = program("multiboot-kernel")?;
+    let words = [4_u32, 12, 3, 0].map(u32::to_le_bytes).concat();
+    let at = find(&kernel, &words)?;
+    put(&mut kernel, at + 8, &[console]);
+    let [width, height, depth] = mode;
+    with_tags(kernel, &[5 | flags, 20, width, height, depth, 0])
+}
+
+/// The test kernel with only a header of version 1, which asks for this mode.
+fn with_graphics_1(mode: [u32; 3]) -> Result<Vec<u8>> {
+    let mut kernel = only_version_1(program("multiboot-kernel")?)?;
+    let at = find_word(&kernel, MAGIC_1)?;
+    let [width, height, depth] = mode;
+    put(&mut kernel, at + 32, &[0, width, height, depth]);
+    Ok(kernel)
+}
+
+/// Boots a kernel that leaves on the screen what it draws.
+fn started(kernel: &[u8], arguments: &[&str]) -> Result<(Running, String)> {
+    let image = image(kernel, |recipe, _| recipe.command_line = "stay".into())?;
+    let machine = Machine::new(&image.path()).arguments(arguments);
+    let mut running = machine.start()?;
+    let transcript = running.wait_for_one_of(&["OKAY\n", "FAIL\n", "\npress a key"])?;
+    contains(&transcript, &["OKAY\n"])?;
+    Ok((running, transcript))
+}
+
+/// A kernel gets this mode.
+fn draws(kernel: &[u8], arguments: &[&str], mode: [usize; 3]) -> Result<()> {
+    let [width, height, depth] = mode;
+    let (running, transcript) = started(kernel, arguments)?;
+    let line = format!(", {width} by {height}, {depth} bits, pitch ");
+    contains(&transcript, &[&line, "VBE mode 4"])?;
+    running.picture()?.is_test_card(width, height)
+}
+
+/// A kernel gets text.
+fn writes(kernel: &[u8], arguments: &[&str]) -> Result<()> {
+    let (running, transcript) = started(kernel, arguments)?;
+    contains(&transcript, &["screen b8000 80 25\n"])?;
+    running.picture()?.is_text()
+}
+
+const USUAL: [u32; 3] = [1024, 768, 32];
+
+/// Flags of the console tag: required, text.
+#[test]
+fn graphics_of_version_2() -> Result<()> {
+    let (required, text) = (1, 2);
+    draws(&with_framebuffer(0, 0, USUAL)?, &[], [1024, 768, 32])?;
+    let kernel = with_framebuffer(text, OPTIONAL, [800, 600, 16])?;
+    draws(&kernel, &["-vga", "vmware"], [800, 600, 16])?;
+    let kernel = with_framebuffer(required, OPTIONAL, [1000, 700, 15])?;
+    draws(&kernel, &["-vga", "qxl"], [800, 600, 15])?;
+    let kernel = with_framebuffer(required, 0, [0, 0, 0])?;
+    draws(&kernel, &["-vga", "virtio"], [1024, 768, 32])?;
+    draws(
+        &with_framebuffer(required, 0, USUAL)?,
+        &["-vga", "cirrus"],
+        [1024, 768, 24],
+    )?;
+    // Whether that is a text mode depends on whether there is text.
+    writes(&with_framebuffer(text, 0, [800, 600, 0])?, &[])?;
+    draws(&with_framebuffer(0, 0, [800, 600, 0])?, &[], [800, 600, 32])
+}
+
+#[test]
+fn graphics_of_version_1() -> Result<()> {
+    draws(&with_graphics_1(USUAL)?, &[], [1024, 768, 32])?;
+    draws(
+        &with_graphics_1([640, 480, 24])?,
+        &["-vga", "cirrus"],
+        [640, 480, 24],
+    )?;
+    let display = ["-vga", "none", "-device", "bochs-display"];
+    draws(&with_graphics_1([0, 0, 0])?, &display, [1280, 800, 32])
+}
+
+/// Without an adapter, or with one whose modes cannot be set, there is text where that will do.
+#[test]
+fn no_graphics() -> Result<()> {
+    let rom = bad_modes(0xFF)?;
+    let bad = [
+        "-option-rom",
+        rom.path().to_str().context("a path of text")?,
+    ];
+    let none = ["-vga", "none"];
+    writes(&with_framebuffer(3, 0, USUAL)?, &bad)?;
+    writes(&with_graphics_1(USUAL)?, &bad)?;
+
+    let wanted = "a graphics mode, 1024 by 768, 32 bits";
+    let graphics = with_framebuffer(0, 0, USUAL)?;
+    refused(&graphics, &none, "10T", &[wanted])?;
+    refused(&graphics, &bad, "10T", &[wanted])?;
+    // That is on the screen, which shows text again.
+    let image = image(&graphics, |_, _| {})?;
+    let mut running = Machine::new(&image.path()).arguments(bad).start()?;
+    running.wait_for_screen("error 10T: the kernel requires what the loader does not have: a g")?;
+    running.picture()?.is_text()?;
+
+    let console = "a console, and there is no screen";
+    refused(
+        &with_framebuffer(3, OPTIONAL, USUAL)?,
+        &none,
+        "10T",
+        &[console],
+    )?;
+    refused(&with_graphics_1(USUAL)?, &none, "10T", &[console])
+}
+
 #[test]
 fn in_bochs() -> Result<()> {
     let kernel = program("multiboot-kernel")?;
@@ -333,6 +445,15 @@ fn in_bochs() -> Result<()> {
         let image = image(&kernel, |_, _| {})?;
         content(Bochs::new(&image.path()).start()?, version, false)?;
     }
+    // It has modes, but on this display only such with a palette.
+    let image = image(&with_framebuffer(0, 0, USUAL)?, |_, _| {})?;
+    let mut running = Bochs::new(&image.path()).start()?;
+    let transcript = running.wait_for("press a key to reboot")?;
+    let error = "error 10T: the kernel requires what the loader does not have: ";
+    contains(
+        &transcript,
+        &[error, "a graphics mode, 1024 by 768, 32 bits"],
+    )?;
     Ok(())
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use stage2::kernel_image::{KernelImage, PREFERRED_BASE};
 use stage2::limine_protocol::{
-    self as limine, COUNT, FEATURES, Facts, FirmwarePages, LimineError, MAX_REVISION, Requests,
-    Writer, check_file, recognises, scan,
+    self as limine, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LimineError, MAX_REVISION,
+    Requests, Writer, check_file, recognises, scan,
 };
 use stage2::relocate::LoadedKernel;
+use stage2::vbe::{Field, Mode};
 
 use super::show;
 use crate::elf_fixture::{ET_DYN, ET_EXEC, Elf, ProgramHeader, R, W, X, words};
@@ -175,11 +176,25 @@ fn with(file: &[u8], image: KernelImage) {
 /// Writes responses; nothing else of the kernel changes.
 fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     let firmware = FirmwarePages::default();
+    let mode = Mode {
+        number: 0x118,
+        width: 1024,
+        height: 768,
+        pitch: 4096,
+        address: 0xFD00_0000,
+        bits_per_pixel: 32,
+        colors: [Field::default(); 3],
+    };
     let facts = Facts {
         version: "0",
         revision: requests.revision,
         command_line: 1,
         paging_mode: 0,
+        framebuffer: Some(Framebuffer {
+            mode,
+            modes: &[mode; 3],
+            edid: Some(&[7; 128]),
+        }),
         processors: None,
         regions: &[],
         firmware: &firmware,

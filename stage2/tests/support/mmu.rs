@@ -12,6 +12,8 @@ pub struct Page {
     pub writable: bool,
     pub executable: bool,
     pub global: bool,
+    /// Entry 5 of the page attribute table; all others have entry 0.
+    pub write_combining: bool,
 }
 
 /// All pages that a CPU would find, in the order of their addresses, when `table` gives the 512
@@ -45,7 +47,7 @@ fn walk(
             address |= 0xFFFF_0000_0000_0000;
         }
         assert_eq!(
-            entry & 0x7FF0_0000_0000_0E7C,
+            entry & 0x7FF0_0000_0000_0E74,
             0,
             "bits that were not asked for: {entry:x}"
         );
@@ -59,8 +61,11 @@ fn walk(
                 level < 3 || level == 3 && cpu.gib_pages,
                 "no such large page"
             );
+            let pat = if large { 0x1000 } else { 0x80 };
+            let index = (entry & 8 != 0, entry & pat != 0);
+            assert_eq!(index.0, index.1, "entry 1 or 4 of the PAT");
+            let target = if large { target & !pat } else { target };
             assert_eq!(target % covers, 0, "reserved bits of a large page");
-            assert!(level > 1 || entry & 0x80 == 0, "PAT");
             found.push(Page {
                 virtual_start: address,
                 physical_start: target,
@@ -68,9 +73,10 @@ fn walk(
                 writable,
                 executable,
                 global: entry & 0x100 != 0,
+                write_combining: index.0,
             });
         } else {
-            assert_eq!(entry & 0x100, 0);
+            assert_eq!(entry & 0x108, 0);
             walk(
                 tables,
                 target,

@@ -1,7 +1,7 @@
 //! **An option ROM that spoils a good BIOS**, for tests of what the loader does on a bad one.
 //!
 //! A word of flags at [`FLAGS_OFFSET`], which the tests fill in together with the checksum, says
-//! what shall not work. Calls are refused by hooks on INT 15h and INT 13h. A line that does not
+//! what shall not work. Calls are refused by hooks on INT 15h, INT 13h and INT 10h. A line that does not
 //! follow its ports is made with the CPU's debug registers: a breakpoint on stage2's first
 //! instruction turns A20 off, and one on a port turns it off again behind each access, unless that
 //! comes from the BIOS itself. So is a CPU without CPUID: it is stepped through, and EFLAGS.ID is
@@ -34,6 +34,8 @@ const fn high(defect: Defect) -> u8 {
 
 /// Offset of the flags, two bytes.
 const FLAGS_OFFSET: u16 = 6;
+/// Offset of a byte behind the checksum: how many graphics modes cannot be set.
+const BAD_MODES_OFFSET: u16 = 9;
 /// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
 const DEEP: u16 = 0x6FF0;
 /// What the stack of the 64-bit code is overwritten with: no canonical address; as flags, without TF.
@@ -73,8 +75,8 @@ extern "C" fn start() {
         ".byte 0x55, 0xAA, {length}",
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
-        // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0.
-        ".byte 0, 0, 0",
+        // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET.
+        ".byte 0, 0, 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,
@@ -102,6 +104,14 @@ extern "C" fn init() {
         "mov cs:[{old_15}], edx",
         "mov ax, offset {int_15}",
         "mov [0x15 * 4], eax",
+
+        "cmp byte ptr cs:[{bad_modes}], 0",
+        "je .Lno_bad_modes",
+        "mov edx, [0x10 * 4]",
+        "mov cs:[{old_10}], edx",
+        "mov ax, offset {int_10}",
+        "mov [0x10 * 4], eax",
+        ".Lno_bad_modes:",
 
         "test byte ptr cs:[{flags} + 1], {waits}",
         "jz .Lno_irq_4",
@@ -139,6 +149,9 @@ extern "C" fn init() {
         cr4_de = const CR4_DE,
         stage2 = const LOAD_ADDRESS + ENTRY_OFFSET as u32,
         code_3 = const DR7_CODE_3,
+        bad_modes = const BAD_MODES_OFFSET,
+        old_10 = sym OLD_10,
+        int_10 = sym int_10,
         old_13 = sym OLD_13,
         old_15 = sym OLD_15,
         int_13 = sym int_13,
@@ -148,8 +161,34 @@ extern "C" fn init() {
 }
 
 /// The vectors that were there before.
+static OLD_10: AtomicU32 = AtomicU32::new(0);
 static OLD_13: AtomicU32 = AtomicU32::new(0);
 static OLD_15: AtomicU32 = AtomicU32::new(0);
+
+/// VBE function 02h fails, and leaves another mode than text behind.
+#[unsafe(naked)]
+extern "C" fn int_10() {
+    naked_asm!(
+        ".code16",
+        "cmp ax, 0x4F02",
+        "jne .Lother_function",
+        "cmp byte ptr cs:[{bad_modes}], 0",
+        "je .Lother_function",
+        "dec byte ptr cs:[{bad_modes}]",
+        "mov ax, 0x13",
+        "pushf",
+        ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
+        ".short {old}",
+        "mov ax, 0x014F",
+        ".byte 0xCF", // IRET
+        ".Lother_function:",
+        ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
+        ".short {old}",
+        ".code64",
+        bad_modes = const BAD_MODES_OFFSET,
+        old = sym OLD_10,
+    )
+}
 
 #[unsafe(naked)]
 extern "C" fn int_13() {

@@ -11,12 +11,16 @@
 // What the ready-made `core` expects of its program.
 #[path = "../../../stage2/src/mem.rs"]
 mod mem;
+mod framebuffer;
+mod test_card;
 
 use core::arch::{asm, naked_asm};
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use framebuffer::Framebuffer;
 use limine::BaseRevision;
+use limine::framebuffer::MemoryModel;
 use limine::memory_map::EntryType;
 use limine::modules::{InternalModule, ModuleFlags};
 use limine::mp::{Cpu, RequestFlags, ResponseFlags};
@@ -301,6 +305,7 @@ fn memory_kind(address: u64) -> Option<EntryType> {
     Some(entry.entry_type)
 }
 
+const FRAMEBUFFER_KIND: u64 = 7;
 const RESERVED_MAPPED: u64 = 8;
 
 fn number(kind: EntryType) -> u64 {
@@ -327,6 +332,7 @@ extern "C" fn main(state: &State) -> ! {
     check_stack(state);
     check_descriptor_tables();
     check_responses();
+    check_framebuffer();
     check_memory_map();
     check_maps();
     check_files();
@@ -335,7 +341,9 @@ extern "C" fn main(state: &State) -> ! {
     let failed = FAILED.load(Ordering::Relaxed);
     print!("{}", if failed { "FAILED" } else { "OKAY" });
     while input(COM1 + 5) & 0x40 == 0 {}
-    output(DEBUG_EXIT, if failed { 0 } else { EXIT_OKAY });
+    if !stays() {
+        output(DEBUG_EXIT, if failed { 0 } else { EXIT_OKAY });
+    }
     loop {
         // SAFETY: waits for nothing.
         unsafe { asm!("hlt") }
@@ -502,9 +510,8 @@ fn check_responses() {
     }
     check("paging mode", PAGING.get_response().is_some());
     check(
-        "no framebuffer, EFI, device tree",
-        FRAMEBUFFER.get_response().is_none()
-            && EFI.get_response().is_none()
+        "no EFI, device tree",
+        EFI.get_response().is_none()
             && EFI_MEMORY_MAP.get_response().is_none()
             && DTB.get_response().is_none()
             && UNKNOWN.words::<1>().is_none(),
@@ -538,6 +545,118 @@ fn check_responses() {
     );
     check_firmware_tables();
 }
+
+/// Whether the command line says that what is on the screen is to stay there.
+fn stays() -> bool {
+    let line = COMMAND_LINE.get_response().map(|line| line.cmdline());
+    line.is_some_and(|line| line.to_bytes() == b"stay")
+}
+
+fn check_framebuffer() {
+    let Some(response) = FRAMEBUFFER.get_response() else {
+        print!("no framebuffer");
+        return;
+    };
+    let mut framebuffers = response.framebuffers();
+    let (Some(found), None) = (framebuffers.next(), framebuffers.next()) else {
+        return check("one framebuffer", false);
+    };
+    check(
+        "framebuffer's response",
+        response.revision() == 1 && reclaimable(at(response)),
+    );
+    let modes = found.modes().unwrap_or_default();
+    let edid = found.edid();
+    print!(
+        "framebuffer {} by {}, {} bits, pitch {}, {} modes, {} bytes of EDID",
+        found.width(),
+        found.height(),
+        found.bpp(),
+        found.pitch(),
+        modes.len(),
+        edid.map_or(0, <[u8]>::len),
+    );
+    let colors = [
+        (found.red_mask_shift(), found.red_mask_size()),
+        (found.green_mask_shift(), found.green_mask_size()),
+        (found.blue_mask_shift(), found.blue_mask_size()),
+    ];
+    let framebuffer = Framebuffer {
+        start: found.addr(),
+        pitch: found.pitch() as usize,
+        width: found.width() as usize,
+        height: found.height() as usize,
+        bits_per_pixel: found.bpp().into(),
+        colors,
+    };
+    check(
+        "framebuffer",
+        found.memory_model() == MemoryModel::RGB
+            && found.bpp().is_multiple_of(8)
+            && framebuffer.makes_sense(),
+    );
+    let mut found_itself = false;
+    let good = modes.iter().all(|mode| {
+        let colors_of_mode = [
+            (mode.red_mask_shift, mode.red_mask_size),
+            (mode.green_mask_shift, mode.green_mask_size),
+            (mode.blue_mask_shift, mode.blue_mask_size),
+        ];
+        found_itself |= (mode.width, mode.height, mode.bpp, mode.pitch)
+            == (found.width(), found.height(), found.bpp(), found.pitch())
+            && colors_of_mode == colors;
+        let as_framebuffer = Framebuffer {
+            start: core::ptr::null_mut(),
+            pitch: mode.pitch as usize,
+            width: mode.width as usize,
+            height: mode.height as usize,
+            bits_per_pixel: mode.bpp.into(),
+            colors: colors_of_mode,
+        };
+        mode.memory_model == MemoryModel::RGB
+            && as_framebuffer.makes_sense()
+            && reclaimable(at(*mode))
+    });
+    check("modes", good && found_itself);
+    if let Some(edid) = edid {
+        let sum = edid.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(byte));
+        check(
+            "EDID",
+            edid.len() == 128 && sum == 0 && reclaimable(at(edid.first().unwrap_or(&0))),
+        );
+    }
+    let start = found.addr() as u64;
+    let size = found.pitch() * found.height();
+    let pages = (start & !0xFFF..start + size).step_by(4096);
+    let mut bases = [hhdm(), 0]
+        .into_iter()
+        .take(1 + usize::from(revision() == 0));
+    check(
+        "framebuffer's pages",
+        bases.all(|base| {
+            pages.clone().all(|address| {
+                let physical = address - hhdm();
+                let page = Page {
+                    physical,
+                    writable: true,
+                    executable: true,
+                    cache: WRITE_COMBINING,
+                };
+                walk(base + physical) == Some(page)
+                    && memory_kind(physical) == Some(EntryType::FRAMEBUFFER)
+            })
+        }),
+    );
+    // SAFETY: mapped, as was checked.
+    let drawn = unsafe {
+        framebuffer.draw();
+        framebuffer.is_drawn()
+    };
+    check("picture", drawn);
+}
+
+/// Its index in the PAT.
+const WRITE_COMBINING: u64 = 5;
 
 fn check_firmware_tables() {
     let revision = revision();
@@ -645,7 +764,9 @@ fn check_memory_map() {
         end = entry.base + entry.length;
         aligned &= (entry.base | entry.length) & 0xFFF == 0;
         let kind = number(entry.entry_type);
-        kinds &= kind <= 6 || kind == RESERVED_MAPPED && revision() >= 4;
+        kinds &= kind <= 6
+            || kind == FRAMEBUFFER_KIND && FRAMEBUFFER.get_response().is_some()
+            || kind == RESERVED_MAPPED && revision() >= 4;
         sorted &= reclaimable(at(*entry));
     }
     check("memory map is sorted", sorted);
@@ -702,12 +823,13 @@ fn check_direct_map() {
         return;
     };
     let mapped = |address: u64, base: u64| {
+        let framebuffer = memory_kind(address) == Some(EntryType::FRAMEBUFFER);
         walk(base + address).is_some_and(|page| {
             page == Page {
                 physical: address,
                 writable: true,
                 executable: true,
-                cache: 0,
+                cache: if framebuffer { WRITE_COMBINING } else { 0 },
             }
         })
     };
@@ -716,7 +838,7 @@ fn check_direct_map() {
     for entry in map.entries() {
         let kind = number(entry.entry_type);
         let wanted = match kind {
-            0 | 5 | 6 => true,
+            0 | 5 | 6 | FRAMEBUFFER_KIND => true,
             2 | 3 => revision != 3,
             RESERVED_MAPPED => true,
             _ => revision == 0,

@@ -13,12 +13,15 @@
 
 #[path = "../../../kernel/src/mem.rs"]
 mod mem;
+mod framebuffer;
+mod test_card;
 
 use core::arch::{asm, naked_asm};
 use core::fmt::{self, Write as _};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
+use framebuffer::Framebuffer;
 use multiboot2::{BootInformation, BootInformationHeader, FramebufferType};
 use zerocopy::FromBytes;
 
@@ -35,7 +38,7 @@ struct Header2 {
     magic: [u32; 4],
     /// Information request, not optional: all types that are to be had on a BIOS.
     request: [u32; 2],
-    kinds: [u32; 12],
+    kinds: [u32; 14],
     /// Console flags: a console is required, and EGA text is supported.
     console: [u32; 4],
     /// Framebuffer, not optional: no depth, which is a text mode.
@@ -51,8 +54,8 @@ struct Header2 {
 #[unsafe(link_section = ".multiboot2")]
 static HEADER_2: Header2 = Header2 {
     magic: [MAGIC_2, 0, LENGTH_2, 0_u32.wrapping_sub(MAGIC_2 + LENGTH_2)],
-    request: [1, 8 + 12 * 4],
-    kinds: [1, 2, 3, 4, 5, 6, 8, 9, 10, 13, 14, 15],
+    request: [1, 8 + 13 * 4],
+    kinds: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 0],
     console: [4, 12, 3, 0],
     framebuffer: [5, 20, 80, 25, 0, 0],
     modules: [6, 8],
@@ -422,6 +425,9 @@ extern "C" fn main() -> ! {
         }
     }
     say!("{}", if checks.failed { "FAIL" } else { "OKAY" });
+    while STAY.load(Relaxed) {
+        core::hint::spin_loop();
+    }
     out(EXIT_PORT, if checks.failed { EXIT_FAIL } else { EXIT_OKAY });
     loop {
         core::hint::spin_loop();
@@ -472,6 +478,73 @@ fn check_machine(state: &State, checks: &mut Checks) {
             checks.failed = true;
         }
     }
+}
+
+/// Does the command line say that what is on the screen is to stay there?
+static STAY: AtomicBool = AtomicBool::new(false);
+
+/// Draws into the framebuffer, and says what it is.
+fn check_framebuffer(checks: &mut Checks, framebuffer: &Framebuffer) {
+    say!(
+        "framebuffer {:p}, {} by {}, {} bits, pitch {}",
+        framebuffer.start,
+        framebuffer.width,
+        framebuffer.height,
+        framebuffer.bits_per_pixel,
+        framebuffer.pitch
+    );
+    checks.check("framebuffer", framebuffer.makes_sense());
+    // SAFETY: it is there, and the first 4 GiB are mapped.
+    let drawn = unsafe {
+        framebuffer.draw();
+        framebuffer.is_drawn()
+    };
+    checks.check("picture", drawn);
+}
+
+/// What the VBE BIOS has said: the same as the framebuffer.
+fn check_vbe(
+    checks: &mut Checks,
+    framebuffer: Option<&Framebuffer>,
+    mode: u16,
+    interface: [u16; 3],
+    controller: &[u8],
+    info: &[u8],
+) {
+    let Some(framebuffer) = framebuffer else {
+        return checks.check("VBE without a framebuffer", false);
+    };
+    say!("VBE mode {mode:x}, interface {interface:x?}");
+    let word =
+        |bytes: &[u8], at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+    checks.check("mode with a linear framebuffer", mode & !0x1FF == 0x4000);
+    checks.check(
+        "VbeInfoBlock",
+        controller.starts_with(b"VESA") && word(controller, 4) >= 0x200,
+    );
+    // The mode is in the list.
+    let list = word(controller, 16) * 16 + word(controller, 14);
+    let listed = (0..256).any(|index| {
+        let number = read::<u16>((list + 2 * index) as u64);
+        number == Some(mode & 0x1FF)
+    });
+    checks.check("list of modes", listed);
+    let address = word(info, 42) << 16 | word(info, 40);
+    let pitch = match (word(controller, 4), word(info, 50)) {
+        (0x300.., linear) if linear != 0 => linear,
+        _ => word(info, 16),
+    };
+    let same = [word(info, 18), word(info, 20), info[25].into(), pitch]
+        == [
+            framebuffer.width,
+            framebuffer.height,
+            framebuffer.bits_per_pixel,
+            framebuffer.pitch,
+        ];
+    checks.check(
+        "ModeInfoBlock",
+        same && address == framebuffer.start as usize,
+    );
 }
 
 /// Nobody writes to it.
@@ -618,7 +691,24 @@ fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
             tag.part()
         );
     }
+    STAY.store(line == Some("stay"), Relaxed);
+    let mut framebuffer = None;
     match boot.framebuffer_tag() {
+        Some(Ok(tag)) if tag.buffer_type() != Ok(FramebufferType::Text) => {
+            let Ok(FramebufferType::RGB { red, green, blue }) = tag.buffer_type() else {
+                return checks.check("RGB", false);
+            };
+            let found = Framebuffer {
+                start: tag.address() as *mut u8,
+                pitch: tag.pitch() as usize,
+                width: tag.width() as usize,
+                height: tag.height() as usize,
+                bits_per_pixel: tag.bpp().into(),
+                colors: [red, green, blue].map(|field| (field.position, field.size)),
+            };
+            check_framebuffer(checks, &found);
+            framebuffer = Some(found);
+        }
         Some(Ok(tag)) => {
             say!(
                 "screen {:x} {} {}",
@@ -674,7 +764,21 @@ fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
         say!("rsdp 2 {:x}", tag.xsdt_address());
         checks.check("RSDP 2.0", tag.checksum_is_valid() && tag.revision() >= 2);
     }
-    checks.check("no VBE", boot.vbe_info_tag().is_none());
+    match boot.vbe_info_tag() {
+        Some(tag) => check_vbe(
+            checks,
+            framebuffer.as_ref(),
+            tag.mode(),
+            [
+                tag.interface_segment(),
+                tag.interface_offset(),
+                tag.interface_length(),
+            ],
+            bytes(core::ptr::from_ref(tag) as *const u8 as u64 + 16, 512),
+            bytes(core::ptr::from_ref(tag) as *const u8 as u64 + 528, 256),
+        ),
+        None => checks.check("no VBE", framebuffer.is_none()),
+    }
     checks.check("no load base", boot.load_base_addr_tag().is_none());
     match (boot.memory_map_tag(), boot.basic_memory_info_tag()) {
         (Some(tag), Some(basic)) => {
@@ -712,7 +816,8 @@ struct Information {
     config_table: u32,
     loader: u32,
     apm: u32,
-    vbe: [u32; 4],
+    vbe_blocks: [u32; 2],
+    vbe: [u16; 4],
     screen: [u32; 2],
     pitch: u32,
     width: u32,
@@ -747,13 +852,18 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
     const DISK: u32 = 1 << 1;
     const SECTIONS: u32 = 1 << 5;
     const SCREEN: u32 = 1 << 12;
+    const VBE: u32 = 1 << 11;
+    const RGB: u8 = 1;
 
     let Some(boot) = read::<Information>(info) else {
         checks.check("information", false);
         return;
     };
     say!("flags {:x}", boot.flags);
-    checks.check("flags", boot.flags & !(DISK | SECTIONS | SCREEN) == ALWAYS);
+    checks.check(
+        "flags",
+        boot.flags & !(DISK | SECTIONS | SCREEN | VBE) == ALWAYS,
+    );
     checks.check(
         "information's place",
         uses.add(info, size_of::<Information>() as u64),
@@ -787,7 +897,33 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
     }
     let [part3, part2, part1, drive] = boot.boot_device;
     say!("drive {drive:x} {part1:x} {part2:x} {part3:x}");
-    if boot.flags & SCREEN != 0 {
+    STAY.store(line == "stay", Relaxed);
+    if boot.flags & SCREEN != 0 && boot.screen_kind == RGB {
+        let [rp, rs, gp, gs, bp, bs] = boot.colors;
+        let framebuffer = Framebuffer {
+            start: (u64::from(boot.screen[1]) << 32 | u64::from(boot.screen[0])) as *mut u8,
+            pitch: boot.pitch as usize,
+            width: boot.width as usize,
+            height: boot.height as usize,
+            bits_per_pixel: boot.bits_per_pixel.into(),
+            colors: [(rp, rs), (gp, gs), (bp, bs)],
+        };
+        check_framebuffer(checks, &framebuffer);
+        checks.check("VBE", boot.flags & VBE != 0);
+        let [controller, info] = boot.vbe_blocks.map(u64::from);
+        checks.check("VbeInfoBlock's place", uses.add(controller, 512));
+        checks.check("ModeInfoBlock's place", uses.add(info, 256));
+        let [mode, interface @ ..] = boot.vbe;
+        check_vbe(
+            checks,
+            Some(&framebuffer),
+            mode,
+            interface,
+            bytes(controller, 512),
+            bytes(info, 256),
+        );
+    } else if boot.flags & SCREEN != 0 {
+        checks.check("no VBE", boot.flags & VBE == 0 && boot.vbe == [0; 4]);
         say!("screen {:x} {} {}", boot.screen[0], boot.width, boot.height);
         checks.check("text", boot.screen_kind == 2 && boot.screen[1] == 0);
         checks.check(
@@ -815,7 +951,7 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
         say!("no sections");
     }
     let unused = [boot.drives[0], boot.drives[1], boot.config_table, boot.apm];
-    checks.check("unused fields", unused == [0; 4] && boot.vbe == [0; 4]);
+    checks.check("unused fields", unused == [0; 4]);
     checks.check(
         "memory map's place",
         uses.add(boot.map.into(), boot.map_length.into()),

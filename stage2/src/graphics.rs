@@ -1,0 +1,46 @@
+//! Graphics modes, for kernels that want a framebuffer.
+//!
+//! A mode is set as the last thing that can fail: until then, the screen shows what the loader says.
+#![allow(unsafe_code)]
+
+use core::ops::Range;
+
+use stage2::memory_map::MemoryMap;
+use stage2::vbe::{
+    Adapter, CONTROLLER_BLOCK, CONTROLLER_BYTES, MODE_BLOCK, MODE_BYTES, Mode, Wish,
+};
+
+use crate::bios::Machine;
+use crate::{console, physical};
+
+/// Asks the BIOS what modes there are. Nothing is read from disks any more. Called once.
+pub fn ask(memory: &MemoryMap) -> &'static mut Adapter {
+    static mut ADAPTER: Adapter = Adapter::new();
+    let adapter = &raw mut ADAPTER;
+    // SAFETY: called once, so this is the only reference.
+    let adapter = unsafe { &mut *adapter };
+    adapter.ask(&mut Machine, memory.regions());
+    adapter
+}
+
+/// Sets the mode that comes closest to a wish, with its framebuffer inside of `within`. From then on
+/// the console has only the serial line. `None`: it has what it had before.
+pub fn set(adapter: &mut Adapter, wish: &Wish, within: &Range<u64>) -> Option<Mode> {
+    let mode = adapter.set(&mut Machine, wish, within);
+    match mode {
+        Some(_) => console::without_screen(),
+        None => console::follow_bios(),
+    }
+    mode
+}
+
+/// What the BIOS has said of the controller, and of the mode that was set.
+pub fn blocks() -> (&'static [u8], &'static [u8]) {
+    // SAFETY: the transfer buffer, to which nobody writes any more.
+    unsafe {
+        (
+            physical::bytes(CONTROLLER_BLOCK, CONTROLLER_BYTES as u64),
+            physical::bytes(MODE_BLOCK, MODE_BYTES as u64),
+        )
+    }
+}
