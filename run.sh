@@ -8,6 +8,7 @@
 #   ./run.sh kernels  [WORD…]   kernels by each protocol and on each way in, or those with such a word
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
+#   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh flip     [COUNT] [SEED]: boots with one wrong bit on the disk each
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
@@ -61,7 +62,8 @@ debug() {
 
 action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() flip=() machines=() break=() kernels=()
 case ${1-} in
-test | bench | gdb) action=$1; shift ;;
+test | gdb) action=$1; shift ;;
+bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
@@ -97,6 +99,7 @@ kernels) cargo run --quiet --package machine-tests --bin kernels -- "${kernels[@
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;
+peers) cargo run --quiet --release --package machine-tests --bin bench -- peers ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"
     if [[ $record ]]; then

@@ -9,14 +9,14 @@ cc                  run   build-essential gcc             gcc          gcc      
 qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
 mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
 sfdisk              test  fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
-mcopy               test,break mtools          mtools          mtools       mtools     mtools     mtools
+mcopy               test,break,peers mtools    mtools          mtools       mtools     mtools     mtools
 ld                  run   binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
 make                run   make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs
 BIOS-bochs-latest   test  bochsbios       bochs-bios      bochs        bochs      bochs      bochs
 bios-microvm.bin    test  seabios         seabios-bin     seabios      qemu-microvm seabios   qemu
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
-i386-pc/boot.img    test  grub-pc-bin     grub2-pc-modules grub        grub2-i386-pc grub-bios i686-elf-grub
+i386-pc/boot.img    test,peers grub-pc-bin     grub2-pc-modules grub        grub2-i386-pc grub-bios i686-elf-grub
 c++                 fuzz  g++             gcc-c++         gcc          gcc-c++    g++        gcc
 gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
 '

@@ -3,7 +3,7 @@
 //! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
 //! Linux, [`peers`] puts other loaders on the disks, and [`recipe`] provokes the errors of the catalogue.
 //!
-//! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench.rs`, and what runs inside
+//! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
 
 mod elf_fixture;

@@ -10,6 +10,9 @@ use disk_builder::stages;
 
 use crate::image::test_program;
 
+/// Bytes.
+const MIB: u32 = 1 << 20;
+
 /// Offsets in the setup header (Linux, Documentation/arch/x86/boot.rst).
 pub mod header {
     #![expect(missing_docs, reason = "the names are boot.rst's")]
@@ -32,13 +35,43 @@ pub mod header {
 /// # Errors
 /// When it does not build.
 pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
-    let program = test_program("linux-check")?;
+    bz_image("linux-check", |_| {}, changes)
+}
+
+/// The bzImage of `tests/programs/src/bench_linux.rs` with this behind its program.
+///
+/// # Errors
+/// When it does not build.
+pub fn bench_kernel(payload: &[u8]) -> Result<Vec<u8>> {
+    const ALIGNMENT: usize = 4096; // as the program has it
+
+    let append = |kernel: &mut Vec<u8>| {
+        kernel.resize(kernel.len().next_multiple_of(ALIGNMENT), 0);
+        kernel.extend(payload);
+    };
+    let init_size = (payload.len() as u32).next_multiple_of(MIB) + MIB;
+    bz_image(
+        "bench-linux",
+        append,
+        &[(header::INIT_SIZE, &init_size.to_le_bytes())],
+    )
+}
+
+/// A bzImage of `tests/programs`, with more behind its program and some bytes of the header changed.
+fn bz_image(
+    name: &str,
+    append: impl FnOnce(&mut Vec<u8>),
+    changes: &[(usize, &[u8])],
+) -> Result<Vec<u8>> {
+    let program = test_program(name)?;
     let [setup, kernel] = &program.program_headers[..] else {
         bail!("it has {} segments", program.program_headers.len());
     };
-    let mut file = [&setup.data[..], &kernel.data].concat();
-    let paragraphs = kernel.data.len().div_ceil(16) as u32;
+    let mut kernel = kernel.data.clone();
+    append(&mut kernel);
+    let paragraphs = kernel.len().div_ceil(16) as u32;
     let size = paragraphs.to_le_bytes();
+    let mut file = [&setup.data[..], &kernel].concat();
     for (offset, bytes) in [&[(header::SYSSIZE, &size[..])], changes].concat() {
         file.get_mut(offset..offset + bytes.len())
             .context("behind the end of the file")?

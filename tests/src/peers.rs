@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
@@ -56,6 +56,32 @@ impl Start<'_> {
 }
 
 impl Peer {
+    /// Its name and version. `None`: there is no such thing for this system.
+    ///
+    /// # Errors
+    /// When it is missing or does not say.
+    pub fn version(self) -> Result<Option<String>> {
+        let (name, output) = match self {
+            Self::Grub => ("GRUB", grub_mkimage(|command| command.arg("--version"))?),
+            Self::Syslinux => {
+                let Some(installer) = Fetched::Syslinux.path()? else {
+                    return Ok(None);
+                };
+                let output = Command::new(installer).arg("--version").output();
+                (
+                    "SYSLINUX",
+                    output.context("cannot run the installer of SYSLINUX")?,
+                )
+            }
+        };
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let is_version = |word: &&str| word.starts_with(|digit: char| digit.is_ascii_digit());
+        let version = said.split_whitespace().find(is_version);
+        let version = version.with_context(|| format!("no version: {said}"))?;
+        Ok(Some(format!("{name} {version}")))
+    }
+
     /// Puts it in the place of stage1 and stage2. `false`: there is no such thing for this system.
     ///
     /// # Errors
@@ -97,7 +123,6 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
         "/usr/lib/grub2/i386-pc",
         "/usr/share/grub2/i386-pc",
     ];
-    const TOOLS: [&str; 2] = ["grub-mkimage", "grub2-mkimage"];
 
     let directory = DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir());
     let directory = directory.context("GRUB for PCs is missing")?;
@@ -119,16 +144,13 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     configuration_file.write_all(configuration.as_bytes())?;
 
     let core = NamedTempFile::new()?;
-    let output = TOOLS.iter().find_map(|tool| {
-        let mut command = Command::new(tool);
+    let output = grub_mkimage(|command| {
         command.arg("-d").arg(directory);
         command.args(["-O", "i386-pc", "-p", "/"]);
         command.arg("-c").arg(configuration_file.path());
         command.arg("-o").arg(core.path());
-        command.args(["biosdisk", "part_msdos", "fat", "boot", of_protocol]);
-        command.output().ok()
-    });
-    let output = output.context("grub-mkimage is missing")?;
+        command.args(["biosdisk", "part_msdos", "fat", "boot", of_protocol])
+    })?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "grub-mkimage: {said}");
 
@@ -139,6 +161,14 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     let boot = fs::read(directory.join("boot.img"))?;
     image.write(0, &boot[..mbr::CODE_END])?;
     image.write(SECTOR_SIZE as u64, &core)
+}
+
+/// Runs it with these arguments, under the name that it has here.
+fn grub_mkimage(arguments: impl Fn(&mut Command) -> &mut Command) -> Result<Output> {
+    ["grub-mkimage", "grub2-mkimage"]
+        .iter()
+        .find_map(|tool| arguments(&mut Command::new(tool)).output().ok())
+        .context("grub-mkimage is missing")
 }
 
 /// SYSLINUX by its own installer, which writes the boot sector and two files.

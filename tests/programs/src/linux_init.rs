@@ -1,7 +1,8 @@
 //! **The first process** of the Linux kernels that the tests boot: a static program without a C
 //! library.
 //!
-//! Says where it is, by `marker`, `cmdline` and `memory`, prints the file `/second` if a second
+//! Says when it was entered (ticks of the time-stamp counter) and where it is, by `time`, `cmdline` and
+//! `memory`, prints the file `/second` if a second
 //! archive brought one, and switches the machine off.
 #![no_std]
 #![no_main]
@@ -30,12 +31,22 @@ const POWER_OFF: u64 = 0x4321_FEDC;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
 extern "C" fn start() -> ! {
-    naked_asm!("and rsp, -16", "call {main}", "ud2", main = sym main)
+    naked_asm!(
+        "rdtsc",
+        "shl rdx, 32",
+        "lea rdi, [rax + rdx]",
+        "and rsp, -16",
+        "call {main}",
+        "ud2",
+        main = sym main,
+    )
 }
 
-extern "C" fn main() -> ! {
+extern "C" fn main(entered: u64) -> ! {
     call(SYSLOG, [CONSOLE_OFF, 0, 0, 0, 0]);
-    print(b"\n**** init of the tests, 64 bits\n**** cmdline ");
+    print(b"\n**** init of the tests, 64 bits\n**** time ");
+    print_number(entered);
+    print(b"\n**** cmdline ");
     let name = c"proc".as_ptr() as u64;
     call(MOUNT, [name, c"/proc".as_ptr() as u64, name, 0, 0]);
     print_file(c"/proc/cmdline");

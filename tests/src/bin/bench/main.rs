@@ -1,4 +1,5 @@
-//! `./run.sh bench [-- --build]`: how long the boot path takes, next to a floor.
+//! `./run.sh bench [-- --build]`: how long the boot path takes, next to a floor; `./run.sh bench peers`:
+//! next to other loaders ([`peers`]).
 //!
 //! The floor is `tests/programs/src/floor.rs`, an MBR that does nothing but read as many sectors
 //! and copy them. Both are measured by the guest's own time-stamp counter, from the MBR's first
@@ -11,18 +12,21 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use anyhow::{Context as _, Result, ensure};
-use disk_builder::run::Ending;
+use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::stages;
-use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::{Elf, ProgramHeader, R, noise, note};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::{Disk, Machine};
+
+mod measure;
+mod peers;
+
+use measure::{
+    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run, verdict,
+};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -37,48 +41,31 @@ const MORE_CALLS: usize = 10;
 /// Where the payload goes: 2 MiB behind the start of the kernel.
 const PAYLOAD_ADDRESS: u64 = 0xFFFF_FFFF_8020_0000;
 
-/// SeaBIOS and its relatives have INT 13h's handler where the first PC had it, at F000:E3FE.
-const INT_13_HANDLER: u32 = 0xF_E3FE;
-
-/// A fixed number of guest instructions a second, no waiting when the guest is idle, and a CPU that has
-/// an instruction for the checksums, as all have since 2008 or 2011.
-const VIRTUAL_TIME: [&str; 4] = ["-icount", "shift=0,sleep=off", "-cpu", "qemu64,+sse4.2"];
-/// The best one counts.
-const VIRTUAL_RUNS: u32 = 3;
-/// The tick's length then.
-const VIRTUAL_TICKS_PER_MS: f64 = 1e6;
-
 fn main() -> Result<()> {
-    if std::env::args().any(|argument| argument == "--build") {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--build") {
         return measure_builds();
     }
+    if arguments.iter().any(|argument| argument == "peers") {
+        return peers::compare();
+    }
     let programs = Programs {
-        floor: test_program("floor")?,
+        floor: Floor::new()?,
         kernel: test_program("bench-kernel")?,
     };
-    let disk = programs.virtual_time_disk()?;
+    let disk = programs.floor.virtual_time_disk()?;
     compare(
         &programs,
         "Virtual time (QEMU -icount shift=0), virtio disk: ms from stage1's first instruction to \
          the kernel's first",
-        &Setup {
-            disk,
-            arguments: &VIRTUAL_TIME,
-            runs: VIRTUAL_RUNS,
-            ticks_per_ms: VIRTUAL_TICKS_PER_MS,
-        },
+        &Setup::virtual_time(disk),
         true,
     )?;
-    let ticks_per_ms = programs.calibrate()?;
+    let ticks_per_ms = programs.floor.calibrate()?;
     compare(
         &programs,
         "Wall time, q35 with an AHCI disk: ms, the best of 7 runs",
-        &Setup {
-            disk: Disk::Ahci,
-            arguments: &["-cpu", "qemu64,+sse4.2"],
-            runs: 7,
-            ticks_per_ms,
-        },
+        &Setup::wall_time(Disk::Ahci, ticks_per_ms),
         false,
     )?;
     compare_checksums(&programs, disk)?;
@@ -89,16 +76,8 @@ fn main() -> Result<()> {
 
 /// What is booted.
 struct Programs {
-    floor: Elf,
+    floor: Floor,
     kernel: Elf,
-}
-
-/// How it is measured.
-struct Setup<'a> {
-    disk: Disk,
-    arguments: &'a [&'a str],
-    runs: u32,
-    ticks_per_ms: f64,
 }
 
 /// A row for each payload; with the goals, and what they ask for besides, or without.
@@ -118,10 +97,10 @@ fn compare(programs: &Programs, title: &str, setup: &Setup, has_goals: bool) -> 
     );
     for size in PAYLOADS {
         let payload = noise(size);
-        let floor = programs.floor_image(&payload)?;
+        let floor = programs.floor.image(&payload)?;
         let loader = programs.loader_image(&payload, 0, true)?;
-        let floor_ms = setup.best(floor.path(), &Says::Floor)?;
-        let loader_ms = setup.best(loader.path(), &Says::Kernel(checksum(&payload)))?;
+        let floor_ms = setup.best(floor.path(), Floor::ticks)?;
+        let loader_ms = setup.best(loader.path(), |said| kernel_ticks(said, checksum(&payload)))?;
         print!(
             "{:>8} {floor_ms:9.3} {loader_ms:9.3} {:6.2}",
             name(size),
@@ -170,12 +149,10 @@ fn compare_checksums(programs: &Programs, disk: Disk) -> Result<()> {
         let measure = |checksums, cpu| {
             let image = programs.loader_image(&payload, 0, checksums)?;
             let setup = Setup {
-                disk,
                 arguments: &[&VIRTUAL_TIME[..], &["-cpu", cpu]].concat(),
-                runs: VIRTUAL_RUNS,
-                ticks_per_ms: VIRTUAL_TICKS_PER_MS,
+                ..Setup::virtual_time(disk)
             };
-            setup.best(image.path(), &Says::Kernel(checksum(&payload)))
+            setup.best(image.path(), |said| kernel_ticks(said, checksum(&payload)))
         };
         let without = measure(false, "qemu64,+sse4.2")?;
         let instruction = measure(true, "qemu64,+sse4.2")?;
@@ -198,15 +175,10 @@ fn compare_debug_information(programs: &Programs, disk: Disk) -> Result<()> {
     const LIMIT: f64 = 1.1;
 
     let payload = noise(LOADED);
-    let setup = Setup {
-        disk,
-        arguments: &VIRTUAL_TIME,
-        runs: VIRTUAL_RUNS,
-        ticks_per_ms: VIRTUAL_TICKS_PER_MS,
-    };
+    let setup = Setup::virtual_time(disk);
     let measure = |debug| {
         let image = programs.loader_image(&payload, debug, true)?;
-        setup.best(image.path(), &Says::Kernel(checksum(&payload)))
+        setup.best(image.path(), |said| kernel_ticks(said, checksum(&payload)))
     };
     let stripped = measure(0)?;
     let full = measure(DEBUG)?;
@@ -235,8 +207,8 @@ fn show_steps(programs: &Programs, disk: Disk) -> Result<()> {
             .disk(disk)
             .arguments(VIRTUAL_TIME);
         let said = run(machine)?;
-        let mut steps = Says::steps(&said);
-        steps.push(Says::Kernel(checksum(&noise(size))).ticks(&said)?);
+        let mut steps = numbers(&said).split_off(3);
+        steps.push(kernel_ticks(&said, checksum(&noise(size)))?);
         print!("{:>8} ", name(size));
         for step in steps.windows(2) {
             print!("{:7.3}", (step[1] - step[0]) as f64 / VIRTUAL_TICKS_PER_MS);
@@ -244,10 +216,6 @@ fn show_steps(programs: &Programs, disk: Disk) -> Result<()> {
         println!();
     }
     Ok(())
-}
-
-fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "MISSED" }
 }
 
 fn name(size: usize) -> String {
@@ -259,15 +227,6 @@ fn name(size: usize) -> String {
 }
 
 impl Programs {
-    /// The floor program with what it is to read.
-    fn floor_image(&self, payload: &[u8]) -> Result<Image> {
-        let mut program = self.floor.flat().to_vec();
-        program.resize(disk_layout::mbr::CODE_END - 8, 0);
-        program.extend(1_u32.to_le_bytes());
-        program.extend(u32::try_from(payload.len().div_ceil(SECTOR_SIZE))?.to_le_bytes());
-        Image::raw(&program, payload)
-    }
-
     /// The loader with a kernel that holds the payload, and bytes that are not to be loaded.
     fn loader_image(&self, payload: &[u8], debug: usize, checksums: bool) -> Result<Image> {
         let payload = ProgramHeader::filled(R, PAYLOAD_ADDRESS, payload.to_vec());
@@ -284,157 +243,16 @@ impl Programs {
         kernel.write_all(&file)?;
         Image::build(kernel.path(), |recipe, _| recipe.checksums = checksums)
     }
-
-    /// A disk whose answers come after the same number of instructions each time, where the host
-    /// has one.
-    fn virtual_time_disk(&self) -> Result<Disk> {
-        let image = self.floor_image(&[0; SECTOR_SIZE])?;
-        let try_it = |disk| {
-            run(Machine::new(&image.path())
-                .disk(disk)
-                .arguments(VIRTUAL_TIME))
-        };
-        let Err(error) = try_it(Disk::PromptVirtio) else {
-            return Ok(Disk::PromptVirtio);
-        };
-        println!("No io_uring here, so numbers will vary with the host's load: {error:#}\n");
-        Ok(Disk::Virtio)
-    }
-
-    /// Ticks of the guest's time-stamp counter in a millisecond of real time.
-    fn calibrate(&self) -> Result<f64> {
-        let image = self.floor_image(&noise(64 * MIB))?;
-        let mut best: Option<(Duration, u64)> = None;
-        for _ in 0..3 {
-            let console = tempfile::NamedTempFile::new()?;
-            let mut machine = Machine::new(&image.path())
-                .arguments([
-                    "-debugcon".into(),
-                    format!("file:{}", console.path().display()),
-                ])
-                .start()?;
-            let began = wait_for_bytes(console.path(), 1)?;
-            let ended = wait_for_bytes(console.path(), 2)?;
-            machine.wait()?;
-            let said = fs::read_to_string(console.path())?;
-            let (ticks, time) = (Says::Floor.ticks(&said)?, ended - began);
-            if best.is_none_or(|(least, _)| time < least) {
-                best = Some((time, ticks));
-            }
-        }
-        let (time, ticks) = best.context("nothing was measured")?;
-        Ok(ticks as f64 / (time.as_secs_f64() * 1e3))
-    }
 }
 
-/// When a file was found to have this length.
-fn wait_for_bytes(path: &Path, length: u64) -> Result<Instant> {
-    let began = Instant::now();
-    while fs::metadata(path)?.len() < length {
-        ensure!(
-            began.elapsed() < Duration::from_secs(30),
-            "the floor program does not run"
-        );
-        sleep(Duration::from_micros(100));
-    }
-    Ok(Instant::now())
-}
-
-/// What a program writes to the debug console.
-enum Says {
-    Floor,
-    /// … and the payload's checksum.
-    Kernel(u64),
-}
-
-impl Says {
-    /// The ticks in what was said.
-    fn ticks(&self, said: &str) -> Result<u64> {
-        let unexpected = || format!("unexpected output: {said:?}");
-        let number = |digits: &str| u64::from_str_radix(digits, 16).with_context(unexpected);
-        let mut lines = said.lines();
-        let mut next = || lines.next().with_context(unexpected);
-        match self {
-            Self::Floor => number(next()?.strip_prefix("SE").with_context(unexpected)?),
-            Self::Kernel(checksum) => {
-                let ticks = number(next()?)?;
-                let _reads = next()?;
-                ensure!(
-                    number(next()?)? == *checksum,
-                    "the payload did not arrive intact"
-                );
-                Ok(ticks)
-            }
-        }
-    }
-
-    /// For each of the loader's steps, the ticks until it began.
-    fn steps(said: &str) -> Vec<u64> {
-        said.lines()
-            .skip(3)
-            .filter_map(|line| u64::from_str_radix(line, 16).ok())
-            .collect()
-    }
-}
-
-impl Setup<'_> {
-    /// The shortest of several runs, in ms.
-    fn best(&self, image: impl AsRef<Path>, says: &Says) -> Result<f64> {
-        let mut best = f64::INFINITY;
-        for _ in 0..self.runs {
-            let said = run(Machine::new(image.as_ref())
-                .disk(self.disk)
-                .arguments(self.arguments))?;
-            best = best.min(says.ticks(&said)? as f64 / self.ticks_per_ms);
-        }
-        Ok(best)
-    }
-}
-
-/// Runs a machine to its end and returns what was written to the debug console.
-fn run(machine: Machine) -> Result<String> {
-    let console = tempfile::NamedTempFile::new()?;
-    let machine = machine.arguments([
-        "-debugcon".into(),
-        format!("file:{}", console.path().display()),
-    ]);
-    let mut running = machine.start()?;
-    let ending = running.wait()?;
-    let said = fs::read_to_string(console.path())?;
-    let serial = running.serial();
-    ensure!(!said.is_empty(), "nothing was said\n{serial}");
-    ensure!(
-        matches!(ending, Ending::Guest(_) | Ending::Failed(Some(1))),
-        "{ending:?}\n{serial}"
-    );
-    Ok(said)
-}
-
-/// How often INT 13h is called from the MBR's first instruction on.
-fn count_calls(image: impl AsRef<Path>) -> Result<usize> {
-    let log = tempfile::NamedTempFile::new()?;
-    run(Machine::new(image.as_ref())
-        .disk(Disk::Virtio)
-        .arguments(["-d", "exec,nochain", "-dfilter"])
-        .arguments([format!("{INT_13_HANDLER:#x}+1")])
-        .arguments(["-D".as_ref(), log.path()]))?;
-    let log = fs::read_to_string(log.path())?;
-    let calls = log
-        .lines()
-        .filter(|line| line.starts_with("Trace "))
-        .count();
-    // The BIOS's own call reads the MBR.
-    calls
-        .checked_sub(1)
-        .context("INT 13h is not where it should be")
-}
-
-/// What the bench kernel computes over its payload.
-fn checksum(payload: &[u8]) -> u64 {
-    let (words, _) = payload.as_chunks();
-    words.iter().fold(0, |sum: u64, word| {
-        sum.rotate_left(1) ^ u64::from_le_bytes(*word)
-    })
+/// The ticks in what the kernel says; the payload's checksum has to be the one in there.
+fn kernel_ticks(said: &str, checksum: u64) -> Result<u64> {
+    let numbers = numbers(said);
+    let [ticks, _reads, found, ..] = numbers[..] else {
+        bail!("unexpected output: {said:?}");
+    };
+    ensure!(found == checksum, "the payload did not arrive intact");
+    Ok(ticks)
 }
 
 /// How long a build from nothing takes, and one after a change.

@@ -1,0 +1,89 @@
+//! **The stopwatch**: an MBR that starts another one and notes when, for `./run.sh bench peers`.
+//!
+//! It moves to 600h, reads the sector whose LBA stands in its last four bytes to 7C00h, and leaves the
+//! time-stamp counter at [`started::STARTED`] before it jumps there: what a loader takes to load a
+//! kernel can be measured without a change to the loader. The sector is the MBR that would be in this
+//! one's place. Without it, it stops after an `X` on port 0xE9.
+#![no_std]
+#![no_main]
+// The program is asm from end to end.
+#![allow(unsafe_code)]
+
+use core::arch::naked_asm;
+
+use disk_layout::{SECTOR_SIZE, mbr};
+
+mod started;
+
+/// Where it moves to.
+const MOVED_TO: u32 = 0x600;
+/// The LBA that the benchmark fills in.
+const PARAMETER: u32 = MOVED_TO + mbr::CODE_END as u32 - 4;
+/// The port of QEMU's `-debugcon`.
+const DEBUG_CONSOLE: u16 = 0xE9;
+
+/// The whole program.
+///
+/// In: as the BIOS enters an MBR; DL = drive. Out: the same, to the other one.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".text.start")]
+extern "C" fn start() -> ! {
+    naked_asm!(
+        ".code16",
+        "cli",
+        "xor ax, ax",
+        "mov ds, ax",
+        "mov es, ax",
+        "mov ss, ax",
+        "mov sp, {mbr}",
+        "cld",
+        "mov si, {mbr}",
+        "mov di, {moved_to}",
+        "mov cx, {sector} / 2",
+        "rep movsw word ptr es:[di], word ptr ds:[si]",
+        "ljmp 0, offset .Lmoved",
+        ".Lmoved:",
+        "sti",
+        // A packet on the stack: LBA, address, one sector, its own size.
+        "push dx",
+        "push 0",
+        "push 0",
+        "mov eax, [{parameter}]",
+        "push eax",
+        "push 0",
+        "push {mbr}",
+        "push 1",
+        "push 16",
+        "mov si, sp",
+        "mov ah, 0x42",
+        "int 0x13",
+        "jc .Lfailed",
+        "lea sp, [si + 16]",
+        "pop bx",
+        "rdtsc",
+        "mov [{started}], eax",
+        "mov [{started} + 4], edx",
+        "mov dx, bx",
+        "ljmp 0, {mbr}",
+        ".Lfailed:",
+        "mov al, 'X'",
+        "out {debug_console}, al",
+        ".Lhalt:",
+        "cli",
+        "hlt",
+        "jmp .Lhalt",
+        ".code64",
+        mbr = const mbr::LOAD_ADDRESS,
+        moved_to = const MOVED_TO,
+        sector = const SECTOR_SIZE,
+        parameter = const PARAMETER,
+        started = const started::STARTED,
+        debug_console = const DEBUG_CONSOLE,
+    )
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,250 @@
+//! `./run.sh bench peers`: how long it takes to load a Linux kernel and its initial RAM disk, next to
+//! other loaders.
+//!
+//! All boot the same files from the same FAT volume on the same machine, and are set up by
+//! [`machine_tests::peers`]. What is in the MBR's place is `tests/programs/src/stopwatch.rs`, which
+//! notes the time and starts the loader's own MBR from the last sector before the partition. The kernel,
+//! `tests/programs/src/bench_linux.rs`, reads the time in its first instruction, whichever entry the
+//! loader takes, and checks afterwards that all has arrived.
+//!
+//! Then the same with a kernel of Debian's, from power-on to its first process.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use disk_builder::image::Module;
+use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
+use machine_tests::elf::noise;
+use machine_tests::image::{Image, test_program};
+use machine_tests::kernels::TIME_LIMIT;
+use machine_tests::linux::{Fetched, bench_kernel, initrd, put};
+use machine_tests::machine::{Disk, Machine};
+use machine_tests::peers::{Peer, Protocol, Start};
+
+use crate::MIB;
+use crate::measure::{
+    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run, verdict,
+};
+
+/// What is loaded cannot be compressed. The sizes are those of a small distribution's kernel.
+const KERNEL: usize = 8 * MIB;
+const INITRD: usize = MIB;
+
+/// Where the boot partition has the files.
+const KERNEL_PATH: &str = "/boot/kernel.elf";
+const INITRD_PATH: &str = "/boot/modules/initrd";
+
+/// Where a loader's own MBR is.
+const MBR_LBA: u32 = PARTITION_LBA - 1;
+
+/// A loader, ready to boot.
+struct Entrant {
+    name: String,
+    image: Image,
+    is_peer: bool,
+}
+
+/// Both tables.
+pub fn compare() -> Result<()> {
+    let floor = Floor::new()?;
+    let disk = floor.virtual_time_disk()?;
+    compare_loading(&floor, disk)?;
+    compare_to_first_process(disk)
+}
+
+/// To the kernel's first instruction.
+fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
+    let mut kernel = noise(KERNEL + INITRD);
+    let initrd = kernel.split_off(KERNEL);
+    let sums = [checksum(&kernel), checksum(&initrd)];
+    let files = Files {
+        kernel: bench_kernel(&kernel)?,
+        initrd,
+        command_line: "root=/dev/sda2 ro quiet",
+    };
+    let entrants = files.entrants()?;
+    for entrant in &entrants {
+        start_the_clock(&entrant.image)?;
+    }
+    let arrived = |said: &str| Arrived::check(said, sums, files.command_line);
+
+    let ticks_per_ms = floor.calibrate()?;
+    let setups = [
+        Setup::virtual_time(disk),
+        Setup::wall_time(Disk::Virtio, ticks_per_ms),
+        Setup::wall_time(Disk::Ahci, ticks_per_ms),
+    ];
+    let mut columns = Vec::new();
+    for setup in &setups {
+        let mut best = vec![f64::INFINITY; entrants.len()];
+        // In turns: whatever else the host does meanwhile is shared out.
+        for _ in 0..setup.runs {
+            for (best, entrant) in best.iter_mut().zip(&entrants) {
+                let ms = setup.once(entrant.image.path(), |said| Ok(arrived(said)?.ticks))?;
+                *best = best.min(ms);
+            }
+        }
+        columns.push(best);
+    }
+
+    println!(
+        "A Linux kernel of {} MiB and an initial RAM disk of {} MiB: ms from the MBR's first \
+         instruction to\nthe kernel's first, the best of {} runs in virtual time (QEMU -icount \
+         shift=0) and of {} in wall time\n",
+        KERNEL / MIB,
+        INITRD / MIB,
+        setups[0].runs,
+        setups[1].runs
+    );
+    println!(
+        "{:22} {:>7} {:>5} {:>17} {:>17} {:>17}",
+        "", "INT 13h", "entry", "virtual, virtio", "wall, virtio", "wall, AHCI"
+    );
+    let mut is_ahead = true;
+    for (row, entrant) in entrants.iter().enumerate() {
+        let said = run(Machine::new(&entrant.image.path()))?;
+        print!(
+            "{:22} {:7} {:>5}",
+            entrant.name,
+            count_calls(entrant.image.path())?,
+            arrived(&said)?.entry,
+        );
+        for column in &columns {
+            let ratio = column[row] / column[0];
+            is_ahead &= !entrant.is_peer || ratio > 1.0;
+            print!(" {:8.2} {ratio:8.2}", column[row]);
+        }
+        println!();
+    }
+    println!("ahead of each of them, each time: {}\n", verdict(is_ahead));
+    Ok(())
+}
+
+/// Of a real kernel. The BIOS's time counts, which is the same for all.
+fn compare_to_first_process(disk: Disk) -> Result<()> {
+    let Some(kernel) = Fetched::Cloud.path()? else {
+        return Ok(());
+    };
+    let files = Files {
+        kernel: fs::read(kernel)?,
+        initrd: initrd(Fetched::Cloud)?,
+        command_line: "console=ttyS0 panic=-1 quiet",
+    };
+    println!("Debian's kernel: virtual time in ms from power-on to its first process\n");
+    let mut own = None;
+    let mut is_ahead = true;
+    for entrant in files.entrants()? {
+        let machine = Machine::new(&entrant.image.path()).disk(disk);
+        let mut running = machine
+            .arguments(VIRTUAL_TIME)
+            .time_limit(TIME_LIMIT)
+            .start()?;
+        running.wait_for("**** OKAY")?;
+        let transcript = running.serial();
+        let time = transcript
+            .lines()
+            .find_map(|line| line.strip_prefix("**** time "));
+        let ticks: f64 = time.context("no time")?.trim_end().parse()?;
+        let ms = ticks / VIRTUAL_TICKS_PER_MS;
+        let own = *own.get_or_insert(ms);
+        is_ahead &= !entrant.is_peer || ms > own;
+        println!("{:22} {ms:9.2} {:+9.2}", entrant.name, ms - own);
+    }
+    println!("ahead of each of them: {}", verdict(is_ahead));
+    Ok(())
+}
+
+/// Puts the stopwatch in the place of the MBR's code, which moves to a sector of its own.
+fn start_the_clock(image: &Image) -> Result<()> {
+    let sector = image.read(0, SECTOR_SIZE)?;
+    let place = u64::from(MBR_LBA) * SECTOR_SIZE as u64;
+    ensure!(
+        image.read(place, SECTOR_SIZE)? == [0; SECTOR_SIZE],
+        "the sector before the partition is not free"
+    );
+    image.write(place, &sector)?;
+    let mut code = test_program("stopwatch")?.flat().to_vec();
+    code.resize(mbr::CODE_END - 4, 0);
+    code.extend(MBR_LBA.to_le_bytes());
+    image.write(0, &code)
+}
+
+/// What is loaded.
+struct Files {
+    kernel: Vec<u8>,
+    initrd: Vec<u8>,
+    command_line: &'static str,
+}
+
+impl Files {
+    /// All loaders that can be had here; the own one comes first.
+    fn entrants(&self) -> Result<Vec<Entrant>> {
+        let own = |name: String, checksums| -> Result<Entrant> {
+            Ok(Entrant {
+                name,
+                image: self.image(checksums)?,
+                is_peer: false,
+            })
+        };
+        let mut entrants = vec![
+            own(format!("Bootpath {}", env!("CARGO_PKG_VERSION")), true)?,
+            own("  without checksums".into(), false)?,
+        ];
+        let start = Start {
+            protocol: Protocol::Linux,
+            kernel: (KERNEL_PATH, self.command_line),
+            modules: &[(INITRD_PATH, "")],
+        };
+        for peer in [Peer::Syslinux, Peer::Grub] {
+            let image = self.image(true)?;
+            match peer.version()? {
+                Some(name) if peer.install(&image, &start)? => entrants.push(Entrant {
+                    name,
+                    image,
+                    is_peer: true,
+                }),
+                _ => println!("{peer:?} is left out: it cannot be had here"),
+            }
+        }
+        Ok(entrants)
+    }
+
+    /// A disk with the loader itself.
+    fn image(&self, checksums: bool) -> Result<Image> {
+        let directory = tempfile::tempdir()?;
+        let kernel = put(directory.path(), "kernel", &self.kernel)?;
+        Image::build(&kernel, |recipe, directory| {
+            recipe.command_line = self.command_line.into();
+            recipe.checksums = checksums;
+            let file = directory.join("initrd");
+            // The builder finds out when it is not there.
+            let _ = fs::write(&file, &self.initrd);
+            let string = String::new();
+            recipe.modules.push(Module { file, string });
+        })
+    }
+}
+
+/// What the kernel says when all is well.
+struct Arrived {
+    ticks: u64,
+    /// 16, 32 or 64.
+    entry: u64,
+}
+
+impl Arrived {
+    /// Takes it from all that the kernel said, if it has found these checksums and this command line.
+    fn check(said: &str, sums: [u64; 2], command_line: &str) -> Result<Self> {
+        let numbers = numbers(said);
+        let [ticks, entry, kernel, initrd] = numbers[..] else {
+            bail!("unexpected output: {said:?}");
+        };
+        ensure!(
+            [kernel, initrd] == sums,
+            "kernel or initial RAM disk did not arrive intact"
+        );
+        let line = said.lines().nth(numbers.len()).unwrap_or_default();
+        ensure!(line.contains(command_line), "the command line is {line:?}");
+        Ok(Self { ticks, entry })
+    }
+}
