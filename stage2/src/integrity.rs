@@ -11,6 +11,7 @@ use disk_layout::manifest::{self, Entry};
 use crate::catalogue::{self, Named};
 use crate::fat::File;
 use crate::kernel_image::{self, KernelError};
+use crate::linux_image::{LinuxImage, checks_itself};
 use crate::multiboot_header::{Header, MultibootError, Version};
 use crate::protocol::Protocol;
 use crate::text::{copy, facts};
@@ -69,7 +70,7 @@ impl<'a> Manifest<'a> {
 /// protocol it may be something else: an entry speaks of one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sums {
-    /// All of it, as it is on the disk: of a kernel when it is compressed, or Linux.
+    /// All of it, as it is on the disk: of a kernel when it is compressed.
     Whole = 0,
     /// Headers and segments of an ELF file, by virtual addresses.
     Elf = 1,
@@ -77,6 +78,8 @@ pub enum Sums {
     Multiboot1 = 2,
     /// What a Multiboot 2 header wants.
     Multiboot2 = 3,
+    /// A bzImage without a payload that [checks itself](checks_itself).
+    Linux = 4,
 }
 
 impl Sums {
@@ -86,7 +89,7 @@ impl Sums {
             Protocol::Bootpath | Protocol::Limine => Self::Elf,
             Protocol::Multiboot1 => Self::Multiboot1,
             Protocol::Multiboot2 => Self::Multiboot2,
-            Protocol::Linux(_) => Self::Whole,
+            Protocol::Linux(_) => Self::Linux,
         }
     }
 
@@ -211,8 +214,7 @@ impl fmt::Display for Damage<'_> {
 }
 
 /// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
-/// of the bytes that are loaded. For the host. Where there is only one of the whole file, the first
-/// one is 0.
+/// of the bytes that are loaded. For the host. Where there is only one, the first one is 0.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
@@ -221,6 +223,7 @@ pub fn of_kernel(file: &[u8], sums: Sums, crc32c: Crc32c) -> Result<(u32, u32), 
         Sums::Whole => return Ok((0, crc32c(0, file))),
         Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
+        Sums::Linux => return Ok((0, of_linux(file, crc32c))),
         Sums::Elf => {}
     }
     let mut headers = 0;
@@ -235,6 +238,19 @@ pub fn of_kernel(file: &[u8], sums: Sums, crc32c: Crc32c) -> Result<(u32, u32), 
         crc32c(crc, bytes)
     });
     Ok((headers, bytes))
+}
+
+/// What is no bzImage is not booted as one, and its checksum is of all of it.
+fn of_linux(file: &[u8], crc32c: Crc32c) -> u32 {
+    let payload = LinuxImage::read(file, file.len() as u64)
+        .ok()
+        .and_then(|image| image.payload())
+        .map(|range| range.start as usize..range.end as usize)
+        .filter(|range| checks_itself(file.get(range.clone()).unwrap_or_default()));
+    let range = payload.unwrap_or(file.len()..file.len());
+    let before = file.get(..range.start).unwrap_or_default();
+    let behind = file.get(range.end..).unwrap_or_default();
+    crc32c(crc32c(0, before), behind)
 }
 
 fn of_multiboot(

@@ -206,27 +206,50 @@ pub fn load_module(
     Ok(module)
 }
 
-/// Loads all of a file, in pieces that follow each other there, and compares its checksum.
+/// Loads ranges of a file, and compares the checksum that it has by `sums`: `checked` is what that is of,
+/// as start and length in memory, in the order of the file.
 ///
 /// # Errors
 /// 10Q, 10R, 8B, 7A.
-pub fn load_whole(
+pub fn load_checked(
     files: &mut Files,
-    role: Role,
+    (role, sums): (Role, Sums),
     path: &'static str,
     file: &File,
-    pieces: &[Range],
+    ranges: &[Range],
+    checked: &dyn Fn() -> [(u64, u64); 3],
 ) -> Result<(), Failure> {
-    let expected = files.expected(role, Sums::Whole, path, file)?;
+    let expected = files.expected(role, sums, path, file)?;
     files.attempt(Some(file), &mut |files| {
-        files.load(file, pieces)?;
+        files.load(file, ranges)?;
         let Some(expected) = expected else {
             return Ok(());
         };
-        let crc = pieces.iter().fold(0, |crc, piece| {
-            checksum(crc, piece.destination, piece.length)
-        });
+        let crc = checked()
+            .iter()
+            .fold(0, |crc, &(start, length)| checksum(crc, start, length));
         Ok(expected.bytes(crc)?)
+    })
+}
+
+/// Loads all of a file that is no kernel, and compares its checksum.
+///
+/// # Errors
+/// 10R, 8B, 7A.
+pub fn load_whole(
+    files: &mut Files,
+    path: &'static str,
+    file: &File,
+    destination: u64,
+) -> Result<(), Failure> {
+    let all = Range {
+        file_offset: 0,
+        length: file.size,
+        destination,
+    };
+    let kind = (Role::Module, Sums::Whole);
+    load_checked(files, kind, path, file, &[all], &|| {
+        [(destination, all.length), (0, 0), (0, 0)]
     })
 }
 
@@ -240,7 +263,7 @@ pub fn load_module_to(
     file: &File,
     module: LoadedModule,
 ) -> Result<(), Failure> {
-    load_whole(files, Role::Module, path, file, &[module.read()])?;
+    load_whole(files, path, file, module.start)?;
     zero(module.start + module.length, module.memory_end());
     Ok(())
 }

@@ -12,15 +12,15 @@
 use core::arch::naked_asm;
 use core::convert::Infallible;
 
-use stage2::integrity::Role;
+use stage2::integrity::{Role, Sums};
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{
-    self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
+    self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PAYLOAD_HEAD, PlaceError, Placed,
+    checks_itself, place,
 };
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate;
 use stage2::protocol::LinuxEntry;
-use stage2::stream::Range;
 use stage2::text::copy;
 use x86_64::structures::gdt::DescriptorFlags;
 use zerocopy::{FromZeros as _, IntoBytes as _};
@@ -71,8 +71,10 @@ pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Fail
     // The setup code's own place is still in use.
     let size = image.setup_bytes() as u64;
     let setup = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
-    let pieces = [image.read_setup(setup), image.read_kernel(&placed)];
-    kernel::load_whole(files, Role::Kernel, entry.path, file, &pieces)?;
+    let ranges = [image.read_setup(setup), image.read_kernel(&placed)];
+    let kind = (Role::Kernel, Sums::Linux);
+    let checked = || checked(&image, setup, &placed);
+    kernel::load_checked(files, kind, entry.path, file, &ranges, &checked)?;
     // SAFETY: just allocated and filled.
     let setup = unsafe { physical::bytes(setup, size) };
     let [minor, major] = image.header().version.get().to_le_bytes();
@@ -106,6 +108,25 @@ pub fn boot(way: Way<'_>, wanted: Option<LinuxEntry>) -> Result<Infallible, Fail
     }
 }
 
+/// What of a loaded kernel has a checksum: start and length in memory of all but a payload that checks
+/// itself. That is most of it, and the kernel will read it anyway.
+fn checked(image: &LinuxImage, setup: u64, placed: &Placed) -> [(u64, u64); 3] {
+    let size = image.setup_bytes() as u64;
+    let end = size + placed.length;
+    let address = |offset| placed.start + (offset - size);
+    let payload = image.payload().filter(|payload| {
+        let length = (payload.end - payload.start).min(PAYLOAD_HEAD as u64);
+        // SAFETY: the kernel is loaded, and the payload is a part of it.
+        checks_itself(unsafe { physical::bytes(address(payload.start), length) })
+    });
+    let payload = payload.unwrap_or(end..end);
+    [
+        (setup, size),
+        (placed.start, payload.start - size),
+        (address(payload.end), end - payload.end),
+    ]
+}
+
 /// Loads all modules to where the kernel takes them as its initial RAM disk.
 fn load_initrd(
     files: &mut Files,
@@ -128,12 +149,7 @@ fn load_initrd(
     let mut position = initrd.start;
     for module in entry.text.modules() {
         let file = find(files, module.path)?;
-        let piece = Range {
-            file_offset: 0,
-            length: file.size,
-            destination: position,
-        };
-        kernel::load_whole(files, Role::Module, module.path, &file, &[piece])?;
+        kernel::load_whole(files, module.path, &file, position)?;
         let end = position + file.size;
         position = end.next_multiple_of(4);
         if end < position {

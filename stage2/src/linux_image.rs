@@ -315,6 +315,27 @@ pub struct LinuxImage {
     file_size: u64,
 }
 
+/// Bytes of a payload that [`checks_itself`] looks at.
+pub const PAYLOAD_HEAD: usize = 8;
+
+/// Whether a kernel that is compressed so finds out what is wrong with its payload, by the payload's first
+/// bytes: xz with CRC-32, bzip2, and zstd with a checksum. Linux does not compare gzip's; LZ4 has
+/// none, nor has LZMA.
+pub fn checks_itself(payload: &[u8]) -> bool {
+    /// Stream flags: the type of check.
+    const XZ_CRC_32: [u8; 8] = *b"\xFD7zXZ\0\0\x01";
+    const ZSTD: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    /// Bit 2 of the frame header's descriptor.
+    const ZSTD_CHECKSUM: u8 = 1 << 2;
+
+    payload.starts_with(&XZ_CRC_32)
+        || payload.starts_with(b"BZh")
+        || payload
+            .strip_prefix(&ZSTD)
+            .and_then(<[u8]>::first)
+            .is_some_and(|descriptor| descriptor & ZSTD_CHECKSUM != 0)
+}
+
 /// Where a kernel is in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
@@ -411,6 +432,14 @@ impl LinuxImage {
             sectors => usize::from(sectors),
         };
         (1 + sectors) * 512
+    }
+
+    /// The bytes of the file that are the compressed kernel (from protocol 2.08 on), as the header has
+    /// it; not empty, and within the file.
+    pub fn payload(&self) -> Option<core::ops::Range<u64>> {
+        let start = self.setup_bytes() as u64 + u64::from(self.header.payload_offset.get());
+        let end = start + u64::from(self.header.payload_length.get());
+        (self.has(0x0208) && start < end && end <= self.file_size).then_some(start..end)
     }
 
     /// Does the kernel speak this version of the protocol?

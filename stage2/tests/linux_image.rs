@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use stage2::catalogue::{Named, Report};
+use stage2::integrity::{Sums, of_kernel};
 use stage2::linux_image::{
-    BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError, e820,
-    fill_memory_map, initrd_size, place,
+    BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError,
+    checks_itself, e820, fill_memory_map, initrd_size, place,
 };
 use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
 use stage2::protocol::LinuxEntry;
@@ -105,6 +106,67 @@ fn what_a_version_does_not_have_is_not_looked_at() {
     let cut = image(&[(JUMP + 1, &[0x38])]);
     assert!(cut.has_64_bit_entry());
     assert_eq!(cut.header().cmdline_size.get(), 0);
+}
+
+#[test]
+fn the_payload_is_where_the_header_says() {
+    let offset: (usize, &[u8]) = (PAYLOAD_OFFSET, &0x300_u32.to_le_bytes());
+    let start = image(&[]).setup_bytes() as u64 + 0x300;
+    let most = 100_000 - 0x300;
+    let payload = |length: u32, version: u8| {
+        let length: (usize, &[u8]) = (PAYLOAD_LENGTH, &length.to_le_bytes());
+        image(&[offset, length, (VERSION, &[version, 2])]).payload()
+    };
+    assert_eq!(payload(1000, 15), Some(start..start + 1000));
+    assert_eq!(payload(most, 8), Some(start..start + u64::from(most)));
+    // Behind the end, none, and none before protocol 2.08.
+    assert_eq!(payload(most + 1, 15), None);
+    assert_eq!(payload(u32::MAX, 15), None);
+    assert_eq!(payload(0, 15), None);
+    assert_eq!(payload(1000, 7), None);
+}
+
+/// Magic numbers of compressed kernels, and whether the kernel finds a wrong bit in what follows.
+const PAYLOADS: [(&[u8], bool); 10] = [
+    (b"\xFD7zXZ\0\0\x01\x69", true),
+    (b"\xFD7zXZ\0\0\x04\xE6", false), // CRC-64, which Linux does not know
+    (b"\xFD7zXZ\0\0", false),
+    (b"BZh9", true),
+    (b"\x28\xB5\x2F\xFD\xA4\0", true),
+    (b"\x28\xB5\x2F\xFD\xA0\0", false), // no checksum
+    (b"\x28\xB5\x2F\xFD", false),
+    (b"\x1F\x8B\x08", false),
+    (b"\x02\x21\x4C\x18", false),
+    (b"", false),
+];
+
+#[test]
+fn a_payload_that_checks_itself_has_no_checksum() {
+    const CRC: fn(u32, &[u8]) -> u32 = |crc, bytes| {
+        bytes
+            .iter()
+            .fold(crc.wrapping_add(bytes.len() as u32), |crc, &byte| {
+                crc.rotate_left(5) ^ u32::from(byte)
+            })
+    };
+    let offset: (usize, &[u8]) = (PAYLOAD_OFFSET, &0x300_u32.to_le_bytes());
+    let length: (usize, &[u8]) = (PAYLOAD_LENGTH, &1000_u32.to_le_bytes());
+    let start = image(&[]).setup_bytes() + 0x300;
+    for (magic, itself) in PAYLOADS {
+        assert_eq!(checks_itself(magic), itself, "{magic:x?}");
+        let sum = |at: usize| {
+            let mut file = changed(&[offset, length, (start, magic)]);
+            file[at] ^= 0x10;
+            of_kernel(&file, Sums::Linux, CRC).unwrap()
+        };
+        let good = sum(start + 100);
+        // Within, and on both sides of it.
+        assert_eq!(sum(start + 999) == good, itself, "{magic:x?}");
+        assert_ne!(sum(start - 1), sum(start + 1000));
+        assert_ne!(sum(0), sum(start - 1));
+        assert_ne!(good, sum(start + 1000));
+        assert_ne!(good, sum(start - 1));
+    }
 }
 
 #[test]

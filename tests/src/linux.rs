@@ -26,6 +26,8 @@ pub mod header {
     pub const RELOCATABLE_KERNEL: usize = 0x234;
     pub const XLOADFLAGS: usize = 0x236;
     pub const CMDLINE_SIZE: usize = 0x238;
+    pub const PAYLOAD_OFFSET: usize = 0x248;
+    pub const PAYLOAD_LENGTH: usize = 0x24C;
     pub const PREF_ADDRESS: usize = 0x258;
     pub const INIT_SIZE: usize = 0x260;
 }
@@ -35,10 +37,10 @@ pub mod header {
 /// # Errors
 /// When it does not build.
 pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
-    bz_image("linux-check", |_| {}, changes)
+    bz_image("linux-check", |_| Vec::new(), changes)
 }
 
-/// The bzImage of `tests/programs/src/bench_linux.rs` with this behind its program.
+/// The bzImage of `tests/programs/src/bench_linux.rs` with this behind its program, as its payload.
 ///
 /// # Errors
 /// When it does not build.
@@ -46,8 +48,13 @@ pub fn bench_kernel(payload: &[u8]) -> Result<Vec<u8>> {
     const ALIGNMENT: usize = 4096; // as the program has it
 
     let append = |kernel: &mut Vec<u8>| {
-        kernel.resize(kernel.len().next_multiple_of(ALIGNMENT), 0);
+        let offset = kernel.len().next_multiple_of(ALIGNMENT);
+        kernel.resize(offset, 0);
         kernel.extend(payload);
+        vec![
+            (header::PAYLOAD_OFFSET, offset as u32),
+            (header::PAYLOAD_LENGTH, payload.len() as u32),
+        ]
     };
     let init_size = (payload.len() as u32).next_multiple_of(MIB) + MIB;
     bz_image(
@@ -57,10 +64,11 @@ pub fn bench_kernel(payload: &[u8]) -> Result<Vec<u8>> {
     )
 }
 
-/// A bzImage of `tests/programs`, with more behind its program and some bytes of the header changed.
+/// A bzImage of `tests/programs`, with more behind its program, which names fields of the header, and
+/// some bytes of the header changed.
 fn bz_image(
     name: &str,
-    append: impl FnOnce(&mut Vec<u8>),
+    append: impl FnOnce(&mut Vec<u8>) -> Vec<(usize, u32)>,
     changes: &[(usize, &[u8])],
 ) -> Result<Vec<u8>> {
     let program = test_program(name)?;
@@ -68,11 +76,15 @@ fn bz_image(
         bail!("it has {} segments", program.program_headers.len());
     };
     let mut kernel = kernel.data.clone();
-    append(&mut kernel);
-    let paragraphs = kernel.len().div_ceil(16) as u32;
-    let size = paragraphs.to_le_bytes();
+    let mut fields = append(&mut kernel);
+    fields.push((header::SYSSIZE, kernel.len().div_ceil(16) as u32));
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(offset, value)| (offset, value.to_le_bytes()))
+        .collect();
+    let fields = fields.iter().map(|(offset, bytes)| (*offset, &bytes[..]));
     let mut file = [&setup.data[..], &kernel].concat();
-    for (offset, bytes) in [&[(header::SYSSIZE, &size[..])], changes].concat() {
+    for (offset, bytes) in fields.chain(changes.iter().copied()) {
         file.get_mut(offset..offset + bytes.len())
             .context("behind the end of the file")?
             .copy_from_slice(bytes);

@@ -7,9 +7,12 @@ use disk_builder::Protocol;
 use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::SECTOR_SIZE;
+use machine_tests::elf::noise;
 use machine_tests::image::Image;
 use machine_tests::kernels;
-use machine_tests::linux::{CpioFile, Fetched, check_kernel, cpio, header, initrd, put};
+use machine_tests::linux::{
+    CpioFile, Fetched, bench_kernel, check_kernel, cpio, header, initrd, put,
+};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
 
 /// An image with the checking kernel, changed, entered at `bits`, with these modules.
@@ -223,6 +226,48 @@ fn what_is_damaged() -> Result<()> {
         &transcript,
         &["\nCommand line: entry=64\r\n", ": An initrd"],
     )?;
+    Ok(())
+}
+
+/// A payload that the kernel itself checks has no checksum; what is around it has.
+#[test]
+fn what_the_kernel_checks_itself() -> Result<()> {
+    const KERNEL: &str = "/boot/kernel.elf";
+    const XZ: [u8; 8] = *b"\xFD7zXZ\0\0\x01";
+    const LENGTH: usize = 100_000;
+
+    let mut payload = noise(LENGTH);
+    payload[..XZ.len()].copy_from_slice(&XZ);
+    let mut kernel = bench_kernel(&payload)?;
+    let start = kernel.len() - LENGTH;
+    kernel.extend([0; 16]); // the header's length of the kernel is not that of the file
+    let directory = tempfile::tempdir()?;
+    let file = put(directory.path(), "bzimage", &kernel)?;
+    for (offset, is_named) in [
+        (start - 1, true),
+        (start + XZ.len(), false),
+        (start + LENGTH - 1, false),
+        (start + LENGTH, true),
+    ] {
+        let image = Image::build(&file, |_, _| {})?;
+        ensure!(image.inspect()?.problems.is_empty());
+        let at = image.first_sector(KERNEL)? * SECTOR_SIZE as u64 + offset as u64;
+        let byte = image.read(at, 1)?[0];
+        image.write(at, &[byte ^ 1])?;
+        let problems = image.inspect()?.problems;
+        ensure!(problems.len() == usize::from(is_named), "{problems:?}");
+        let mut running = Machine::new(&image.path()).start()?;
+        if is_named {
+            running.wait_for("error 10Q: ")?;
+        } else {
+            let ending = running.wait()?;
+            let transcript = running.serial();
+            ensure!(
+                transcript.contains("\n12 handoff  "),
+                "{ending:?}\n{transcript}"
+            );
+        }
+    }
     Ok(())
 }
 

@@ -12,6 +12,8 @@ pub const RELOCATABLE_KERNEL: usize = 0x234;
 pub const MIN_ALIGNMENT: usize = 0x235;
 pub const XLOADFLAGS: usize = 0x236;
 pub const CMDLINE_SIZE: usize = 0x238;
+pub const PAYLOAD_OFFSET: usize = 0x248;
+pub const PAYLOAD_LENGTH: usize = 0x24C;
 pub const PREF_ADDRESS: usize = 0x258;
 pub const INIT_SIZE: usize = 0x260;
 
