@@ -63,6 +63,9 @@ struct Flat {
     /// For how many seconds a choice is offered.
     #[arg(long, value_name = "SECONDS", requires = "entries")]
     timeout: Option<u32>,
+    /// Where the loader prints what is no error, from the choice of the entry on.
+    #[arg(long, value_name = "WHERE", value_parser = ["both", "serial", "screen", "none"], requires = "entries")]
+    console: Option<String>,
 }
 
 const HEADING: &str = "What is booted";
@@ -102,6 +105,7 @@ pub struct Boot {
     entries: Vec<(String, Described)>,
     default: Option<String>,
     timeout: Option<u32>,
+    console: Option<String>,
 }
 
 /// What the options of one entry say.
@@ -154,6 +158,7 @@ impl FromArgMatches for Boot {
             entries: Vec::new(),
             default: flat.default,
             timeout: flat.timeout,
+            console: flat.console,
         };
         let first = entries.first().map_or(usize::MAX, |(place, _)| *place);
         let behind = settings.split_off(&first);
@@ -280,6 +285,7 @@ impl Boot {
             entries: entries.collect(),
             default: self.default,
             timeout: self.timeout,
+            console: self.console,
             ..Recipe::new(plain.kernel.unwrap_or_default(), output, stages)
         }
     }

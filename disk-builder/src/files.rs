@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stage2::boot_sector::Target;
-use stage2::entries::{self, Entries};
+use stage2::entries::{self, Entries, LoaderConf, Warning};
 use stage2::entry_file::{self, MAX_MODULES, Unwritable};
 use stage2::integrity::Role;
 use stage2::protocol::Protocol;
@@ -223,7 +223,13 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
     if let Some(timeout) = recipe.timeout {
         conf += &format!("timeout {timeout}\n");
     }
-    Ok(conf)
+    if let Some(console) = &recipe.console {
+        conf += &format!("console {console}\n");
+    }
+    match LoaderConf::parse(conf.as_bytes()).1 {
+        Some(error) => bail!("{}", Warning::in_loader_conf(error)),
+        None => Ok(conf),
+    }
 }
 
 /// The text of an entry, whose files are added to those of the others.

@@ -123,6 +123,8 @@ pub struct Recipe {
     pub default: Option<String>,
     /// For how many seconds a choice is offered.
     pub timeout: Option<u32>,
+    /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
+    pub console: Option<String>,
     /// stage2's road to long mode.
     pub road: Road,
     /// Writes each BIOS call of stage2 to the serial line.
@@ -151,6 +153,7 @@ impl Recipe {
             entries: Vec::new(),
             default: None,
             timeout: None,
+            console: None,
             road: Road::default(),
             record: false,
             size_mib: None,

@@ -33,7 +33,7 @@ enum Command {
         #[arg(long, short, value_name = "IMAGE")]
         output: PathBuf,
         #[command(flatten)]
-        boot: Boot,
+        boot: Box<Boot>,
         /// The loader's road to 64-bit mode.
         #[arg(long, value_enum, default_value_t = Road::Protected)]
         road: Road,

@@ -273,6 +273,7 @@ fn entries_take_the_options_behind_them() {
     workshop.file("b", b"module b");
     let more = [
         "--timeout=3",
+        "--console=serial",
         "--entry=first",
         "--title=The first one",
         "--linux=kernel.elf",
@@ -305,7 +306,7 @@ fn entries_take_the_options_behind_them() {
     let content = |path| content(&workshop, path);
     assert_eq!(
         content("/loader/loader.conf"),
-        "default third.conf\ntimeout 3\n"
+        "default third.conf\ntimeout 3\nconsole serial\n"
     );
     assert_eq!(
         content("/loader/entries/first.conf"),

@@ -252,7 +252,10 @@ fn entries_are_shown_as_the_loader_sees_them() {
         put("loader/entries/d.conf", "linux /x\narchitecture aa64\n");
         put("loader/entries/e.conf", "chain drive=81h\noptions x\n");
         put("loader/entries/readme.txt", "not an entry");
-        put("loader/loader.conf", "timeout soon\ndefault z*\n");
+        put(
+            "loader/loader.conf",
+            "timeout 1\nconsole ttyS0\ndefault z*\n",
+        );
     });
     let found = inspect::inspect(&recipe.output).unwrap();
     let names: Vec<_> = found
@@ -265,7 +268,7 @@ fn entries_are_shown_as_the_loader_sees_them() {
         found.warnings,
         [
             "/loader/entries/c.conf is left out: line 2: module without a path",
-            "/loader/loader.conf: line 1: not a timeout",
+            "/loader/loader.conf: line 2: not serial, screen, both or none",
             "/loader/loader.conf: no entry is named z*",
         ]
     );

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use stage2::entries::Consoles;
 use stage2::text::fill_in;
 use stage2::{int10, layout};
 use x86_64::instructions::port::Port;
@@ -51,6 +52,8 @@ pub struct Console {
     started: bool,
     serial: bool,
     screen: Screen,
+    /// On which of them it prints.
+    wanted: Consoles,
     row: u64,
     column: u64,
     attribute: u8,
@@ -60,6 +63,7 @@ static CONSOLE: Global<Console> = Global::new(Console {
     started: false,
     serial: false,
     screen: Screen::None,
+    wanted: Consoles::ALL,
     row: 0,
     column: 0,
     attribute: GREY,
@@ -129,13 +133,21 @@ pub fn cursor() -> Option<(u64, u64)> {
     })
 }
 
-/// From here on the screen shows what is printed in white on red. Starts the console where that has
+/// From here on what is no error is printed there only.
+pub fn print_only(wanted: Consoles) {
+    CONSOLE.with(|console| console.wanted = wanted);
+}
+
+/// From here on everything is printed everywhere, on the screen in white on red. Starts the console where that has
 /// not come yet.
 pub fn alarm() {
     if !CONSOLE.with(|console| console.started) {
         find_devices();
     }
-    CONSOLE.with(|console| console.attribute = ALARM);
+    CONSOLE.with(|console| {
+        console.attribute = ALARM;
+        console.wanted = Consoles::ALL;
+    });
 }
 
 /// Prints a line; see [`crate::say!`].
@@ -160,11 +172,11 @@ pub fn print(what: &dyn fmt::Display) {
 /// Prints on serial line and VGA text, and by the BIOS where that has the screen.
 fn print_on_each(write: &dyn Fn(&mut dyn fmt::Write) -> fmt::Result) {
     // The devices cannot fail.
-    let screen = CONSOLE.with(|console| {
+    let by_bios = CONSOLE.with(|console| {
         let _ = write(console);
-        console.screen
+        console.wanted.screen && console.screen == Screen::Teletype
     });
-    if screen == Screen::Teletype {
+    if by_bios {
         let _ = write(&mut Teletype);
     }
 }
@@ -212,10 +224,10 @@ impl Console {
     }
 
     fn put(&mut self, byte: u8) {
-        if self.serial {
+        if self.wanted.serial && self.serial {
             self.serial = send(byte);
         }
-        if self.screen == Screen::VgaText {
+        if self.wanted.screen && self.screen == Screen::VgaText {
             self.show(byte);
         }
     }

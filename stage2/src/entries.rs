@@ -368,6 +368,23 @@ pub enum Timeout {
     Forever,
 }
 
+/// Where the loader prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consoles {
+    /// On the serial line.
+    pub serial: bool,
+    /// On the screen.
+    pub screen: bool,
+}
+
+impl Consoles {
+    /// Wherever it can.
+    pub const ALL: Self = Self {
+        serial: true,
+        screen: true,
+    };
+}
+
 impl<'a> LoaderConf<'a> {
     /// Checks the file: what of it can be used, and what is wrong with it.
     pub fn parse(bytes: &'a [u8]) -> (Self, Option<EntryFileError>) {
@@ -376,13 +393,14 @@ impl<'a> LoaderConf<'a> {
             Err(error) => return (Self::default(), Some(error)),
         };
         let mut lines = (1..).zip(entry_file::lines(text));
-        let bad = lines.find(|(_, line)| {
-            let (key, value) = entry_file::key_and_value(line);
-            key == TIMEOUT && timeout(value).is_none()
-        });
-        let error = bad.map(|(line, _)| EntryFileError {
-            line,
-            cause: EntryFileCause::Timeout,
+        let error = lines.find_map(|(line, text)| {
+            let (key, value) = entry_file::key_and_value(text);
+            let cause = match key {
+                TIMEOUT if timeout(value).is_none() => EntryFileCause::Timeout,
+                CONSOLE if consoles(value).is_none() => EntryFileCause::Console,
+                _ => return None,
+            };
+            Some(EntryFileError { line, cause })
         });
         (Self { text }, error)
     }
@@ -397,9 +415,26 @@ impl<'a> LoaderConf<'a> {
     pub fn timeout(&self) -> Option<Timeout> {
         timeout(entry_file::last_value(self.text, TIMEOUT)?)
     }
+
+    /// Where the loader prints what is no error.
+    pub fn console(&self) -> Option<Consoles> {
+        consoles(entry_file::last_value(self.text, CONSOLE)?)
+    }
 }
 
 const TIMEOUT: &str = "timeout";
+const CONSOLE: &str = "console";
+
+fn consoles(value: &str) -> Option<Consoles> {
+    let (serial, screen) = match value {
+        "both" => (true, true),
+        "serial" => (true, false),
+        "screen" => (false, true),
+        "none" => (false, false),
+        _ => return None,
+    };
+    Some(Consoles { serial, screen })
+}
 
 fn timeout(value: &str) -> Option<Timeout> {
     match value {

@@ -230,6 +230,9 @@ fn choose_entry(
         if let Some(error) = error {
             warn(&Warning::in_loader_conf(error));
         }
+        if let Some(wanted) = conf.console() {
+            console::print_only(wanted);
+        }
     }
     let choice = entries.choose(conf.default_entry())?;
     if let Some(pattern) = choice.unmatched {

@@ -118,6 +118,8 @@ pub enum EntryFileCause {
     TooManyEntries,
     /// `timeout` is neither a number nor a word that is known.
     Timeout,
+    /// The value of `console` is none.
+    Console,
 }
 
 impl Named for EntryFileError {
@@ -151,6 +153,7 @@ impl fmt::Display for EntryFileError {
                 facts(f, "more than # entries", &[MAX_ENTRIES as u64])
             }
             EntryFileCause::Timeout => f.write_str("not a timeout"),
+            EntryFileCause::Console => f.write_str("not serial, screen, both or none"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 use stage2::catalogue::Report;
 use stage2::entries::{
-    Entries, Item, LoaderConf, MAX_ENTRIES, NoEntry, Timeout, Tries, is_entry, matches,
+    Consoles, Entries, Item, LoaderConf, MAX_ENTRIES, NoEntry, Timeout, Tries, is_entry, matches,
 };
 use stage2::entry_file::{EntryFileCause, EntryFileError};
 
@@ -224,6 +224,27 @@ fn loader_conf() {
         ("timeout 1\ntimeout 99999999999", Timeout::Seconds(u32::MAX)),
     ] {
         assert_eq!(parse(text).0.timeout(), Some(expected), "{text}");
+    }
+    let at = |serial, screen| Some(Consoles { serial, screen });
+    for (text, expected) in [
+        ("default a", None),
+        ("console serial", at(true, false)),
+        ("console screen\r\n", at(false, true)),
+        ("console  none ", at(false, false)),
+        ("console none\nconsole both", at(true, true)),
+    ] {
+        assert_eq!(parse(text).1, None, "{text}");
+        assert_eq!(parse(text).0.console(), expected, "{text}");
+    }
+    for text in [
+        "timeout 1\nconsole\n",
+        "\nconsole Serial\n",
+        "\nconsole serial screen",
+    ] {
+        let (conf, error) = parse(text);
+        let cause = EntryFileCause::Console;
+        assert_eq!(error, Some(EntryFileError { line: 2, cause }), "{text}");
+        assert_eq!(conf.console(), None);
     }
     // The rest of the file counts.
     for text in [

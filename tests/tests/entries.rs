@@ -118,6 +118,35 @@ fn the_default_is_booted() -> Result<()> {
     )
 }
 
+/// `console` says where the loader's lines go; an error goes everywhere.
+#[test]
+fn the_loader_prints_where_it_is_told() -> Result<()> {
+    const LINE: &str = " 9 entries  one.conf, one of 1";
+
+    let image = image(&["one"], |_| {})?;
+    let entry = format!("kernel {}\nmodule /none\n", kernel_path(&image)?);
+    image.put(&format!("{ENTRIES}/one.conf"), entry.as_bytes())?;
+    for (console, on_serial, on_screen) in [
+        ("both", true, true),
+        ("serial", true, false),
+        ("screen", false, true),
+        ("none", false, false),
+    ] {
+        let conf = format!("console {console}\n");
+        image.put("/loader/loader.conf", conf.as_bytes())?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let offer = "press a key to reboot";
+        let serial = running.wait_for(offer)?;
+        let screen = running.wait_for_line(&[offer])?.join("\n");
+        for (text, wanted) in [(serial, on_serial), (screen, on_screen)] {
+            ensure!(text.contains(LINE) == wanted, "{console}:\n{text}");
+            ensure!(text.contains(" 8 files    FAT"), "{console}:\n{text}");
+            ensure!(text.contains("error 9B: "), "{console}:\n{text}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn without_loader_conf_the_first_one_is_booted() -> Result<()> {
     let kernel = small_kernel()?;
