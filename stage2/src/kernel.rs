@@ -83,7 +83,7 @@ pub fn read_headers(
     headers: &mut Option<(KernelImage, Wishes)>,
 ) -> Result<(), Failure> {
     files.attempt(Some(file), &mut |files| {
-        let crc = parse_headers(files, file, headers)?;
+        let crc = parse_headers(files, file, headers, &mut false)?;
         match expected {
             Some(expected) => Ok(expected.headers(crc)?),
             None => Ok(()),
@@ -91,8 +91,8 @@ pub fn read_headers(
     })
 }
 
-/// The same, by the first view of the volume and without a word about checksums: returns the one of what
-/// was read.
+/// The same, by one view of the volume and without a word about checksums: returns the one of what was
+/// read. `unreadable`: that was why it failed.
 ///
 /// # Errors
 /// 10A to 10P, 8B, 7A.
@@ -101,11 +101,14 @@ pub fn parse_headers(
     files: &mut Files,
     file: &File,
     headers: &mut Option<(KernelImage, Wishes)>,
+    unreadable: &mut bool,
 ) -> Result<u32, Failure> {
     let mut crc = 0;
     *headers = None;
     *headers = Some(kernel_image::read(file.size, |offset, out| {
-        let length = files.read_at(file, offset, out)?;
+        let read = files.read_at(file, offset, out);
+        *unreadable = read.is_err();
+        let length = read?;
         crc = crc32c(crc, out.get(..length).unwrap_or_default());
         Ok::<_, Failure>(length)
     })?);

@@ -21,19 +21,32 @@ use crate::{kernel, physical};
 ///
 /// # Errors
 /// 8B, 7A, 6B.
-#[inline(never)] // its variables are large
 pub fn recognise(
     files: &mut Files,
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Result<Protocol, Failure> {
-    if let Some(protocol) = entry.protocol {
-        return Ok(protocol);
+    let mut protocol = entry.protocol;
+    if protocol.is_none() {
+        files.attempt(Some(&entry.kernel), &mut |files| {
+            protocol = Some(look(files, entry, memory)?);
+            Ok(())
+        })?;
     }
+    Ok(protocol.unwrap_or(Protocol::Bootpath))
+}
+
+/// Looks at the kernel's file.
+#[inline(never)] // its variables are large
+fn look(files: &mut Files, entry: &BootEntry, memory: &mut MemoryMap) -> Result<Protocol, Failure> {
     let file = &entry.kernel;
     let mut headers = None;
-    // What is no such ELF file, or is damaged, is none of the loader's own kernels: who loads it says so.
-    let _ = kernel::parse_headers(files, file, &mut headers);
+    let mut unreadable = false;
+    match kernel::parse_headers(files, file, &mut headers, &mut unreadable) {
+        Err(failure) if unreadable => return Err(failure),
+        // What is no such ELF file is none of the loader's own kernels, or one that who loads it refuses.
+        _ => {}
+    }
     if headers.as_ref().is_some_and(|(_, wishes)| wishes.own) {
         return Ok(Protocol::Bootpath);
     }
@@ -94,8 +107,13 @@ pub fn with_head<T>(
     };
     // SAFETY: just allocated, and nobody keeps a reference into it: `T` knows no lifetime of it.
     let head = unsafe { physical::bytes_mut(start, size) };
-    let length = files.read_at(&entry.kernel, 0, head)?;
+    let file = &entry.kernel;
+    let mut length = 0;
+    let read = files.attempt(Some(file), &mut |files| {
+        length = files.read_at(file, 0, head)?;
+        Ok(())
+    });
     let result = look(head.get(..length).unwrap_or_default());
     memory.mark(start, start + size, MemoryKind::Usable);
-    Ok(result)
+    read.map(|()| result)
 }

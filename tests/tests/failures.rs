@@ -449,6 +449,25 @@ fn the_second_copies_do() -> Result<()> {
     boots(&["the backup boot sector, because of "])
 }
 
+/// A wrong bit in the first FAT, where the chain is followed to find out the kernel's protocol: it has no
+/// note, and its first 32 KiB are looked at.
+#[test]
+fn the_second_fat_does_for_a_kernel_without_a_note() -> Result<()> {
+    let kernel = code(&[0xFA, 0xF4]).with(ProgramHeader::filled(R, ELSEWHERE, noise(60_000)));
+    let image = Image::with_kernel(&kernel.build())?;
+    let volume = image.inspect()?.volume.context("no file system")?;
+    let kernel = image.first_sector("/boot/kernel.elf")? - volume.data.lba;
+    let cluster = 2 + 10 + kernel * SECTOR / u64::from(volume.cluster);
+    let link = volume.fats.lba * SECTOR + 4 * cluster; // FAT32
+    let byte = image.read(link + 2, 1)?[0];
+    image.write(link + 2, &[byte ^ 0x10])?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("12 handoff ")?;
+    let line = format!("by the second FAT, because of 8B: cluster {cluster} leads to ");
+    ensure!(transcript.contains(&line), "no {line:?} in\n{transcript}");
+    Ok(())
+}
+
 #[test]
 fn the_root_directory_is_a_ring() -> Result<()> {
     const DELETED: u8 = 0xE5;
