@@ -138,8 +138,8 @@ pub fn print_only(wanted: Consoles) {
     CONSOLE.with(|console| console.wanted = wanted);
 }
 
-/// From here on everything is printed everywhere, on the screen in white on red. Starts the console where that has
-/// not come yet.
+/// From here on everything is printed everywhere, on the screen in white on red. Starts the console
+/// where that has not come yet.
 pub fn alarm() {
     if !CONSOLE.with(|console| console.started) {
         find_devices();

@@ -21,32 +21,25 @@ use crate::{kernel, physical};
 ///
 /// # Errors
 /// 8B, 7A, 6B.
+#[inline(never)] // its variables are large
 pub fn recognise(
     files: &mut Files,
     entry: &BootEntry,
     memory: &mut MemoryMap,
 ) -> Result<Protocol, Failure> {
-    let mut protocol = entry.protocol;
-    if protocol.is_none() {
-        files.attempt(Some(&entry.kernel), &mut |files| {
-            protocol = Some(look(files, entry, memory)?);
-            Ok(())
-        })?;
+    if let Some(protocol) = entry.protocol {
+        return Ok(protocol);
     }
-    Ok(protocol.unwrap_or(Protocol::Bootpath))
-}
-
-/// Looks at the kernel's file.
-#[inline(never)] // its variables are large
-fn look(files: &mut Files, entry: &BootEntry, memory: &mut MemoryMap) -> Result<Protocol, Failure> {
     let file = &entry.kernel;
     let mut headers = None;
-    let mut unreadable = false;
-    match kernel::parse_headers(files, file, &mut headers, &mut unreadable) {
-        Err(failure) if unreadable => return Err(failure),
-        // What is no such ELF file is none of the loader's own kernels, or one that who loads it refuses.
-        _ => {}
-    }
+    files.attempt(Some(file), &mut |files| {
+        let mut unreadable = false;
+        match kernel::parse_headers(files, file, &mut headers, &mut unreadable) {
+            Err(failure) if unreadable => Err(failure),
+            // What is no such ELF file is none of the loader's own kernels, or one that who loads it refuses.
+            _ => Ok(()),
+        }
+    })?;
     if headers.as_ref().is_some_and(|(_, wishes)| wishes.own) {
         return Ok(Protocol::Bootpath);
     }
