@@ -11,7 +11,7 @@ use disk_layout::manifest::{self, Entry};
 use crate::catalogue::{self, Named};
 use crate::fat::File;
 use crate::kernel_image::{self, KernelError};
-use crate::linux_image::{LinuxImage, checks_itself};
+use crate::linux_image::LinuxImage;
 use crate::multiboot_header::{Header, MultibootError, Version};
 use crate::protocol::Protocol;
 use crate::text::{copy, facts};
@@ -78,7 +78,7 @@ pub enum Sums {
     Multiboot1 = 2,
     /// What a Multiboot 2 header wants.
     Multiboot2 = 3,
-    /// A bzImage without a payload that [checks itself](checks_itself).
+    /// A bzImage without a payload that [checks itself](crate::linux_image::checks_itself).
     Linux = 4,
 }
 
@@ -242,15 +242,16 @@ pub fn of_kernel(file: &[u8], sums: Sums, crc32c: Crc32c) -> Result<(u32, u32), 
 
 /// What is no bzImage is not booted as one, and its checksum is of all of it.
 fn of_linux(file: &[u8], crc32c: Crc32c) -> u32 {
-    let payload = LinuxImage::read(file, file.len() as u64)
-        .ok()
-        .and_then(|image| image.payload())
-        .map(|range| range.start as usize..range.end as usize)
-        .filter(|range| checks_itself(file.get(range.clone()).unwrap_or_default()));
-    let range = payload.unwrap_or(file.len()..file.len());
-    let before = file.get(..range.start).unwrap_or_default();
-    let behind = file.get(range.end..).unwrap_or_default();
-    crc32c(crc32c(0, before), behind)
+    let bytes = |start: u64, end: u64| file.get(start as usize..end as usize).unwrap_or_default();
+    let end = file.len() as u64;
+    let left_out = match LinuxImage::read(file, end) {
+        Ok(image) => image.unchecked(|head| bytes(head.start, head.end)),
+        Err(_) => end..end,
+    };
+    crc32c(
+        crc32c(0, bytes(0, left_out.start)),
+        bytes(left_out.end, end),
+    )
 }
 
 fn of_multiboot(

@@ -15,8 +15,7 @@ use core::convert::Infallible;
 use stage2::integrity::{Role, Sums};
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{
-    self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PAYLOAD_HEAD, PlaceError, Placed,
-    checks_itself, place,
+    self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
 };
 use stage2::memory_map::{MemoryKind, MemoryMap};
 use stage2::placement::allocate;
@@ -114,12 +113,9 @@ fn checked(image: &LinuxImage, setup: u64, placed: &Placed) -> [(u64, u64); 3] {
     let size = image.setup_bytes() as u64;
     let end = size + placed.length;
     let address = |offset| placed.start + (offset - size);
-    let payload = image.payload().filter(|payload| {
-        let length = (payload.end - payload.start).min(PAYLOAD_HEAD as u64);
-        // SAFETY: the kernel is loaded, and the payload is a part of it.
-        checks_itself(unsafe { physical::bytes(address(payload.start), length) })
-    });
-    let payload = payload.unwrap_or(end..end);
+    // SAFETY: the kernel is loaded, and its payload is a part of it.
+    let payload = image
+        .unchecked(|head| unsafe { physical::bytes(address(head.start), head.end - head.start) });
     [
         (setup, size),
         (placed.start, payload.start - size),

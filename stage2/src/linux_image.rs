@@ -12,6 +12,7 @@
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
+use core::ops;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -316,7 +317,7 @@ pub struct LinuxImage {
 }
 
 /// Bytes of a payload that [`checks_itself`] looks at.
-pub const PAYLOAD_HEAD: usize = 8;
+const PAYLOAD_HEAD: u64 = 8;
 
 /// Whether a kernel that is compressed so finds out what is wrong with its payload, by the payload's first
 /// bytes: xz with CRC-32, bzip2, and zstd with a checksum. Linux does not compare gzip's; LZ4 has
@@ -436,10 +437,23 @@ impl LinuxImage {
 
     /// The bytes of the file that are the compressed kernel (from protocol 2.08 on), as the header has
     /// it; not empty, and within the file.
-    pub fn payload(&self) -> Option<core::ops::Range<u64>> {
+    pub fn payload(&self) -> Option<ops::Range<u64>> {
         let start = self.setup_bytes() as u64 + u64::from(self.header.payload_offset.get());
         let end = start + u64::from(self.header.payload_length.get());
         (self.has(0x0208) && start < end && end <= self.file_size).then_some(start..end)
+    }
+
+    /// The bytes of the file that have no checksum: the payload, if the kernel checks that itself, or
+    /// else none, at the end. `bytes` are those in a range of the file.
+    pub fn unchecked<'a>(
+        &self,
+        bytes: impl FnOnce(ops::Range<u64>) -> &'a [u8],
+    ) -> ops::Range<u64> {
+        let payload = self.payload().filter(|payload| {
+            let end = payload.end.min(payload.start + PAYLOAD_HEAD);
+            checks_itself(bytes(payload.start..end))
+        });
+        payload.unwrap_or(self.file_size..self.file_size)
     }
 
     /// Does the kernel speak this version of the protocol?
