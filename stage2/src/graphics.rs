@@ -1,6 +1,9 @@
-//! Graphics modes, for kernels that want a framebuffer.
+//! Steps 10 to 12, for kernels that want a framebuffer: a graphics mode.
 //!
-//! A mode is set as the last thing that can fail: until then, the screen shows what the loader says.
+//! **On entry**: all files are loaded, and the screen shows text. **This step**: asks the VBE BIOS for
+//! modes; then, as the last thing that can fail, sets one: until then, the screen shows what the loader
+//! says. **On exit**: the mode is set, and the console has only the serial line; or the screen shows text
+//! as before.
 #![allow(unsafe_code)]
 
 use core::ops::Range;
