@@ -5,8 +5,10 @@
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
 //! - [`run`] boots it in QEMU;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
-//! - [`listing`] disassembles the programs.
+//! - [`listing`] disassembles the programs;
+//! - [`signals`] leaves nothing behind when a signal ends all this.
 
+pub mod signals;
 pub mod stages;
 mod geometry;
 mod sparse;

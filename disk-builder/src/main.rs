@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use disk_builder::image::{self, Recipe};
 use disk_builder::stages::{self, Program, Stages};
-use disk_builder::{inspect, listing, multiboot, run, transcript};
+use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
 
 use crate::boot::Boot;
 
@@ -142,7 +142,14 @@ impl Listed {
 }
 
 fn main() -> ExitCode {
-    match execute(Arguments::parse().command) {
+    let arguments = Arguments::parse();
+    if let Err(error) = signals::watch() {
+        eprintln!("disk-builder: cannot wait for signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    let result = execute(arguments.command);
+    signals::settle();
+    match result {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

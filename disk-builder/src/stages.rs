@@ -17,6 +17,7 @@ use object::{Endianness, Object as _, elf};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use crate::manifest::{Manifest, crc32c};
+use crate::signals;
 
 /// A bare-metal program of the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,9 +123,7 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         ])
         .args(["--features", "bare-metal", "--target", target()?])
         .args(["--package", program.package, "--bin", program.bin]);
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
+    let output = signals::output(command.stderr(Stdio::inherit()))
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     ensure!(
         output.status.success(),
