@@ -13,7 +13,7 @@ if [[ ${BOOTPATH_NO_INSTALL-} = 1 ]]; then
 fi
 
 apt=$directory/apt
-mkdir -p "$apt"/lists/partial "$apt"/archives/partial
+mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 options=(-qq -o APT::Architectures::=amd64 -o APT::Architectures::=i386 -o APT::Sandbox::User=
     -o "Dir::State=$apt" -o Dir::State::status=/dev/null -o "Dir::Cache=$apt" -o Acquire::Languages=none
     -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)

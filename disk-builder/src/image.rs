@@ -198,7 +198,8 @@ impl fmt::Display for Built {
 }
 
 /// The kernel that is meant by a path: a file is itself; in a directory `make` makes
-/// `kernel.elf`; without a path it is the demo kernel, which is built.
+/// `kernel.elf`; without a path it is the demo kernel, which is built. A makefile finds this
+/// repository, and `bootpath.h` in it, by the variable `BOOTPATH`.
 ///
 /// # Errors
 /// When there is no such file, or it cannot be made.
@@ -213,6 +214,7 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
     let status = Command::new("make")
         .arg("-C")
         .arg(path)
+        .env("BOOTPATH", stages::workspace())
         .stdout(io::stderr())
         .status();
     let status = status.with_context(|| format!("cannot run make in {}", path.display()))?;
