@@ -92,6 +92,12 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("random seed", random_seed),
 ];
 
+/// Fails where the command line wants it.
+pub fn pass(good: bool) -> Outcome {
+    ensure!(good, "as the command line says");
+    Ok(())
+}
+
 fn flags(machine: &Machine) -> Outcome {
     let [cs, ..] = machine.state.segments;
     ensure!(cs & 3 == 0, "CS {cs:#06x}");

@@ -1,5 +1,8 @@
 //! Output: on the first serial port (115,200 baud, 8N1) and, when the loader left the screen in
 //! text mode, on the screen, below what the loader printed.
+//!
+//! The serial line gets every detail. The screen has 25 rows and no way back: it gets what fits, so
+//! that all that matters is there at the end.
 
 // Ports and video memory are written by hand.
 #![allow(unsafe_code)]
@@ -65,11 +68,26 @@ pub fn init(boot: &BootInfo) {
     console.screen = Screen::new(boot);
 }
 
-/// What `print!` and `println!` call.
-pub fn print(text: fmt::Arguments) {
+/// Where a text goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Both,
+    Serial,
+    Screen,
+}
+
+/// What `print!` and the other macros call.
+pub fn print(output: Output, text: fmt::Arguments) {
     // SAFETY: as above; a `Display` that prints while it is printed does not exist here.
     let console = unsafe { &mut *CONSOLE.get() };
-    let _ = console.write_fmt(text); // never fails
+    // Writing never fails.
+    if let (Some(serial), Output::Both | Output::Serial) = (&mut console.serial, output) {
+        let _ = serial.write_fmt(text);
+    }
+    if let (Some(screen), Output::Both | Output::Screen) = (&mut console.screen, output) {
+        screen.cut = output == Output::Screen;
+        let _ = screen.write_fmt(text);
+    }
 }
 
 /// Prints a line in a colour.
@@ -89,7 +107,9 @@ pub fn print_coloured(colour: Colour, text: &str) {
 
 #[macro_export]
 macro_rules! print {
-    ($($argument:tt)*) => { $crate::console::print(::core::format_args!($($argument)*)) };
+    ($($argument:tt)*) => {
+        $crate::console::print($crate::console::Output::Both, ::core::format_args!($($argument)*))
+    };
 }
 
 #[macro_export]
@@ -98,16 +118,31 @@ macro_rules! println {
     ($format:literal $($argument:tt)*) => { $crate::print!("{}\n", ::core::format_args!($format $($argument)*)) };
 }
 
-impl Write for Console {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if let Some(serial) = &mut self.serial {
-            serial.write_str(text)?;
-        }
-        if let Some(screen) = &mut self.screen {
-            screen.write_str(text)?;
-        }
-        Ok(())
-    }
+/// A detail: a line, or with `print_detail!` a part of one, for the serial line alone.
+#[macro_export]
+macro_rules! detail {
+    ($format:literal $($argument:tt)*) => { $crate::print_detail!("{}\n", ::core::format_args!($format $($argument)*)) };
+}
+
+#[macro_export]
+macro_rules! print_detail {
+    ($($argument:tt)*) => {
+        $crate::console::print($crate::console::Output::Serial, ::core::format_args!($($argument)*))
+    };
+}
+
+/// A row for the screen alone: what is too long for one is cut.
+#[macro_export]
+macro_rules! row {
+    ($format:literal $($argument:tt)*) => { $crate::print_row!("{}\n", ::core::format_args!($format $($argument)*)) };
+}
+
+/// A part of one.
+#[macro_export]
+macro_rules! print_row {
+    ($($argument:tt)*) => {
+        $crate::console::print($crate::console::Output::Screen, ::core::format_args!($($argument)*))
+    };
 }
 
 /// A 16550 UART (National Semiconductor PC16550D data sheet, "Registers").
@@ -170,6 +205,12 @@ impl Write for Serial {
     }
 }
 
+/// The VGA's CRT controller in colour text mode: index and data.
+const CRT_CONTROLLER: (u16, u16) = (0x3D4, 0x3D5);
+
+/// Its register "cursor start", whose bit 5 hides the cursor.
+const CURSOR_START: u8 = 0x0A;
+
 /// VGA text: a character of code page 437 and an attribute in each cell.
 struct Screen {
     cells: *mut u16,
@@ -180,14 +221,24 @@ struct Screen {
     row: usize,
     column: usize,
     attribute: u8,
+    /// What does not fit into a row is left out, and does not go on in the next one.
+    cut: bool,
 }
 
 impl Screen {
-    /// The screen that the loader describes, if it is in text mode.
+    /// The screen that the loader describes, if it is in text mode. Nobody types here: the cursor goes.
     fn new(boot: &BootInfo) -> Option<Self> {
         let display = &boot.display;
         if display.kind() != Some(DisplayKind::Text) || display.width == 0 || display.height == 0 {
             return None;
+        }
+        let (mut index, mut data) = (Port::new(CRT_CONTROLLER.0), Port::new(CRT_CONTROLLER.1));
+        // SAFETY: the loader prints to VGA text in memory when there is a VGA in colour text mode, and
+        // says that it is text only then.
+        unsafe {
+            index.write(CURSOR_START);
+            let start: u8 = data.read();
+            data.write(start | 1 << 5);
         }
         Some(Self {
             cells: boot.physical_to_virtual(display.address)?.cast(),
@@ -197,10 +248,14 @@ impl Screen {
             row: display.cursor_row as usize,
             column: 0,
             attribute: GREY,
+            cut: false,
         })
     }
 
     fn write_char(&mut self, character: char) {
+        if character != '\n' && self.column == self.columns && self.cut {
+            return;
+        }
         if character == '\n' || self.column == self.columns {
             self.row += 1;
             self.column = 0;

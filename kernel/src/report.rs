@@ -1,10 +1,10 @@
 //! What the kernel found, in words.
 
-use handoff::BootInfo;
+use handoff::{BootInfo, MemoryKind};
 
 use crate::checks::Machine;
 use crate::paging::PAGE;
-use crate::{print, println};
+use crate::{detail, print_detail, print_row, println, row};
 
 /// Who started the kernel, from where, with what.
 pub fn print_summary(boot: &BootInfo) {
@@ -33,24 +33,63 @@ pub fn print_summary(boot: &BootInfo) {
     }
 }
 
-/// The memory map.
+/// What the kinds of memory are called on the screen; `None` is one that this kernel does not know.
+const KINDS: [(Option<MemoryKind>, &str); 10] = [
+    (Some(MemoryKind::Usable), "usable"),
+    (Some(MemoryKind::Reclaimable), "reclaimable"),
+    (Some(MemoryKind::Kernel), "kernel"),
+    (Some(MemoryKind::Module), "modules"),
+    (Some(MemoryKind::AcpiReclaimable), "ACPI tables"),
+    (Some(MemoryKind::AcpiNvs), "ACPI NVS"),
+    (Some(MemoryKind::Framebuffer), "framebuffer"),
+    (Some(MemoryKind::Reserved), "reserved"),
+    (Some(MemoryKind::Bad), "bad"),
+    (None, "unknown"),
+];
+
+/// Kinds of memory in a row of the screen.
+const KINDS_IN_A_ROW: usize = 3;
+/// Rows of [`print_memory`] at most.
+pub const MEMORY_ROWS: usize = 1 + KINDS.len().div_ceil(KINDS_IN_A_ROW);
+
+/// The memory map; on the screen, how much there is of each kind.
 pub fn print_memory(boot: &BootInfo) {
-    println!("physical memory");
+    detail!("physical memory");
     for region in boot.memory_map() {
-        print!(
+        print_detail!(
             "  {:#014x} {:#014x} {:10} KiB  ",
             region.start,
             region.end(),
             region.length / 1024
         );
         match region.kind() {
-            Some(kind) => println!("{kind:?}"),
-            None => println!("kind {}", region.kind),
+            Some(kind) => detail!("{kind:?}"),
+            None => detail!("kind {}", region.kind),
         }
     }
+
+    row!("memory in KiB ({} regions)", boot.memory_map().len());
+    let mut column = 0;
+    for (kind, name) in KINDS {
+        let regions = boot.memory_map().iter();
+        let regions = regions.filter(|region| region.kind() == kind);
+        let amount: u64 = regions.map(|region| region.length / 1024).sum();
+        if amount > 0 {
+            if column == KINDS_IN_A_ROW {
+                row!("");
+                column = 0;
+            }
+            print_row!("  {name:11} {amount:12}");
+            column += 1;
+        }
+    }
+    row!("");
 }
 
-/// What is mapped, and with which permissions.
+/// Rows of [`print_mappings`].
+pub const MAPPING_ROWS: usize = 1;
+
+/// What is mapped, and with which permissions; on the screen, how many pages.
 pub fn print_mappings(machine: &Machine) {
     let map = &machine.map;
     let [small, large, huge] = map.pages;
@@ -66,7 +105,7 @@ pub fn print_mappings(machine: &Machine) {
             (true, true) => "rwx",
         };
         let pages = (run.last - run.start + 1) / PAGE;
-        println!(
+        detail!(
             "  {:#018x} {:10} KiB {permissions} at {:#x}",
             run.start,
             pages * 4,

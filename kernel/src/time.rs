@@ -26,6 +26,11 @@ pub const STEPS: [&str; 12] = [
     "handoff",
 ];
 
+/// Steps in a row.
+const STEPS_IN_A_ROW: usize = 3;
+/// Rows of [`print_timeline`].
+pub const TIMELINE_ROWS: usize = 1 + STEPS.len().div_ceil(STEPS_IN_A_ROW) + 1;
+
 /// How long each step took, up to the kernel's first instruction at the time `entry`.
 pub fn print_timeline(boot: &BootInfo, entry: u64) {
     let ticks_per_second = frequency();
@@ -44,7 +49,7 @@ pub fn print_timeline(boot: &BootInfo, entry: u64) {
             entry
         };
         print!("  {step:2} {name:9} {:8}", microseconds(start(step), end));
-        if step % 3 == 0 {
+        if step.is_multiple_of(STEPS_IN_A_ROW) {
             println!();
         }
     }

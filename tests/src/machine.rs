@@ -690,12 +690,10 @@ impl Running {
         let line = |row: &[u8]| {
             let text: String = row
                 .chunks_exact(2)
-                .map(|cell| {
-                    if (0x20..0x7F).contains(&cell[0]) {
-                        cell[0].into()
-                    } else {
-                        ' '
-                    }
+                .map(|cell| match cell[0] {
+                    0x20..0x7F => cell[0].into(),
+                    0xE6 => 'µ', // code page 437
+                    _ => ' ',
                 })
                 .collect();
             text.trim_end().to_owned()
@@ -746,6 +744,21 @@ impl Running {
         let path = self.directory.path().join("picture");
         self.monitor(&format!("screendump \"{}\"", path.display()))?;
         Picture::read(&fs::read(&path)?).context("QEMU has saved no picture")
+    }
+
+    /// Whether VGA text has its cursor switched off (bit 5 of the CRT controller's register 0Ah). QEMU
+    /// only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn cursor_is_hidden(&self) -> Result<bool> {
+        self.monitor("o/b 0x3d4 0x0a")?;
+        let answer = self.monitor("i/b 0x3d5")?;
+        let start = answer
+            .rsplit_once("= 0x")
+            .and_then(|(_, digits)| u8::from_str_radix(digits.get(..2)?, 16).ok());
+        let start = start.with_context(|| format!("QEMU says {answer:?}"))?;
+        Ok(start & 1 << 5 != 0)
     }
 
     /// Presses and releases a key, by the name that QEMU has for it (`ret`, `a`). QEMU only.

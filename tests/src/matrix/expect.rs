@@ -30,6 +30,12 @@ const DRIVE: &str = ", {n} reads; RSDP 0x";
 const REGION: &str = "  0x{x:12} 0x{x:12} {n:10} KiB  {word}";
 const TABLES: &str = "mapped by {n} tables: {n} pages of 4 KiB, {n} of 2 MiB, {n} of 1 GiB";
 
+/// The kinds of memory that the screen shows on a machine whose BIOS has no kinds of its own.
+const KINDS: [&[&str]; 2] = [
+    &["usable", "reclaimable", "kernel"],
+    &["framebuffer", "reserved"],
+];
+
 /// The lists in the demo kernel's source: names of its checks, and of the steps in its timeline.
 const CHECKS: (&str, &str) = (
     include_str!("../../../kernel/src/checks.rs"),
@@ -165,10 +171,50 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
         table(row.smbios)
     )));
     lines.push(exact("command line: exit"));
-    lines.push(exact("physical memory"));
-    lines.push(Line::Forms(REGION.into()));
-    lines.push(Line::Form(TABLES.into()));
-    lines.push(Line::Form("  0x{x:16}          4 KiB r-x at 0x{x}".into()));
+    // On the screen, a summary.
+    if screen {
+        lines.push(Line::Form("memory in KiB ({n} regions)".into()));
+        for kinds in KINDS {
+            let amount = |kind: &&str| format!("  {kind:11} {{n:12}}");
+            lines.push(Line::Form(kinds.iter().map(amount).collect()));
+        }
+        lines.push(Line::Form(TABLES.into()));
+    } else {
+        lines.extend(memory(row, kernel));
+    }
+    lines.push(Line::Form(
+        "timeline in µs (time-stamp counter: {n} MHz)".into(),
+    ));
+    let steps = strings(STEPS);
+    for (three, names) in steps.chunks(3).enumerate() {
+        let columns = (3 * three + 1..).zip(names);
+        let columns = columns.map(|(step, name)| format!("  {step:2} {name:9} {{n:8}}"));
+        lines.push(Line::Form(columns.collect()));
+    }
+    lines.push(Line::Form("  all of it {n:11}".into()));
+    let checks = strings(CHECKS);
+    if !screen {
+        let good = |name: &&str| Line::Exact(format!("check {name}: ok"));
+        lines.extend(checks.iter().map(good));
+    }
+    let count = checks.len();
+    lines.push(Line::Exact(format!("{count} of {count} checks passed")));
+    lines.push(exact(if screen {
+        "OKAY"
+    } else {
+        "\x1b[32mOKAY\x1b[0m"
+    }));
+    lines
+}
+
+/// The memory map and what is mapped, line by line.
+fn memory(row: &Row, kernel: &KernelFacts) -> Vec<Line> {
+    let mut lines = vec![
+        Line::Exact("physical memory".into()),
+        Line::Forms(REGION.into()),
+        Line::Form(TABLES.into()),
+        Line::Form("  0x{x:16}          4 KiB r-x at 0x{x}".into()),
+    ];
     // Without NX everything can be executed.
     let permissions = |writable, executable| {
         let w = if writable { 'w' } else { '-' };
@@ -195,27 +241,6 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
             KERNEL_ADDRESS + (first.address - kernel.start())
         )));
     }
-    lines.push(Line::Form(
-        "timeline in µs (time-stamp counter: {n} MHz)".into(),
-    ));
-    let steps = strings(STEPS);
-    for (three, names) in steps.chunks(3).enumerate() {
-        let columns = (3 * three + 1..).zip(names);
-        let columns = columns.map(|(step, name)| format!("  {step:2} {name:9} {{n:8}}"));
-        lines.push(Line::Form(columns.collect()));
-    }
-    lines.push(Line::Form("  all of it {n:11}".into()));
-    let checks = strings(CHECKS);
-    lines.extend(
-        checks
-            .iter()
-            .map(|name| Line::Exact(format!("check {name}: ok"))),
-    );
-    lines.push(exact(if screen {
-        "OKAY"
-    } else {
-        "\x1b[32mOKAY\x1b[0m"
-    }));
     lines
 }
 
