@@ -24,7 +24,9 @@ pub fn discover() -> Result<&'static mut MemoryMap, MemoryError> {
 
     let source = int15::discover(&mut Machine, map)?;
     let usable = map.usable();
-    map.mark(layout::START, layout::END, MemoryKind::Reclaimable);
+    // The loader is there already, whatever the BIOS says of that memory; but the kernel may reclaim
+    // only what the BIOS calls free.
+    map.claim(layout::START, layout::END, MemoryKind::Reclaimable);
     if console::screen_row().is_some() {
         map.mark(
             layout::VGA_TEXT,

@@ -7,7 +7,7 @@
 //! every single call, so no state of it can be misread.
 //!
 //! The order of use: [`MemoryMap::add`] all that is reported, [`MemoryMap::finish`] once, then
-//! [`MemoryMap::mark`] and [`MemoryMap::allocate`].
+//! [`MemoryMap::claim`], [`MemoryMap::mark`] and [`MemoryMap::allocate`].
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -478,6 +478,27 @@ impl MemoryMap {
         };
         if start < end && !self.set(region, CAPACITY) {
             self.add(region);
+        }
+    }
+
+    /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map. Where
+    /// the firmware reported a more restrictive kind, that stays; and a page that it did not report
+    /// is still not there.
+    pub fn claim(&mut self, start: u64, end: u64, kind: MemoryKind) {
+        let (mut start, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
+        loop {
+            let mut later = self.regions.iter().filter(|region| region.end > start);
+            let Some(region) = later.next().copied() else {
+                return;
+            };
+            let from = start.max(region.start);
+            start = region.end.min(end);
+            if from >= start {
+                return;
+            }
+            if region.kind < kind {
+                self.mark(from, start, kind);
+            }
         }
     }
 

@@ -187,7 +187,8 @@ fn memory_layout() -> String {
     }
     text += "\nEverything else is allocated above 1 MiB, from what the memory map calls usable: the \
              kernel, its modules, its page\ntables, its stack and the boot information. After the \
-             handoff the loader's memory is `Reclaimable`\n([the handoff](handoff.md)).\n";
+             handoff the loader's memory is `Reclaimable`\n([the handoff](handoff.md)), except for what the firmware \
+             reserved there.\n";
     text
 }
 

@@ -3,6 +3,7 @@
 use handoff::MemoryRegion;
 use proptest::prelude::*;
 use stage2::catalogue::Report;
+use stage2::layout;
 use stage2::memory_map::{
     CAPACITY, E820_BUFFER, MIB, MemoryKind, MemoryMap, OutOfMemory, PAGE, PHYSICAL_END, Region,
     Request, e820_region, low_memory_end,
@@ -335,6 +336,79 @@ proptest! {
             prop_assert_eq!(map.usable(), free.map(|r| r.end - r.start).sum::<u64>());
         }
     }
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    /// What is claimed keeps a more restrictive kind, and is not there where nobody reported it.
+    #[test]
+    fn a_claim_frees_nothing(
+        reported in crowded(10),
+        start in 0..WINDOW_PAGES,
+        count in 0..WINDOW_PAGES,
+        kind in proptest::sample::select(&KINDS[1..]),
+    ) {
+        let mut map = built(&reported, 0xA_0000);
+        let before = pages(&map);
+        let end = (start + count).min(WINDOW_PAGES);
+        // Anywhere in the first page and in the last one.
+        let (from, to) = (WINDOW.start + start * PAGE + 17, WINDOW.start + end * PAGE - 17);
+        map.claim(from, to, kind);
+        check_order(&map);
+        for (page, (after, before)) in (0..).zip(pages(&map).into_iter().zip(before)) {
+            let claimed = (start..end).contains(&page);
+            let expected = if claimed { before.map(|old| old.max(kind)) } else { before };
+            prop_assert_eq!(after, expected, "page {}", page);
+        }
+    }
+}
+
+/// The firmware says nothing good of the memory that the loader is in.
+#[test]
+fn the_loaders_memory_is_not_given_away() {
+    let (start, end) = (layout::START, layout::END);
+    let claimed = |reported: &[Region]| {
+        let mut map = built(reported, 0x9_FC00);
+        map.claim(start, end, Reclaimable);
+        check_order(&map);
+        map.regions().to_vec()
+    };
+    let above = region(MIB, 2 * MIB, Usable);
+    // All of it is reserved.
+    assert_eq!(
+        claimed(&[region(0, 0x9_FC00, Reserved), above]),
+        [region(0, MIB, Reserved), above]
+    );
+    // A piece of it, and a page that is faulty.
+    assert_eq!(
+        claimed(&[
+            region(0, 0x9_FC00, Usable),
+            region(0x2_0800, 0x2_1800, Reserved),
+            region(0x3_0000, 0x3_1000, Bad),
+            above
+        ]),
+        [
+            region(0, start, Reserved),
+            region(start, 0x2_0000, Reclaimable),
+            region(0x2_0000, 0x2_2000, Reserved),
+            region(0x2_2000, 0x3_0000, Reclaimable),
+            region(0x3_0000, 0x3_1000, Bad),
+            region(0x3_1000, end, Reclaimable),
+            region(end, 0x9_F000, Usable),
+            region(0x9_F000, MIB, Reserved),
+            above
+        ]
+    );
+    // It is not reported at all.
+    assert_eq!(
+        claimed(&[above]),
+        [
+            region(0, PAGE, Reserved),
+            region(0x9_F000, MIB, Reserved),
+            above
+        ]
+    );
 }
 
 #[test]

@@ -455,7 +455,15 @@ pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
     let flags = defects
         .iter()
         .fold(0, |flags, &defect| flags | defect as u16);
-    option_rom(flags, 0)
+    option_rom(flags, 0, false)
+}
+
+/// An option ROM with which INT 15h E820 says that all memory below 1 MiB is reserved.
+///
+/// # Errors
+/// When it does not build.
+pub fn reserved_low_memory() -> Result<tempfile::NamedTempFile> {
+    option_rom(0, 0, true)
 }
 
 /// An option ROM with which so many graphics modes cannot be set, one after the other.
@@ -463,19 +471,21 @@ pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
 /// # Errors
 /// When it does not build.
 pub fn bad_modes(count: u8) -> Result<tempfile::NamedTempFile> {
-    option_rom(0, count)
+    option_rom(0, count, false)
 }
 
-fn option_rom(flags: u16, bad_modes: u8) -> Result<tempfile::NamedTempFile> {
+fn option_rom(flags: u16, bad_modes: u8, reserves: bool) -> Result<tempfile::NamedTempFile> {
     const LENGTH: usize = 2;
     const FLAGS: usize = 6;
     const CHECKSUM: usize = 8;
     const BAD_MODES: usize = 9;
+    const RESERVES: usize = 10;
 
     static ROM: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let mut rom = once(&ROM, || Ok(test_program("bad-bios")?.flat().to_vec()))?;
     rom.resize(usize::from(rom[LENGTH]) * SECTOR_SIZE, 0);
     rom[BAD_MODES] = bad_modes;
+    rom[RESERVES] = reserves.into();
     rom[FLAGS..CHECKSUM].copy_from_slice(&flags.to_le_bytes());
     rom[CHECKSUM] = rom.iter().fold(0_u8, |sum, &byte| sum.wrapping_sub(byte));
     let mut file = tempfile::NamedTempFile::new()?;

@@ -10,8 +10,8 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{
-    Defect, Image, bad_bios, c_kernel, demo_kernel, position_independent_kernel, small_kernel,
-    stage1_cd, test_program,
+    Defect, Image, bad_bios, c_kernel, demo_kernel, position_independent_kernel,
+    reserved_low_memory, small_kernel, stage1_cd, test_program,
 };
 use machine_tests::machine::{Disk, Machine};
 
@@ -459,6 +459,24 @@ fn bioses_that_lack_something() -> Result<()> {
         .map_err(|error| error.context(format!("{defects:?}")))?;
     }
     Ok(())
+}
+
+/// The BIOS says that the memory which the loader is in is reserved. It is used all the same, for
+/// there is no other below 1 MiB; but the kernel is not told that it may have it.
+#[test]
+fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
+    let image = Image::demo()?;
+    let rom = reserved_low_memory()?;
+    let transcript = okay(
+        &Machine::new(&image.path())
+            .disk(Disk::Ide)
+            .arguments(["-option-rom"])
+            .arguments([rom.path()]),
+    )?;
+    contains(
+        &transcript,
+        &["  0x000000000000 0x0000000b8000        736 KiB  Reserved"],
+    )
 }
 
 /// What the BIOS may leave behind: the other start address, any drive number, the bytes of a

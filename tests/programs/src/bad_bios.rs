@@ -36,6 +36,11 @@ const fn high(defect: Defect) -> u8 {
 const FLAGS_OFFSET: u16 = 6;
 /// Offset of a byte behind the checksum: how many graphics modes cannot be set.
 const BAD_MODES_OFFSET: u16 = 9;
+/// Offset of a byte behind that: not 0 where the memory below 1 MiB shall be reserved.
+const RESERVES_OFFSET: u16 = 10;
+/// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
+const E820_KIND: u8 = 16;
+const E820_RESERVED: u8 = 2;
 /// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
 const DEEP: u16 = 0x6FF0;
 /// What the stack of the 64-bit code is overwritten with: no canonical address; as flags, without TF.
@@ -75,8 +80,9 @@ extern "C" fn start() {
         ".byte 0x55, 0xAA, {length}",
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
-        // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET.
-        ".byte 0, 0, 0, 0",
+        // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET;
+        // RESERVES_OFFSET.
+        ".byte 0, 0, 0, 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,
@@ -359,8 +365,27 @@ extern "C" fn int_15() {
         "je .Lrefuse",
         ".Lold_15:",
         "pop cx",
+        "cmp byte ptr cs:[{reserves}], 0",
+        "je .Lgo_on_15",
+        "cmp ax, 0xE820",
+        "jne .Lgo_on_15",
+        "test ebx, ebx",
+        "jz .Lfirst_entry",
+        ".Lgo_on_15:",
         ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
         ".short {old}",
+
+        // The first entry is the memory below 1 MiB.
+        ".Lfirst_entry:",
+        "pushf",
+        ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
+        ".short {old}",
+        "mov byte ptr es:[di + {kind}], {reserved}",
+        "push bp",
+        "mov bp, sp",
+        "and byte ptr [bp + 6], 0xFE", // CF on the stack
+        "pop bp",
+        ".byte 0xCF", // IRET
 
         ".Lrefuse:",
         "mov ah, 0x86",
@@ -376,6 +401,9 @@ extern "C" fn int_15() {
         no_e801 = const low(Defect::NoE801),
         no_88 = const low(Defect::No88),
         no_a20_call = const low(Defect::NoA20Call),
+        reserves = const RESERVES_OFFSET,
+        kind = const E820_KIND,
+        reserved = const E820_RESERVED,
         old = sym OLD_15,
     )
 }
