@@ -26,7 +26,7 @@ use stage2::kernel_image;
 use stage2::limine_protocol::{self, FEATURES, LimineError};
 use stage2::linux_image::{LinuxError, LinuxImage};
 use stage2::multiboot_header::{self, Version as Multiboot};
-use stage2::partition::boot_partition;
+use stage2::partition;
 use stage2::protocol::{LinuxEntry, Protocol};
 use zerocopy::FromBytes as _;
 
@@ -415,7 +415,7 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
         Vec::new()
     });
     let manifest = Manifest::new(&manifest, crc32c);
-    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, &sector, manifest) {
+    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, manifest) {
         inspection.problems.push(problem);
     }
     if let Err(problem) = inspection.read_cd(&mut disk) {
@@ -646,10 +646,9 @@ impl Inspection {
         &mut self,
         disk: &mut FileDisk<'_>,
         mbr: &Mbr,
-        sector: &[u8],
         manifest: Manifest<'_>,
     ) -> Problem<()> {
-        let partition = boot_partition(sector, disk.sector_count()).map_err(|e| say(&e))?;
+        let partition = partition::find(disk).map_err(|e| say(&e))?;
         let entry = usize::from(partition.number)
             .checked_sub(1)
             .map(|n| mbr.partitions[n]);
@@ -666,7 +665,11 @@ impl Inspection {
 
         let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
         let mut cache = Cache::new(&mut buffer);
-        let fat = FatVolume::open(disk, &mut cache, &partition).map_err(|e| say(&e))?;
+        let fat = match FatVolume::open_any(disk, &mut cache, &partition) {
+            Ok((fat, None)) => fat,
+            // Nobody should be content with half of what is there twice.
+            Ok((_, Some((error, _)))) | Err(error) => return Err(say(&error)),
+        };
         let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
         self.volume = Some(Volume::of(&boot_sector, partition.first_lba));
         let mut reader = Reader {

@@ -73,6 +73,34 @@ fn a_damaged_partition_is_found() {
     assert!(problems(entry)[0].starts_with("error 8B"));
 }
 
+/// What another system has made of the partition, or of the disk, is named as the loader names it.
+#[test]
+fn what_is_not_fat_is_named() {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&kernel(10_000));
+    let start = build(&recipe).inspection.partition.unwrap().place.lba * 512;
+    let write = |offset, bytes: &[u8]| {
+        let mut file = OpenOptions::new().write(true).open(&recipe.output).unwrap();
+        file.seek(SeekFrom::Start(offset)).unwrap();
+        file.write_all(bytes).unwrap();
+        inspect::inspect(&recipe.output).unwrap().problems
+    };
+    write(start, &[0; 1024]);
+    // The backup boot sector is still there, but half of what is there twice is not good enough.
+    assert!(write(start, &[0])[0].starts_with("error 8A"));
+    assert_eq!(
+        write(start, b"XFSB"),
+        ["error 8D: the boot partition is not FAT, but something else: partition 1 holds XFS"]
+    );
+    // The type in the table.
+    assert_eq!(
+        write(450, &[0xEE]),
+        [
+            "error 7D: the disk has a GPT, which is not supported: LBA 0 says so, but there is no header"
+        ]
+    );
+}
+
 /// Whether a directory entry is the short one of a file.
 fn is_file(entry: &[u8]) -> bool {
     entry[0] != 0 && entry[11] & 0x18 == 0

@@ -140,28 +140,28 @@ catalogue! {
         code: "1A",
         sentence: "stage1 cannot read stage2",
         causes: "The disk is damaged, or the BIOS cannot read it.",
-        advice: "Write the image again; try another port or stick.",
+        advice: "Try another port or stick. Writing the image again erases the disk: copy your files off it first.",
         recipe: by(&[DeadSector(Place::Stage2, 2)], Stage1("0C")),
     }
     STAGE2_SUM {
         code: "1B",
         sentence: "what stage1 read is not stage2, or a damaged one",
         causes: "The sectors behind the MBR were changed, or RAM is faulty.",
-        advice: "Write the image again; test the memory.",
+        advice: "Test the memory. Writing the image again erases the disk: copy your files off it first.",
         recipe: by(&[Flip(Place::Stage2, 3000, 4)], Stage1("00")),
     }
     STAGE2_CORRUPT {
         code: "1C",
         sentence: "stage2 is damaged (checksum mismatch)",
         causes: "The sectors behind the MBR were changed in a way that stage1's sum does not see, or RAM is faulty.",
-        advice: "Write the image again; test the memory.",
+        advice: "Test the memory. Writing the image again erases the disk: copy your files off it first.",
         recipe: by(&[Flip(Place::Stage2, 3000, 4), MendSum], RealMode),
     }
     STAGE1_DAMAGED {
         code: "1D",
         sentence: "stage1 itself is damaged",
         causes: "The MBR, or the boot program of a CD, was changed, or RAM is faulty.",
-        advice: "Write the image again; test the memory.",
+        advice: "Test the memory. Writing the image again erases the disk: copy your files off it first.",
         recipe: by(&[Flip(Place::Mbr, 256, 7)], Stage1("00")),
     }
     A20_STUCK {
@@ -351,7 +351,7 @@ catalogue! {
         code: "7A",
         sentence: "the disk cannot be read",
         causes: "The disk is damaged or was removed.",
-        advice: "Write the image again; try another port or stick.",
+        advice: "Try another port, cable or stick; copy your files off it as long as it can be read.",
         recipe: by(
             &[DeadSector(Place::File(PATH_KERNEL), 100)],
             After(9, "LBA {n}, drive 80h, status 0Ch"),
@@ -361,7 +361,7 @@ catalogue! {
         code: "7B",
         sentence: "the sectors lie behind the end of the disk",
         causes: "The image was cut short when it was written, or the BIOS takes the disk for a smaller one.",
-        advice: "Write the image again.",
+        advice: "Try another port or machine. Writing the image again erases the disk: copy your files off it first.",
         recipe: by(
             &[Set(PARTITION_START, number(0x7FFF_FFFF))],
             After(6, "partition 1 starts at LBA 2147483647, the disk has {n} sectors"),
@@ -371,24 +371,34 @@ catalogue! {
         code: "7C",
         sentence: "there is no boot partition",
         causes: "The partition table has no active entry and none of a FAT kind.",
-        advice: "Write the image again, or mark a FAT partition as active.",
+        advice: "Mark a FAT partition as active, or boot from another disk or stick: this one stays as it is.",
         recipe: by(
             &[Set(PARTITION_KIND, number(0))],
             After(6, "no entry in LBA 0 is active or FAT"),
+        ),
+    }
+    DISK_GPT {
+        code: "7D",
+        sentence: "the disk has a GPT, which is not supported",
+        causes: "The disk was partitioned for UEFI, or for another loader.",
+        advice: "Leave it as it is: boot from another disk or stick, or start Bootpath from GRUB (docs/multiboot-in.md).",
+        recipe: by(
+            &[Set(PARTITION_KIND, number(0xEE))],
+            After(6, "LBA 0 says so, but there is no header"),
         ),
     }
     FAT_NOT_FAT {
         code: "8A",
         sentence: "the boot partition holds no FAT file system",
         causes: "The partition was formatted otherwise, or its boot sector was overwritten.",
-        advice: "Format it as FAT12, FAT16 or FAT32.",
+        advice: "Find out what it is before you format it: blkid and fsck.fat -n only look. Formatting erases all that it holds.",
         recipe: by(&[Set(BYTES_PER_SECTOR, number(0))], After(7, "byte 0x100000 of the disk, bytes per sector: 0")),
     }
     FAT_DAMAGED {
         code: "8B",
         sentence: "the FAT file system is damaged",
         causes: "The stick was removed while it was written to, or the disk is damaged.",
-        advice: "Run fsck.fat (or chkdsk) on the boot partition.",
+        advice: "Copy your files off it before you repair it; fsck.fat -n (or chkdsk without /f) only looks.",
         recipe: by(
             &[Set(next_cluster(1), number(0))],
             After(9, "cluster {n} leads to 0x0"),
@@ -402,6 +412,20 @@ catalogue! {
         recipe: by(
             &[Put(PATH_KERNEL, &[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3, 7, 0, 0, 0, 0, 0, 9, 0, 0, 0])],
             After(9, "behind 0 bytes"),
+        ),
+    }
+    FAT_FOREIGN {
+        code: "8D",
+        sentence: "the boot partition is not FAT, but something else",
+        causes: "The partition that is marked as active is that of an operating system, or a part of a larger volume.",
+        advice: "Leave it as it is: mark a FAT partition as active instead, or boot from another disk or stick.",
+        recipe: by(
+            &[
+                Set(BYTES_PER_SECTOR, number(0)),
+                Set(EXT_MAGIC, number(0xEF53)),
+                Set(EXT_FEATURES, number(0x2C2)),
+            ],
+            After(7, "partition 1 holds ext4"),
         ),
     }
     ENTRY_NO_KERNEL {

@@ -34,7 +34,7 @@ pub fn of(drive: u8) -> Disk {
 /// Reads the partition table and chooses the partition to boot from.
 ///
 /// # Errors
-/// 7A to 7C.
+/// 7A to 7D.
 pub fn boot_partition(disk: &mut Disk) -> Result<Partition, Failure> {
     let partition = partition::find(disk)?;
     say!(

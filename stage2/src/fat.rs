@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::partition::Partition;
+use crate::probe::{self, Foreign};
 use crate::text::{copy, facts, split_before, utf8};
 
 /// Why a volume or a file in it cannot be read.
@@ -34,6 +35,8 @@ pub enum FatError {
         /// The value.
         refusal: Refusal,
     },
+    /// It is no FAT volume, but this.
+    Foreign(Foreign),
     /// A file or directory starts at this cluster, which does not exist.
     FirstCluster(u32),
     /// A chain goes from `cluster` on to `link`, which is no data cluster (0: a free one).
@@ -99,6 +102,7 @@ impl Named for FatError {
         match self {
             Self::Disk(error) => error.entry(),
             Self::SectorSize(_) | Self::NotFat { .. } => &catalogue::FAT_NOT_FAT,
+            Self::Foreign(_) => &catalogue::FAT_FOREIGN,
             _ => &catalogue::FAT_DAMAGED,
         }
     }
@@ -108,6 +112,7 @@ impl fmt::Display for FatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, numbers): (_, &[u64]) = match *self {
             Self::Disk(error) => return error.fmt(f),
+            Self::Foreign(foreign) => return foreign.fmt(f),
             Self::SectorSize(bytes) => ("the disk has sectors of # bytes", &[bytes as u64]),
             Self::NotFat { offset, refusal } => {
                 facts(f, "byte 0x# of the disk, ", &[offset])?;
@@ -553,6 +558,44 @@ impl Volume {
         partition: &Partition,
     ) -> Result<Self, FatError> {
         Self::open_view(device, cache, partition, View::ALL[0])
+    }
+
+    /// Opens the volume by the first of its [views](View::ALL) that makes sense. If that is not the
+    /// usual one, it is given too, with what was wrong with the usual one.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); [`FatError::Foreign`] when it is known to be something else.
+    pub fn open_any<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+    ) -> Result<(Self, Option<(FatError, View)>), FatError> {
+        let error = match Self::open(device, cache, partition) {
+            Ok(volume) => return Ok((volume, None)),
+            Err(error) => error,
+        };
+        let (first, length) = (partition.first_lba, partition.sectors);
+        let foreign = |name| {
+            FatError::Foreign(Foreign {
+                partition: partition.number,
+                name,
+            })
+        };
+        let refused = matches!(error, FatError::NotFat { .. });
+        // Another file system leaves much of an old FAT32 where it was: its backup boot sector, above
+        // all. What was formatted since must not be read, or called damaged, by that.
+        if refused && let Some(name) = probe::at_start(device, first, length) {
+            return Err(foreign(name));
+        }
+        for view in View::ALL {
+            if let Ok(volume) = Self::open_view(device, cache, partition, view) {
+                return Ok((volume, Some((error, view))));
+            }
+        }
+        match probe::at_end(device, first, length) {
+            Some(name) if refused => Err(foreign(name)),
+            _ => Err(error),
+        }
     }
 
     /// As [`open`](Self::open), by another boot sector or FAT. The backup boot sector is where it

@@ -121,22 +121,14 @@ impl Files {
     /// Opens the volume.
     ///
     /// # Errors
-    /// 8A, 8B or 7A.
+    /// 8A, 8B, 8D or 7A.
     pub fn open(mut disk: Disk, partition: &Partition) -> Result<Self, FatError> {
         // SAFETY: called once; the region is the cache's from here on.
         let mut cache = Cache::new(unsafe { physical::region(&FILE_CACHE) });
-        let first = Volume::open(&mut disk, &mut cache, partition);
-        let volume = match first {
-            Ok(volume) => volume,
-            Err(error) => View::ALL
-                .into_iter()
-                .find_map(|view| {
-                    let volume = Volume::open_view(&mut disk, &mut cache, partition, view).ok()?;
-                    say_change(&error, view);
-                    Some(volume)
-                })
-                .ok_or(error)?,
-        };
+        let (volume, change) = Volume::open_any(&mut disk, &mut cache, partition)?;
+        if let Some((error, view)) = change {
+            say_change(&error, view);
+        }
         say!(" 8 files    ", volume.kind());
         Ok(Self::Volume(OnDisk {
             disk,

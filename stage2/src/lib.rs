@@ -22,6 +22,7 @@ pub mod memory_map;
 pub mod int15;
 pub mod block_device;
 pub mod int13;
+pub mod probe;
 pub mod partition;
 pub mod fat;
 pub mod entry_file;

@@ -5,6 +5,9 @@
 //! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
 //! many sticks are sold).
 //!
+//! Where there is nothing to choose, the error names what is there instead: a GPT, or what a partition
+//! [holds](crate::probe).
+//!
 //! A partition table counts in sectors, and on a disk whose sectors have more than 512 bytes it does
 //! not say in which. A table that was made for this disk counts in the disk's own; one in an image
 //! that was made for any disk, in 512 bytes: so does that of an image which is a CD as well.
@@ -18,10 +21,18 @@ use zerocopy::FromBytes;
 use crate::block_device::{BlockDevice, DiskError};
 use crate::catalogue::{self, Entry, Named};
 use crate::fat;
+use crate::probe::{self, Foreign};
 use crate::text::{copy, facts};
 
 /// The status byte of a partition to boot from.
 const ACTIVE: u8 = 0x80;
+
+/// The kind of the entry with which the MBR of a disk with a GPT protects the whole disk (UEFI
+/// specification 2.10, 5.2.3).
+const PROTECTIVE: u8 = 0xEE;
+
+/// What a GPT's header begins with; it is in LBA 1, and its copy in the last one (5.3.2).
+const GPT: &[u8] = b"EFI PART";
 
 /// Where the boot partition lies. At least one sector long, and its first one is on the disk; its
 /// end need not be, since BIOSes report wrong disk sizes. The default, all zero, is where there is no
@@ -45,6 +56,11 @@ pub enum PartitionError {
     NoSignature(u16),
     /// No entry is active or of a FAT kind.
     NoEntry,
+    /// The same, or no signature; and this is on the disk.
+    Foreign(Foreign),
+    /// The disk has a GPT. Its header, or the copy, is in this LBA; `None`: the MBR says so, but
+    /// neither is there.
+    Gpt(Option<u64>),
     /// The entry of this number is to be booted, but starts at this LBA, behind the disk's end.
     BehindEnd {
         /// 1 to 4.
@@ -77,9 +93,10 @@ impl From<DiskError> for PartitionError {
 impl Named for PartitionError {
     fn entry(&self) -> &'static Entry {
         match self {
-            Self::NoSignature(_) | Self::NoEntry | Self::WithinSector { .. } => {
+            Self::NoSignature(_) | Self::NoEntry | Self::Foreign(_) | Self::WithinSector { .. } => {
                 &catalogue::DISK_NO_PARTITION
             }
+            Self::Gpt(_) => &catalogue::DISK_GPT,
             Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
             Self::Disk(error) => error.entry(),
         }
@@ -95,6 +112,9 @@ impl fmt::Display for PartitionError {
                 &[found.into(), BOOT_SIGNATURE.into()],
             ),
             Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba]),
+            Self::Gpt(None) => f.write_str("LBA 0 says so, but there is no header"),
             Self::BehindEnd {
                 number,
                 first_lba,
@@ -126,7 +146,55 @@ impl fmt::Display for PartitionError {
 pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
     let mut sector = [0; SECTOR_SIZE];
     copy(device.read(0, 1)?, &mut sector);
+    find_by(device, &sector).map_err(|error| match error {
+        PartitionError::NoSignature(_) | PartitionError::NoEntry | PartitionError::Gpt(_) => {
+            instead(device, &sector).unwrap_or(error)
+        }
+        error => error,
+    })
+}
 
+/// What is on a disk without a boot partition, as far as it is known.
+#[cold]
+fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<PartitionError> {
+    let sectors = device.sector_count();
+    // Where the disk ends need not be known.
+    let last = if sectors == u64::MAX {
+        1
+    } else {
+        sectors.saturating_sub(1)
+    };
+    for lba in [1, last] {
+        if device
+            .read(lba, 1)
+            .is_ok_and(|sector| sector.starts_with(GPT))
+        {
+            return Some(PartitionError::Gpt(Some(lba)));
+        }
+    }
+    let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
+    if mbr.signature.get() == BOOT_SIGNATURE {
+        if mbr.partitions.iter().any(|entry| entry.kind == PROTECTIVE) {
+            return Some(PartitionError::Gpt(None));
+        }
+        for (partition, entry) in (1..).zip(&mbr.partitions) {
+            let (first_lba, length) = (entry.first_lba.get().into(), entry.sectors.get().into());
+            if is_used(entry)
+                && let Some(name) = probe::find(device, first_lba, length)
+            {
+                return Some(PartitionError::Foreign(Foreign { partition, name }));
+            }
+        }
+    }
+    let name = probe::find(device, 0, sectors)?;
+    Some(PartitionError::Foreign(Foreign { partition: 0, name }))
+}
+
+/// The boot partition, by sector 0.
+fn find_by<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    sector: &[u8],
+) -> Result<Partition, PartitionError> {
     // The binary logarithms of how many of the table's units make a sector of the disk.
     let own = 0;
     let small = device
@@ -134,7 +202,7 @@ pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, Partit
         .trailing_zeros()
         .saturating_sub(SECTOR_SIZE.trailing_zeros());
     if small == own {
-        return find_in_unit(device, &sector, own);
+        return find_in_unit(device, sector, own);
     }
     let units = if is_iso9660(device) {
         [small, own]
@@ -142,7 +210,7 @@ pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, Partit
         [own, small]
     };
     for unit in units {
-        let candidate = find_in_unit(device, &sector, unit);
+        let candidate = find_in_unit(device, sector, unit);
         if let Ok(partition) = candidate
             && device
                 .read(partition.first_lba, 1)
@@ -151,7 +219,7 @@ pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, Partit
             return candidate;
         }
     }
-    find_in_unit(device, &sector, units[0])
+    find_in_unit(device, sector, units[0])
 }
 
 /// The boot partition, when the table counts in units of which `1 << shift` make a sector.
@@ -253,10 +321,10 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Partition,
 }
 
 /// Whether the entry describes a partition at all. One that starts at LBA 0 would contain its own
-/// table.
+/// table, and a GPT's protective one is there to contain everything.
 fn is_used(entry: &PartitionEntry) -> bool {
     matches!(entry.status, 0 | ACTIVE)
-        && entry.kind != 0
+        && !matches!(entry.kind, 0 | PROTECTIVE)
         && entry.first_lba.get() != 0
         && entry.sectors.get() != 0
 }

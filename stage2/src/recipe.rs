@@ -252,6 +252,12 @@ pub const BYTES_PER_SECTOR: Field = Field::new(
     2,
 );
 
+/// The superblock of ext4, which begins 1024 bytes behind the volume's start: its magic.
+pub const EXT_MAGIC: Field = Field::new(Place::Volume, "s_magic of ext4", 1024 + 0x38, 2);
+/// What a program must know to read it.
+pub const EXT_FEATURES: Field =
+    Field::new(Place::Volume, "s_feature_incompat of ext4", 1024 + 0x60, 4);
+
 /// Which cluster follows this one of the kernel's, counted from 0; FAT32.
 pub const fn next_cluster(number: usize) -> Field {
     Field::new(Place::Link(PATH_KERNEL, number), "the next cluster", 0, 4)

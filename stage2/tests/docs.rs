@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use disk_layout::mbr::{self, frame};
 use disk_layout::stage2 as image;
-use stage2::catalogue::{ALL, DISK_READ, Row};
+use stage2::catalogue::{ALL, DISK_GPT, DISK_NO_PARTITION, DISK_READ, FAT_FOREIGN, Row};
 use stage2::layout::{self, REGIONS};
 use stage2::recipe::{GoodKernel, Shows};
 
@@ -427,6 +427,133 @@ fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
         }
         assert!(advice.len() <= 2 * COLUMNS, "{code}: more than two rows");
     }
+}
+
+/// Words for what can destroy files, and what a text that has one of them must have as well: then it
+/// says what is lost, or that it only looks. Without a second text, it must not be there at all.
+const DANGEROUS: &[(&str, &[&str])] = &[
+    (
+        "format",
+        &["before you format it", "erases all that it holds"],
+    ),
+    (
+        "the image",
+        &["erases the disk", "copy your files off it first"],
+    ),
+    ("erase", &["erases"]),
+    ("repair", &["copy your files off it before you repair it"]),
+    ("fsck", &["fsck.fat -n"]),
+    ("chkdsk", &["chkdsk without /f"]),
+    ("overwrit", &[]),
+    ("delete", &[]),
+    ("remove", &[]),
+    ("wipe", &[]),
+    ("write it", &[]),
+    ("dd if", &[]),
+    ("mkfs", &[]),
+    ("mformat", &[]),
+    ("fdisk", &[]),
+    ("parted", &[]),
+    ("gdisk", &[]),
+    ("partition table", &[]),
+];
+
+/// What in a piece of advice may cost somebody's files.
+fn dangers(advice: &str) -> Vec<&'static str> {
+    let advice = advice.to_lowercase();
+    let occurs = |text: &str| advice.matches(text).count();
+    let bad = |(word, safe): &&(&'static str, &[&str])| {
+        // A tool must be the harmless one wherever it is named.
+        let tool = matches!(*word, "fsck" | "chkdsk");
+        occurs(word) > 0
+            && (safe.is_empty()
+                || safe
+                    .iter()
+                    .any(|safe| occurs(safe) < if tool { occurs(word) } else { 1 }))
+    };
+    DANGEROUS
+        .iter()
+        .filter(bad)
+        .map(|(word, _)| *word)
+        .collect()
+}
+
+#[test]
+fn no_advice_costs_files() {
+    // The advice of earlier versions, and some that nobody should give.
+    for (advice, word) in [
+        (
+            "Write the image again; try another port or stick.",
+            "the image",
+        ),
+        (
+            "Write the image again, or mark a FAT partition as active.",
+            "the image",
+        ),
+        ("Format it as FAT12, FAT16 or FAT32.", "format"),
+        ("Run fsck.fat (or chkdsk) on the boot partition.", "fsck"),
+        ("Run chkdsk /f.", "chkdsk"),
+        ("fsck.fat -n looks; fsck.fat -a repairs.", "fsck"),
+        ("Copy it with dd if=a of=b.", "dd if"),
+    ] {
+        assert!(dangers(advice).contains(&word), "{advice}");
+    }
+    for Row { entry, .. } in ALL {
+        assert_eq!(
+            dangers(entry.advice),
+            [""; 0],
+            "{}: {}",
+            entry.code,
+            entry.advice
+        );
+    }
+}
+
+/// What was recognised is to be left as it is: no word of it may even be near.
+#[test]
+fn what_was_recognised_is_left_alone() {
+    for entry in [&DISK_GPT, &FAT_FOREIGN, &DISK_NO_PARTITION] {
+        let advice = entry.advice.to_lowercase();
+        for (word, _) in DANGEROUS {
+            assert!(!advice.contains(word), "{}: {word}", entry.code);
+        }
+        assert!(
+            advice.contains("leave it as it is") || advice.contains("stays as it is"),
+            "{}: {advice}",
+            entry.code
+        );
+    }
+}
+
+/// In the pages, a command that writes to a disk or makes a file system on one stands in a section
+/// that says what it does to what was there. (Those that break an image name a file.)
+#[test]
+fn commands_that_erase_say_so() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut count = 0;
+    for page in pages(&root) {
+        let text = fs::read_to_string(&page).expect("a page");
+        for section in text.split("\n## ") {
+            let erases = [
+                "of=/dev/",
+                "> /dev/sd",
+                "mkfs.",
+                "sgdisk",
+                "sfdisk",
+                "wipefs",
+            ];
+            if erases.iter().any(|command| section.contains(command)) {
+                count += 1;
+                let says = ["overwrites the", "erases"];
+                assert!(
+                    says.iter().any(|word| section.contains(word)),
+                    "{}: {section}",
+                    page.display()
+                );
+            }
+        }
+    }
+    assert!(count > 0, "the commands were not found");
 }
 
 /// The 16-bit steps print the whole message from a buffer of fixed size, which the compiler checks;

@@ -273,7 +273,8 @@ fn boot(
     let mut windows = vec![0; 3 * machine.windows];
     let mut cache = Cache::new(&mut windows);
     let cache = &mut cache;
-    let volume = Volume::open(disk, cache, &partition).map_err(|e| show(&e))?;
+    let volume = Volume::open_any(disk, cache, &partition);
+    let (volume, _) = volume.map_err(|e| show(&e))?;
 
     let texts = entries(disk, cache, &volume)?;
     let mut found = Entries::default();

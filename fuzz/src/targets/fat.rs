@@ -63,6 +63,9 @@ pub fn run(bytes: &[u8]) {
         Ok(volume) => volume,
         Err(error) => {
             show(&error);
+            if let Err(error) = Volume::open_any(&mut disk, &mut cache, &partition) {
+                show(&error);
+            }
             return;
         }
     };

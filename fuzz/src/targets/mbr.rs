@@ -26,7 +26,10 @@ pub fn run(bytes: &[u8]) {
         ))
     };
     let is_used = |entry: &[u8]| {
-        entry[0] & 0x7F == 0 && entry[4] != 0 && word(entry, 8) != 0 && word(entry, 12) != 0
+        entry[0] & 0x7F == 0
+            && !matches!(entry[4], 0 | 0xEE)
+            && word(entry, 8) != 0
+            && word(entry, 12) != 0
     };
 
     match boot_partition(sector, disk_sectors) {

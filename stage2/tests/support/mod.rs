@@ -96,6 +96,29 @@ pub fn whole(disk: &MemoryDisk) -> Partition {
     }
 }
 
+/// A FAT32 volume with two FATs and a backup boot sector: /FILE in clusters 10, 11 and 20.
+pub fn twofold() -> (MemoryDisk, Vec<u8>) {
+    let content: Vec<u8> = (0..1500u32).map(|n| (n * 7 + n / 256) as u8).collect();
+    let mut tiny = Tiny::new(32);
+    tiny.entry(0, b"FILE       ", 0, 10, content.len() as u32);
+    tiny.chain(&[10, 11, 20], &content);
+    let image = tiny.image();
+    let fat = usize::from(u16::from_le_bytes([image[36], image[37]])) * 512;
+    let mut boot = image[..512].to_vec();
+    boot[14] = 8; // reserved sectors
+    boot[16] = 2; // FATs
+    let total = u32::from_le_bytes(*boot[32..].first_chunk().unwrap());
+    let total = total + 7 + fat as u32 / 512;
+    boot[32..36].copy_from_slice(&total.to_le_bytes());
+    let mut bytes = [&boot[..], &[0; 7 * 512]].concat();
+    bytes[6 * 512..7 * 512].copy_from_slice(&boot);
+    for _ in 0..2 {
+        bytes.extend_from_slice(&image[512..512 + fat]);
+    }
+    bytes.extend_from_slice(&image[512 + fat..]);
+    (MemoryDisk::new(bytes, 512), content)
+}
+
 /// Opens the volume that fills the disk, finds the file and reads it in both ways.
 pub fn read_file(disk: &mut MemoryDisk, path: &str) -> Result<Option<Vec<u8>>, FatError> {
     let mut memory = vec![0; 3 * 16 * 1024];
