@@ -16,6 +16,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::catalogue::{self, Entry, Named};
+use crate::file_bytes::FileBytes;
 use crate::kernel_image::{
     FileHeader, HEADER_BYTES, KernelError, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, ProgramHeader,
     check_in_file,
@@ -683,19 +684,25 @@ pub fn unloaded_sections(
     Ok(span)
 }
 
-/// As [`unloaded_sections`], for a whole file in memory.
+/// Checks what [`unloaded_sections`] does, for a file that nobody loads.
 ///
 /// # Errors
 /// 10E.
-pub fn check_sections(table: SectionTable, file: &[u8]) -> Result<Option<Span>, KernelError> {
-    let start = usize::try_from(table.offset).unwrap_or(usize::MAX);
-    let length = usize::from(table.count) * usize::from(table.entry_size);
-    let headers = file.get(start..).and_then(|rest| rest.get(..length));
-    unloaded_sections(
-        headers.unwrap_or_default(),
-        table.entry_size,
-        file.len() as u64,
-    )
+pub fn check_sections(table: SectionTable, file: &mut impl FileBytes) -> Result<(), KernelError> {
+    let SectionTable {
+        offset,
+        count,
+        entry_size,
+        ..
+    } = table;
+    let file_size = file.size();
+    for number in 0..u64::from(count) {
+        let mut header = [0; SECTION_HEADER_BYTES_64 as usize];
+        let header = header.get_mut(..entry_size.into()).unwrap_or_default();
+        file.read_at(offset + number * u64::from(entry_size), header);
+        unloaded_sections(header, entry_size, file_size)?;
+    }
+    Ok(())
 }
 
 /// Enters into the section headers that the file from `start` on was loaded to `address`.

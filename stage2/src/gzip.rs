@@ -1,4 +1,5 @@
-//! Step 10: files that were compressed by gzip (RFC 1952), unpacked from memory to memory.
+//! Step 10: files that were compressed by gzip (RFC 1952): unpacked from memory to memory, or piece by
+//! piece.
 //!
 //! Decompression itself is the crate `miniz_oxide`'s; here is what is around it: header, checksum,
 //! length. A file has one member, as `gzip` writes it.
@@ -14,6 +15,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 pub use miniz_oxide::inflate::core::DecompressorOxide as Decompressor;
 
 use crate::catalogue::{self, Entry, Named};
+use crate::file_bytes::FileBytes;
 use crate::text::facts;
 
 /// The first bytes of such a file: magic number, and the only method there is.
@@ -121,55 +123,143 @@ pub fn unpack(
     crc32: fn(&[u8]) -> u32,
 ) -> Result<(), GzipError> {
     let trailer = trailer(file)?;
-    let start = header_length(file).ok_or(GzipError::Header)?;
+    let start = header_length(file).ok_or(GzipError::Header)? as usize;
     let end = file.len() - size_of::<Trailer>();
     let data = file.get(start..end).ok_or(GzipError::Header)?;
 
     decompressor.init();
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let (status, consumed, unpacked) = decompress(decompressor, data, out, 0, flags);
-    let length = unpacked as u64;
+    trailer.check_length(status, consumed == data.len(), unpacked as u64)?;
+    trailer.check_crc(crc32(out))
+}
+
+impl Trailer {
+    /// Checks how a decompression has ended, and where: it must be at the end of the data, with as
+    /// many bytes as the file says.
+    fn check_length(
+        &self,
+        status: TINFLStatus,
+        at_end: bool,
+        unpacked: u64,
+    ) -> Result<(), GzipError> {
+        let expected = self.length.get().into();
+        match status {
+            TINFLStatus::Done if at_end && unpacked == expected => Ok(()),
+            TINFLStatus::Done | TINFLStatus::HasMoreOutput => {
+                Err(GzipError::Length { unpacked, expected })
+            }
+            _ => Err(GzipError::Data { unpacked }),
+        }
+    }
+
+    fn check_crc(&self, found: u32) -> Result<(), GzipError> {
+        match self.crc32.get() {
+            expected if found != expected => Err(GzipError::Checksum { found, expected }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A decompression looks back at the last so many bytes.
+const DICTIONARY: usize = 32 * 1024;
+
+/// Room for [`unpack_pieces`], in bytes.
+pub const ROOM: usize = 2 * DICTIONARY;
+
+/// As [`unpack`], of a file of any length, for the host: hands what comes out to `sink` piece by piece,
+/// and returns its length. It ends where [`unpack`] does, behind as many bytes as the file says; nothing
+/// is made ready for them in advance. `crc32` continues a CRC-32/ISO-HDLC.
+///
+/// # Errors
+/// [`GzipError`], the same as of [`unpack`]; then `sink` was given rubbish.
+pub fn unpack_pieces(
+    mut file: impl FileBytes,
+    room: &mut [u8; ROOM],
+    decompressor: &mut Decompressor,
+    crc32: impl Fn(u32, &[u8]) -> u32,
+    mut sink: impl FnMut(&[u8]),
+) -> Result<u64, GzipError> {
+    let mut last = [0; size_of::<Trailer>()];
+    let end = file.size().checked_sub(last.len() as u64);
+    let end = end.ok_or(GzipError::Header)?;
+    file.read_at(end, &mut last);
+    let trailer: Trailer = zerocopy::transmute!(last);
+    let mut position = header_length(&mut file).ok_or(GzipError::Header)?;
+    if position > end {
+        return Err(GzipError::Header);
+    }
+
+    decompressor.init();
     let expected = trailer.length.get().into();
-    match status {
-        TINFLStatus::Done if consumed == data.len() && length == expected => {}
-        TINFLStatus::Done | TINFLStatus::HasMoreOutput => {
+    let (mut unpacked, mut crc, mut start) = (0, 0, 0);
+    loop {
+        if start == room.len() {
+            // Not a ring: what looks back to before the first byte must be seen.
+            room.copy_within(ROOM - DICTIONARY.., 0);
+            start = DICTIONARY;
+        }
+        let window = file.window(position);
+        let left = usize::try_from(end - position).unwrap_or(usize::MAX);
+        let data = window.get(..left).unwrap_or(window);
+        let mut flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        if data.len() < left {
+            flags |= inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
+        }
+        let (status, consumed, count) = decompress(decompressor, data, room, start, flags);
+        position += consumed as u64;
+        unpacked += count as u64;
+        if unpacked > expected {
+            // From memory to memory, there is no room for more.
             return Err(GzipError::Length {
-                unpacked: length,
+                unpacked: expected,
                 expected,
             });
         }
-        _ => return Err(GzipError::Data { unpacked: length }),
+        let piece = room.get(start..start + count).unwrap_or_default();
+        crc = crc32(crc, piece);
+        sink(piece);
+        start += count;
+        match status {
+            TINFLStatus::HasMoreOutput => {}
+            TINFLStatus::NeedsMoreInput if consumed > 0 => {}
+            status => {
+                trailer.check_length(status, position == end, unpacked)?;
+                trailer.check_crc(crc)?;
+                return Ok(unpacked);
+            }
+        }
     }
-    let found = crc32(out);
-    let expected = trailer.crc32.get();
-    if found != expected {
-        return Err(GzipError::Checksum { found, expected });
-    }
-    Ok(())
 }
 
 /// Length of the header in bytes.
-fn header_length(file: &[u8]) -> Option<usize> {
+fn header_length(mut file: impl FileBytes) -> Option<u64> {
     /// Magic number, method, flags, time, hints.
-    const FIXED: usize = 10;
+    const FIXED: u64 = 10;
 
-    let flags = *file.get(3)?;
-    if !is_gzip(file) || flags & RESERVED != 0 {
+    let head = file.window(0);
+    let flags = *head.get(3)?;
+    if !is_gzip(head) || flags & RESERVED != 0 {
         return None;
     }
-    let mut rest = file.get(FIXED..)?;
+    let mut length = FIXED;
     if flags & HAS_EXTRA != 0 {
-        let (length, behind) = U16::read_from_prefix(rest).ok()?;
-        rest = behind.get(usize::from(length.get())..)?;
+        let (extra, _) = U16::read_from_prefix(file.window(length)).ok()?;
+        length += size_of::<U16>() as u64 + u64::from(extra.get());
     }
     for text in [HAS_NAME, HAS_COMMENT] {
-        if flags & text != 0 {
-            let end = rest.iter().position(|&byte| byte == 0)?;
-            rest = rest.get(end + 1..)?;
+        let mut in_text = flags & text != 0;
+        while in_text {
+            let window = file.window(length);
+            let end = window.iter().position(|&byte| byte == 0);
+            in_text = end.is_none() && !window.is_empty();
+            // The end of the text, or the first byte that is in no window.
+            length += end.unwrap_or(window.len()) as u64;
+            length += u64::from(!in_text);
         }
     }
     if flags & HAS_HEADER_CRC != 0 {
-        rest = rest.get(size_of::<U16>()..)?;
+        length += size_of::<U16>() as u64;
     }
-    Some(file.len() - rest.len())
+    (length <= file.size()).then_some(length)
 }

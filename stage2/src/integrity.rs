@@ -10,11 +10,12 @@ use disk_layout::manifest::{self, Entry};
 
 use crate::catalogue::{self, Named};
 use crate::fat::File;
+use crate::file_bytes::FileBytes;
 use crate::kernel_image::{self, KernelError};
 use crate::linux_image::LinuxImage;
 use crate::multiboot_header::{Header, MultibootError, Version};
 use crate::protocol::Protocol;
-use crate::text::{copy, facts};
+use crate::text::facts;
 
 /// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
 pub type Crc32c = fn(u32, &[u8]) -> u32;
@@ -213,63 +214,81 @@ impl fmt::Display for Damage<'_> {
     }
 }
 
-/// The two checksums of a whole kernel file in memory, as an [`Entry`] has them: of its headers, and
-/// of the bytes that are loaded. For the host. Where there is only one, the first one is 0.
+/// The two checksums of a kernel's whole file, as an [`Entry`] has them: of its headers, and of the
+/// bytes that are loaded. For the host. Where there is only one, the first one is 0.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
-pub fn of_kernel(file: &[u8], sums: Sums, crc32c: Crc32c) -> Result<(u32, u32), MultibootError> {
+pub fn of_kernel(
+    mut file: impl FileBytes,
+    sums: Sums,
+    crc32c: Crc32c,
+) -> Result<(u32, u32), MultibootError> {
     match sums {
-        Sums::Whole => return Ok((0, crc32c(0, file))),
+        Sums::Whole => {
+            let size = file.size();
+            return Ok((0, of_bytes(&mut file, 0, (0, size), crc32c)));
+        }
         Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
         Sums::Linux => return Ok((0, of_linux(file, crc32c))),
         Sums::Elf => {}
     }
     let mut headers = 0;
-    let (image, _) = kernel_image::read(file.len() as u64, |offset, out| {
-        let length = copy(file.get(offset as usize..).unwrap_or_default(), out);
+    let (image, _) = kernel_image::read(file.size(), |offset, out| {
+        let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, KernelError>(length)
     })?;
     let bytes = image.segments().iter().fold(0, |crc, segment| {
-        let start = file.get(segment.file_offset as usize..).unwrap_or_default();
-        let bytes = start.get(..segment.file_size as usize).unwrap_or_default();
-        crc32c(crc, bytes)
+        let place = (segment.file_offset, segment.file_size);
+        of_bytes(&mut file, crc, place, crc32c)
     });
     Ok((headers, bytes))
 }
 
+/// Continues a checksum over bytes of a file: offset and length.
+fn of_bytes(
+    file: &mut impl FileBytes,
+    mut crc: u32,
+    (offset, length): (u64, u64),
+    crc32c: Crc32c,
+) -> u32 {
+    file.pieces(offset, length, |piece| crc = crc32c(crc, piece));
+    crc
+}
+
 /// What is no bzImage is not booted as one, and its checksum is of all of it.
-fn of_linux(file: &[u8], crc32c: Crc32c) -> u32 {
-    let bytes = |start: u64, end: u64| file.get(start as usize..end as usize).unwrap_or_default();
-    let end = file.len() as u64;
-    let left_out = match LinuxImage::read(file, end) {
-        Ok(image) => image.unchecked(|head| bytes(head.start, head.end)),
+fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> u32 {
+    let end = file.size();
+    let left_out = match LinuxImage::read(file.window(0), end) {
+        Ok(image) => image.unchecked(|head| {
+            let window = file.window(head.start);
+            let length = (head.end - head.start) as usize;
+            window.get(..length).unwrap_or(window)
+        }),
         Err(_) => end..end,
     };
-    crc32c(
-        crc32c(0, bytes(0, left_out.start)),
-        bytes(left_out.end, end),
-    )
+    let crc = of_bytes(&mut file, 0, (0, left_out.start), crc32c);
+    let behind = end.saturating_sub(left_out.end);
+    of_bytes(&mut file, crc, (left_out.end, behind), crc32c)
 }
 
 fn of_multiboot(
     version: Version,
-    file: &[u8],
+    mut file: impl FileBytes,
     crc32c: Crc32c,
 ) -> Result<(u32, u32), MultibootError> {
     let mut headers = 0;
-    let header = Header::parse(version, file)?;
-    let image = header.image(file.len() as u64, |offset, out| {
-        let length = copy(file.get(offset as usize..).unwrap_or_default(), out);
+    let header = Header::parse(version, file.window(0))?;
+    let image = header.image(file.size(), |offset, out| {
+        let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, MultibootError>(length)
     })?;
     let bytes = image.segments().iter().fold(0, |crc, segment| {
-        let start = file.get(segment.file_offset as usize..).unwrap_or_default();
-        let bytes = start.get(..segment.file_size as usize).unwrap_or_default();
-        crc32c(crc, bytes)
+        let place = (segment.file_offset, segment.file_size);
+        of_bytes(&mut file, crc, place, crc32c)
     });
     Ok((headers, bytes))
 }

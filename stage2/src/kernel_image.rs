@@ -9,8 +9,8 @@
 //! in memory.
 //!
 //! Every field is somebody else's number: the arithmetic is checked, the tables are bounded, and
-//! whatever cannot be booted is refused by name. [`check_file`] is the same for a whole file in
-//! memory, for the host.
+//! whatever cannot be booted is refused by name. [`check_file`] is the same for a file that nobody
+//! loads, for the host.
 //!
 //! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
 //! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
@@ -23,10 +23,11 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::catalogue::{self, Entry, Named};
+use crate::file_bytes::FileBytes;
 use crate::layout;
 use crate::memory_map::MIB;
-use crate::relocate::{self, LoadedKernel};
-use crate::text::{copy, facts};
+use crate::relocate::{self, SegmentBytes};
+use crate::text::facts;
 
 /// Length of the file header, in bytes.
 pub const HEADER_BYTES: usize = size_of::<FileHeader>();
@@ -1212,36 +1213,35 @@ pub fn read<E: From<KernelError>>(
 ///
 /// # Errors
 /// What stage2 would show: 10A to 10P, 11A.
-pub fn check_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
-    let (image, wishes) = read_file(bytes)?;
+pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
+    let (image, wishes) = read_file(&mut file)?;
     image.check(&wishes)?;
     let slide = image.choose_slide();
-    relocate::relocate(&image, &mut Unloaded(bytes, &image), slide)?;
+    relocate::relocate(&image, Unloaded(&mut file, &image), slide)?;
     Ok((image, wishes))
 }
 
-/// As [`read`], of a file in memory.
+/// As [`read`].
 ///
 /// # Errors
 /// 10A to 10P.
-pub(crate) fn read_file(bytes: &[u8]) -> Result<(KernelImage, Wishes), KernelError> {
-    read(bytes.len() as u64, |offset, out| {
-        let rest = bytes.get(offset as usize..).unwrap_or_default();
-        Ok(copy(rest, out))
-    })
+pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
+    read(file.size(), |offset, out| Ok(file.read_at(offset, out)))
 }
 
 /// A kernel as it lies in its file.
-pub(crate) struct Unloaded<'a>(pub(crate) &'a [u8], pub(crate) &'a KernelImage);
+pub(crate) struct Unloaded<'a, F>(pub(crate) &'a mut F, pub(crate) &'a KernelImage);
 
-impl LoadedKernel for Unloaded<'_> {
-    fn bytes(&self, segment: usize) -> &[u8] {
-        let bytes = self.1.segments().get(segment).and_then(|s| {
-            let start = usize::try_from(s.file_offset).ok()?;
-            let length = usize::try_from(s.file_size).ok()?;
-            self.0.get(start..)?.get(..length)
-        });
-        bytes.unwrap_or(&[])
+impl<F: FileBytes> SegmentBytes for Unloaded<'_, F> {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        let Some(segment) = self.1.segments().get(segment) else {
+            return &[];
+        };
+        // The segment is in the file: the sum is no larger than its size.
+        let left = segment.file_size.saturating_sub(offset);
+        let window = self.0.window(segment.file_offset.saturating_add(offset));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        window.get(..left).unwrap_or(window)
     }
 
     fn memory(&mut self, _: usize) -> Option<&mut [u8]> {

@@ -29,6 +29,7 @@ pub mod entry_file;
 pub mod version;
 pub mod entries;
 pub mod multiboot_information;
+pub mod file_bytes;
 pub mod kernel_image;
 pub mod relocate;
 pub mod stream;

@@ -15,12 +15,13 @@ use arrayvec::ArrayVec;
 use zerocopy::IntoBytes as _;
 
 use crate::catalogue::{self, Entry as Row, Named};
+use crate::file_bytes::FileBytes;
 use crate::kernel_image::{self, KernelError, KernelImage, PREFERRED_BASE, Unloaded};
 use crate::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory_map::{MIB, MemoryKind, Region};
 use crate::page_tables::Mapping;
 use crate::protocol::Protocol;
-use crate::relocate::{LoadedKernel, relocate};
+use crate::relocate::{LoadedKernel, SegmentBytes, relocate};
 use crate::text::{copy, facts};
 use crate::vbe::{Edid, Mode};
 
@@ -210,8 +211,7 @@ pub struct Requests {
 }
 
 /// Whether some bytes that are loaded to `address` hold a request, a base revision tag or a marker.
-/// Looks at the first two words of each, so a piece of 8 bytes less than the last one is to be the
-/// start of the next one.
+/// Looks at the first two words of each: pieces of a segment have to share [`OVERLAP`] bytes.
 pub fn recognises(bytes: &[u8], address: u64) -> bool {
     words(bytes, address)
         .array_windows()
@@ -220,6 +220,9 @@ pub fn recognises(bytes: &[u8], address: u64) -> bool {
             [COMMON, TAG, END_MARKER, [START_MARKER[0], START_MARKER[1]]].contains(&pair)
         })
 }
+
+/// Two aligned words that begin in front of the last so many bytes of a piece are in it.
+pub const OVERLAP: u64 = 15;
 
 /// The 8-byte aligned words of some bytes.
 fn words(bytes: &[u8], address: u64) -> &[[u8; 8]] {
@@ -232,12 +235,12 @@ const COMMON_BITS: u64 =
     !((COMMON[0] ^ TAG[0]) | (COMMON[0] ^ START_MARKER[0]) | (COMMON[0] ^ END_MARKER[0]));
 const COMMON_VALUES: u64 = COMMON[0] & COMMON_BITS;
 
-/// The position of the next word, from one on, that may be the first one of something. Kernels have megabytes
-/// of others: one comparison for each of them, in a loop that has the registers to itself.
+/// How many words stand in front of the first one that may begin something: all, when there is none. Kernels
+/// have megabytes of them: one comparison for each, in a loop that has the registers to itself.
 #[inline(never)]
-fn next_candidate(words: &[[u8; 8]], from: usize) -> Option<usize> {
+fn before_candidate(words: &[[u8; 8]]) -> usize {
     let candidate = |word: &[u8; 8]| u64::from_le_bytes(*word) & COMMON_BITS == COMMON_VALUES;
-    Some(from + words.get(from..)?.iter().position(candidate)?)
+    words.iter().position(candidate).unwrap_or(words.len())
 }
 
 /// Finds the requests of a kernel; `None`: it has none, no tag and no marker.
@@ -249,7 +252,7 @@ fn next_candidate(words: &[[u8; 8]], from: usize) -> Option<usize> {
 /// 10X.
 pub fn scan(
     image: &KernelImage,
-    memory: &impl LoadedKernel,
+    mut memory: impl SegmentBytes,
 ) -> Result<Option<Requests>, LimineError> {
     let nothing = Requests {
         revision: 0,
@@ -261,16 +264,22 @@ pub fn scan(
     let mut error = None;
     let mut end_marker = None;
     for (index, segment) in image.segments().iter().enumerate() {
-        let words = words(memory.bytes(index), segment.virtual_start);
-        let start = segment.virtual_start.next_multiple_of(8);
-        let mut from = 0;
-        while let Some(position) = next_candidate(words, from) {
-            from = position + 1;
-            let address = start + 8 * position as u64;
-            let word = |index: usize| {
-                let word = words.get(position + index);
-                word.map(|&word| u64::from_le_bytes(word))
-            };
+        let mut next = segment.virtual_start.next_multiple_of(8);
+        loop {
+            let words = memory.window(index, next - segment.virtual_start);
+            let words = words.as_chunks().0;
+            if words.is_empty() {
+                break;
+            }
+            let skipped = before_candidate(words);
+            if skipped > 0 {
+                // The window from the candidate on has all that is looked at.
+                next += 8 * skipped as u64;
+                continue;
+            }
+            let address = next;
+            next += 8;
+            let word = |index: usize| words.get(index).map(|&word| u64::from_le_bytes(word));
             let [first, second] = [word(0).unwrap_or(0), word(1).unwrap_or(0)];
             if [first, second, word(2).unwrap_or(0), word(3).unwrap_or(0)] == START_MARKER {
                 recognised = true;
@@ -311,7 +320,7 @@ pub fn scan(
                     first,
                     second: address,
                 }));
-            } else if words.len() as u64 - (position as u64) < length {
+            } else if (words.len() as u64) < length {
                 error = error.or(Some(LimineError::Cut { address }));
             }
             *place = address;
@@ -328,16 +337,27 @@ pub fn scan(
 
 /// What stage2 would take a kernel file for before it looks for other headers: `None` when it has neither
 /// a note of the loader's own handoff nor requests, or is no ELF64 file.
-pub(crate) fn recognise_file(bytes: &[u8]) -> Option<Protocol> {
-    let (image, wishes) = kernel_image::read_file(bytes).ok()?;
+pub(crate) fn recognise_file(mut file: impl FileBytes) -> Option<Protocol> {
+    let (image, wishes) = kernel_image::read_file(&mut file).ok()?;
     if wishes.own {
         return Some(Protocol::Bootpath);
     }
-    let file = Unloaded(bytes, &image);
-    let mut segments = image.segments().iter().enumerate();
-    segments
-        .any(|(index, segment)| recognises(file.bytes(index), segment.virtual_start))
-        .then_some(Protocol::Limine)
+    let mut unloaded = Unloaded(&mut file, &image);
+    for (index, segment) in image.segments().iter().enumerate() {
+        let mut offset = 0;
+        loop {
+            let piece = unloaded.window(index, offset);
+            if recognises(piece, segment.virtual_start + offset) {
+                return Some(Protocol::Limine);
+            }
+            let length = piece.len() as u64;
+            if length <= OVERLAP || offset + length >= segment.file_size {
+                break;
+            }
+            offset += length - OVERLAP;
+        }
+    }
+    None
 }
 
 /// Checks a whole kernel file as stage2 would, without loading it. `None`: it has a note of the loader's
@@ -345,16 +365,16 @@ pub(crate) fn recognise_file(bytes: &[u8]) -> Option<Protocol> {
 ///
 /// # Errors
 /// What stage2 would show: 10A to 10P, 10X to 10Z.
-pub fn check_file(bytes: &[u8]) -> Result<Option<(KernelImage, Requests)>, FileError> {
-    let (image, wishes) = kernel_image::read_file(bytes)?;
+pub fn check_file(mut file: impl FileBytes) -> Result<Option<(KernelImage, Requests)>, FileError> {
+    let (image, wishes) = kernel_image::read_file(&mut file)?;
     if wishes.own {
         return Ok(None);
     }
-    let mut file = Unloaded(bytes, &image);
-    let Some(requests) = scan(&image, &file)? else {
+    let Some(requests) = scan(&image, Unloaded(&mut file, &image))? else {
         return Ok(None);
     };
-    relocate(&image, &mut file, image.choose_slide())?;
+    let slide = image.choose_slide();
+    relocate(&image, Unloaded(&mut file, &image), slide)?;
     requests.check(&image)?;
     Ok(Some((image, requests)))
 }

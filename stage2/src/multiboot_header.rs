@@ -13,10 +13,11 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::catalogue::{self, Entry, Named};
 use crate::elf_physical::{self, Limits, MemoryConflict, PhysicalImage, Preference, Segment};
+use crate::file_bytes::FileBytes;
 use crate::kernel_image::KernelError;
 use crate::multiboot_info::tag as info_tag;
 use crate::protocol::{self, HEAD};
-use crate::text::{copy, facts};
+use crate::text::facts;
 use crate::vbe::Wish;
 
 /// Bytes at the start of the file in which a header of version 1 lies.
@@ -601,16 +602,15 @@ impl core::error::Error for MultibootError {}
 /// What stage2 would show: 10A to 10H, 10J, 10S to 10U.
 pub fn check_file(
     version: Version,
-    bytes: &[u8],
+    mut file: impl FileBytes,
 ) -> Result<(Header, PhysicalImage), MultibootError> {
-    let header = Header::parse(version, bytes)?;
+    let header = Header::parse(version, file.window(0))?;
     header.check_screen(true, true)?;
-    let image = header.image(bytes.len() as u64, |offset, out| {
-        let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..));
-        Ok::<_, MultibootError>(copy(rest.unwrap_or_default(), out))
+    let image = header.image(file.size(), |offset, out| {
+        Ok::<_, MultibootError>(file.read_at(offset, out))
     })?;
     if let Some(table) = image.sections() {
-        elf_physical::check_sections(table, bytes)?;
+        elf_physical::check_sections(table, &mut file)?;
     }
     Ok((header, image))
 }

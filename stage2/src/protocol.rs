@@ -4,6 +4,7 @@
 //! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
 //! looked for is that of [`Protocol`].
 
+use crate::file_bytes::FileBytes;
 use crate::limine_protocol;
 use zerocopy::FromBytes as _;
 use zerocopy::little_endian::U32;
@@ -48,6 +49,11 @@ const NAMES: [(&str, Protocol); 8] = [
 ];
 
 impl Protocol {
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
     /// The protocol that goes by a name.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut names = NAMES.iter();
@@ -64,8 +70,9 @@ impl Protocol {
 
     /// The protocol of a kernel, by its whole file: a note of the loader's own handoff comes first, then
     /// Limine's requests, then the other headers.
-    pub fn of_file(file: &[u8]) -> Self {
-        limine_protocol::recognise_file(file).unwrap_or_else(|| Self::by_magic(file))
+    pub fn of_file(mut file: impl FileBytes) -> Self {
+        let recognised = limine_protocol::recognise_file(&mut file);
+        recognised.unwrap_or_else(|| Self::by_magic(file.window(0)))
     }
 
     /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).

@@ -69,8 +69,8 @@ fn has_limine_requests(
     let buffer = unsafe { physical::bytes_mut(start, size) };
     let mut found = false;
     for segment in image.segments() {
-        // Pieces that overlap by a word.
-        for position in (0..segment.file_size).step_by(protocol::HEAD - 8) {
+        let step = protocol::HEAD - limine_protocol::OVERLAP as usize;
+        for position in (0..segment.file_size).step_by(step) {
             let length = (segment.file_size - position).min(size) as usize;
             let piece = buffer.get_mut(..length).unwrap_or_default();
             let read = files.read_at(file, segment.file_offset + position, piece);

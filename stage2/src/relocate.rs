@@ -11,6 +11,7 @@ use elf::abi;
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use crate::file_bytes::WINDOW;
 use crate::kernel_image::{AddressRange, KernelError, KernelImage, Segment, Table};
 
 // Younger than the list in `elf`.
@@ -18,15 +19,49 @@ const DT_RELRSZ: i64 = 35;
 const DT_RELR: i64 = 36;
 const DT_RELRENT: i64 = 37;
 
-/// A kernel whose segments are in memory, or in a file. Segments go by their index in
-/// [`KernelImage::segments`].
+/// A kernel whose segments are in memory. Segments go by their index in [`KernelImage::segments`].
 pub trait LoadedKernel {
     /// The bytes of a segment that came from the file: `file_size` bytes.
     fn bytes(&self, segment: usize) -> &[u8];
 
-    /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: it is in a file,
-    /// and the relocations are only to be checked.
+    /// All of a segment, its zeroed part included: `memory_size` bytes.
     fn memory(&mut self, segment: usize) -> Option<&mut [u8]>;
+}
+
+/// A kernel whose segments are in memory, or still in the file.
+pub trait SegmentBytes {
+    /// The bytes of a segment that come from the file, from an offset in the segment on:
+    /// [`WINDOW`](crate::file_bytes::WINDOW) of them or more, or all that are left.
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8];
+
+    /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: there is nothing to
+    /// be changed, and the relocations are only to be checked.
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]>;
+}
+
+fn rest<K: LoadedKernel>(kernel: &K, segment: usize, offset: u64) -> &[u8] {
+    let rest = kernel.bytes(segment).get(offset as usize..);
+    rest.unwrap_or_default()
+}
+
+impl<K: LoadedKernel> SegmentBytes for &K {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        rest(*self, segment, offset)
+    }
+
+    fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
+        None
+    }
+}
+
+impl<K: LoadedKernel> SegmentBytes for &mut K {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        rest(*self, segment, offset)
+    }
+
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
+        (**self).memory(segment)
+    }
 }
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -53,13 +88,13 @@ struct Rela {
 /// undefined state; nothing outside the segments was touched.
 pub fn relocate(
     image: &KernelImage,
-    memory: &mut impl LoadedKernel,
+    mut memory: impl SegmentBytes,
     slide: u64,
 ) -> Result<u64, KernelError> {
     let Some(dynamic) = image.dynamic() else {
         return Ok(0);
     };
-    let tables = Tables::read(image, memory, dynamic)?;
+    let tables = Tables::read(image, &mut memory, dynamic)?;
     let mut kernel = Relocator {
         segments: image.segments(),
         memory,
@@ -110,18 +145,16 @@ fn locate(
     })
 }
 
-/// The entries of a table from `position` (in bytes) on, at most `most` of them.
+/// The entries of a table from `position` (in bytes) on, at most [`BATCH`] of them.
 fn entries<T: FromBytes + Immutable + KnownLayout + Unaligned>(
-    memory: &impl LoadedKernel,
+    memory: &mut impl SegmentBytes,
     table: Location,
     position: usize,
-    most: usize,
 ) -> &[T] {
-    let count = most.min((table.size - position) / size_of::<T>());
-    let bytes = memory.bytes(table.segment).get(table.offset + position..);
-    bytes
-        .and_then(|bytes| <[T]>::ref_from_prefix_with_elems(bytes, count).ok())
-        .map_or(&[], |(entries, _)| entries)
+    const { assert!(BATCH * size_of::<T>() <= WINDOW) };
+    let count = BATCH.min((table.size - position) / size_of::<T>());
+    let bytes = memory.window(table.segment, (table.offset + position) as u64);
+    <[T]>::ref_from_prefix_with_elems(bytes, count).map_or(&[], |(entries, _)| entries)
 }
 
 /// Address, size and size of an entry, as far as the dynamic section has them.
@@ -169,7 +202,7 @@ struct Tables {
 impl Tables {
     fn read(
         image: &KernelImage,
-        memory: &impl LoadedKernel,
+        memory: &mut impl SegmentBytes,
         dynamic: AddressRange,
     ) -> Result<Self, KernelError> {
         let segments = image.segments();
@@ -178,26 +211,28 @@ impl Tables {
         let mut relr = Described::default();
         let mut rel = Described::default();
         let mut jumps = Described::default();
-        for Dyn { tag, value } in entries::<Dyn>(memory, location, 0, usize::MAX) {
-            let value = value.get();
-            let field = match tag.get() {
-                abi::DT_NULL => break,
-                abi::DT_NEEDED => return Err(KernelError::SharedLibrary),
-                abi::DT_RELA => &mut rela.address,
-                abi::DT_RELASZ => &mut rela.size,
-                abi::DT_RELAENT => &mut rela.entry_size,
-                DT_RELR => &mut relr.address,
-                DT_RELRSZ => &mut relr.size,
-                DT_RELRENT => &mut relr.entry_size,
-                abi::DT_REL => &mut rel.address,
-                abi::DT_RELSZ => &mut rel.size,
-                abi::DT_JMPREL => &mut jumps.address,
-                abi::DT_PLTRELSZ => &mut jumps.size,
-                // Which kind DT_JMPREL is of; here it stands in for the size of an entry.
-                abi::DT_PLTREL => &mut jumps.entry_size,
-                _ => continue,
-            };
-            *field = Some(value);
+        'table: for position in (0..location.size).step_by(BATCH * size_of::<Dyn>()) {
+            for Dyn { tag, value } in entries::<Dyn>(memory, location, position) {
+                let value = value.get();
+                let field = match tag.get() {
+                    abi::DT_NULL => break 'table,
+                    abi::DT_NEEDED => return Err(KernelError::SharedLibrary),
+                    abi::DT_RELA => &mut rela.address,
+                    abi::DT_RELASZ => &mut rela.size,
+                    abi::DT_RELAENT => &mut rela.entry_size,
+                    DT_RELR => &mut relr.address,
+                    DT_RELRSZ => &mut relr.size,
+                    DT_RELRENT => &mut relr.entry_size,
+                    abi::DT_REL => &mut rel.address,
+                    abi::DT_RELSZ => &mut rel.size,
+                    abi::DT_JMPREL => &mut jumps.address,
+                    abi::DT_PLTRELSZ => &mut jumps.size,
+                    // Which kind DT_JMPREL is of; here it stands in for the size of an entry.
+                    abi::DT_PLTREL => &mut jumps.entry_size,
+                    _ => continue,
+                };
+                *field = Some(value);
+            }
         }
 
         // The psABI has x86-64 use RELA alone.
@@ -221,7 +256,7 @@ impl Tables {
 /// tables in batches, and from a batch in runs that are in one segment.
 struct Relocator<'a, M> {
     segments: &'a [Segment],
-    memory: &'a mut M,
+    memory: M,
     slide: u64,
     count: u64,
 }
@@ -232,12 +267,12 @@ type Place = (u64, u64);
 /// At least as many as a bitmap of DT_RELR has.
 const BATCH: usize = 64;
 
-impl<M: LoadedKernel> Relocator<'_, M> {
+impl<M: SegmentBytes> Relocator<'_, M> {
     fn rela(&mut self, table: Location) -> Result<(), KernelError> {
         let mut batch = [Place::default(); BATCH];
         for position in (0..table.size).step_by(BATCH * size_of::<Rela>()) {
             let mut free = batch.iter_mut();
-            for rela in entries::<Rela>(self.memory, table, position, BATCH) {
+            for rela in entries::<Rela>(&mut self.memory, table, position) {
                 let address = rela.offset.get();
                 match rela.info.get() as u32 {
                     abi::R_X86_64_RELATIVE => {
@@ -259,7 +294,7 @@ impl<M: LoadedKernel> Relocator<'_, M> {
         let mut batch = [(0, self.slide); BATCH];
         let mut next = None;
         for position in (0..table.size).step_by(size_of::<U64>()) {
-            let [entry] = entries::<U64>(self.memory, table, position, 1) else {
+            let Some(entry) = entries::<U64>(&mut self.memory, table, position).first() else {
                 break;
             };
             let entry = entry.get();

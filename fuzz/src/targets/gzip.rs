@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use stage2::gzip::{Decompressor, MAGIC, is_gzip, unpack, unpacked_length};
+use stage2::gzip::{Decompressor, MAGIC, ROOM, is_gzip, unpack, unpack_pieces, unpacked_length};
 
 use super::show;
 
@@ -29,6 +29,20 @@ pub fn accepts(bytes: &[u8]) -> bool {
     };
     let mut out = vec![0; length as usize];
     let unpacked = unpack(&file, &mut out, &mut Decompressor::new(), crc32fast::hash);
+    let mut pieces = Vec::new();
+    let by_pieces = unpack_pieces(
+        &file,
+        &mut [0; ROOM],
+        &mut Decompressor::new(),
+        |crc, bytes| {
+            let mut hasher = crc32fast::Hasher::new_with_initial(crc);
+            hasher.update(bytes);
+            hasher.finalize()
+        },
+        |piece| pieces.extend_from_slice(piece),
+    );
+    assert_eq!(by_pieces, unpacked.map(|()| length));
+    assert!(by_pieces.is_err() || pieces == out);
     if let Err(error) = unpacked {
         show(&error);
         return false;
