@@ -124,6 +124,8 @@ enum Listed {
     Stage1,
     /// The boot program of a CD.
     Stage1Cd,
+    /// The way in from another loader, by Multiboot.
+    Stage1Multiboot,
     /// The loader.
     Stage2,
     /// The demo kernel.
@@ -135,6 +137,7 @@ impl Listed {
         match self {
             Self::Stage1 => stages::STAGE1,
             Self::Stage1Cd => stages::STAGE1_CD,
+            Self::Stage1Multiboot => stages::STAGE1_MULTIBOOT,
             Self::Stage2 => stages::STAGE2,
             Self::Kernel => stages::KERNEL,
         }
@@ -239,11 +242,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             transcript::extract(BufReader::new(log), &mut io::stdout())?;
         }
         Command::Listing { program } => {
-            let first_bits = match program {
-                Listed::Stage1 | Listed::Stage1Cd => 16,
-                Listed::Stage2 | Listed::Kernel => 64,
-            };
-            listing::print(&program.program(), first_bits)?;
+            listing::print(&program.program(), &mut io::stdout().lock())?;
         }
         Command::Program { program } => {
             let path = stages::build_program(&program.program())?;

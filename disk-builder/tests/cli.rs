@@ -245,7 +245,8 @@ fn listing_says_how_to_get_the_disassembler() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8(output.stderr).unwrap(),
-        "disk-builder: llvm-objdump is missing; get it by `rustup component add llvm-tools`\n"
+        "disk-builder: there is no disassembler; get llvm-objdump by `rustup component add llvm-tools`, \
+         or objdump with your system's binutils\n"
     );
 }
 

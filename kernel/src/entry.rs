@@ -4,9 +4,10 @@
 // The registers can only be seen from assembly.
 #![allow(unsafe_code)]
 
-use core::arch::{asm, naked_asm};
+use core::arch::asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use x86_64::instructions::tables::{sgdt, sidt};
 use x86_64::registers::control::{Cr0, Cr4, Efer};
 use x86_64::registers::mxcsr;

@@ -6,11 +6,11 @@
 // Descriptor tables and handlers are the CPU's business.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::fmt;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use asm_lines::naked_asm;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::load_tss;
 use x86_64::registers::control::Cr2;

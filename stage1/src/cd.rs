@@ -22,9 +22,9 @@
 #[macro_use]
 mod shared;
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::cd::{self, Parameters};
 use disk_layout::mbr::{self, frame};
 use disk_layout::{CD_BLOCK, stage2};

@@ -22,9 +22,9 @@
 #[macro_use]
 mod shared;
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::mbr::{self, ParameterBlock, frame};
 use disk_layout::{MAX_TRANSFER_SECTORS, stage2};
 use shared::{COM1, LETTER, PUSHED, STATUS, VECTOR_INVALID_OPCODE};

@@ -14,9 +14,9 @@
 // The whole program is assembly in naked functions.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::multiboot::{self, Parameters, frame};
 use disk_layout::{mbr, stage2};
 use zerocopy::little_endian::U32;

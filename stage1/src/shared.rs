@@ -42,16 +42,11 @@ macro_rules! near_return {
     };
 }
 
-/// Joins lines of assembly.
-macro_rules! lines {
-    ($($line:expr),* $(,)?) => { concat!($($line, "\n"),*) };
-}
-
 /// `.Lprint`: the end of a boot that fails. Prints `error 1A 0C` (error code, BIOS status) and stops.
 #[rustfmt::skip]
 macro_rules! print_and_stop {
     () => {
-        lines!(
+        asm_lines::lines!(
             // COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
             ".Lprint:",
             "mov dx, {com1} + 3",
@@ -114,7 +109,7 @@ macro_rules! print_and_stop {
 /// stack; stage2 knows such a CPU by CPUID. The vector stays as it is then: stage2 puts it back.
 macro_rules! take_time_stamp {
     () => {
-        lines!(
+        asm_lines::lines!(
             "mov ebx, offset .Lstamped",
             "xchg ebx, [{invalid_opcode}]",
             "rdtsc",
@@ -129,7 +124,7 @@ macro_rules! take_time_stamp {
 #[rustfmt::skip]
 macro_rules! disk_call {
     () => {
-        lines!(
+        asm_lines::lines!(
             ".Ldisk_call:",
             "mov dl, [bp + {drive}]",
             "stc",

@@ -7,8 +7,7 @@
 //! With A20 off, address bit 20 is forced to 0: every odd MiB is a copy of the even one below it.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
-
+use asm_lines::naked_asm;
 use stage2::catalogue;
 
 use crate::real_mode::{fail, message, message_length};

@@ -7,9 +7,9 @@
 // LLVM's Intel syntax has no 16-bit far call through memory: that instruction is in AT&T syntax.
 #![allow(bad_asm_style)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use stage2::text::copy;

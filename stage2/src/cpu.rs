@@ -5,9 +5,9 @@
 //! What is only welcome (NX, 1 GiB pages, …) is noted later, by [`features`].
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::arch::x86_64::__cpuid;
 
+use asm_lines::naked_asm;
 use bit_field::BitField;
 use stage2::catalogue;
 

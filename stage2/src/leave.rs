@@ -4,9 +4,9 @@
 //! timer. Nothing of the loader is needed any more once the program's first instruction runs.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 

@@ -11,9 +11,9 @@
 //! specification.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use stage2::layout;
 use stage2::limine_protocol::HHDM;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};

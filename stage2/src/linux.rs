@@ -9,9 +9,9 @@
 //! Linux, Documentation/arch/x86/boot.rst.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::convert::Infallible;
 
+use asm_lines::naked_asm;
 use stage2::integrity::{Role, Sums};
 use stage2::layout::PAGE_SIZE;
 use stage2::linux_image::{

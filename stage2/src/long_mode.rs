@@ -9,9 +9,9 @@
 //! Intel SDM vol. 3, 11.8.5 "Initializing IA-32e mode"; AMD APM vol. 2, 14.6.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::Road;
 use disk_layout::stage2::Stage2Header;
 use stage2::layout;
@@ -104,19 +104,21 @@ unsafe extern "C" {
 /// makes it active; then the jump to 64-bit code. The same on both roads, in 32-bit and 16-bit code.
 macro_rules! switch_on {
     () => {
-        "mov eax, {cr4}
-        mov cr4, eax
-        mov eax, {tables}
-        mov cr3, eax
-        mov ecx, {efer}
-        rdmsr
-        or eax, {lme}
-        wrmsr
-        mov eax, cr0
-        and eax, ~{cr0_clear}
-        or eax, {cr0_set}
-        mov cr0, eax
-        ljmp {code_64}, offset {begin}"
+        asm_lines::lines!(
+            "mov eax, {cr4}",
+            "mov cr4, eax",
+            "mov eax, {tables}",
+            "mov cr3, eax",
+            "mov ecx, {efer}",
+            "rdmsr",
+            "or eax, {lme}",
+            "wrmsr",
+            "mov eax, cr0",
+            "and eax, ~{cr0_clear}",
+            "or eax, {cr0_set}",
+            "mov cr0, eax",
+            "ljmp {code_64}, offset {begin}",
+        )
     };
 }
 

@@ -51,9 +51,10 @@ mod switch;
 mod findings;
 mod graphics;
 
-use core::arch::naked_asm;
 use core::convert::Infallible;
 use core::mem::MaybeUninit;
+
+use asm_lines::naked_asm;
 
 use crate::entry::Chosen;
 use crate::faults::Failure;

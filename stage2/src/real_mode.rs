@@ -4,9 +4,9 @@
 //! by 32-bit near calls (`call` in LLVM's Intel syntax), with CS = DS = SS = 0.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::{mbr, multiboot};
 use stage2::catalogue::Entry;
 

@@ -7,8 +7,7 @@
 //! BIOS has not set the controller up (QEMU's microvm). Those the BIOS gets as before.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
-
+use asm_lines::naked_asm;
 use stage2::{catalogue, layout};
 use x86_64::registers::control::Cr0Flags;
 

@@ -5,9 +5,9 @@
 //! EDI and EBP clobbered.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, Stage2Header};
 use stage2::checksum::CRC_32C;
 use stage2::{catalogue, layout};

@@ -7,9 +7,9 @@
 //! readable report. The kernel may unmap the page as soon as it has its own GDT and IDT.
 #![allow(unsafe_code)]
 
-use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use asm_lines::naked_asm;
 use stage2::{exception, layout};
 use x86_64::VirtAddr;
 use x86_64::structures::gdt::DescriptorFlags;
