@@ -3,7 +3,7 @@
 //! Partition table, file system, configuration and kernel are read by stage2's own modules, so
 //! what is said here is what happens when the image boots.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::Path;
@@ -28,6 +28,7 @@ use stage2::linux_image::{LinuxError, LinuxImage};
 use stage2::multiboot_header::{self, Version as Multiboot};
 use stage2::partition;
 use stage2::protocol::{LinuxEntry, Protocol};
+use stage2::text::{Shown, is_harmful};
 use zerocopy::FromBytes as _;
 
 use crate::cd;
@@ -492,6 +493,26 @@ fn failure(entry: &'static catalogue::Entry, facts: impl Into<String>) -> String
 type Problem<T> = Result<T, String>;
 
 impl Inspection {
+    /// As JSON, for programs; also fit for a terminal, which obeys more characters than JSON escapes.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_json(&self) -> Result<String> {
+        let json = serde_json::to_string_pretty(self)?;
+        let mut shown = String::with_capacity(json.len());
+        for c in json.chars() {
+            // Those of the layout are the only line ends, and all others stand in strings.
+            if is_harmful(c) && c != '\n' {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(shown, "\\u{unit:04x}")?;
+                }
+            } else {
+                shown.push(c);
+            }
+        }
+        Ok(shown)
+    }
+
     /// Checks that there are no problems.
     ///
     /// # Errors
@@ -981,7 +1002,7 @@ impl Inspection {
                 line(
                     f,
                     Sectors::new(0, 0),
-                    format_args!("    {} (empty{checksum})", file.path),
+                    format_args!("    {} (empty{checksum})", Shown::new(&file.path)),
                 )?;
             }
             for (number, extent) in file.extents.iter().enumerate() {
@@ -991,7 +1012,8 @@ impl Inspection {
                         *extent,
                         format_args!(
                             "    {} ({} bytes{unpacked}{checksum})",
-                            file.path, file.size
+                            Shown::new(&file.path),
+                            file.size
                         ),
                     )?,
                     // A badly fragmented file would fill many screens.
@@ -1015,7 +1037,7 @@ impl fmt::Display for Inspection {
             entry.fmt(f)?;
         }
         if let Some(command_line) = &self.command_line {
-            writeln!(f, "command line: {command_line}")?;
+            writeln!(f, "command line: {}", Shown::new(command_line))?;
         }
         if let Some(linux) = &self.booted.linux {
             writeln!(
@@ -1115,10 +1137,10 @@ impl fmt::Display for Inspection {
             )?;
         }
         for warning in &self.warnings {
-            writeln!(f, "warning: {warning}")?;
+            writeln!(f, "warning: {}", Shown::new(warning))?;
         }
         for problem in &self.problems {
-            writeln!(f, "{problem}")?;
+            writeln!(f, "{}", Shown::new(problem))?;
         }
         if self.problems.is_empty() {
             writeln!(f, "no problems found")?;
@@ -1130,24 +1152,24 @@ impl fmt::Display for Inspection {
 impl fmt::Display for EntryInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.is_default { "*" } else { " " };
-        write!(f, "entry {mark} {}", self.name)?;
+        write!(f, "entry {mark} {}", Shown::new(&self.name))?;
         if let Some(title) = &self.title {
-            write!(f, " ({title})")?;
+            write!(f, " ({})", Shown::new(title))?;
         }
         match (&self.kernel, &self.chain) {
-            (Some(kernel), _) => write!(f, ": {kernel}")?,
-            (None, Some(chain)) => write!(f, ": chain {chain}")?,
+            (Some(kernel), _) => write!(f, ": {}", Shown::new(kernel))?,
+            (None, Some(chain)) => write!(f, ": chain {}", Shown::new(chain))?,
             (None, None) => {}
         }
         if let Some(protocol) = self.protocol {
             write!(f, " by {protocol}")?;
         }
         for module in &self.modules {
-            write!(f, ", {module}")?;
+            write!(f, ", {}", Shown::new(module))?;
         }
         match self.command_line.as_str() {
             "" => writeln!(f),
-            text => writeln!(f, ": {text}"),
+            text => writeln!(f, ": {}", Shown::new(text)),
         }
     }
 }

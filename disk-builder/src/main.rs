@@ -3,6 +3,7 @@
 mod boot;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use disk_builder::image::{self, Recipe};
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
+use stage2::text::Escaping;
 
 use crate::boot::Boot;
 
@@ -157,10 +159,19 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("disk-builder: {error:#}");
+            eprintln!("disk-builder: {}", shown(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes. There may be texts from files and names of files in it: they are to be
+/// read, and not obeyed by the terminal.
+fn shown(error: &anyhow::Error) -> String {
+    let mut shown = String::new();
+    // A string takes everything.
+    let _ = write!(Escaping::lines(&mut shown), "{error:#}");
+    shown
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -212,11 +223,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Inspect { image, json } => {
             let inspection = inspect::inspect(&image)?;
             if json {
-                writeln!(
-                    io::stdout(),
-                    "{}",
-                    serde_json::to_string_pretty(&inspection)?
-                )?;
+                writeln!(io::stdout(), "{}", inspection.to_json()?)?;
             } else {
                 write!(io::stdout(), "{inspection}")?;
             }

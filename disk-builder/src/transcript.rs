@@ -3,6 +3,7 @@
 use std::io::{BufRead, Write};
 
 use anyhow::{Result, bail, ensure};
+use stage2::text::Shown;
 use stage2::transcript::{Line, VERSION};
 
 /// What the loader prints last.
@@ -19,8 +20,12 @@ pub fn extract(mut log: impl BufRead, out: &mut impl Write) -> Result<()> {
     let mut transcript = Transcript::default();
     let mut bytes = Vec::new();
     while log.read_until(b'\n', &mut bytes)? > 0 {
-        let line = String::from_utf8_lossy(&bytes);
-        let complete = transcript.add(line.trim_end_matches(['\r', '\n']));
+        // A line of a transcript is ASCII. Whatever else there is, a terminal may be shown it.
+        let end = bytes
+            .iter()
+            .rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+        let line = &bytes[..end.map_or(0, |last| last + 1)];
+        let complete = transcript.add(&Shown::new(line).to_string());
         bytes.clear();
         if complete {
             transcript.write(out)?;
@@ -130,6 +135,20 @@ mod tests {
         assert_eq!(extracted(&log).unwrap(), format!("{log}\n"));
         let error = extracted(&format!("{log}\n{CALL}")).unwrap_err();
         assert!(error.to_string().starts_with("line 2 has no answer"));
+    }
+
+    /// What was on the line besides: a title, noise of the cable.
+    #[test]
+    fn a_terminal_may_be_shown_it() {
+        let log = [BEGIN.as_bytes(), b"\x1B[2J\xFF title\r\n", CALL.as_bytes()].concat();
+        let mut out = Vec::new();
+        extract(log.as_slice(), &mut out).unwrap();
+        let expected = format!("{BEGIN}\\x1B[2J\\xFF title\n{CALL}");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        // And what is said of it.
+        let error = extracted(&format!("{BEGIN}bios: \x1B[2J\n")).unwrap_err();
+        let expected = "line 2 is garbled: bios: \\x1B[2J";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

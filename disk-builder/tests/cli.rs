@@ -189,6 +189,12 @@ fn refusals_are_one_clear_line() {
         "disk-builder: kernel.elf cannot be booted: error 10A: the kernel is not an ELF file\n"
     );
     said(&workshop, &[&BUILD[..], &["--unchecked"]].concat());
+    // A name that would clear the screen.
+    let message = refused(&workshop, &["inspect", "\x1B[2J.img"]);
+    assert!(
+        message.starts_with(r"disk-builder: cannot open \x1B[2J.img: "),
+        "{message}"
+    );
     assert!(refused(&workshop, &["run", "nothing.img"]).contains("cannot open nothing.img"));
 
     let usage = disk_builder(&workshop, &[&BUILD[..], &["--road", "side"]].concat());

@@ -9,6 +9,7 @@ use disk_builder::image::{Entry, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Inspection};
 use disk_layout::Stage2Header;
 use disk_layout::stage2::CRC_START;
+use stage2::text::is_harmful;
 use support::{Workshop, build, kernel};
 
 /// Changes one byte of an image.
@@ -339,6 +340,53 @@ fn entries_are_shown_as_the_loader_sees_them() {
         }
     });
     inspect::inspect(&recipe.output).unwrap().verify().unwrap();
+}
+
+/// Whatever stands in the files, a terminal shows it and does not obey it.
+#[test]
+fn texts_of_files_are_shown_escaped() {
+    // Sets the title, clears the screen (C1, as UTF-8), turns the text around, overwrites the line.
+    const EVIL: &str = "\x1B]0;owned\x07\u{9B}2J\u{202E}txt\rA";
+    const SHOWN: &str = r"\x1B]0;owned\x07\u{009B}2J\u{202E}txt\x0DA";
+    let workshop = Workshop::new();
+    let recipe = Recipe {
+        size_mib: Some(3),
+        ..workshop.recipe(&kernel(10_000))
+    };
+    build(&recipe);
+    change(&recipe, |root| {
+        let put = |path: &str, text: &str| {
+            let mut file = root.create_file(path).unwrap();
+            file.truncate().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        root.create_dir("loader").unwrap();
+        root.create_dir("loader/entries").unwrap();
+        put("loader/loader.conf", &format!("default {EVIL}\n"));
+        put(
+            "loader/entries/a.conf",
+            &format!("title {EVIL}\nlinux /boot/{EVIL}\nmodule /{EVIL} {EVIL}\noptions {EVIL}\n"),
+        );
+    });
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let is_safe = |text: &str| !text.chars().any(|c| is_harmful(c) && c != '\n');
+    let text = found.to_string();
+    assert!(is_safe(&text), "{text:?}");
+    for line in [
+        format!("entry * a.conf ({SHOWN}): /boot/{SHOWN}, /{SHOWN}: {SHOWN}"),
+        format!("command line: {SHOWN}"),
+        format!("warning: /loader/loader.conf: no entry is named {SHOWN}"),
+        format!("error 9A: there is no kernel in the boot partition: /boot/{SHOWN}"),
+        format!("error 9B: a module is missing: /{SHOWN}"),
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    // JSON has a way of its own to say it, and says the same.
+    let json = found.to_json().unwrap();
+    assert!(is_safe(&json), "{json:?}");
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["entries"][0]["title"], EVIL);
+    assert_eq!(json["command_line"], EVIL);
 }
 
 #[test]

@@ -3,12 +3,16 @@
 //! **On entry**: 64-bit mode, nothing known of the devices. **This step**: COM1 is looked for and
 //! programmed (115,200 baud, 8N1); VGA text is looked for, and mode 3 set when another one is
 //! active. Either may be missing. **On exit**: [`crate::say!`] prints.
+//!
+//! What is printed may hold texts from files: paths, titles, what another loader says. So nothing but
+//! ends of lines reaches a device that is not a character to be read: all of it goes through
+//! [`stage2::text::Escaping`].
 #![allow(unsafe_code)]
 
 use core::fmt;
 
 use stage2::entries::Consoles;
-use stage2::text::fill_in;
+use stage2::text::{Escaping, fill_in, on_screen};
 use stage2::{int10, layout};
 use x86_64::instructions::port::Port;
 
@@ -161,10 +165,10 @@ pub fn print_line(texts: &[&str], numbers: &[u64]) {
     });
 }
 
-/// Prints a line of what formats itself.
+/// Prints a line of what formats itself: one line, whatever texts are in it.
 pub fn print(what: &dyn fmt::Display) {
     print_on_each(&|out| {
-        fmt::write(out, format_args!("{what}"))?;
+        fmt::write(&mut Escaping::line(out), format_args!("{what}"))?;
         out.write_char('\n')
     });
 }
@@ -173,11 +177,11 @@ pub fn print(what: &dyn fmt::Display) {
 fn print_on_each(write: &dyn Fn(&mut dyn fmt::Write) -> fmt::Result) {
     // The devices cannot fail.
     let by_bios = CONSOLE.with(|console| {
-        let _ = write(console);
+        let _ = write(&mut Escaping::lines(console));
         console.wanted.screen && console.screen == Screen::Teletype
     });
     if by_bios {
-        let _ = write(&mut Teletype);
+        let _ = write(&mut Escaping::lines(&mut Teletype));
     }
 }
 
@@ -186,12 +190,14 @@ struct Teletype;
 
 impl fmt::Write for Teletype {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if byte == b'\n' {
-                bios::print(b'\r');
-            }
-            bios::print(byte);
+        text.chars().try_for_each(|c| self.write_char(c))
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        if c == '\n' {
+            bios::print(b'\r');
         }
+        bios::print(on_screen(c));
         Ok(())
     }
 }
@@ -206,29 +212,28 @@ macro_rules! say {
 
 impl fmt::Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if byte == b'\n' {
-                self.end_line();
-            } else {
-                self.put(byte);
-            }
+        text.chars().try_for_each(|c| self.write_char(c))
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        if c == '\n' {
+            self.put('\r');
         }
+        self.put(c);
         Ok(())
     }
 }
 
 impl Console {
-    fn end_line(&mut self) {
-        self.put(b'\r');
-        self.put(b'\n');
-    }
-
-    fn put(&mut self, byte: u8) {
-        if self.wanted.serial && self.serial {
-            self.serial = send(byte);
+    /// The serial line gets UTF-8, the screen a cell a character.
+    fn put(&mut self, c: char) {
+        if self.wanted.serial {
+            for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
+                self.serial = self.serial && send(byte);
+            }
         }
         if self.wanted.screen && self.screen == Screen::VgaText {
-            self.show(byte);
+            self.show(on_screen(c));
         }
     }
 

@@ -80,6 +80,105 @@ fn write_digits(
     out.write_char(char::from(digit))
 }
 
+/// Whether a character does anything else than to stand in its place: a terminal obeys it (ESC), or
+/// it moves what is beside it, or it cannot be seen. These are the controls of ASCII and of ISO 6429
+/// (C0, DEL, C1), line and paragraph separators, what changes the direction of text, and what has no
+/// width.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61C}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{2028}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{FFF9}'..='\u{FFFB}'
+                | '\u{E0000}'..='\u{E007F}'
+        )
+}
+
+/// Writes texts of whatever origin so that they can only be read: what is [harmful](is_harmful)
+/// stands there as `\x1B` or `\u{202E}`. A `\` is a `\`: nobody needs to read it back, and command
+/// lines have many.
+pub struct Escaping<'a> {
+    out: &'a mut dyn fmt::Write,
+    keeps_lines: bool,
+}
+
+impl<'a> Escaping<'a> {
+    /// All of it becomes one line.
+    pub fn line(out: &'a mut dyn fmt::Write) -> Self {
+        Self {
+            out,
+            keeps_lines: false,
+        }
+    }
+
+    /// Line feeds are ends of lines.
+    pub fn lines(out: &'a mut dyn fmt::Write) -> Self {
+        Self {
+            out,
+            keeps_lines: true,
+        }
+    }
+}
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|c| self.write_char(c))
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        if !is_harmful(c) || c == '\n' && self.keeps_lines {
+            return self.out.write_char(c);
+        }
+        match u8::try_from(c) {
+            Ok(byte) if byte.is_ascii() => escape(self.out, byte),
+            _ => {
+                self.out.write_str("\\u{")?;
+                facts(self.out, "####}", &[u32::from(c).into()])
+            }
+        }
+    }
+}
+
+/// Writes a byte as `\x1B`.
+fn escape(out: &mut dyn fmt::Write, byte: u8) -> fmt::Result {
+    out.write_str("\\x")?;
+    facts(out, "##", &[byte.into()])
+}
+
+/// The character of code page 437, which text modes have, in the place of any other one: only ASCII
+/// is the same everywhere. What is [harmful](is_harmful) does not come here.
+pub fn on_screen(c: char) -> u8 {
+    if c.is_ascii() { c as u8 } else { b'?' }
+}
+
+/// A text from a file, in one line, to be shown on a terminal: as [`Escaping`] writes it. Bytes that
+/// are no UTF-8 are `\xFF`.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(&'a [u8]);
+
+impl<'a> Shown<'a> {
+    /// Of any bytes, or of a text.
+    pub fn new(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Self(text.as_ref())
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            fmt::Write::write_str(&mut Escaping::line(f), chunk.valid())?;
+            for &byte in chunk.invalid() {
+                escape(f, byte)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Copies as many bytes as there is room for; returns their number.
 pub fn copy(from: &[u8], to: &mut [u8]) -> usize {
     let length = from.len().min(to.len());

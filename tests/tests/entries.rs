@@ -12,6 +12,7 @@ use disk_layout::SECTOR_SIZE;
 use machine_tests::image::{Image, small_kernel, test_program};
 use machine_tests::linux::{check_kernel, put};
 use machine_tests::machine::Machine;
+use stage2::text::is_harmful;
 
 const ENTRIES: &str = "/loader/entries";
 
@@ -116,6 +117,40 @@ fn the_default_is_booted() -> Result<()> {
         &image,
         &["error 9D: a configuration file is gone: /loader/loader.conf"],
     )
+}
+
+/// Whatever stands in the files, serial terminal and screen show it and do not obey it: in the
+/// loader's lines, and in an error's facts.
+#[test]
+fn what_files_say_is_shown_and_not_obeyed() -> Result<()> {
+    // Sets the title, clears the screen (C1, as UTF-8), turns the text around, overwrites the line;
+    // and a letter, which the screen has no place for.
+    const EVIL: &str = "\x1B]0;o\x07\u{9B}2J\u{202E}t\rA\u{E9}";
+    const SHOWN: &str = r"\x1B]0;o\x07\u{009B}2J\u{202E}t\x0DA";
+
+    let image = image(&["one"], |_| {})?;
+    let conf = format!("default {EVIL}\n");
+    image.put("/loader/loader.conf", conf.as_bytes())?;
+    let entry = format!("title {EVIL}\nkernel /{EVIL}\noptions {EVIL}\n");
+    image.put(&format!("{ENTRIES}/one.conf"), entry.as_bytes())?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let offer = "press a key to reboot";
+    let serial = running.wait_for(offer)?;
+    let lines = running.wait_for_line(&[offer])?;
+    ensure!(
+        !serial.replace("\r\n", "").contains(is_harmful),
+        "{serial:?}"
+    );
+    let warning = format!(" 9 entries  /loader/loader.conf: no entry is named {SHOWN}");
+    let error = format!("error 9A: there is no kernel in the boot partition: /{SHOWN}");
+    for line in [&warning, &error] {
+        let on_serial = format!("{line}\u{E9}\r\n");
+        ensure!(serial.contains(&on_serial), "no {line}\n{serial:?}");
+        // Longer than a row.
+        let screen = lines.concat();
+        ensure!(screen.contains(&format!("{line}?")), "no {line}\n{screen}");
+    }
+    Ok(())
 }
 
 /// `console` says where the loader's lines go; an error goes everywhere.
