@@ -4,7 +4,7 @@ use std::io::{BufRead, Write};
 
 use anyhow::{Result, bail, ensure};
 use stage2::text::Shown;
-use stage2::transcript::{Line, VERSION};
+use stage2::transcript::{Line, VERSIONS};
 
 /// What the loader prints last.
 const LAST_LINE: &str = "12 handoff";
@@ -60,8 +60,11 @@ impl Transcript {
         }
         let problem = match &parsed {
             Some(Err(_)) => Some(format!("line {} is garbled: {line}", self.number)),
-            Some(Ok(Line::Begin(version))) if *version != VERSION => {
-                Some(format!("this is version {version}, and not {VERSION}"))
+            Some(Ok(Line::Begin(version))) if !VERSIONS.contains(version) => {
+                let (first, last) = (VERSIONS.start(), VERSIONS.end());
+                Some(format!(
+                    "this is version {version}, and not {first} to {last}"
+                ))
             }
             Some(Ok(_)) => self
                 .unanswered
@@ -105,7 +108,7 @@ mod tests {
         Ok(String::from_utf8(out)?)
     }
 
-    const BEGIN: &str = "bios: transcript 1\n";
+    const BEGIN: &str = "bios: transcript 2\n";
     const CALL: &str = "bios: INT 16h EFL=0001 -> EAX=1C0D EFL=0202\n";
 
     #[test]
@@ -156,7 +159,7 @@ mod tests {
         for (log, message) in [
             ("", "there is no transcript"),
             (CALL, "there is no transcript"),
-            ("bios: transcript 2\n", "this is version 2"),
+            ("bios: transcript 3\n", "this is version 3, and not 1 to 2"),
             (
                 "bios: transcript 1\nbios: INT 1",
                 "line 2 is garbled: bios: INT 1",

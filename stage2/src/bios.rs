@@ -13,6 +13,7 @@ use asm_lines::naked_asm;
 use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use stage2::text::copy;
+use stage2::time::{Clock, Moment, Waiting};
 use stage2::{catalogue, layout, transcript};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -21,7 +22,10 @@ use crate::HEADER;
 use crate::console::SerialLine;
 use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
 use crate::real_mode::{fail, message, message_length};
-use crate::{console, faults, physical, real_mode_faults};
+use crate::{clock, console, faults, findings, physical, real_mode_faults};
+
+/// BIOS data area: timer ticks since midnight (u32).
+const BDA_TICKS: u64 = 0x46C;
 
 /// EFLAGS: interrupts enabled.
 const FLAG_INTERRUPTS: u32 = 1 << 9;
@@ -68,6 +72,28 @@ impl Bios for Machine {
     fn transferred(&self, length: usize) -> &[u8] {
         // SAFETY: the buffer is the drive's; the slice is gone before the next call.
         unsafe { physical::bytes(TRANSFER_BUFFER.start, length as u64) }
+    }
+}
+
+impl Clock for Machine {
+    fn now(&self) -> Moment {
+        Moment {
+            tsc: findings::now(),
+            ticks: physical::read(BDA_TICKS),
+        }
+    }
+
+    fn milliseconds_since(&mut self, moment: Moment) -> u64 {
+        let frequency = clock::known_tsc_frequency();
+        let milliseconds = moment.milliseconds_to(self.now(), frequency);
+        if recorded() {
+            let _ = transcript::time(&mut SerialLine, milliseconds); // as below
+        }
+        milliseconds
+    }
+
+    fn tell(&mut self, waiting: &Waiting) {
+        console::print(waiting);
     }
 }
 

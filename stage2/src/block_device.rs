@@ -39,8 +39,10 @@ pub struct DiskError {
 /// The ways in which a disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskFailure {
-    /// The BIOS reports this status (AH) after all retries.
+    /// The BIOS reports this status (AH) after all retries; other sectors may be good.
     Status(u8),
+    /// The same, and nothing else can be read either: the disk is gone or hangs.
+    NoAnswer(u8),
     /// The sectors lie behind the end of the disk.
     OutOfRange,
 }
@@ -48,7 +50,7 @@ pub enum DiskFailure {
 impl Named for DiskError {
     fn entry(&self) -> &'static Entry {
         match self.cause {
-            DiskFailure::Status(_) => &catalogue::DISK_READ,
+            DiskFailure::Status(_) | DiskFailure::NoAnswer(_) => &catalogue::DISK_READ,
             DiskFailure::OutOfRange => &catalogue::DISK_RANGE,
         }
     }
@@ -59,6 +61,10 @@ impl fmt::Display for DiskError {
         facts(f, "LBA #, drive ##h", &[self.lba, self.drive.into()])?;
         match self.cause {
             DiskFailure::Status(status) => facts(f, ", status ##h", &[status.into()]),
+            DiskFailure::NoAnswer(status) => {
+                let text = ", status ##h, and the disk does not answer";
+                facts(f, text, &[status.into()])
+            }
             DiskFailure::OutOfRange => Ok(()),
         }
     }

@@ -8,6 +8,8 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
 
 use x86_64::instructions::port::Port;
 
+use crate::global::Global;
+
 /// The interval timer's ticks in a second.
 const TICKS: u64 = 1_193_182;
 /// Control: channel 2, both bytes, mode 0 (output rises at the end of the count).
@@ -46,18 +48,29 @@ fn count(ticks: u16, stop: &mut impl FnMut() -> bool) -> bool {
     }
 }
 
-/// Waits so many microseconds, but no longer than until `stop` says so.
+/// Waits so many microseconds, but no longer than until `stop` says so; where the timer is missing, as
+/// long as it takes to find that out.
 pub fn wait(microseconds: u64, mut stop: impl FnMut() -> bool) {
     let mut ticks = (microseconds * TICKS).div_ceil(1_000_000);
     while ticks > 0 && !stop() {
         let part = ticks.min(u16::MAX.into());
-        count(part as u16, &mut stop);
+        if !count(part as u16, &mut stop) {
+            return;
+        }
         ticks -= part;
     }
 }
 
+/// The time-stamp counter's frequency, which is found out once.
+static FREQUENCY: Global<Option<Option<u64>>> = Global::new(None);
+
+/// As [`tsc_frequency`], which is asked the first time.
+pub fn known_tsc_frequency() -> Option<u64> {
+    FREQUENCY.with(|known| *known.get_or_insert_with(tsc_frequency))
+}
+
 /// The time-stamp counter's frequency in Hz: as CPUID says (leaf 15h), or measured for 10 ms.
-pub fn tsc_frequency() -> Option<u64> {
+fn tsc_frequency() -> Option<u64> {
     /// 10 ms.
     const MEASURED: u16 = (TICKS / 100) as u16;
 

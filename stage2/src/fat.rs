@@ -15,7 +15,7 @@ use core::ops::RangeInclusive;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::block_device::{BlockDevice, DiskError};
+use crate::block_device::{BlockDevice, DiskError, DiskFailure};
 use crate::catalogue::{self, Entry, Named};
 use crate::partition::Partition;
 use crate::probe::{self, Foreign};
@@ -574,6 +574,13 @@ impl Volume {
             Ok(volume) => return Ok((volume, None)),
             Err(error) => error,
         };
+        if let FatError::Disk(DiskError {
+            cause: DiskFailure::NoAnswer(_),
+            ..
+        }) = error
+        {
+            return Err(error); // nor has it another boot sector
+        }
         let (first, length) = (partition.first_lba, partition.sectors);
         let foreign = |name| {
             FatError::Foreign(Foreign {

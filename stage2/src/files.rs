@@ -183,7 +183,7 @@ impl Files {
 
     /// Does something with files. Where that fails, does it again by the other FAT and the other boot
     /// sector, until it succeeds. With a `file` that is known already, only if its bytes are
-    /// elsewhere by that view.
+    /// elsewhere by that view. A disk that does not answer has no other FAT either.
     ///
     /// # Errors
     /// The first failure.
@@ -324,9 +324,12 @@ impl Files {
 }
 
 impl OnDisk {
-    /// Goes over to another view, if that shows something else.
+    /// Goes over to another view, if that shows something else, and the disk is there to show it.
     fn look_by(&mut self, view: View, damaged: &Volume, file: Option<&fat::File>) -> bool {
         let (disk, cache) = (&mut self.disk, &mut self.cache);
+        if !disk.is_there() {
+            return false;
+        }
         let Ok(volume) = Volume::open_view(disk, cache, &self.partition, view) else {
             return false;
         };

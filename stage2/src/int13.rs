@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::block_device::{BlockDevice, DiskError, DiskFailure};
 use crate::firmware::{BUFFER_OFFSET, Bios, Registers};
 use crate::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
+use crate::time::{Clock, Moment, Waiting};
 
 /// Tries of a read before its size is halved.
 const TRIES: u32 = 3;
@@ -20,6 +21,14 @@ const STATUS_NOT_FOUND: u8 = 0x04;
 /// Status values for which the size of a read is not the reason, and which may take the BIOS many
 /// seconds: no media, time-out, drive not ready.
 const STATUS_ABSENT: [u8; 3] = [0x31, 0x80, 0xAA];
+/// Milliseconds after which it is said what the loader waits for, the call that failed first included.
+const SAID_AFTER: u64 = 2_000;
+/// Milliseconds from the first failure of a read on, after which no call begins for it.
+const GIVEN_UP_AFTER: u64 = 20_000;
+/// How often a sector is tried at most, once its failures take long.
+const ROUNDS: u32 = 11;
+/// How many reads in a row have to fail, of which each sector can be read, until calls become smaller.
+const DOUBTS: u8 = 2;
 /// Highest cylinder number of INT 13h AH=02h.
 const MAX_CYLINDER: u64 = 1023;
 
@@ -41,6 +50,14 @@ pub struct Drive<B> {
     geometry: Option<Geometry>,
     /// The most sectors that one call is trusted with: halved when a read fails.
     limit: usize,
+    /// Reads in a row that failed and whose sectors were read one by one afterwards.
+    doubts: u8,
+    /// The first sector of the last read that succeeded.
+    good: Option<u64>,
+    /// The sector that was last tried for long enough, and its status.
+    bad: Option<(u64, u8)>,
+    /// It does not answer any more: the last status.
+    gone: Option<u8>,
     reads: u32,
 }
 
@@ -70,8 +87,9 @@ struct Parameters {
     bytes_per_sector: U16,
 }
 
-impl<B: Bios> Drive<B> {
+impl<B: Bios + Clock> Drive<B> {
     /// Finds out what the BIOS knows of the drive with this number.
+    #[inline(never)]
     pub fn open(bios: B, number: u8) -> Self {
         let mut drive = Self::proved(bios, number, disk_layout::SECTOR_SIZE);
         drive.extensions = drive.has_extensions();
@@ -85,6 +103,7 @@ impl<B: Bios> Drive<B> {
 
     /// A drive from which sectors of this size were read by the extensions before. That is a proof,
     /// so the BIOS is not asked: what it says of CDs is often wrong, or an error.
+    #[inline(never)]
     pub fn proved(bios: B, number: u8, sector_size: usize) -> Self {
         Self {
             bios,
@@ -94,6 +113,10 @@ impl<B: Bios> Drive<B> {
             extensions: true,
             geometry: None,
             limit: usize::from(MAX_TRANSFER_SECTORS),
+            doubts: 0,
+            good: None,
+            bad: None,
+            gone: None,
             reads: 0,
         }
     }
@@ -243,44 +266,215 @@ impl<B: Bios> Drive<B> {
         self.call(&mut Registers::new(0));
     }
 
+    /// One try of a read, which is noted if it fails: then the controller is reset, unless the time
+    /// is up.
+    fn attempt(
+        &mut self,
+        lba: u64,
+        count: usize,
+        address: u64,
+        trouble: &mut Trouble,
+    ) -> Result<usize, Pace> {
+        if trouble.pace == Pace::Over {
+            return Err(Pace::Over);
+        }
+        let began = self.bios.now();
+        match self.read_once(lba, count, address) {
+            Ok(done) => {
+                self.good = Some(lba);
+                if count > 1 && count == self.limit {
+                    self.doubts = 0;
+                }
+                Ok(done)
+            }
+            Err(status) => {
+                if lba == trouble.lba {
+                    trouble.status = status;
+                }
+                trouble.pace = self.pace(began, trouble);
+                if trouble.pace != Pace::Over {
+                    self.reset();
+                }
+                Err(trouble.pace)
+            }
+        }
+    }
+
+    /// How long the trouble has lasted, now that a call that began at this moment has failed. Tells
+    /// whoever waits.
+    fn pace(&mut self, began: Moment, trouble: &mut Trouble) -> Pace {
+        let milliseconds = match trouble.since {
+            Some(since) => self.bios.milliseconds_since(since),
+            None => {
+                trouble.first_call = self.bios.milliseconds_since(began);
+                trouble.since = Some(self.bios.now());
+                0
+            }
+        };
+        if milliseconds >= GIVEN_UP_AFTER {
+            return Pace::Over;
+        }
+        if trouble.first_call + milliseconds < SAID_AFTER {
+            return Pace::Quick;
+        }
+        if !trouble.said {
+            trouble.said = true;
+            self.bios.tell(&Waiting {
+                drive: self.number,
+                lba: trouble.lba,
+                status: trouble.status,
+            });
+        }
+        Pace::Slow
+    }
+
     /// Reads up to `count` sectors, with all that can be done about errors: three tries with a
     /// reset in between, then half as many sectors, down to one, then the other way of addressing
-    /// them.
-    fn read_stubbornly(&mut self, lba: u64, count: usize, address: u64) -> Result<usize, u8> {
+    /// them. Once that takes long, or the disk is said to be absent,
+    /// [`wait_for`](Self::wait_for) goes on.
+    fn read_stubbornly(
+        &mut self,
+        lba: u64,
+        count: usize,
+        address: u64,
+        mode: &mut Mode,
+    ) -> Result<usize, u8> {
+        let mut trouble = Trouble::with(lba);
+        let trouble = &mut trouble;
         loop {
-            let size = count.min(self.limit);
-            let mut status = 0;
+            let size = match mode {
+                Mode::Large => count.min(self.limit),
+                Mode::Single | Mode::SingleFailed => 1,
+            };
             for _ in 0..TRIES {
-                match self.read_once(lba, size, address) {
+                match self.attempt(lba, size, address, trouble) {
                     Ok(done) => return Ok(done),
-                    Err(code) => status = code,
+                    Err(Pace::Quick) => {}
+                    Err(_) => return self.wait_for(lba, address, trouble, mode),
                 }
-                self.reset();
             }
-            if size > 1 {
-                let absent = STATUS_ABSENT.contains(&status);
-                self.limit = if absent { 1 } else { size / 2 };
-                continue;
+            if size == 1 {
+                break;
             }
-            // The last way out: the other one. It stays the way if it works.
-            if self.sector_size == disk_layout::SECTOR_SIZE {
-                self.extensions = !self.extensions;
-                if !self.extensions {
-                    self.geometry = self.read_geometry();
+            if !STATUS_ABSENT.contains(&trouble.status) {
+                self.limit = size / 2;
+            } else if self.good.is_some() {
+                return self.wait_for(lba, address, trouble, mode);
+            } else {
+                self.limit = 1;
+            }
+        }
+        if let Some(done) = self.read_the_other_way(lba, address, trouble) {
+            return Ok(done);
+        }
+        // This sector is bad, and not the size of the calls; unless the disk is no more.
+        self.limit = MAX_TRANSFER_SECTORS.into();
+        if !self.answers(address, trouble) {
+            return self.wait_for(lba, address, trouble, mode);
+        }
+        Err(trouble.status)
+    }
+
+    /// Goes on with one sector when there may be no disk any more. A sector that was read before says whether
+    /// the disk answers: if so, this one gets its last tries, and the rest of what is being read
+    /// comes sector by sector, to get at what is in front of the bad one. If not, both are tried in
+    /// turn, until the disk is back or the time is up.
+    fn wait_for(
+        &mut self,
+        lba: u64,
+        address: u64,
+        trouble: &mut Trouble,
+        mode: &mut Mode,
+    ) -> Result<usize, u8> {
+        let mut answers = false;
+        let mut tries = TRIES;
+        // Where the clock has stopped meanwhile, this number is the bound.
+        for _ in 0..ROUNDS {
+            if !answers && let Some(good) = self.good {
+                match self.attempt(good, 1, address, trouble) {
+                    Ok(_) => answers = true,
+                    Err(Pace::Over) => break,
+                    Err(_) => {}
                 }
-                if let Ok(done) = self.read_once(lba, 1, address) {
+            }
+            match self.attempt(lba, 1, address, trouble) {
+                Ok(done) => {
+                    if answers {
+                        *mode = match mode {
+                            Mode::Large => Mode::Single,
+                            Mode::Single | Mode::SingleFailed => Mode::SingleFailed,
+                        };
+                    }
                     return Ok(done);
                 }
-                self.extensions = !self.extensions;
+                Err(Pace::Over) => break,
+                Err(_) => {}
             }
-            // This sector is bad, and not the size of the calls.
-            self.limit = MAX_TRANSFER_SECTORS.into();
-            return Err(status);
+            if answers {
+                tries -= 1;
+                if tries == 0 {
+                    if let Some(done) = self.read_the_other_way(lba, address, trouble) {
+                        return Ok(done);
+                    }
+                    break;
+                }
+            }
         }
+        if !answers {
+            self.gone = Some(trouble.status);
+            return Err(trouble.status);
+        }
+        // Once is enough: whoever asks for it again has the answer at once.
+        self.bad = Some((lba, trouble.status));
+        Err(trouble.status)
+    }
+
+    /// The last way out: by the extensions if it was by tracks so far, or the other way around. It
+    /// stays the way if it works.
+    fn read_the_other_way(
+        &mut self,
+        lba: u64,
+        address: u64,
+        trouble: &mut Trouble,
+    ) -> Option<usize> {
+        if self.sector_size != disk_layout::SECTOR_SIZE || trouble.pace == Pace::Over {
+            return None;
+        }
+        let status = trouble.status;
+        self.extensions = !self.extensions;
+        if !self.extensions {
+            self.geometry = self.read_geometry();
+        }
+        let done = self.attempt(lba, 1, address, trouble);
+        if done.is_err() {
+            self.extensions = !self.extensions;
+            trouble.status = status;
+        }
+        done.ok()
+    }
+
+    /// Can a sector still be read that was read before? Without one, nobody knows.
+    fn answers(&mut self, address: u64, trouble: &mut Trouble) -> bool {
+        let Some(good) = self.good else {
+            return true;
+        };
+        for _ in 0..TRIES {
+            match self.attempt(good, 1, address, trouble) {
+                Ok(_) => return true,
+                Err(Pace::Over) => return false,
+                Err(_) => {}
+            }
+        }
+        false
+    }
+
+    /// Does it still answer? Once it does not, every read fails, and the BIOS is not called for it.
+    pub fn is_there(&self) -> bool {
+        self.gone.is_none()
     }
 }
 
-impl<B: Bios> BlockDevice for Drive<B> {
+impl<B: Bios + Clock> BlockDevice for Drive<B> {
     fn sector_size(&self) -> usize {
         self.sector_size
     }
@@ -295,27 +489,51 @@ impl<B: Bios> BlockDevice for Drive<B> {
     }
 
     fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
-        let count = count.min(self.max_transfer());
+        let mut count = count.min(self.max_transfer());
+        let number = self.number;
+        let error = |cause, lba| DiskError {
+            cause,
+            lba,
+            drive: number,
+        };
+        if let Some(status) = self.gone {
+            return Err(error(DiskFailure::NoAnswer(status), lba));
+        }
+        if let Some((bad, status)) = self.bad {
+            match bad.checked_sub(lba) {
+                Some(0) => return Err(error(DiskFailure::Status(status), lba)),
+                Some(before) => count = count.min(usize::try_from(before).unwrap_or(count)),
+                None => {}
+            }
+        }
         let mut done = 0;
+        let mut mode = Mode::Large;
         while done < count {
             let lba = lba.saturating_add(done as u64);
             let address = TRANSFER_BUFFER.start + (done * self.sector_size) as u64;
-            match self.read_stubbornly(lba, count - done, address) {
+            match self.read_stubbornly(lba, count - done, address, &mut mode) {
                 Ok(sectors) => done += sectors,
                 // What could be read may be all that is needed.
                 Err(_) if done > 0 => break,
                 Err(status) => {
-                    return Err(DiskError {
-                        // Only now: BIOSes that report too small a disk can read behind its end.
-                        cause: if lba < self.sectors {
-                            DiskFailure::Status(status)
-                        } else {
-                            DiskFailure::OutOfRange
-                        },
-                        lba,
-                        drive: self.number,
-                    });
+                    let cause = if self.gone.is_some() {
+                        DiskFailure::NoAnswer(status)
+                    // Only now: BIOSes that report too small a disk can read behind its end.
+                    } else if lba < self.sectors {
+                        DiskFailure::Status(status)
+                    } else {
+                        DiskFailure::OutOfRange
+                    };
+                    return Err(error(cause, lba));
                 }
+            }
+        }
+        if mode == Mode::Single && done == count && count > 1 {
+            // No sector was bad. If that comes again, it is the size of the calls.
+            self.doubts += 1;
+            if self.doubts == DOUBTS {
+                self.doubts = 0;
+                self.limit = (count.min(self.limit) / 2).max(1);
             }
         }
         if lba >= self.sectors {
@@ -323,6 +541,58 @@ impl<B: Bios> BlockDevice for Drive<B> {
         }
         Ok(self.bios.transferred(done * self.sector_size))
     }
+}
+
+/// The trouble with one read: it begins with its first failure, and ends when the read succeeds or
+/// is given up.
+struct Trouble {
+    lba: u64,
+    /// The status of its last failure.
+    status: u8,
+    /// When the first failure was there.
+    since: Option<Moment>,
+    /// Milliseconds that the call took which failed first.
+    first_call: u64,
+    /// Was it said?
+    said: bool,
+    /// How long it has lasted.
+    pace: Pace,
+}
+
+impl Trouble {
+    /// None so far.
+    fn with(lba: u64) -> Self {
+        Self {
+            lba,
+            status: 0,
+            since: None,
+            first_call: 0,
+            said: false,
+            pace: Pace::Quick,
+        }
+    }
+}
+
+/// How [`Drive::read`] goes about what it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// By calls as large as possible.
+    Large,
+    /// Sector by sector: a larger call has failed and taken long, and the disk answers.
+    Single,
+    /// The same, and then a single sector failed as well.
+    SingleFailed,
+}
+
+/// What the clock says about a trouble.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// Nobody notices it yet.
+    Quick,
+    /// It takes long, and it was said.
+    Slow,
+    /// No call may begin any more.
+    Over,
 }
 
 /// A far pointer to an address below 1 MiB: segment, offset.

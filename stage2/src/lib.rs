@@ -15,6 +15,7 @@ pub mod text;
 pub mod catalogue;
 pub mod recipe;
 pub mod firmware;
+pub mod time;
 pub mod transcript;
 pub mod int10;
 pub mod int16;

@@ -140,7 +140,7 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     };
     let wants_time = requests.has(Feature::Performance) || requests.has(Feature::TscFrequency);
     let tsc_frequency = if wants_time {
-        clock::tsc_frequency()
+        clock::known_tsc_frequency()
     } else {
         None
     };

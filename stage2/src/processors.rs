@@ -11,6 +11,7 @@ use stage2::acpi::{self, MadtEntry};
 use stage2::layout;
 use stage2::limine_protocol::LimineError;
 use stage2::text::copy;
+use stage2::time::Patience;
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use x86_64::registers::model_specific::Msr;
 
@@ -70,11 +71,9 @@ const COMMAND_PENDING: u32 = 1 << 12;
 /// Looks at something that hardware should do at once.
 const POLLS: u32 = 100_000;
 
-/// Microseconds from INIT to the first start-up command, from that to the second one, and until a
-/// processor is given up.
+/// Microseconds from INIT to the first start-up command, and from that to the second one.
 const INIT_WAIT: u64 = 10_000;
 const SECOND_WAIT: u64 = 200;
-const LAST_WAIT: u64 = 1_000_000;
 
 /// What every processor does, and does in the same way.
 #[derive(Clone, Copy)]
@@ -384,6 +383,7 @@ pub fn start(infos: &mut [Info]) {
         apic.send(info.apic_id, COMMAND_INIT);
     }
     clock::wait(INIT_WAIT, || false);
+    let mut patience = Patience::default();
     for info in infos.iter_mut().filter(|info| info.stack != 0) {
         let waits = &raw const info.extra;
         // SAFETY: the processor writes it, once.
@@ -392,11 +392,12 @@ pub fn start(infos: &mut [Info]) {
         clock::wait(SECOND_WAIT, waits);
         if !waits() {
             apic.send(info.apic_id, start);
-            clock::wait(LAST_WAIT, waits);
+            clock::wait(patience.microseconds(), waits);
         }
         if waits() {
             info.extra = 0;
         } else {
+            patience.was_in_vain();
             // It may come later: to be stopped.
             apic.send(info.apic_id, COMMAND_INIT);
             info.stack = 0;

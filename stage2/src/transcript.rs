@@ -5,7 +5,7 @@
 //! comments, so the log of a serial line is a transcript as it is.
 //!
 //! ```text
-//! bios: transcript 1
+//! bios: transcript 2
 //! bios: memory 413h [7F02]
 //! bios: INT 15h EAX=E820 ECX=0018 EDX=534D4150 EDI=7E00 EFL=0001 [] -> EAX=534D4150 …
 //! ```
@@ -15,8 +15,12 @@
 //! are not 0, and behind it those that changed. When a register pointed to the
 //! [buffer](BIOS_BUFFER), its content before and after the call follows, as far as it matters.
 //! Sectors are not recorded. A call without an arrow did not return.
+//!
+//! `bios: time 5104 ms` is what the clock said when the code asked it, which it does when a read has
+//! failed. Version 1 has no such lines: nothing but calls decided then what was tried.
 
 use core::fmt;
+use core::ops::RangeInclusive;
 
 use arrayvec::ArrayVec;
 
@@ -28,7 +32,10 @@ use crate::text::facts;
 pub const PREFIX: &str = "bios: ";
 
 /// Version of the format, which [`begin`] writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The versions that can be read.
+pub const VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 
 /// Bytes of the buffer that are written down: packets and answers are shorter, but not what some
 /// BIOSes write.
@@ -52,7 +59,15 @@ fn values(registers: &Registers) -> [u32; NAMES.len()] {
 /// # Errors
 /// Those of `out`; so have all of these functions.
 pub fn begin(out: &mut dyn fmt::Write) -> fmt::Result {
-    out.write_str("bios: transcript 1\n")
+    out.write_str("bios: transcript 2\n")
+}
+
+/// Writes how many milliseconds had passed, when the clock was asked.
+///
+/// # Errors
+/// Those of `out`.
+pub fn time(out: &mut dyn fmt::Write, milliseconds: u64) -> fmt::Result {
+    facts(out, "bios: time # ms\n", &[milliseconds])
 }
 
 /// Writes what memory holds at an address.
@@ -142,6 +157,8 @@ pub type Bytes = ArrayVec<u8, SHOWN>;
 pub enum Line {
     /// The first one: the version of the format.
     Begin(u32),
+    /// How many milliseconds had passed.
+    Time(u64),
     /// What memory holds at an address.
     Memory(u64, Bytes),
     /// A call.
@@ -179,6 +196,11 @@ impl Line {
         let mut words = line.split_ascii_whitespace().peekable();
         match (words.next()?, words.next()?) {
             ("transcript", version) => Some(Self::Begin(version.parse().ok()?)),
+            ("time", milliseconds) => {
+                let milliseconds = milliseconds.parse().ok()?;
+                let is_all = words.next() == Some("ms") && words.next().is_none();
+                is_all.then_some(Self::Time(milliseconds))
+            }
             ("memory", address) => {
                 let address = u64::from_str_radix(address.strip_suffix('h')?, 16).ok()?;
                 let bytes = parse_bytes(words.next()?)?;

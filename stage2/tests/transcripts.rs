@@ -20,6 +20,7 @@ use stage2::int13::Drive;
 use stage2::int15;
 use stage2::layout::BIOS_BUFFER;
 use stage2::memory_map::MemoryMap;
+use stage2::time::{Clock, Moment, Waiting};
 use stage2::transcript::{self, Bytes, Call, Garbled, Line, SHOWN};
 
 /// A BIOS that answers as another one has answered. The order does not matter, nor where the loader
@@ -29,16 +30,23 @@ struct Replay {
     memory: RefCell<BTreeMap<u64, VecDeque<Bytes>>>,
     /// Each with the mark of having been asked for.
     calls: Vec<(Call, bool)>,
+    /// What the clock said, each time that it was asked.
+    times: VecDeque<u64>,
+    /// What was said of waiting.
+    told: Vec<String>,
     buffer: Vec<u8>,
 }
 
 impl Replay {
     fn new(text: &str) -> Self {
         let mut memory = BTreeMap::<_, VecDeque<_>>::new();
-        let mut calls = Vec::new();
+        let (mut calls, mut times) = (Vec::new(), VecDeque::new());
         for (number, line) in text.lines().enumerate() {
             match Line::parse(line) {
-                Some(Ok(Line::Begin(version))) => assert_eq!(version, transcript::VERSION),
+                Some(Ok(Line::Begin(version))) => {
+                    assert!(transcript::VERSIONS.contains(&version), "version {version}");
+                }
+                Some(Ok(Line::Time(milliseconds))) => times.push_back(milliseconds),
                 Some(Ok(Line::Memory(address, bytes))) => {
                     memory.entry(address).or_default().push_back(bytes);
                 }
@@ -52,6 +60,8 @@ impl Replay {
         Self {
             memory: RefCell::new(memory),
             calls,
+            times,
+            told: Vec::new(),
             buffer: vec![0; BIOS_BUFFER.size() as usize],
         }
     }
@@ -137,6 +147,21 @@ impl Bios for Replay {
         const { &[0; 1 << 16] }
             .get(..length)
             .expect("more than the buffer holds")
+    }
+}
+
+impl Clock for Replay {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+
+    /// A transcript of version 1 has no time: none passes.
+    fn milliseconds_since(&mut self, _: Moment) -> u64 {
+        self.times.pop_front().unwrap_or(0)
+    }
+
+    fn tell(&mut self, waiting: &Waiting) {
+        self.told.push(waiting.to_string());
     }
 }
 
@@ -229,6 +254,10 @@ fn play_back(text: &str) -> String {
     }
     let calls = drive.reads();
     writeln!(out, "  {reads} reads by {calls} calls").unwrap();
+    for line in &bios.told {
+        said(line);
+        writeln!(out, " {line}").unwrap();
+    }
     out
 }
 
@@ -275,6 +304,7 @@ fn write(line: &Line) -> String {
     let mut out = String::new();
     match line {
         Line::Begin(_) => transcript::begin(&mut out),
+        Line::Time(milliseconds) => transcript::time(&mut out, *milliseconds),
         Line::Memory(address, bytes) => transcript::memory(&mut out, *address, bytes),
         Line::Call(call) => {
             let written = transcript::question(&mut out, call.number, &call.before, &call.sent);
@@ -292,9 +322,10 @@ fn write(line: &Line) -> String {
 
 #[test]
 fn lines_look_as_documented() {
-    assert_eq!(write(&Line::Begin(1)), "bios: transcript 1\n");
+    assert_eq!(write(&Line::Begin(2)), "bios: transcript 2\n");
+    assert_eq!(write(&Line::Time(5104)), "bios: time 5104 ms\n");
     assert_eq!(
-        Line::parse("bios: transcript 1\r"),
+        Line::parse("bios: transcript 2\r"),
         Some(Ok(Line::Begin(transcript::VERSION)))
     );
     let word = Line::Memory(0x413, [0x7F, 0x02, 0].into_iter().collect());
@@ -337,6 +368,11 @@ fn comments_and_garbage() {
     for line in [
         "transcript",
         "transcript one",
+        "time",
+        "time 5",
+        "time 5 s",
+        "time -5 ms",
+        "time 5 ms 6",
         "memory 413 [7F02]",
         "memory 413h",
         "memory 413h [7F0]",
@@ -389,7 +425,11 @@ proptest! {
         sent in bytes(),
         answer in prop::option::of((registers(), bytes())),
         address: u64,
+        milliseconds: u64,
     ) {
+        let time = Line::Time(milliseconds);
+        prop_assert_eq!(Line::parse(&write(&time)), Some(Ok(time)));
+
         let memory = Line::Memory(address, sent.clone());
         prop_assert_eq!(Line::parse(&write(&memory)), Some(Ok(memory)));
 
@@ -408,7 +448,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_line_or_not(text in "(bios: )?(INT |memory |transcript )?[ -~]*", any_text: String) {
+    fn any_text_is_a_line_or_not(text in "(bios: )?(INT |memory |transcript |time )?[ -~]*", any_text: String) {
         let _ = (Line::parse(&text), Line::parse(&any_text));
     }
 }

@@ -26,6 +26,9 @@ const TEXT_MEMORY: u32 = 0xB_8000;
 pub(crate) const COLUMNS: usize = 80;
 pub(crate) const ROWS: usize = 25;
 
+/// QEMU's name for the device that the machine boots from, where it is not part of the chipset.
+const DRIVE: &str = "drive";
+
 /// How the disk is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Disk {
@@ -271,8 +274,14 @@ impl Machine {
         match &self.program {
             None => {
                 command.arg("-drive").arg(self.drive());
-                for device in self.disk.devices() {
-                    command.args(["-device", device]);
+                let mut devices = self.disk.devices().iter().peekable();
+                while let Some(device) = devices.next() {
+                    // The last one is the drive itself, which can be pulled by its name.
+                    let name = match devices.peek() {
+                        None => format!(",id={DRIVE}"),
+                        Some(_) => String::new(),
+                    };
+                    command.arg("-device").arg(format!("{device}{name}"));
                 }
             }
             Some((program, modules)) => {
@@ -767,6 +776,16 @@ impl Running {
     /// When QEMU's monitor does not answer.
     pub fn press(&self, key: &str) -> Result<()> {
         self.monitor(&format!("sendkey {key}")).map(drop)
+    }
+
+    /// Pulls the drive that the machine was booted from: one on USB.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer, or there is no such device.
+    pub fn pull_drive(&self) -> Result<()> {
+        let answer = self.monitor(&format!("device_del {DRIVE}"))?;
+        ensure!(!answer.contains("Error"), "{answer}");
+        Ok(())
     }
 
     /// Gives QEMU's monitor a command and waits until it is done.

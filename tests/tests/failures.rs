@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::mem::offset_of;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::Module;
@@ -282,6 +283,63 @@ fn the_kernel_cannot_be_read() -> Result<()> {
             &["LBA ", "drive 80h", "status 0Ch"],
         )?;
     }
+    Ok(())
+}
+
+/// What is said of a disk that fails for two seconds.
+const WAITING: &str = " 7 disk     waiting for drive 80h: LBA ";
+
+/// SeaBIOS gives up each transfer of it after five seconds. The loader says what it waits for before the
+/// second one, begins none 20 s after the first failure, and does not ask for another FAT then.
+#[test]
+fn a_usb_stick_is_pulled() -> Result<()> {
+    let image = Image::build(small_kernel()?.path(), |recipe, directory| {
+        let file = directory.join("large.bin");
+        // The builder finds out when it is not there.
+        let _ = fs::write(&file, noise(8 << 20));
+        recipe.modules.push(Module {
+            file,
+            string: String::new(),
+        });
+    })?;
+    for disk in [Disk::Usb, Disk::UsbUhci] {
+        let mut running = Machine::new(&image.path())
+            .disk(disk)
+            .drive_option("throttling.bps-read=1000000")
+            .time_limit(Duration::from_secs(120))
+            .start()?;
+        running.wait_for(" 9 entry ")?;
+        running.pull_drive()?;
+        let pulled = Instant::now();
+        let before = running.wait_for(WAITING)?;
+        ensure!(!before.contains("error"), "{before}");
+        let transcript = running.wait_for("press a key to reboot")?;
+        let seconds = pulled.elapsed().as_secs();
+        // 5 s + 20 s + 5 s, and a busy host.
+        ensure!((15..40).contains(&seconds), "{seconds} s\n{transcript}");
+        ensure!(transcript.matches(WAITING).count() == 1, "{transcript}");
+        ensure!(!transcript.contains(" 8 files    by "), "{transcript}");
+        let error = transcript.lines().find(|line| line.contains("error 7A: "));
+        let error = error.with_context(|| transcript.clone())?;
+        let facts = "drive 80h, status 0Ch, and the disk does not answer";
+        ensure!(error.contains(facts), "{error}");
+    }
+    Ok(())
+}
+
+/// Every call takes longer than two seconds, and all of them succeed.
+#[test]
+fn a_slow_disk_is_not_waited_for() -> Result<()> {
+    let image = Image::build(small_kernel()?.path(), |recipe, _| {
+        recipe.command_line = "exit".into();
+    })?;
+    let mut running = Machine::new(&image.path())
+        .drive_option("throttling.bps-read=25000")
+        .time_limit(Duration::from_secs(180))
+        .start()?;
+    let transcript = running.wait_for("OKAY")?;
+    ensure!(!transcript.contains(WAITING), "{transcript}");
+    ensure!(running.wait()? == Ending::Guest(EXIT_OKAY));
     Ok(())
 }
 

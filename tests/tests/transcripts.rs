@@ -30,8 +30,13 @@ fn recorded_image() -> Result<Image> {
 }
 
 /// Boots and returns the transcript.
-fn record(mut running: Running) -> Result<String> {
-    let log = running.wait_for("OKAY")?;
+fn record(running: Running) -> Result<String> {
+    record_until("OKAY", running)
+}
+
+/// As [`record`], with another end.
+fn record_until(end: &str, mut running: Running) -> Result<String> {
+    let log = running.wait_for(end)?;
     let mut out = Vec::new();
     transcript::extract(log.as_bytes(), &mut out)?;
     Ok(String::from_utf8(out)?)
@@ -48,7 +53,7 @@ fn every_call_is_on_the_serial_line_and_not_on_the_screen() -> Result<()> {
     );
     let transcript = record(running)?;
     for line in [
-        "bios: transcript 1",
+        "bios: transcript 2",
         "bios: memory 449h [03]",
         "bios: INT 15h EAX=E820 ECX=0018 EDX=534D4150 EDI=7E00 EFL=0001 [",
         "bios: INT 13h EAX=4100 EBX=55AA EDX=0080 EFL=0001 -> EAX=3000 EBX=AA55 ",
@@ -113,6 +118,13 @@ fn bless() -> Result<()> {
     keep("qemu-cd", qemu(Disk::CdIde, "").start())?;
     let weak = qemu(Disk::Ahci, "").weak_sector(2060);
     keep("qemu-weak-sector", weak.start())?;
+    let mut pulled = qemu(Disk::Usb, "")
+        .drive_option("throttling.bps-read=100000")
+        .start()?;
+    pulled.wait_for(" 8 files")?;
+    pulled.pull_drive()?;
+    let transcript = record_until("press a key to reboot", pulled)?;
+    fs::write(directory.join("qemu-usb-pulled.txt"), transcript)?;
     for (name, defects) in [
         ("qemu-no-e820", &[NoE820][..]),
         ("qemu-no-e820-e801", &[NoE820, NoE801]),

@@ -5,11 +5,12 @@
 //! the loader's is meant to be written.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use stage2::firmware::{Bios, FLAG_CARRY, Registers};
 use stage2::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
+use stage2::time::{Clock, Moment, Waiting};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// First byte behind what real mode reaches.
@@ -42,6 +43,14 @@ pub struct FakeBios {
     pub clobbers: bool,
     /// Every call: the interrupt, and the registers as they came in.
     pub calls: Vec<(u8, Registers)>,
+    /// When each of them began, in milliseconds.
+    pub times: Vec<u64>,
+    /// Which of the machine's counters move.
+    pub counters: Counters,
+    /// How often the clock was asked, which may cost time.
+    pub clock_asked: usize,
+    /// What was said of waiting, and when.
+    pub told: Vec<(u64, String)>,
     /// As many calls are not too many.
     pub most_calls: usize,
 }
@@ -58,6 +67,10 @@ impl FakeBios {
             no_key: 0x1C0D,
             clobbers: false,
             calls: Vec::new(),
+            times: Vec::new(),
+            counters: Counters::Both,
+            clock_asked: 0,
+            told: Vec::new(),
             most_calls: 20_000,
         };
         bios.set_word(BDA_MEMORY_SIZE, 639);
@@ -93,6 +106,7 @@ impl FakeBios {
 impl Bios for FakeBios {
     fn call(&mut self, number: u8, registers: &mut Registers) {
         self.calls.push((number, *registers));
+        self.times.push(self.disk.now);
         assert!(self.calls.len() <= self.most_calls, "calls without end");
         let before = *registers;
         let memory = &mut self.memory;
@@ -171,6 +185,49 @@ impl Bios for FakeBios {
     }
 }
 
+/// The counters of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counters {
+    Both,
+    /// Interrupts stay off while the BIOS reads.
+    TscOnly,
+    /// It cannot be found out how fast the time-stamp counter is.
+    TicksOnly,
+    Neither,
+}
+
+/// 2 GHz.
+const TSC_FREQUENCY: u64 = 2_000_000_000;
+/// Ticks at the beginning: a minute before midnight.
+const FIRST_TICKS: u64 = 0x18_00B0 - 1092;
+
+impl Clock for FakeBios {
+    fn now(&self) -> Moment {
+        let milliseconds = match self.counters {
+            Counters::Neither => 0,
+            _ => self.disk.now,
+        };
+        let ticks = match self.counters {
+            Counters::TscOnly => 0,
+            _ => milliseconds * 182 / 10_000,
+        };
+        Moment {
+            tsc: milliseconds * (TSC_FREQUENCY / 1000),
+            ticks: ((FIRST_TICKS + ticks) % 0x18_00B0) as u32,
+        }
+    }
+
+    fn milliseconds_since(&mut self, moment: Moment) -> u64 {
+        self.clock_asked += 1;
+        let frequency = (self.counters != Counters::TicksOnly).then_some(TSC_FREQUENCY);
+        moment.milliseconds_to(self.now(), frequency)
+    }
+
+    fn tell(&mut self, waiting: &Waiting) {
+        self.told.push((self.disk.now, waiting.to_string()));
+    }
+}
+
 /// How a service ends. The letters name the registers that hold answers besides EAX.
 enum Answer {
     Success(&'static str),
@@ -211,6 +268,18 @@ impl RandomBios {
             most_calls,
         }
     }
+}
+
+impl Clock for RandomBios {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+
+    fn milliseconds_since(&mut self, _: Moment) -> u64 {
+        self.answers.next().unwrap_or(0).into()
+    }
+
+    fn tell(&mut self, _: &Waiting) {}
 }
 
 impl Bios for RandomBios {
@@ -289,6 +358,14 @@ pub enum Whim {
     Always(u8),
     /// These sectors cannot be read.
     Dead(Range<u64>),
+    /// Every sector whose LBA is a multiple of this fails the first time.
+    Weak(u64),
+    /// After so many reads, all fail with this status, until so many milliseconds have passed in all.
+    Away(usize, u8, u64),
+    /// A read takes so many milliseconds if it succeeds, and so many if it fails.
+    Takes(u64, u64),
+    /// A read that fails after so many others takes so many milliseconds.
+    HangsAfter(usize, u64),
     /// Failed reads leave 0 as the number of sectors in the packet.
     ZeroesCount,
     /// Reads succeed with half of the sectors, when it is more than so many, and say so in the
@@ -325,7 +402,13 @@ pub struct FakeDisk {
     pub content: BTreeMap<u64, Vec<u8>>,
     /// The number of sectors of each read.
     pub sizes: Vec<usize>,
+    /// Where each read began.
+    pub lbas: Vec<u64>,
+    /// Milliseconds that have passed.
+    pub now: u64,
     stuck: bool,
+    /// Weak sectors that have failed.
+    failed: BTreeSet<u64>,
 }
 
 impl FakeDisk {
@@ -340,7 +423,10 @@ impl FakeDisk {
             whims: Vec::new(),
             content: BTreeMap::new(),
             sizes: Vec::new(),
+            lbas: Vec::new(),
+            now: 0,
             stuck: false,
+            failed: BTreeSet::new(),
         }
     }
 
@@ -475,6 +561,7 @@ impl FakeDisk {
         let count = usize::from(word(2));
         if self.without_extensions() {
             self.sizes.push(count);
+            self.lbas.push(lba);
             return Answer::Failure(INVALID);
         }
         let (answer, done) = self.transfer(lba, count, (word(6), word(4)), memory);
@@ -524,6 +611,7 @@ impl FakeDisk {
     ) -> (Answer, usize) {
         assert!((1..=127).contains(&count), "{count} sectors in one call");
         self.sizes.push(count);
+        self.lbas.push(lba);
         let length = count * self.sector_size;
         let out = buffer(memory, segment, offset.into(), length);
         let start = usize::from(segment) * 16 + usize::from(offset);
@@ -541,6 +629,17 @@ impl FakeDisk {
                     status = Some(0x20);
                 }
                 Whim::Always(code) => status = Some(*code),
+                Whim::Away(reads, code, back) if self.sizes.len() > *reads && self.now < *back => {
+                    status = Some(*code);
+                }
+                Whim::Weak(step) => {
+                    let weak = (lba..end).filter(|lba| lba % step == 0);
+                    let fresh = weak.filter(|lba| !self.failed.contains(lba)).min();
+                    if let Some(lba) = fresh {
+                        self.failed.insert(lba);
+                        status = Some(0x0C);
+                    }
+                }
                 Whim::Dead(range) if lba < range.end && range.start < end => status = Some(0x10),
                 Whim::HalfOfMoreThan(most) if count > *most => done = count / 2,
                 Whim::Script(fates) => match fates.get(self.sizes.len() - 1) {
@@ -561,6 +660,16 @@ impl FakeDisk {
         }
         if end > self.sectors {
             status = Some(0x04);
+        }
+        for whim in &self.whims {
+            self.now += match whim {
+                Whim::Takes(good, _) if status.is_none() => *good,
+                Whim::Takes(_, bad) => *bad,
+                Whim::HangsAfter(reads, takes) if status.is_some() && self.sizes.len() > *reads => {
+                    *takes
+                }
+                _ => 0,
+            };
         }
         if let Some(status) = status {
             return (Answer::Failure(status), 0);
