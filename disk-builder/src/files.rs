@@ -199,9 +199,9 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
             .iter()
             .filter(|(other, _)| other.eq_ignore_ascii_case(path));
         ensure!(twice.count() == 1, "there are two entries {name}");
-        checked
-            .add(path, text.as_bytes())
-            .map_err(|warning| anyhow::anyhow!("{warning}"))?;
+        if let Some(warning) = checked.add(path, text.as_bytes()).or(checked.rest()) {
+            bail!("{warning}");
+        }
     }
 
     let is_name = |name: &String| recipe.entries.iter().any(|entry| entry.name == *name);

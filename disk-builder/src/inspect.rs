@@ -703,10 +703,13 @@ impl Inspection {
         let entries = self.read_entries(&mut reader)?;
         let mut found = Entries::default();
         for (path, bytes) in &entries {
-            if let Err(warning) = found.add(path, bytes) {
-                self.warnings.push(warning.to_string());
-            }
+            let warning = found.add(path, bytes);
+            self.warnings
+                .extend(warning.map(|warning| warning.to_string()));
         }
+        let rest = found.rest();
+        self.warnings
+            .extend(rest.map(|warning| warning.to_string()));
         if found.is_empty() {
             return self.read_configuration(&mut reader);
         }
@@ -765,7 +768,7 @@ impl Inspection {
             let is_default = item.path == choice.item.path;
             let text = &item.text;
             self.entries.push(EntryInfo {
-                name: item.name.to_owned(),
+                name: item.name().to_owned(),
                 is_default,
                 title: text.title().map(str::to_owned),
                 kernel: text.kernel().map(str::to_owned),

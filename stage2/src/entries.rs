@@ -6,7 +6,6 @@
 
 use core::cmp::Ordering;
 use core::fmt;
-use core::mem;
 
 use arrayvec::ArrayVec;
 
@@ -27,6 +26,17 @@ const SUFFIX: &str = ".conf";
 /// The most entries. Those that stand further back in the directory are left out.
 pub const MAX_ENTRIES: usize = 64;
 
+/// The most files that are read to find them: those that are no entries count as well. What stands
+/// further back is left out.
+pub const MAX_CANDIDATES: usize = 4 * MAX_ENTRIES;
+
+/// The most bytes of a pattern. Names have at most 255, and each of their characters may have to be
+/// compared with all of the pattern.
+pub const MAX_PATTERN: usize = 512;
+
+/// The most files that are named each for itself, with the reason why they are left out.
+pub const MAX_NAMED: u32 = 8;
+
 /// Whether a file in [`DIRECTORY`] is an entry. Names that begin with a point are those of hidden
 /// files, which some systems write beside each file.
 pub fn is_entry(name: &str) -> bool {
@@ -45,20 +55,11 @@ fn stem(name: &str) -> &str {
 /// An entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<'a> {
+    // No more than that, for there are many: the name tells the rest.
     /// Path of its file.
     pub path: &'a str,
-    /// The name of its file.
-    pub name: &'a str,
     /// What is in it.
     pub text: KernelEntry<'a>,
-    /// Its name, without suffix and counters.
-    id: &'a str,
-    /// The boot counters in its name, if there are any.
-    pub tries: Option<Tries>,
-    // Of the text, since they are compared often.
-    sort_key: Option<&'a str>,
-    machine_id: Option<&'a str>,
-    version: Option<&'a str>,
 }
 
 /// Boot counters: `+LEFT-DONE` at the end of a name. The loader does not change them, for it does
@@ -111,55 +112,69 @@ impl<'a> Item<'a> {
                 cause: EntryFileCause::NoKernel,
             });
         }
-        let name = split_last(path, b'/').map_or(path, |(_, name)| name);
-        let (id, tries) = Tries::split(stem(name));
-        Ok(Some(Self {
-            path,
-            name,
-            text,
-            id,
-            tries,
-            sort_key: text.sort_key(),
-            machine_id: text.machine_id(),
-            version: text.version(),
-        }))
+        Ok(Some(Self { path, text }))
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> &'a str {
+        split_last(self.path, b'/').map_or(self.path, |(_, name)| name)
+    }
+
+    /// Its name without suffix and counters, and the boot counters, if there are any.
+    fn id_and_tries(&self) -> (&'a str, Option<Tries>) {
+        Tries::split(stem(self.name()))
+    }
+
+    /// The boot counters in its name, if there are any.
+    pub fn tries(&self) -> Option<Tries> {
+        self.id_and_tries().1
     }
 
     /// Whether it was tried as often as it should be, and never with success.
     pub fn is_bad(&self) -> bool {
-        self.tries.is_some_and(|tries| tries.left == 0)
+        is_bad(self.tries())
     }
 
     /// Whether the pattern of `loader.conf` means it: the name without counters, with or without the
     /// suffix.
     fn matches(&self, pattern: &str) -> bool {
-        matches(pattern, self.id, "") || matches(pattern, self.id, SUFFIX)
+        let (id, _) = self.id_and_tries();
+        matches(pattern, id, "") || matches(pattern, id, SUFFIX)
     }
 
     /// Which one comes first.
     pub fn compare(&self, other: &Self) -> Ordering {
-        let by_key = match (self.sort_key, other.sort_key) {
+        let (text, other_text) = (&self.text, &other.text);
+        let by_key = match (text.sort_key(), other_text.sort_key()) {
             (Some(one), Some(another)) => one
                 .cmp(another)
-                .then_with(|| self.machine_id.cmp(&other.machine_id))
-                .then_with(|| newer(self.version.unwrap_or(""), other.version.unwrap_or(""))),
+                .then_with(|| text.machine_id().cmp(&other_text.machine_id()))
+                .then_with(|| {
+                    let [one, another] = [text, other_text].map(|text| text.version());
+                    newer(one.unwrap_or(""), another.unwrap_or(""))
+                }),
             (one, another) => another.is_some().cmp(&one.is_some()),
         };
         // Where all of that is equal, they differ in the counters, or in the case of letters.
-        let by_tries = || match (self.tries, other.tries) {
+        let ((id, tries), (other_id, other_tries)) = (self.id_and_tries(), other.id_and_tries());
+        let by_tries = || match (tries, other_tries) {
             (Some(one), Some(another)) => another
                 .left
                 .cmp(&one.left)
                 .then(one.done.cmp(&another.done)),
             (one, another) => one.is_some().cmp(&another.is_some()),
         };
-        self.is_bad()
-            .cmp(&other.is_bad())
+        is_bad(tries)
+            .cmp(&is_bad(other_tries))
             .then(by_key)
-            .then_with(|| newer(self.id, other.id))
+            .then_with(|| newer(id, other_id))
             .then_with(by_tries)
             .then_with(|| self.path.cmp(other.path))
     }
+}
+
+fn is_bad(tries: Option<Tries>) -> bool {
+    tries.is_some_and(|tries| tries.left == 0)
 }
 
 /// The higher version comes first.
@@ -171,8 +186,13 @@ fn newer(one: &str, another: &str) -> Ordering {
 #[derive(Debug)]
 pub struct Entries<'a> {
     items: ArrayVec<Item<'a>, MAX_ENTRIES>,
-    /// Files that are no entries, though they should be.
+    /// Files that were read.
+    read: usize,
+    /// Files that are left out, though they should be entries.
     skipped: u32,
+    /// Those of them that are not named, and what would be said of the first one.
+    unnamed: u32,
+    first_unnamed: ArrayVec<Warning<'a>, 1>,
     /// Entries for machines of another kind.
     hidden: u32,
 }
@@ -182,7 +202,10 @@ impl<'a> Entries<'a> {
     pub const fn new() -> Self {
         Self {
             items: ArrayVec::new_const(),
+            read: 0,
             skipped: 0,
+            unnamed: 0,
+            first_unnamed: ArrayVec::new_const(),
             hidden: 0,
         }
     }
@@ -190,45 +213,91 @@ impl<'a> Entries<'a> {
     /// Takes all entries out.
     pub fn clear(&mut self) {
         self.items.clear();
-        (self.skipped, self.hidden) = (0, 0);
+        (self.read, self.skipped, self.unnamed, self.hidden) = (0, 0, 0, 0);
+        self.first_unnamed.clear();
     }
 
-    /// Adds the entry in a file, if it is for machines of this kind.
-    ///
-    /// # Errors
-    /// [`Warning`]: it cannot be booted; the others are not affected.
-    pub fn add(&mut self, path: &'a str, bytes: &'a [u8]) -> Result<(), Warning<'a>> {
+    /// Why a further file need not even be read, if so.
+    pub fn full(&self) -> Option<EntryFileError> {
+        let cause = if self.items.is_full() {
+            EntryFileCause::TooManyEntries
+        } else if self.read >= MAX_CANDIDATES {
+            EntryFileCause::TooManyFiles
+        } else {
+            return None;
+        };
+        Some(EntryFileError { line: 0, cause })
+    }
+
+    /// Adds the entry in a file, if it is for machines of this kind. Returns what is to be said when it
+    /// is left out; the others are not affected.
+    #[must_use]
+    pub fn add(&mut self, path: &'a str, bytes: &'a [u8]) -> Option<Warning<'a>> {
+        self.add_by(path, bytes, &mut Item::compare)
+    }
+
+    /// As [`add`](Self::add), with [`Item::compare`] in somebody else's hands, who can count.
+    #[must_use]
+    pub fn add_by(
+        &mut self,
+        path: &'a str,
+        bytes: &'a [u8],
+        compare: &mut dyn FnMut(&Item<'a>, &Item<'a>) -> Ordering,
+    ) -> Option<Warning<'a>> {
+        if let Some(error) = self.full() {
+            return self.skip(path, error);
+        }
         match Item::new(path, bytes) {
-            Ok(None) => {
-                self.hidden = self.hidden.saturating_add(1);
-                Ok(())
-            }
+            Ok(None) => self.hidden = self.hidden.saturating_add(1),
             Ok(Some(item)) => {
-                // Each one goes to the place of the next, from the first one on that comes later.
-                let mut carried = item;
-                if !self.items.is_full() {
-                    for other in &mut self.items {
-                        if carried.compare(other).is_lt() {
-                            mem::swap(other, &mut carried);
-                        }
-                    }
-                }
-                self.items.try_push(carried).map_err(|_| {
-                    let cause = EntryFileCause::TooManyEntries;
-                    self.skip(path, EntryFileError { line: 0, cause })
-                })
+                // Behind those that come first, and behind its equals.
+                let place = self
+                    .items
+                    .partition_point(|other| compare(other, &item).is_le());
+                // There is room.
+                let _ = self.items.try_insert(place, item);
             }
-            Err(error) => Err(self.skip(path, error)),
+            Err(error) => return self.skip(path, error),
         }
+        self.read += 1;
+        None
     }
 
-    /// Counts a file that cannot be read as an entry.
-    pub fn skip(&mut self, path: &'a str, error: EntryFileError) -> Warning<'a> {
-        self.skipped = self.skipped.saturating_add(1);
-        Warning {
+    /// Counts a file that is left out. Returns what is to be said of it: nothing, if it is only one of
+    /// many.
+    #[must_use]
+    pub fn skip(&mut self, path: &'a str, error: EntryFileError) -> Option<Warning<'a>> {
+        let warning = Warning {
             path,
-            cause: WarningCause::Skipped(error),
+            cause: WarningCause::Skipped { error, more: 0 },
+        };
+        self.read += 1;
+        self.skipped = self.skipped.saturating_add(1);
+        // What is the same for all that follow need not be said for each.
+        let same =
+            [EntryFileCause::TooManyEntries, EntryFileCause::TooManyFiles].contains(&error.cause);
+        if self.skipped - self.unnamed <= MAX_NAMED && !same {
+            return Some(warning);
         }
+        self.unnamed += 1;
+        let _ = self.first_unnamed.try_push(warning); // if it is the first one
+        None
+    }
+
+    /// How many were left out so far of which nothing was said.
+    pub fn unnamed(&self) -> u32 {
+        self.unnamed
+    }
+
+    /// What is to be said of those, in the end.
+    pub fn rest(&self) -> Option<Warning<'a>> {
+        let Warning { path, cause } = *self.first_unnamed.first()?;
+        let WarningCause::Skipped { error, .. } = cause else {
+            return None;
+        };
+        let more = self.unnamed.saturating_sub(1);
+        let cause = WarningCause::Skipped { error, more };
+        Some(Warning { path, cause })
     }
 
     /// Whether there was nothing in the directory, not even what had to be left out.
@@ -241,12 +310,14 @@ impl<'a> Entries<'a> {
         &self.items
     }
 
-    /// The first one that the pattern means; else, or without one, the first of all.
+    /// The first one that the pattern means; else, or without one, the first of all. A pattern of more
+    /// than [`MAX_PATTERN`] bytes means none.
     ///
     /// # Errors
     /// [`NoEntry`], when there is none.
     pub fn choose<'p>(&self, pattern: Option<&'p str>) -> Result<Choice<'a, 'p>, NoEntry> {
-        let wanted = pattern.and_then(|pattern| {
+        let sane = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN);
+        let wanted = sane.and_then(|pattern| {
             let mut items = self.items.iter();
             items.find(|item| item.matches(pattern))
         });
@@ -286,8 +357,8 @@ pub struct Warning<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WarningCause<'a> {
-    /// An entry is left out.
-    Skipped(EntryFileError),
+    /// An entry is left out, and so are more.
+    Skipped { error: EntryFileError, more: u32 },
     /// A line of `loader.conf`, or all of it, is ignored.
     Ignored(EntryFileError),
     /// This pattern means no entry.
@@ -315,16 +386,20 @@ impl<'a> Warning<'a> {
 impl fmt::Display for Warning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path)?;
-        let (text, error) = match self.cause {
-            WarningCause::Skipped(error) => (" is left out: ", error),
-            WarningCause::Ignored(error) => (": ", error),
+        let (text, error, more) = match self.cause {
+            WarningCause::Skipped { error, more } => (" is left out: ", error, more),
+            WarningCause::Ignored(error) => (": ", error, 0),
             WarningCause::Unmatched(pattern) => {
                 f.write_str(": no entry is named ")?;
                 return f.write_str(pattern);
             }
         };
         f.write_str(text)?;
-        error.fmt(f)
+        error.fmt(f)?;
+        match more {
+            0 => Ok(()),
+            _ => facts(f, "; so are # more", &[more.into()]),
+        }
     }
 }
 
@@ -356,7 +431,9 @@ impl fmt::Display for NoEntry {
 /// ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoaderConf<'a> {
-    text: &'a str,
+    default_entry: Option<&'a str>,
+    timeout: Option<Timeout>,
+    console: Option<Consoles>,
 }
 
 /// How long to wait for a choice.
@@ -388,37 +465,62 @@ impl Consoles {
 impl<'a> LoaderConf<'a> {
     /// Checks the file: what of it can be used, and what is wrong with it.
     pub fn parse(bytes: &'a [u8]) -> (Self, Option<EntryFileError>) {
-        let text = match entry_file::checked_text(bytes) {
-            Ok(text) => text,
-            Err(error) => return (Self::default(), Some(error)),
-        };
-        let mut lines = (1..).zip(entry_file::lines(text));
-        let error = lines.find_map(|(line, text)| {
-            let (key, value) = entry_file::key_and_value(text);
+        match entry_file::text(bytes) {
+            Ok(text) => Self::read_lines(entry_file::lines(text)),
+            Err(error) => (Self::default(), Some(error)),
+        }
+    }
+
+    /// The same for its lines, each of which is taken once. The last value of a key counts.
+    pub fn read_lines(lines: impl Iterator<Item = &'a str>) -> (Self, Option<EntryFileError>) {
+        let mut conf = Self::default();
+        let mut first = None;
+        for (line, content) in (1..).zip(lines) {
+            if let Some(cause) = entry_file::beyond_limits(content) {
+                return (Self::default(), Some(EntryFileError { line, cause }));
+            }
+            let (key, value) = entry_file::key_and_value(content);
+            let is_there = !value.is_empty();
             let cause = match key {
-                TIMEOUT if timeout(value).is_none() => EntryFileCause::Timeout,
-                CONSOLE if consoles(value).is_none() => EntryFileCause::Console,
-                _ => return None,
+                "default" if is_there => {
+                    conf.default_entry = Some(value);
+                    continue;
+                }
+                TIMEOUT => {
+                    let read = timeout(value);
+                    if is_there {
+                        conf.timeout = read;
+                    }
+                    read.is_none().then_some(EntryFileCause::Timeout)
+                }
+                CONSOLE => {
+                    let read = consoles(value);
+                    if is_there {
+                        conf.console = read;
+                    }
+                    read.is_none().then_some(EntryFileCause::Console)
+                }
+                _ => continue,
             };
-            Some(EntryFileError { line, cause })
-        });
-        (Self { text }, error)
+            first = first.or(cause.map(|cause| EntryFileError { line, cause }));
+        }
+        (conf, first)
     }
 
     /// The pattern that selects the default entry: `*`, `?` and `[a-z]` have their meaning, the case
     /// of ASCII letters has none.
     pub fn default_entry(&self) -> Option<&'a str> {
-        entry_file::last_value(self.text, "default")
+        self.default_entry
     }
 
     /// How long to wait for a choice.
     pub fn timeout(&self) -> Option<Timeout> {
-        timeout(entry_file::last_value(self.text, TIMEOUT)?)
+        self.timeout
     }
 
     /// Where the loader prints what is no error.
     pub fn console(&self) -> Option<Consoles> {
-        consoles(entry_file::last_value(self.text, CONSOLE)?)
+        self.console
     }
 }
 

@@ -194,7 +194,16 @@ fn read_entries(
         if !entries::is_entry(name) {
             return Ok(());
         }
-        let length = (file.size as usize).min(MAX_FILE);
+        let full = entries.full();
+        let length = match full {
+            None => (file.size as usize).min(MAX_FILE),
+            // It is not read, and nobody will see its name: there were others.
+            Some(error) if entries.unnamed() > 0 => {
+                let _ = entries.skip("", error);
+                return Ok(());
+            }
+            Some(_) => 0,
+        };
         let path = [entries::DIRECTORY, "/", name];
         let path_length = path.iter().map(|part| part.len()).sum::<usize>();
         let size = (path_length + length) as u64;
@@ -203,15 +212,19 @@ fn read_entries(
         let room = unsafe { physical::bytes_mut(start, size) };
         let (path_room, room) = room.split_at_mut(path_length);
         let path = join(&path, path_room);
-        let added = match read(files, path, file, room)? {
-            Ok(bytes) => entries.add(path, bytes),
-            Err(error) => Err(entries.skip(path, error)),
+        let text = match full {
+            None => read(files, path, file, room)?,
+            Some(error) => Err(error),
         };
-        if let Err(warning) = added {
-            warn(&warning);
-        }
+        let warning = match text {
+            Ok(bytes) => entries.add(path, bytes),
+            Err(error) => entries.skip(path, error),
+        };
+        warn(warning);
         Ok(())
-    })
+    })?;
+    warn(entries.rest());
+    Ok(())
 }
 
 /// Chooses the one that `loader.conf` asks for, or the first one.
@@ -227,19 +240,15 @@ fn choose_entry(
             Ok(bytes) => LoaderConf::parse(bytes),
             Err(error) => (conf, Some(error)),
         };
-        if let Some(error) = error {
-            warn(&Warning::in_loader_conf(error));
-        }
+        warn(error.map(Warning::in_loader_conf));
         if let Some(wanted) = conf.console() {
             console::print_only(wanted);
         }
     }
     let choice = entries.choose(conf.default_entry())?;
-    if let Some(pattern) = choice.unmatched {
-        warn(&Warning::no_default(pattern));
-    }
+    warn(choice.unmatched.map(Warning::no_default));
     let count = entries.items().len() as u64;
-    print(&["entries  ", choice.item.name], ", one of #", &[count]);
+    print(&["entries  ", choice.item.name()], ", one of #", &[count]);
     Ok(choice.item.text)
 }
 
@@ -275,9 +284,11 @@ fn join(parts: &[&str], out: &'static mut [u8]) -> &'static str {
     utf8(out).0
 }
 
-/// Says what is wrong; the boot goes on.
-fn warn(warning: &Warning<'_>) {
-    console::print(&Line(&["entries  "], warning));
+/// Says what is wrong, if anything is; the boot goes on.
+fn warn(warning: Option<Warning<'_>>) {
+    if let Some(warning) = warning {
+        console::print(&Line(&["entries  "], &warning));
+    }
 }
 
 /// Prints a line with texts from files, in which a `#` is a `#`, and then one with numbers.

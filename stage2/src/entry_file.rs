@@ -31,7 +31,7 @@ use core::str;
 
 use crate::boot_sector::Target;
 use crate::catalogue::{self, Entry, Named};
-use crate::entries::MAX_ENTRIES;
+use crate::entries::{MAX_CANDIDATES, MAX_ENTRIES};
 use crate::protocol::Protocol;
 use crate::text::{copy, facts, split_before, utf8};
 
@@ -51,12 +51,49 @@ pub const MAX_LINE: usize = 4 * 1024;
 pub const MAX_MODULES: usize = 32;
 
 const OPTIONS: &str = "options";
-const MODULE: &str = "module";
-const INITRD: &str = "initrd";
+
+/// The keys whose last value counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EntryKey {
+    Kernel,
+    Linux,
+    Chain,
+    Protocol,
+    Title,
+    Version,
+    MachineId,
+    SortKey,
+    Architecture,
+    /// Any of those that UEFI has.
+    Efi,
+}
+
+/// How many there are.
+const COUNT: usize = EntryKey::Efi as usize + 1;
+
+/// The keys, in the order of [`EntryKey`]; then those of which all values count.
+const KEYS: [&str; COUNT + 4] = [
+    KERNEL,
+    LINUX,
+    "chain",
+    "protocol",
+    "title",
+    "version",
+    "machine-id",
+    "sort-key",
+    "architecture",
+    "efi",
+    "uki",
+    "uki-url",
+    MODULE,
+    INITRD,
+];
+const FIRST_MODULE: usize = COUNT + 2;
+
 const KERNEL: &str = "kernel";
 const LINUX: &str = "linux";
-const CHAIN: &str = "chain";
-const PROTOCOL: &str = "protocol";
+const MODULE: &str = "module";
+const INITRD: &str = "initrd";
 
 /// The vocabulary of the UEFI specification for the machines that this loader boots.
 const ARCHITECTURE: &str = "x64";
@@ -67,10 +104,41 @@ const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 /// A checked `/boot/kernel.conf`, or a checked entry. Holding one proves that it is within the
 /// limits, that every line which names a file has a path, and that there is at most one answer to
 /// what is to be booted. The default is the empty file.
+///
+/// Where a key is meant to be there once, the last of its values counts, as that which was added to a
+/// file last. They are noted when the file is read, so that it is read once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelEntry<'a> {
     text: &'a str,
+    /// By [`EntryKey`].
+    values: [Value; COUNT],
 }
+
+/// Where in the text a value is: [`MAX_FILE`] is less than 64 KiB. One that was never seen is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Value {
+    start: u16,
+    length: u16,
+}
+
+impl Value {
+    /// That of a part of the text.
+    fn of(part: &str, text: &str) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+        Self {
+            start: start as u16,
+            length: part.len() as u16,
+        }
+    }
+
+    fn within(self, text: &str) -> Option<&str> {
+        let start = usize::from(self.start);
+        let value = text.get(start..start + usize::from(self.length))?;
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+const _: () = assert!(MAX_FILE <= u16::MAX as usize);
 
 /// A `module` or `initrd` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +184,8 @@ pub enum EntryFileCause {
     NoKernel,
     /// There are more than [`MAX_ENTRIES`](crate::entries::MAX_ENTRIES) entries.
     TooManyEntries,
+    /// More than [`MAX_CANDIDATES`](crate::entries::MAX_CANDIDATES) files were looked at.
+    TooManyFiles,
     /// `timeout` is neither a number nor a word that is known.
     Timeout,
     /// The value of `console` is none.
@@ -152,6 +222,7 @@ impl fmt::Display for EntryFileError {
             EntryFileCause::TooManyEntries => {
                 facts(f, "more than # entries", &[MAX_ENTRIES as u64])
             }
+            EntryFileCause::TooManyFiles => facts(f, "more than # files", &[MAX_CANDIDATES as u64]),
             EntryFileCause::Timeout => f.write_str("not a timeout"),
             EntryFileCause::Console => f.write_str("not serial, screen, both or none"),
         }
@@ -162,52 +233,65 @@ impl fmt::Display for EntryFileError {
 /// tolerated.
 ///
 /// # Errors
-/// [`EntryFileError`]: the first line that is refused, and why.
+/// [`EntryFileError`]: why the file as a whole is refused, or the first line that is.
 pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
-    let text = checked_text(bytes)?;
-    let mut modules = 0;
-    let (mut kernel, mut chain) = (false, false);
-    for (number, line) in (1..).zip(lines(text)) {
-        let (key, value) = key_and_value(line);
-        let no_path = |key| value.is_empty().then_some(EntryFileCause::NoPath(key));
-        let cause = match key {
-            MODULE | INITRD => {
-                modules += 1;
-                let many = modules > MAX_MODULES;
-                no_path(if key == MODULE { MODULE } else { INITRD })
-                    .or(many.then_some(EntryFileCause::TooManyModules))
-            }
-            KERNEL | LINUX => {
-                kernel = true;
-                no_path(if key == KERNEL { KERNEL } else { LINUX })
-            }
-            CHAIN => {
-                chain = true;
-                Target::parse(value)
-                    .is_none()
-                    .then_some(EntryFileCause::Chain)
-            }
-            PROTOCOL if Protocol::from_name(value).is_none() => {
-                Some(EntryFileCause::UnknownProtocol)
-            }
-            _ => None,
-        };
-        let both = (kernel && chain).then_some(EntryFileCause::KernelAndChain);
-        if let Some(cause) = cause.or(both) {
-            return Err(EntryFileError {
-                line: number,
-                cause,
-            });
-        }
-    }
-    Ok(KernelEntry { text })
+    let text = text(bytes)?;
+    read_lines(text, lines(text))
 }
 
-/// The lines of a file of this kind, when all of it is within the limits.
+/// Checks the lines of a text, each of which is taken once.
 ///
 /// # Errors
-/// [`EntryFileError`]: too long, not UTF-8, or a NUL byte.
-pub(crate) fn checked_text(bytes: &[u8]) -> Result<&str, EntryFileError> {
+/// [`EntryFileError`]: the first line that is refused, and why.
+pub fn read_lines<'a>(
+    text: &'a str,
+    lines: impl Iterator<Item = &'a str>,
+) -> Result<KernelEntry<'a>, EntryFileError> {
+    let mut entry = KernelEntry {
+        text,
+        ..KernelEntry::default()
+    };
+    let mut modules = 0;
+    for (line, content) in (1..).zip(lines) {
+        let refuse = |cause| Err(EntryFileError { line, cause });
+        if let Some(cause) = beyond_limits(content) {
+            return refuse(cause);
+        }
+        let (name, value) = key_and_value(content);
+        let Some(key) = KEYS.iter().position(|key| *key == name) else {
+            continue;
+        };
+        let is_module = key >= FIRST_MODULE;
+        if value.is_empty() {
+            if is_module || key <= EntryKey::Linux as usize {
+                return refuse(EntryFileCause::NoPath(KEYS[key]));
+            }
+        } else if !is_module {
+            let key = key.min(EntryKey::Efi as usize);
+            entry.values[key] = Value::of(value, text);
+        }
+        if is_module {
+            modules += 1;
+            if modules > MAX_MODULES {
+                return refuse(EntryFileCause::TooManyModules);
+            }
+        } else if key == EntryKey::Chain as usize && Target::parse(value).is_none() {
+            return refuse(EntryFileCause::Chain);
+        } else if key == EntryKey::Protocol as usize && Protocol::from_name(value).is_none() {
+            return refuse(EntryFileCause::UnknownProtocol);
+        }
+        if entry.kernel().is_some() && entry.value(EntryKey::Chain).is_some() {
+            return refuse(EntryFileCause::KernelAndChain);
+        }
+    }
+    Ok(entry)
+}
+
+/// The text of a file of this kind. Its lines have not been looked at.
+///
+/// # Errors
+/// [`EntryFileError`]: too long, or not UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, EntryFileError> {
     let refuse = |line, cause| Err(EntryFileError { line, cause });
     if bytes.len() > MAX_FILE {
         return refuse(0, EntryFileCause::FileTooLong);
@@ -217,62 +301,69 @@ pub(crate) fn checked_text(bytes: &[u8]) -> Result<&str, EntryFileError> {
         let line = 1 + text.bytes().filter(|&byte| byte == b'\n').count();
         return refuse(line, EntryFileCause::NotUtf8);
     }
-    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    for (number, line) in (1..).zip(lines(text)) {
-        if line.len() > MAX_LINE {
-            return refuse(number, EntryFileCause::LineTooLong);
-        }
-        if line.bytes().any(|byte| byte == 0) {
-            return refuse(number, EntryFileCause::Nul);
-        }
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
+}
+
+/// What no line of such a file may be or have.
+pub(crate) fn beyond_limits(line: &str) -> Option<EntryFileCause> {
+    if line.len() > MAX_LINE {
+        Some(EntryFileCause::LineTooLong)
+    } else if line.bytes().any(|byte| byte == 0) {
+        Some(EntryFileCause::Nul)
+    } else {
+        None
     }
-    Ok(text)
 }
 
 impl<'a> KernelEntry<'a> {
     /// The path of the kernel: that of a `kernel` line, else that of a `linux` line.
     pub fn kernel(&self) -> Option<&'a str> {
-        self.value(KERNEL).or(self.value(LINUX))
+        self.value(EntryKey::Kernel).or(self.value(EntryKey::Linux))
     }
 
     /// The protocol that is to be used, whatever the kernel's file looks like.
     pub fn protocol(&self) -> Option<Protocol> {
-        Protocol::from_name(self.value(PROTOCOL)?)
+        Protocol::from_name(self.value(EntryKey::Protocol)?)
     }
 
     /// The boot sector that is to be started instead of a kernel.
     pub fn chain(&self) -> Option<Target> {
-        Target::parse(self.value(CHAIN)?)
+        Target::parse(self.value(EntryKey::Chain)?)
     }
 
     /// What a person sees.
     pub fn title(&self) -> Option<&'a str> {
-        self.value("title")
+        self.value(EntryKey::Title)
     }
 
     /// The version of what is booted.
     pub fn version(&self) -> Option<&'a str> {
-        self.value("version")
+        self.value(EntryKey::Version)
     }
 
     /// The machine ID of the system that is booted.
     pub fn machine_id(&self) -> Option<&'a str> {
-        self.value("machine-id")
+        self.value(EntryKey::MachineId)
     }
 
     /// By what entries are sorted first.
     pub fn sort_key(&self) -> Option<&'a str> {
-        self.value("sort-key")
+        self.value(EntryKey::SortKey)
     }
 
     /// Whether it is meant for machines of another kind: another architecture, or UEFI. Such entries
     /// "should be hidden".
     pub fn is_for_others(&self) -> bool {
-        let uefi = ["efi", "uki", "uki-url"];
-        uefi.iter().any(|key| self.value(key).is_some())
+        self.value(EntryKey::Efi).is_some()
             || self
-                .value("architecture")
+                .value(EntryKey::Architecture)
                 .is_some_and(|name| !name.eq_ignore_ascii_case(ARCHITECTURE))
+    }
+
+    /// The last value of a key.
+    #[inline(never)]
+    fn value(&self, key: EntryKey) -> Option<&'a str> {
+        self.values[key as usize].within(self.text)
     }
 
     /// The values of all `options` lines that have one, in order.
@@ -313,17 +404,6 @@ impl<'a> KernelEntry<'a> {
         }
         Some(length)
     }
-
-    /// The last value of a key, as that which was added to a file last.
-    fn value(&self, key: &'static str) -> Option<&'a str> {
-        last_value(self.text, key)
-    }
-}
-
-/// The last value of a key.
-#[inline(never)]
-pub(crate) fn last_value<'a>(text: &'a str, key: &'static str) -> Option<&'a str> {
-    values(text, key).last()
 }
 
 /// The values of all lines with a key that have one.

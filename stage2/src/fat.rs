@@ -49,7 +49,8 @@ pub enum FatError {
     /// The chain that starts at this cluster is too short for the file's size.
     ChainShort(u32),
     /// The chain that starts at this cluster does not end where the file or the largest possible
-    /// directory ends; maybe it is a ring.
+    /// directory ends; maybe it is a ring. Or the directory there is one too many for all those on a
+    /// path to have as many entries as the largest one.
     ChainLong(u32),
     /// A file has more bytes than the volume.
     FileSize(u64),
@@ -665,7 +666,8 @@ impl Volume {
     }
 
     /// Looks for the file at `path`: names separated by `/`, long or 8.3, compared without regard
-    /// to the case of ASCII letters. `None`: there is no such file (a directory is none).
+    /// to the case of ASCII letters. `None`: there is no such file (a directory is none), or the path
+    /// has more than [`MAX_DEPTH`] names.
     ///
     /// # Errors
     /// [`FatError`], when the disk or the file system is damaged.
@@ -706,25 +708,32 @@ impl Volume {
     ) -> Result<Option<Place<'_>>, FatError> {
         let mut entries = self.root();
         let mut rest = after_slashes(path);
-        while !rest.is_empty() {
+        for _ in 0..MAX_DEPTH {
+            if rest.is_empty() {
+                break;
+            }
             let name;
             (name, rest) = split_before(rest, is_slash);
             rest = after_slashes(rest);
             let Some(name) = Name::new(name) else {
                 return Ok(None);
             };
-            let Some(entry) = search(device, cache, entries, &name)? else {
+            let Some(entry) = search(device, cache, &mut entries, &name)? else {
                 return Ok(None);
             };
             if entry.attributes & DirectoryEntry::DIRECTORY != 0 {
-                entries = Entries::new(self.chain(entry.first_cluster(self.geometry.kind), None));
+                // All directories on the way together may have as many entries as the largest one.
+                entries = Entries {
+                    most: entries.most,
+                    ..Entries::new(self.chain(entry.first_cluster(self.geometry.kind), None))
+                };
             } else if rest.is_empty() {
                 return Ok(Some(Place::File(self.file(&entry)?)));
             } else {
                 return Ok(None);
             }
         }
-        Ok(Some(Place::Directory(entries)))
+        Ok(rest.is_empty().then_some(Place::Directory(entries)))
     }
 
     fn file(&self, entry: &DirectoryEntry) -> Result<File, FatError> {
@@ -838,6 +847,10 @@ enum Place<'v> {
     File(File),
     Directory(Entries<'v>),
 }
+
+/// The most names of a path. By the specification a path has at most 260 characters, of which every
+/// second one may be a slash.
+const MAX_DEPTH: u32 = 130;
 
 fn is_slash(byte: u8) -> bool {
     byte == b'/'
@@ -1047,8 +1060,9 @@ struct DirectoryEntry {
 
 impl DirectoryEntry {
     const SIZE: usize = size_of::<Self>();
-    /// The most bytes that a directory may have.
-    const MAX_BYTES: u64 = 65_536 * Self::SIZE as u64;
+    /// The most entries that a directory may have.
+    const MOST: u32 = 65_536;
+    const MAX_BYTES: u64 = Self::MOST as u64 * Self::SIZE as u64;
 
     // Special first bytes.
     const END: u8 = 0;
@@ -1099,6 +1113,8 @@ struct Entries<'v> {
     /// Where on the disk the next one is, and how many bytes there are from there on.
     offset: u64,
     left: u64,
+    /// How many may still come.
+    most: u32,
 }
 
 impl<'v> Entries<'v> {
@@ -1107,6 +1123,7 @@ impl<'v> Entries<'v> {
             extents,
             offset: 0,
             left: 0,
+            most: DirectoryEntry::MOST,
         }
     }
 
@@ -1122,6 +1139,10 @@ impl<'v> Entries<'v> {
             };
             (self.offset, self.left) = (extent.disk_offset, extent.length);
         }
+        if self.most == 0 {
+            return Err(FatError::ChainLong(self.extents.first));
+        }
+        self.most -= 1;
         let end = self.extents.volume.end();
         let bytes = cache.bytes(device, self.offset, end)?;
         self.offset += SIZE;
@@ -1137,7 +1158,7 @@ impl<'v> Entries<'v> {
 fn search<D: BlockDevice + ?Sized>(
     device: &mut D,
     cache: &mut Cache<'_>,
-    mut directory: Entries<'_>,
+    directory: &mut Entries<'_>,
     name: &Name,
 ) -> Result<Option<DirectoryEntry>, FatError> {
     let mut long = LongName::default();

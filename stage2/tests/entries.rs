@@ -1,13 +1,15 @@
 //! Several entries: names, order, choice, and what `loader.conf` says.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use proptest::prelude::*;
 use stage2::catalogue::Report;
 use stage2::entries::{
-    Consoles, Entries, Item, LoaderConf, MAX_ENTRIES, NoEntry, Timeout, Tries, is_entry, matches,
+    Consoles, Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_PATTERN, NoEntry,
+    Timeout, Tries, is_entry, matches,
 };
-use stage2::entry_file::{EntryFileCause, EntryFileError};
+use stage2::entry_file::{self, EntryFileCause, EntryFileError, MAX_FILE};
 
 /// Paths and texts of entries.
 type Files<'a> = &'a [(&'a str, &'a str)];
@@ -16,10 +18,10 @@ fn read<'a>(files: Files<'a>) -> (Entries<'a>, Vec<String>) {
     let mut entries = Entries::default();
     let mut warnings = Vec::new();
     for (path, text) in files {
-        if let Err(warning) = entries.add(path, text.as_bytes()) {
-            warnings.push(warning.to_string());
-        }
+        let warning = entries.add(path, text.as_bytes());
+        warnings.extend(warning.map(|warning| warning.to_string()));
     }
+    warnings.extend(entries.rest().map(|warning| warning.to_string()));
     (entries, warnings)
 }
 
@@ -99,7 +101,7 @@ fn bad_ones_come_last() {
 
 #[test]
 fn boot_counters() {
-    let tries = |path| Item::new(path, b"linux /l").unwrap().unwrap().tries;
+    let tries = |path| Item::new(path, b"linux /l").unwrap().unwrap().tries();
     let some = |left, done| Some(Tries { left, done });
     assert_eq!(tries("/e/a+3.conf"), some(3, 0));
     assert_eq!(tries("/e/a+3-1.conf"), some(3, 1));
@@ -127,7 +129,7 @@ fn boot_counters() {
 fn chosen(files: Files<'_>, pattern: Option<&str>) -> Result<(String, bool), NoEntry> {
     let (entries, _) = read(files);
     let choice = entries.choose(pattern)?;
-    Ok((choice.item.name.to_owned(), choice.unmatched.is_none()))
+    Ok((choice.item.name().to_owned(), choice.unmatched.is_none()))
 }
 
 #[test]
@@ -155,7 +157,12 @@ fn the_default() {
             "{pattern:?}"
         );
     }
-    for pattern in ["arch", "@saved", "arch-3*", "", "zeta.con"] {
+    let longest = format!("[{}]rch-1", "a".repeat(MAX_PATTERN - 7));
+    assert_eq!(longest.len(), MAX_PATTERN);
+    let found = chosen(&files, Some(&longest));
+    assert_eq!(found, Ok(("arch-1.conf".to_owned(), true)));
+    let longer = longest.replace("[", "[a");
+    for pattern in ["arch", "@saved", "arch-3*", "", "zeta.con", &longer] {
         let first = Ok(("zeta.conf".to_owned(), false));
         assert_eq!(chosen(&files, Some(pattern)), first, "{pattern:?}");
     }
@@ -205,8 +212,112 @@ fn there_is_room_for_so_many() {
     assert_eq!(entries.items().len(), MAX_ENTRIES);
     assert_eq!(entries.items()[0].path, "/e/63.conf");
     assert_eq!(entries.items()[MAX_ENTRIES - 1].path, "/e/0.conf");
-    assert_eq!(warnings.len(), 2);
-    assert_eq!(warnings[0], "/e/64.conf is left out: more than 64 entries");
+    assert_eq!(
+        warnings,
+        ["/e/64.conf is left out: more than 64 entries; so are 1 more"]
+    );
+    let (_, warnings) = read(&files[..MAX_ENTRIES + 1]);
+    assert_eq!(warnings, ["/e/64.conf is left out: more than 64 entries"]);
+    assert_eq!(read(&files[..MAX_ENTRIES]).1, [""; 0]);
+}
+
+/// Three thousand of them, good ones and bad ones: few are read, and few lines are said.
+#[test]
+fn many_files() {
+    let path = |n: usize| format!("/e/{n}.conf");
+    let paths: Vec<_> = (0..3000).map(path).collect();
+    let named = |n: usize| format!("{} is left out: line 1: module without a path", path(n));
+
+    let bad: Vec<_> = paths.iter().map(|path| (path.as_str(), "module")).collect();
+    let (entries, mut warnings) = read(&bad);
+    let rest = warnings.pop().unwrap();
+    assert_eq!(warnings, (0..8).map(named).collect::<Vec<_>>());
+    assert_eq!(rest, format!("{}; so are 2991 more", named(8)));
+    assert_eq!(entries.choose(None).unwrap_err().skipped, 3000);
+
+    // A good one among them.
+    let mut some = bad.clone();
+    some[MAX_CANDIDATES - 1].1 = "linux /l";
+    some[MAX_CANDIDATES].1 = "linux /l";
+    let (entries, _) = read(&some);
+    let found: Vec<_> = entries.items().iter().map(|item| item.path).collect();
+    assert_eq!(found, [paths[MAX_CANDIDATES - 1].as_str()]);
+
+    // Those for others are no reason to say anything, but they are no reason to go on either.
+    let others: Vec<_> = paths.iter().map(|path| (path.as_str(), "efi /x")).collect();
+    let (entries, warnings) = read(&others);
+    let expected = "/e/256.conf is left out: more than 256 files; so are 2743 more";
+    assert_eq!(warnings, [expected]);
+    assert_eq!(entries.choose(None).unwrap_err().hidden, 256);
+
+    // What cannot be an entry any more need not be read.
+    let mut entries = Entries::new();
+    for (read, path) in paths.iter().enumerate() {
+        if let Some(error) = entries.full() {
+            assert_eq!((read, error.cause), (64, EntryFileCause::TooManyEntries));
+            break;
+        }
+        assert!(entries.add(path, b"linux /l").is_none());
+    }
+    entries.clear();
+    assert!(entries.full().is_none() && entries.rest().is_none() && entries.is_empty());
+}
+
+/// However they come, each one is compared with few of the others.
+#[test]
+fn few_comparisons() {
+    let paths: Vec<_> = (0..MAX_ENTRIES)
+        .map(|n| format!("/e/{n:02}.conf"))
+        .collect();
+    for order in [
+        (0..MAX_ENTRIES).collect::<Vec<_>>(),
+        (0..MAX_ENTRIES).rev().collect(),
+        (0..MAX_ENTRIES).map(|n| n * 37 % MAX_ENTRIES).collect(),
+    ] {
+        let mut entries = Entries::new();
+        let mut comparisons = 0;
+        for index in order {
+            let mut compare = |one: &Item<'_>, other: &Item<'_>| {
+                comparisons += 1;
+                one.compare(other)
+            };
+            let warning = entries.add_by(&paths[index], b"linux /l", &mut compare);
+            assert_eq!(warning, None);
+        }
+        assert!(comparisons <= MAX_ENTRIES * 7, "{comparisons}");
+        let found = entries.items().iter().map(|item| item.path);
+        assert!(found.eq(paths.iter().rev().map(String::as_str)));
+    }
+}
+
+/// Lines that count how often they are taken.
+fn counted<'a>(text: &'a str, taken: &'a Cell<usize>) -> impl Iterator<Item = &'a str> {
+    text.lines().inspect(|_| taken.set(taken.get() + 1))
+}
+
+#[test]
+fn a_line_is_taken_once() {
+    let blank = "\n".repeat(MAX_FILE - 20);
+    for text in [
+        format!("{blank}linux /l\nversion 1\n"),
+        format!("linux /l\nsort-key a\n{blank}"),
+    ] {
+        let taken = Cell::new(0);
+        let entry = entry_file::read_lines(&text, counted(&text, &taken)).unwrap();
+        assert_eq!(taken.get(), text.lines().count());
+        // Whatever is asked of it then.
+        assert_eq!((entry.kernel(), entry.title()), (Some("/l"), None));
+        assert!(!entry.is_for_others());
+        let item = Item::new("/a.conf", text.as_bytes()).unwrap().unwrap();
+        assert_eq!((item.compare(&item), item.text), (Ordering::Equal, entry));
+        assert_eq!(taken.get(), text.lines().count());
+    }
+    let text = format!("{blank}timeout 1\ndefault a");
+    let taken = Cell::new(0);
+    let (conf, error) = LoaderConf::read_lines(counted(&text, &taken));
+    assert_eq!((conf.default_entry(), error), (Some("a"), None));
+    assert_eq!(conf.timeout(), Some(Timeout::Seconds(1)));
+    assert_eq!((conf.console(), taken.get()), (None, text.lines().count()));
 }
 
 #[test]

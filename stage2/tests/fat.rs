@@ -720,6 +720,87 @@ fn directories_in_a_ring_end() {
     }
 }
 
+/// A disk with its reads counted from here on, and what looking for a path comes to.
+fn look_for(disk: &mut MemoryDisk, path: &str) -> (Result<bool, FatError>, usize) {
+    let mut memory = vec![0; 3 * WINDOW];
+    let mut cache = Cache::new(&mut memory);
+    let volume = Volume::open(disk, &mut cache, &whole(disk)).unwrap();
+    disk.reads.clear();
+    let found = volume.find(disk, &mut cache, path);
+    (found.map(|file| file.is_some()), disk.reads.len())
+}
+
+#[test]
+fn a_directory_that_contains_itself() {
+    for bits in KINDS {
+        let mut tiny = Tiny::new(bits);
+        tiny.entry(0, b"A          ", 0x10, 20, 0);
+        let entries = [
+            entry(b"A          ", 0x10, 20, 0),
+            entry(b"FILE       ", 0, 10, 5),
+        ];
+        tiny.chain(&[20], &entries.concat());
+        tiny.chain(&[10], &content(1, 5));
+        for (names, expected) in [(1, true), (129, true), (130, false), (2_000, false)] {
+            let path = "a/".repeat(names) + "file";
+            let (found, reads) = look_for(&mut tiny.disk(), &path);
+            assert_eq!(found, Ok(expected), "{names} names");
+            assert!(reads <= 3, "{reads}");
+        }
+        // As a directory.
+        let mut disk = tiny.disk();
+        for (names, expected) in [(130, true), (131, false)] {
+            let listed = list(&mut disk, &"a/".repeat(names));
+            assert_eq!(listed.is_some(), expected, "{names} names");
+        }
+    }
+}
+
+/// What all directories on a path hold, is looked at as if it were in one of them: 60,000 deleted
+/// entries, and then the directory itself once more.
+#[test]
+fn a_path_through_large_directories() {
+    const CLUSTERS: u32 = 3_750;
+
+    let mut tiny = Tiny::new(16);
+    tiny.entry(0, b"A          ", 0x10, 20, 0);
+    let mut entries = vec![0xE5; CLUSTERS as usize * 512];
+    let last = entries.len() - 64;
+    entries[last..last + 32].copy_from_slice(&entry(b"A          ", 0x10, 20, 0));
+    entries[last + 32..].copy_from_slice(&entry(b"FILE       ", 0, 10, 5));
+    tiny.chain(&(20..20 + CLUSTERS).collect::<Vec<_>>(), &entries);
+    tiny.chain(&[10], &content(1, 5));
+    let mut disk = tiny.disk();
+    let (found, once) = look_for(&mut disk, "a/file");
+    assert_eq!(found, Ok(true));
+    for path in ["a/a/file".into(), "a/".repeat(100)] {
+        let (found, reads) = look_for(&mut disk, &path);
+        assert_eq!(found, Err(FatError::ChainLong(20)));
+        assert!(reads < 2 * once, "{reads}, and {once} for one of them");
+    }
+}
+
+/// Each of its clusters is anywhere: as many reads as the largest directory has clusters, and one of the
+/// FAT for each, at the worst.
+#[test]
+fn a_directory_in_pieces() {
+    let mut tiny = Tiny::new(16);
+    tiny.entry(0, b"A          ", 0x10, 2, 0);
+    // All clusters there are, in leaps.
+    let clusters: Vec<u32> = (0..4085).map(|n| 2 + n * 1999 % 4085).collect();
+    tiny.chain(&clusters, &vec![0xE5; clusters.len() * 512]);
+    let (found, reads) = look_for(&mut tiny.disk(), "a/file");
+    assert_eq!(found, Ok(false));
+    assert!(reads <= 2 * clusters.len(), "{reads}");
+    // A ring of them ends.
+    let last = clusters[clusters.len() - 1] as usize;
+    tiny.fat[last] = 2;
+    let (found, reads) = look_for(&mut tiny.disk(), "a/file");
+    assert_eq!(found, Err(FatError::ChainLong(2)));
+    assert!(reads <= 2 * 4096, "{reads}");
+    assert!(survive_listing(&mut tiny.disk(), "a").is_err());
+}
+
 #[test]
 fn fat12_entries_lie_across_windows() {
     // Windows of one sector: 512 is not a multiple of three halves.

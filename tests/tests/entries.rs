@@ -246,6 +246,37 @@ fn bad_entries_are_left_out() -> Result<()> {
     )
 }
 
+/// Three thousand files: 64 are entries, and one line tells of the others.
+#[test]
+fn one_line_tells_of_those_left_out() -> Result<()> {
+    let image = image(&["z"], |_| {})?;
+    let directory = tempfile::tempdir()?;
+    let text = format!("kernel {}\noptions exit\n", kernel_path(&image)?);
+    let mut paths = Vec::new();
+    for number in 0..3000 {
+        let path = directory.path().join(format!("{number:04}.conf"));
+        fs::write(&path, &text)?;
+        paths.push(path.into_os_string());
+    }
+    let target = format!("::{ENTRIES}");
+    image.mtools("mcopy", paths.into_iter().chain([target.into()]))?;
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("OKAY")?;
+    in_order(
+        &transcript,
+        &[
+            " 9 entries  /loader/entries/0063.conf is left out: more than 64 entries; so are 2936 more",
+            " 9 entries  z.conf, one of 64",
+            "command line: exit z",
+        ],
+    )?;
+    ensure!(
+        transcript.matches(" 9 entries").count() == 2,
+        "{transcript}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_missing_kernel_is_named() -> Result<()> {
     let image = image(&["good"], |_| {})?;

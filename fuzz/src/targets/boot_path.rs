@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use stage2::address_space::{self, AddressSpace, TablePages};
-use stage2::entries::{self, DIRECTORY, Entries, LoaderConf, MAX_ENTRIES, PATH_LOADER};
+use stage2::entries::{self, DIRECTORY, Entries, LoaderConf, MAX_CANDIDATES, PATH_LOADER};
 use stage2::entry_file::{self, MAX_FILE, PATH_ENTRY, PATH_KERNEL};
 use stage2::fat::{Cache, File, Volume};
 use stage2::kernel_image;
@@ -381,7 +381,7 @@ fn entries(
         count += 1;
         assert!(count <= 65_536, "a directory without end");
         let name = listed.name.as_str();
-        if entries::is_entry(name) && texts.len() <= MAX_ENTRIES {
+        if entries::is_entry(name) && texts.len() <= MAX_CANDIDATES {
             let bytes = text(disk, cache, volume, &listed.file)?;
             texts.push((format!("{DIRECTORY}/{name}"), bytes));
         }

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use stage2::entries::{Entries, Item, LoaderConf, MAX_ENTRIES, is_entry, matches};
+use stage2::entries::{
+    Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_NAMED, MAX_PATTERN, is_entry,
+    matches,
+};
 
 use super::show;
 
@@ -25,20 +28,29 @@ pub fn run(bytes: &[u8]) {
         .collect();
 
     let mut entries = Entries::default();
-    let mut left_out = 0;
+    let mut named = 0;
+    let mut comparisons = 0;
     for (path, text) in &files {
-        if let Err(warning) = entries.add(path, text) {
-            left_out += 1;
+        let mut compare = |one: &Item<'_>, other: &Item<'_>| {
+            comparisons += 1;
+            one.compare(other)
+        };
+        if let Some(warning) = entries.add_by(path, text, &mut compare) {
+            named += 1;
             assert!(warning.to_string().starts_with(path.as_str()));
         }
     }
+    assert!(comparisons <= 7 * MAX_ENTRIES);
+    // However many they are, few lines tell of them.
+    assert!(named <= MAX_NAMED);
+    assert_eq!(entries.rest().is_some(), entries.unnamed() > 0);
     let good: Vec<Item<'_>> = files
         .iter()
+        .take(MAX_CANDIDATES)
         .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
         .collect();
     assert_eq!(entries.items().len(), good.len().min(MAX_ENTRIES));
     assert_eq!(entries.is_empty(), files.is_empty());
-    assert!(left_out <= files.len());
     check_order(entries.items());
 
     let pattern = conf.default_entry();
@@ -52,12 +64,14 @@ pub fn run(bytes: &[u8]) {
     };
     // By trying all of them.
     let wanted = |item: &&Item<'_>| {
-        let stem = &item.name[..item.name.len() - ".conf".len()];
-        let id = match item.tries {
+        let name = item.name();
+        let stem = &name[..name.len() - ".conf".len()];
+        let id = match item.tries() {
             Some(_) => &stem[..stem.rfind('+').expect("a counter")],
             None => stem,
         };
-        pattern.is_some_and(|pattern| {
+        let sane = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN);
+        sane.is_some_and(|pattern| {
             naive(pattern.as_bytes(), id.as_bytes())
                 || naive(pattern.as_bytes(), format!("{id}.conf").as_bytes())
         })

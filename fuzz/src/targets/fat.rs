@@ -77,8 +77,11 @@ pub fn run(bytes: &[u8]) {
     for path in ["/", "boot", "/dir/dir"] {
         list(&mut disk, &mut cache, &volume, path);
     }
+    // More names than any path has; where a directory contains itself, there is one for each.
+    let _ = look_for(&mut disk, &mut cache, &volume, &"dir/".repeat(300));
+    let _ = look_for(&mut disk, &mut cache, &volume, &"a/".repeat(100));
     for path in PATHS {
-        let file = match volume.find(&mut disk, &mut cache, path) {
+        let file = match look_for(&mut disk, &mut cache, &volume, path) {
             Ok(Some(file)) => file,
             Ok(None) => continue,
             Err(error) => {
@@ -98,6 +101,24 @@ pub fn run(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// Looks for a file, by no more reads than the clusters of the largest directory need: one for each, and
+/// two of the FAT.
+fn look_for(
+    disk: &mut SparseDisk<'_>,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+    path: &str,
+) -> Result<Option<File>, FatError> {
+    const LARGEST: u64 = 65_536 * 32 / 512;
+    const NAMES: u64 = 130;
+
+    let before = disk.reads;
+    let found = volume.find(disk, cache, path);
+    let reads = disk.reads - before;
+    assert!(reads <= 3 * (LARGEST + NAMES), "{reads} reads");
+    found
 }
 
 /// A file that lies in the same places by another view of the volume has the same bytes.
