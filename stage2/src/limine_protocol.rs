@@ -213,12 +213,16 @@ pub struct Requests {
 /// Whether some bytes that are loaded to `address` hold a request, a base revision tag or a marker.
 /// Looks at the first two words of each: pieces of a segment have to share [`OVERLAP`] bytes.
 pub fn recognises(bytes: &[u8], address: u64) -> bool {
-    words(bytes, address)
-        .array_windows()
-        .any(|[first, second]| {
-            let pair = [first, second].map(|&word| u64::from_le_bytes(word));
-            [COMMON, TAG, END_MARKER, [START_MARKER[0], START_MARKER[1]]].contains(&pair)
-        })
+    let mut rest = words(bytes, address);
+    while let Some([first, behind @ ..]) = rest.get(before_candidate(rest)..) {
+        let second = behind.first().map_or(0, |&word| u64::from_le_bytes(word));
+        let pair = [u64::from_le_bytes(*first), second];
+        if [COMMON, TAG, END_MARKER, [START_MARKER[0], START_MARKER[1]]].contains(&pair) {
+            return true;
+        }
+        rest = behind;
+    }
+    false
 }
 
 /// Two aligned words that begin in front of the last so many bytes of a piece are in it.
