@@ -1,17 +1,17 @@
 //! The files of an image: those of the recipe, and those that tell the loader what to do with them.
 
-use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use stage2::boot_sector::Target;
 use stage2::entries::{self, Entries, LoaderConf, Warning};
 use stage2::entry_file::{self, MAX_MODULES, Unwritable};
+use stage2::file_bytes::FileBytes as _;
 use stage2::integrity::Role;
 use stage2::protocol::Protocol;
 
 use crate::geometry::{Content as Sizes, MAX_FILE};
+use crate::host_file::{self, HostFile};
 use crate::image::{Entry, Extra, Module, Recipe};
 use crate::inspect;
 
@@ -38,19 +38,17 @@ pub(crate) struct Source {
 pub(crate) enum Content {
     /// This text.
     Text(String),
-    /// The bytes of a file of the host, and their number.
-    File(File, u64),
+    /// The bytes of a file of the host, and their number. It is not kept open: there may be thousands.
+    File(PathBuf, u64),
 }
 
 impl Source {
     /// A file of the host.
-    fn open(host_path: &Path, role: Role, path: impl Into<String>) -> Result<Self> {
+    fn new(host_path: &Path, role: Role, path: impl Into<String>) -> Result<Self> {
         let name = host_path.display();
-        let file = File::open(host_path).with_context(|| format!("cannot open {name}"))?;
-        let data = file.metadata()?;
-        ensure!(data.is_file(), "{name} is not a file");
+        let size = host_file::open(host_path)?.metadata()?.len();
         ensure!(
-            data.len() <= MAX_FILE,
+            size <= MAX_FILE,
             "{name} is larger than the 4 GiB that FAT can hold"
         );
         Ok(Self {
@@ -58,7 +56,7 @@ impl Source {
             host_name: name.to_string(),
             role,
             protocols: Vec::new(),
-            content: Content::File(file, data.len()),
+            content: Content::File(host_path.to_owned(), size),
         })
     }
 
@@ -82,17 +80,45 @@ impl Source {
     }
 }
 
-impl Content {
-    /// Reads it from the start.
-    pub(crate) fn reader(&self) -> Result<Box<dyn Read + '_>> {
-        Ok(match self {
-            Self::Text(text) => Box::new(text.as_bytes()),
-            Self::File(file, _) => {
-                let mut file: &File = file;
-                file.seek(SeekFrom::Start(0))?;
-                Box::new(file)
+impl Source {
+    /// Opens the file of the host; `None`: it is a text.
+    pub(crate) fn open(&self) -> Result<Option<HostFile>> {
+        let Content::File(path, size) = &self.content else {
+            return Ok(None);
+        };
+        let file = HostFile::new(host_file::open(path)?)?;
+        ensure!(
+            file.size() == *size,
+            "{} has changed meanwhile",
+            self.host_name
+        );
+        Ok(Some(file))
+    }
+
+    /// Calls `each` with all its bytes, piece by piece.
+    pub(crate) fn pieces(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        if let Content::Text(text) = &self.content {
+            return each(text.as_bytes());
+        }
+        let Some(mut file) = self.open()? else {
+            return Ok(());
+        };
+        let mut position = 0;
+        while position < file.size() {
+            let piece = file.window(position);
+            if piece.is_empty() {
+                break;
             }
-        })
+            position += piece.len() as u64;
+            each(piece)?;
+        }
+        self.check(&mut file)
+    }
+
+    /// That all could be read that was asked for.
+    pub(crate) fn check(&self, file: &mut HostFile) -> Result<()> {
+        let read = file.check();
+        read.with_context(|| format!("cannot read {}", self.host_name))
     }
 }
 
@@ -147,7 +173,7 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
             chain_line(target),
         )]);
     }
-    let mut kernel = Source::open(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
+    let mut kernel = Source::new(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
     kernel.protocols.push(recipe.protocol);
     check_kernel(recipe, &kernel, recipe.protocol)?;
     let mut files = Vec::new();
@@ -157,7 +183,7 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
     ensure_few(recipe.modules.len())?;
     for module in &recipe.modules {
         let path = free_path(&files, MODULE_DIRECTORY, &module.file)?;
-        let source = Source::open(&module.file, Role::Module, path)?;
+        let source = Source::new(&module.file, Role::Module, path)?;
         text += &module_line(&source.path, module)?;
         files.push(source);
     }
@@ -277,11 +303,14 @@ fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result
 }
 
 fn check_kernel(recipe: &Recipe, source: &Source, protocol: Option<Protocol>) -> Result<()> {
-    match &source.content {
-        Content::File(file, _) if !recipe.unchecked => inspect::check_kernel(file, protocol)
-            .with_context(|| format!("{} cannot be booted", source.host_name)),
-        _ => Ok(()),
-    }
+    let Some(mut file) = source.open()?.filter(|_| !recipe.unchecked) else {
+        return Ok(());
+    };
+    let verdict = inspect::check_kernel(&mut file, protocol)?;
+    // What could not be read says nothing.
+    source.check(&mut file)?;
+    let name = &source.host_name;
+    verdict.map_err(|problem| anyhow::anyhow!(problem).context(format!("{name} cannot be booted")))
 }
 
 fn ensure_few(modules: usize) -> Result<()> {
@@ -348,7 +377,7 @@ impl HostFiles {
         };
         let others = self.files.iter().map(|(_, source)| source);
         let path = free_path(others, directory, file)?;
-        let source = Source::open(file, role, &path)?;
+        let source = Source::new(file, role, &path)?;
         self.files.push((host_path, source));
         Ok(path)
     }

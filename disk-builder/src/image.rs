@@ -33,7 +33,7 @@ use crate::cd;
 use crate::files::{self, Source};
 use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, crc32c};
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
@@ -121,7 +121,7 @@ pub struct Recipe {
     pub entries: Vec<Entry>,
     /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
     pub default: Option<String>,
-    /// For how many seconds a choice is offered.
+    /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
     pub timeout: Option<u32>,
     /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
     pub console: Option<String>,
@@ -236,9 +236,10 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         None => STAGE2_LBA,
     };
     let files = files::of(recipe)?;
-    let manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;
+    let mut manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;
     let how = (recipe.road, recipe.record);
-    let stage2 = Stage2::read(&recipe.stages.stage2, how, manifest.as_ref())?;
+    let room = manifest.as_ref().map(Manifest::length);
+    let mut stage2 = Stage2::read(&recipe.stages.stage2, how, room)?;
     let geometry = Geometry::choose(&files::content(&files), recipe.size_mib)?;
 
     let output = output_path(&recipe.output)?;
@@ -253,37 +254,49 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         .tempfile_in(directory.unwrap_or(Path::new(".")))
         .with_context(|| format!("cannot create {}", output.display()))?;
 
-    let write = |file: &File| -> Result<()> {
-        let mut disk = SparseFile::new(file.try_clone()?, geometry.image_bytes)?;
+    let mut write = |file: &File| -> Result<Inspection> {
+        let cannot = || format!("cannot write {}", recipe.output.display());
+        let disk = SparseFile::new(file.try_clone()?, geometry.image_bytes);
+        let mut disk = disk.with_context(cannot)?;
+        let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
+        let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
+        let partition = Partition::new(&mut disk, start, length);
+        let mut volume = Volume::format(partition, &geometry).with_context(cannot)?;
+        let content = volume
+            .fill(&files, manifest.as_mut())
+            .with_context(cannot)?;
+        // Only now it is known what the checksums are of what was just read.
+        let manifest = manifest.as_ref().map(Manifest::bytes).transpose()?;
+        stage2.seal(&manifest.unwrap_or_default());
         let mut crc = crc32fast::Hasher::new();
         crc.update(&stage1.code);
         crc.update(&stage2.bytes);
-        disk.write_at(u64::from(stage2_lba) * SECTOR_SIZE as u64, &stage2.bytes)?;
         if let Some(program) = &stage1_cd {
             crc.update(&program.code);
-            let blocks = cd::blocks(&geometry, program, &stage2.bytes)?;
-            disk.write_at(iso9660::DESCRIPTORS as u64, blocks.as_flattened())?;
         }
-        let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
-        let length = u64::from(geometry.partition_sectors) * SECTOR_SIZE as u64;
-        let mut volume = Volume::format(Partition::new(&mut disk, start, length), &geometry)?;
-        volume.fill(files, manifest.as_ref(), &mut crc)?;
+        crc.combine(&content);
         // Zero means that there is no number.
         let serial_number = crc.finalize().max(1);
-        volume.finish(serial_number)?;
+        volume.finish(serial_number).with_context(cannot)?;
+        let mut put = |offset: u64, bytes: &[u8]| disk.write_at(offset, bytes).with_context(cannot);
+        put(u64::from(stage2_lba) * SECTOR_SIZE as u64, &stage2.bytes)?;
+        if let Some(program) = &stage1_cd {
+            let blocks = cd::blocks(&geometry, program, &stage2.bytes)?;
+            put(iso9660::DESCRIPTORS as u64, blocks.as_flattened())?;
+        }
         let sectors = u16::try_from(stage2.sectors())?;
         let boot_sector = boot_sector(&stage1, (stage2_lba, sectors), &geometry, serial_number)?;
-        disk.write_at(0, &boot_sector)?;
-        Ok(())
-    };
-    write(temporary.as_file()).with_context(|| format!("cannot write {}", output.display()))?;
+        put(0, &boot_sector)?;
 
-    let inspection = inspect::inspect_file(temporary.as_file())?;
-    if !recipe.unchecked {
-        inspection
-            .verify()
-            .context("the new image is not what it should be")?;
-    }
+        let inspection = inspect::inspect_file(file)?;
+        if !recipe.unchecked {
+            inspection
+                .verify()
+                .context("the new image is not what it should be")?;
+        }
+        Ok(inspection)
+    };
+    let inspection = write(temporary.as_file())?;
     temporary
         .persist(&output)
         .with_context(|| format!("cannot create {}", output.display()))?;
@@ -304,19 +317,23 @@ fn output_path(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// The checksums of all files.
+/// The checksums of all files, as far as they are not made while the files are written.
 fn manifest(files: &[Source]) -> Result<Manifest> {
     let mut manifest = Manifest::default();
     for source in files {
         let path = &source.path;
         match &source.content {
-            files::Content::Text(text) => manifest.add_text(path, text),
-            files::Content::File(file, _) if source.role == Role::Kernel => {
-                manifest.add_kernel(path, file, &source.protocols)
+            files::Content::Text(text) => manifest.add_text(path, text)?,
+            files::Content::File(_, size) if source.role != Role::Kernel => {
+                manifest.add(path, *size)?;
             }
-            files::Content::File(file, size) => manifest.add(path, file, *size),
+            files::Content::File(..) => {
+                if let Some(mut file) = source.open()? {
+                    manifest.add_kernel(path, &mut file, &source.protocols)?;
+                    source.check(&mut file)?;
+                }
+            }
         }
-        .with_context(|| format!("cannot read {}", source.host_name))?;
     }
     Ok(manifest)
 }
@@ -401,45 +418,43 @@ impl<'a> Volume<'a> {
     }
 
     /// Creates the directories and empty files first, so that the directories are complete before
-    /// the first file begins, and then writes each file in one piece.
+    /// the first file begins, and then writes each file in one piece. Returns the CRC-32 of them all, and
+    /// tells the manifest what it did not know.
     fn fill(
         &mut self,
-        files: Vec<Source>,
-        manifest: Option<&Manifest>,
-        crc: &mut crc32fast::Hasher,
-    ) -> Result<()> {
+        files: &[Source],
+        mut manifest: Option<&mut Manifest>,
+    ) -> Result<crc32fast::Hasher> {
         // The root directory of FAT32 is a cluster like any other.
         let root_clusters = u32::from(self.geometry.kind == Kind::Fat32);
-        for (before, directory) in (root_clusters..).zip(files::directories(&files)) {
+        for (before, directory) in (root_clusters..).zip(files::directories(files)) {
             self.create_directory(&directory, before)?;
         }
         let fs = self.mount()?;
         let root = fs.root_dir();
-        for source in &files {
+        for source in files {
             root.create_file(&source.path)?;
         }
-        let mut buffer = vec![0; 256 << 10];
+        let mut all = crc32fast::Hasher::new();
         for source in files {
             let mut target = root.open_file(&source.path)?;
-            let mut reader = source.content.reader()?;
-            let mut left = source.size();
-            while left > 0 {
-                let count = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                reader
-                    .read_exact(&mut buffer[..count])
-                    .with_context(|| format!("cannot read {}", source.host_name))?;
-                crc.update(&buffer[..count]);
-                target.write_all(&buffer[..count])?;
-                left -= count as u64;
+            let mut crc = 0;
+            source.pieces(|piece| {
+                all.update(piece);
+                crc = crc32c(crc, piece);
+                Ok(target.write_all(piece)?)
+            })?;
+            if let Some(manifest) = &mut manifest {
+                if source.role == Role::Module {
+                    manifest.set_crc(&source.path, crc);
+                }
+                set_time(&mut target, &source.path, manifest);
             }
-            set_time(&mut target, &source.path, manifest);
             target.flush()?;
         }
         drop(root);
         fs.unmount()?;
-        Ok(())
+        Ok(all)
     }
 
     /// Fills in what fatfs does not know: where the partition is on the disk, and its number.
@@ -468,9 +483,9 @@ impl<'a> Volume<'a> {
 fn set_time<T: io::Read + io::Write + io::Seek>(
     file: &mut fatfs::File<'_, T>,
     path: &str,
-    manifest: Option<&Manifest>,
+    manifest: &Manifest,
 ) {
-    if let Some(stamp) = manifest.and_then(|manifest| manifest.stamp(path)) {
+    if let Some(stamp) = manifest.stamp(path) {
         let mut moment = fatfs::TimeProvider::get_current_date_time(&NoTime);
         (moment.date.month, moment.date.day) = (stamp.month, stamp.day);
         let time = &mut moment.time;

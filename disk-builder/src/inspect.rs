@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write as _};
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -20,7 +20,8 @@ use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
 use stage2::catalogue::{self, Named, Report};
 use stage2::entries::{self, Entries, LoaderConf, Timeout, Warning};
 use stage2::entry_file::{self, KernelEntry};
-use stage2::fat::{Cache, Volume as FatVolume};
+use stage2::fat::{Cache, Extent, ExtentWalker, FatError, Volume as FatVolume};
+use stage2::file_bytes::{FileBytes, WINDOW};
 use stage2::integrity::{self, Manifest, Role, Sums};
 use stage2::kernel_image;
 use stage2::limine_protocol::{self, FEATURES, LimineError};
@@ -32,8 +33,9 @@ use stage2::text::{Shown, is_harmful};
 use zerocopy::FromBytes as _;
 
 use crate::cd;
+use crate::host_file::{self, Sparse};
 use crate::manifest::crc32c;
-use crate::packed::{unpacked, unpacked_length};
+use crate::packed::{is_packed, unpacked, unpacked_length};
 
 /// Sectors that lie side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -70,7 +72,8 @@ pub struct Inspection {
     pub files: Vec<FileInfo>,
     /// The boot entries in the order of the loader; none where it goes by `kernel.conf`.
     pub entries: Vec<EntryInfo>,
-    /// For how long a choice is offered, in seconds, when `loader.conf` says so; `u32::MAX`: for ever.
+    /// For how long a loader with a menu offers a choice, in seconds, when `loader.conf` says so;
+    /// `u32::MAX`: for ever.
     pub timeout: Option<u32>,
     /// The kernel that is booted.
     #[serde(flatten)]
@@ -158,12 +161,39 @@ pub struct FileInfo {
     pub path: String,
     /// Length in bytes.
     pub size: u64,
-    /// Where it lies, in the order of its bytes.
+    /// Where it lies, in the order of its bytes: the first [`LISTED`] pieces.
     pub extents: Vec<Sectors>,
-    /// Bytes of what the loader unpacks from it; `None`: it is used as it is.
+    /// How many pieces there are.
+    pub pieces: u64,
+    /// Bytes of what the loader unpacks from it; 0 when it cannot; `None`: it is used as it is.
     pub unpacked: Option<u64>,
     /// What came of the comparison with its checksum; `None`: it has none.
     pub checksum: Option<Checksum>,
+}
+
+/// How many pieces of a file are listed: it may have millions.
+pub const LISTED: usize = 1000;
+
+/// Where bytes of a file lie.
+#[derive(Default)]
+struct Places {
+    /// The first [`LISTED`] pieces, in the order of the bytes.
+    extents: Vec<Sectors>,
+    /// How many pieces there are.
+    pieces: u64,
+    /// Sectors of all of them.
+    sectors: u64,
+}
+
+impl Places {
+    /// Adds a piece.
+    fn add(&mut self, place: Sectors) {
+        self.pieces += 1;
+        self.sectors += place.sectors;
+        if self.extents.len() < LISTED {
+            self.extents.push(place);
+        }
+    }
 }
 
 /// Whether a file has the checksum that stage2 expects.
@@ -227,8 +257,12 @@ pub struct Segment {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_size: u64,
-    /// The sectors that these lie in; none of a compressed kernel.
+    /// The sectors that these lie in, the first [`LISTED`] pieces; none of a compressed kernel.
     pub extents: Vec<Sectors>,
+    /// How many pieces there are.
+    pub pieces: u64,
+    /// Sectors of all of them.
+    pub sectors: u64,
 }
 
 /// The kernel that is booted: what it is, by its protocol.
@@ -248,8 +282,12 @@ pub struct Booted {
 
 impl Booted {
     /// Reads what the file says of itself, as the protocol has it.
-    fn read(&mut self, entry: &KernelEntry<'_>, file: &[u8], places: &Places) -> Problem<()> {
-        let protocol = entry.protocol().unwrap_or_else(|| Protocol::of_file(file));
+    fn read(
+        &mut self,
+        protocol: Protocol,
+        entry: &KernelEntry<'_>,
+        file: &mut impl FileBytes,
+    ) -> Problem<()> {
         self.protocol = Some(protocol.name());
         match protocol {
             Protocol::Multiboot1 => {
@@ -265,7 +303,7 @@ impl Booted {
             Protocol::Limine => self.limine = Some(LimineKernel::read(file)?),
             Protocol::Bootpath => {
                 let (image, wishes) = kernel_image::check_file(file).map_err(|e| say(&e))?;
-                self.kernel = Some(Kernel::of(&image, &wishes, places));
+                self.kernel = Some(Kernel::of(&image, &wishes));
             }
         }
         Ok(())
@@ -301,7 +339,7 @@ pub struct PhysicalSegment {
 impl MultibootKernel {
     /// Reads the headers as the loader does, as far as they say themselves what is wrong: whether
     /// the memory is free only the machine knows.
-    fn read(version: Multiboot, file: &[u8]) -> Problem<Self> {
+    fn read(version: Multiboot, file: &mut impl FileBytes) -> Problem<Self> {
         let (header, image) = multiboot_header::check_file(version, file).map_err(|e| say(&e))?;
         let segments = image.segments().iter().map(|segment| PhysicalSegment {
             address: segment.start,
@@ -361,7 +399,7 @@ pub struct LimineKernel {
 
 impl LimineKernel {
     /// Reads the requests as the loader does, as far as they say themselves what is wrong.
-    fn read(file: &[u8]) -> Problem<Self> {
+    fn read(file: &mut impl FileBytes) -> Problem<Self> {
         let checked = limine_protocol::check_file(file).map_err(|e| say(&e))?;
         let (image, requests) = checked.ok_or_else(|| say(&LimineError::Nothing))?;
         let asked = FEATURES
@@ -382,9 +420,8 @@ impl LimineKernel {
 /// When it cannot be read, or is no disk image at all. What the loader would refuse is no error,
 /// but one of the [`Inspection::problems`].
 pub fn inspect(image: &Path) -> Result<Inspection> {
-    let name = image.display();
-    let file = File::open(image).with_context(|| format!("cannot open {name}"))?;
-    inspect_file(&file).with_context(|| format!("cannot inspect {name}"))
+    let file = host_file::open_disk(image)?;
+    inspect_file(&file).with_context(|| format!("cannot inspect {}", image.display()))
 }
 
 /// Inspects an image that is open already.
@@ -392,7 +429,7 @@ pub fn inspect(image: &Path) -> Result<Inspection> {
 /// # Errors
 /// Those of [`inspect`].
 pub fn inspect_file(image: &File) -> Result<Inspection> {
-    let mut disk = FileDisk::new(image)?;
+    let mut disk = FileDisk::new(image.try_clone()?)?;
     let sector = disk.sectors(0, 1).map_err(|error| refusal(&error))?;
     let mbr = Mbr::read_from_bytes(&sector).map_err(|_| anyhow!("no MBR"))?;
     let mut inspection = Inspection {
@@ -427,35 +464,45 @@ pub fn inspect_file(image: &File) -> Result<Inspection> {
 }
 
 /// Says why the loader would refuse a kernel, which it boots by a protocol that is given, or by the
-/// one that the file looks like.
+/// one that the file looks like: in the loader's own words, with the code.
 ///
 /// # Errors
-/// The loader's own words, with the code; or that the file cannot be read.
-pub fn check_kernel(mut kernel: &File, protocol: Option<Protocol>) -> Result<()> {
-    let mut bytes = Vec::new();
-    kernel.seek(SeekFrom::Start(0))?;
-    kernel.read_to_end(&mut bytes)?;
-    let bytes = unpacked(&bytes).map_err(|error| refusal(&error))?;
-    match protocol.unwrap_or_else(|| Protocol::of_file(&bytes)) {
-        Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &bytes).map(drop),
-        Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &bytes).map(drop),
-        Protocol::Linux(wanted) => read_linux(&bytes, wanted, 0).map(drop).map_err(|e| say(&e)),
-        Protocol::Limine => LimineKernel::read(&bytes).map(drop),
-        Protocol::Bootpath => kernel_image::check_file(&bytes)
-            .map(drop)
-            .map_err(|error| say(&error)),
-    }
-    .map_err(|problem| anyhow!(problem))
+/// When there is no room for what is compressed in the file.
+pub(crate) fn check_kernel(
+    kernel: &mut impl FileBytes,
+    protocol: Option<Protocol>,
+) -> Result<Problem<()>> {
+    let mut file = match unpacked(kernel)? {
+        Ok(file) => file,
+        Err(error) => return Ok(Err(say(&error))),
+    };
+    let protocol = protocol.unwrap_or_else(|| Protocol::of_file(&mut file));
+    let verdict = match protocol {
+        Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &mut file).map(drop),
+        Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &mut file).map(drop),
+        Protocol::Linux(wanted) => {
+            let image = read_linux(&mut file, wanted, 0);
+            image.map(drop).map_err(|error| say(&error))
+        }
+        Protocol::Limine => LimineKernel::read(&mut file).map(drop),
+        Protocol::Bootpath => {
+            let checked = kernel_image::check_file(&mut file);
+            checked.map(drop).map_err(|error| say(&error))
+        }
+    };
+    file.check()?;
+    Ok(verdict)
 }
 
 /// Reads the setup header of a Linux kernel, for the entry that is wanted and for a command line of so
 /// many bytes.
 fn read_linux(
-    file: &[u8],
+    file: &mut impl FileBytes,
     wanted: Option<LinuxEntry>,
     command_line: usize,
 ) -> Result<LinuxImage, LinuxError> {
-    let image = LinuxImage::read(file, file.len() as u64)?;
+    let size = file.size();
+    let image = LinuxImage::read(file.window(0), size)?;
     image.entry(wanted)?;
     image.check_command_line(command_line)?;
     Ok(image)
@@ -530,7 +577,7 @@ impl Inspection {
     }
 
     /// Checks what runs first, and returns the manifest, or nothing where there is none.
-    fn read_stage2(&mut self, disk: &mut FileDisk<'_>, mbr: &Mbr) -> Problem<Vec<u8>> {
+    fn read_stage2(&mut self, disk: &mut FileDisk, mbr: &Mbr) -> Problem<Vec<u8>> {
         let sum = disk_layout::sum(&mbr.code[mbr::CHECKED]);
         if sum != 0 {
             let facts = format!("its words sum up to {sum:04X}h");
@@ -591,7 +638,7 @@ impl Inspection {
 
     /// A CD's structures, if the image is one: how its BIOS finds the boot program and that stage2,
     /// and how an operating system finds the boot partition.
-    fn read_cd(&mut self, disk: &mut FileDisk<'_>) -> Problem<()> {
+    fn read_cd(&mut self, disk: &mut FileDisk) -> Problem<()> {
         let before = disk.sector_count().min(PARTITION_LBA.into());
         let bytes = disk.sectors(0, before as usize).map_err(|e| say(&e))?;
         let blocks = cd::Blocks(&bytes);
@@ -665,7 +712,7 @@ impl Inspection {
     /// Steps 7 to 10, in the order in which the loader takes them.
     fn read_partition(
         &mut self,
-        disk: &mut FileDisk<'_>,
+        disk: &mut FileDisk,
         mbr: &Mbr,
         manifest: Manifest<'_>,
     ) -> Problem<()> {
@@ -717,7 +764,7 @@ impl Inspection {
     }
 
     /// `/boot/kernel.conf`, and what it names.
-    fn read_configuration(&mut self, reader: &mut Reader<'_, '_, '_>) -> Problem<()> {
+    fn read_configuration(&mut self, reader: &mut Reader<'_, '_>) -> Problem<()> {
         let text = self
             .read_file(reader, entry_file::PATH_ENTRY)?
             .unwrap_or_default();
@@ -730,7 +777,7 @@ impl Inspection {
     }
 
     /// The files that are entries, or should be: paths and bytes.
-    fn read_entries(&mut self, reader: &mut Reader<'_, '_, '_>) -> Problem<Vec<(String, Vec<u8>)>> {
+    fn read_entries(&mut self, reader: &mut Reader<'_, '_>) -> Problem<Vec<(String, Vec<u8>)>> {
         let mut entries = Vec::new();
         for (name, file) in reader.list(entries::DIRECTORY)? {
             if entries::is_entry(&name) {
@@ -743,11 +790,7 @@ impl Inspection {
     }
 
     /// What all of them name, and which one is booted.
-    fn choose_entry(
-        &mut self,
-        reader: &mut Reader<'_, '_, '_>,
-        found: &Entries<'_>,
-    ) -> Problem<()> {
+    fn choose_entry(&mut self, reader: &mut Reader<'_, '_>, found: &Entries<'_>) -> Problem<()> {
         let conf = self
             .read_file(reader, entries::PATH_LOADER)?
             .unwrap_or_default();
@@ -790,13 +833,9 @@ impl Inspection {
     }
 
     /// The bytes of a file for people; `None`: there is none, and there need not be.
-    fn read_file(
-        &mut self,
-        reader: &mut Reader<'_, '_, '_>,
-        path: &str,
-    ) -> Problem<Option<Vec<u8>>> {
-        match reader.file(path)? {
-            Some((file, _)) => self.read_text(reader, path, &file).map(Some),
+    fn read_file(&mut self, reader: &mut Reader<'_, '_>, path: &str) -> Problem<Option<Vec<u8>>> {
+        match reader.find(path)? {
+            Some(file) => self.read_text(reader, path, &file).map(Some),
             None if reader.manifest.entry(path, Sums::Whole).is_some() => {
                 Err(failure(&catalogue::ENTRY_MISSING, path))
             }
@@ -806,21 +845,24 @@ impl Inspection {
 
     fn read_text(
         &mut self,
-        reader: &mut Reader<'_, '_, '_>,
+        reader: &mut Reader<'_, '_>,
         path: &str,
         file: &stage2::fat::File,
     ) -> Problem<Vec<u8>> {
-        let places = reader.places(file)?;
+        let places = reader.places(file, 0, file.size)?;
         let bytes = reader.bytes(file, MOST_OF_TEXT)?;
-        let checksums = || Some((crc32c(0, &bytes), 0));
-        self.add_file(reader.manifest, Role::Text, path, file, &places, checksums);
+        let manifest = reader.manifest;
+        let of = (Role::Text, Sums::Whole);
+        self.add_file(manifest, of, path, file, (places, None), || {
+            Ok(Some((crc32c(0, &bytes), 0)))
+        })?;
         Ok(bytes)
     }
 
     /// The kernel and the modules of an entry: those are there, and this one can be booted.
     fn read_entry(
         &mut self,
-        reader: &mut Reader<'_, '_, '_>,
+        reader: &mut Reader<'_, '_>,
         entry: &KernelEntry<'_>,
     ) -> Problem<Booted> {
         let mut booted = Booted::default();
@@ -828,56 +870,118 @@ impl Inspection {
         let mut unpacks_modules = false;
         if entry.chain().is_none() {
             let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
-            match reader.file(path)? {
-                Some((file, mut places)) => {
-                    let packed = reader.bytes(&file, file.size)?;
-                    places.unpacked = unpacked_length(&packed);
-                    if places.unpacked.is_none() {
-                        let protocol = entry.protocol();
-                        places.sums =
-                            Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&packed)));
-                    }
-                    let manifest = reader.manifest;
-                    self.add_file(manifest, Role::Kernel, path, &file, &places, || {
-                        let checksums = integrity::of_kernel(&packed, places.sums, crc32c).ok();
-                        checksums.map(|(headers, bytes)| (bytes, headers))
+            match reader.find(path)? {
+                Some(file) => {
+                    let protocol = self.read_kernel(reader, entry, (path, &file), &mut booted)?;
+                    unpacks_modules = protocol.is_some_and(|protocol| {
+                        !matches!(protocol, Protocol::Limine | Protocol::Linux(_))
                     });
-                    let read = unpacked(&packed).map_err(|error| say(&error));
-                    let read = read.and_then(|bytes| {
-                        let protocol = entry.protocol();
-                        let protocol = protocol.unwrap_or_else(|| Protocol::of_file(&bytes));
-                        unpacks_modules =
-                            !matches!(protocol, Protocol::Limine | Protocol::Linux(_));
-                        booted.read(entry, &bytes, &places)
-                    });
-                    if let Err(problem) = read {
-                        self.add_problem(problem);
-                    }
                 }
                 None => self.add_problem(failure(&catalogue::ENTRY_NO_KERNEL, path)),
             }
         }
         for module in entry.modules() {
-            match reader.file(module.path)? {
-                Some((file, mut places)) => {
-                    let bytes = reader.bytes(&file, file.size)?;
-                    if unpacks_modules {
-                        places.unpacked = unpacked_length(&bytes);
-                    }
-                    let manifest = reader.manifest;
-                    self.add_file(manifest, Role::Module, module.path, &file, &places, || {
-                        Some((crc32c(0, &bytes), 0))
-                    });
-                    if places.unpacked.is_some()
-                        && let Err(error) = unpacked(&bytes)
-                    {
-                        self.add_problem(say(&error));
-                    }
-                }
+            match reader.find(module.path)? {
+                Some(file) => self.read_module(reader, (module.path, &file), unpacks_modules)?,
                 None => self.add_problem(failure(&catalogue::ENTRY_NO_MODULE, module.path)),
             }
         }
         Ok(booted)
+    }
+
+    /// Reads a kernel; returns its protocol, unless it cannot be unpacked.
+    fn read_kernel(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        entry: &KernelEntry<'_>,
+        (path, file): (&str, &stage2::fat::File),
+        booted: &mut Booted,
+    ) -> Problem<Option<Protocol>> {
+        let places = reader.places(file, 0, file.size)?;
+        let manifest = reader.manifest;
+        let mut bytes = reader.open(file);
+        let packed = is_packed(&mut bytes);
+        let by_protocol =
+            |file: &mut dyn FnMut() -> Protocol| entry.protocol().unwrap_or_else(file);
+        let mut protocol = None;
+        let mut sums = Sums::Whole;
+        if !packed {
+            let found = by_protocol(&mut || Protocol::of_file(&mut bytes));
+            bytes.check()?;
+            protocol = Some(found);
+            sums = Sums::of(found);
+        }
+        let mut length = packed.then_some(0);
+        let unpacked = unpacked(&mut bytes).map_err(|error| format!("{error:#}"))?;
+        let verdict = match unpacked {
+            Ok(mut file) => {
+                if packed {
+                    length = Some(file.size());
+                }
+                let protocol = *protocol
+                    .get_or_insert_with(|| by_protocol(&mut || Protocol::of_file(&mut file)));
+                let verdict = booted.read(protocol, entry, &mut file);
+                file.check().map_err(|error| format!("{error:#}"))?;
+                verdict
+            }
+            Err(error) => Err(say(&error)),
+        };
+        bytes.check()?;
+        self.add_file(
+            manifest,
+            (Role::Kernel, sums),
+            path,
+            file,
+            (places, length),
+            || {
+                let checksums = integrity::of_kernel(&mut bytes, sums, crc32c).ok();
+                bytes.check()?;
+                Ok(checksums.map(|(headers, bytes)| (bytes, headers)))
+            },
+        )?;
+        if let Err(problem) = verdict {
+            self.add_problem(problem);
+        } else if let (Some(kernel), false) = (&mut booted.kernel, packed) {
+            for segment in &mut kernel.segments {
+                let (offset, size) = (segment.file_offset, segment.file_size);
+                let places = reader.places(file, offset, size)?;
+                segment.extents = places.extents;
+                segment.pieces = places.pieces;
+                segment.sectors = places.sectors;
+            }
+        }
+        Ok(protocol)
+    }
+
+    /// Reads a module, which the loader may unpack.
+    fn read_module(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        (path, file): (&str, &stage2::fat::File),
+        unpacks: bool,
+    ) -> Problem<()> {
+        let places = reader.places(file, 0, file.size)?;
+        let manifest = reader.manifest;
+        let mut bytes = reader.open(file);
+        let mut length = None;
+        let mut verdict = Ok(());
+        if unpacks && is_packed(&mut bytes) {
+            let unpacked = unpacked_length(&mut bytes);
+            bytes.check()?;
+            length = Some(unpacked.unwrap_or(0));
+            verdict = unpacked.map(drop);
+        }
+        let of = (Role::Module, Sums::Whole);
+        self.add_file(manifest, of, path, file, (places, length), || {
+            let mut crc = 0;
+            bytes.pieces(0, u64::MAX, |piece| crc = crc32c(crc, piece));
+            bytes.check()?;
+            Ok(Some((crc, 0)))
+        })?;
+        if let Err(error) = verdict {
+            self.add_problem(say(&error));
+        }
+        Ok(())
     }
 
     /// Notes a file, which several entries may name, and, when it is the one in the manifest, compares
@@ -886,17 +990,17 @@ impl Inspection {
     fn add_file(
         &mut self,
         manifest: Manifest<'_>,
-        role: Role,
+        (role, sums): (Role, Sums),
         path: &str,
         file: &stage2::fat::File,
-        places: &Places,
-        checksums: impl FnOnce() -> Option<(u32, u32)>,
-    ) {
+        (places, unpacked): (Places, Option<u64>),
+        checksums: impl FnOnce() -> Problem<Option<(u32, u32)>>,
+    ) -> Problem<()> {
         if self.file(path).is_some() {
-            return;
+            return Ok(());
         }
-        let compared = match manifest.own(role, places.sums, path, file) {
-            Ok(Some(expected)) => match checksums() {
+        let compared = match manifest.own(role, sums, path, file) {
+            Ok(Some(expected)) => match checksums()? {
                 Some((bytes, headers)) => expected
                     .headers(headers)
                     .and_then(|()| expected.bytes(bytes))
@@ -904,9 +1008,7 @@ impl Inspection {
                 // Its headers say what is wrong with it.
                 None => Ok(Some(Checksum::Wrong)),
             },
-            Ok(None) => Ok(manifest
-                .entry(path, places.sums)
-                .map(|_| Checksum::Replaced)),
+            Ok(None) => Ok(manifest.entry(path, sums).map(|_| Checksum::Replaced)),
             Err(damage) => Err(damage),
         };
         let checksum = compared.unwrap_or_else(|damage| {
@@ -915,11 +1017,13 @@ impl Inspection {
         });
         self.files.push(FileInfo {
             path: path.to_owned(),
-            size: places.size,
-            extents: places.part(0, places.size),
-            unpacked: places.unpacked,
+            size: file.size,
+            extents: places.extents,
+            pieces: places.pieces,
+            unpacked,
             checksum,
         });
+        Ok(())
     }
 
     /// Notes a problem that several entries may have.
@@ -1021,7 +1125,7 @@ impl Inspection {
                     )?,
                     // A badly fragmented file would fill many screens.
                     8 => {
-                        let more = file.extents.len() - number;
+                        let more = file.pieces - number as u64;
                         writeln!(f, "{:>21}      and {more} pieces more", "")?;
                         break;
                     }
@@ -1100,13 +1204,7 @@ impl fmt::Display for Inspection {
                     [first, ..] => writeln!(
                         f,
                         ": LBA {}, {} sectors in {} pieces",
-                        first.lba,
-                        segment
-                            .extents
-                            .iter()
-                            .map(|extent| extent.sectors)
-                            .sum::<u64>(),
-                        segment.extents.len()
+                        first.lba, segment.sectors, segment.pieces
                     )?,
                 }
             }
@@ -1222,17 +1320,16 @@ impl Volume {
 }
 
 impl Kernel {
-    fn of(image: &kernel_image::KernelImage, wishes: &kernel_image::Wishes, at: &Places) -> Self {
+    fn of(image: &kernel_image::KernelImage, wishes: &kernel_image::Wishes) -> Self {
         let segments = image.segments().iter().map(|segment| Segment {
             address: segment.virtual_start,
             memory_size: segment.memory_size,
             flags: segment.flags,
             file_offset: segment.file_offset,
             file_size: segment.file_size,
-            extents: match at.unpacked {
-                Some(_) => Vec::new(),
-                None => at.part(segment.file_offset, segment.file_size),
-            },
+            extents: Vec::new(),
+            pieces: 0,
+            sectors: 0,
         });
         Self {
             entry: image.entry(),
@@ -1244,53 +1341,18 @@ impl Kernel {
     }
 }
 
-/// Where the bytes of a file are.
-struct Places {
-    size: u64,
-    /// Bytes of what is compressed in it.
-    unpacked: Option<u64>,
-    /// What its checksums are of.
-    sums: Sums,
-    extents: Vec<stage2::fat::Extent>,
-}
-
-impl Places {
-    /// The sectors with these bytes of the file.
-    fn part(&self, offset: u64, length: u64) -> Vec<Sectors> {
-        let end = offset.saturating_add(length).min(self.size);
-        let pieces = self.extents.iter().filter_map(|extent| {
-            let from = extent.file_offset.max(offset);
-            let to = (extent.file_offset + extent.length).min(end);
-            let size = SECTOR_SIZE as u64;
-            (from < to).then(|| {
-                let first = (extent.disk_offset + (from - extent.file_offset)) / size;
-                let behind = (extent.disk_offset + (to - extent.file_offset)).div_ceil(size);
-                Sectors::new(first, behind - first)
-            })
-        });
-        pieces.collect()
-    }
-}
-
 /// The boot partition's files.
-struct Reader<'a, 'b, 'c> {
-    disk: &'a mut FileDisk<'b>,
+struct Reader<'a, 'c> {
+    disk: &'a mut FileDisk,
     cache: Cache<'c>,
     fat: FatVolume,
     manifest: Manifest<'c>,
 }
 
-impl Reader<'_, '_, '_> {
-    fn file(&mut self, path: &str) -> Problem<Option<(stage2::fat::File, Places)>> {
-        let found = self
-            .fat
-            .find(self.disk, &mut self.cache, path)
-            .map_err(|e| say(&e))?;
-        let Some(file) = found else {
-            return Ok(None);
-        };
-        let places = self.places(&file)?;
-        Ok(Some((file, places)))
+impl<'c> Reader<'_, 'c> {
+    fn find(&mut self, path: &str) -> Problem<Option<stage2::fat::File>> {
+        let found = self.fat.find(self.disk, &mut self.cache, path);
+        found.map_err(|error| say(&error))
     }
 
     /// The names of the files in a directory, and the files.
@@ -1307,21 +1369,40 @@ impl Reader<'_, '_, '_> {
         Ok(files)
     }
 
-    fn places(&mut self, file: &stage2::fat::File) -> Problem<Places> {
-        let mut places = Places {
-            size: file.size,
-            unpacked: None,
-            sums: Sums::Whole,
-            extents: Vec::new(),
-        };
+    /// The sectors with these bytes of a file. The whole chain of the file is looked at.
+    fn places(&mut self, file: &stage2::fat::File, offset: u64, length: u64) -> Problem<Places> {
+        const SIZE: u64 = SECTOR_SIZE as u64;
+        let end = offset.saturating_add(length).min(file.size);
+        let mut places = Places::default();
         let mut walker = self.fat.extents(file);
         while let Some(extent) = walker
             .next(self.disk, &mut self.cache)
             .map_err(|e| say(&e))?
         {
-            places.extents.push(extent);
+            let from = extent.file_offset.max(offset);
+            let to = (extent.file_offset + extent.length).min(end);
+            if from < to {
+                let first = (extent.disk_offset + (from - extent.file_offset)) / SIZE;
+                let behind = (extent.disk_offset + (to - extent.file_offset)).div_ceil(SIZE);
+                places.add(Sectors::new(first, behind - first));
+            }
         }
         Ok(places)
+    }
+
+    /// Opens a file whose chain is good: see [`places`](Self::places).
+    fn open<'r>(&'r mut self, file: &stage2::fat::File) -> VolumeFile<'r, 'c> {
+        VolumeFile {
+            walker: self.fat.extents(file),
+            fat: &self.fat,
+            disk: &mut *self.disk,
+            cache: &mut self.cache,
+            file: *file,
+            extent: NOWHERE,
+            buffer: Vec::new(),
+            start: 0,
+            problem: None,
+        }
     }
 
     /// The first `limit` bytes of a file, or all of a shorter one.
@@ -1346,24 +1427,109 @@ impl Reader<'_, '_, '_> {
     }
 }
 
+/// No bytes.
+const NOWHERE: Extent = Extent {
+    file_offset: 0,
+    disk_offset: 0,
+    length: 0,
+};
+
+/// A file in the boot partition whose bytes can be looked at.
+struct VolumeFile<'r, 'c> {
+    disk: &'r mut FileDisk,
+    cache: &'r mut Cache<'c>,
+    fat: &'r FatVolume,
+    file: stage2::fat::File,
+    walker: ExtentWalker<'r>,
+    /// Where the walker was last.
+    extent: Extent,
+    /// What was read last, and from where in the file.
+    buffer: Vec<u8>,
+    start: u64,
+    /// Why something could not be read.
+    problem: Option<String>,
+}
+
+/// Bytes of a file that are read in one go.
+const CHUNK: u64 = 256 << 10;
+
+impl VolumeFile<'_, '_> {
+    /// Whether everything could be read that was asked for.
+    fn check(&mut self) -> Problem<()> {
+        self.problem.take().map_or(Ok(()), Err)
+    }
+
+    /// The piece of the file that a byte is in.
+    fn extent(&mut self, offset: u64) -> Problem<Extent> {
+        if offset < self.extent.file_offset {
+            self.walker = self.fat.extents(&self.file);
+            self.extent = NOWHERE;
+        }
+        while offset - self.extent.file_offset >= self.extent.length {
+            let next = self.walker.next(self.disk, self.cache);
+            let next = next.map_err(|error| say(&error))?;
+            let (end, size) = (offset + 1, self.file.size);
+            self.extent = next.ok_or_else(|| say(&FatError::BehindFile { end, size }))?;
+        }
+        Ok(self.extent)
+    }
+
+    fn fill(&mut self, offset: u64, length: u64) -> Problem<()> {
+        self.buffer.resize(length as usize, 0);
+        self.start = offset;
+        let mut done = 0;
+        while done < length {
+            let at = offset + done;
+            let extent = self.extent(at)?;
+            let skip = at - extent.file_offset;
+            let count = (extent.length - skip).min(length - done);
+            let piece = &mut self.buffer[done as usize..][..count as usize];
+            self.disk
+                .read_bytes(extent.disk_offset + skip, piece)
+                .map_err(|error| say(&error))?;
+            done += count;
+        }
+        Ok(())
+    }
+}
+
+impl FileBytes for VolumeFile<'_, '_> {
+    fn size(&self) -> u64 {
+        self.file.size
+    }
+
+    fn window(&mut self, offset: u64) -> &[u8] {
+        let left = self.file.size.saturating_sub(offset);
+        let least = left.min(WINDOW as u64);
+        let end = self.start + self.buffer.len() as u64;
+        if (offset < self.start || offset + least > end)
+            && let Err(problem) = self.fill(offset, left.min(CHUNK))
+        {
+            self.problem.get_or_insert(problem);
+            self.buffer.clear();
+        }
+        &self.buffer[(offset - self.start).min(self.buffer.len() as u64) as usize..]
+    }
+}
+
 /// An image as the disk that it will be.
-struct FileDisk<'a> {
-    file: &'a File,
+struct FileDisk {
+    image: Sparse,
     length: u64,
     buffer: Vec<u8>,
     /// What the host says when it cannot read the file.
     failure: Option<io::Error>,
 }
 
-impl<'a> FileDisk<'a> {
-    fn new(mut file: &'a File) -> Result<Self> {
-        // A device has no length but an end.
-        let length = file.seek(SeekFrom::End(0))?;
+impl FileDisk {
+    fn new(image: File) -> Result<Self> {
+        let image = Sparse::new(image);
+        let length = image.length()?;
         if length < SECTOR_SIZE as u64 {
             bail!("it is too short for a disk image: {length} bytes");
         }
         Ok(Self {
-            file,
+            image,
             length,
             buffer: Vec::new(),
             failure: None,
@@ -1373,9 +1539,30 @@ impl<'a> FileDisk<'a> {
     fn sectors(&mut self, lba: u64, count: usize) -> Result<Vec<u8>, DiskError> {
         self.read(lba, count).map(<[u8]>::to_vec)
     }
+
+    /// Reads bytes, which need not be whole sectors.
+    fn read_bytes(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+        /// How the first hard disk goes by.
+        const DRIVE: u8 = 0x80;
+        const SIZE: u64 = SECTOR_SIZE as u64;
+        let error = |cause| DiskError {
+            cause,
+            lba: offset / SIZE,
+            drive: DRIVE,
+        };
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.length / SIZE * SIZE) {
+            return Err(error(DiskFailure::OutOfRange));
+        }
+        self.image.read_exact_at(offset, bytes).map_err(|failure| {
+            self.failure = Some(failure);
+            // INT 13h: uncorrectable error.
+            error(DiskFailure::Status(0x10))
+        })
+    }
 }
 
-impl BlockDevice for FileDisk<'_> {
+impl BlockDevice for FileDisk {
     fn sector_size(&self) -> usize {
         SECTOR_SIZE
     }
@@ -1389,31 +1576,11 @@ impl BlockDevice for FileDisk<'_> {
     }
 
     fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
-        /// How the first hard disk goes by.
-        const DRIVE: u8 = 0x80;
-        let error = |cause| DiskError {
-            cause,
-            lba,
-            drive: DRIVE,
-        };
-        if lba
-            .checked_add(count as u64)
-            .is_none_or(|end| end > self.sector_count())
-        {
-            return Err(error(DiskFailure::OutOfRange));
-        }
-        self.buffer.resize(count * SECTOR_SIZE, 0);
-        let read = self
-            .file
-            .seek(SeekFrom::Start(lba * SECTOR_SIZE as u64))
-            .and_then(|_| self.file.read_exact(&mut self.buffer));
-        match read {
-            Ok(()) => Ok(&self.buffer),
-            Err(failure) => {
-                self.failure = Some(failure);
-                // INT 13h: uncorrectable error.
-                Err(error(DiskFailure::Status(0x10)))
-            }
-        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(count * SECTOR_SIZE, 0);
+        let offset = lba.saturating_mul(SECTOR_SIZE as u64);
+        let read = self.read_bytes(offset, &mut buffer);
+        self.buffer = buffer;
+        read.map(|()| self.buffer.as_slice())
     }
 }

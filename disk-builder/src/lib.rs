@@ -1,5 +1,6 @@
 //! Builds, inspects and runs Bootpath disk images.
 //!
+//! - [`host_file`] opens what is read;
 //! - [`stages`] builds the bare-metal programs with cargo and makes flat binaries of their ELF files;
 //! - [`image`] puts stage1, stage2, kernels and their modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
@@ -9,6 +10,7 @@
 //! - [`signals`] leaves nothing behind when a signal ends all this.
 
 pub mod signals;
+pub mod host_file;
 pub mod stages;
 mod geometry;
 mod sparse;

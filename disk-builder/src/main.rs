@@ -4,14 +4,14 @@ mod boot;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use disk_builder::host_file;
 use disk_builder::image::{self, Recipe};
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
@@ -241,9 +241,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Transcript { log } => {
             let log: Box<dyn io::Read> = match log {
-                Some(path) => Box::new(
-                    File::open(&path).with_context(|| format!("cannot open {}", path.display()))?,
-                ),
+                Some(path) => Box::new(host_file::open_stream(&path)?),
                 None => Box::new(io::stdin()),
             };
             transcript::extract(BufReader::new(log), &mut io::stdout())?;

@@ -1,35 +1,18 @@
 //! The manifest: what stage2 is to know of the files in the boot partition.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
-use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
-use stage2::checksum::{CRC_32C, Tables};
+use stage2::file_bytes::FileBytes;
 use stage2::gzip;
 use stage2::integrity::{self, Sums};
 use stage2::protocol::Protocol;
 use zerocopy::IntoBytes as _;
 
-/// CRC-32C, by the tables that stage2 makes as well.
+/// CRC-32C, by the CPU's instruction where there is one.
 pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
-    static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables::new(CRC_32C));
-    TABLES.crc(crc, bytes)
-}
-
-/// CRC-32C of a whole file.
-fn crc32c_of(mut file: &File) -> Result<u32> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut crc = 0;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(crc),
-            length => crc = crc32c(crc, &buffer[..length]),
-        }
-    }
+    crc32c::crc32c_append(crc, bytes)
 }
 
 /// The manifest while it is being made.
@@ -41,10 +24,22 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Adds a file that is no kernel.
-    pub(crate) fn add(&mut self, path: &str, file: &File, size: u64) -> Result<()> {
-        let crc = crc32c_of(file)?;
-        self.add_sums(path, Sums::Whole, size, (0, crc))
+    /// Adds a file that is no kernel, and that is read later: see [`set_crc`](Self::set_crc).
+    pub(crate) fn add(&mut self, path: &str, size: u64) -> Result<()> {
+        self.add_sums(path, Sums::Whole, size, (0, 0))
+    }
+
+    /// Says what the checksum is of a file that was added without.
+    pub(crate) fn set_crc(&mut self, path: &str, crc: u32) {
+        let key = Sums::Whole.key(path, crc32c);
+        let entries = self.entries.iter_mut();
+        for entry in entries.filter(|entry| entry.path.get() == key) {
+            let stamp = stamp_of(&[crc, 0, entry.size.get()]);
+            entry.crc32c = crc.into();
+            entry.stamp = stamp.encode().into();
+            let path = integrity::path_key(path, crc32c);
+            self.stamps.insert(path, stamp);
+        }
     }
 
     /// Adds a text.
@@ -58,23 +53,19 @@ impl Manifest {
     pub(crate) fn add_kernel(
         &mut self,
         path: &str,
-        mut file: &File,
+        file: &mut impl FileBytes,
         protocols: &[Option<Protocol>],
     ) -> Result<()> {
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(0))?;
-        file.read_to_end(&mut bytes)?;
-        let sums = |protocol: &Option<Protocol>| match gzip::is_gzip(&bytes) {
-            true => Sums::Whole,
-            false => Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&bytes))),
-        };
         let mut all: Vec<Sums> = Vec::new();
-        for sums in protocols.iter().map(sums) {
-            if let (false, Ok(both)) = (
-                all.contains(&sums),
-                integrity::of_kernel(&bytes, sums, crc32c),
-            ) {
-                self.add_sums(path, sums, bytes.len() as u64, both)?;
+        for protocol in protocols {
+            let sums = match gzip::is_gzip(file.window(0)) {
+                true => Sums::Whole,
+                false => Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&mut *file))),
+            };
+            if !all.contains(&sums)
+                && let Ok(both) = integrity::of_kernel(&mut *file, sums, crc32c)
+            {
+                self.add_sums(path, sums, file.size(), both)?;
                 all.push(sums);
             }
         }
@@ -116,6 +107,11 @@ impl Manifest {
     pub(crate) fn stamp(&self, path: &str) -> Option<Stamp> {
         let path = integrity::path_key(path, crc32c);
         self.stamps.get(&path).copied()
+    }
+
+    /// Bytes that it takes on the disk.
+    pub(crate) fn length(&self) -> usize {
+        size_of::<Head>() + size_of_val(self.entries.as_slice())
     }
 
     /// What stands on the disk.
@@ -181,6 +177,36 @@ mod tests {
     #[test]
     fn the_check_value_of_the_catalogue() {
         assert_eq!(crc32c(0, b"123456789"), 0xE306_9283);
+        assert_eq!(crc32c(crc32c(0, b"1234"), b"56789"), 0xE306_9283);
+    }
+
+    #[test]
+    fn it_is_the_checksum_that_stage2_computes() {
+        let tables = stage2::checksum::Tables::new(stage2::checksum::CRC_32C);
+        let bytes: Vec<u8> = (0..5000_u32).map(|i| (i * 31) as u8).collect();
+        for length in [0, 1, 7, 8, 9, 1000, 5000] {
+            let bytes = &bytes[..length];
+            assert_eq!(crc32c(0, bytes), tables.crc(0, bytes), "{length}");
+            assert_eq!(crc32c(77, bytes), tables.crc(77, bytes), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_read_later_has_the_same_entry() {
+        let bytes = [3; 1000];
+        let mut manifest = Manifest::default();
+        manifest.add("/boot/modules/m", 1000).unwrap();
+        let length = manifest.length();
+        manifest.set_crc("/boot/modules/m", crc32c(0, &bytes));
+        let mut expected = Manifest::default();
+        let sums = (0, crc32c(0, &bytes));
+        expected
+            .add_sums("/boot/modules/m", Sums::Whole, 1000, sums)
+            .unwrap();
+        assert_eq!(manifest.bytes().unwrap(), expected.bytes().unwrap());
+        assert_eq!(manifest.bytes().unwrap().len(), length);
+        let stamp = manifest.stamp("/boot/modules/m");
+        assert_eq!(stamp, expected.stamp("/boot/modules/m"));
     }
 
     #[test]

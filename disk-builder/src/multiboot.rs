@@ -24,7 +24,8 @@ const OFFSET: usize = 0x1000;
 /// # Errors
 /// When one of the files is not what it should be, or the program cannot be written.
 pub fn build(way_in: &Path, stage2: &Path, road: Road, output: &Path) -> Result<usize> {
-    let stage2 = Stage2::read(stage2, (road, false), None)?;
+    let mut stage2 = Stage2::read(stage2, (road, false), None)?;
+    stage2.seal(&[]);
     let mut segment = flatten(way_in, LOAD_ADDRESS, MAX_CODE)?;
     let (_, parameters) = Parameters::mut_from_suffix(&mut segment)
         .ok()

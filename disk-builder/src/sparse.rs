@@ -7,11 +7,20 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 /// The unit in which holes are kept: the block size of the usual host file systems, in bytes.
 const BLOCK: usize = 4096;
 
+/// The most units of a disk: those of a larger one are larger.
+const MAX_BLOCKS: u64 = 1 << 26;
+
+/// The most pages of the FATs that are kept in memory: 8 MiB. Where there are more, some are written
+/// more than once.
+const MAX_PAGES: usize = 2048;
+
 /// A new file that reads as zeros where nothing was written, and takes up room on the host only
 /// where something else than zeros was.
 pub(crate) struct SparseFile {
     file: File,
     length: u64,
+    /// A power of two, [`BLOCK`] or more.
+    block: usize,
     /// One bit per block: something was written there.
     written: Vec<u64>,
 }
@@ -20,11 +29,14 @@ impl SparseFile {
     /// Takes a new and empty file and makes it `length` bytes long.
     pub(crate) fn new(file: File, length: u64) -> io::Result<Self> {
         file.set_len(length)?;
-        let words = length.div_ceil(BLOCK as u64).div_ceil(64);
+        let block = length.div_ceil(MAX_BLOCKS).next_power_of_two();
+        let block = usize::try_from(block).map_err(io::Error::other)?.max(BLOCK);
+        let words = length.div_ceil(block as u64).div_ceil(64);
         let words = usize::try_from(words).map_err(io::Error::other)?;
         Ok(Self {
             file,
             length,
+            block,
             written: vec![0; words],
         })
     }
@@ -41,12 +53,10 @@ impl SparseFile {
         let (mut start, mut position) = (0, 0);
         while position < bytes.len() {
             let at = offset + position as u64;
-            let room = BLOCK - (at % BLOCK as u64) as usize;
+            let block = self.block as u64;
+            let room = self.block - (at % block) as usize;
             let end = bytes.len().min(position + room);
-            let (word, bit) = (
-                (at / BLOCK as u64 / 64) as usize,
-                1 << (at / BLOCK as u64 % 64),
-            );
+            let (word, bit) = ((at / block / 64) as usize, 1 << (at / block % 64));
             if self.written[word] & bit == 0 && is_zero(&bytes[position..end]) {
                 self.write_through(offset + start as u64, &bytes[start..position])?;
                 start = end;
@@ -56,6 +66,16 @@ impl SparseFile {
             position = end;
         }
         self.write_through(offset + start as u64, &bytes[start..])
+    }
+
+    /// Whether something was written to the blocks that these bytes lie in; if not, they are zero.
+    fn is_written(&self, offset: u64, length: usize) -> bool {
+        let block = self.block as u64;
+        let mut blocks = offset / block..(offset + length as u64).div_ceil(block);
+        blocks.any(|block| {
+            let word = self.written.get((block / 64) as usize);
+            word.is_some_and(|word| word >> (block % 64) & 1 != 0)
+        })
     }
 
     fn write_through(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
@@ -77,7 +97,7 @@ impl SparseFile {
 ///
 /// The library changes a FAT four bytes at a time. The pages in front of
 /// [`data_start`](Self::set_data_start) are therefore kept in memory, as far as they hold
-/// something, until [`finish`](Self::finish).
+/// something, until there are too many, or until [`finish`](Self::finish).
 pub(crate) struct Partition<'a> {
     disk: &'a mut SparseFile,
     start: u64,
@@ -124,6 +144,23 @@ impl<'a> Partition<'a> {
         Ok(())
     }
 
+    /// A page as it is on the disk.
+    fn read_page(&mut self, number: u64) -> io::Result<Box<[u8; BLOCK]>> {
+        let mut page = Box::new([0; BLOCK]);
+        let offset = number * BLOCK as u64;
+        let length = BLOCK.min((self.length - offset) as usize);
+        let start = self.start + offset;
+        if self.disk.is_written(start, length) {
+            self.disk.read_at(start, &mut page[..length])?;
+        }
+        Ok(page)
+    }
+
+    /// Whether the next bytes may be something else than zero on the disk.
+    fn is_written(&self, length: usize) -> bool {
+        self.disk.is_written(self.start + self.position, length)
+    }
+
     /// How many of `wanted` bytes from the current position on are in one piece: within a page of
     /// the FATs, or anywhere in the data.
     fn piece(&self, wanted: usize) -> usize {
@@ -147,6 +184,8 @@ impl Read for Partition<'_> {
         } else if let Some(page) = self.pages.get(&(self.position / BLOCK as u64)) {
             let within = (self.position % BLOCK as u64) as usize;
             buffer.copy_from_slice(&page[within..within + count]);
+        } else if self.is_written(count) {
+            self.disk.read_at(self.start + self.position, buffer)?;
         } else {
             buffer.fill(0);
         }
@@ -163,12 +202,16 @@ impl Write for Partition<'_> {
         } else {
             let number = self.position / BLOCK as u64;
             let within = (self.position % BLOCK as u64) as usize;
-            if self.pages.contains_key(&number) || !is_zero(bytes) {
-                let page = self
-                    .pages
-                    .entry(number)
-                    .or_insert_with(|| Box::new([0; BLOCK]));
+            if let Some(page) = self.pages.get_mut(&number) {
                 page[within..within + bytes.len()].copy_from_slice(bytes);
+            } else if !is_zero(bytes) || self.is_written(bytes.len()) {
+                let mut page = self.read_page(number)?;
+                page[within..within + bytes.len()].copy_from_slice(bytes);
+                if self.pages.len() >= MAX_PAGES {
+                    let pages = std::mem::take(&mut self.pages);
+                    self.flush_pages(&pages)?;
+                }
+                self.pages.insert(number, page);
             }
         }
         self.position += bytes.len() as u64;
@@ -194,8 +237,12 @@ impl Seek for Partition<'_> {
     }
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    // Comparisons of whole blocks are fast in a build without optimisation, too.
+    let zero = [0; BLOCK];
+    bytes
+        .chunks(BLOCK)
+        .all(|chunk| *chunk == zero[..chunk.len()])
 }
 
 #[cfg(test)]
@@ -220,6 +267,46 @@ mod tests {
         disk.read_at(0, &mut back).unwrap();
         assert!(is_zero(&back));
         assert_eq!(disk.written, [1 << 3]);
+    }
+
+    #[test]
+    fn pages_beyond_the_most_are_written_and_read_back() {
+        let pages = 3 * MAX_PAGES;
+        let mut disk = sparse((pages * BLOCK) as u64 + 4096);
+        let mut partition = Partition::new(&mut disk, 512, (pages * BLOCK) as u64);
+        let mut put = |at: usize, bytes: &[u8]| {
+            partition.seek(SeekFrom::Start(at as u64)).unwrap();
+            partition.write_all(bytes).unwrap();
+            assert!(partition.pages.len() <= MAX_PAGES);
+        };
+        // A FAT is filled a few bytes at a time, and entries of earlier pages change again.
+        for page in 0..pages {
+            put(page * BLOCK + page % 4000, &[1 + (page % 200) as u8; 4]);
+            put(page / 2 * BLOCK + 4092, &[7; 4]);
+        }
+        // Zeros over something that is not in memory any more.
+        put(BLOCK + 1, &[0; 4]);
+        partition.finish().unwrap();
+
+        let mut expected = vec![0; pages * BLOCK];
+        for page in 0..pages {
+            expected[page * BLOCK + page % 4000..][..4].fill(1 + (page % 200) as u8);
+            expected[page / 2 * BLOCK + 4092..][..4].fill(7);
+        }
+        expected[BLOCK + 1..][..4].fill(0);
+        let mut all = vec![0xFF; pages * BLOCK];
+        disk.read_at(512, &mut all).unwrap();
+        assert!(all == expected);
+    }
+
+    #[test]
+    fn a_large_disk_takes_little_memory() {
+        let mut disk = sparse(2 << 40);
+        assert!(disk.written.len() <= (MAX_BLOCKS / 64) as usize);
+        disk.write_at((2 << 40) - 5, &[1; 5]).unwrap();
+        let mut back = [0; 6];
+        disk.read_at((2 << 40) - 6, &mut back).unwrap();
+        assert_eq!(back, [0, 1, 1, 1, 1, 1]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,11 +12,13 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
 use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
-use object::read::elf::{ElfFile64, ProgramHeader as _};
-use object::{Endianness, Object as _, elf};
+use object::elf::{FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::{Endianness, ReadCache};
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
-use crate::manifest::{Manifest, crc32c};
+use crate::host_file;
+use crate::manifest::crc32c;
 use crate::signals;
 
 /// A bare-metal program of the workspace.
@@ -284,25 +286,26 @@ impl Stage1Cd {
 
 /// stage2, ready for the disk.
 pub(crate) struct Stage2 {
-    /// Whole sectors, with the header filled.
+    /// Whole sectors, with the header filled once they are [sealed](Self::seal).
     pub(crate) bytes: Vec<u8>,
     /// Bytes in use.
     pub(crate) used: usize,
+    /// Where the manifest goes; 0: there is none.
+    manifest: usize,
 }
 
 impl Stage2 {
-    /// Flattens an ELF file, puts the manifest behind it and fills the header.
+    /// Flattens an ELF file, with room behind it for a manifest of so many bytes.
     pub(crate) fn read(
         path: &Path,
         (road, record): (Road, bool),
-        manifest: Option<&Manifest>,
+        manifest: Option<usize>,
     ) -> Result<Self> {
         let mut bytes = flatten(path, stage2::LOAD_ADDRESS, MAX_LENGTH)?;
         let mut start = 0;
-        if let Some(manifest) = manifest {
+        if let Some(length) = manifest {
             start = bytes.len().next_multiple_of(manifest::ALIGNMENT);
-            bytes.resize(start, 0);
-            bytes.extend(manifest.bytes()?);
+            bytes.resize(start + length, 0);
         }
         let used = bytes.len();
         ensure!(
@@ -327,13 +330,23 @@ impl Stage2 {
             manifest: u32::try_from(start)?.into(),
             ..Stage2Header::new_zeroed()
         };
+        Ok(Self {
+            bytes,
+            used,
+            manifest: start,
+        })
+    }
+
+    /// Puts the manifest into its room, and the checksums into the header.
+    pub(crate) fn seal(&mut self, manifest: &[u8]) {
+        let bytes = &mut self.bytes;
+        bytes[self.manifest..][..manifest.len()].copy_from_slice(manifest);
         let crc = crc32c(0, &bytes[CRC_START..]);
         let offset = core::mem::offset_of!(Stage2Header, crc32c);
         bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
-        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(&bytes));
+        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(bytes));
         let offset = core::mem::offset_of!(Stage2Header, sum);
         bytes[offset..][..size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());
-        Ok(Self { bytes, used })
     }
 
     pub(crate) fn sectors(&self) -> usize {
@@ -343,28 +356,44 @@ impl Stage2 {
 
 /// The entry point of an ELF file.
 pub(crate) fn entry(path: &Path) -> Result<u32> {
-    let name = path.display();
-    let file = fs::read(path).with_context(|| format!("cannot read {name}"))?;
-    let elf = ElfFile64::<Endianness>::parse(file.as_slice())
-        .with_context(|| format!("{name} is not a 64-bit ELF file"))?;
-    Ok(u32::try_from(elf.entry())?)
+    let file = ReadCache::new(host_file::open(path)?);
+    let (header, endian) = header(path, &file)?;
+    Ok(u32::try_from(header.e_entry(endian))?)
+}
+
+fn header<'a>(
+    path: &Path,
+    file: &'a ReadCache<File>,
+) -> Result<(&'a FileHeader64<Endianness>, Endianness)> {
+    let header = FileHeader64::parse(file).and_then(|header| Ok((header, header.endian()?)));
+    let header = header.with_context(|| format!("{} is not a 64-bit ELF file", path.display()))?;
+    ensure!(
+        header.0.is_class_64(),
+        "{} is not a 64-bit ELF file",
+        path.display()
+    );
+    Ok(header)
 }
 
 /// What an ELF file's segments look like in memory from `base` on, without zeros at the end that
 /// the file does not hold.
 pub(crate) fn flatten(path: &Path, base: u32, limit: usize) -> Result<Vec<u8>> {
     let name = path.display();
-    let file = fs::read(path).with_context(|| format!("cannot read {name}"))?;
-    let elf = ElfFile64::<Endianness>::parse(file.as_slice())
-        .with_context(|| format!("{name} is not a 64-bit ELF file"))?;
+    let cut = || format!("{name} is cut short");
+    let file = ReadCache::new(host_file::open(path)?);
+    let (header, endian) = header(path, &file)?;
     let mut flat = Vec::new();
-    for segment in elf.elf_program_headers() {
-        let endian = elf.endian();
-        let bytes = segment.data(endian, file.as_slice());
-        let bytes = bytes.ok().with_context(|| format!("{name} is cut short"))?;
-        if segment.p_type(endian) != elf::PT_LOAD || bytes.is_empty() {
+    for segment in header.program_headers(endian, &file).with_context(cut)? {
+        let length = segment.p_filesz(endian);
+        if segment.p_type(endian) != PT_LOAD || length == 0 {
             continue;
         }
+        // No more is read than fits.
+        ensure!(
+            length <= limit as u64,
+            "{name} does not fit: more than {limit} bytes"
+        );
+        let bytes = segment.data(endian, &file).ok().with_context(cut)?;
         let address = segment.p_paddr(endian);
         let start = address
             .checked_sub(u64::from(base))

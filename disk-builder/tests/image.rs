@@ -646,7 +646,7 @@ fn what_is_missing_is_named() {
     assert!(missing(|r| r.stages.stage2 = "/no/stage2".into()).contains("/no/stage2"));
     assert!(missing(|r| r.output = "/no/such/directory/disk.img".into()).contains("disk.img"));
     assert!(missing(|r| r.output = "/dev/null".into()).contains("not a regular file"));
-    assert!(missing(|r| r.kernel = "/".into()).contains("is not a file"));
+    assert!(missing(|r| r.kernel = "/".into()).contains("/ is a directory, not a file"));
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn fragmented_files() -> Result<()> {
 
     for file in &image.inspect()?.files {
         let clusters = file.size.div_ceil(CLUSTER as u64);
-        ensure!(file.extents.len() as u64 == clusters, "{file:?}");
+        ensure!(file.pieces == clusters, "{file:?}");
     }
     let transcript = okay(&Machine::new(&image.path()))?;
     contains(&transcript, &["FAT16", &format!("{:08x}", crc32(&module))])
