@@ -256,6 +256,21 @@ impl Boot {
         Ok(self)
     }
 
+    /// The files that are read.
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let entries = self.entries.iter().map(|(_, described)| described);
+        let all = [&self.plain].into_iter().chain(entries);
+        all.flat_map(|described| {
+            let modules = described.modules.iter().map(|extra| match extra {
+                Extra::Module(module) => &module.file,
+                Extra::Initrd(file) => file,
+            });
+            described.kernel.iter().chain(modules)
+        })
+        .cloned()
+        .collect()
+    }
+
     /// The part of the recipe that says what is booted.
     pub fn recipe(self, output: PathBuf, stages: Stages) -> Recipe {
         let plain = self.plain;

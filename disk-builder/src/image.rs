@@ -14,7 +14,7 @@
 //! reads them. Blocks of zeros are left out of the file (it is sparse).
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,6 +34,7 @@ use crate::files::{self, Source};
 use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
 use crate::manifest::{Manifest, crc32c};
+use crate::output::{self, OEM_NAME, Output};
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
@@ -105,8 +106,10 @@ pub enum Extra {
 pub struct Recipe {
     /// The kernel, when there are no `entries`.
     pub kernel: PathBuf,
-    /// The image: a file that is replaced when the new one is complete.
+    /// The image: a file that is replaced when the new one is complete, if it is an image, too.
     pub output: PathBuf,
+    /// Replaces a file that is no image as well.
+    pub force: bool,
     /// ELF files of the two stages.
     pub stages: Stages,
     /// The command line of `kernel`; may be empty.
@@ -121,7 +124,7 @@ pub struct Recipe {
     pub entries: Vec<Entry>,
     /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
     pub default: Option<String>,
-    /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
+    /// For how many seconds a choice is offered.
     pub timeout: Option<u32>,
     /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
     pub console: Option<String>,
@@ -145,6 +148,7 @@ impl Recipe {
         Self {
             kernel: kernel.into(),
             output: output.into(),
+            force: false,
             stages,
             command_line: String::new(),
             modules: Vec::new(),
@@ -161,6 +165,26 @@ impl Recipe {
             unchecked: false,
             checksums: true,
         }
+    }
+
+    /// The files that the image is made from.
+    fn inputs(&self) -> Vec<PathBuf> {
+        let Stages { stage1, stage2 } = &self.stages;
+        let modules = self.modules.iter().map(|module| &module.file);
+        let entries = self.entries.iter().flat_map(|entry| {
+            let extras = entry.modules.iter().map(|extra| match extra {
+                Extra::Module(module) => &module.file,
+                Extra::Initrd(file) => file,
+            });
+            [&entry.kernel].into_iter().chain(extras)
+        });
+        [&self.kernel, stage1, stage2]
+            .into_iter()
+            .chain(&self.stage1_cd)
+            .chain(modules)
+            .chain(entries)
+            .cloned()
+            .collect()
     }
 }
 
@@ -228,6 +252,8 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
 /// When a file cannot be read or written, when the loader would refuse the kernel or its command
 /// line, or when it does not all fit.
 pub fn build(recipe: &Recipe) -> Result<Built> {
+    let content = output::Content::Image;
+    let output = Output::new(&recipe.output, content, recipe.force, recipe.inputs())?;
     let stage1 = Stage1::read(&recipe.stages.stage1)?;
     let stage1_cd = recipe.stage1_cd.as_deref().map(Stage1Cd::read);
     let stage1_cd = stage1_cd.transpose()?;
@@ -242,19 +268,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
     let mut stage2 = Stage2::read(&recipe.stages.stage2, how, room)?;
     let geometry = Geometry::choose(&files::content(&files), recipe.size_mib)?;
 
-    let output = output_path(&recipe.output)?;
-    let directory = output
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".image-");
-    #[cfg(unix)]
-    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = temporary
-        .tempfile_in(directory.unwrap_or(Path::new(".")))
-        .with_context(|| format!("cannot create {}", output.display()))?;
-
-    let mut write = |file: &File| -> Result<Inspection> {
+    let inspection = output.write(|file| {
         let cannot = || format!("cannot write {}", recipe.output.display());
         let disk = SparseFile::new(file.try_clone()?, geometry.image_bytes);
         let mut disk = disk.with_context(cannot)?;
@@ -295,26 +309,13 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
                 .context("the new image is not what it should be")?;
         }
         Ok(inspection)
-    };
-    let inspection = write(temporary.as_file())?;
-    temporary
-        .persist(&output)
-        .with_context(|| format!("cannot create {}", output.display()))?;
+    })?;
     Ok(Built {
         stage1_bytes: stage1.used,
         stage1_cd_bytes: stage1_cd.map(|program| program.used),
         stage2_bytes: stage2.used,
         inspection,
     })
-}
-
-/// Where the image goes: behind symbolic links, and not over a device.
-fn output_path(path: &Path) -> Result<PathBuf> {
-    match fs::metadata(path) {
-        Ok(data) if data.is_file() => Ok(path.canonicalize()?),
-        Ok(_) => bail!("{} exists and is not a regular file", path.display()),
-        Err(_) => Ok(path.to_owned()),
-    }
 }
 
 /// The checksums of all files, as far as they are not made while the files are written.
@@ -589,7 +590,7 @@ fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_ARE
     let mut put = |offset: usize, bytes: &[u8]| {
         area[offset - mbr::BPB_AREA.start..][..bytes.len()].copy_from_slice(bytes);
     };
-    put(0x03, b"BOOTPATH"); // OEM name
+    put(0x03, &OEM_NAME);
     put(0x0B, &(SECTOR_SIZE as u16).to_le_bytes()); // bytes per sector
     put(0x15, &[0xF8]); // media: fixed disk
     put(0x18, &u16::from(SECTORS_PER_TRACK).to_le_bytes());

@@ -1,6 +1,6 @@
 //! Builds, inspects and runs Bootpath disk images.
 //!
-//! - [`host_file`] opens what is read;
+//! - [`host_file`] and [`output`] open what is read, and put in its place what is written;
 //! - [`stages`] builds the bare-metal programs with cargo and makes flat binaries of their ELF files;
 //! - [`image`] puts stage1, stage2, kernels and their modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
@@ -11,6 +11,7 @@
 
 pub mod signals;
 pub mod host_file;
+pub mod output;
 pub mod stages;
 mod geometry;
 mod sparse;

@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use disk_builder::host_file;
 use disk_builder::image::{self, Recipe};
+use disk_builder::output::{Content, Output};
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
 use stage2::text::Escaping;
@@ -31,9 +32,12 @@ struct Arguments {
 enum Command {
     /// Build a disk image.
     Build {
-        /// The image to write.
+        /// The image to write. An older image is replaced when the new one is complete.
         #[arg(long, short, value_name = "IMAGE")]
         output: PathBuf,
+        /// Replace a file that is no image of this program, too; never one of the inputs.
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         boot: Box<Boot>,
         /// The loader's road to 64-bit mode.
@@ -65,6 +69,9 @@ enum Command {
         /// The program to write.
         #[arg(long, short, value_name = "FILE", default_value = "bootpath.elf")]
         output: PathBuf,
+        /// Replace a file that is no such program, too; never one of the inputs.
+        #[arg(long)]
+        force: bool,
         /// The loader's road to 64-bit mode.
         #[arg(long, value_enum, default_value_t = Road::Protected)]
         road: Road,
@@ -183,6 +190,7 @@ fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build {
             output,
+            force,
             boot,
             road,
             record,
@@ -194,6 +202,12 @@ fn execute(command: Command) -> Result<ExitCode> {
         } => {
             // First what can be wrong with the command line, then what takes time.
             let boot = boot.find()?;
+            let mut inputs = boot.inputs();
+            if let Some(directory) = &directory {
+                let programs = [stages::STAGE1, stages::STAGE2, stages::STAGE1_CD];
+                inputs.extend(programs.map(|program| directory.join(program.bin)));
+            }
+            Output::new(&output, Content::Image, force, inputs)?;
             let stages = match &directory {
                 Some(directory) => Stages::in_directory(directory),
                 None => Stages::build()?,
@@ -204,6 +218,7 @@ fn execute(command: Command) -> Result<ExitCode> {
                 None => Some(stages::build_program(&stages::STAGE1_CD)?),
             };
             let recipe = Recipe {
+                force,
                 road: road.into(),
                 record,
                 size_mib: size,
@@ -214,10 +229,15 @@ fn execute(command: Command) -> Result<ExitCode> {
             };
             write!(io::stdout(), "{}", image::build(&recipe)?)?;
         }
-        Command::Multiboot { output, road } => {
+        Command::Multiboot {
+            output,
+            force,
+            road,
+        } => {
+            Output::new(&output, Content::MultibootProgram, force, Vec::new())?;
             let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
             let stage2 = stages::build_program(&stages::STAGE2)?;
-            let bytes = multiboot::build(&way_in, &stage2, road.into(), &output)?;
+            let bytes = multiboot::build(&way_in, &stage2, road.into(), &output, force)?;
             writeln!(io::stdout(), "{}: {bytes} bytes", output.display())?;
         }
         Command::Inspect { image, json } => {

@@ -1,6 +1,6 @@
 //! `bootpath.elf`: the loader as a program for Multiboot loaders, with stage2 in it.
 
-use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -13,17 +13,26 @@ use object::elf::{
 use object::{LittleEndian, U16, U32, pod};
 use zerocopy::FromBytes as _;
 
+use crate::output::{Content, Output};
 use crate::stages::{Stage2, entry, flatten};
 
 /// Where the bytes of the only segment begin in the file.
 const OFFSET: usize = 0x1000;
 
 /// Writes the program, and returns its length in bytes. `way_in` and `stage2` are the ELF files of
-/// `stage1-multiboot` and `stage2`.
+/// `stage1-multiboot` and `stage2`. `force`: a file that is there already is replaced, whatever it is.
 ///
 /// # Errors
 /// When one of the files is not what it should be, or the program cannot be written.
-pub fn build(way_in: &Path, stage2: &Path, road: Road, output: &Path) -> Result<usize> {
+pub fn build(
+    way_in: &Path,
+    stage2: &Path,
+    road: Road,
+    output: &Path,
+    force: bool,
+) -> Result<usize> {
+    let inputs = vec![way_in.to_owned(), stage2.to_owned()];
+    let output = Output::new(output, Content::MultibootProgram, force, inputs)?;
     let mut stage2 = Stage2::read(stage2, (road, false), None)?;
     stage2.seal(&[]);
     let mut segment = flatten(way_in, LOAD_ADDRESS, MAX_CODE)?;
@@ -73,6 +82,6 @@ pub fn build(way_in: &Path, stage2: &Path, road: Road, output: &Path) -> Result<
     let mut file = [pod::bytes_of(&header), pod::bytes_of(&program_header)].concat();
     file.resize(OFFSET, 0);
     file.extend(segment);
-    fs::write(output, &file).with_context(|| format!("cannot write {}", output.display()))?;
+    output.write(|mut target| Ok(target.write_all(&file)?))?;
     Ok(file.len())
 }

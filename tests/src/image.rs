@@ -72,7 +72,13 @@ pub fn multiboot_program() -> Result<PathBuf> {
         let output = way_in.with_file_name("bootpath.elf");
         // Another test program may read it.
         let mut file = tempfile::NamedTempFile::new_in(output.parent().context("no directory")?)?;
-        multiboot::build(&way_in, &stages()?.stage2, Road::default(), file.path())?;
+        multiboot::build(
+            &way_in,
+            &stages()?.stage2,
+            Road::default(),
+            file.path(),
+            false,
+        )?;
         file.flush()?;
         file.persist(&output)?;
         Ok(output)
