@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
@@ -40,7 +41,7 @@ struct Flat {
     #[arg(long = "chain", value_name = "TARGET", value_parser = target, help_heading = HEADING)]
     chains: Vec<Target>,
     /// The protocol to boot the kernel by; without it, what it looks like.
-    #[arg(long = "protocol", value_name = "NAME", value_parser = protocol, help_heading = HEADING)]
+    #[arg(long = "protocol", value_name = "NAME", value_parser = protocols(), help_heading = HEADING)]
     protocols: Vec<Protocol>,
     /// A file to load besides the kernel, and a text that goes with it; can be repeated.
     #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module, help_heading = HEADING)]
@@ -60,7 +61,8 @@ struct Flat {
     /// --entry.
     #[arg(long, value_name = "NAME", requires = "entries")]
     default: Option<String>,
-    /// For how many seconds a choice is offered.
+    /// Write `timeout` into loader.conf, which loaders with a menu look at. This one offers no choice
+    /// and does not wait.
     #[arg(long, value_name = "SECONDS", requires = "entries")]
     timeout: Option<u32>,
     /// Where the loader prints what is no error, from the choice of the entry on.
@@ -322,6 +324,9 @@ fn target(text: &str) -> Result<Target, &'static str> {
     Target::parse(text).ok_or("it takes drive=80h, partition=1 or both")
 }
 
-fn protocol(name: &str) -> Result<Protocol, &'static str> {
-    Protocol::from_name(name).ok_or("it is not one that the loader knows")
+fn protocols() -> impl TypedValueParser<Value = Protocol> {
+    PossibleValuesParser::new(Protocol::names()).try_map(|name| {
+        let protocol = Protocol::from_name(&name);
+        protocol.ok_or("it is not one that the loader knows")
+    })
 }

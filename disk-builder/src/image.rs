@@ -124,7 +124,7 @@ pub struct Recipe {
     pub entries: Vec<Entry>,
     /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
     pub default: Option<String>,
-    /// For how many seconds a choice is offered.
+    /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
     pub timeout: Option<u32>,
     /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
     pub console: Option<String>,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use disk_builder::host_file;
 use disk_builder::image::{self, Recipe};
@@ -154,7 +154,7 @@ impl Listed {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = parse();
     if let Err(error) = signals::watch() {
         eprintln!("disk-builder: cannot wait for signals: {error}");
         return ExitCode::FAILURE;
@@ -179,6 +179,19 @@ fn shown(error: &anyhow::Error) -> String {
     // A string takes everything.
     let _ = write!(Escaping::lines(&mut shown), "{error:#}");
     shown
+}
+
+/// Parses the command line. Errors show the usage of the command that they are about.
+fn parse() -> Arguments {
+    let mut command = Arguments::command();
+    let matches = command.get_matches_mut();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| {
+        let name = matches.subcommand_name().unwrap_or_default();
+        match command.find_subcommand_mut(name) {
+            Some(command) => error.format(command).exit(),
+            None => error.exit(),
+        }
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -486,7 +486,10 @@ fn entries_that_are_refused() {
         (&["--kernel=k", "--kernel=k"], "more than one --kernel"),
         (&["--kernel=k", "--title=t"], "need an --entry"),
         (&["--kernel=k", "--default=t"], "--entry"),
-        (&["--kernel=k", "--protocol=x"], "not one that the loader"),
+        (
+            &["--kernel=k", "--protocol=x"],
+            "[possible values: bootpath, limine, multiboot2, multiboot1, linux, linux16, linux32, linux64]",
+        ),
         (&["--chain=disk2"], "takes drive=80h, partition=1 or both"),
         (
             &["--chain=drive=81h", "--entry=a", "--kernel=k"],
@@ -517,5 +520,34 @@ fn entries_that_are_refused() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
         assert!(message.contains(expected), "{more:?}: {message}");
+        // Of the command that it is about, where there is one at all.
+        assert!(
+            !message.contains("Usage: disk-builder <COMMAND>"),
+            "{message}"
+        );
     }
+    let two = disk_builder(
+        &workshop,
+        &[&ENTRIES[..], &["--kernel=k", "--kernel=k"]].concat(),
+    );
+    let message = String::from_utf8(two.stderr).unwrap();
+    let usage = "Usage: disk-builder build [OPTIONS] --output <IMAGE>";
+    assert!(message.contains(usage), "{message}");
+}
+
+#[test]
+fn a_timeout_is_for_other_loaders() {
+    let workshop = Workshop::new();
+    workshop.file("k", &kernel(1000));
+    let more = ["--entry=a", "--kernel=k", "--timeout=7"];
+    said(&workshop, &[&ENTRIES[..], &more].concat());
+    assert_eq!(
+        content(&workshop, "/loader/loader.conf"),
+        "default a.conf\ntimeout 7\n"
+    );
+    let help = said(&workshop, &["build", "--help"]);
+    let help: Vec<_> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    assert!(help.contains("This one offers no choice"), "{help}");
+    assert!(!help.contains("a choice is offered"), "{help}");
 }
