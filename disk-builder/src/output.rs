@@ -265,3 +265,46 @@ fn without_path(error: io::Error) -> anyhow::Error {
         None => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_there_meanwhile_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("disk.img");
+        let input = directory.path().join("input");
+        fs::write(&input, "input").unwrap();
+        let attempt = |force, meanwhile: &dyn Fn()| {
+            let inputs = vec![input.clone()];
+            let output = Output::new(&path, Content::Image, force, inputs)?;
+            output.write(|mut file| {
+                file.write_all(b"new")?;
+                meanwhile();
+                Ok(())
+            })
+        };
+        let text = |path: &Path| fs::read_to_string(path).unwrap();
+
+        let error = attempt(false, &|| fs::write(&path, "a text").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("--force replaces it"), "{error}");
+        assert_eq!(text(&path), "a text");
+
+        fs::remove_file(&path).unwrap();
+        let error = attempt(true, &|| fs::hard_link(&input, &path).unwrap()).unwrap_err();
+        assert!(
+            error.to_string().contains("cannot be the output"),
+            "{error}"
+        );
+        assert_eq!(text(&input), "input");
+
+        fs::remove_file(&path).unwrap();
+        attempt(false, &|| {}).unwrap();
+        assert_eq!(text(&path), "new");
+        let names = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(names, 2);
+    }
+}

@@ -486,3 +486,52 @@ fn compressed_kernels_and_modules_are_unpacked_and_checked() {
     let error = disk_builder::image::build(&recipe).unwrap_err();
     assert!(format!("{error:#}").contains("error 8C"), "{error:#}");
 }
+
+/// A kernel and a module whose clusters take turns: each is in as many pieces as it has clusters.
+#[test]
+fn files_in_many_pieces_are_read_and_not_all_listed() {
+    const PIECES: usize = 3000;
+    let workshop = Workshop::new();
+    let mut recipe = workshop.recipe(&kernel(5000));
+    recipe.modules = vec![Module {
+        file: workshop.file("extra", &[7; 3000]),
+        string: String::new(),
+    }];
+    let cluster = build(&recipe).inspection.volume.unwrap().cluster as usize;
+    let kernel = kernel((PIECES - 8) * cluster);
+    let pieces = kernel.len().div_ceil(cluster);
+    let module = support::noise(pieces * cluster);
+
+    let mut image = fs::read(&recipe.output).unwrap();
+    {
+        let partition = std::io::Cursor::new(&mut image[2048 * 512..]);
+        let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
+        let root = volume.root_dir();
+        let paths = ["/boot/kernel.elf", "/boot/modules/extra"];
+        for path in paths {
+            root.remove(path).unwrap();
+        }
+        let mut files = paths.map(|path| root.create_file(path).unwrap());
+        for (one, other) in kernel.chunks(cluster).zip(module.chunks(cluster)) {
+            files[0].write_all(one).unwrap();
+            files[1].write_all(other).unwrap();
+        }
+    }
+    fs::write(&recipe.output, &image).unwrap();
+    let found = inspect::inspect(&recipe.output).unwrap();
+    found.verify().unwrap();
+    for path in ["/boot/kernel.elf", "/boot/modules/extra"] {
+        let file = found.file(path).unwrap();
+        assert_eq!(file.pieces as usize, pieces, "{path}");
+        assert_eq!(file.extents.len(), inspect::LISTED, "{path}");
+    }
+    let segment = &found.booted.kernel.as_ref().unwrap().segments[0];
+    let clusters = (segment.file_size as usize).div_ceil(cluster);
+    assert!((clusters..=clusters + 1).contains(&(segment.pieces as usize)));
+    assert_eq!(segment.sectors as usize, segment.file_size as usize / 512);
+    let text = found.to_string();
+    let more = format!("and {} pieces more\n", pieces - 8);
+    assert_eq!(text.matches(&more).count(), 2, "{text}");
+    let more = format!("sectors in {} pieces\n", segment.pieces);
+    assert!(text.contains(&more), "{text}");
+}
