@@ -301,6 +301,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         let sectors = u16::try_from(stage2.sectors())?;
         let boot_sector = boot_sector(&stage1, (stage2_lba, sectors), &geometry, serial_number)?;
         put(0, &boot_sector)?;
+        disk.flush().with_context(cannot)?;
 
         let inspection = inspect::inspect_file(file)?;
         if !recipe.unchecked {

@@ -1,8 +1,8 @@
 //! Writing a disk image without writing its zeros.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem;
 
 /// The unit in which holes are kept: the block size of the usual host file systems, in bytes.
 const BLOCK: usize = 4096;
@@ -14,8 +14,12 @@ const MAX_BLOCKS: u64 = 1 << 26;
 /// more than once.
 const MAX_PAGES: usize = 2048;
 
+/// Bytes that are written in one go: the FAT library writes cluster by cluster.
+const CHUNK: usize = 256 << 10;
+
 /// A new file that reads as zeros where nothing was written, and takes up room on the host only
-/// where something else than zeros was.
+/// where something else than zeros was. What was written is in the file after
+/// [`flush`](Self::flush).
 pub(crate) struct SparseFile {
     file: File,
     length: u64,
@@ -23,6 +27,9 @@ pub(crate) struct SparseFile {
     block: usize,
     /// One bit per block: something was written there.
     written: Vec<u64>,
+    /// Bytes that are not in the file yet, and where they go.
+    pending: Vec<u8>,
+    pending_start: u64,
 }
 
 impl SparseFile {
@@ -38,6 +45,8 @@ impl SparseFile {
             length,
             block,
             written: vec![0; words],
+            pending: Vec::new(),
+            pending_start: 0,
         })
     }
 
@@ -82,12 +91,31 @@ impl SparseFile {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.file.seek(SeekFrom::Start(offset))?;
-        self.file.write_all(bytes)
+        if offset != self.pending_start + self.pending.len() as u64 {
+            self.flush()?;
+            self.pending_start = offset;
+        }
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is still to be written.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if !self.pending.is_empty() {
+            self.file.seek(SeekFrom::Start(self.pending_start))?;
+            self.file.write_all(&self.pending)?;
+            self.pending_start += self.pending.len() as u64;
+            self.pending.clear();
+        }
+        Ok(())
     }
 
     /// Reads `bytes.len()` bytes at `offset`.
     pub(crate) fn read_at(&mut self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.flush()?;
         self.file.seek(SeekFrom::Start(offset))?;
         self.file.read_exact(bytes)
     }
@@ -104,7 +132,10 @@ pub(crate) struct Partition<'a> {
     length: u64,
     position: u64,
     data_start: u64,
-    pages: BTreeMap<u64, Box<[u8; BLOCK]>>,
+    /// By their numbers, from the start of the partition.
+    pages: Vec<Option<Box<[u8; BLOCK]>>>,
+    /// How many there are.
+    kept: usize,
 }
 
 impl<'a> Partition<'a> {
@@ -116,7 +147,8 @@ impl<'a> Partition<'a> {
             length,
             position: 0,
             data_start: u64::MAX,
-            pages: BTreeMap::new(),
+            pages: Vec::new(),
+            kept: 0,
         }
     }
 
@@ -125,29 +157,37 @@ impl<'a> Partition<'a> {
     pub(crate) fn set_data_start(&mut self, offset: u64) -> io::Result<()> {
         self.data_start = offset.next_multiple_of(BLOCK as u64);
         // The root directory may have been touched already.
-        let data = self.pages.split_off(&(self.data_start / BLOCK as u64));
-        self.flush_pages(&data)
+        self.flush_pages()
     }
 
     /// Writes what was kept in memory.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        let pages = std::mem::take(&mut self.pages);
-        self.flush_pages(&pages)
+        self.flush_pages()
     }
 
-    fn flush_pages(&mut self, pages: &BTreeMap<u64, Box<[u8; BLOCK]>>) -> io::Result<()> {
-        for (&page, bytes) in pages {
-            let offset = page * BLOCK as u64;
+    fn flush_pages(&mut self) -> io::Result<()> {
+        self.kept = 0;
+        for (number, page) in mem::take(&mut self.pages).into_iter().enumerate() {
+            let Some(bytes) = page else {
+                continue;
+            };
+            let offset = (number * BLOCK) as u64;
             let length = BLOCK.min((self.length - offset) as usize);
             self.disk.write_at(self.start + offset, &bytes[..length])?;
         }
         Ok(())
     }
 
+    /// The page of the current position, if it is in memory.
+    fn page(&mut self) -> Option<&mut [u8; BLOCK]> {
+        let number = (self.position / BLOCK as u64) as usize;
+        self.pages.get_mut(number)?.as_deref_mut()
+    }
+
     /// A page as it is on the disk.
-    fn read_page(&mut self, number: u64) -> io::Result<Box<[u8; BLOCK]>> {
+    fn read_page(&mut self) -> io::Result<Box<[u8; BLOCK]>> {
         let mut page = Box::new([0; BLOCK]);
-        let offset = number * BLOCK as u64;
+        let offset = self.position - self.position % BLOCK as u64;
         let length = BLOCK.min((self.length - offset) as usize);
         let start = self.start + offset;
         if self.disk.is_written(start, length) {
@@ -181,8 +221,9 @@ impl Read for Partition<'_> {
         let buffer = &mut buffer[..count];
         if self.position >= self.data_start {
             self.disk.read_at(self.start + self.position, buffer)?;
-        } else if let Some(page) = self.pages.get(&(self.position / BLOCK as u64)) {
-            let within = (self.position % BLOCK as u64) as usize;
+        } else if let within = (self.position % BLOCK as u64) as usize
+            && let Some(page) = self.page()
+        {
             buffer.copy_from_slice(&page[within..within + count]);
         } else if self.is_written(count) {
             self.disk.read_at(self.start + self.position, buffer)?;
@@ -200,18 +241,21 @@ impl Write for Partition<'_> {
         if self.position >= self.data_start {
             self.disk.write_at(self.start + self.position, bytes)?;
         } else {
-            let number = self.position / BLOCK as u64;
             let within = (self.position % BLOCK as u64) as usize;
-            if let Some(page) = self.pages.get_mut(&number) {
+            if let Some(page) = self.page() {
                 page[within..within + bytes.len()].copy_from_slice(bytes);
             } else if !is_zero(bytes) || self.is_written(bytes.len()) {
-                let mut page = self.read_page(number)?;
+                let mut page = self.read_page()?;
                 page[within..within + bytes.len()].copy_from_slice(bytes);
-                if self.pages.len() >= MAX_PAGES {
-                    let pages = std::mem::take(&mut self.pages);
-                    self.flush_pages(&pages)?;
+                if self.kept >= MAX_PAGES {
+                    self.flush_pages()?;
                 }
-                self.pages.insert(number, page);
+                let number = (self.position / BLOCK as u64) as usize;
+                if self.pages.len() <= number {
+                    self.pages.resize_with(number + 1, || None);
+                }
+                self.pages[number] = Some(page);
+                self.kept += 1;
             }
         }
         self.position += bytes.len() as u64;
@@ -277,7 +321,7 @@ mod tests {
         let mut put = |at: usize, bytes: &[u8]| {
             partition.seek(SeekFrom::Start(at as u64)).unwrap();
             partition.write_all(bytes).unwrap();
-            assert!(partition.pages.len() <= MAX_PAGES);
+            assert!(partition.kept <= MAX_PAGES);
         };
         // A FAT is filled a few bytes at a time, and entries of earlier pages change again.
         for page in 0..pages {
