@@ -782,7 +782,11 @@ impl Inspection {
         for (name, file) in reader.list(entries::DIRECTORY)? {
             if entries::is_entry(&name) {
                 let path = format!("{}/{name}", entries::DIRECTORY);
-                let bytes = self.read_text(reader, &path, &file)?;
+                // Further ones are left out, whatever is in them.
+                let bytes = match entries.len() < entries::MAX_CANDIDATES {
+                    true => self.read_text(reader, &path, &file)?,
+                    false => Vec::new(),
+                };
                 entries.push((path, bytes));
             }
         }

@@ -535,3 +535,37 @@ fn files_in_many_pieces_are_read_and_not_all_listed() {
     let more = format!("sectors in {} pieces\n", segment.pieces);
     assert!(text.contains(&more), "{text}");
 }
+
+/// The loader stops reading, and so does this.
+#[test]
+fn no_more_entries_are_read_than_by_the_loader() {
+    use stage2::entries::MAX_CANDIDATES;
+
+    let workshop = Workshop::new();
+    let file = workshop.file("k.elf", &kernel(1000));
+    let recipe = Recipe {
+        entries: vec![Entry::new("a", &file)],
+        ..Recipe::new("", workshop.path("disk.img"), workshop.stages())
+    };
+    build(&recipe);
+    let mut image = fs::read(&recipe.output).unwrap();
+    {
+        let partition = std::io::Cursor::new(&mut image[2048 * 512..]);
+        let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
+        let entries = volume.root_dir().open_dir("loader/entries").unwrap();
+        for number in 0..MAX_CANDIDATES + 50 {
+            let name = format!("{number:04}.conf");
+            let mut file = entries.create_file(&name).unwrap();
+            file.write_all(b"title nothing to boot\n").unwrap();
+        }
+    }
+    fs::write(&recipe.output, &image).unwrap();
+    let found = inspect::inspect(&recipe.output).unwrap();
+    found.verify().unwrap();
+    let texts = found.files.iter();
+    let texts = texts.filter(|file| file.path.starts_with("/loader/entries/"));
+    assert_eq!(texts.count(), MAX_CANDIDATES);
+    assert_eq!(found.entries.len(), 1);
+    let last = found.warnings.last().unwrap();
+    assert!(last.contains("more"), "{last}");
+}
