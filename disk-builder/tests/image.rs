@@ -130,7 +130,8 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.length.get() as usize, length);
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!((header.road, header.record), (byte, record.into()));
-        assert_eq!((header.manifest.get(), header.rest), (0, [0; 8]));
+        assert_eq!(header.manifest.get(), 0);
+        assert_eq!((header.error, header.rest), ([0; 4], [0; 4]));
         assert_eq!(header.crc32c.get(), crc32c(&bytes[stage2::CRC_START..]));
         // As stage1 computes it: the words of a segment, and the segment behind the last sector.
         let segment = (0x8000 + length) / 16;

@@ -52,6 +52,9 @@ pub mod frame {
     pub const BIOS_DRIVE: i16 = -2;
     /// The drive that stage2 was read from (u8).
     pub const DRIVE: i16 = -4;
+    /// The letter of the error that step 1 is at, or has stopped with (u8); the BIOS's last failure
+    /// status is the byte behind it. stage2 finds other things there.
+    pub const LETTER: i16 = -6;
     /// The 32 bytes that PUSHAD left: EDI at the lowest address, EAX at the highest.
     pub const REGISTERS: i16 = -38;
     /// The time-stamp counter at stage1's start, bits 31:0; 0 where the CPU has none.

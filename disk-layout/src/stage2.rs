@@ -74,11 +74,34 @@ pub struct Stage2Header {
     pub record: u8,
     /// Offset of the [manifest](crate::manifest) in the image; 0: there is none.
     pub manifest: U32,
+    /// Zero in the image. In memory, the loader leaves an [error record](error_record) here.
+    pub error: [u8; 4],
     /// Zero.
-    pub rest: [u8; 8],
+    pub rest: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);
+
+/// Offset of [`Stage2Header::error`], which is in memory at [`LOAD_ADDRESS`] plus this.
+pub const ERROR_OFFSET: usize = offset_of!(Stage2Header, error);
+
+/// The code of the error that the loader has reported, told by the header as it is in memory.
+///
+/// When all of a report is printed and nothing is left but to wait for a key, the loader writes the
+/// error's code and a colon, in ASCII (`8A:`), to [`Stage2Header::error`]. Whoever watches the machine
+/// from outside (a debugger, `disk-builder run`) needs no serial line to know, and takes nothing that
+/// a kernel prints for an error.
+///
+/// `None`: no error was reported, or this is not stage2's header.
+#[must_use]
+pub fn error_record(header: &[u8]) -> Option<&str> {
+    let (header, _) = Stage2Header::ref_from_prefix(header).ok()?;
+    let record = header.error.split(|&byte| byte == b':').next()?;
+    let code = core::str::from_utf8(record).ok()?;
+    let complete =
+        record.len() < header.error.len() && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    (header.magic == MAGIC && complete && !code.is_empty()).then_some(code)
+}
 
 /// The bytes that the checksum of stage2 covers. `None` where stage2's check of itself refuses the
 /// length: it is a whole number of sectors, at least one, at most [`MAX_LENGTH`] bytes; or where

@@ -8,7 +8,7 @@ use disk_layout::mbr::frame;
 // The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
 // the others lie in what PUSHAD stored besides, which is not needed.
 /// Letter of the error code.
-pub const LETTER: i16 = -6;
+pub const LETTER: i16 = frame::LETTER;
 /// The BIOS's last failure status; behind the letter, where it is printed.
 pub const STATUS: i16 = LETTER + 1;
 /// Where SP is when PUSHA has followed PUSHAD.

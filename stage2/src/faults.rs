@@ -8,6 +8,7 @@ use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use arrayvec::ArrayVec;
+use disk_layout::stage2::{ERROR_OFFSET, LOAD_ADDRESS};
 use stage2::block_device::DiskError;
 use stage2::boot_sector::ChainError;
 use stage2::catalogue::{self, Entry, Named, Report};
@@ -201,10 +202,23 @@ fn begin_report() {
             say!("error ", entry.code, ": ", entry.sentence);
             offer_reboot(entry)
         }
-        _ => loop {
-            x86_64::instructions::hlt();
-        },
+        _ => {
+            leave_record(&catalogue::FAULT_IN_REPORT);
+            loop {
+                x86_64::instructions::hlt();
+            }
+        }
     }
+}
+
+/// Tells whoever watches the machine from outside: see [`disk_layout::stage2::error_record`].
+fn leave_record(entry: &Entry) {
+    let mut record = [b':'; 4];
+    for (byte, &of_code) in record.iter_mut().zip(entry.code.as_bytes()) {
+        *byte = of_code;
+    }
+    let record = u32::from_le_bytes(record);
+    physical::write(u64::from(LOAD_ADDRESS) + ERROR_OFFSET as u64, record);
 }
 
 /// Why a step failed. The error itself stays in a variable, so that it is only a reference that
@@ -332,7 +346,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     end(&Panic(info))
 }
 
-/// Gives the catalogue's advice, waits for a key and resets the machine.
+/// Gives the catalogue's advice, leaves the error's record, waits for a key and resets the machine.
 ///
 /// In the kernel's time the BIOS is not called any more: interrupt controllers and devices may be
 /// the kernel's. The keyboard controller is polled instead, as it is without INT 16h.
@@ -340,6 +354,7 @@ fn offer_reboot(entry: &Entry) -> ! {
     say!(entry.advice);
     say!("press a key to reboot");
     console::show_cursor();
+    leave_record(entry);
     if KERNEL_RUNS.with(|runs| *runs) || !int16::wait_for_key(&mut Machine) {
         wait_for_scan_code();
     }

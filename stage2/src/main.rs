@@ -80,7 +80,8 @@ static HEADER: Stage2Header = Stage2Header {
     road: 0,
     record: 0,
     manifest: U32::ZERO,
-    rest: [0; 8],
+    error: [0; 4],
+    rest: [0; 4],
 };
 
 /// Room behind the image, where `disk-builder` puts what it says of the files: see

@@ -39,7 +39,8 @@ pub fn read<T: FromBytes>(address: u64) -> T {
 /// When the address is out of reach.
 pub fn write<T: IntoBytes + Immutable>(address: u64, value: T) {
     check(address.max(1), size_of::<T>() as u64);
-    // SAFETY: mapped; only the interrupt vector table is written this way, in assembly as above.
+    // SAFETY: mapped; only the interrupt vector table, canaries and the error's record are written
+    // this way, in assembly as above.
     unsafe {
         core::arch::asm!(
             "rep movsb",

@@ -7,8 +7,11 @@
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
+use disk_layout::stage2::Stage2Header;
 use disk_layout::{mbr, multiboot};
 use stage2::catalogue::Entry;
+
+use crate::HEADER;
 
 /// The interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
 const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
@@ -175,10 +178,13 @@ pub extern "C" fn stamp() {
     )
 }
 
+/// What a [`message`] begins with; the error's code and a colon follow.
+pub const BEFORE_CODE: &[u8] = b"\r\nerror ";
+
 /// The pieces of a [`message_with_facts`].
 const fn parts<'a>(entry: &'a Entry, facts: &'a str) -> [&'a [u8]; 8] {
     [
-        b"\r\nerror ",
+        BEFORE_CODE,
         entry.code.as_bytes(),
         b": ",
         entry.sentence.as_bytes(),
@@ -230,12 +236,14 @@ pub const fn message_with_facts<const LENGTH: usize>(entry: &Entry, facts: &str)
 #[unsafe(link_section = ".real_mode.rodata")]
 static OFFER: [u8; 24] = *b"press a key to reboot\r\n\0";
 
-/// Prints the [`message`] at SI on screen and COM1, waits for a key and reboots.
+/// Prints the [`message`] at SI on screen and COM1, leaves the error's record (see
+/// [`disk_layout::stage2::error_record`]), waits for a key and reboots.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn fail() -> ! {
     naked_asm!(
         ".code16",
+        "push dword ptr [si + {code}]", // the record, until all is printed
         // COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
         "mov dx, {com1} + 3",
         "mov al, 0x80",                 // line control: the divisor is next
@@ -279,11 +287,15 @@ pub extern "C" fn fail() -> ! {
         "jmp .Lnext_character",
 
         ".Lwait_for_key:",
+        "pop dword ptr [{header} + {error}]",
         "xor ax, ax",                   // INT 16h AH=00h: wait for a key
         "int 0x16",
         "mov word ptr [0x472], 0x1234", // warm start: no memory test
         "ljmp 0xFFFF, 0",               // the reset vector
         ".code64",
+        code = const BEFORE_CODE.len(),
+        header = sym HEADER,
+        error = const offset_of!(Stage2Header, error),
         com1 = const crate::console::COM1,
         offer = sym OFFER,
         offer_length = const OFFER.len(),

@@ -7,13 +7,17 @@
 //! BIOS has not set the controller up (QEMU's microvm). Those the BIOS gets as before.
 #![allow(unsafe_code)]
 
+use core::mem::offset_of;
+
 use asm_lines::naked_asm;
+use disk_layout::stage2::Stage2Header;
 use stage2::{catalogue, layout};
 use x86_64::registers::control::Cr0Flags;
 
+use crate::HEADER;
 use crate::long_mode::{CODE_16, DescriptorPointer};
 use crate::physical;
-use crate::real_mode::{fail, message_length, message_with_facts};
+use crate::real_mode::{BEFORE_CODE, fail, message_length, message_with_facts};
 
 /// The vectors (SDM vol. 3, table 20-1): #DE, #UD, #NM, #SS, #GP. The other exceptions of real mode
 /// are traps, which do not repeat, or have a vector of IRQ 0 or of a BIOS service.
@@ -29,7 +33,7 @@ static mut MESSAGE: [u8; message_length(&catalogue::REAL_MODE_EXCEPTION) + FACTS
 /// Where the digits are in [`MESSAGE`]: vector, segment, offset.
 const DIGITS: [usize; 3] = {
     let entry = &catalogue::REAL_MODE_EXCEPTION;
-    let facts = b"\r\nerror ".len() + entry.code.len() + b": ".len() + entry.sentence.len();
+    let facts = BEFORE_CODE.len() + entry.code.len() + b": ".len() + entry.sentence.len();
     [facts + 9, facts + 16, facts + 21]
 };
 
@@ -150,7 +154,7 @@ pub extern "C" fn install() {
         "cld",
         "inc byte ptr [{reported}]",
         "cmp byte ptr [{reported}], 1",
-        "jne .Lhalt",
+        "jne .Lsecond",
         "mov di, offset {message} + {vector_digits}",
         "mov al, dl",
         "call .Lput_byte",
@@ -166,6 +170,10 @@ pub extern "C" fn install() {
         "call .Lput_byte",
         "mov si, offset {message}",
         "jmp {fail}",
+        // The first one's report cannot be completed: its record says at least which one it was.
+        ".Lsecond:",
+        "mov eax, [{message} + {code}]",
+        "mov [{header} + {error}], eax",
         ".Lhalt:",
         "hlt",
         "jmp .Lhalt",
@@ -214,6 +222,9 @@ pub extern "C" fn install() {
         message = sym MESSAGE,
         vector_digits = const DIGITS[0],
         cs_digits = const DIGITS[1],
+        code = const BEFORE_CODE.len(),
+        header = sym HEADER,
+        error = const offset_of!(Stage2Header, error),
         stack = const layout::REAL_MODE_STACK.end,
         pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
         vector_table = sym VECTOR_TABLE,
