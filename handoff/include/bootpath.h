@@ -56,6 +56,17 @@ struct bootpath_note {
 // reported by the loader.
 #define BOOTPATH_FLAG_NO_FAULT_REPORTS 2
 
+// I/O port at which a kernel tells `disk-builder run` how it ends: it is QEMU's device
+// `isa-debug-exit`, and on a PC it is nobody's. A write of a doubleword ends QEMU.
+#define BOOTPATH_EXIT_PORT 244
+
+// What a kernel writes to `EXIT_PORT` to report success; every other value reports failure. QEMU
+// itself makes a status of its own out of it (33), and keeps 7 bits.
+#define BOOTPATH_EXIT_SUCCESS 16
+
+// What a kernel writes to `EXIT_PORT` to report failure, if it has nothing else to say.
+#define BOOTPATH_EXIT_FAILURE 17
+
 // Where all physical memory is mapped when the kernel does not wish otherwise.
 #define BOOTPATH_DEFAULT_PHYSICAL_MAP_BASE 18446603336221196288ull
 
@@ -111,7 +122,7 @@ enum bootpath_display_kind
     BOOTPATH_DISPLAY_KIND_NONE = 0,
     // VGA text: two bytes a character, code page 437 and attribute.
     BOOTPATH_DISPLAY_KIND_TEXT = 1,
-    // Pixels.
+    // Pixels. No kernel gets this from today's loader.
     BOOTPATH_DISPLAY_KIND_FRAMEBUFFER = 2,
 };
 #if __STDC_VERSION__ >= 202311L

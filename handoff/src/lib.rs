@@ -57,6 +57,17 @@ pub const FLAG_ALLOW_WRITABLE_CODE: u64 = 1;
 /// reported by the loader.
 pub const FLAG_NO_FAULT_REPORTS: u64 = 2;
 
+/// I/O port at which a kernel tells `disk-builder run` how it ends: it is QEMU's device
+/// `isa-debug-exit`, and on a PC it is nobody's. A write of a doubleword ends QEMU.
+pub const EXIT_PORT: u16 = 0xF4;
+
+/// What a kernel writes to [`EXIT_PORT`] to report success; every other value reports failure. QEMU
+/// itself makes a status of its own out of it (33), and keeps 7 bits.
+pub const EXIT_SUCCESS: u32 = 0x10;
+
+/// What a kernel writes to [`EXIT_PORT`] to report failure, if it has nothing else to say.
+pub const EXIT_FAILURE: u32 = 0x11;
+
 /// Where all physical memory is mapped when the kernel does not wish otherwise.
 pub const DEFAULT_PHYSICAL_MAP_BASE: u64 = 0xFFFF_8000_0000_0000;
 
@@ -182,7 +193,7 @@ pub enum DisplayKind {
     None = 0,
     /// VGA text: two bytes a character, code page 437 and attribute.
     Text = 1,
-    /// Pixels.
+    /// Pixels. No kernel gets this from today's loader.
     Framebuffer = 2,
 }
 

@@ -116,8 +116,13 @@ fn finish(okay: bool, exit: bool) -> ! {
 /// Ends QEMU through its device `isa-debug-exit`: it exits with twice the value plus one.
 #[allow(unsafe_code)] // a port
 fn leave_qemu(okay: bool) {
-    // SAFETY: port F4h is QEMU's; on a PC it belongs to nobody.
-    unsafe { PortWriteOnly::<u32>::new(0xF4).write(if okay { 0x10 } else { 0x11 }) };
+    let value = if okay {
+        handoff::EXIT_SUCCESS
+    } else {
+        handoff::EXIT_FAILURE
+    };
+    // SAFETY: the port is QEMU's; on a PC it belongs to nobody.
+    unsafe { PortWriteOnly::new(handoff::EXIT_PORT).write(value) };
 }
 
 #[panic_handler]
