@@ -9,7 +9,7 @@
 //! between the making of a thing and its registration, because both happen under one lock.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,6 +137,15 @@ impl Running {
     }
 }
 
+/// Nothing that was started here outlives what started it.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.end();
+        }
+    }
+}
+
 /// How long a program has for ending by itself.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -166,7 +175,8 @@ fn end(child: &SharedChild) {
 /// # Errors
 /// When it cannot be started.
 pub fn status(command: &mut Command) -> io::Result<ExitStatus> {
-    Running::spawn(command)?.child.wait()
+    let running = Running::spawn(command)?;
+    running.child.wait()
 }
 
 /// Runs a program to its end and takes its standard output. Standard error and standard input stay
@@ -175,11 +185,38 @@ pub fn status(command: &mut Command) -> io::Result<ExitStatus> {
 /// # Errors
 /// When it cannot be started, or its output cannot be read.
 pub fn output(command: &mut Command) -> io::Result<Output> {
+    output_with(command, |_| {})
+}
+
+/// As [`output`]; where standard error is piped, each line of it goes to `on_error_line` at once.
+///
+/// # Errors
+/// When it cannot be started, or its output cannot be read.
+pub fn output_with(
+    command: &mut Command,
+    on_error_line: impl Fn(&[u8]) + Send,
+) -> io::Result<Output> {
     let running = Running::spawn(command.stdout(Stdio::piped()))?;
     let mut stdout = Vec::new();
-    if let Some(mut pipe) = running.child.take_stdout() {
-        pipe.read_to_end(&mut stdout)?;
-    }
+    thread::scope(|scope| {
+        if let Some(pipe) = running.child.take_stderr() {
+            scope.spawn(move || {
+                let mut pipe = BufReader::new(pipe);
+                let mut line = Vec::new();
+                while pipe
+                    .read_until(b'\n', &mut line)
+                    .is_ok_and(|length| length > 0)
+                {
+                    on_error_line(&line);
+                    line.clear();
+                }
+            });
+        }
+        match running.child.take_stdout() {
+            Some(mut pipe) => pipe.read_to_end(&mut stdout),
+            None => Ok(0),
+        }
+    })?;
     Ok(Output {
         status: running.child.wait()?,
         stdout,

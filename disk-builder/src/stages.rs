@@ -2,9 +2,8 @@
 //! stage2.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -78,7 +77,8 @@ fn remap_dependencies() -> Result<String> {
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
     let argument = format!("--remap-path-prefix={}=cargo\n", home.display());
-    let directory = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
+    let directory = directory.map_or("target".into(), PathBuf::from);
     let directory = workspace().join(directory);
     let path = directory.join("remap-dependencies");
     if fs::read(&path).ok().as_deref() != Some(argument.as_bytes()) {
@@ -112,7 +112,6 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     );
     let mut command = cargo();
     command
-        .current_dir(root)
         .arg("--config")
         .arg(config)
         .arg("--config")
@@ -120,12 +119,11 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .args([
             "build",
             "--release",
-            "--quiet",
             "--message-format=json-render-diagnostics",
         ])
         .args(["--features", "bare-metal", "--target", target()?])
         .args(["--package", program.package, "--bin", program.bin]);
-    let output = signals::output(command.stderr(Stdio::inherit()))
+    let output = signals::output_with(command.stderr(Stdio::piped()), pass_on)
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     ensure!(
         output.status.success(),
@@ -143,31 +141,104 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .with_context(|| format!("cargo does not say where it put {}", program.bin))
 }
 
-/// Cargo, without what would replace the flags in `targets/`.
-fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    for variable in [
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_RUSTFLAGS",
-    ] {
-        command.env_remove(variable);
+/// Passes on what cargo says: that it waits for another cargo, what it compiles, what is wrong. That it
+/// has finished is no news.
+fn pass_on(line: &[u8]) {
+    if !is_finished(&String::from_utf8_lossy(line)) {
+        // There is no one to tell if that fails.
+        let _ = io::stderr().write_all(line);
     }
+}
+
+/// Is it the line that cargo ends with, in colour or not?
+fn is_finished(line: &str) -> bool {
+    let mut text = String::new();
+    for (number, part) in line.split('\x1B').enumerate() {
+        // Behind an escape character, a sequence that chooses a colour ends with `m`.
+        text += match part.split_once('m') {
+            Some((_, behind)) if number > 0 => behind,
+            _ => part,
+        };
+    }
+    text.trim_start().starts_with("Finished ")
+}
+
+/// Cargo, in the workspace and without what would change what it builds there.
+///
+/// This program may have been started by the cargo of another workspace, as the runner of a kernel.
+/// Then that cargo's variables are here, and those by which its user set flags, targets and profiles
+/// for that kernel.
+fn cargo() -> Command {
+    let own = runs_for_this_workspace();
+    let program = env::var_os("CARGO").filter(|_| own);
+    let mut command = Command::new(program.unwrap_or_else(|| "cargo".into()));
+    clean(&mut command, own);
+    if io::stderr().is_terminal() && env::var_os("CARGO_TERM_COLOR").is_none() {
+        // It goes through this program.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    command.current_dir(workspace());
     command
+}
+
+/// Has no cargo, or that of this workspace, started this program?
+fn runs_for_this_workspace() -> bool {
+    env::var_os("CARGO_MANIFEST_DIR").is_none_or(|directory| {
+        // Links may lead to either.
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        real(Path::new(&directory)).starts_with(real(workspace()))
+    })
+}
+
+/// Where cargo builds, if not in `target/`.
+const TARGET_DIRECTORY: &str = "CARGO_TARGET_DIR";
+
+/// Takes away what changes the way in which cargo or rustc builds. `own`: the toolchain and the place
+/// may stay.
+fn clean(command: &mut Command, own: bool) {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| is_foreign(name, own)) {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// Does a variable belong to what another cargo builds?
+fn is_foreign(name: &str, own: bool) -> bool {
+    /// What tells cargo where its files are, how to reach a registry, how to look, and how much of the
+    /// machine to take.
+    const KEPT: [&str; 8] = [
+        "CARGO_HOME",
+        "CARGO_BUILD_JOBS",
+        "CARGO_CACHE_",
+        "CARGO_HTTP_",
+        "CARGO_LOG",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_TERM_",
+    ];
+    if ["RUSTUP_TOOLCHAIN", "RUSTC", TARGET_DIRECTORY].contains(&name) {
+        return !own;
+    }
+    let is_cargos = name == "CARGO" || name.starts_with("CARGO_");
+    let is_rusts = name == "RUSTFLAGS" || name.starts_with("RUSTC_") || name.starts_with("RUSTDOC");
+    (is_cargos && !KEPT.iter().any(|kept| name.starts_with(kept))) || is_rusts
 }
 
 /// The target whose ready-made `core` the programs are linked with: the host's own where it will
 /// do, so that nothing needs to be installed.
-fn target() -> Result<&'static str> {
+///
+/// # Errors
+/// When rustc cannot be run.
+pub fn target() -> Result<&'static str> {
     static TARGET: OnceLock<Option<String>> = OnceLock::new();
     TARGET
         .get_or_init(|| {
-            let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
-            let output = Command::new(rustc)
-                .arg("-vV")
-                .current_dir(workspace())
-                .output()
-                .ok()?;
+            let own = runs_for_this_workspace();
+            let rustc = env::var_os("RUSTC").filter(|_| own);
+            let mut command = Command::new(rustc.unwrap_or_else(|| "rustc".into()));
+            clean(&mut command, own);
+            let output = command.arg("-vV").current_dir(workspace()).output().ok()?;
             let text = String::from_utf8(output.stdout).ok()?;
             let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
             Some(target_for(host).to_owned())
@@ -413,6 +484,57 @@ pub(crate) fn flatten(path: &Path, base: u32, limit: usize) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_another_cargo_leaves_is_told_from_what_the_user_wants() {
+        for name in [
+            "CARGO",
+            "CARGO_MANIFEST_DIR",
+            "CARGO_PKG_NAME",
+            "CARGO_BUILD_TARGET",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUSTFLAGS",
+            "CARGO_UNSTABLE_BUILD_STD",
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+        ] {
+            assert!(is_foreign(name, true) && is_foreign(name, false), "{name}");
+        }
+        for name in ["RUSTUP_TOOLCHAIN", "RUSTC", "CARGO_TARGET_DIR"] {
+            assert!(!is_foreign(name, true) && is_foreign(name, false), "{name}");
+        }
+        for name in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_TERM_COLOR",
+            "CARGO_REGISTRIES_MINE_INDEX",
+            "PATH",
+            "RUSTUP_HOME",
+        ] {
+            assert!(
+                !is_foreign(name, true) && !is_foreign(name, false),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_cargos_last_line_is_left_out() {
+        let last = "    Finished `release` profile [optimized] target(s) in 0.05s\n";
+        assert!(is_finished(last));
+        assert!(is_finished(
+            "\x1B[1m\x1B[92m    Finished\x1B[0m `release` profile\n"
+        ));
+        for other in [
+            "    Blocking waiting for file lock on build directory\n",
+            "\x1B[1m\x1B[96m    Blocking\x1B[0m waiting for file lock\n",
+            "   Compiling stage2 v0.1.0\n",
+            "error: Finished\n",
+        ] {
+            assert!(!is_finished(other), "{other}");
+        }
+    }
 
     #[test]
     fn the_hosts_core_is_used_on_x86_64_linux_only() {
