@@ -35,6 +35,7 @@ use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
 use crate::inspect::{self, Inspection};
 use crate::manifest::{Manifest, crc32c};
 use crate::output::{self, OEM_NAME, Output};
+use crate::signals;
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2, Stages};
 
@@ -235,12 +236,12 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
     if !data.is_dir() {
         return Ok(path.to_owned());
     }
-    let status = Command::new("make")
-        .arg("-C")
+    let mut make = Command::new("make");
+    make.arg("-C")
         .arg(path)
         .env("BOOTPATH", stages::workspace())
-        .stdout(io::stderr())
-        .status();
+        .stdout(io::stderr());
+    let status = signals::status(&mut make);
     let status = status.with_context(|| format!("cannot run make in {}", path.display()))?;
     ensure!(status.success(), "make failed in {}", path.display());
     Ok(path.join("kernel.elf"))

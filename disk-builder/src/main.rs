@@ -1,6 +1,7 @@
 //! The command line of [`disk_builder`].
 
 mod boot;
+mod run_options;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,16 +10,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use disk_builder::host_file;
 use disk_builder::image::{self, Recipe};
 use disk_builder::output::{Content, Output};
+use disk_builder::run::Status;
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
 use stage2::text::Escaping;
 
 use crate::boot::Boot;
+use crate::run_options::RunOptions;
 
 /// Builds, inspects and runs Bootpath disk images.
 #[derive(Parser)]
@@ -83,16 +87,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Boot an image in QEMU; its serial line is standard input and output.
-    Run {
-        image: PathBuf,
-        /// Put it into the CD drive.
-        #[arg(long)]
-        cd: bool,
-        /// Further arguments of QEMU.
-        #[arg(last = true)]
-        arguments: Vec<OsString>,
-    },
+    /// Boot a kernel or an image in QEMU; its serial line is standard input and output.
+    #[command(
+        after_help = Status::help(),
+        override_usage = "disk-builder run [OPTIONS] FILE [WORD…] [-- QEMU-ARGUMENT…]"
+    )]
+    Run(RunOptions),
     /// Take the BIOS calls of an image that was built with --record out of a serial log.
     Transcript {
         /// The log; without it, standard input.
@@ -264,13 +264,20 @@ fn execute(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Run {
-            image,
-            cd,
-            arguments,
-        } => {
-            let ending = run::run(&image, cd, &arguments)?;
-            return Ok(ExitCode::from(ending.exit_code()));
+        Command::Run(options) => {
+            let options = options.try_into().unwrap_or_else(|word: OsString| {
+                let message = format!("unexpected argument '{}' found", word.display());
+                let mut command = Arguments::command();
+                let run = command.find_subcommand_mut("run");
+                run.unwrap_or(&mut Arguments::command())
+                    .error(ErrorKind::UnknownArgument, message)
+                    .exit()
+            });
+            let outcome = run::run(&options)?;
+            if outcome.status() != Status::Success {
+                eprintln!("disk-builder: {outcome}");
+            }
+            return Ok(ExitCode::from(outcome.status().code()));
         }
         Command::Transcript { log } => {
             let log: Box<dyn io::Read> = match log {

@@ -1,25 +1,37 @@
-//! Booting an image in QEMU.
+//! Booting a kernel or an image in QEMU, and what comes of it.
+//!
+//! Success is what the kernel says, by QEMU's device `isa-debug-exit`, and nothing else: the table is
+//! [`Status`].
 
-use std::env;
+mod boot_file;
+mod qemu;
+#[cfg(unix)]
+mod qmp;
+mod status;
+#[cfg(unix)]
+mod watch;
+
 use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
+
+pub use status::{Gone, LoaderError, Outcome, Status};
 
 /// The emulator's program.
 pub const QEMU: &str = "qemu-system-x86_64";
 
 /// I/O port at which a guest ends QEMU: a write of `value` makes its exit status
 /// `value << 1 | 1`.
-pub const EXIT_PORT: u16 = 0xF4;
+pub const EXIT_PORT: u16 = handoff::EXIT_PORT;
 
 /// What a kernel writes to [`EXIT_PORT`] when all is well. Not 0: QEMU's status would be 1, its own
 /// for a bad command line.
-pub const EXIT_OKAY: u8 = 0x10;
+pub const EXIT_OKAY: u8 = handoff::EXIT_SUCCESS as u8;
 
-/// How a run ended.
+/// How QEMU ended, told by its exit status alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// The guest wrote this to [`EXIT_PORT`].
@@ -41,63 +53,78 @@ impl Ending {
             code => Self::Failed(code),
         }
     }
+}
 
-    /// The exit status to pass on: 0 when the guest says that all is well or QEMU was closed, the
-    /// guest's value when it says anything else, 1 when QEMU failed.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Guest(EXIT_OKAY) | Self::Closed => 0,
-            Self::Guest(value) => value,
-            Self::Failed(_) => 1,
+/// What to boot, and on which machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A kernel, a directory in which `make` makes one, a disk image or a CD image.
+    pub file: PathBuf,
+    /// The kernel's command line.
+    pub words: Vec<OsString>,
+    /// Further arguments of QEMU, which have the last word.
+    pub arguments: Vec<OsString>,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// QEMU waits for a debugger before the first instruction.
+    pub gdb: bool,
+    /// The screen is a window, if there is something to open one on.
+    pub display: bool,
+    /// The size of its memory, as QEMU has it (`512M`); `None`: 256 MiB.
+    pub memory: Option<String>,
+    /// The number of its CPUs.
+    pub cpus: Option<u32>,
+    /// The model of its CPUs.
+    pub cpu: Option<String>,
+    /// QEMU's machine; `None`: `q35`.
+    pub machine: Option<String>,
+    /// It boots from a CD drive.
+    pub cd: bool,
+    /// The drive is connected by USB.
+    pub usb: bool,
+}
+
+impl Options {
+    /// A PC that boots `file`.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            words: Vec::new(),
+            arguments: Vec::new(),
+            timeout: None,
+            gdb: false,
+            display: false,
+            memory: None,
+            cpus: None,
+            cpu: None,
+            machine: None,
+            cd: false,
+            usb: false,
         }
     }
 }
 
-/// A command that boots `image` on a q35 PC with an AHCI disk, the first serial line on standard
-/// input and output; `cd`: an AHCI CD drive. Without a display no window is asked for. `arguments`
-/// come last, so that they have the last word; a reboot ends QEMU.
-pub fn command(image: &Path, cd: bool, arguments: &[OsString]) -> Command {
-    let media = if cd { "cdrom" } else { "disk" };
-    let mut drive = OsString::from(format!("format=raw,if=ide,index=0,media={media},file="));
-    // A comma ends a value; two stand for one.
-    drive.push(image.to_string_lossy().replace(',', ",,"));
-    let mut command = Command::new(QEMU);
-    command
-        .args(["-machine", "q35", "-m", "256M", "-no-reboot"])
-        .args(["-serial", "stdio", "-monitor", "none"])
-        .arg("-device")
-        .arg(format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"))
-        .arg("-drive")
-        .arg(drive);
-    if !has_display() {
-        command.args(["-display", "none"]);
-    }
-    command.args(arguments);
-    command
-}
-
-fn has_display() -> bool {
-    let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    cfg!(any(windows, target_os = "macos")) || is_set("DISPLAY") || is_set("WAYLAND_DISPLAY")
-}
-
-/// Boots `image`, as a disk or as a CD, and waits for the end.
+/// Boots a kernel or an image. Everything that was made for it is gone afterwards.
 ///
 /// # Errors
-/// When there is no such image, or QEMU cannot be run.
-pub fn run(image: &Path, cd: bool, arguments: &[OsString]) -> Result<Ending> {
-    // An absolute path, so that QEMU takes no part of it for a protocol ("nbd:…").
-    let image: PathBuf = image
-        .canonicalize()
-        .with_context(|| format!("cannot open {}", image.display()))?;
-    match command(&image, cd, arguments).status() {
-        Ok(status) => Ok(Ending::of(status)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("{QEMU} is not installed; ./run.sh installs it")
-        }
-        Err(error) => Err(error).context(format!("cannot run {QEMU}")),
-    }
+/// When the file is missing or is nothing that can be booted, when its image cannot be built, or
+/// when an option does not go with it.
+#[cfg(unix)]
+pub fn run(options: &Options) -> Result<Outcome> {
+    machine::run(options)
 }
+
+/// Nothing but Unix lets QEMU inherit a socket.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn run(_: &Options) -> Result<Outcome> {
+    anyhow::bail!("`run` needs Linux, macOS or another Unix (on Windows: its subsystem for Linux)")
+}
+
+#[cfg(unix)]
+mod machine;
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -114,22 +141,5 @@ mod tests {
         assert_eq!(ending(3), Ending::Guest(1));
         assert_eq!(ending(33), Ending::Guest(EXIT_OKAY));
         assert_eq!(Ending::of(ExitStatus::from_raw(9)), Ending::Failed(None));
-
-        assert_eq!(Ending::Guest(EXIT_OKAY).exit_code(), 0);
-        assert_eq!(Ending::Closed.exit_code(), 0);
-        assert_eq!(Ending::Guest(7).exit_code(), 7);
-        assert_eq!(Ending::Failed(None).exit_code(), 1);
-    }
-
-    #[test]
-    fn the_users_arguments_come_last_and_commas_are_doubled() {
-        let command = command(Path::new("/a,b.img"), false, &["-m".into(), "64M".into()]);
-        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
-        assert!(
-            arguments
-                .iter()
-                .any(|argument| argument.ends_with("file=/a,,b.img"))
-        );
-        assert_eq!(arguments[arguments.len() - 2..], ["-m", "64M"]);
     }
 }

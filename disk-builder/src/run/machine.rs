@@ -1,0 +1,254 @@
+//! One run: the image, QEMU, and the end.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use stage2::{kernel_image, layout};
+
+use super::boot_file::BootFile;
+use super::qemu;
+use super::qmp::Qmp;
+use super::status::{Gone, Outcome};
+use super::watch::{End, Programs, Watch};
+use super::{Ending, Options, QEMU};
+use crate::image::{self, Recipe};
+use crate::inspect::Inspection;
+use crate::signals::{self, Running};
+use crate::stages::{self, Stages};
+
+/// See [`super::run`].
+pub fn run(options: &Options) -> Result<Outcome> {
+    // First what can be wrong with the command line, then what takes time.
+    ensure!(
+        !qemu::has_argument(&options.arguments, "daemonize"),
+        "-daemonize is not possible: nobody would see how it ends"
+    );
+    let what = BootFile::at(&options.file)?;
+    let name = options.file.display();
+    let words: Vec<&str> = options
+        .words
+        .iter()
+        .map(|word| word.to_str())
+        .collect::<Option<_>>()
+        .context("the kernel's command line is not UTF-8")?;
+    let words = words.join(" ");
+    ensure!(
+        what == BootFile::Kernel || words.is_empty(),
+        "{name} is an image, which holds its kernel's command line: it cannot be given another one \
+         ({words:?}); QEMU's arguments go behind `--`"
+    );
+    if !qemu::is_installed() {
+        return Ok(Outcome::NoMachine(format!(
+            "{QEMU} is not installed (Debian, Ubuntu: qemu-system-x86; Fedora: qemu-system-x86; \
+             macOS: brew install qemu)"
+        )));
+    }
+
+    // In this order: it is withdrawn when the directory is gone.
+    let _registered;
+    let directory;
+    let mut builder = tempfile::Builder::new();
+    (directory, _registered) = signals::temporary_directory(builder.prefix("bootpath-run-"))
+        .context("cannot make a temporary directory")?;
+    let directory = directory.path();
+    let (image, symbols) = match what {
+        BootFile::Kernel => build(options, words, directory)?,
+        // An absolute path, so that QEMU takes no part of it for a protocol ("nbd:…").
+        BootFile::Disk | BootFile::Cd => (options.file.canonicalize()?, String::new()),
+    };
+    let programs = File::open(&image)
+        .and_then(|mut file| Programs::of(&mut file))
+        .with_context(|| format!("cannot read {}", image.display()))?;
+
+    let cd = options.cd || what == BootFile::Cd;
+    let log = directory.join("qemu.log");
+    let logs = !["d", "D"]
+        .map(|name| qemu::has_argument(&options.arguments, name))
+        .contains(&true);
+    let (qmp, theirs, mut own) = Qmp::connect().context("cannot make a socket")?;
+    if logs {
+        own.extend([
+            "-d".into(),
+            "cpu_reset".into(),
+            "-D".into(),
+            log.clone().into(),
+        ]);
+    }
+    if options.gdb {
+        let gdb = qemu::GDB;
+        eprintln!(
+            "disk-builder: QEMU waits for a debugger at {gdb}:\n  \
+             gdb{symbols} -ex 'target remote {gdb}'"
+        );
+    }
+    let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
+    let mut command = qemu::command(options, &image, cd, &own);
+    let qemu = match Running::spawn(&mut command) {
+        Ok(qemu) => qemu,
+        Err(error) => return Ok(Outcome::NoMachine(format!("cannot run {QEMU}: {error}"))),
+    };
+    drop(theirs);
+
+    let mut watch = Watch::new(&qemu, qmp, programs);
+    let mut end = watch.until(deadline, true)?;
+    let mut stopped = None;
+    if let (true, End::LoaderError(error)) = (options.gdb, &end) {
+        // Somebody is looking at the machine.
+        eprintln!("disk-builder: the loader stopped: {error}");
+        stopped = Some(error.clone());
+        end = watch.until(deadline, false)?;
+    }
+    let outcome = match (end, stopped) {
+        (End::Qemu { .. }, Some(error)) | (End::LoaderError(error), _) => {
+            Outcome::LoaderError(error)
+        }
+        (End::TimeOut(cpu), _) => Outcome::TimeOut {
+            seconds: options.timeout.unwrap_or_default().as_secs(),
+            cpu,
+        },
+        (
+            End::Qemu {
+                status,
+                started,
+                reason,
+            },
+            None,
+        ) => {
+            let resets =
+                if !logs || qemu::is_virtualized(&options.arguments, options.machine.as_deref()) {
+                    None
+                } else {
+                    Some(had_triple_fault(&log))
+                };
+            outcome(status, started, reason.as_deref(), resets)
+        }
+    };
+    watch.quit();
+    // If it does not end, it is ended here.
+    drop(qemu);
+    // Ctrl-C ends QEMU as well, but is what matters.
+    signals::settle();
+    Ok(outcome)
+}
+
+/// Makes an image with the kernel: its path, and what tells gdb the kernel's symbols.
+fn build(options: &Options, command_line: String, directory: &Path) -> Result<(PathBuf, String)> {
+    let kernel = image::find_kernel(Some(&options.file))?;
+    let output = directory.join("disk.img");
+    let stage1_cd = options
+        .cd
+        .then(|| stages::build_program(&stages::STAGE1_CD))
+        .transpose()?;
+    let recipe = Recipe {
+        command_line,
+        stage1_cd,
+        ..Recipe::new(&kernel, &output, Stages::build()?)
+    };
+    let built = image::build(&recipe)?;
+    Ok((output, symbols(&kernel, &built.inspection)))
+}
+
+/// What QEMU's end means. `triple_fault`: whether there was one, if that is known.
+fn outcome(
+    status: ExitStatus,
+    started: bool,
+    reason: Option<&str>,
+    triple_fault: Option<bool>,
+) -> Outcome {
+    match Ending::of(status) {
+        Ending::Guest(value) => Outcome::Reported(value),
+        Ending::Closed if !started => {
+            Outcome::NoMachine("QEMU ended without starting a machine".into())
+        }
+        Ending::Closed => Outcome::Gone(match reason {
+            Some("guest-reset") => match triple_fault {
+                Some(true) => Gone::TripleFault,
+                Some(false) => Gone::Reset { surely: true },
+                None => Gone::Reset { surely: false },
+            },
+            Some("guest-shutdown") => Gone::PowerOff,
+            Some("host-signal") => Gone::Interrupted,
+            _ => Gone::Closed,
+        }),
+        // A kernel that writes 0 looks like QEMU that refuses its arguments, but for the machine.
+        Ending::Failed(Some(1)) if started => Outcome::Reported(0),
+        Ending::Failed(Some(code)) if started => Outcome::Gone(Gone::Ended(code)),
+        Ending::Failed(Some(code)) => {
+            Outcome::NoMachine(format!("QEMU did not start: it ended with status {code}"))
+        }
+        Ending::Failed(None) => Outcome::Gone(Gone::Killed(status.signal().unwrap_or(0))),
+    }
+}
+
+/// QEMU's own CPU notes a triple fault in its log before it resets the machine.
+fn had_triple_fault(log: &Path) -> bool {
+    let log = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&log)
+        .lines()
+        .any(|line| line == "Triple fault")
+}
+
+/// gdb's arguments for a kernel's symbols, where they are in memory; nothing for a kernel that is not
+/// the loader's own or is compressed.
+fn symbols(kernel: &Path, inspection: &Inspection) -> String {
+    let is_compressed = inspection.files.iter().any(|file| file.unpacked.is_some());
+    let name = kernel.display();
+    let Some(image) = inspection.booted.kernel.as_ref().filter(|_| !is_compressed) else {
+        return String::new();
+    };
+    match image.segments.first() {
+        Some(first) if image.position_independent => {
+            let page = first.address & !(layout::PAGE_SIZE - 1);
+            let slide = kernel_image::PREFERRED_BASE.wrapping_sub(page);
+            format!(" -ex 'add-symbol-file {name} -o {slide:#x}'")
+        }
+        _ => format!(" '{name}'"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    #[test]
+    fn the_end_of_qemu_is_understood() {
+        let gone = |reason, triple_fault| match outcome(exit(0), true, reason, triple_fault) {
+            Outcome::Gone(gone) => gone,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(gone(Some("guest-reset"), Some(true)), Gone::TripleFault);
+        assert_eq!(
+            gone(Some("guest-reset"), Some(false)),
+            Gone::Reset { surely: true }
+        );
+        assert_eq!(
+            gone(Some("guest-reset"), None),
+            Gone::Reset { surely: false }
+        );
+        assert_eq!(gone(Some("guest-shutdown"), Some(true)), Gone::PowerOff);
+        assert_eq!(gone(Some("host-signal"), None), Gone::Interrupted);
+        assert_eq!(gone(Some("host-ui"), None), Gone::Closed);
+        assert_eq!(gone(None, None), Gone::Closed);
+
+        assert_eq!(outcome(exit(33), true, None, None), Outcome::Reported(0x10));
+        assert_eq!(outcome(exit(35), true, None, None), Outcome::Reported(0x11));
+        // Status 1 is the kernel's 0 only when there was a kernel.
+        assert_eq!(outcome(exit(1), true, None, None), Outcome::Reported(0));
+        for status in [exit(0), exit(1), exit(2)] {
+            let outcome = outcome(status, false, None, None);
+            assert!(matches!(outcome, Outcome::NoMachine(_)), "{outcome:?}");
+        }
+        let killed = outcome(ExitStatus::from_raw(9), true, None, None);
+        assert_eq!(killed, Outcome::Gone(Gone::Killed(9)));
+        let aborted = outcome(exit(2), true, None, None);
+        assert_eq!(aborted, Outcome::Gone(Gone::Ended(2)));
+    }
+}
