@@ -14,9 +14,16 @@
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
 #
 # The serial line is this terminal; with a display, the screen is a window. --headless opens none
-# and tells the demo kernel to switch off when it is done. The exit status is 0 when the kernel says
-# that all is well. What is missing is installed, unless BOOTPATH_NO_INSTALL=1 is set.
+# and tells the demo kernel to report when it is done. It ends by itself when the loader stops with an
+# error. What is missing is installed, unless BOOTPATH_NO_INSTALL=1 is set.
+#
+# Exit status: 0, the kernel reported success; 1, nothing was booted, or a test failed; 2, wrong usage;
+# 10, the kernel reported failure; 11, it reported nothing and was gone (the window was closed, too);
+# 12, the loader stopped with an error; 14, QEMU did not start; 130, Ctrl-C.
 set -eo pipefail # no -u: an empty array counts as unset in the bash of macOS
+
+# refuse WHAT: the command line is wrong.
+refuse() { echo "run.sh: $1; ./run.sh --help shows what there is" >&2; exit 2; }
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
 disk_builder() { cargo run --quiet --package disk-builder -- "$@"; }
@@ -50,7 +57,7 @@ debug() {
     stage2=$(disk_builder program stage2)
     kernel=${kernel_file:-$(disk_builder program kernel)}
     set -m # QEMU in a process group of its own: gdb's Ctrl-C is not for it
-    disk_builder run "$image" -- -S -s "${qemu[@]}" </dev/null &
+    disk_builder run --gdb "${run[@]}" "$image" -- "${qemu[@]}" </dev/null &
     trap 'kill -- -$! 2>/dev/null || true' EXIT
     # gdb does not tell 16-bit code from 64-bit code: its registers are right everywhere, its
     # disassembly only from step 5 on. `disk-builder listing stage1` shows what is there before.
@@ -60,7 +67,7 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' qemu=() build=() fuzz=() flip=() machines=() break=() kernels=()
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() machines=() break=() kernels=()
 case ${1-} in
 test | gdb) action=$1; shift ;;
 bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
@@ -72,16 +79,23 @@ kernels) action=$1 kernels=("${@:2}"); shift $# ;;
 esac
 while (($#)); do
     case $1 in
-    --headless) cmdline=exit qemu=(-display none) ;;
-    --kernel) kernel_file=$(realpath -- "${2:?--kernel needs a file}"); build+=(--kernel "$kernel_file"); shift ;;
-    --record)
-        record=$(cd -- "$(dirname -- "${2:?--record needs a file}")" && pwd)/$(basename -- "$2")
-        cmdline=exit qemu=(-display none) build+=(--record); shift
+    --headless) cmdline=exit run=() ;;
+    --kernel)
+        [[ ${2-} ]] || refuse "--kernel needs a file"
+        kernel_file=$(realpath -- "$2"); build+=(--kernel "$kernel_file"); shift
         ;;
-    --road) build+=(--road "${2:?--road needs protected or direct}"); shift ;;
+    --record)
+        [[ ${2-} ]] || refuse "--record needs a file"
+        # Not in one assignment: that would have the status of its last command alone.
+        record=$(basename -- "$2"); directory=$(cd -- "$(dirname -- "$2")" && pwd)
+        record=$directory/$record
+        : >>"$record" # before anything is built: can it be written?
+        cmdline=exit run=() build+=(--record); shift
+        ;;
+    --road) [[ ${2-} ]] || refuse "--road needs protected or direct"; build+=(--road "$2"); shift ;;
     --) shift; qemu+=("$@"); break ;;
     -h | --help) usage; exit ;;
-    *) usage >&2; exit 2 ;;
+    *) refuse "unknown word '$1'" ;;
     esac
     shift
 done
@@ -102,8 +116,15 @@ bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qem
 peers) cargo run --quiet --release --package machine-tests --bin bench -- peers ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"
-    if [[ $record ]]; then
-        disk_builder run "$image" -- "${qemu[@]}" | tee /dev/stderr | disk_builder transcript >"$record" || exit 1
-    elif [[ $action = gdb ]]; then debug; else disk_builder run "$image" -- "${qemu[@]}" || exit 1; fi
+    if [[ $action = gdb ]]; then
+        debug
+    elif [[ $record ]]; then
+        disk_builder run "$image" -- "${qemu[@]}" | tee /dev/stderr | disk_builder transcript >"$record" || {
+            # Of the run first, whatever became of its record.
+            for status in "${PIPESTATUS[@]}"; do ((status == 0)) || exit "$status"; done
+        }
+    else
+        disk_builder run "${run[@]}" "$image" -- "${qemu[@]}"
+    fi
     ;;
 esac

@@ -34,12 +34,18 @@ fetch() {
     rm -r -- "$work"
 }
 
-# What a package without files stands for.
-real() { apt-cache "${options[@]}" depends "$1" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p' | head -n 1; }
+# fetch_kernel PACKAGE NAME: the kernel of the package that one without files stands for.
+fetch_kernel() {
+    local package
+    package=$(apt-cache "${options[@]}" depends "$1" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\).*/\1/p')
+    package=${package%%$'\n'*} # the first one
+    if [[ ! $package ]]; then echo "no kernel's package behind $1" >&2; exit 1; fi
+    fetch "$package" './boot/vmlinuz-*' "$2"
+}
 
-fetch "$(real linux-image-cloud-amd64)" './boot/vmlinuz-*' vmlinuz-cloud-amd64
-fetch "$(real linux-image-amd64)" './boot/vmlinuz-*' vmlinuz-amd64
-fetch "$(real linux-image-686:i386)" './boot/vmlinuz-*' vmlinuz-686
+fetch_kernel linux-image-cloud-amd64 vmlinuz-cloud-amd64
+fetch_kernel linux-image-amd64 vmlinuz-amd64
+fetch_kernel linux-image-686:i386 vmlinuz-686
 fetch memtest86+ './boot/memtest86+x64.bin' memtest86+x64.bin './boot/memtest86+ia32.bin' memtest86+ia32.bin
 fetch syslinux ./usr/bin/syslinux syslinux
 fetch syslinux-common ./usr/lib/syslinux/mbr/mbr.bin mbr.bin \
