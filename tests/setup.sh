@@ -18,7 +18,7 @@ bios-microvm.bin    test  seabios         seabios-bin     seabios      qemu-micr
 VGABIOS-lgpl-latest test  vgabios         vgabios         bochs        bochs      bochs      bochs
 i386-pc/boot.img    test,peers grub-pc-bin     grub2-pc-modules grub        grub2-i386-pc grub-bios i686-elf-grub
 c++                 fuzz  g++             gcc-c++         gcc          gcc-c++    g++        gcc
-gdb                 gdb   gdb             gdb             gdb          gdb        gdb        gdb
+gdb                 test,gdb gdb             gdb             gdb          gdb        gdb        gdb
 '
 
 # mkfs.fat is in one of these.

@@ -1,12 +1,14 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
 //! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
 //! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
-//! Linux, [`peers`] puts other loaders on the disks, and [`recipe`] provokes the errors of the catalogue.
+//! Linux, [`peers`] puts other loaders on the disks, [`recipe`] provokes the errors of the catalogue,
+//! and [`book`] carries out the book.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
 
 mod elf_fixture;
+pub mod book;
 pub mod elf;
 pub mod flip;
 pub mod image;

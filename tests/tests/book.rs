@@ -1,0 +1,314 @@
+//! The book is true: what its pages tell to do can be done, and prints what they promise.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::stages;
+use machine_tests::book::page::{Block, Page};
+use machine_tests::book::{Book, Outcome};
+use machine_tests::linux;
+use stage2::{entries, entry_file, layout, memory_map};
+
+/// Pages that are made from the program and compared with it, in `stage2/tests/docs.rs`. Each error of
+/// the first one is provoked in `recipes.rs`.
+const GENERATED: &[&str] = &["docs/errors.md", "docs/memory-layout.md"];
+
+/// The headings under which a chapter says what happens.
+const SECTIONS: [&str; 2] = ["What you should see", "Break it"];
+
+/// The chapters are numbered from 1.
+const CHAPTERS: usize = 12;
+
+/// Fewer would not be all of them.
+const LEAST: usize = 60;
+
+/// Blocks that are marked as examples: the page, the first line of the block, and why it is not carried
+/// out or compared.
+const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("README.md", "./run.sh", WINDOW),
+    (
+        "README.md",
+        "cargo install --locked --path disk-builder",
+        README_KERNEL,
+    ),
+    ("README.md", "$ cargo run -- some words", README_KERNEL),
+    (
+        "README.md",
+        "cargo run -p disk-builder -- multiboot --output bootpath.elf",
+        "the kernel is the reader's own; docs/multiboot-in.md has the same with the demo kernel",
+    ),
+    (
+        "README.md",
+        "cargo run -p disk-builder -- build --output my.img",
+        HARDWARE,
+    ),
+    ("docs/09-entry.md", "# /loader/entries/mine-2.conf", FILE),
+    ("docs/09-entry.md", "default mine-*", FILE),
+    (
+        "docs/07-disk.md",
+        "10 kernel   ELF64, 3 segments, ≈155 KiB at 100000h",
+        "half a minute, and a hand at the stick: a_usb_stick_is_pulled in failures.rs",
+    ),
+    (
+        "docs/fuzzing.md",
+        "./run.sh fuzz                    # all targets, 60 seconds each",
+        "many minutes",
+    ),
+    (
+        "docs/fuzzing.md",
+        "cargo run -p fuzz --bin boot_path -- target/fuzz/findings/boot_path/crash-*",
+        "there is no finding",
+    ),
+    (
+        "docs/hardware.md",
+        "lsblk -o NAME,SIZE,MODEL,TRAN        # TRAN says usb",
+        HARDWARE,
+    ),
+    ("docs/hardware.md", "diskutil list external", HARDWARE),
+    (
+        "docs/hardware.md",
+        "cargo run -p disk-builder -- build --record --output my.img",
+        HARDWARE,
+    ),
+    (
+        "docs/limine.md",
+        "10 kernel   ELF64, 3 segments, ≈25 KiB at 100000h",
+        "the kernel is a test's: limine.rs",
+    ),
+    (
+        "docs/linux.md",
+        "disk-builder build --kernel /boot/vmlinuz --cmdline 'root=/dev/sda2 console=ttyS0' --module initrd.img --output linux.img",
+        LINUX,
+    ),
+    (
+        "docs/linux.md",
+        " 9 entry    /boot/kernel.elf, 1 modules",
+        LINUX,
+    ),
+    ("docs/linux.md", "chain partition=2", FILE),
+    ("docs/multiboot-in.md", "multiboot2 /bootpath.elf", FILE),
+    ("docs/multiboot-in.md", "LABEL bootpath", FILE),
+];
+const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
+const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
+const HARDWARE: &str = "it needs a stick or another machine";
+const FILE: &str = "the text of a file, which is nothing that is printed";
+const LINUX: &str =
+    "it needs the kernel of a distribution; linux.rs and `./run.sh kernels` have some";
+
+/// Commands within the text of a chapter's two sections that no block of the page has: the page, the
+/// command, and why.
+const SPANS: &[(&str, &str, &str)] = &[
+    (
+        "docs/05-console.md",
+        "./run.sh --record FILE",
+        "below, the file has a name",
+    ),
+    (
+        "docs/10-kernel.md",
+        "./run.sh flip",
+        "many minutes; flip.rs has some of them",
+    ),
+];
+
+/// What a command begins with.
+const PROGRAMS: &[&str] = &[
+    "disk-builder ",
+    "./run.sh",
+    "cargo ",
+    "qemu-system-x86_64 ",
+    "gdb ",
+    "make ",
+    "mcopy ",
+    "mdel ",
+    "addr2line ",
+];
+
+/// All commands are run and their output is compared. `BOOK=docs/04` in the environment: only those of
+/// pages with such a name.
+#[test]
+fn every_promise_is_kept() -> Result<()> {
+    let start = Instant::now();
+    let mut book = Book::read(GENERATED)?;
+    // Its limits are those of a kernel of a distribution.
+    book.bring("docs/linux.md", "vmlinuz", linux::check_kernel(&[])?);
+    let name = env::var("BOOK").unwrap_or_default();
+    let outcomes = book.run(&name, |outcome| {
+        let Outcome {
+            page,
+            seconds,
+            result,
+        } = outcome;
+        println!(
+            "{:22} {:3} blocks of commands, {:3} of promises, {seconds:4.0} s: {}",
+            page.name,
+            page.experiments.len(),
+            page.promises(),
+            if result.is_ok() { "kept" } else { "BROKEN" },
+        );
+    });
+    println!("{:.0} s", start.elapsed().as_secs_f64());
+    ensure!(!outcomes.is_empty(), "no page has {name:?} in its name");
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| Some(format!("{:#}", outcome.result.as_ref().err()?)))
+        .collect();
+    ensure!(failures.is_empty(), "\n{}", failures.join("\n"));
+    Ok(())
+}
+
+/// A page that is read wrongly promises little.
+#[test]
+fn each_chapter_shows_what_happens_and_breaks_it() -> Result<()> {
+    let book = Book::read(GENERATED)?;
+    for number in 1..=CHAPTERS {
+        let chapter = chapter(&book, number)?;
+        for section in SECTIONS {
+            let mut experiments = chapter.experiments.iter();
+            ensure!(
+                experiments.any(|e| e.commands.section == section && !e.promises.is_empty()),
+                "{}: nothing is run and compared in \"{section}\"",
+                chapter.name
+            );
+        }
+    }
+    let commands: usize = book.pages.iter().map(|page| page.experiments.len()).sum();
+    let promises: usize = book.pages.iter().map(Page::promises).sum();
+    ensure!(
+        commands >= LEAST && promises >= LEAST,
+        "only {commands} blocks of commands and {promises} of promises"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_not_carried_out_has_a_reason() -> Result<()> {
+    let book = Book::read(GENERATED)?;
+    let first_line = |block: &Block| block.text.lines().next().unwrap_or_default().to_owned();
+    let marked = book.pages.iter().flat_map(|page| {
+        let examples = page.examples.iter();
+        examples.map(|block| (page.name.clone(), first_line(block)))
+    });
+    let listed = EXAMPLES.iter().map(|&(page, line, reason)| {
+        assert!(!reason.is_empty());
+        (page.to_owned(), line.to_owned())
+    });
+    let (marked, listed): (BTreeSet<_>, BTreeSet<_>) = (marked.collect(), listed.collect());
+    let without_reason: Vec<_> = marked.difference(&listed).collect();
+    ensure!(
+        without_reason.is_empty(),
+        "not in EXAMPLES: {without_reason:#?}"
+    );
+    let stale: Vec<_> = listed.difference(&marked).collect();
+    ensure!(
+        stale.is_empty(),
+        "in EXAMPLES, but not in the pages: {stale:#?}"
+    );
+    Ok(())
+}
+
+/// In the two sections of a chapter, what the text tells to run is in a block, or is listed.
+#[test]
+fn no_command_is_in_the_text_alone() -> Result<()> {
+    let book = Book::read(GENERATED)?;
+    let mut listed: BTreeSet<_> = SPANS.iter().map(|&(page, code, _)| (page, code)).collect();
+    let mut found = 0;
+    for number in 1..=CHAPTERS {
+        let page = chapter(&book, number)?;
+        for span in &page.spans {
+            let is_command = PROGRAMS
+                .iter()
+                .any(|program| span.text.starts_with(program));
+            if !is_command || !SECTIONS.contains(&&*span.section) {
+                continue;
+            }
+            found += 1;
+            let mut experiments = page.experiments.iter();
+            ensure!(
+                experiments.any(|e| e.commands.text.contains(&span.text))
+                    || listed.remove(&(&*page.name, &*span.text)),
+                "{}:{}: `{}` is run by no block, and not in SPANS",
+                page.name,
+                span.line,
+                span.text
+            );
+        }
+    }
+    ensure!(found > SPANS.len(), "the commands were not found");
+    ensure!(
+        listed.is_empty(),
+        "in SPANS, but not in the pages: {listed:?}"
+    );
+    Ok(())
+}
+
+/// What sentences say of the loader's limits.
+#[test]
+fn limits_are_those_of_the_loader() -> Result<()> {
+    let kib = |bytes: u64| bytes >> 10;
+    let stack = layout::STACK;
+    for (page, sentence) in [
+        (
+            "README.md",
+            format!("- {} KiB of memory below 640 KiB", kib(layout::END)),
+        ),
+        (
+            "docs/05-console.md",
+            format!(
+                "is inside of [the stack's region](memory-layout.md), {:X}h to {:X}h",
+                stack.start, stack.end
+            ),
+        ),
+        (
+            "docs/09-entry.md",
+            format!(
+                "The limits are {} entries among {} files (what stands further back in the directory is not read and left out), \
+                 {} KiB for a file, {} KiB for a line, {} bytes for a pattern and {} modules.",
+                entries::MAX_ENTRIES,
+                entries::MAX_CANDIDATES,
+                kib(entry_file::MAX_FILE as u64),
+                kib(entry_file::MAX_LINE as u64),
+                entries::MAX_PATTERN,
+                entry_file::MAX_MODULES,
+            ),
+        ),
+        (
+            "docs/fuzzing.md",
+            format!("| memory map | {} regions;", memory_map::CAPACITY),
+        ),
+        (
+            "docs/hardware.md",
+            format!("less than {} KiB is `error 6B`", kib(layout::END)),
+        ),
+        (
+            "docs/hardware.md",
+            format!(
+                "A BIOS of which less than {} KiB below 640 KiB are left.",
+                kib(layout::END)
+            ),
+        ),
+        (
+            "docs/multiboot.md",
+            format!(
+                "from 1 MiB on, or from {} KiB to where the BIOS begins",
+                kib(layout::END)
+            ),
+        ),
+    ] {
+        let text = fs::read_to_string(stages::workspace().join(page))?;
+        ensure!(
+            text.contains(&sentence),
+            "{page}: does not say {sentence:?}"
+        );
+    }
+    Ok(())
+}
+
+fn chapter(book: &Book, number: usize) -> Result<&Page> {
+    let start = format!("docs/{number:02}-");
+    let page = book.pages.iter().find(|page| page.name.starts_with(&start));
+    page.with_context(|| format!("no chapter {number}"))
+}
