@@ -54,7 +54,8 @@ const RUN_SH: &str = "#!/usr/bin/env bash\nexec \"$REPOSITORY/run.sh\" \"$@\"\n"
 pub struct Book {
     root: PathBuf,
     target: PathBuf,
-    files: Vec<PathBuf>,
+    /// The files of the repository, by their paths in it.
+    pub files: Vec<PathBuf>,
     /// The pages, in the order of their names.
     pub pages: Vec<Page>,
     definitions: String,

@@ -307,6 +307,33 @@ fn limits_are_those_of_the_loader() -> Result<()> {
     Ok(())
 }
 
+/// What `docs/hardware.md` says to be tested is, by tests of these names.
+#[test]
+fn tests_that_are_named_exist() -> Result<()> {
+    const PAGE: &str = "docs/hardware.md";
+
+    let book = Book::read(GENERATED)?;
+    let mut sources = String::new();
+    for file in &book.files {
+        if file.extension().is_some_and(|extension| extension == "rs") {
+            sources += &fs::read_to_string(stages::workspace().join(file))?;
+        }
+    }
+    let page = book.pages.iter().find(|page| page.name == PAGE);
+    let is_name = |text: &str| {
+        let is_part = |c: char| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit();
+        text.contains('_') && text.chars().all(is_part)
+    };
+    let spans = page.context(PAGE)?.spans.iter();
+    let names: Vec<_> = spans.filter(|span| is_name(&span.text)).collect();
+    ensure!(names.len() > 20, "only {} names were found", names.len());
+    for Block { line, text, .. } in names {
+        let exists = sources.contains(&format!("fn {text}("));
+        ensure!(exists, "{PAGE}:{line}: there is no test {text}");
+    }
+    Ok(())
+}
+
 fn chapter(book: &Book, number: usize) -> Result<&Page> {
     let start = format!("docs/{number:02}-");
     let page = book.pages.iter().find(|page| page.name.starts_with(&start));

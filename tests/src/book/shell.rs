@@ -185,7 +185,7 @@ impl Running {
             let printed = self.printed();
             if is_enough(&printed) {
                 self.stop();
-                return Ok((ended, printed)); // without what is printed because it is stopped
+                return Ok((None, printed)); // without what is printed because it is stopped
             }
             if ended.is_some() || start.elapsed() > TIME_LIMIT {
                 self.stop();
