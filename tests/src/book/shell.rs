@@ -183,7 +183,7 @@ impl Running {
         loop {
             let ended = self.child.try_wait()?;
             let printed = self.printed();
-            if is_enough(&printed) {
+            if ended.is_none() && is_enough(&printed) {
                 self.stop();
                 return Ok((None, printed)); // without what is printed because it is stopped
             }
