@@ -11,7 +11,7 @@ use disk_layout::iso9660::{
     self, BootRecord, Both16, Both32, DefaultEntry, DescriptorHeader, DirectoryRecord, EL_TORITO,
     NO_TIME, PARENT, PrimaryVolumeDescriptor, SELF, ValidationEntry,
 };
-use disk_layout::{CD_BLOCK, PARTITION_LBA, SECTOR_SIZE, stage2};
+use disk_layout::{CD_BLOCK, PARTITION_LBA, SECTOR_SIZE};
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes as _};
 
 use crate::geometry::Geometry;
@@ -188,7 +188,6 @@ fn boot_program(program: &Stage1Cd, stage2: &[u8]) -> Result<Vec<u8>> {
     let mut parameters = Parameters {
         block: STAGE2_BLOCK.into(),
         blocks: u16::try_from(stage2.len().div_ceil(CD_BLOCK))?.into(),
-        sum: disk_layout::sum(&stage2[..stage2::SUMMED]).into(),
         adjustment: 0.into(),
     };
     code[PARAMETERS_OFFSET..].copy_from_slice(parameters.as_bytes());

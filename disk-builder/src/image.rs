@@ -545,7 +545,6 @@ fn boot_sector(
     header.bootstrap_code = stage1.code;
     header.bootstrap_code[mbr::BPB_AREA].copy_from_slice(&parameter_dummy(geometry));
     let mut parameters = ParameterBlock {
-        zero: 0,
         sectors: sectors.into(),
         lba: lba.into(),
         adjustment: 0.into(),

@@ -10,10 +10,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
-use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUMMED, VERSION};
+use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
-    CD_BLOCK, MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header,
-    mbr,
+    MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr,
 };
 use serde::Serialize;
 use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
@@ -588,7 +587,8 @@ impl Inspection {
             .map_err(|_| failure(&catalogue::STAGE1_READ, "no parameter block"))?;
         let (lba, sectors) = (parameters.lba.get().into(), parameters.sectors.get().into());
         let most = (MAX_LENGTH / SECTOR_SIZE) as u64;
-        if lba == 0 || !(1..=most).contains(&sectors) {
+        let end = u64::from(ParameterBlock::END_LBA);
+        if lba == 0 || !(1..=most).contains(&sectors) || lba + sectors > end {
             let facts = format!("the parameter block says LBA {lba}, {sectors} sectors");
             return Err(failure(&catalogue::STAGE1_READ, facts));
         }
@@ -605,7 +605,7 @@ impl Inspection {
         let covered = stage2_image::covered(&bytes);
         let found = crc32c(0, covered.unwrap_or_default());
         let sum = stage2_image::stage1_sum(&bytes);
-        let verified = covered.is_some() && found == header.crc32c.get() && sum == 1;
+        let verified = covered.is_some() && found == header.crc32c.get() && sum == SUM;
         self.stage2 = Some(Stage2 {
             place: Sectors::new(lba, sectors),
             length,
@@ -621,7 +621,7 @@ impl Inspection {
         });
         if !verified {
             let facts = format!(
-                "length {length}, CRC-32C {found:08X}h instead of {:08X}h, sum {sum:04X}h",
+                "length {length}, CRC-32C {found:08X}h instead of {:08X}h, sum {sum:08X}h",
                 header.crc32c.get()
             );
             return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
@@ -681,12 +681,6 @@ impl Inspection {
         }) {
             let facts = format!("the CD's program looks at block {block}, for {count} blocks");
             return Err(failure(&catalogue::STAGE1_READ, facts));
-        }
-        let start = usize::from(block) * CD_BLOCK;
-        let summed = bytes.get(start..start + SUMMED).map(disk_layout::sum);
-        if summed != Some(parameters.sum.get()) {
-            let facts = format!("the CD's program expects sum {:04X}h", parameters.sum);
-            return Err(failure(&catalogue::STAGE2_SUM, facts));
         }
         if u64::from(cd.blocks) * SECTORS_PER_BLOCK as u64 > disk.sector_count() {
             return Err(format!(

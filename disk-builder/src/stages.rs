@@ -415,7 +415,7 @@ impl Stage2 {
         let crc = crc32c(0, &bytes[CRC_START..]);
         let offset = core::mem::offset_of!(Stage2Header, crc32c);
         bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
-        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(bytes));
+        let sum = stage2::header_sum(bytes);
         let offset = core::mem::offset_of!(Stage2Header, sum);
         bytes[offset..][..size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());
     }

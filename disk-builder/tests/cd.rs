@@ -3,11 +3,13 @@
 mod support;
 
 use std::fs::{self, File};
+use std::mem::offset_of;
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
 use disk_builder::image::Recipe;
 use disk_builder::inspect::{self, Sectors};
+use disk_layout::cd::{PARAMETERS_OFFSET, Parameters};
 use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, mbr};
 use support::{Workshop, build, kernel, refusal, stage1_cd};
 use zerocopy::FromBytes as _;
@@ -110,7 +112,7 @@ fn it_boots_a_program_that_finds_the_disks_stage2() {
         let mut recipe = cd(&workshop);
         recipe.checksums = false;
         let built = build(&recipe);
-        assert_eq!(built.stage1_cd_bytes, Some(208));
+        assert_eq!(built.stage1_cd_bytes, Some(206));
         let cd = Cd::open(&recipe);
 
         assert_eq!(cd.bytes(17, 0, 7), b"\x00CD001\x01");
@@ -132,11 +134,10 @@ fn it_boots_a_program_that_finds_the_disks_stage2() {
             let words = (0..count).map(|word| cd.little(block, offset + 2 * word, 2));
             words.sum::<u64>() % 0x1_0000
         };
-        assert_eq!(words(program, 0x82, (1024 - 0x82) / 2), 0);
-        let block = cd.little(program, 1016, 2);
+        assert_eq!(words(program, 0x84, (1024 - 0x84) / 2), 0);
+        let block = cd.little(program, 1018, 2);
         let blocks = length.max(65_536).div_ceil(2048) as u64;
-        assert_eq!(cd.little(program, 1018, 2), blocks);
-        assert_eq!(cd.little(program, 1020, 2), words(block, 0, 0x8000));
+        assert_eq!(cd.little(program, 1020, 2), blocks);
         assert_eq!(cd.bytes(program, 1024, 1024), [0; 1024]);
 
         // The MBR's stage1 finds the same stage2, and it ends in front of the partition.
@@ -167,13 +168,13 @@ fn programs_that_cannot_work_are_refused() {
     let recipe = cd(&workshop);
     for (length, message) in [
         (0, "empty"),
-        (1017, "parameters"),
+        (1019, "parameters"),
         (1025, "more than 1024 bytes"),
     ] {
         workshop.file("stage1-cd", &stage1_cd(&vec![0xF4; length]));
         assert!(refusal(&recipe).contains(message), "{length}");
     }
-    workshop.file("stage1-cd", &stage1_cd(&[0xF4; 1016]));
+    workshop.file("stage1-cd", &stage1_cd(&[0xF4; 1018]));
     assert_eq!(build(&recipe).stage1_cd_bytes, Some(1024));
 }
 
@@ -254,7 +255,7 @@ fn what_is_damaged_is_found() {
         (22, 101, "the CD's root directory is wrong"),
         (22, 68 + 2, "the file on the CD is not the boot partition"),
         (22, 68 + 11, "the file on the CD is not the boot partition"),
-        (program, 0x82, "error 1D: stage1 itself is damaged"),
+        (program, 0x84, "error 1D: stage1 itself is damaged"),
         (program, 1023, "error 1D: stage1 itself is damaged"),
     ] {
         let mut byte = [0];
@@ -273,20 +274,30 @@ fn what_is_damaged_is_found() {
     inspect::inspect(&recipe.output).unwrap().verify().unwrap();
 
     // Parameters that say something else, with the right sum over the program.
-    for (offset, expected) in [(1016, "error 1A"), (1018, "error 1A"), (1020, "error 1B")] {
-        let mut bytes = [0; 8];
-        file.read_exact_at(&mut bytes, program * 2048 + 1016)
+    const PARAMETERS: u64 = PARAMETERS_OFFSET as u64;
+    for offset in [
+        offset_of!(Parameters, block),
+        offset_of!(Parameters, blocks),
+    ] {
+        let mut bytes = [0; size_of::<Parameters>()];
+        file.read_exact_at(&mut bytes, program * 2048 + PARAMETERS)
             .unwrap();
         let good = bytes;
-        bytes[offset - 1016] ^= 1;
-        let change = i32::from(bytes[offset - 1016]) - i32::from(good[offset - 1016]);
-        let adjustment = u16::from_le_bytes([bytes[6], bytes[7]]).wrapping_sub(change as u16);
-        bytes[6..].copy_from_slice(&adjustment.to_le_bytes());
-        file.write_all_at(&bytes, program * 2048 + 1016).unwrap();
+        bytes[offset] ^= 1;
+        let change = i32::from(bytes[offset]) - i32::from(good[offset]);
+        let adjustment = &mut bytes[offset_of!(Parameters, adjustment)..];
+        let right = u16::from_le_bytes([adjustment[0], adjustment[1]]).wrapping_sub(change as u16);
+        adjustment.copy_from_slice(&right.to_le_bytes());
+        file.write_all_at(&bytes, program * 2048 + PARAMETERS)
+            .unwrap();
         let problems = inspect::inspect(&recipe.output).unwrap().problems;
         assert_eq!(problems.len(), 1, "{offset}: {problems:?}");
-        assert!(problems[0].starts_with(expected), "{offset}: {problems:?}");
-        file.write_all_at(&good, program * 2048 + 1016).unwrap();
+        assert!(
+            problems[0].starts_with("error 1A"),
+            "{offset}: {problems:?}"
+        );
+        file.write_all_at(&good, program * 2048 + PARAMETERS)
+            .unwrap();
     }
 
     // A volume that says it is longer than the image.

@@ -133,14 +133,16 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.manifest.get(), 0);
         assert_eq!((header.error, header.rest), ([0; 4], [0; 4]));
         assert_eq!(header.crc32c.get(), crc32c(&bytes[stage2::CRC_START..]));
-        // As stage1 computes it: the words of a segment, and the segment behind the last sector.
-        let segment = (0x8000 + length) / 16;
-        let words = bytes[..0x1_0000]
+        // As stage1 computes it, over one segment.
+        let sum = bytes[..0x1_0000]
             .as_chunks()
             .0
             .iter()
-            .map(|&word| u16::from_le_bytes(word));
-        assert_eq!(words.fold(segment as u16, u16::wrapping_add), 1);
+            .fold(0_u32, |sum, &doubleword| {
+                sum.rotate_left(1)
+                    .wrapping_add(u32::from_le_bytes(doubleword))
+            });
+        assert_eq!(sum, 1);
         let mbr = sectors(&recipe.output, 0, 1);
         let code = mbr[mbr::CHECKED].as_chunks().0.iter();
         let words = code.map(|&word| u16::from_le_bytes(word));
@@ -747,14 +749,14 @@ fn stages_that_cannot_work_are_refused() {
     };
     let base = u64::from(mbr::LOAD_ADDRESS);
     let raw = |bytes: &[u8]| elf(base, &[Load(base, 7, bytes, 0)]);
-    assert!(with_stage1(&stage1(&[0x90; 347])).contains("parameter block"));
+    assert!(with_stage1(&stage1(&[0x90; 348])).contains("parameter block"));
     assert!(with_stage1(&stage1(&[0x90; 351])).contains("more than 440 bytes"));
     assert!(with_stage1(&raw(&[0x90; 4])).contains("BPB area"));
     assert!(with_stage1(&raw(&[])).contains("empty"));
     assert!(with_stage1(b"flat").contains("not a 64-bit ELF"));
     let below = elf(base, &[Load(base - 1, 7, &[0xF4], 0)]);
     assert!(with_stage1(&below).contains("below 0x7c00"));
-    workshop.file("stage1", &stage1(&[0x90; 343]));
+    workshop.file("stage1", &stage1(&[0x90; 344]));
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
     workshop.file("stage2", &support::stage2(180_225));

@@ -57,9 +57,9 @@ pub const PARAMETERS_OFFSET: usize = CODE_END - size_of::<Parameters>();
 
 /// The part of the boot program whose little-endian 16-bit words sum up to 0, as in
 /// [`mbr::CHECKED`].
-pub const CHECKED: Range<usize> = 0x82..CODE_END;
+pub const CHECKED: Range<usize> = 0x84..CODE_END;
 
-/// Where stage2 is on the CD, and how to know it: filled by `disk-builder`, read by the boot program.
+/// Where stage2 is on the CD: filled by `disk-builder`, read by the boot program.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -69,8 +69,6 @@ pub struct Parameters {
     pub block: U16,
     /// Its length in blocks; 1 ..= 64.
     pub blocks: U16,
-    /// The [sum](crate::sum) of its first [`stage2::SUMMED`] bytes.
-    pub sum: U16,
     /// What makes the sum of [`CHECKED`] 0.
     pub adjustment: U16,
 }

@@ -34,8 +34,9 @@ pub const CD_BLOCK: usize = 2048;
 /// and every flash translation layer is happy with.
 pub const PARTITION_LBA: u32 = 2048;
 
-/// The sum, modulo 2¹⁶, of little-endian words: stage1 can compute nothing longer. It finds every
-/// single bit that is wrong. A last byte without a partner is left out.
+/// The sum, modulo 2¹⁶, of little-endian words. stage1 takes it over itself, and El Torito wants it for
+/// the boot catalogue. It finds whatever is wrong within one word; words may change their places. A last
+/// byte without a partner is left out.
 pub fn sum(bytes: &[u8]) -> u16 {
     let (words, _) = bytes.as_chunks();
     words

@@ -3,8 +3,8 @@
 //! ```text
 //! 0x000  jmp short 0x5A; nop
 //! 0x003  BPB area: free, some BIOSes overwrite it in memory        87 bytes
-//! 0x05A  stage1's code                                     at most 343 bytes
-//! 0x1B1  parameter block: where stage2 is                           7 bytes
+//! 0x05A  stage1's code                                     at most 344 bytes
+//! 0x1B2  parameter block: where stage2 is                           6 bytes
 //! 0x1B8  disk signature                                             4 bytes
 //! 0x1BC  (zero)                                                     2 bytes
 //! 0x1BE  partition table: four entries of                          16 bytes
@@ -36,7 +36,7 @@ pub const PARAMETER_BLOCK_OFFSET: usize = CODE_END - size_of::<ParameterBlock>()
 /// The part of the sector whose little-endian 16-bit words sum up to 0: stage1 checks it before it
 /// runs it. In front of it are the check and the printing of an error; in it are all the rest of the
 /// code and the parameter block.
-pub const CHECKED: Range<usize> = 0xDA..CODE_END;
+pub const CHECKED: Range<usize> = 0xDC..CODE_END;
 
 const _: () = assert!((CHECKED.end - CHECKED.start).is_multiple_of(2));
 
@@ -48,6 +48,8 @@ pub const BOOT_SIGNATURE: u16 = 0xAA55;
 
 /// What stage1 leaves on the stack for stage2: offsets from [`LOAD_ADDRESS`], where its stack begins.
 pub mod frame {
+    use core::ops::RangeInclusive;
+
     /// What the BIOS had passed in DL (u8).
     pub const BIOS_DRIVE: i16 = -2;
     /// The drive that stage2 was read from (u8).
@@ -59,9 +61,11 @@ pub mod frame {
     pub const REGISTERS: i16 = -38;
     /// The time-stamp counter at stage1's start, bits 31:0; 0 where the CPU has none.
     pub const TIME_STAMP_LOW: i16 = REGISTERS + 28;
-    /// How stage2 was read (u16). 0: by LBA, in sectors of 512 bytes; 1 to 63: by cylinder, head and
-    /// sector, with so many sectors a track; [`WAY_CD`].
+    /// How stage2 was read (u16). 0: by LBA, in sectors of 512 bytes; [`WAY_CHS`]; [`WAY_CD`].
     pub const WAY: i16 = REGISTERS + 24;
+    /// By cylinder, head and sector, with so many sectors a track: by LBA, it could not be read, or was
+    /// something else.
+    pub const WAY_CHS: RangeInclusive<u16> = 1..=63;
     /// By LBA, in blocks of 2048 bytes.
     pub const WAY_CD: u16 = 2048;
     /// Not by the BIOS: another loader had brought it ([`crate::multiboot`]).
@@ -78,16 +82,28 @@ pub mod frame {
 )]
 #[repr(C)]
 pub struct ParameterBlock {
-    /// Zero: so the word that begins here is the length of stage2 in words of 16 bits.
-    pub zero: u8,
     /// Length of stage2 in sectors of 512 bytes; 1 ..= 352.
     pub sectors: U16,
-    /// First sector of stage2, in units of 512 bytes. It is near to the MBR, so that 16 bits are
-    /// plenty, and cylinder numbers stay below 256 on any geometry.
+    /// First sector of stage2, in units of 512 bytes. All of stage2 lies below [`END_LBA`].
+    ///
+    /// [`END_LBA`]: ParameterBlock::END_LBA
     pub lba: U16,
     /// What makes the sum of [`CHECKED`] 0.
     pub adjustment: U16,
 }
+
+impl ParameterBlock {
+    /// The first sector behind what stage1 can read: it takes sector numbers for signed, and so has
+    /// their upper half by CWD, in one byte. Cylinder numbers stay below 256 on any real geometry.
+    pub const END_LBA: u32 = 0x8000;
+}
+
+// LES reads both in one go: the length to a register, the first sector to ES.
+const _: () = assert!(
+    offset_of!(ParameterBlock, lba) == offset_of!(ParameterBlock, sectors) + size_of::<U16>()
+);
+// stage2 lies in front of the boot partition.
+const _: () = assert!(crate::PARTITION_LBA <= ParameterBlock::END_LBA);
 
 /// One entry of the partition table.
 #[derive(

@@ -15,14 +15,19 @@ pub const LOAD_ADDRESS: u32 = 0x8000;
 pub const MAX_LENGTH: usize = 176 * 1024;
 
 /// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many on
-/// disk; a shorter one is filled up with zeros.
+/// disk; a shorter one is filled up with zeros. All that runs before stage2 has checked itself by its
+/// CRC-32C lies in them.
 pub const SUMMED: usize = 64 * 1024;
+
+/// What [`stage1_sum`] of a good stage2 is. Not 0: memory that nothing was read to may be all zero, and
+/// has that sum.
+pub const SUM: u32 = 1;
 
 /// The first four bytes of stage2.
 pub const MAGIC: [u8; 4] = *b"BPS2";
 
 /// Version of [`Stage2Header`].
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
 pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
@@ -30,12 +35,46 @@ pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 /// Offset of the first byte that [`Stage2Header::crc32c`] covers; the last one is the image's last.
 pub const CRC_START: usize = offset_of!(Stage2Header, length);
 
-/// What stage1 computes of stage2 before it jumps, and expects to be 1 (not 0: that would be the sum
-/// of nothing): the [sum](crate::sum) of the first [`SUMMED`] bytes and of the segment behind the
-/// image, which happens to be in the register.
-pub fn stage1_sum(image: &[u8]) -> u16 {
-    let segment_behind = (LOAD_ADDRESS as usize + image.len()) >> 4;
-    crate::sum(&image[..image.len().min(SUMMED)]).wrapping_add(segment_behind as u16)
+/// What stage1 computes of stage2 before it jumps, and compares with [`SUM`]: for each of the
+/// little-endian doublewords in the first [`SUMMED`] bytes, the sum so far is rotated by one bit, and
+/// the doubleword is added.
+///
+/// Each step can be undone. So no two values of a doubleword lead to the same sum: whatever is wrong
+/// within one doubleword is found. An addition alone would not see that sectors have changed places.
+/// Here they are rotated by other amounts, and the carries that the additions lose tell even those
+/// apart which are a multiple of 32 steps away from where they belong, as sectors are.
+pub fn stage1_sum(image: &[u8]) -> u32 {
+    doublewords(image).iter().fold(0, add)
+}
+
+/// What [`Stage2Header::sum`] has to be, so that [`stage1_sum`] of the image becomes [`SUM`].
+///
+/// The sum is computed forwards up to the field, and backwards from the end to it.
+pub fn header_sum(image: &[u8]) -> u32 {
+    const FIELD: usize = offset_of!(Stage2Header, sum) / size_of::<u32>();
+
+    let all = doublewords(image);
+    let before = all.iter().take(FIELD).fold(0, add);
+    let behind = all.get(FIELD + 1..).unwrap_or_default();
+    let with_it = behind.iter().rev().fold(SUM, take_off);
+    with_it.wrapping_sub(before.rotate_left(1))
+}
+
+/// What is summed up. (Bytes that are no doubleword are left out.)
+fn doublewords(image: &[u8]) -> &[[u8; 4]] {
+    image.get(..SUMMED).unwrap_or(image).as_chunks().0
+}
+
+/// The sum behind one more doubleword.
+fn add(sum: u32, doubleword: &[u8; 4]) -> u32 {
+    sum.rotate_left(1)
+        .wrapping_add(u32::from_le_bytes(*doubleword))
+}
+
+/// The sum in front of the last doubleword.
+fn take_off(sum: u32, doubleword: &[u8; 4]) -> u32 {
+    sum.wrapping_sub(u32::from_le_bytes(*doubleword))
+        .rotate_right(1)
 }
 
 /// The road that stage2 takes to long mode.
@@ -57,10 +96,8 @@ pub enum Road {
 pub struct Stage2Header {
     /// [`MAGIC`].
     pub magic: [u8; 4],
-    /// What makes [`stage1_sum`] 1.
-    pub sum: U16,
-    /// Zero.
-    pub zero: U16,
+    /// What makes [`stage1_sum`] be [`SUM`]: see [`header_sum`].
+    pub sum: U32,
     /// CRC-32C (the one of iSCSI and ext4, for which CPUs have an instruction) over the bytes from
     /// [`CRC_START`] to the end.
     pub crc32c: U32,
@@ -81,6 +118,9 @@ pub struct Stage2Header {
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);
+// It is a doubleword of its own, and whoever changes it does not change what the CRC-32C covers.
+const _: () = assert!(offset_of!(Stage2Header, sum).is_multiple_of(size_of::<u32>()));
+const _: () = assert!(offset_of!(Stage2Header, sum) + size_of::<U32>() <= CRC_START);
 
 /// Offset of [`Stage2Header::error`], which is in memory at [`LOAD_ADDRESS`] plus this.
 pub const ERROR_OFFSET: usize = offset_of!(Stage2Header, error);

@@ -7,7 +7,7 @@
 //! **This step**: own segments and stack; is the program whole? A time stamp; reads the blocks that
 //! the parameters name to 8000h, by INT 13h AH=42h, in blocks of 2048 bytes; tries three times with a
 //! reset in between, then the same a block at a time; when the drive in DL does not deliver stage2,
-//! tries all others. What stage2 is tells a sum over its words.
+//! tries all others. A sum over its doublewords decides whether it is stage2.
 //!
 //! **On exit** (to stage2, at 8020h): as stage1's. [`frame::WAY`] says that stage2 came from a CD.
 //!
@@ -43,8 +43,6 @@ const NEXT_DRIVE: i16 = frame::REGISTERS + 8;
 const CHUNK: u16 = 16;
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * CD_BLOCK as u32));
 const _: () = assert!(0x1_0000_u32.is_multiple_of(CHUNK as u32 * CD_BLOCK as u32));
-// The sum over stage2 is taken in one segment, and CX counts its words.
-const _: () = assert!(stage2::SUMMED <= 0x1_0000);
 
 /// The last number of a drive; those from 80h on are no diskettes.
 const LAST_DRIVE: u8 = 0xFF;
@@ -55,13 +53,12 @@ const LAST_DRIVE: u8 = 0xFF;
 static PARAMETERS: Parameters = Parameters {
     block: U16::ZERO,
     blocks: U16::ZERO,
-    sum: U16::ZERO,
     adjustment: U16::ZERO,
 };
 
 /// Loads stage2 and jumps to it, or prints `error 1A 0C` (error code, BIOS status) and stops.
 ///
-/// `BP` = 7C00h reaches the variables; it is set anew after each BIOS call.
+/// `BP` = 7C00h reaches the variables.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".boot")]
@@ -140,9 +137,6 @@ extern "C" fn start() -> ! {
         near_call!(".Ldisk_call"),
         "lea sp, [bp + {pushed}]",      // drops the packet and leaves the flags alone
         "popa",
-        "push ss",                      // as little is known now as in the beginning
-        "pop ds",
-        "sti",
         "jnc .Lread",
         "push ax",
         "mov ah, 0",                    // reset
@@ -179,21 +173,10 @@ extern "C" fn start() -> ! {
         "sub di, cx",
         "jnz .Lnext",
 
-        // Is it stage2? The words of its first 64 KiB sum up to what they should.
+        // Is it stage2?
         "mov byte ptr [bp + {letter}], {letter_sum}",
-        "xor dx, dx",
-        "mov cx, {summed} / 2",
-        "xor si, si",
-        "push {destination} >> 4",
-        "pop ds",
-        ".Lsum_stage2:",
-        "lodsw",
-        "add dx, ax",
-        "loop .Lsum_stage2",
-        "push ss",
-        "pop ds",
-        "cmp dx, [{stack} + {parameters} + {sum}]",
-        "jne .Lfailed",
+        sum_stage2!(),
+        "jnz .Lfailed",
         near_jump!("{entry}"),
 
         disk_call!(),
@@ -219,9 +202,7 @@ extern "C" fn start() -> ! {
         parameters = const cd::PARAMETERS_OFFSET,
         block = const offset_of!(Parameters, block),
         blocks = const offset_of!(Parameters, blocks),
-        sum = const offset_of!(Parameters, sum),
         destination = const stage2::LOAD_ADDRESS,
-        summed = const stage2::SUMMED,
         entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
         letter_damaged = const b'D',
         letter_read = const b'A',

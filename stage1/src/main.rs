@@ -6,7 +6,7 @@
 //! **This step**: own segments and stack; is the sector whole? A time stamp; reads the sectors that
 //! the parameter block names to 8000h, by INT 13h extensions where they deliver stage2, else by
 //! cylinder, head and sector; tries three times with a reset in between; when the drive in DL does
-//! not deliver stage2, tries drive 80h as well. What stage2 is tells a sum over its words.
+//! not deliver stage2, tries drive 80h as well. A sum over its doublewords decides whether it is stage2.
 //!
 //! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
 //! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
@@ -40,8 +40,6 @@ const HEADS: i16 = frame::REGISTERS;
 const CHUNK: u16 = 64;
 const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * 512));
-// The sum over stage2 is taken in one segment, and CX counts its words.
-const _: () = assert!(stage2::SUMMED <= 0x1_0000);
 
 /// INT 13h: a fixed disk's number starts here; the first one is the usual boot disk.
 const FIRST_FIXED_DISK: u8 = 0x80;
@@ -50,7 +48,6 @@ const FIRST_FIXED_DISK: u8 = 0x80;
 #[used]
 #[unsafe(link_section = ".parameters")]
 static PARAMETERS: ParameterBlock = ParameterBlock {
-    zero: 0,
     sectors: U16::ZERO,
     lba: U16::ZERO,
     adjustment: U16::ZERO,
@@ -58,8 +55,7 @@ static PARAMETERS: ParameterBlock = ParameterBlock {
 
 /// Loads stage2 and jumps to it, or prints `error 1A 0C` (error code, BIOS status) and stops.
 ///
-/// One function, so that most of its jumps are short. `BP` = 7C00h reaches the variables; it is
-/// set anew after each BIOS call.
+/// One function, so that most of its jumps are short. `BP` = 7C00h reaches the variables.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".boot")]
@@ -100,29 +96,17 @@ extern "C" fn start() -> ! {
         // Nothing more can be done: say so.
         print_and_stop!(),
 
-        // From here on everything is checked, and the message's last letter, for an even length.
-        ".skip {checked} + 1 - (. - {start})",
+        // From here on everything is checked.
+        ".skip {checked} - (. - {start})",
         ".Lwhole:",
         take_time_stamp!(),
         "lea sp, [bp + {letter} + 2]",
         "push {letter_read}",           // LETTER, STATUS
         "pushad",                       // REGISTERS, and room for variables
         "sti",
-        "jmp short .Ltry_drive",
 
-        // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug.
-        ".Ltry_chs:",
-        "mov ah, 8",
-        "xor di, di",
-        "mov es, di",
-        near_call!(".Ldisk_call"),
-        "jc .Lnext_drive",
-        "shr dx, 8",                    // DH: highest head
-        "inc dx",
-        "mov [bp + {heads}], dx",
-        "and cx, 0x3F",                 // CL bits 5:0: sectors per track
-        "jz .Lnext_drive",
-
+        ".Ltry_drive:",
+        "xor cx, cx",                   // by extensions; they are not asked for, the sum decides
         ".Lread_all:",
         "mov [bp + {sectors_per_track}], cx",
         "les di, [bp + {parameters} + {sectors}]", // DI: sectors left
@@ -137,7 +121,7 @@ extern "C" fn start() -> ! {
         "mov si, 3",                    // SI: tries
         ".Lagain:",
         "pusha",
-        "xor dx, dx",
+        "cwd",                          // DX = 0: see `ParameterBlock::END_LBA`
         "cmp [bp + {sectors_per_track}], dx",
         "jne .Lread_chs",
 
@@ -152,7 +136,7 @@ extern "C" fn start() -> ! {
         "push 16",                      // size of the packet
         "mov si, sp",
         "mov ah, 0x42",
-        "jmp short .Lread",
+        "jmp short .Lcall",
 
         // INT 13h AH=02h, one sector a call: it cannot cross a track, and any drive can do it.
         ".Lread_chs:",
@@ -162,59 +146,60 @@ extern "C" fn start() -> ! {
         "div word ptr [bp + {sectors_per_track}]",
         "mov cx, dx",
         "inc cx",                       // CL: sector, from 1
-        "xor dx, dx",
+        "cwd",                          // DX = 0: AX is no larger than before
         "div word ptr [bp + {heads}]",
         "mov ch, al",                   // CH: cylinder
         "mov dh, dl",                   // DH: head
         "mov ax, 0x0201",
 
-        ".Lread:",
+        ".Lcall:",
         near_call!(".Ldisk_call"),
         "lea sp, [bp + {pushed}]",      // drops the packet and leaves the flags alone
-        "popa",
-        "jnc 3f",
-        "push ax",
+        "jnc .Lread",
         "mov ah, 0",                    // reset
         near_call!(".Ldisk_call"),
-        "pop ax",
+        "popa",
         "dec si",
         "jnz .Lagain",
 
         // What else can be tried: this drive by CHS, then the first fixed disk.
         ".Lfailed:",
-        "cmp word ptr [bp + {sectors_per_track}], 0",
-        "je .Ltry_chs",
+        "mov cx, [bp + {sectors_per_track}]",
+        "jcxz .Ltry_chs",
         ".Lnext_drive:",
         "mov al, {first_fixed_disk}",
         "xchg al, [bp + {drive}]",
         "cmp al, {first_fixed_disk}",
-        "je .Lprint",
-        ".Ltry_drive:",
-        "xor cx, cx",                   // by extensions; they are not asked for, the sum decides
-        "jmp short .Lread_all",
+        "jne .Ltry_drive",
+        near_jump!(".Lprint"),
 
-        "3:",
+        ".Lread:",
+        "popa",
         "imul dx, cx, 512 >> 4",
         "add bx, dx",
         "add ax, cx",
         "sub di, cx",
         "jnz .Lnext",
 
-        // Is it stage2? The words of its first 64 KiB and BX, the segment behind it, sum up to 1.
+        // Is it stage2?
         "mov byte ptr [bp + {letter}], {letter_sum}",
-        "push {destination} >> 4",
-        "pop ds",
-        "mov cx, {summed} / 2",
-        "xor si, si",
-        ".Lsum_stage2:",
-        "lodsw",
-        "add bx, ax",
-        "loop .Lsum_stage2",
-        "push ss",
-        "pop ds",
-        "dec bx",
+        sum_stage2!(),
         "jnz .Lfailed",
         near_jump!("{entry}"),
+
+        // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug.
+        ".Ltry_chs:",
+        "mov ah, 8",
+        "xor di, di",
+        "mov es, di",
+        near_call!(".Ldisk_call"),
+        "jc .Lnext_drive",
+        "shr dx, 8",                    // DH: highest head
+        "inc dx",
+        "mov [bp + {heads}], dx",
+        "and cx, 0x3F",                 // CL bits 5:0: sectors per track
+        "jz .Lnext_drive",
+        near_jump!(".Lread_all"),
 
         disk_call!(),
         ".code64",
@@ -235,7 +220,6 @@ extern "C" fn start() -> ! {
         parameters = const mbr::PARAMETER_BLOCK_OFFSET,
         sectors = const offset_of!(ParameterBlock, sectors),
         destination = const stage2::LOAD_ADDRESS,
-        summed = const stage2::SUMMED,
         entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
         letter_damaged = const b'D',
         letter_read = const b'A',

@@ -1,15 +1,18 @@
 //! What both boot programs are made of: the MBR (`main.rs`) and that of a CD (`cd.rs`).
 //!
 //! Assembly that the two have in common comes as text, for each is one function. It uses the
-//! operands `{stack}`, `{letter}`, `{status}`, `{drive}`, `{com1}` and `{invalid_opcode}`.
+//! operands `{stack}`, `{letter}`, `{status}`, `{drive}`, `{destination}`, `{com1}` and
+//! `{invalid_opcode}`.
 
 use disk_layout::mbr::frame;
+use disk_layout::stage2;
 
 // The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
 // the others lie in what PUSHAD stored besides, which is not needed.
 /// Letter of the error code.
 pub const LETTER: i16 = frame::LETTER;
-/// The BIOS's last failure status; behind the letter, where it is printed.
+/// The BIOS's last failure status. One word has the letter below and the status above: so one PUSH sets
+/// both, and one MOV reads them.
 pub const STATUS: i16 = LETTER + 1;
 /// Where SP is when PUSHA has followed PUSHAD.
 pub const PUSHED: i16 = frame::REGISTERS - 16;
@@ -64,37 +67,43 @@ macro_rules! print_and_stop {
             near_call!(".Lput"),
             "cmp al, '1'",                  // the step's number ends the message
             "jne .Lnext_character",
-            "mov al, [{stack} + {letter}]",
+            "mov ax, [{stack} + {letter}]", // AL: letter, AH: status
             near_call!(".Lput"),
             "mov al, ' '",
             near_call!(".Lput"),
-            "mov al, [{stack} + {status}]",
-            "aam 16",                       // AH, AL: the two hexadecimal digits
-            "xchg al, ah",
-            near_call!(".Lput_digit"),
-            "mov al, ah",
-            near_call!(".Lput_digit"),
+            near_call!(".Lput_byte"),
             ".Lstop:",
             "hlt",
             "jmp short .Lstop",
 
-            ".Lput_digit:",
+            // AH as two hexadecimal digits: `.Lput_digits` is called, and then runs into itself.
+            ".Lput_byte:",
+            "mov al, ah",
+            "aam 16",                       // AH, AL: the digits
+            near_call!(".Lput_digits"),
+            ".Lput_digits:",
+            "xchg al, ah",                  // AL: this one, AH: the other one
             "cmp al, 10",
             "sbb al, 0x69",
             "das",                          // 0 … 15 to '0' … 'F'
             // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
+            // Changes nothing, whatever the BIOS does to registers, DS and flags.
             ".Lput:",
-            "push ax",
+            "pusha",
+            "push ds",
+            "pushf",
             "mov ah, 0x0E",
             "mov bx, 7",
             "int 0x10",
+            "popf",
+            "pop ds",
             "xor cx, cx",
             "mov dx, {com1} + 5",
             ".Lwait:",
             "in al, dx",                    // line status
             "test al, 0x20",                // bit 5: transmitter holding register empty
             "loopz .Lwait",
-            "pop ax",
+            "popa",                         // DX is a port of COM1, too
             "mov dl, {com1} & 0xFF",
             "out dx, al",
             near_return!(),
@@ -118,19 +127,46 @@ macro_rules! take_time_stamp {
     };
 }
 
+/// Sums up what was read, as [`stage2::stage1_sum`] does. In: DI = 0. Out: ZF says whether it is stage2,
+/// DI = 0; EBX and ES are changed.
+///
+/// One segment is summed up, so the offset becomes 0 where it ends.
+#[rustfmt::skip]
+macro_rules! sum_stage2 {
+    () => {
+        asm_lines::lines!(
+            "push {destination} >> 4",
+            "pop es",
+            "xor ebx, ebx",
+            ".Lsum_stage2:",
+            "rol ebx, 1",
+            "add ebx, es:[di]",
+            "add di, 4",
+            "jnz .Lsum_stage2",
+            "dec ebx",                      // SUM
+        )
+    };
+}
+const _: () = assert!(stage2::SUMMED == 0x1_0000 && stage2::SUM == 1);
+
 /// `.Ldisk_call`: INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS
 /// says, and the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
-/// change DL: both are set for each call.
+/// change DL: both are set for each call. What they change besides is as before: BP, DS = 0, and that DF
+/// is clear and IF is set.
 #[rustfmt::skip]
 macro_rules! disk_call {
     () => {
         asm_lines::lines!(
             ".Ldisk_call:",
+            "push bp",
             "mov dl, [bp + {drive}]",
             "stc",
             "int 0x13",
-            "cld",                          // some BIOSes return with DF set
-            "mov bp, {stack}",
+            "pop bp",
+            "push ss",
+            "pop ds",
+            "cld",
+            "sti",
             "jnc 4f",
             "mov [bp + {status}], ah",
             "4:",

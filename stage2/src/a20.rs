@@ -44,6 +44,7 @@ pub extern "C" fn enable() {
         "xor ax, ax",
         "mov ds, ax",
         "cld",
+        "sti",
         "mov cx, {many}",
         "call {is_on}",
         "jnz .Lon",

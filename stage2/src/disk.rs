@@ -5,7 +5,7 @@
 //! [`BlockDevice`] with retries, and the partition that holds the kernel.
 
 use disk_layout::CD_BLOCK;
-use disk_layout::mbr::frame::WAY_CD;
+use disk_layout::mbr::frame::{WAY_CD, WAY_CHS};
 use stage2::block_device::BlockDevice;
 use stage2::int13::Drive;
 use stage2::partition::{self, Partition};
@@ -22,7 +22,13 @@ pub fn open() -> Disk {
     let (drive, _) = findings::drives();
     match findings::way() {
         WAY_CD => Drive::proved(Machine, drive, CD_BLOCK),
-        _ => of(drive),
+        way => {
+            let mut disk = of(drive);
+            if WAY_CHS.contains(&way) {
+                disk.distrust_extensions();
+            }
+            disk
+        }
     }
 }
 

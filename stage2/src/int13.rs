@@ -121,6 +121,15 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
+    /// By the extensions, stage1 got something else than stage2 from this drive, or nothing: it is read
+    /// by cylinder, head and sector where that is possible, even if the BIOS says that they are there.
+    pub fn distrust_extensions(&mut self) {
+        if self.extensions && self.sector_size == disk_layout::SECTOR_SIZE {
+            self.geometry = self.read_geometry();
+            self.extensions = self.geometry.is_none();
+        }
+    }
+
     /// The BIOS that reads it.
     pub fn bios(&self) -> &B {
         &self.bios

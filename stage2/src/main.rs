@@ -72,8 +72,7 @@ use zerocopy::little_endian::{U16, U32};
 #[unsafe(link_section = ".header")]
 static HEADER: Stage2Header = Stage2Header {
     magic: MAGIC,
-    sum: U16::ZERO,
-    zero: U16::ZERO,
+    sum: U32::ZERO,
     crc32c: U32::ZERO,
     length: U32::ZERO,
     version: U16::new(VERSION),

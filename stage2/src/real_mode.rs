@@ -258,16 +258,20 @@ pub extern "C" fn fail() -> ! {
         "mov al, 3",
         "out dx, al",
 
-        ".Lnext_character:",
         "cld",
+        ".Lnext_character:",
         "lodsb",
         "test al, al",
         "jz .Lend_of_text",
         "push si",
         "push ax",
+        "push ds",
+        "pushf",
         "mov ah, 0x0E",                 // INT 10h AH=0Eh: teletype
         "mov bx, 7",
         "int 0x10",
+        "popf",
+        "pop ds",
         "xor cx, cx",
         "mov dx, {com1} + 5",
         ".Lwait_for_line:",
@@ -288,8 +292,10 @@ pub extern "C" fn fail() -> ! {
 
         ".Lwait_for_key:",
         "pop dword ptr [{header} + {error}]",
+        "push ds",
         "xor ax, ax",                   // INT 16h AH=00h: wait for a key
         "int 0x16",
+        "pop ds",
         "mov word ptr [0x472], 0x1234", // warm start: no memory test
         "ljmp 0xFFFF, 0",               // the reset vector
         ".code64",

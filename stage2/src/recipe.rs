@@ -333,7 +333,7 @@ pub const RELOCATION_KIND: Field = Field::new(
 
 /// What the tests' option ROM can spoil; each is a bit of its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
+#[repr(u32)]
 pub enum Defect {
     /// INT 15h E820h is not there.
     NoE820 = 1 << 0,
@@ -367,6 +367,15 @@ pub enum Defect {
     Overwrites = 1 << 14,
     /// EFLAGS.ID cannot be changed any more when step 3 asks.
     NoCpuid = 1 << 15,
+    /// INT 10h, 13h, 15h and 16h return with DF set.
+    SetsDirectionFlag = 1 << 16,
+    /// They return with IF clear.
+    ClearsInterruptFlag = 1 << 17,
+    /// They return with another DS.
+    ChangesDs = 1 << 18,
+    /// They fail when they are called with IF clear or with DF set, or when CR0, CR4 or EFER is not what
+    /// the BIOS had there, which is CR4.DE among others.
+    WatchesState = 1 << 19,
 }
 
 /// What a user sees. In texts, `{n}` stands for a decimal number, `{x}` and `{X}` for hexadecimal
@@ -532,6 +541,10 @@ impl fmt::Display for Defect {
                 "INT 13h AH=48h overwrites the 64-bit code's stack, but for its end"
             }
             Self::NoCpuid => "EFLAGS.ID cannot be changed",
+            Self::SetsDirectionFlag => "calls return with DF set",
+            Self::ClearsInterruptFlag => "calls return with IF clear",
+            Self::ChangesDs => "calls return with another DS",
+            Self::WatchesState => "calls fail when IF, DF, CR0, CR4 or EFER is not the BIOS's",
         })
     }
 }

@@ -301,10 +301,8 @@ impl Image {
         let place = self.inspect()?.stage2.context("no stage2")?.place;
         let start = place.lba * SECTOR_SIZE as u64;
         let offset = start + offset_of!(Stage2Header, sum) as u64;
-        self.write(offset, &[0; 2])?;
         let image = self.read(start, place.sectors as usize * SECTOR_SIZE)?;
-        let sum = 1_u16.wrapping_sub(stage2::stage1_sum(&image));
-        self.write(offset, &sum.to_le_bytes())
+        self.write(offset, &stage2::header_sum(&image).to_le_bytes())
     }
 
     /// Makes the image shorter or, with zeros, longer.
@@ -458,10 +456,10 @@ fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<
 /// # Errors
 /// When it does not build.
 pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
-    let flags = defects
-        .iter()
-        .fold(0, |flags, &defect| flags | defect as u16);
-    option_rom(flags, 0, false)
+    option_rom(&Rom {
+        defects,
+        ..Rom::default()
+    })
 }
 
 /// An option ROM with which INT 15h E820 says that all memory below 1 MiB is reserved.
@@ -469,29 +467,60 @@ pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
 /// # Errors
 /// When it does not build.
 pub fn reserved_low_memory() -> Result<tempfile::NamedTempFile> {
-    option_rom(0, 0, true)
+    option_rom(&Rom {
+        reserves_low_memory: true,
+        ..Rom::default()
+    })
 }
 
 /// An option ROM with which so many graphics modes cannot be set, one after the other.
 ///
 /// # Errors
 /// When it does not build.
-pub fn bad_modes(count: u8) -> Result<tempfile::NamedTempFile> {
-    option_rom(0, count, false)
+pub fn bad_modes(bad_modes: u8) -> Result<tempfile::NamedTempFile> {
+    option_rom(&Rom {
+        bad_modes,
+        ..Rom::default()
+    })
 }
 
-fn option_rom(flags: u16, bad_modes: u8, reserves: bool) -> Result<tempfile::NamedTempFile> {
+/// An option ROM with which INT 13h AH=42h reads no more than so many sectors a call, and says that it
+/// has read all of them.
+///
+/// # Errors
+/// When it does not build.
+pub fn short_reads(most_sectors: u8) -> Result<tempfile::NamedTempFile> {
+    option_rom(&Rom {
+        most_sectors,
+        ..Rom::default()
+    })
+}
+
+/// What the option ROM is told.
+#[derive(Default)]
+struct Rom<'a> {
+    defects: &'a [Defect],
+    bad_modes: u8,
+    most_sectors: u8,
+    reserves_low_memory: bool,
+}
+
+fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
     const LENGTH: usize = 2;
     const FLAGS: usize = 6;
-    const CHECKSUM: usize = 8;
-    const BAD_MODES: usize = 9;
-    const RESERVES: usize = 10;
+    const CHECKSUM: usize = 10;
+    const BAD_MODES: usize = 11;
+    const MOST_SECTORS: usize = 12;
+    const RESERVES: usize = 13;
 
     static ROM: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let mut rom = once(&ROM, || Ok(test_program("bad-bios")?.flat().to_vec()))?;
     rom.resize(usize::from(rom[LENGTH]) * SECTOR_SIZE, 0);
-    rom[BAD_MODES] = bad_modes;
-    rom[RESERVES] = reserves.into();
+    rom[BAD_MODES] = wanted.bad_modes;
+    rom[MOST_SECTORS] = wanted.most_sectors;
+    rom[RESERVES] = wanted.reserves_low_memory.into();
+    let bits = wanted.defects.iter().map(|&defect| defect as u32);
+    let flags = bits.fold(0, |flags, bit| flags | bit);
     rom[FLAGS..CHECKSUM].copy_from_slice(&flags.to_le_bytes());
     rom[CHECKSUM] = rom.iter().fold(0_u8, |sum, &byte| sum.wrapping_sub(byte));
     let mut file = tempfile::NamedTempFile::new()?;

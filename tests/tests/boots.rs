@@ -11,7 +11,7 @@ use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{
     Defect, Image, bad_bios, c_kernel, demo_kernel, position_independent_kernel,
-    reserved_low_memory, small_kernel, stage1_cd, test_program,
+    reserved_low_memory, short_reads, small_kernel, stage1_cd, test_program,
 };
 use machine_tests::machine::{Disk, Machine};
 
@@ -477,6 +477,42 @@ fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
         &transcript,
         &["  0x000000000000 0x0000000b8000        736 KiB  Reserved"],
     )
+}
+
+/// AH=42h reads fewer sectors than it says, in stage1 and in stage2: cylinder, head and sector do.
+#[test]
+fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
+    let image = Image::demo()?;
+    for sectors in [1, 7, 16, 32, 63] {
+        let rom = short_reads(sectors)?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        let transcript = okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+            .with_context(|| format!("{sectors} sectors"))?;
+        contains(&transcript, &["drive 80h by CHS"])?;
+    }
+    Ok(())
+}
+
+/// Calls return with another DS, with DF set or with IF clear. On a disk and on a CD.
+#[test]
+fn bioses_that_return_in_another_state() -> Result<()> {
+    use Defect::*;
+
+    let image = Image::demo_cd()?;
+    for defects in [
+        &[ChangesDs][..],
+        &[SetsDirectionFlag],
+        &[ClearsInterruptFlag],
+        &[ChangesDs, SetsDirectionFlag, ClearsInterruptFlag],
+    ] {
+        let rom = bad_bios(defects)?;
+        for disk in [Disk::Ide, Disk::CdIde] {
+            let machine = Machine::new(&image.path()).disk(disk);
+            okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+                .with_context(|| format!("{defects:?}, {disk:?}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the BIOS may leave behind: the other start address, any drive number, the bytes of a

@@ -114,13 +114,88 @@ fn stage2_is_not_there() -> Result<()> {
     fails_in_stage1(&Machine::new(&image.path()), "1B")
 }
 
-/// Code and parameter block; not the first byte that is checked, which is a letter of the message.
+/// Sectors of stage2 changed places, or one is there twice, or missing, in the part that stage1 sums up:
+/// whatever runs first may be somewhere else. On a disk and on a CD.
+#[test]
+fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
+    let image = Image::demo_cd()?;
+    let place = image.inspect()?.stage2.context("no stage2")?.place;
+    let start = place.lba * SECTOR;
+    let good = image.read(start, stage2::SUMMED + SECTOR_SIZE)?;
+    let sectors: Vec<&[u8]> = good.chunks(SECTOR_SIZE).collect();
+    let last = stage2::SUMMED / SECTOR_SIZE;
+    let exchanged = |(one, other)| {
+        let mut sectors = sectors.clone();
+        sectors.swap(one, other);
+        (format!("{one} and {other} exchanged"), sectors)
+    };
+    // Counted from 0, as `dd` with `seek=1` does not: the first ones have what runs before the check.
+    let mut cases: Vec<(String, Vec<&[u8]>)> = [
+        (7, 8),
+        (3, 4),
+        (11, 12),
+        (39, 40),
+        (0, 1),
+        (4, 8),
+        (5, 37),
+        (126, 127),
+    ]
+    .map(exchanged)
+    .into();
+    for number in [1, 8, 70] {
+        let mut missing = sectors.clone();
+        missing.remove(number);
+        cases.push((format!("{number} missing"), missing));
+        let mut twice = sectors.clone();
+        twice.insert(number, sectors[number]);
+        cases.push((format!("{number} twice"), twice));
+        let mut over_the_next = sectors.clone();
+        over_the_next[number + 1] = sectors[number];
+        cases.push((format!("{number} instead of the one behind"), over_the_next));
+    }
+    for (name, sectors) in cases {
+        image.write(start, &sectors[..last].concat())?;
+        for disk in [Disk::Ahci, Disk::CdAhci] {
+            fails_in_stage1(&Machine::new(&image.path()).disk(disk), "1B 00")
+                .with_context(|| format!("{name}, {disk:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// stage1 says what is wrong, and so does a 16-bit step of stage2, whatever state the BIOS's calls
+/// return in.
+#[test]
+fn errors_on_a_bios_that_returns_in_another_state() -> Result<()> {
+    use Defect::{ChangesDs, ClearsInterruptFlag, SetsDirectionFlag};
+
+    let image = Image::demo_cd()?;
+    let stage2 = image.inspect()?.stage2.context("no stage2")?.place;
+    let all = [ChangesDs, SetsDirectionFlag, ClearsInterruptFlag];
+    for (defects, disk) in [
+        (&[ChangesDs][..], Disk::Ide),
+        (&[SetsDirectionFlag], Disk::CdIde),
+        (&all, Disk::Ide),
+        (&all, Disk::CdIde),
+    ] {
+        let rom = bad_bios(defects)?;
+        let machine = Machine::new(&image.path()).disk(disk);
+        let machine = machine.arguments(["-option-rom".as_ref(), rom.path()]);
+        fails_in_stage1(&machine.clone().dead_sector(stage2.lba + 3), "1A 0C")
+            .with_context(|| format!("{defects:?}, {disk:?}"))?;
+        fails(&machine.arguments(["-cpu", "qemu64,-lm"]), "3B", &[])
+            .with_context(|| format!("{defects:?}, {disk:?}"))?;
+    }
+    Ok(())
+}
+
+/// Code and parameter block.
 #[test]
 fn stage1_is_damaged() -> Result<()> {
     let image = Image::demo()?;
     let last = mbr::CHECKED.end - 1;
     for (offset, bit) in [
-        (mbr::CHECKED.start + 1, 0),
+        (mbr::CHECKED.start, 0),
         (0x100, 7),
         (0x17F, 3),
         (last - 3, 1),

@@ -104,8 +104,9 @@ fn instruction(source: &str) -> Option<&str> {
 }
 
 /// An instruction's name in the sources, and other ones that disassemblers have for it.
-const NAMES: [(&str, &[&str]); 25] = [
+const NAMES: [(&str, &[&str]); 26] = [
     ("call", &["calld"]),
+    ("cwd", &["cdq"]),
     ("jc", &["jb"]),
     ("jnc", &["jae"]),
     ("jnz", &["jne"]),

@@ -6,6 +6,8 @@
 //! instruction turns A20 off, and one on a port turns it off again behind each access, unless that
 //! comes from the BIOS itself. So is a CPU without CPUID: it is stepped through, and EFLAGS.ID is
 //! cleared behind each instruction.
+//!
+//! What concerns every call is done by a second hook around the first one, of INT 10h, 13h, 15h and 16h.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -18,26 +20,36 @@ use disk_layout::stage2::{ENTRY_OFFSET, LOAD_ADDRESS};
 use stage2::layout::STACK;
 use stage2::recipe::Defect;
 
-/// The bit of a defect in the first byte of the flags …
+/// The bit of a defect in the first byte of the flags, …
 const fn low(defect: Defect) -> u8 {
-    let bit = defect as u16;
-    assert!(bit <= 0xFF);
-    bit as u8
+    bit(defect, 0)
 }
 
-/// … and in the second one.
+/// … in the second one, …
 const fn high(defect: Defect) -> u8 {
-    let bit = defect as u16;
-    assert!(bit > 0xFF);
-    (bit >> 8) as u8
+    bit(defect, 1)
 }
 
-/// Offset of the flags, two bytes.
+/// … and in the third one.
+const fn third(defect: Defect) -> u8 {
+    bit(defect, 2)
+}
+
+/// The bit of a defect in this byte of the flags.
+const fn bit(defect: Defect, byte: usize) -> u8 {
+    let bit = (defect as u32).to_le_bytes()[byte];
+    assert!(bit != 0);
+    bit
+}
+
+/// Offset of the flags, four bytes.
 const FLAGS_OFFSET: u16 = 6;
 /// Offset of a byte behind the checksum: how many graphics modes cannot be set.
-const BAD_MODES_OFFSET: u16 = 9;
-/// Offset of a byte behind that: not 0 where the memory below 1 MiB shall be reserved.
-const RESERVES_OFFSET: u16 = 10;
+const BAD_MODES_OFFSET: u16 = 11;
+/// Offset of a byte: how many sectors INT 13h AH=42h reads at most, whatever it says; 0: all of them.
+const MOST_SECTORS_OFFSET: u16 = 12;
+/// Offset of a byte: not 0 where the memory below 1 MiB shall be reserved.
+const RESERVES_OFFSET: u16 = 13;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
 const E820_KIND: u8 = 16;
 const E820_RESERVED: u8 = 2;
@@ -46,12 +58,14 @@ const DEEP: u16 = 0x6FF0;
 /// What the stack of the 64-bit code is overwritten with: no canonical address; as flags, without TF.
 const GARBAGE: u16 = 0xCCCC;
 /// Length in units of 512 bytes.
-const LENGTH: u8 = 2;
+const LENGTH: u8 = 4;
 /// A byte of the BIOS data area for communication between programs: has IRQ 4 come?
 const IRQ_4_CAME: u16 = 0x4F0;
 /// I/O port of the first serial line.
 const COM1: u16 = 0x3F8;
 
+/// The model-specific register EFER.
+const IA32_EFER: u32 = 0xC000_0080;
 /// CR4.DE: breakpoints on ports.
 const CR4_DE: u8 = 1 << 3;
 /// DR7: breakpoint 0, 1 and 2 on one-byte port accesses, enabled (SDM vol. 3, 18.2.4).
@@ -81,8 +95,8 @@ extern "C" fn start() {
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
         // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET;
-        // RESERVES_OFFSET.
-        ".byte 0, 0, 0, 0, 0",
+        // MOST_SECTORS_OFFSET; RESERVES_OFFSET.
+        ".byte 0, 0, 0, 0, 0, 0, 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,
@@ -125,9 +139,32 @@ extern "C" fn init() {
         "mov [12 * 4], eax",
         ".Lno_irq_4:",
 
+        // The second hooks.
+        "test byte ptr cs:[{flags} + 2], 0xFF",
+        "jz .Lno_second_hooks",
+        ".irp number, 10, 13, 15, 16",
+        "mov edx, [0x\\number * 4]",
+        "mov cs:[{inner} + 4 * (0x\\number - 0x10)], edx",
+        "mov ax, offset .Louter_\\number",
+        "mov [0x\\number * 4], eax",
+        ".endr",
+        // The BIOS has something in CR4, and from now on this is what it has in its registers.
+        "mov eax, cr4",
+        "or al, {cr4_de}",
+        "mov cr4, eax",
+        "mov cs:[{control}], eax",
+        "mov eax, cr0",
+        "mov cs:[{control} + 4], eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "mov cs:[{control} + 8], eax",
+        ".Lno_second_hooks:",
+
         "mov cx, cs:[{flags}]",
         "test cx, {watched}",
         "jz .Lreturn",
+        "mov ax, cs",
+        "shl eax, 16",
         "mov ax, offset {debug}",
         "mov [1 * 4], eax",
         "mov eax, cr4",
@@ -147,11 +184,61 @@ extern "C" fn init() {
         "pop ds",
         "popad",
         ".byte 0xCB", // RETF, without a 32-bit prefix
+
+        // They call the first hook, or the BIOS, as INT does, if the registers are the BIOS's.
+        ".irp number, 10, 13, 15, 16",
+        ".Louter_\\number:",
+        "call .Lis_control_as_before",
+        "jne .Lrefuse_call",
+        "pushf",
+        ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
+        ".short {inner} + 4 * (0x\\number - 0x10)",
+        "jmp {spoil}",
+        ".endr",
+
+        ".Lrefuse_call:",
+        "mov ah, 0x86",
+        "stc",
+        "jmp {spoil}",
+
+        // ZF: are the control registers as they were, and may interrupts come and strings go up?
+        ".Lis_control_as_before:",
+        "push bp",
+        "mov bp, sp",
+        "push eax",
+        "push ecx",
+        "push edx",
+        "test byte ptr cs:[{flags} + 2], {watches}",
+        "jz .Lknown",
+        "mov al, [bp + 11]", // FLAGS, behind BP, a return address of 32 bits, IP and CS
+        "and al, 1 << 1 | 1 << 2",
+        "cmp al, 1 << 1",
+        "jne .Lknown",
+        "mov eax, cr4",
+        "cmp eax, cs:[{control}]",
+        "jne .Lknown",
+        "mov eax, cr0",
+        "cmp eax, cs:[{control} + 4]",
+        "jne .Lknown",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "cmp eax, cs:[{control} + 8]",
+        ".Lknown:",
+        "pop edx",
+        "pop ecx",
+        "pop eax",
+        "pop bp",
+        "ret",
         ".code64",
+        inner = sym INNER,
+        control = sym CONTROL,
+        efer = const IA32_EFER,
+        watches = const third(Defect::WatchesState),
+        spoil = sym spoil,
         flags = const FLAGS_OFFSET,
         waits = const high(Defect::WaitsForIrq4),
         irq_4 = sym irq_4,
-        watched = const Defect::A20Off as u16 | Defect::NoCpuid as u16,
+        watched = const Defect::A20Off as u32 | Defect::NoCpuid as u32,
         cr4_de = const CR4_DE,
         stage2 = const LOAD_ADDRESS + ENTRY_OFFSET as u32,
         code_3 = const DR7_CODE_3,
@@ -170,6 +257,47 @@ extern "C" fn init() {
 static OLD_10: AtomicU32 = AtomicU32::new(0);
 static OLD_13: AtomicU32 = AtomicU32::new(0);
 static OLD_15: AtomicU32 = AtomicU32::new(0);
+/// Those of the second hooks, for INT 10h to 16h.
+static INNER: [AtomicU32; 7] = [const { AtomicU32::new(0) }; 7];
+/// What the BIOS has in CR4, CR0 and EFER.
+static CONTROL: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
+
+/// Returns from an interrupt with the flags that hold now, as a BIOS does, and with what the defects
+/// want besides.
+#[unsafe(naked)]
+extern "C" fn spoil() {
+    naked_asm!(
+        ".code16",
+        "push bp",
+        "mov bp, sp",
+        "push ax",
+        "pushf",
+        "pop ax",
+        "mov [bp + 6], al", // the caller's flags are behind BP, IP and CS
+        "mov al, cs:[{flags} + 2]",
+        "test al, {direction}",
+        "jz 2f",
+        "or byte ptr [bp + 7], 1 << 2",
+        "2:",
+        "test al, {interrupts}",
+        "jz 3f",
+        "and byte ptr [bp + 7], ~(1 << 1)",
+        "3:",
+        "test al, {changes_ds}",
+        "jz 4f",
+        "push cs",
+        "pop ds",
+        "4:",
+        "pop ax",
+        "pop bp",
+        ".byte 0xCF", // IRET
+        ".code64",
+        flags = const FLAGS_OFFSET,
+        direction = const third(Defect::SetsDirectionFlag),
+        interrupts = const third(Defect::ClearsInterruptFlag),
+        changes_ds = const third(Defect::ChangesDs),
+    )
+}
 
 /// VBE function 02h fails, and leaves another mode than text behind.
 #[unsafe(naked)]
@@ -281,6 +409,23 @@ extern "C" fn int_13() {
         "cmp ah, 0x49",
         "jb .Lno_such_function",
         ".Lold_13:",
+        "cmp ah, 0x42",
+        "jne .Lall_sectors",
+        "push cx",
+        "movzx cx, byte ptr cs:[{most_sectors}]",
+        "jcxz .Lmany_sectors",
+        "cmp [si + 2], cx",             // the number in the packet
+        "jbe .Lmany_sectors",
+        "xchg [si + 2], cx",
+        "pushf",
+        ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
+        ".short {old}",
+        "mov [si + 2], cx",
+        "pop cx",
+        "jmp {spoil}",
+        ".Lmany_sectors:",
+        "pop cx",
+        ".Lall_sectors:",
         ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
         ".short {old}",
 
@@ -294,6 +439,8 @@ extern "C" fn int_13() {
         ".code64",
         flags = const FLAGS_OFFSET,
         no_edd = const low(Defect::NoEdd),
+        most_sectors = const MOST_SECTORS_OFFSET,
+        spoil = sym spoil,
         invalid_opcode = const high(Defect::InvalidOpcode),
         divide_error = const high(Defect::DivideError),
         general_protection = const high(Defect::GeneralProtection),

@@ -1,0 +1,209 @@
+//! What the sum finds that stage1 takes over stage2, tried on the real stage2: all exchanges of sectors,
+//! and whatever else disks and BIOSes do to sectors; and every single wrong bit.
+
+use anyhow::{Context as _, Result, ensure};
+use disk_builder::Road;
+use disk_layout::SECTOR_SIZE;
+use disk_layout::stage2::{SUM, SUMMED, covered, stage1_sum};
+use machine_tests::image::Image;
+use stage2::checksum::{CRC_32C, Tables};
+
+type Sector = [u32; SECTOR_SIZE / 4];
+
+/// stage2 as doublewords, and the sum in front of each of its sectors. Only what lies between two
+/// places has to be summed up again, for no two sums in front of the rest lead to the same end:
+/// [`every_single_bit`] shows that.
+struct Summed {
+    bytes: Vec<u8>,
+    sectors: Vec<Sector>,
+    in_front: Vec<u32>,
+}
+
+/// Sectors that are summed up.
+const COUNT: usize = SUMMED / SECTOR_SIZE;
+
+impl Summed {
+    fn new(image: &Image) -> Result<Self> {
+        let place = image.inspect()?.stage2.context("no stage2")?.place;
+        let length = place.sectors as usize * SECTOR_SIZE;
+        let bytes = image.read(place.lba * SECTOR_SIZE as u64, length)?;
+        let words: Vec<u32> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| u32::from_le_bytes(*bytes))
+            .collect();
+        let (sectors, _) = words.as_chunks();
+        let mut in_front = vec![0];
+        for sector in &sectors[..COUNT] {
+            in_front.push(sum(in_front[in_front.len() - 1], sector));
+        }
+        ensure!(in_front[COUNT] == SUM && stage1_sum(&bytes) == SUM);
+        Ok(Self {
+            sectors: sectors.to_vec(),
+            in_front,
+            bytes,
+        })
+    }
+
+    /// Is the sum another one when `sectors` are in the place of as many from number `first` on?
+    fn notices<'a>(&self, first: usize, sectors: impl IntoIterator<Item = &'a Sector>) -> bool {
+        let mut found = self.in_front[first];
+        let mut number = first;
+        for sector in sectors {
+            found = sum(found, sector);
+            number += 1;
+        }
+        found != self.in_front[number]
+    }
+}
+
+/// As stage1 computes it, and written down once more.
+fn sum(before: u32, sector: &Sector) -> u32 {
+    sector
+        .iter()
+        .fold(before, |sum, word| sum.rotate_left(1).wrapping_add(*word))
+}
+
+/// Images whose stage2 differs: in its header, and so in every sum behind that.
+fn images() -> Result<Vec<Image>> {
+    Ok(vec![
+        Image::demo()?,
+        Image::demo_cd()?,
+        Image::for_every_drive(Road::Direct, true)?,
+    ])
+}
+
+#[test]
+fn every_exchange_of_sectors() -> Result<()> {
+    for image in images()? {
+        let stage2 = Summed::new(&image)?;
+        let sectors = &stage2.sectors;
+        let mut missed = Vec::new();
+        let mut tried = 0;
+        for one in 0..COUNT {
+            for other in one + 1..COUNT {
+                let between = &sectors[one + 1..other];
+                let order = [&sectors[other]].into_iter().chain(between);
+                tried += 1;
+                if sectors[one] != sectors[other]
+                    && !stage2.notices(one, order.chain([&sectors[one]]))
+                {
+                    missed.push((one, other));
+                }
+            }
+        }
+        ensure!(tried == 8128 && missed.is_empty(), "{missed:?}");
+    }
+    Ok(())
+}
+
+/// Another sector, from anywhere in stage2, or zeros, in the place of one; one that is lost, and one
+/// that is there twice, with all that follow one place further.
+#[test]
+fn sectors_that_are_lost_repeated_or_of_somewhere_else() -> Result<()> {
+    for image in images()? {
+        let stage2 = Summed::new(&image)?;
+        let sectors = &stage2.sectors;
+        ensure!(sectors.len() > COUNT, "all of stage2 is summed up");
+        for number in 0..COUNT {
+            for other in sectors.iter().chain([&[0; SECTOR_SIZE / 4]]) {
+                ensure!(
+                    *other == sectors[number] || stage2.notices(number, [other]),
+                    "another sector instead of {number}"
+                );
+            }
+            let lost = &sectors[number + 1..=COUNT];
+            ensure!(stage2.notices(number, lost), "{number} is lost");
+            let twice = [&sectors[number]]
+                .into_iter()
+                .chain(&sectors[number..COUNT - 1]);
+            // In the end of the last one there is nothing that it could move.
+            ensure!(
+                number == COUNT - 1 || stage2.notices(number, twice),
+                "{number} is there twice"
+            );
+        }
+        // A BIOS that reads less than it says; behind that is what RAM held.
+        for fill in [0, u32::MAX, 0xA5A5_A5A5] {
+            for read in 0..COUNT {
+                let rest = vec![[fill; SECTOR_SIZE / 4]; COUNT - read];
+                ensure!(stage2.notices(read, &rest), "only {read} sectors");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each of the 524,288 bits; that a step can be undone is what makes it enough to look at the sum behind
+/// the doubleword. A few are summed up to the end.
+#[test]
+fn every_single_bit() -> Result<()> {
+    const SAMPLE: usize = 2003;
+
+    let stage2 = Summed::new(&Image::demo()?)?;
+    let words: Vec<u32> = stage2.sectors[..COUNT].concat();
+    // The sum behind each doubleword, from the front, and from the end.
+    let mut behind = Vec::new();
+    let mut found = 0_u32;
+    for word in &words {
+        found = found.rotate_left(1).wrapping_add(*word);
+        behind.push(found);
+    }
+    let mut needed = SUM;
+    for (number, word) in words.iter().enumerate().rev() {
+        ensure!(
+            needed == behind[number],
+            "the step at {number} cannot be undone"
+        );
+        needed = needed.wrapping_sub(*word).rotate_right(1);
+    }
+    ensure!(needed == 0);
+    let mut bytes = stage2.bytes.clone();
+    let mut tried = 0;
+    for (number, word) in words.iter().enumerate() {
+        for bit in 0..u32::BITS {
+            let before = number.checked_sub(1).map_or(0, |before| behind[before]);
+            let wrong = before.rotate_left(1).wrapping_add(word ^ 1 << bit);
+            ensure!(wrong != behind[number], "bit {bit} of doubleword {number}");
+            tried += 1;
+            if tried % SAMPLE == 0 {
+                let place = number * 4 + bit as usize / 8;
+                bytes[place] ^= 1 << (bit % 8);
+                ensure!(
+                    stage1_sum(&bytes) != SUM,
+                    "bit {bit} of doubleword {number}"
+                );
+                bytes[place] ^= 1 << (bit % 8);
+            }
+        }
+    }
+    ensure!(tried == SUMMED * 8);
+    Ok(())
+}
+
+/// What lies behind is covered by stage2's own check, which lies in what is summed up.
+#[test]
+fn sectors_behind_those_that_are_summed_up() -> Result<()> {
+    let image = Image::demo()?;
+    let stage2 = Summed::new(&image)?;
+    let tables = Tables::new(CRC_32C);
+    let crc32c = image.inspect()?.stage2.context("no stage2")?.crc32c;
+    let is_good =
+        |bytes: &[u8]| covered(bytes).is_some_and(|covered| tables.crc(0, covered) == crc32c);
+    ensure!(is_good(&stage2.bytes));
+    let last = stage2.sectors.len() - 1;
+    for number in COUNT..last {
+        // Its neighbour, and one that is far from it.
+        for other in [number + 1, COUNT + (number * 7) % (last - COUNT)] {
+            if stage2.sectors[number] == stage2.sectors[other] {
+                continue;
+            }
+            let mut bytes = stage2.bytes.clone();
+            let (sectors, _) = bytes.as_chunks_mut::<SECTOR_SIZE>();
+            sectors.swap(number, other);
+            ensure!(!is_good(&bytes), "{number} and {other}");
+        }
+    }
+    Ok(())
+}
