@@ -3,6 +3,7 @@
 //! long mode → 16-bit compatibility mode → 16-bit protected mode → real mode, the interrupt, and
 //! straight back. BIOSes return with registers, segments, GDT, IDT, IF and DF changed: whatever
 //! this side relies on is set anew, and what the BIOS left in the registers is kept for the caller.
+//! While the BIOS runs, CR0, CR4 and EFER are what it had there itself: see [`BiosControl`].
 #![allow(unsafe_code)]
 // LLVM's Intel syntax has no 16-bit far call through memory: that instruction is in AT&T syntax.
 #![allow(bad_asm_style)]
@@ -20,7 +21,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::HEADER;
 use crate::console::SerialLine;
-use crate::long_mode::{CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER};
+use crate::long_mode::{
+    BIOS_CONTROL, BiosControl, CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER,
+};
 use crate::real_mode::{fail, message, message_length};
 use crate::{clock, console, faults, findings, physical, real_mode_faults};
 
@@ -105,6 +108,7 @@ struct Gate {
     vector: u32,
     /// The 64-bit stack.
     rsp: u64,
+    /// Control registers in long mode.
     cr0: u32,
     cr4: u32,
     /// IDTR in long mode.
@@ -241,8 +245,9 @@ unsafe extern "sysv64" fn pass() {
         "rdmsr",
         "and eax, ~{lme}",
         "wrmsr",
-        "mov eax, cr0",
-        "and eax, ~{pe}",
+        "mov eax, [{bios} + {bios_cr4}]",
+        "mov cr4, eax",
+        "mov eax, [{bios} + {bios_cr0}]", // without PE
         "mov cr0, eax",
         "ljmp 0, offset .Lreal",
 
@@ -289,6 +294,8 @@ unsafe extern "sysv64" fn pass() {
         "mov si, offset {overrun}",
         "jne {fail}",
         "lgdt [{gdt_pointer}]",
+        "mov eax, cr4",
+        "mov [{bios} + {bios_cr4}], eax",
         "mov eax, [{gate} + {cr4}]",
         "mov cr4, eax",
         "mov eax, {tables}",
@@ -324,6 +331,9 @@ unsafe extern "sysv64" fn pass() {
         rsp = const offset_of!(Gate, rsp),
         cr0 = const offset_of!(Gate, cr0),
         cr4 = const offset_of!(Gate, cr4),
+        bios = sym BIOS_CONTROL,
+        bios_cr0 = const offset_of!(BiosControl, cr0),
+        bios_cr4 = const offset_of!(BiosControl, cr4),
         protected_idt = sym real_mode_faults::IDT_POINTER,
         vector_table = sym real_mode_faults::VECTOR_TABLE,
         long_idt = const offset_of!(Gate, long_idt),
@@ -339,7 +349,6 @@ unsafe extern "sysv64" fn pass() {
         es = const offset_of!(Registers, es),
         eflags = const offset_of!(Registers, eflags),
         pg = const Cr0Flags::PAGING.bits() as u32,
-        pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
         tables = const layout::EARLY_TABLES.start,

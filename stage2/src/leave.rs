@@ -1,7 +1,8 @@
 //! Out of long mode for good, to a program that begins in 32-bit protected mode or in real mode.
 //!
 //! What follows gets the machine as the BIOS left it: interrupt vectors, interrupt controllers,
-//! timer. Nothing of the loader is needed any more once the program's first instruction runs.
+//! timer; in real mode, where it may call the BIOS, the control registers as well. Nothing of the loader is
+//! needed any more once the program's first instruction runs.
 #![allow(unsafe_code)]
 
 use core::mem::offset_of;
@@ -10,11 +11,11 @@ use asm_lines::naked_asm;
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
-use crate::long_mode::{CODE_16, CODE_32, DATA, DATA_16, IA32_EFER};
+use crate::long_mode::{BIOS_CONTROL, BiosControl, CODE_16, CODE_32, DATA, DATA_16, IA32_EFER};
 use crate::{console, faults, real_mode_faults};
 
-/// CR0 in real mode, and with PE in protected mode: all off but ET, which says what FPU there is.
-const CR0: u32 = Cr0Flags::EXTENSION_TYPE.bits() as u32;
+/// CR0 in protected mode: all off but PE, and ET, which says what FPU there is.
+const CR0: u32 = (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
 
 /// What a program in protected mode begins with. Segments are flat (CS 10h, the others 18h), paging
 /// is off, interrupts are off.
@@ -170,7 +171,7 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
         "mov fs, eax",
         "mov gs, eax",
         "mov ss, eax",
-        "mov eax, {cr0} + {pe}",        // paging ends: EFER.LMA goes with it
+        "mov eax, {cr0}",               // paging ends: EFER.LMA goes with it
         "mov cr0, eax",
         "lidt [{vector_table}]",
         "mov ecx, {efer}",
@@ -202,7 +203,6 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
         ebp = const offset_of!(Target, protected.ebp),
         esp = const offset_of!(Target, protected.esp),
         cr0 = const CR0,
-        pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
         code_32 = const CODE_32,
         data = const DATA,
         vector_table = sym real_mode_faults::VECTOR_TABLE,
@@ -229,17 +229,19 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         "mov fs, ax",
         "mov gs, ax",
         "mov ss, ax",
-        "mov eax, {cr0} + {pe}",
+        "mov eax, cr0",
+        "and eax, ~{pg}",
         "mov cr0, eax",
         "lidt [{vector_table}]",
         "mov ecx, {efer}",
         "rdmsr",
-        "and eax, ~({lme} + {nxe})",
+        "and eax, ~{lme}",
         "wrmsr",
         "xor eax, eax",
-        "mov cr4, eax",
         "mov cr3, eax",
-        "mov eax, {cr0}",
+        "mov eax, [{bios} + {bios_cr4}]",
+        "mov cr4, eax",
+        "mov eax, [{bios} + {bios_cr0}]", // without PE
         "mov cr0, eax",
         "ljmp 0, offset .Lleft",
         ".Lleft:",
@@ -288,13 +290,14 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         esi = const offset_of!(Target, real.esi),
         edi = const offset_of!(Target, real.edi),
         ebp = const offset_of!(Target, real.ebp),
-        cr0 = const CR0,
-        pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
+        bios = sym BIOS_CONTROL,
+        bios_cr0 = const offset_of!(BiosControl, cr0),
+        bios_cr4 = const offset_of!(BiosControl, cr4),
+        pg = const Cr0Flags::PAGING.bits() as u32,
         code_16 = const CODE_16,
         data_16 = const DATA_16,
         vector_table = sym real_mode_faults::VECTOR_TABLE,
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
-        nxe = const EferFlags::NO_EXECUTE_ENABLE.bits() as u32,
     )
 }

@@ -35,13 +35,30 @@ pub const CR0_SET: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
 /// … and what is cleared: no FPU emulation, caches on (Bochs' BIOS leaves them off).
 pub const CR0_CLEAR: u32 = (Cr0Flags::EMULATE_COPROCESSOR.bits()
     | Cr0Flags::TASK_SWITCHED.bits()
-    | Cr0Flags::ALIGNMENT_MASK.bits()
-    | Cr0Flags::NOT_WRITE_THROUGH.bits()
-    | Cr0Flags::CACHE_DISABLE.bits()) as u32;
+    | Cr0Flags::ALIGNMENT_MASK.bits()) as u32
+    | CACHES_OFF;
+/// CR0: no caches.
+const CACHES_OFF: u32 =
+    (Cr0Flags::NOT_WRITE_THROUGH.bits() | Cr0Flags::CACHE_DISABLE.bits()) as u32;
 /// CR4 in long mode: the host's `core` uses SSE2.
 pub const CR4: u32 = (Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits()
     | Cr4Flags::OSFXSR.bits()
     | Cr4Flags::OSXMMEXCPT_ENABLE.bits()) as u32;
+
+/// What the BIOS has in its control registers: it gets that back for each call, and so does a program that
+/// begins in real mode.
+#[repr(C)]
+pub struct BiosControl {
+    /// Caches are on: where the BIOS had left them off, switching them off and on again for each call
+    /// would lose what is in them. 0 until [`enter`] has filled it in: then it is still in the register.
+    pub cr0: u32,
+    /// As the BIOS left it after the last call.
+    pub cr4: u32,
+}
+
+/// Filled in by [`enter`] and the [gate](crate::bios).
+#[unsafe(link_section = ".real_mode.data")]
+pub static mut BIOS_CONTROL: BiosControl = BiosControl { cr0: 0, cr4: 0 };
 
 // Selectors in the GDT, which is on the switch page.
 /// 64-bit code.
@@ -129,6 +146,11 @@ pub extern "C" fn enter() -> ! {
     naked_asm!(
         ".code16",
         "cli",
+        "mov eax, cr0",
+        "and eax, ~{caches_off}",
+        "mov [{bios} + {bios_cr0}], eax",
+        "mov eax, cr4",
+        "mov [{bios} + {bios_cr4}], eax",
         "movzx esp, sp",                // 32-bit code uses all of it
         "mov dword ptr [{stack_bottom}], {canary}",
         "call {fill_tables}",
@@ -181,6 +203,10 @@ pub extern "C" fn enter() -> ! {
         ".Ldirect:",
         switch_on!(),
         ".code64",
+        caches_off = const CACHES_OFF,
+        bios = sym BIOS_CONTROL,
+        bios_cr0 = const offset_of!(BiosControl, cr0),
+        bios_cr4 = const offset_of!(BiosControl, cr4),
         fill_tables = sym switch::fill_tables,
         gdt_pointer = sym GDT_POINTER,
         idt_pointer = sym real_mode_faults::IDT_POINTER,
@@ -204,6 +230,36 @@ pub extern "C" fn enter() -> ! {
         cr0_clear = const CR0_CLEAR,
         cr0_set = const CR0_SET,
         begin = sym begin,
+    )
+}
+
+/// In real mode: gives the BIOS its control registers back, after an exception on the way from one mode
+/// to the other. Before step 4 there is nothing to do.
+///
+/// Clobbers EAX, ECX, EDX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn give_control_back() {
+    naked_asm!(
+        ".code16",
+        "mov eax, [{bios} + {bios_cr0}]",
+        "test eax, eax",
+        "jz 2f",
+        "mov cr0, eax",
+        "mov eax, [{bios} + {bios_cr4}]",
+        "mov cr4, eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "and eax, ~{lme}",
+        "wrmsr",
+        "2:",
+        "ret",
+        ".code64",
+        bios = sym BIOS_CONTROL,
+        bios_cr0 = const offset_of!(BiosControl, cr0),
+        bios_cr4 = const offset_of!(BiosControl, cr4),
+        efer = const IA32_EFER,
+        lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
     )
 }
 

@@ -15,7 +15,7 @@ use stage2::{catalogue, layout};
 use x86_64::registers::control::Cr0Flags;
 
 use crate::HEADER;
-use crate::long_mode::{CODE_16, DescriptorPointer};
+use crate::long_mode::{CODE_16, DescriptorPointer, give_control_back};
 use crate::physical;
 use crate::real_mode::{BEFORE_CODE, fail, message_length, message_with_facts};
 
@@ -168,6 +168,7 @@ pub extern "C" fn install() {
         "call .Lput_byte",
         "mov al, bl",
         "call .Lput_byte",
+        "call {give_control_back}",     // it may come from the way to another mode
         "mov si, offset {message}",
         "jmp {fail}",
         // The first one's report cannot be completed: its record says at least which one it was.
@@ -228,6 +229,7 @@ pub extern "C" fn install() {
         stack = const layout::REAL_MODE_STACK.end,
         pe = const Cr0Flags::PROTECTED_MODE_ENABLE.bits() as u32,
         vector_table = sym VECTOR_TABLE,
+        give_control_back = sym give_control_back,
         fail = sym fail,
     )
 }

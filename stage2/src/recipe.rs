@@ -373,9 +373,10 @@ pub enum Defect {
     ClearsInterruptFlag = 1 << 17,
     /// They return with another DS.
     ChangesDs = 1 << 18,
-    /// They fail when they are called with IF clear or with DF set, or when CR0, CR4 or EFER is not what
-    /// the BIOS had there, which is CR4.DE among others.
-    WatchesState = 1 << 19,
+    /// They fail when they are called with IF clear or with DF set.
+    WatchesFlags = 1 << 19,
+    /// They fail when CR0, CR4 or EFER is not what the BIOS had there, which is CR4.DE among others.
+    WatchesControl = 1 << 20,
 }
 
 /// What a user sees. In texts, `{n}` stands for a decimal number, `{x}` and `{X}` for hexadecimal
@@ -544,7 +545,8 @@ impl fmt::Display for Defect {
             Self::SetsDirectionFlag => "calls return with DF set",
             Self::ClearsInterruptFlag => "calls return with IF clear",
             Self::ChangesDs => "calls return with another DS",
-            Self::WatchesState => "calls fail when IF, DF, CR0, CR4 or EFER is not the BIOS's",
+            Self::WatchesFlags => "calls fail with IF clear or with DF set",
+            Self::WatchesControl => "calls fail when CR0, CR4 or EFER is not the BIOS's",
         })
     }
 }

@@ -493,7 +493,8 @@ fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
     Ok(())
 }
 
-/// Calls return with another DS, with DF set or with IF clear. On a disk and on a CD.
+/// Calls return with another DS, with DF set or with IF clear; and they count on IF and DF being right,
+/// and on the control registers being as the BIOS has them. On a disk and on a CD.
 #[test]
 fn bioses_that_return_in_another_state() -> Result<()> {
     use Defect::*;
@@ -501,9 +502,15 @@ fn bioses_that_return_in_another_state() -> Result<()> {
     let image = Image::demo_cd()?;
     for defects in [
         &[ChangesDs][..],
-        &[SetsDirectionFlag],
-        &[ClearsInterruptFlag],
-        &[ChangesDs, SetsDirectionFlag, ClearsInterruptFlag],
+        &[SetsDirectionFlag, WatchesFlags],
+        &[ClearsInterruptFlag, WatchesFlags],
+        &[
+            ChangesDs,
+            SetsDirectionFlag,
+            ClearsInterruptFlag,
+            WatchesFlags,
+            WatchesControl,
+        ],
     ] {
         let rom = bad_bios(defects)?;
         for disk in [Disk::Ide, Disk::CdIde] {

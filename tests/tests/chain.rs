@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::mbr::{CODE_END, PARTITION_TABLE_OFFSET};
 use disk_layout::{PARTITION_LBA, SECTOR_SIZE};
-use machine_tests::image::{Image, demo_kernel, test_program};
+use machine_tests::image::{Defect, Image, bad_bios, demo_kernel, test_program};
 use machine_tests::linux::Fetched;
 use machine_tests::machine::{Bochs, Machine, Running};
 
@@ -47,12 +47,12 @@ fn chaining(line: &str) -> Result<(Image, u32)> {
     Ok((image, end))
 }
 
-fn with_second_disk(image: &Image, second: &Path) -> Result<Running> {
+fn with_second_disk(machine: Machine, second: &Path) -> Result<Running> {
     let drive = format!(
         "id=second,if=none,format=raw,snapshot=on,file={}",
         second.display()
     );
-    Machine::new(&image.path())
+    machine
         .arguments(["-drive", &drive, "-device", "ide-hd,drive=second,bus=ide.1"])
         .start()
 }
@@ -108,7 +108,7 @@ fn another_disk_is_started_as_by_the_bios() -> Result<()> {
     let (image, _) = chaining("chain drive=81h\n")?;
     let second = Image::raw(program.flat(), &[])?;
     okay(
-        with_second_disk(&image, &second.path())?,
+        with_second_disk(Machine::new(&image.path()), &second.path())?,
         &expected("0081", None),
     )
 }
@@ -129,20 +129,23 @@ fn the_mbr_of_others() -> Result<()> {
     data[63 * SECTOR_SIZE..].copy_from_slice(&sector(program.flat(), &[]));
     let second = Image::raw(&[], &data)?;
     second.write(0, &sector(&code, &[active]))?;
-    let mut running = with_second_disk(&image, &second.path())?;
+    let mut running = with_second_disk(Machine::new(&image.path()), &second.path())?;
     let transcript = running.wait_for("OKAY\r\n")?;
     ensure!(transcript.contains(" 0081 "), "{transcript}");
     Ok(())
 }
 
-/// The loader is as good a boot sector as any.
+/// The loader is as good a boot sector as any. The BIOS that it calls has its own values in CR0, CR4 and
+/// EFER, or refuses.
 #[test]
 fn bootpath_boots_bootpath() -> Result<()> {
+    let rom = bad_bios(&[Defect::WatchesControl])?;
     let (image, _) = chaining("chain drive=81h\n")?;
     let second = Image::build(&demo_kernel()?, |recipe, _| {
         recipe.command_line = "exit the second".into();
     })?;
-    let mut running = with_second_disk(&image, &second.path())?;
+    let machine = Machine::new(&image.path()).arguments(["-option-rom".as_ref(), rom.path()]);
+    let mut running = with_second_disk(machine, &second.path())?;
     let ending = running.wait()?;
     let transcript = running.serial();
     ensure!(ending == Ending::Guest(EXIT_OKAY), "{transcript}");

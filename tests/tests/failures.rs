@@ -167,11 +167,16 @@ fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
 /// return in.
 #[test]
 fn errors_on_a_bios_that_returns_in_another_state() -> Result<()> {
-    use Defect::{ChangesDs, ClearsInterruptFlag, SetsDirectionFlag};
+    use Defect::{ChangesDs, ClearsInterruptFlag, SetsDirectionFlag, WatchesFlags};
 
     let image = Image::demo_cd()?;
     let stage2 = image.inspect()?.stage2.context("no stage2")?.place;
-    let all = [ChangesDs, SetsDirectionFlag, ClearsInterruptFlag];
+    let all = [
+        ChangesDs,
+        SetsDirectionFlag,
+        ClearsInterruptFlag,
+        WatchesFlags,
+    ];
     for (defects, disk) in [
         (&[ChangesDs][..], Disk::Ide),
         (&[SetsDirectionFlag], Disk::CdIde),
@@ -329,6 +334,35 @@ fn exceptions_in_a_bios_call() -> Result<()> {
         let machine = Machine::new(&image.path()).disk(Disk::Ide);
         let machine = machine.arguments(["-option-rom".as_ref(), rom.path()]);
         fails(&machine, "4A", &[fact]).with_context(|| format!("{defect:?}"))?;
+    }
+    Ok(())
+}
+
+/// The gate's code raises an exception on the way to the BIOS, in protected mode, or on the way back, in
+/// real mode: the control registers are those of long mode by half, and the BIOS, which has to print the
+/// report, wants its own.
+#[test]
+fn exceptions_between_two_modes() -> Result<()> {
+    const WRMSR: [u8; 2] = [0x0F, 0x30];
+    const UD2: [u8; 2] = [0x0F, 0x0B];
+    const PAGE: usize = 4096;
+
+    let rom = bad_bios(&[Defect::WatchesControl])?;
+    let image = Image::demo()?;
+    // The gate is what comes first of all that changes EFER: once on each way.
+    let page = image.read(SECTOR, PAGE)?;
+    let places: Vec<u64> = (0..PAGE)
+        .filter(|&place| page[place..].starts_with(&WRMSR))
+        .map(|place| SECTOR + place as u64)
+        .take(2)
+        .collect();
+    for place in places {
+        image.write(place, &UD2)?;
+        image.mend_stage2_checksums()?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        let machine = machine.arguments(["-option-rom".as_ref(), rom.path()]);
+        fails(&machine, "4A", &[": vector 06h at "]).with_context(|| format!("{place:#x}"))?;
+        image.write(place, &WRMSR)?;
     }
     Ok(())
 }

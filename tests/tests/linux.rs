@@ -8,7 +8,7 @@ use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::noise;
-use machine_tests::image::Image;
+use machine_tests::image::{Defect, Image, bad_bios};
 use machine_tests::kernels;
 use machine_tests::linux::{
     CpioFile, Fetched, bench_kernel, check_kernel, cpio, header, initrd, put,
@@ -80,6 +80,15 @@ fn every_entry_finds_what_is_promised() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Setup code calls the BIOS, which has its own values in CR0, CR4 and EFER then.
+#[test]
+fn setup_code_finds_the_control_registers_of_the_bios() -> Result<()> {
+    let rom = bad_bios(&[Defect::WatchesControl])?;
+    let image = image(16, &[], &[])?;
+    let machine = Machine::new(&image.path()).arguments(["-option-rom".as_ref(), rom.path()]);
+    contains(&okay(machine.start()?)?, &[" in real mode\r\n"])
 }
 
 #[test]

@@ -188,7 +188,7 @@ extern "C" fn init() {
         // They call the first hook, or the BIOS, as INT does, if the registers are the BIOS's.
         ".irp number, 10, 13, 15, 16",
         ".Louter_\\number:",
-        "call .Lis_control_as_before",
+        "call .Lis_as_before",
         "jne .Lrefuse_call",
         "pushf",
         ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
@@ -201,19 +201,22 @@ extern "C" fn init() {
         "stc",
         "jmp {spoil}",
 
-        // ZF: are the control registers as they were, and may interrupts come and strings go up?
-        ".Lis_control_as_before:",
+        // ZF: may interrupts come and strings go up, and are the control registers as they were?
+        ".Lis_as_before:",
         "push bp",
         "mov bp, sp",
         "push eax",
         "push ecx",
         "push edx",
-        "test byte ptr cs:[{flags} + 2], {watches}",
-        "jz .Lknown",
+        "test byte ptr cs:[{flags} + 2], {watches_flags}",
+        "jz .Lflags_are_known",
         "mov al, [bp + 11]", // FLAGS, behind BP, a return address of 32 bits, IP and CS
         "and al, 1 << 1 | 1 << 2",
         "cmp al, 1 << 1",
         "jne .Lknown",
+        ".Lflags_are_known:",
+        "test byte ptr cs:[{flags} + 2], {watches_control}",
+        "jz .Lknown",
         "mov eax, cr4",
         "cmp eax, cs:[{control}]",
         "jne .Lknown",
@@ -233,7 +236,8 @@ extern "C" fn init() {
         inner = sym INNER,
         control = sym CONTROL,
         efer = const IA32_EFER,
-        watches = const third(Defect::WatchesState),
+        watches_flags = const third(Defect::WatchesFlags),
+        watches_control = const third(Defect::WatchesControl),
         spoil = sym spoil,
         flags = const FLAGS_OFFSET,
         waits = const high(Defect::WaitsForIrq4),
