@@ -53,7 +53,8 @@ static PARAMETERS: Parameters = Parameters {
 };
 
 unsafe extern "C" {
-    // From the linker script: where the file has the 16-bit code, and its length.
+    // From the linker script: where the 16-bit code has to be, where the file has it, and its length.
+    static trampoline_start: u8;
     static trampoline_in_file: u8;
     static trampoline_bytes: u8;
 }
@@ -78,20 +79,20 @@ extern "C" fn start() -> ! {
         "mov ecx, [{parameters} + {stage2_bytes}]",
         "rep movsb",
         "mov esi, offset {trampoline_in_file}",
-        "mov edi, offset {trampoline}",
+        "mov edi, offset {trampoline_start}",
         "mov ecx, offset {trampoline_bytes}",
         "rep movsb",
         "mov [{stack} + {magic}], edx",
         "mov [{stack} + {information}], ebx",
         "lgdt [.Lgdt_pointer]",
-        "ljmp 8, offset {trampoline}",
+        "ljmp 8, offset {to_real_mode}",
 
         // 16-bit code and data, base 0, limit FFFFh.
         ".p2align 3",
         ".Lgdt:",
         ".quad 0, 0x00009A000000FFFF, 0x000092000000FFFF",
         ".Lgdt_pointer:",
-        ".word 23",
+        ".word .Lgdt_pointer - .Lgdt - 1",
         ".long .Lgdt",
         ".code64",
         saved = const multiboot::SAVED,
@@ -100,7 +101,8 @@ extern "C" fn start() -> ! {
         behind = const size_of::<Parameters>(),
         stage2_bytes = const offset_of!(Parameters, stage2_bytes),
         destination = const stage2::LOAD_ADDRESS,
-        trampoline = sym to_real_mode,
+        to_real_mode = sym to_real_mode,
+        trampoline_start = sym trampoline_start,
         trampoline_in_file = sym trampoline_in_file,
         trampoline_bytes = sym trampoline_bytes,
         stack = const mbr::LOAD_ADDRESS,

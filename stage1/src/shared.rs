@@ -17,11 +17,23 @@ pub const STATUS: i16 = LETTER + 1;
 /// Where SP is when PUSHA has followed PUSHAD.
 pub const PUSHED: i16 = frame::REGISTERS - 16;
 
+// What is pushed, in this order: DX twice, letter and status, PUSHAD, PUSHA.
+const _: () = assert!(frame::BIOS_DRIVE == -2 && frame::DRIVE == frame::BIOS_DRIVE - 2);
+const _: () = assert!(LETTER == frame::DRIVE - 2 && STATUS == LETTER + 1);
+const _: () = assert!(frame::REGISTERS == LETTER - 32 && PUSHED == frame::REGISTERS - 16);
+// From the lowest address on, PUSHAD leaves EDI, ESI, EBP, ESP, EBX, EDX, ECX and EAX.
+const _: () = assert!(frame::INVALID_OPCODE_VECTOR == frame::REGISTERS + 4 * 4);
+const _: () = assert!(frame::TIME_STAMP_HIGH == frame::REGISTERS + 5 * 4);
+const _: () = assert!(frame::WAY == frame::REGISTERS + 6 * 4);
+const _: () = assert!(frame::TIME_STAMP_LOW == frame::REGISTERS + 7 * 4);
+
 /// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
 pub const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
 
 /// I/O port of the first serial line.
 pub const COM1: u16 = 0x3F8;
+// DH is the same for all of its ports.
+const _: () = assert!(COM1 >> 8 == (COM1 + 7) >> 8);
 
 /// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
 /// bytes more.

@@ -365,4 +365,5 @@ unsafe extern "sysv64" fn pass() {
     )
 }
 
+// The assembly reaches the fields of `Registers` from the gate's start.
 const _: () = assert!(offset_of!(Gate, registers) == 0);

@@ -179,5 +179,11 @@ const _: () = {
     assert!(TRANSFER_BUFFER.start.is_multiple_of(0x1_0000) && TRANSFER_BUFFER.size() == 0x1_0000);
     assert!(EARLY_TABLES.size() == 6 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));
     assert!(STAGE2.size() > stage2::MAX_LENGTH as u64);
+    // Compiled code expects its stack so, and the CPU aligns those of exceptions.
     assert!(STACK.end.is_multiple_of(16) && FAULT_STACK.end.is_multiple_of(16));
+    assert!(DOUBLE_FAULT_STACK.end.is_multiple_of(16));
+    // 16-bit code reaches these in segment 0.
+    assert!(EARLY_TABLES.end <= 0x1_0000 && REAL_MODE_STACK.end <= 0x1_0000);
+    // Where other processors begin, too: a page below 1 MiB.
+    assert!(TRANSFER_BUFFER.start.is_multiple_of(PAGE_SIZE) && END <= 0x10_0000);
 };

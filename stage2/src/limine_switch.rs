@@ -60,7 +60,7 @@ struct Pointer {
 /// All that the code here needs to know.
 #[repr(C)]
 pub struct Last {
-    gdt: [u64; 9],
+    gdt: [u64; LAST_GDT.len()],
     gdt_pointer: Pointer,
     idt_pointer: Pointer,
     /// Somebody loads TR.
@@ -83,23 +83,31 @@ pub struct Last {
     pub count: u32,
 }
 
+/// The descriptors that the protocol wants, in its order; and a task state segment with base 0 and limit
+/// 0, available, of 64 bits.
+const LAST_GDT: [u64; 9] = [
+    0,
+    SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
+    SEGMENT_16,
+    DescriptorFlags::KERNEL_CODE32.bits(),
+    DescriptorFlags::KERNEL_DATA.bits(),
+    DescriptorFlags::KERNEL_CODE64.bits(),
+    DescriptorFlags::KERNEL_DATA.bits(),
+    0x89 << 40,
+    0,
+];
+const _: () = {
+    assert!(LAST_GDT[LAST_CODE as usize / 8] == DescriptorFlags::KERNEL_CODE64.bits());
+    assert!(LAST_GDT[LAST_DATA as usize / 8] == DescriptorFlags::KERNEL_DATA.bits());
+    assert!(LAST_GDT[LAST_TSS as usize / 8] == 0x89 << 40);
+};
+
 /// In the first 64 KiB, where real mode reaches it.
 #[unsafe(link_section = ".real_mode.data")]
 pub static mut LAST: Last = Last {
-    gdt: [
-        0,
-        SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
-        SEGMENT_16,
-        DescriptorFlags::KERNEL_CODE32.bits(),
-        DescriptorFlags::KERNEL_DATA.bits(),
-        DescriptorFlags::KERNEL_CODE64.bits(),
-        DescriptorFlags::KERNEL_DATA.bits(),
-        // A task state segment with base 0 and limit 0: available, 64 bits.
-        0x89 << 40,
-        0,
-    ],
+    gdt: LAST_GDT,
     gdt_pointer: Pointer {
-        limit: size_of::<[u64; 9]>() as u16 - 1,
+        limit: size_of_val(&LAST_GDT) as u16 - 1,
         base: 0,
     },
     idt_pointer: Pointer { limit: 0, base: 0 },

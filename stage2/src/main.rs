@@ -58,8 +58,8 @@ use asm_lines::naked_asm;
 
 use crate::entry::Chosen;
 use crate::faults::Failure;
-use disk_layout::manifest;
-use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
+use disk_layout::stage2::{self as stage2_image, MAGIC, Stage2Header, VERSION};
+use disk_layout::{manifest, multiboot as multiboot_layout};
 use stage2::integrity::Role;
 use stage2::memory_map::MemoryMap;
 use stage2::multiboot_header::Version;
@@ -89,16 +89,18 @@ static HEADER: Stage2Header = Stage2Header {
 #[unsafe(link_section = ".bss.manifest")]
 static mut MANIFEST: MaybeUninit<[u8; manifest::MAX_LENGTH]> = MaybeUninit::uninit();
 
-/// Where stage1 jumps to, and two bytes behind it the way in by Multiboot: real mode, CS = DS = SS
-/// = 0.
+/// Where stage1 jumps to, directly behind the header; and behind the first jump, the way in by
+/// Multiboot: real mode, CS = DS = SS = 0. The linker script makes sure of the first place, the assembler
+/// of the second one.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry")]
 extern "C" fn enter() -> ! {
     naked_asm!(
         ".code16",
-        "jmp short .Lby_stage1",        // two bytes
-        // By another loader: disk_layout::multiboot::ENTRY_OFFSET.
+        "jmp short .Lby_stage1",
+        // By another loader. (This is nothing, or fails.)
+        ".skip {entry_of_multiboot} - {entry} - (. - {enter})",
         "call {self_check}",
         "call {take_over_from_multiboot}",
         "jmp .Ltaken_vectors",
@@ -117,6 +119,9 @@ extern "C" fn enter() -> ! {
         "call {stamp}",
         "jmp {long_mode}",              // 4: to `main`
         ".code64",
+        enter = sym enter,
+        entry = const stage2_image::ENTRY_OFFSET,
+        entry_of_multiboot = const multiboot_layout::ENTRY_OFFSET,
         take_over = sym real_mode::take_over,
         take_over_from_multiboot = sym real_mode::take_over_from_multiboot,
         take_vectors = sym real_mode_faults::install,

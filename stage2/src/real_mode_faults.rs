@@ -23,6 +23,9 @@ use crate::real_mode::{BEFORE_CODE, fail, message_length, message_with_facts};
 /// are traps, which do not repeat, or have a vector of IRQ 0 or of a BIOS service.
 const VECTORS: [u8; 5] = [0, 6, 7, 12, 13];
 
+// The handlers push their vector, and its place in the list.
+const _: () = assert!(matches!(VECTORS, [0, 6, 7, 12, 13]));
+
 /// The facts, until the digits are filled in.
 const FACTS: &str = ": vector ##h at ####:####";
 

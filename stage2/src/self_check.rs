@@ -8,7 +8,7 @@
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
-use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, Stage2Header};
+use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, SUMMED, Stage2Header};
 use stage2::checksum::CRC_32C;
 use stage2::{catalogue, layout};
 
@@ -22,6 +22,12 @@ const TABLE: u64 = layout::EARLY_TABLES.start;
 
 // `.Lfrom_length` is there.
 const _: () = assert!(CRC_START == 12);
+// The table is within reach of CS = 0.
+const _: () =
+    assert!(TABLE + 1024 <= layout::EARLY_TABLES.end && layout::EARLY_TABLES.end <= 0x1_0000);
+// What runs before the image is known to be whole is 16-bit code, and stage1 has summed up all of that:
+// the linker script lets none of it lie above 64 KiB.
+const _: () = assert!(LOAD_ADDRESS as usize + SUMMED >= 0x1_0000);
 
 /// CPUID leaf 1, ECX bit 20: SSE4.2, which has the instruction CRC32 (SDM vol. 2A), in real mode as well.
 const CPUID_SSE4_2: u32 = 1 << 20;

@@ -15,7 +15,9 @@ use x86_64::VirtAddr;
 use x86_64::structures::gdt::DescriptorFlags;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::long_mode::{CODE_64, CR0_CLEAR, CR4, DescriptorPointer, TSS};
+use crate::long_mode::{
+    CODE_16, CODE_32, CODE_64, CR0_CLEAR, CR4, DATA, DATA_16, DescriptorPointer, TSS,
+};
 
 /// An interrupt gate to a stub: offset in bits 63:48 and 15:0 (filled in by [`fill_tables`]), type,
 /// IST, selector (SDM vol. 3, 6.14.1). The double fault has a stack of its own.
@@ -34,7 +36,7 @@ const TSS_DESCRIPTOR: u64 = 0x89 << 40 | (size_of::<TaskStateSegment>() - 1) as 
 /// Number of exception vectors (SDM vol. 3, 6.3.1).
 pub const VECTORS: usize = 32;
 
-/// Bytes from one stub to the next.
+/// Bytes from one stub to the next: the assembler fills each one up, wherever the first one begins.
 const STUB_SIZE: u64 = 8;
 
 /// A 16-bit segment: base 0, limit FFFFh, present, accessed, writable or readable.
@@ -44,13 +46,31 @@ pub const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
     | DescriptorFlags::WRITABLE.bits()
     | DescriptorFlags::LIMIT_0_15.bits();
 
+/// The descriptors, in the places that the selectors name; that of the TSS takes two.
+const GDT: [u64; 8] = {
+    let mut gdt = [0; 8];
+    gdt[index(CODE_64)] = DescriptorFlags::KERNEL_CODE64.bits();
+    gdt[index(CODE_32)] = DescriptorFlags::KERNEL_CODE32.bits();
+    gdt[index(DATA)] = DescriptorFlags::KERNEL_DATA.bits();
+    gdt[index(CODE_16)] = SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits();
+    gdt[index(DATA_16)] = SEGMENT_16;
+    gdt[index(TSS)] = TSS_DESCRIPTOR;
+    gdt
+};
+const _: () = assert!(index(TSS) + 1 < GDT.len());
+
+/// The place of a selector's descriptor.
+const fn index(selector: u16) -> usize {
+    assert!(selector != 0 && selector.is_multiple_of(8));
+    selector as usize / size_of::<u64>()
+}
+
 /// The data of the switch page.
 #[repr(C, align(16))]
 pub struct SwitchPage {
     /// One [`gate`] for each exception.
     idt: [[u64; 2]; VECTORS],
-    /// The descriptors, in the order of the selectors in `long_mode`.
-    pub gdt: [u64; 8],
+    pub gdt: [u64; GDT.len()],
     tss: TaskStateSegment,
     /// CR3 of the loader.
     loader_tables: u64,
@@ -71,16 +91,7 @@ pub static mut SWITCH: SwitchPage = SwitchPage {
         }
         idt
     },
-    gdt: [
-        0,
-        DescriptorFlags::KERNEL_CODE64.bits(),
-        DescriptorFlags::KERNEL_CODE32.bits(),
-        DescriptorFlags::KERNEL_DATA.bits(),
-        SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
-        SEGMENT_16,
-        TSS_DESCRIPTOR,
-        0,
-    ],
+    gdt: GDT,
     tss: {
         let mut tss = TaskStateSegment::new();
         tss.interrupt_stack_table[0] = VirtAddr::new_truncate(layout::FAULT_STACK.end);
@@ -102,8 +113,8 @@ pub static mut IDT_POINTER: DescriptorPointer =
     // SAFETY: an address, and nothing more.
     DescriptorPointer::new(unsafe { &raw const SWITCH.idt });
 
-/// Fills in the addresses in IDT and GDT, which no constant can take to pieces: they are below
-/// 64 KiB, and one piece is enough. Clobbers AX, CX, DI.
+/// Fills in the addresses in IDT and GDT, which no constant can take to pieces: the switch page is below
+/// 64 KiB, by the linker script, and one piece is enough. Clobbers AX, CX, DI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn fill_tables() {
@@ -238,6 +249,11 @@ pub struct Saved {
     frame: [u64; 6],
 }
 
+// In the order in which `.Lsave` pushes, backwards.
+const _: () = assert!(offset_of!(Saved, cr3) == 0 && offset_of!(Saved, cr2) == 8);
+const _: () = assert!(offset_of!(Saved, general) == 16 && offset_of!(Saved, stub) == 17 * 8);
+const _: () = assert!(offset_of!(Saved, frame) == 18 * 8 && size_of::<Saved>() == 24 * 8);
+
 impl Saved {
     /// The exception's vector.
     pub fn vector(&self) -> u64 {
@@ -256,16 +272,16 @@ impl Saved {
     }
 }
 
-/// One stub a vector, [`STUB_SIZE`] bytes each: the call's return address tells which it was. All
-/// lead to the common part, which saves the registers, goes back to the loader's tables and calls
+/// One stub a vector, [`STUB_SIZE`] bytes each, from the function's own address on: the call's return
+/// address tells which it was. All lead to the common part, which saves the registers, goes back to the loader's tables and calls
 /// [`crate::faults::report`].
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
 extern "C" fn stubs() {
     naked_asm!(
         ".rept {vectors}",
-        "call .Lsave",
-        ".p2align 3",
+        "2: call .Lsave",
+        ".skip {stub_size} - (. - 2b), 0xCC", // fails where that is too little
         ".endr",
 
         ".Lsave:",
@@ -306,6 +322,7 @@ extern "C" fn stubs() {
         "call rax",
         "ud2",
         vectors = const VECTORS,
+        stub_size = const STUB_SIZE,
         cr0_clear = const CR0_CLEAR,
         cr4 = const CR4,
         page = sym SWITCH,

@@ -1,0 +1,89 @@
+//! The linker scripts in `targets/` have numbers of their own, because no script can take them from Rust:
+//! they are those of the constants.
+
+use disk_layout::{ParameterBlock, cd, mbr, multiboot, stage2 as stage2_image};
+use stage2::layout;
+
+/// The script has these statements, as they are written here.
+fn has(script: &str, statements: &[String]) {
+    for statement in statements {
+        assert!(script.contains(statement), "no {statement:?}");
+    }
+}
+
+#[test]
+fn stage1() {
+    let (start, parameters) = (mbr::LOAD_ADDRESS, mbr::PARAMETER_BLOCK_OFFSET);
+    has(
+        include_str!("../../targets/stage1.ld"),
+        &[
+            format!("    . = {start:#X};"),
+            format!("ASSERT(SIZEOF(.boot) <= {parameters:#X},"),
+            format!("    .parameters {start:#X} + {parameters:#X} :"),
+            format!(
+                "ASSERT(SIZEOF(.parameters) == {},",
+                size_of::<ParameterBlock>()
+            ),
+        ],
+    );
+}
+
+#[test]
+fn stage1_of_a_cd() {
+    let (start, parameters) = (mbr::LOAD_ADDRESS, cd::PARAMETERS_OFFSET);
+    has(
+        include_str!("../../targets/stage1-cd.ld"),
+        &[
+            format!("    . = {start:#X};"),
+            format!("ASSERT(SIZEOF(.boot) <= {parameters:#X},"),
+            format!("    .parameters {start:#X} + {parameters:#X} :"),
+            format!(
+                "ASSERT(SIZEOF(.parameters) == {},",
+                size_of::<cd::Parameters>()
+            ),
+        ],
+    );
+}
+
+#[test]
+fn stage1_by_multiboot() {
+    let start = multiboot::LOAD_ADDRESS;
+    has(
+        include_str!("../../targets/stage1-multiboot.ld"),
+        &[
+            format!("    . = {start:#X};"),
+            // Behind the sector of the MBR, in front of stage2.
+            format!("    .trampoline {:#X} : AT", layout::BIOS_BUFFER.start),
+            format!("ASSERT(trampoline_bytes <= {},", layout::BIOS_BUFFER.size()),
+            format!("ASSERT(. <= {:#X},", start as usize + multiboot::MAX_CODE),
+            format!(
+                "ASSERT(. == ADDR(.parameters) + {},",
+                size_of::<multiboot::Parameters>()
+            ),
+        ],
+    );
+}
+
+#[test]
+fn stage2() {
+    let start = stage2_image::LOAD_ADDRESS;
+    has(
+        include_str!("../../targets/stage2.ld"),
+        &[
+            format!("    . = {start:#X};"),
+            format!(
+                "ASSERT(. <= {:#X}, \"the switch page is one page\")",
+                u64::from(start) + layout::PAGE_SIZE
+            ),
+            format!("ASSERT(ADDR(.leave) >= {:#X} + 4096,", mbr::LOAD_ADDRESS),
+            format!(
+                "ASSERT(image_end - image_start <= {},",
+                stage2_image::MAX_LENGTH
+            ),
+            format!(
+                "ASSERT(. <= {:#X}, \"stage2's variables",
+                layout::STACK.start
+            ),
+        ],
+    );
+}
