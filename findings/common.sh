@@ -34,6 +34,15 @@ needs() {
     echo "program: $version"
 }
 
+# program: makes a Rust program here, with the dependencies on standard input; its source goes to src/main.rs.
+program() {
+    mkdir src
+    {
+        printf '[package]\nname = "finding"\nversion = "0.1.0"\nedition = "2024"\n[workspace]\n[dependencies]\n'
+        cat
+    } >Cargo.toml
+}
+
 # boot_sector: makes disk.img's first sector of standard input, which is the function `body` (16 bits, AT&T syntax).
 # `call show` prints AX BX CX DX SI DI and CF to port E9h; `dump` prints CX bytes from SI on.
 boot_sector() {

@@ -6,15 +6,8 @@
 needs cargo "cargo 1."
 debian dosfstools 4.2-1
 
-mkdir src
-cat >Cargo.toml <<'EOT'
-[package]
-name = "finding"
-version = "0.1.0"
-edition = "2024"
-[dependencies]
+program <<'EOT'
 fatfs = "=0.3.6"
-[workspace]
 EOT
 cat >src/main.rs <<'EOT'
 use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};

@@ -7,16 +7,9 @@
 needs cargo "cargo 1."
 debian ipxe 1.0.0+git-20190125.36a4c85-5.1
 
-mkdir src
-cat >Cargo.toml <<'EOT'
-[package]
-name = "finding"
-version = "0.1.0"
-edition = "2024"
-[dependencies]
+program <<'EOT'
 linux-loader = { version = "=0.14.0", features = ["bzimage"] }
 vm-memory = { version = "0.18", features = ["backend-mmap"] }
-[workspace]
 EOT
 cat >src/main.rs <<'EOT'
 use std::fs::File;

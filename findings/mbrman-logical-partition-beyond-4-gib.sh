@@ -6,15 +6,8 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 needs cargo "cargo 1."
 
-mkdir src
-cat >Cargo.toml <<'EOT'
-[package]
-name = "finding"
-version = "0.1.0"
-edition = "2024"
-[dependencies]
+program <<'EOT'
 mbrman = "=0.6.1"
-[workspace]
 EOT
 cat >src/main.rs <<'EOT'
 use std::fs::OpenOptions;

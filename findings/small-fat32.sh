@@ -19,15 +19,8 @@ echo text >file
 expect "minfo" "Big fatlen=252" "$(debian/usr/bin/minfo -i disk.img :: | grep Big)"
 expect "mcopy" "Error reading FAT" "$(debian/usr/bin/mcopy -i disk.img file ::/file 2>&1 | head -n 1)"
 
-mkdir src
-cat >Cargo.toml <<'EOT'
-[package]
-name = "finding"
-version = "0.1.0"
-edition = "2024"
-[dependencies]
+program <<'EOT'
 fatfs = "=0.3.6"
-[workspace]
 EOT
 cat >src/main.rs <<'EOT'
 fn main() {
