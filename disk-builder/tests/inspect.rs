@@ -239,8 +239,11 @@ fn an_image_that_was_cut_short_is_found() {
     assert!(inspect::inspect(&workshop.path("nothing")).is_err());
 }
 
+/// A directory of an image's volume.
+type Directory<'a, 'b> = fatfs::Dir<'a, &'b mut std::io::Cursor<Vec<u8>>>;
+
 /// Changes the volume of an image by `fatfs`.
-fn change(recipe: &Recipe, change: impl FnOnce(&fatfs::Dir<'_, &mut std::io::Cursor<Vec<u8>>>)) {
+fn change(recipe: &Recipe, change: impl FnOnce(&Directory<'_, '_>)) {
     let place = inspect::inspect(&recipe.output)
         .unwrap()
         .partition
@@ -256,6 +259,13 @@ fn change(recipe: &Recipe, change: impl FnOnce(&fatfs::Dir<'_, &mut std::io::Cur
     fs::write(&recipe.output, image).unwrap();
 }
 
+/// Writes a text to a file, which may be there already.
+fn put_text(root: &Directory<'_, '_>, path: &str, text: &str) {
+    let mut file = root.create_file(path).unwrap();
+    file.truncate().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
 #[test]
 fn entries_are_shown_as_the_loader_sees_them() {
     let workshop = Workshop::new();
@@ -265,11 +275,7 @@ fn entries_are_shown_as_the_loader_sees_them() {
     };
     build(&recipe);
     change(&recipe, |root| {
-        let put = |path: &str, text: &str| {
-            let mut file = root.create_file(path).unwrap();
-            file.truncate().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        };
+        let put = |path: &str, text: &str| put_text(root, path, text);
         root.create_dir("loader").unwrap();
         root.create_dir("loader/entries").unwrap();
         put(
@@ -355,11 +361,7 @@ fn texts_of_files_are_shown_escaped() {
     };
     build(&recipe);
     change(&recipe, |root| {
-        let put = |path: &str, text: &str| {
-            let mut file = root.create_file(path).unwrap();
-            file.truncate().unwrap();
-            file.write_all(text.as_bytes()).unwrap();
-        };
+        let put = |path: &str, text: &str| put_text(root, path, text);
         root.create_dir("loader").unwrap();
         root.create_dir("loader/entries").unwrap();
         put("loader/loader.conf", &format!("default {EVIL}\n"));
