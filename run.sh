@@ -11,6 +11,8 @@
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh flip     [COUNT] [SEED]: boots with one wrong bit on the disk each
+#   ./run.sh shift    [all|WORD…]: boots with functions 1 to 15 bytes further: every eighth at once, or
+#                     each naked function alone, or those with such words in their paths
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
 #
 # The serial line is this terminal; with a display, the screen is a window. --headless opens none
@@ -67,12 +69,13 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() machines=() break=() kernels=()
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() machines=() break=() kernels=() shifts=()
 case ${1-} in
 test | gdb) action=$1; shift ;;
 bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
+shift) action=$1 shifts=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
 kernels) action=$1 kernels=("${@:2}"); shift $# ;;
@@ -109,6 +112,7 @@ case $action in
 test) check_and_test ;;
 fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
 flip) cargo run --quiet --package machine-tests --bin flip -- "${flip[@]}" ;;
+shift) cargo run --quiet --package machine-tests --bin shift -- "${shifts[@]}" ;;
 kernels) cargo run --quiet --package machine-tests --bin kernels -- "${kernels[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;

@@ -2,7 +2,7 @@
 //! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
 //! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
 //! Linux, [`peers`] puts other loaders on the disks, [`recipe`] provokes the errors of the catalogue,
-//! and [`book`] carries out the book.
+//! [`book`] carries out the book, and [`shift`] moves functions of the loader.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -22,3 +22,4 @@ mod pattern;
 pub mod matrix;
 pub mod peers;
 pub mod recipe;
+pub mod shift;

@@ -1,0 +1,42 @@
+//! A few of what `./run.sh shift` tries in full: functions some bytes further.
+
+use anyhow::{Context as _, Result, ensure};
+use machine_tests::shift::{MOST, Shift, Workshop};
+
+/// In every boot that leads through the code of mode switches: reports of exceptions among them.
+#[test]
+fn functions_may_lie_anywhere() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let place = |name: &str| {
+        let mut functions = workshop.functions();
+        let place = functions.position(|function| function.name.ends_with(name));
+        place.with_context(|| format!("no function {name}"))
+    };
+    let stubs = place("switch::stubs")?;
+    let gate = place("bios::pass")?;
+    let handlers = place("real_mode_faults::install")?;
+    // Every eighth function, by all that there is in 1 to 15 bytes; and some alone.
+    for shift in [
+        Shift::Part(1, 0),
+        Shift::One(stubs, 4),
+        Shift::One(stubs, 1),
+        Shift::One(gate, 3),
+        Shift::One(handlers, MOST),
+    ] {
+        let ways = workshop.run(shift);
+        ensure!(ways.with_context(|| workshop.name(shift).to_string())? > 0);
+    }
+    Ok(())
+}
+
+/// What has its place by contract cannot be moved unnoticed: the linker script refuses.
+#[test]
+fn the_entry_of_stage2_has_its_place() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let directory = tempfile::tempdir()?;
+    let refused = workshop.stage2.with_entry_shifted(directory.path(), 1);
+    let error = refused.err().context("stage2 was linked")?;
+    let expected = "stage2's entry is not directly behind its header";
+    ensure!(format!("{error:#}").contains(expected), "{error:#}");
+    Ok(())
+}
