@@ -27,7 +27,7 @@ pub(crate) const COLUMNS: usize = 80;
 pub(crate) const ROWS: usize = 25;
 
 /// QEMU's name for the device that the machine boots from, where it is not part of the chipset.
-const DRIVE: &str = "drive";
+const DRIVE: &str = "boot-device";
 
 /// How the disk is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
