@@ -172,8 +172,6 @@ impl Assembly {
             let line = line.trim();
             if let Some(name) = line.strip_prefix(".section\t") {
                 section = name.split(',').next().unwrap_or_default();
-            } else if line == ".text" {
-                section = line;
             }
             let symbol = line
                 .strip_prefix(".type\t")
@@ -196,14 +194,16 @@ impl Assembly {
                 continue;
             }
             let mut name = format!("{:#}", rustc_demangle::demangle(symbol));
-            let is_way_in = program.bin == STAGE1_MULTIBOOT.bin;
-            if is_way_in {
-                name = format!("stage1_multiboot::{name}");
+            let way_in = "stage1_multiboot::";
+            if program.bin == STAGE1_MULTIBOOT.bin && !name.starts_with(way_in) {
+                name.insert_str(0, way_in);
             }
+            // Only lines of assembly in the source have rows there, of which the first one is next.
+            let mut next = lines[number + 1..].iter().take(2);
             functions.push(Function {
                 name,
                 line: number,
-                naked: is_way_in || !section.starts_with(".text"),
+                naked: next.any(|line| line.contains(".section\t.asm_lines,")),
             });
         }
         Self {
