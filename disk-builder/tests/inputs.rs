@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Workshop, kernel};
+use support::{Workshop, kernel, refusal_of_program};
 
 /// Runs the program, which must end soon.
 fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
@@ -33,12 +33,7 @@ fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
 
 #[track_caller]
 fn refused(workshop: &Workshop, arguments: &[&str]) -> String {
-    let output = disk_builder(workshop, arguments);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    let message = message.trim_end().strip_prefix("disk-builder: ");
-    message.expect("the program's name").to_owned()
+    refusal_of_program(disk_builder(workshop, arguments), arguments)
 }
 
 fn workshop() -> Workshop {

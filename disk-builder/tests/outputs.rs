@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Load, Workshop, elf, kernel, noise};
+use support::{Load, Workshop, elf, kernel, noise, refusal_of_program};
 
 fn command(workshop: &Workshop, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_disk-builder"));
@@ -25,13 +25,7 @@ fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
 /// What was said, in one line, when it was refused.
 #[track_caller]
 fn refused(workshop: &Workshop, arguments: &[&str]) -> String {
-    let output = disk_builder(workshop, arguments);
-    let message = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
-    assert!(output.stdout.is_empty());
-    let message = message.trim_end().strip_prefix("disk-builder: ");
-    message.expect("the program's name").to_owned()
+    refusal_of_program(disk_builder(workshop, arguments), arguments)
 }
 
 #[track_caller]

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use disk_builder::image::{Built, Recipe};
 use disk_builder::stages::Stages;
@@ -164,4 +165,15 @@ pub fn build(recipe: &Recipe) -> Built {
 pub fn sectors(image: &Path, lba: u64, count: u64) -> Vec<u8> {
     let bytes = fs::read(image).unwrap();
     bytes[lba as usize * 512..(lba + count) as usize * 512].to_vec()
+}
+
+/// What the program said when it refused something: one line, without its name.
+#[track_caller]
+pub fn refusal_of_program(output: Output, arguments: &[&str]) -> String {
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(output.stdout.is_empty());
+    let message = message.trim_end().strip_prefix("disk-builder: ");
+    message.expect("the program's name").to_owned()
 }
