@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use stage2::boot_sector::Target;
-use stage2::entries::{self, Entries, LoaderConf, Warning};
-use stage2::entry_file::{self, MAX_MODULES, Unwritable};
-use stage2::file_bytes::FileBytes as _;
-use stage2::integrity::Role;
-use stage2::protocol::Protocol;
+use boot_path::entry::entries::{self, Entries, LoaderConf, Warning};
+use boot_path::entry::entry_file::{self, MAX_MODULES, Unwritable};
+use boot_path::entry::protocol::Protocol;
+use boot_path::files::file_bytes::FileBytes as _;
+use boot_path::files::integrity::Role;
+use boot_path::ways_out::boot_sector::Target;
 
 use crate::geometry::{Content as Sizes, MAX_FILE};
 use crate::host_file::{self, HostFile};

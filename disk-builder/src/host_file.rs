@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use stage2::file_bytes::{FileBytes, WINDOW};
+use boot_path::files::file_bytes::{FileBytes, WINDOW};
 
 /// What a path may lead to, and what a user calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

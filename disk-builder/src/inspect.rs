@@ -9,26 +9,26 @@ use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
+use boot_path::disk::fat::{Cache, Extent, ExtentWalker, FatError, Volume as FatVolume};
+use boot_path::disk::partition;
+use boot_path::entry::entries::{self, Entries, LoaderConf, Timeout, Warning};
+use boot_path::entry::entry_file::{self, KernelEntry};
+use boot_path::entry::protocol::{LinuxEntry, Protocol};
+use boot_path::errors::catalogue::{self, Named, Report};
+use boot_path::errors::text::{Shown, is_harmful};
+use boot_path::files::file_bytes::{FileBytes, WINDOW};
+use boot_path::files::integrity::{self, Manifest, Role, Sums};
+use boot_path::kernel::image;
+use boot_path::ways_out::limine::requests::{self, FEATURES, LimineError};
+use boot_path::ways_out::linux::image::{LinuxError, LinuxImage};
+use boot_path::ways_out::multiboot::header::{self, Version as Multiboot};
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
     MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr,
 };
 use serde::Serialize;
-use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
-use stage2::catalogue::{self, Named, Report};
-use stage2::entries::{self, Entries, LoaderConf, Timeout, Warning};
-use stage2::entry_file::{self, KernelEntry};
-use stage2::fat::{Cache, Extent, ExtentWalker, FatError, Volume as FatVolume};
-use stage2::file_bytes::{FileBytes, WINDOW};
-use stage2::integrity::{self, Manifest, Role, Sums};
-use stage2::kernel_image;
-use stage2::limine_protocol::{self, FEATURES, LimineError};
-use stage2::linux_image::{LinuxError, LinuxImage};
-use stage2::multiboot_header::{self, Version as Multiboot};
-use stage2::partition;
-use stage2::protocol::{LinuxEntry, Protocol};
-use stage2::text::{Shown, is_harmful};
 use zerocopy::FromBytes as _;
 
 use crate::cd;
@@ -301,7 +301,7 @@ impl Booted {
             }
             Protocol::Limine => self.limine = Some(LimineKernel::read(file)?),
             Protocol::Bootpath => {
-                let (image, wishes) = kernel_image::check_file(file).map_err(|e| say(&e))?;
+                let (image, wishes) = image::check_file(file).map_err(|e| say(&e))?;
                 self.kernel = Some(Kernel::of(&image, &wishes));
             }
         }
@@ -339,7 +339,7 @@ impl MultibootKernel {
     /// Reads the headers as the loader does, as far as they say themselves what is wrong: whether
     /// the memory is free only the machine knows.
     fn read(version: Multiboot, file: &mut impl FileBytes) -> Problem<Self> {
-        let (header, image) = multiboot_header::check_file(version, file).map_err(|e| say(&e))?;
+        let (header, image) = header::check_file(version, file).map_err(|e| say(&e))?;
         let segments = image.segments().iter().map(|segment| PhysicalSegment {
             address: segment.start,
             memory_size: segment.memory_size,
@@ -399,7 +399,7 @@ pub struct LimineKernel {
 impl LimineKernel {
     /// Reads the requests as the loader does, as far as they say themselves what is wrong.
     fn read(file: &mut impl FileBytes) -> Problem<Self> {
-        let checked = limine_protocol::check_file(file).map_err(|e| say(&e))?;
+        let checked = requests::check_file(file).map_err(|e| say(&e))?;
         let (image, requests) = checked.ok_or_else(|| say(&LimineError::Nothing))?;
         let asked = FEATURES
             .iter()
@@ -485,7 +485,7 @@ pub(crate) fn check_kernel(
         }
         Protocol::Limine => LimineKernel::read(&mut file).map(drop),
         Protocol::Bootpath => {
-            let checked = kernel_image::check_file(&mut file);
+            let checked = image::check_file(&mut file);
             checked.map(drop).map_err(|error| say(&error))
         }
     };
@@ -845,7 +845,7 @@ impl Inspection {
         &mut self,
         reader: &mut Reader<'_, '_>,
         path: &str,
-        file: &stage2::fat::File,
+        file: &boot_path::disk::fat::File,
     ) -> Problem<Vec<u8>> {
         let places = reader.places(file, 0, file.size)?;
         let bytes = reader.bytes(file, MOST_OF_TEXT)?;
@@ -892,7 +892,7 @@ impl Inspection {
         &mut self,
         reader: &mut Reader<'_, '_>,
         entry: &KernelEntry<'_>,
-        (path, file): (&str, &stage2::fat::File),
+        (path, file): (&str, &boot_path::disk::fat::File),
         booted: &mut Booted,
     ) -> Problem<Option<Protocol>> {
         let places = reader.places(file, 0, file.size)?;
@@ -955,7 +955,7 @@ impl Inspection {
     fn read_module(
         &mut self,
         reader: &mut Reader<'_, '_>,
-        (path, file): (&str, &stage2::fat::File),
+        (path, file): (&str, &boot_path::disk::fat::File),
         unpacks: bool,
     ) -> Problem<()> {
         let places = reader.places(file, 0, file.size)?;
@@ -990,7 +990,7 @@ impl Inspection {
         manifest: Manifest<'_>,
         (role, sums): (Role, Sums),
         path: &str,
-        file: &stage2::fat::File,
+        file: &boot_path::disk::fat::File,
         (places, unpacked): (Places, Option<u64>),
         checksums: impl FnOnce() -> Problem<Option<(u32, u32)>>,
     ) -> Problem<()> {
@@ -1318,7 +1318,7 @@ impl Volume {
 }
 
 impl Kernel {
-    fn of(image: &kernel_image::KernelImage, wishes: &kernel_image::Wishes) -> Self {
+    fn of(image: &image::KernelImage, wishes: &image::Wishes) -> Self {
         let segments = image.segments().iter().map(|segment| Segment {
             address: segment.virtual_start,
             memory_size: segment.memory_size,
@@ -1348,13 +1348,13 @@ struct Reader<'a, 'c> {
 }
 
 impl<'c> Reader<'_, 'c> {
-    fn find(&mut self, path: &str) -> Problem<Option<stage2::fat::File>> {
+    fn find(&mut self, path: &str) -> Problem<Option<boot_path::disk::fat::File>> {
         let found = self.fat.find(self.disk, &mut self.cache, path);
         found.map_err(|error| say(&error))
     }
 
     /// The names of the files in a directory, and the files.
-    fn list(&mut self, path: &str) -> Problem<Vec<(String, stage2::fat::File)>> {
+    fn list(&mut self, path: &str) -> Problem<Vec<(String, boot_path::disk::fat::File)>> {
         let (disk, cache) = (&mut *self.disk, &mut self.cache);
         let directory = self.fat.directory(disk, cache, path).map_err(|e| say(&e))?;
         let Some(mut directory) = directory else {
@@ -1368,7 +1368,12 @@ impl<'c> Reader<'_, 'c> {
     }
 
     /// The sectors with these bytes of a file. The whole chain of the file is looked at.
-    fn places(&mut self, file: &stage2::fat::File, offset: u64, length: u64) -> Problem<Places> {
+    fn places(
+        &mut self,
+        file: &boot_path::disk::fat::File,
+        offset: u64,
+        length: u64,
+    ) -> Problem<Places> {
         const SIZE: u64 = SECTOR_SIZE as u64;
         let end = offset.saturating_add(length).min(file.size);
         let mut places = Places::default();
@@ -1389,7 +1394,7 @@ impl<'c> Reader<'_, 'c> {
     }
 
     /// Opens a file whose chain is good: see [`places`](Self::places).
-    fn open<'r>(&'r mut self, file: &stage2::fat::File) -> VolumeFile<'r, 'c> {
+    fn open<'r>(&'r mut self, file: &boot_path::disk::fat::File) -> VolumeFile<'r, 'c> {
         VolumeFile {
             walker: self.fat.extents(file),
             fat: &self.fat,
@@ -1404,15 +1409,15 @@ impl<'c> Reader<'_, 'c> {
     }
 
     /// The first `limit` bytes of a file, or all of a shorter one.
-    fn bytes(&mut self, file: &stage2::fat::File, limit: u64) -> Problem<Vec<u8>> {
+    fn bytes(&mut self, file: &boot_path::disk::fat::File, limit: u64) -> Problem<Vec<u8>> {
         let length = file.size.min(limit);
         let mut bytes = vec![0; length as usize];
-        let range = stage2::stream::Range {
+        let range = boot_path::disk::stream::Range {
             file_offset: 0,
             length,
             destination: 0,
         };
-        stage2::stream::stream(
+        boot_path::disk::stream::stream(
             self.disk,
             &mut self.cache,
             &self.fat,
@@ -1437,7 +1442,7 @@ struct VolumeFile<'r, 'c> {
     disk: &'r mut FileDisk,
     cache: &'r mut Cache<'c>,
     fat: &'r FatVolume,
-    file: stage2::fat::File,
+    file: boot_path::disk::fat::File,
     walker: ExtentWalker<'r>,
     /// Where the walker was last.
     extent: Extent,

@@ -26,6 +26,6 @@ pub mod run;
 pub mod transcript;
 pub mod listing;
 
+pub use boot_path::entry::protocol::Protocol;
+pub use boot_path::ways_out::boot_sector::Target;
 pub use disk_layout::Road;
-pub use stage2::boot_sector::Target;
-pub use stage2::protocol::Protocol;

@@ -13,13 +13,13 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
+use boot_path::errors::text::Escaping;
 use disk_builder::host_file;
 use disk_builder::image::{self, Recipe};
 use disk_builder::output::{Content, Output};
 use disk_builder::run::Status;
 use disk_builder::stages::{self, Program, Stages};
 use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
-use stage2::text::Escaping;
 
 use crate::boot::Boot;
 use crate::run_options::RunOptions;

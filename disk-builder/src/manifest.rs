@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::entry::protocol::Protocol;
+use boot_path::files::file_bytes::FileBytes;
+use boot_path::files::gzip;
+use boot_path::files::integrity::{self, Sums};
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
-use stage2::file_bytes::FileBytes;
-use stage2::gzip;
-use stage2::integrity::{self, Sums};
-use stage2::protocol::Protocol;
 use zerocopy::IntoBytes as _;
 
 /// CRC-32C, by the CPU's instruction where there is one.
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn it_is_the_checksum_that_stage2_computes() {
-        let tables = stage2::checksum::Tables::new(stage2::checksum::CRC_32C);
+        let tables = boot_path::files::checksum::Tables::new(boot_path::files::checksum::CRC_32C);
         let bytes: Vec<u8> = (0..5000_u32).map(|i| (i * 31) as u8).collect();
         for length in [0, 1, 7, 8, 9, 1000, 5000] {
             let bytes = &bytes[..length];

@@ -11,12 +11,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use boot_path::files::file_bytes::FileBytes;
 use disk_layout::multiboot::{LOAD_ADDRESS, MAX_CODE};
 use disk_layout::{Mbr, mbr, stage2 as stage2_image};
 use object::LittleEndian;
 use object::elf::{ELFCLASS32, FileHeader32, PT_LOAD};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
-use stage2::file_bytes::FileBytes;
 use tempfile::NamedTempFile;
 use zerocopy::FromBytes as _;
 

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 
 use anyhow::{Context as _, Result};
-use stage2::file_bytes::FileBytes;
-use stage2::gzip::{self, Decompressor, GzipError, ROOM};
+use boot_path::files::file_bytes::FileBytes;
+use boot_path::files::gzip::{self, Decompressor, GzipError, ROOM};
 
 use crate::host_file::HostFile;
 use crate::sparse;

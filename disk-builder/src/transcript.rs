@@ -3,8 +3,8 @@
 use std::io::{BufRead, Write};
 
 use anyhow::{Result, bail, ensure};
-use stage2::text::Shown;
-use stage2::transcript::{Line, VERSIONS};
+use boot_path::bios::transcript::{Line, VERSIONS};
+use boot_path::errors::text::Shown;
 
 /// What the loader prints last.
 const LAST_LINE: &str = "12 handoff";

@@ -84,7 +84,7 @@ fn the_mbr_holds_stage1_and_one_active_partition() {
     // A geometry for BIOSes that look for one, but nothing that anybody takes for a FAT volume.
     assert_eq!(sector[0x0B..0x0D], 512u16.to_le_bytes());
     assert_eq!(sector[0x18..0x1C], [63, 0, 255, 0]);
-    assert!(!::stage2::fat::is_boot_sector(&sector));
+    assert!(!::boot_path::disk::fat::is_boot_sector(&sector));
     assert_eq!(sector[0x0E..0x11], [0; 3]);
 }
 

@@ -5,11 +5,11 @@ mod support;
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
+use boot_path::errors::text::is_harmful;
 use disk_builder::image::{Entry, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Inspection};
 use disk_layout::Stage2Header;
 use disk_layout::stage2::CRC_START;
-use stage2::text::is_harmful;
 use support::{Workshop, build, kernel};
 
 /// Changes one byte of an image.
@@ -541,7 +541,7 @@ fn files_in_many_pieces_are_read_and_not_all_listed() {
 /// The loader stops reading, and so does this.
 #[test]
 fn no_more_entries_are_read_than_by_the_loader() {
-    use stage2::entries::MAX_CANDIDATES;
+    use boot_path::entry::entries::MAX_CANDIDATES;
 
     let workshop = Workshop::new();
     let file = workshop.file("k.elf", &kernel(1000));

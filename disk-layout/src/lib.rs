@@ -21,7 +21,8 @@ pub mod iso9660;
 pub mod cd;
 
 pub use mbr::{Mbr, ParameterBlock, PartitionEntry};
-pub use stage2::{Road, Stage2Header};
+pub use stage2::Road;
+pub use stage2::Stage2Header;
 
 /// Bytes in a sector of the image. A disk with larger logical sectors holds the same bytes in
 /// fewer sectors.

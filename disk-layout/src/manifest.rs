@@ -41,7 +41,7 @@ pub struct Head {
 pub struct Entry {
     /// CRC-32C of the path, its ASCII letters in lower case, one slash in front; where not all of a
     /// kernel is summed up, continued over a byte that says by which protocol it is read
-    /// (`stage2::integrity::Sums`).
+    /// (`boot_path::files::integrity::Sums`).
     pub path: U32,
     /// Time (low half) and date (high half) of the last change, as the directory entry has them.
     pub stamp: U32,

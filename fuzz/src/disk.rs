@@ -1,6 +1,6 @@
 //! A disk of which only the beginning is kept.
 
-use stage2::block_device::{BlockDevice, DiskError, DiskFailure};
+use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 
 /// A disk whose first bytes are given; all others are zero.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Kernels for the fuzzer: made of its bytes, and what they should look like in memory.
 
-use stage2::kernel_image::{KernelError, KernelImage};
+use boot_path::kernel::image::{KernelError, KernelImage};
 
 use crate::elf_fixture::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_TLS, ProgramHeader, R, W, X, note, rela,
@@ -188,7 +188,7 @@ fn with_dynamic(mut elf: Elf, input: &mut Input<'_>, base: u64, address: u64) ->
 /// be written and executed: by asking every segment.
 pub fn permissions(image: &KernelImage, slide: u64, page: u64) -> Option<(bool, bool)> {
     let page = page.wrapping_sub(slide) & !(PAGE - 1);
-    let in_page = |s: &&stage2::kernel_image::Segment| {
+    let in_page = |s: &&boot_path::kernel::image::Segment| {
         let (first, last) = (s.virtual_start, s.virtual_start + (s.memory_size - 1));
         first & !(PAGE - 1) <= page && page <= last
     };

@@ -14,12 +14,12 @@ pub mod targets;
 #[path = "../../tests/src/elf_fixture.rs"]
 #[allow(dead_code, reason = "each program uses its own part")]
 pub mod elf_fixture;
-#[path = "../../stage2/tests/support/mmu.rs"]
+#[path = "../../boot-path/tests/support/mmu.rs"]
 pub mod mmu;
-#[path = "../../stage2/tests/support/bzimage.rs"]
+#[path = "../../boot-path/tests/support/bzimage.rs"]
 #[allow(dead_code, reason = "each program uses its own part")]
 pub mod bzimage;
-#[path = "../../stage2/tests/support/tiny.rs"]
+#[path = "../../boot-path/tests/support/tiny.rs"]
 pub mod tiny;
 
 #[cfg(fuzzing)]

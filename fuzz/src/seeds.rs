@@ -1,11 +1,11 @@
 //! Where fuzzing begins: inputs made by hand, good ones and bad ones, for each target.
 
+use boot_path::entry::entry_file::PATH_KERNEL;
+use boot_path::files::checksum::{CRC_32C, Tables};
+use boot_path::files::integrity::path_key;
 use disk_layout::stage2::{MAGIC, MAX_LENGTH};
 use disk_layout::{Stage2Header, manifest};
 use handoff::{NOTE_FLAGS, NOTE_PHYSICAL_MAP_BASE, NOTE_STACK_SIZE};
-use stage2::checksum::{CRC_32C, Tables};
-use stage2::entry_file::PATH_KERNEL;
-use stage2::integrity::path_key;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::bzimage::{

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::boot_path::ways_out::multiboot::header::{Version, check_file};
 use fuzz::targets::{boot_path, gzip, multiboot_information};
 use fuzz::{TARGETS, seeds};
-use stage2::multiboot_header::{Version, check_file};
 
 /// What the inputs may have in all, in bytes.
 const MOST: u64 = 320 * 1024;

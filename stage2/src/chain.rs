@@ -9,16 +9,19 @@
 
 use core::convert::Infallible;
 
+use boot_path::disk::block_device::BlockDevice as _;
+use boot_path::errors::text::copy;
+use boot_path::memory::layout::TRANSFER_BUFFER;
+use boot_path::ways_out::boot_sector::{self, Sector, Target};
 use disk_layout::mbr;
-use stage2::block_device::BlockDevice as _;
-use stage2::boot_sector::{self, Sector, Target};
-use stage2::layout::TRANSFER_BUFFER;
-use stage2::text::copy;
 
 use crate::disk::{self, Disk};
-use crate::faults::Failure;
-use crate::leave::{self, RealMode};
-use crate::{console, findings, physical, say};
+use crate::machine::console;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::machine::leave::{self, RealMode};
+use crate::machine::physical;
+use crate::say;
 
 /// Where an MBR that has moved out of the way has the first entry of its table.
 const PARTITION_ENTRY: u16 = 0x0600 + mbr::PARTITION_TABLE_OFFSET as u16;

@@ -1,18 +1,19 @@
 //! Step 7: the disk.
 //!
 //! **On entry**: the memory map. **This step**: what the boot drive can do (INT 13h extensions, else
-//! its geometry; [`stage2::int13`]; of a CD it is known), and its partition table. **On exit**: a
+//! its geometry; [`boot_path::disk::int13`]; of a CD it is known), and its partition table. **On exit**: a
 //! [`BlockDevice`] with retries, and the partition that holds the kernel.
 
+use boot_path::disk::block_device::BlockDevice;
+use boot_path::disk::int13::Drive;
+use boot_path::disk::partition::{self, Partition};
 use disk_layout::CD_BLOCK;
 use disk_layout::mbr::frame::{WAY_CD, WAY_CHS};
-use stage2::block_device::BlockDevice;
-use stage2::int13::Drive;
-use stage2::partition::{self, Partition};
 
-use crate::bios::Machine;
-use crate::faults::Failure;
-use crate::{findings, say};
+use crate::machine::bios::Machine;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::say;
 
 /// The disk that the machine was booted from.
 pub type Disk = Drive<Machine>;

@@ -7,24 +7,25 @@
 
 use core::fmt;
 
-use stage2::boot_sector::Target;
-use stage2::catalogue::{self, Entry, Named};
-use stage2::entries::{self, Entries, LoaderConf, Warning};
-use stage2::entry_file::{
+use boot_path::entry::entries::{self, Entries, LoaderConf, Warning};
+use boot_path::entry::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
 };
-use stage2::integrity::{Expected, Role, Sums};
-use stage2::layout::ENTRY_FILE;
-use stage2::memory_map::MemoryMap;
-use stage2::placement::allocate_high;
-use stage2::protocol::Protocol;
-use stage2::text::{copy, facts, utf8};
+use boot_path::entry::protocol::Protocol;
+use boot_path::errors::catalogue::{self, Entry, Named};
+use boot_path::errors::text::{copy, facts, utf8};
+use boot_path::files::integrity::{Expected, Role, Sums};
+use boot_path::kernel::placement::allocate_high;
+use boot_path::memory::layout::ENTRY_FILE;
+use boot_path::memory::map::MemoryMap;
+use boot_path::ways_out::boot_sector::Target;
 
-use crate::crc::crc32c;
-use crate::faults::Failure;
 use crate::files::{File, Files};
-use crate::global::Global;
-use crate::{console, physical};
+use crate::machine::console;
+use crate::machine::crc::crc32c;
+use crate::machine::faults::Failure;
+use crate::machine::global::Global;
+use crate::machine::physical;
 
 /// What the loader goes to.
 pub enum Chosen {

@@ -13,21 +13,23 @@
 use core::fmt;
 
 use arrayvec::ArrayVec;
+use boot_path::disk::fat::{self, Cache, FatError, FileName, View, Volume};
+use boot_path::disk::partition::Partition;
+use boot_path::disk::stream::{self, Range};
+use boot_path::entry::entry_file::KernelEntry;
+use boot_path::errors::catalogue::Named;
+use boot_path::errors::text::copy;
+use boot_path::files::integrity::{Expected, Manifest, Role, Sums};
+use boot_path::memory::layout::{FILE_CACHE, STAGE2};
+use boot_path::ways_in::multiboot::{MAX_GIVEN, module_number};
 use disk_layout::{Stage2Header, manifest};
-use stage2::catalogue::Named;
-use stage2::entry_file::KernelEntry;
-use stage2::fat::{self, Cache, FatError, FileName, View, Volume};
-use stage2::integrity::{Expected, Manifest, Role, Sums};
-use stage2::layout::{FILE_CACHE, STAGE2};
-use stage2::multiboot_information::{MAX_GIVEN, module_number};
-use stage2::partition::Partition;
-use stage2::stream::{self, Range};
-use stage2::text::copy;
 
-use crate::crc::crc32c;
 use crate::disk::Disk;
-use crate::faults::{self, Failure};
-use crate::{console, physical, say};
+use crate::machine::console;
+use crate::machine::crc::crc32c;
+use crate::machine::faults::{self, Failure};
+use crate::machine::physical;
+use crate::say;
 
 /// A file that was found.
 #[derive(Clone, Copy)]

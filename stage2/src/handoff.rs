@@ -12,21 +12,26 @@ use ::handoff::{
     BOOTPATH_MAGIC, BOOTPATH_VERSION, BootDisk, BootInfo, Display, DisplayKind, KernelSegment,
     MemoryRegion, Module, Text, TlsTemplate,
 };
-use stage2::block_device::BlockDevice;
-use stage2::int13::Drive;
-use stage2::layout::{self, PAGE_SIZE};
-use stage2::memory_map::{MemoryKind, MemoryMap, OutOfMemory};
-use stage2::partition::Partition;
-use stage2::placement::{Kernel, allocate};
-use stage2::text::copy;
+use boot_path::disk::block_device::BlockDevice;
+use boot_path::disk::int13::Drive;
+use boot_path::disk::partition::Partition;
+use boot_path::errors::text::copy;
+use boot_path::kernel::placement::{Kernel, allocate};
+use boot_path::memory::layout::{self, PAGE_SIZE};
+use boot_path::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
 use x86_64::instructions::port::Port;
 use x86_64::registers::control::{Cr4, Cr4Flags, Efer, EferFlags};
 
 use crate::entry::BootEntry;
-use crate::faults::{self, Failure};
 use crate::files::Files;
+use crate::machine::console;
+use crate::machine::faults::{self, Failure};
+use crate::machine::findings;
+use crate::machine::physical;
+use crate::machine::switch;
 use crate::paging::Tables;
-use crate::{console, findings, physical, real_mode_faults, say, switch};
+use crate::real::real_mode_faults;
+use crate::say;
 
 /// What the loader calls itself.
 pub const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));

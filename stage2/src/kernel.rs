@@ -1,7 +1,7 @@
 //! Step 10: the kernel and its modules.
 //!
 //! **On entry**: the files are known, memory can be allocated. **This step**: checks the ELF
-//! headers; finds room ([`stage2::placement`]); reads only the bytes of PT_LOAD segments, straight to where they belong;
+//! headers; finds room ([`boot_path::kernel::placement`]); reads only the bytes of PT_LOAD segments, straight to where they belong;
 //! zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have its
 //! checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet. What kernels
 //! without a note are checked for by their protocol comes in between, in `main.rs`.
@@ -9,18 +9,20 @@
 
 use core::mem::MaybeUninit;
 
-use stage2::integrity::{Expected, Role, Sums};
-use stage2::kernel_image::{self, KernelImage, Wishes};
-use stage2::memory_map::MemoryMap;
-use stage2::placement::{Kernel, LoadedModule};
-use stage2::relocate::{LoadedKernel, relocate};
-use stage2::stream::Range;
+use boot_path::disk::stream::Range;
+use boot_path::files::integrity::{Expected, Role, Sums};
+use boot_path::kernel::image::{self, KernelImage, Wishes};
+use boot_path::kernel::placement::{Kernel, LoadedModule};
+use boot_path::kernel::relocate::{LoadedKernel, relocate};
+use boot_path::memory::map::MemoryMap;
 
-use crate::crc::crc32c;
 use crate::entry::{self, BootEntry, Missing};
-use crate::faults::Failure;
 use crate::files::{File, Files};
-use crate::{physical, say, unpack};
+use crate::machine::crc::crc32c;
+use crate::machine::faults::Failure;
+use crate::machine::physical;
+use crate::say;
+use crate::unpack;
 
 /// Loads the kernel.
 ///
@@ -105,7 +107,7 @@ pub fn parse_headers(
 ) -> Result<u32, Failure> {
     let mut crc = 0;
     *headers = None;
-    *headers = Some(kernel_image::read(file.size, |offset, out| {
+    *headers = Some(image::read(file.size, |offset, out| {
         let read = files.read_at(file, offset, out);
         *unreadable = read.is_err();
         let length = read?;

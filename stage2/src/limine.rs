@@ -11,34 +11,42 @@ use core::convert::Infallible;
 use core::ops::Range;
 
 use arrayvec::ArrayVec;
-use disk_layout::CD_BLOCK;
-use stage2::acpi::{self, MadtEntry};
-use stage2::address_space::{self, LINK};
-use stage2::block_device::BlockDevice as _;
-use stage2::int1a;
-use stage2::layout::{self, EARLY_REACH, PAGE_SIZE};
-use stage2::limine_protocol::{
+use boot_path::bios::acpi::{self, MadtEntry};
+use boot_path::bios::int1a;
+use boot_path::bios::vbe::{Adapter, Mode, Wish};
+use boot_path::disk::block_device::BlockDevice as _;
+use boot_path::entry::protocol::Protocol;
+use boot_path::errors::text::copy;
+use boot_path::kernel::placement::{Kernel, LoadedModule, allocate};
+use boot_path::memory::layout::{self, EARLY_REACH, PAGE_SIZE};
+use boot_path::memory::map::{MemoryKind, MemoryMap};
+use boot_path::paging::address_space::{self, LINK};
+use boot_path::ways_out::limine::requests::{
     self, FIVE_LEVELS, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM, LimineError,
     MAX_ENTROPY, MAX_FILES, Performance, Processors, Requests, Text, Writer,
 };
-use stage2::memory_map::{MemoryKind, MemoryMap};
-use stage2::placement::{Kernel, LoadedModule, allocate};
-use stage2::protocol::Protocol;
-use stage2::text::copy;
-use stage2::vbe::{Adapter, Mode, Wish};
+use disk_layout::CD_BLOCK;
 use x86_64::registers::control::EferFlags;
 
-use crate::bios::Machine;
+use crate::Way;
 use crate::entry::{self, BootEntry, Missing};
-use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, firmware_tables, mask_interrupt_controllers, random_seed};
 use crate::kernel::{self, InMemory, zero};
-use crate::limine_switch::{self, Info, LAST};
-use crate::processors::{self, Common};
-use crate::{
-    Way, clock, console, cpu, findings, graphics, leave, long_mode, paging, physical, say,
-};
+use crate::machine::bios::Machine;
+use crate::machine::clock;
+use crate::machine::console;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::machine::graphics;
+use crate::machine::leave;
+use crate::machine::limine_switch::{self, Info, LAST};
+use crate::machine::physical;
+use crate::machine::processors::{self, Common};
+use crate::paging;
+use crate::real::cpu;
+use crate::real::long_mode;
+use crate::say;
 
 /// Entries that the memory map may grow by when the memory for the responses is taken.
 const SPARE: usize = 2 * 32;
@@ -56,7 +64,7 @@ pub fn requests(entry: &BootEntry, kernel: &Kernel) -> Result<Option<Requests>, 
     if !wanted && (kernel.wishes.own || entry.protocol.is_some()) {
         return Ok(None);
     }
-    match limine_protocol::scan(&kernel.image, &InMemory(kernel))? {
+    match requests::scan(&kernel.image, &InMemory(kernel))? {
         None if wanted => Err(LimineError::Nothing.into()),
         requests => Ok(requests),
     }
@@ -190,7 +198,7 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
         ..facts
     };
     let mut measure = Writer::default();
-    limine_protocol::respond(requests, &measured, &mut measure);
+    requests::respond(requests, &measured, &mut measure);
     let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
     let start = reclaimable(memory, size)?;
 
@@ -206,7 +214,7 @@ pub fn boot(way: Way<'_>, kernel: &mut Kernel, requests: &Requests) -> Result<In
     // SAFETY: just allocated.
     let room = unsafe { physical::bytes_mut(start, size) };
     let mut writer = Writer::new(room, HHDM + start);
-    let responses = limine_protocol::respond(requests, &complete, &mut writer);
+    let responses = requests::respond(requests, &complete, &mut writer);
     assert!(
         writer.used as u64 <= size,
         "the responses are larger than was computed"
@@ -547,7 +555,7 @@ impl Screen {
     #[inline(never)]
     fn find(memory: &mut MemoryMap) -> Option<Self> {
         let adapter = graphics::ask(memory);
-        adapter.keep(limine_protocol::suits);
+        adapter.keep(requests::suits);
         let mode = adapter.choose(&Self::WISH, &(0..EARLY_REACH))?;
         let start = u64::from(mode.address) & !(PAGE_SIZE - 1);
         let pages = start..mode.end().next_multiple_of(PAGE_SIZE);

@@ -12,24 +12,30 @@
 use core::convert::Infallible;
 
 use asm_lines::naked_asm;
-use stage2::integrity::{Role, Sums};
-use stage2::layout::PAGE_SIZE;
-use stage2::linux_image::{
+use boot_path::entry::protocol::LinuxEntry;
+use boot_path::errors::text::copy;
+use boot_path::files::integrity::{Role, Sums};
+use boot_path::kernel::placement::allocate;
+use boot_path::memory::layout::PAGE_SIZE;
+use boot_path::memory::map::{MemoryKind, MemoryMap};
+use boot_path::ways_out::linux::image::{
     self, BootParams, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, place,
 };
-use stage2::memory_map::{MemoryKind, MemoryMap};
-use stage2::placement::allocate;
-use stage2::protocol::LinuxEntry;
-use stage2::text::copy;
 use x86_64::structures::gdt::DescriptorFlags;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
+use crate::Way;
 use crate::entry::{BootEntry, Missing};
-use crate::faults::Failure;
 use crate::files::{File, Files};
-use crate::leave::{self, ProtectedMode, RealMode};
-use crate::long_mode::DescriptorPointer;
-use crate::{Way, console, findings, handoff, kernel, physical, say};
+use crate::handoff;
+use crate::kernel;
+use crate::machine::console;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::machine::leave::{self, ProtectedMode, RealMode};
+use crate::machine::physical;
+use crate::real::long_mode::DescriptorPointer;
+use crate::say;
 
 /// BIOS data area: state of the keyboard's shift keys (u8).
 const BDA_KEYBOARD: u64 = 0x417;
@@ -136,7 +142,7 @@ fn load_initrd(
     let mut size = 0;
     for module in entry.text.modules() {
         let file = find(files, module.path)?;
-        size = linux_image::initrd_size([size, file.size].into_iter());
+        size = image::initrd_size([size, file.size].into_iter());
     }
     let initrd = image.place_initrd(size, memory)?;
     if size != 0 {
@@ -208,7 +214,7 @@ fn start_directly(
     };
     let mut parameters = BootParams::new_zeroed();
     image.copy_header(head, &mut parameters);
-    let length = linux_image::fill_memory_map(memory, &mut parameters, more);
+    let length = image::fill_memory_map(memory, &mut parameters, more);
     parameters.acpi_rsdp_addr = handoff::firmware_tables().rsdp.into();
     parameters.kbd_status = physical::read(BDA_KEYBOARD);
     fill_screen(&mut parameters);

@@ -9,17 +9,9 @@
 // The entry is assembly.
 #![allow(unsafe_code)]
 
-/// Steps 2 to 4: real mode.
-mod real_mode;
-mod real_mode_faults;
-mod self_check;
-mod a20;
-mod cpu;
-mod long_mode;
+mod real;
+mod machine;
 
-/// Steps 5 to 12: long mode.
-mod console;
-mod faults;
 mod memory;
 mod multiboot_in;
 mod disk;
@@ -30,26 +22,10 @@ mod recognise;
 mod kernel;
 mod paging;
 mod handoff;
-
-/// Steps 10 to 12 for other kernels than the loader's own.
 mod multiboot;
 mod linux;
 mod chain;
 mod limine;
-mod limine_switch;
-mod processors;
-mod clock;
-
-/// What several steps use.
-mod bios;
-mod crc;
-mod global;
-mod leave;
-mod mem;
-mod physical;
-mod switch;
-mod findings;
-mod graphics;
 
 use core::convert::Infallible;
 use core::mem::MaybeUninit;
@@ -57,14 +33,15 @@ use core::mem::MaybeUninit;
 use asm_lines::naked_asm;
 
 use crate::entry::Chosen;
-use crate::faults::Failure;
+use crate::machine::faults::{self, Failure};
+use crate::machine::{console, findings};
+use boot_path::disk::partition::Partition;
+use boot_path::entry::protocol::Protocol;
+use boot_path::files::integrity::Role;
+use boot_path::memory::map::MemoryMap;
+use boot_path::ways_out::multiboot::header::Version;
 use disk_layout::stage2::{self as stage2_image, MAGIC, Stage2Header, VERSION};
 use disk_layout::{manifest, multiboot as multiboot_layout};
-use stage2::integrity::Role;
-use stage2::memory_map::MemoryMap;
-use stage2::multiboot_header::Version;
-use stage2::partition::Partition;
-use stage2::protocol::Protocol;
 use zerocopy::little_endian::{U16, U32};
 
 /// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
@@ -122,14 +99,14 @@ extern "C" fn enter() -> ! {
         enter = sym enter,
         entry = const stage2_image::ENTRY_OFFSET,
         entry_of_multiboot = const multiboot_layout::ENTRY_OFFSET,
-        take_over = sym real_mode::take_over,
-        take_over_from_multiboot = sym real_mode::take_over_from_multiboot,
-        take_vectors = sym real_mode_faults::install,
-        self_check = sym self_check::check,
-        stamp = sym real_mode::stamp,
-        a20 = sym a20::enable,
-        cpu = sym cpu::check,
-        long_mode = sym long_mode::enter,
+        take_over = sym real::real_mode::take_over,
+        take_over_from_multiboot = sym real::real_mode::take_over_from_multiboot,
+        take_vectors = sym real::real_mode_faults::install,
+        self_check = sym real::self_check::check,
+        stamp = sym real::real_mode::stamp,
+        a20 = sym real::a20::enable,
+        cpu = sym real::cpu::check,
+        long_mode = sym real::long_mode::enter,
     )
 }
 

@@ -1,16 +1,17 @@
 //! Step 6: the memory map.
 //!
 //! **On entry**: long mode, console. **This step**: INT 15h E820, else E801, else 88h
-//! ([`stage2::int15`]), normalised into one map; the loader's own memory and the text window are
+//! ([`boot_path::bios::int15`]), normalised into one map; the loader's own memory and the text window are
 //! marked in it. **On exit**: the map, from which everything that follows gets its memory.
 #![allow(unsafe_code)]
 
-use stage2::int15::{self, MemoryError};
-use stage2::layout;
-use stage2::memory_map::{MemoryKind, MemoryMap};
+use boot_path::bios::int15::{self, MemoryError};
+use boot_path::memory::layout;
+use boot_path::memory::map::{MemoryKind, MemoryMap};
 
-use crate::bios::Machine;
-use crate::{console, say};
+use crate::machine::bios::Machine;
+use crate::machine::console;
+use crate::say;
 
 /// Asks the BIOS, by the best service that it has. Called once.
 ///

@@ -10,26 +10,33 @@
 use core::convert::Infallible;
 
 use arrayvec::ArrayVec;
-use stage2::elf_physical::{self, PhysicalImage};
-use stage2::entry_file::MAX_MODULES;
-use stage2::int13::Drive;
-use stage2::integrity::{Expected, Sums};
-use stage2::layout::{self, PAGE_SIZE};
-use stage2::memory_map::{MemoryKind, MemoryMap};
-use stage2::multiboot_header::{Header, Version};
-use stage2::multiboot_info::{self, Apm, Information, Screen, Sections};
-use stage2::placement::{LoadedModule, allocate};
-use stage2::stream::Range;
-use stage2::vbe::{self, Mode};
+use boot_path::bios::vbe::{self, Mode};
+use boot_path::disk::int13::Drive;
+use boot_path::disk::stream::Range;
+use boot_path::entry::entry_file::MAX_MODULES;
+use boot_path::files::integrity::{Expected, Sums};
+use boot_path::kernel::placement::{LoadedModule, allocate};
+use boot_path::memory::layout::{self, PAGE_SIZE};
+use boot_path::memory::map::{MemoryKind, MemoryMap};
+use boot_path::ways_out::multiboot::elf::{self, PhysicalImage};
+use boot_path::ways_out::multiboot::header::{Header, Version};
+use boot_path::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
 
-use crate::bios::Machine;
-use crate::crc::crc32c;
+use crate::Way;
 use crate::entry::{BootEntry, Missing};
-use crate::faults::Failure;
 use crate::files::Files;
 use crate::handoff::{FirmwareTables, LOADER, firmware_tables};
-use crate::leave::{self, ProtectedMode};
-use crate::{Way, console, findings, graphics, kernel, physical, recognise, say};
+use crate::kernel;
+use crate::machine::bios::Machine;
+use crate::machine::console;
+use crate::machine::crc::crc32c;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::machine::graphics;
+use crate::machine::leave::{self, ProtectedMode};
+use crate::machine::physical;
+use crate::recognise;
+use crate::say;
 
 /// Regions that the memory map may grow by when the memory for the boot information is taken.
 const SPARE_REGIONS: usize = 4;
@@ -120,7 +127,7 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
         load_base: load_base.map(|base| base as u32),
     };
     let regions = memory.regions().len() + SPARE_REGIONS;
-    let size = multiboot_info::size(&information, regions) as u64;
+    let size = information::size(&information, regions) as u64;
     let start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
     say!("12 handoff  to #h, in protected mode"; image.entry());
     console::show_cursor();
@@ -135,8 +142,8 @@ pub fn boot(way: Way<'_>, version: Version) -> Result<Infallible, Failure> {
     // SAFETY: just allocated.
     let bytes = unsafe { physical::bytes_mut(start, size) };
     let length = match version {
-        Version::One => multiboot_info::multiboot1(&information, bytes, start as u32),
-        Version::Two => multiboot_info::multiboot2(&information, bytes),
+        Version::One => information::multiboot1(&information, bytes, start as u32),
+        Version::Two => information::multiboot2(&information, bytes),
     };
     assert!(
         length.is_some(),
@@ -207,9 +214,7 @@ fn load_sections(
     // SAFETY: just allocated.
     let headers = unsafe { physical::bytes_mut(start, size) };
     files.read_at(file, table.offset, headers)?;
-    if let Some((start, end)) =
-        elf_physical::unloaded_sections(headers, table.entry_size, file.size)?
-    {
+    if let Some((start, end)) = elf::unloaded_sections(headers, table.entry_size, file.size)? {
         // At the same place in a page as in the file: alignments stay what they are.
         let address = allocate(
             memory,
@@ -224,7 +229,7 @@ fn load_sections(
             destination: address,
         };
         files.load(file, &[range])?;
-        elf_physical::place_sections(headers, table.entry_size, start, address);
+        elf::place_sections(headers, table.entry_size, start, address);
     }
     Ok(Some(Sections { table, headers }))
 }
@@ -255,7 +260,7 @@ fn rsdp(tables: &FirmwareTables) -> &'static [u8] {
     if start == 0 {
         return &[];
     }
-    let old = multiboot_info::RSDP_1_BYTES as u64;
+    let old = information::RSDP_1_BYTES as u64;
     // SAFETY: the firmware's, in the first MiB, and nobody writes to it.
     let bytes = |length| unsafe { physical::bytes(start, length) };
     let length = u64::from(physical::read::<u32>(start + LENGTH));

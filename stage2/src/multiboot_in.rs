@@ -1,22 +1,25 @@
 //! The way in by Multiboot, in the place of steps 7 and 8: the files that another loader has brought.
 //!
 //! **On entry**: the memory map. **This step**: when the loader was not started by the BIOS, reads
-//! the other loader's information ([`stage2::multiboot_information`]) and moves the modules out of
+//! the other loader's information ([`boot_path::ways_in::multiboot`]) and moves the modules out of
 //! the way, to where no kernel wants to be. **On exit**: as of step 8; but there is no disk, and the
 //! entry is known.
 #![allow(unsafe_code)]
 
-use stage2::layout::ENTRY_FILE;
-use stage2::memory_map::MemoryMap;
-use stage2::multiboot_information::{
+use boot_path::disk::partition::Partition;
+use boot_path::errors::text::copy;
+use boot_path::memory::layout::ENTRY_FILE;
+use boot_path::memory::map::MemoryMap;
+use boot_path::ways_in::multiboot::{
     Memory, give_back, plan_moves, present_address, read_information,
 };
-use stage2::partition::Partition;
-use stage2::text::copy;
 
-use crate::faults::Failure;
 use crate::files::{Brought, File, Files};
-use crate::{console, findings, physical, say};
+use crate::machine::console;
+use crate::machine::faults::Failure;
+use crate::machine::findings;
+use crate::machine::physical;
+use crate::say;
 
 /// What another loader has brought, if one started the program; and no partition.
 ///

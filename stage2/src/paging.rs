@@ -4,14 +4,17 @@
 //! of its own. **On exit**: the tables are complete; the loader's own are still in use.
 #![allow(unsafe_code)]
 
-use stage2::address_space::{self, AddressSpace, TablePages};
-use stage2::layout::PAGE_SIZE;
-use stage2::memory_map::MemoryMap;
-use stage2::page_tables::Capabilities;
-use stage2::placement::Kernel;
+use boot_path::kernel::placement::Kernel;
+use boot_path::memory::layout::PAGE_SIZE;
+use boot_path::memory::map::MemoryMap;
+use boot_path::paging::address_space::{self, AddressSpace, TablePages};
+use boot_path::paging::page_tables::Capabilities;
 
-use crate::faults::Failure;
-use crate::{cpu, physical, say, switch};
+use crate::machine::faults::Failure;
+use crate::machine::physical;
+use crate::machine::switch;
+use crate::real::cpu;
+use crate::say;
 
 /// Entries in a page table.
 const ENTRIES: usize = 512;

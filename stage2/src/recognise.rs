@@ -5,17 +5,18 @@
 //! other headers. **On exit**: the protocol is known, and nothing is loaded.
 #![allow(unsafe_code)]
 
-use stage2::kernel_image::KernelImage;
-use stage2::layout::PAGE_SIZE;
-use stage2::limine_protocol;
-use stage2::memory_map::{MemoryKind, MemoryMap};
-use stage2::placement::allocate;
-use stage2::protocol::{self, Protocol};
+use boot_path::entry::protocol::{self, Protocol};
+use boot_path::kernel::image::KernelImage;
+use boot_path::kernel::placement::allocate;
+use boot_path::memory::layout::PAGE_SIZE;
+use boot_path::memory::map::{MemoryKind, MemoryMap};
+use boot_path::ways_out::limine::requests;
 
 use crate::entry::BootEntry;
-use crate::faults::Failure;
 use crate::files::Files;
-use crate::{kernel, physical};
+use crate::kernel;
+use crate::machine::faults::Failure;
+use crate::machine::physical;
 
 /// Finds out the protocol, unless the entry names it.
 ///
@@ -69,13 +70,13 @@ fn has_limine_requests(
     let buffer = unsafe { physical::bytes_mut(start, size) };
     let mut found = false;
     for segment in image.segments() {
-        let step = protocol::HEAD - limine_protocol::OVERLAP as usize;
+        let step = protocol::HEAD - requests::OVERLAP as usize;
         for position in (0..segment.file_size).step_by(step) {
             let length = (segment.file_size - position).min(size) as usize;
             let piece = buffer.get_mut(..length).unwrap_or_default();
             let read = files.read_at(file, segment.file_offset + position, piece);
             let address = segment.virtual_start + position;
-            found |= read.is_ok() && limine_protocol::recognises(piece, address);
+            found |= read.is_ok() && requests::recognises(piece, address);
         }
     }
     memory.mark(start, start + size, MemoryKind::Usable);

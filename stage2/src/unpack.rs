@@ -7,17 +7,18 @@
 
 use core::mem::MaybeUninit;
 
-use stage2::gzip::{self, Decompressor, GzipError};
-use stage2::integrity::{Role, Sums};
-use stage2::memory_map::{MemoryKind, MemoryMap};
-use stage2::placement::allocate_high;
-use stage2::stream::Range;
+use boot_path::disk::stream::Range;
+use boot_path::files::gzip::{self, Decompressor, GzipError};
+use boot_path::files::integrity::{Role, Sums};
+use boot_path::kernel::placement::allocate_high;
+use boot_path::memory::map::{MemoryKind, MemoryMap};
 
-use crate::crc::{crc32, crc32c};
-use crate::faults::Failure;
 use crate::files::{File, Files};
-use crate::global::Global;
-use crate::{physical, say};
+use crate::machine::crc::{crc32, crc32c};
+use crate::machine::faults::Failure;
+use crate::machine::global::Global;
+use crate::machine::physical;
+use crate::say;
 
 /// Too many KiB for the stack.
 static STATE: Global<MaybeUninit<Decompressor>> = Global::new(MaybeUninit::uninit());

@@ -1,8 +1,8 @@
 //! The linker scripts in `targets/` have numbers of their own, because no script can take them from Rust:
 //! they are those of the constants.
 
+use boot_path::memory::layout;
 use disk_layout::{ParameterBlock, cd, mbr, multiboot, stage2 as stage2_image};
-use stage2::layout;
 
 /// The script has these statements, as they are written here.
 fn has(script: &str, statements: &[String]) {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use ::stage2::checksum::{CRC_32C, Tables};
+use ::boot_path::files::checksum::{CRC_32C, Tables};
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
@@ -20,7 +20,7 @@ use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
 
 use crate::elf::{self, Elf};
-pub use ::stage2::recipe::Defect;
+pub use ::boot_path::errors::recipe::Defect;
 
 /// Builds a program of `tests/programs` and reads it.
 ///

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use boot_path::errors::catalogue::Entry;
 use disk_builder::Road;
 use disk_builder::run::{EXIT_OKAY, Ending};
-use stage2::catalogue::Entry;
 use tempfile::NamedTempFile;
 
 use crate::image::Image;

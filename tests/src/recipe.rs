@@ -2,7 +2,7 @@
 //! out is compared, line by line, with what the recipe says.
 //!
 //! `./run.sh break CODE` shows one of them, `./run.sh break all` and `tests/tests/recipes.rs` check
-//! all. What a recipe can say is [`stage2::recipe`]; a new word there is a new arm of
+//! all. What a recipe can say is [`boot_path::errors::recipe`]; a new word there is a new arm of
 //! `apply`, `offsets` or `breaks` here.
 
 use std::fmt::Write as _;
@@ -11,15 +11,17 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use boot_path::entry::entry_file::PATH_KERNEL;
+use boot_path::errors::catalogue::{Entry, Row};
+use boot_path::errors::recipe::{
+    BLANK, Change, Field, GoodKernel, Instruction, MODULE, Place, Shows,
+};
 use disk_builder::image::Module;
 use disk_builder::inspect::Inspection;
 use disk_builder::run::Ending;
 use disk_layout::{SECTOR_SIZE, mbr, stage2 as stage2_image};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
-use stage2::catalogue::{Entry, Row};
-use stage2::entry_file::PATH_KERNEL;
-use stage2::recipe::{BLANK, Change, Field, GoodKernel, Instruction, MODULE, Place, Shows};
 use tempfile::NamedTempFile;
 
 use crate::elf::noise;
@@ -624,7 +626,7 @@ fn place_of(offset: u64, inspection: &Inspection) -> String {
 /// # Errors
 /// Names the codes that there are.
 pub fn find(code: &str) -> Result<&'static Row> {
-    let rows = stage2::catalogue::ALL;
+    let rows = boot_path::errors::catalogue::ALL;
     let row = rows
         .iter()
         .find(|row| row.entry.code.eq_ignore_ascii_case(code));

@@ -6,13 +6,16 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::entry::entries;
+use boot_path::entry::entry_file;
+use boot_path::memory::layout;
+use boot_path::memory::map;
 use disk_builder::stages;
 use machine_tests::book::page::{Block, Page};
 use machine_tests::book::{Book, Outcome};
 use machine_tests::linux;
-use stage2::{entries, entry_file, layout, memory_map};
 
-/// Pages that are made from the program and compared with it, in `stage2/tests/docs.rs`. Each error of
+/// Pages that are made from the program and compared with it, in `boot-path/tests/docs.rs`. Each error of
 /// the first one is provoked in `recipes.rs`.
 const GENERATED: &[&str] = &["docs/errors.md", "docs/memory-layout.md"];
 
@@ -277,7 +280,7 @@ fn limits_are_those_of_the_loader() -> Result<()> {
         ),
         (
             "docs/fuzzing.md",
-            format!("| memory map | {} regions;", memory_map::CAPACITY),
+            format!("| memory map | {} regions;", map::CAPACITY),
         ),
         (
             "docs/hardware.md",

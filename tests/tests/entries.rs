@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::errors::text::is_harmful;
 use disk_builder::image::{Entry, Extra, Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages;
@@ -12,7 +13,6 @@ use disk_layout::SECTOR_SIZE;
 use machine_tests::image::{Image, small_kernel, test_program};
 use machine_tests::linux::{check_kernel, put};
 use machine_tests::machine::Machine;
-use stage2::text::is_harmful;
 
 const ENTRIES: &str = "/loader/entries";
 

@@ -15,16 +15,19 @@ const PROGRAMS: [stages::Program<'static>; 5] =
 
 /// The sources of a package: their names from the workspace, and texts.
 fn sources(package: &str) -> Result<Vec<(String, String)>> {
-    let directory = format!("{package}/src");
     let mut sources = Vec::new();
-    for entry in fs::read_dir(workspace().join(&directory))? {
-        let path = entry?.path();
-        ensure!(
-            path.is_file(),
-            "this test looks into no directory: {path:?}"
-        );
-        let name = path.file_name().context("no name")?.display().to_string();
-        sources.push((format!("{directory}/{name}"), fs::read_to_string(&path)?));
+    let mut folders = vec![format!("{package}/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(workspace().join(&folder))? {
+            let path = entry?.path();
+            let name = path.file_name().context("no name")?.display().to_string();
+            let name = format!("{folder}/{name}");
+            if path.is_dir() {
+                folders.push(name);
+            } else {
+                sources.push((name, fs::read_to_string(&path)?));
+            }
+        }
     }
     Ok(sources)
 }

@@ -2,8 +2,8 @@
 //! belong. And the comparison notices what is wrong.
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::errors::catalogue::{ALL, Row};
 use machine_tests::recipe::{self, GoodImages, Seen};
-use stage2::catalogue::{ALL, Row};
 
 #[test]
 fn every_code_is_reached() -> Result<()> {
@@ -85,7 +85,7 @@ fn another_error_is_noticed() -> Result<()> {
 fn a_boot_is_noticed() -> Result<()> {
     let wanted = recipe::find("7A")?;
     let row = Row {
-        recipe: stage2::recipe::Recipe {
+        recipe: boot_path::errors::recipe::Recipe {
             changes: &[],
             ..wanted.recipe
         },

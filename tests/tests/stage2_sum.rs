@@ -2,11 +2,11 @@
 //! and whatever else disks and BIOSes do to sectors; and every single wrong bit.
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::files::checksum::{CRC_32C, Tables};
 use disk_builder::Road;
 use disk_layout::SECTOR_SIZE;
 use disk_layout::stage2::{SUM, SUMMED, covered, stage1_sum};
 use machine_tests::image::Image;
-use stage2::checksum::{CRC_32C, Tables};
 
 type Sector = [u32; SECTOR_SIZE / 4];
 

@@ -1,18 +1,18 @@
 //! Images that are built to be recorded, in emulators.
 //!
 //! `BLESS=1 cargo test -p machine-tests --test transcripts` records the machines of [`bless`] anew:
-//! `stage2/tests/transcripts/`, which stage2's tests play back. (Then `BLESS=1 cargo test -p stage2
+//! `boot-path/tests/transcripts/`, which stage2's tests play back. (Then `BLESS=1 cargo test -p stage2
 //! --test transcripts` for what comes out of them.)
 
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use boot_path::bios::transcript::{Line, PREFIX};
 use disk_builder::stages::workspace;
 use disk_builder::transcript;
 use machine_tests::image::Defect::{NoE801, NoE820, NoEdd};
 use machine_tests::image::{Image, bad_bios, small_kernel, stage1_cd};
 use machine_tests::machine::{Bochs, BochsDrive, Disk, Machine, Running, firmware};
-use stage2::transcript::{Line, PREFIX};
 
 /// The size of a 2.88 MB diskette, so that one image is for all drives.
 const DISKETTE: u64 = 2880 << 10;
@@ -98,7 +98,7 @@ fn bless() -> Result<()> {
     }
     let image = recorded_image()?;
     let image = &image.path();
-    let directory = workspace().join("stage2/tests/transcripts");
+    let directory = workspace().join("boot-path/tests/transcripts");
     fs::create_dir_all(&directory)?;
     let keep = |name: &str, running: Result<Running>| -> Result<()> {
         let transcript = running.and_then(record).with_context(|| name.to_owned())?;

@@ -5,8 +5,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use boot_path::entry::protocol;
+use boot_path::files::gzip;
 use disk_layout::{SECTOR_SIZE, iso9660, mbr};
-use stage2::{gzip, protocol};
 
 use crate::host_file;
 

@@ -7,7 +7,8 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use stage2::{kernel_image, layout};
+use boot_path::kernel::image::PREFERRED_BASE;
+use boot_path::memory::layout;
 
 use super::boot_file::BootFile;
 use super::qemu;
@@ -203,7 +204,7 @@ fn symbols(kernel: &Path, inspection: &Inspection) -> String {
     match image.segments.first() {
         Some(first) if image.position_independent => {
             let page = first.address & !(layout::PAGE_SIZE - 1);
-            let slide = kernel_image::PREFERRED_BASE.wrapping_sub(page);
+            let slide = PREFERRED_BASE.wrapping_sub(page);
             format!(" -ex 'add-symbol-file {name} -o {slide:#x}'")
         }
         _ => format!(" '{name}'"),

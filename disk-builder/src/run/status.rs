@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use stage2::catalogue;
+use boot_path::errors::catalogue;
 
 use super::{EXIT_OKAY, EXIT_PORT};
 

@@ -8,18 +8,20 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use stage2::address_space::{self, AddressSpace, TablePages};
-use stage2::entries::{self, DIRECTORY, Entries, LoaderConf, MAX_CANDIDATES, PATH_LOADER};
-use stage2::entry_file::{self, MAX_FILE, PATH_ENTRY, PATH_KERNEL};
-use stage2::fat::{Cache, File, Volume};
-use stage2::kernel_image;
-use stage2::layout::{EARLY_REACH, PAGE_SIZE, STAGE2};
-use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
-use stage2::page_tables::Capabilities;
-use stage2::partition;
-use stage2::placement::Kernel;
-use stage2::relocate::{LoadedKernel, relocate};
-use stage2::stream::{self, Range};
+use boot_path::disk::fat::{Cache, File, Volume};
+use boot_path::disk::partition;
+use boot_path::disk::stream::{self, Range};
+use boot_path::entry::entries::{
+    self, DIRECTORY, Entries, LoaderConf, MAX_CANDIDATES, PATH_LOADER,
+};
+use boot_path::entry::entry_file::{self, MAX_FILE, PATH_ENTRY, PATH_KERNEL};
+use boot_path::kernel::image;
+use boot_path::kernel::placement::Kernel;
+use boot_path::kernel::relocate::{LoadedKernel, relocate};
+use boot_path::memory::layout::{EARLY_REACH, PAGE_SIZE, STAGE2};
+use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use boot_path::paging::address_space::{self, AddressSpace, TablePages};
+use boot_path::paging::page_tables::Capabilities;
 
 use super::show;
 use crate::disk::SparseDisk;
@@ -308,7 +310,7 @@ fn boot(
     let file = found.ok_or("error 9A: no kernel")?;
     let expected_file = expected_file.filter(|_| path == PATH_KERNEL);
 
-    let (image, wishes) = kernel_image::read(file.size, |offset, out| {
+    let (image, wishes) = image::read(file.size, |offset, out| {
         let read = volume.read_at(disk, cache, &file, offset, out);
         read.map_err(|e| show(&e)).map_err(Shown)
     })
@@ -405,8 +407,8 @@ fn text(
 /// An error that was shown.
 struct Shown(String);
 
-impl From<kernel_image::KernelError> for Shown {
-    fn from(error: kernel_image::KernelError) -> Self {
+impl From<image::KernelError> for Shown {
+    fn from(error: image::KernelError) -> Self {
         Self(show(&error))
     }
 }

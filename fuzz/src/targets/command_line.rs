@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use stage2::entry_file::{
+use boot_path::entry::entry_file::{
     KernelEntry, MAX_FILE, MAX_LINE, MAX_MODULES, check_module, check_options, parse,
 };
 

@@ -1,8 +1,8 @@
 //! A kernel's ELF file: headers, groups, page ranges, relocations.
 
-use stage2::kernel_image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
-use stage2::relocate::{LoadedKernel, relocate};
-use stage2::text::copy;
+use boot_path::errors::text::copy;
+use boot_path::kernel::image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
+use boot_path::kernel::relocate::{LoadedKernel, relocate};
 
 use super::show;
 use crate::input::Input;

@@ -1,10 +1,10 @@
 //! What a kernel wishes for by its notes.
 
+use boot_path::kernel::image::Wishes;
 use handoff::{
     FLAG_ALLOW_WRITABLE_CODE, FLAG_NO_FAULT_REPORTS, NOTE_FLAGS, NOTE_NAME, NOTE_PHYSICAL_MAP_BASE,
     NOTE_STACK_SIZE,
 };
-use stage2::kernel_image::Wishes;
 
 use super::show;
 use crate::elf_fixture::note;

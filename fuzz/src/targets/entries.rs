@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use stage2::entries::{
+use boot_path::entry::entries::{
     Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_NAMED, MAX_PATTERN, is_entry,
     matches,
 };

@@ -1,8 +1,8 @@
 //! A FAT volume: its files are found, and the two ways of reading them agree.
 
-use stage2::fat::{Cache, FatError, File, View, Volume};
-use stage2::partition::Partition;
-use stage2::stream::{self, Range};
+use boot_path::disk::fat::{Cache, FatError, File, View, Volume};
+use boot_path::disk::partition::Partition;
+use boot_path::disk::stream::{self, Range};
 
 use super::show;
 use crate::disk::SparseDisk;

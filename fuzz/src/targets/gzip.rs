@@ -2,8 +2,10 @@
 
 use std::io::Read as _;
 
+use boot_path::files::gzip::{
+    Decompressor, MAGIC, ROOM, is_gzip, unpack, unpack_pieces, unpacked_length,
+};
 use flate2::read::GzDecoder;
-use stage2::gzip::{Decompressor, MAGIC, ROOM, is_gzip, unpack, unpack_pieces, unpacked_length};
 
 use super::show;
 

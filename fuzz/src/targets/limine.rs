@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use stage2::kernel_image::{KernelImage, PREFERRED_BASE};
-use stage2::limine_protocol::{
+use boot_path::bios::vbe::{Field, Mode};
+use boot_path::kernel::image::{KernelImage, PREFERRED_BASE};
+use boot_path::kernel::relocate::LoadedKernel;
+use boot_path::ways_out::limine::requests::{
     self as limine, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LimineError, MAX_REVISION,
     Requests, Writer, check_file, recognises, scan,
 };
-use stage2::relocate::LoadedKernel;
-use stage2::vbe::{Field, Mode};
 
 use super::show;
 use crate::elf_fixture::{ET_DYN, ET_EXEC, Elf, ProgramHeader, R, W, X, words};
@@ -156,7 +156,7 @@ fn with(file: &[u8], image: KernelImage) {
         }
     }
     if let Ok(entry) = requests.entry(&image, &loaded, slide) {
-        let inside = |s: &stage2::kernel_image::Segment| {
+        let inside = |s: &boot_path::kernel::image::Segment| {
             entry.wrapping_sub(slide).wrapping_sub(s.virtual_start) < s.memory_size
         };
         assert!(image.segments().iter().any(inside));

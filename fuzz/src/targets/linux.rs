@@ -1,9 +1,9 @@
 //! A Linux kernel's setup header: where it is put, and what it is told.
 
-use stage2::layout::EARLY_REACH;
-use stage2::linux_image::{HEADER, HEADER_ROOM, Initrd, LinuxImage, PlaceError};
-use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
-use stage2::protocol::{LinuxEntry, Protocol};
+use boot_path::entry::protocol::{LinuxEntry, Protocol};
+use boot_path::memory::layout::EARLY_REACH;
+use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use boot_path::ways_out::linux::image::{HEADER, HEADER_ROOM, Initrd, LinuxImage, PlaceError};
 
 use super::show;
 use crate::input::Input;

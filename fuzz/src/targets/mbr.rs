@@ -1,7 +1,7 @@
 //! Sector 0 of a disk: which partition is booted from.
 
-use stage2::fat::is_boot_sector;
-use stage2::partition::boot_partition;
+use boot_path::disk::fat::is_boot_sector;
+use boot_path::disk::partition::boot_partition;
 
 use super::show;
 use crate::input::Input;

@@ -1,6 +1,6 @@
 //! What firmware reports, in any order; then the map that comes of it, and what is taken from it.
 
-use stage2::memory_map::{
+use boot_path::memory::map::{
     CAPACITY, MIB, MemoryKind, MemoryMap, PAGE, PHYSICAL_END, Region, Request, e820_region,
     low_memory_end,
 };

@@ -19,7 +19,7 @@ pub mod vbe;
 pub mod gzip;
 pub mod boot_path;
 
-use stage2::catalogue::{Named, Report};
+use ::boot_path::errors::catalogue::{Named, Report};
 
 /// An error is shown, as the loader shows it, and has something to say.
 pub(crate) fn show(error: &dyn Named) -> String {

@@ -1,9 +1,9 @@
 //! Kernels with a Multiboot header: header, ELF headers or addresses, sections, place in memory.
 
-use stage2::elf_physical::{PhysicalImage, Preference};
-use stage2::layout::{EARLY_REACH, PAGE_SIZE};
-use stage2::memory_map::{MIB, MemoryKind, MemoryMap, Region};
-use stage2::multiboot_header::{Header, Version, check_file};
+use boot_path::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use boot_path::ways_out::multiboot::elf::{PhysicalImage, Preference};
+use boot_path::ways_out::multiboot::header::{Header, Version, check_file};
 
 use super::show;
 use crate::elf_fixture::{ET_EXEC, Elf, PT_LOAD, ProgramHeader};

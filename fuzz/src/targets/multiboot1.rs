@@ -1,6 +1,6 @@
 //! A kernel for Multiboot 1.
 
-use stage2::multiboot_header::Version;
+use boot_path::ways_out::multiboot::header::Version;
 
 use super::multiboot;
 

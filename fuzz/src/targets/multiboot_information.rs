@@ -1,11 +1,11 @@
 //! What another loader tells about its modules, and where these go.
 
-use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
-use stage2::entry_file::MAX_FILE;
-use stage2::memory_map::{MemoryKind, MemoryMap, Region};
-use stage2::multiboot_information::{
+use boot_path::entry::entry_file::MAX_FILE;
+use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
+use boot_path::ways_in::multiboot::{
     Memory, give_back, module_number, plan_moves, read_information,
 };
+use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
 
 use super::show;
 

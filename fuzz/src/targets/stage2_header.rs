@@ -1,11 +1,11 @@
 //! The head of stage2: how much of it the checksum covers, and what its manifest says.
 
+use boot_path::entry::entry_file::PATH_KERNEL;
+use boot_path::files::checksum::{CRC_32C, Tables};
+use boot_path::files::integrity::{Crc32c, Manifest, Sums, path_key};
 use disk_layout::Stage2Header;
 use disk_layout::manifest::{MAX_ENTRIES, parse};
 use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
-use stage2::checksum::{CRC_32C, Tables};
-use stage2::entry_file::PATH_KERNEL;
-use stage2::integrity::{Crc32c, Manifest, Sums, path_key};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// The input: stage2's image, or what lies there instead.

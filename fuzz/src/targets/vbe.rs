@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use stage2::firmware::{Bios, Registers};
-use stage2::layout::{EARLY_REACH, TRANSFER_BUFFER};
-use stage2::memory_map::{MemoryKind, Region};
-use stage2::vbe::{Adapter, MAX_MODES, MODE_BLOCK, Wish};
+use boot_path::bios::firmware::{Bios, Registers};
+use boot_path::bios::vbe::{Adapter, MAX_MODES, MODE_BLOCK, Wish};
+use boot_path::memory::layout::{EARLY_REACH, TRANSFER_BUFFER};
+use boot_path::memory::map::{MemoryKind, Region};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::input::Input;
@@ -165,7 +165,7 @@ pub fn run(bytes: &[u8]) {
             .any(|mode| u64::from(mode.address) >= within.start)
     );
     // One of the size that is wanted is taken, whatever else there is.
-    let exact = |mode: &&stage2::vbe::Mode| {
+    let exact = |mode: &&boot_path::bios::vbe::Mode| {
         let size = (mode.width.into(), mode.height.into());
         size == (width, height) && u64::from(mode.address) >= within.start
     };

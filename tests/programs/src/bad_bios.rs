@@ -16,9 +16,9 @@
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 
+use boot_path::errors::recipe::Defect;
+use boot_path::memory::layout::STACK;
 use disk_layout::stage2::{ENTRY_OFFSET, LOAD_ADDRESS};
-use stage2::layout::STACK;
-use stage2::recipe::Defect;
 
 /// The bit of a defect in the first byte of the flags, …
 const fn low(defect: Defect) -> u8 {

@@ -9,7 +9,7 @@
 #![allow(unsafe_code)]
 
 // What the ready-made `core` expects of its program.
-#[path = "../../../stage2/src/mem.rs"]
+#[path = "../../../stage2/src/machine/mem.rs"]
 mod mem;
 mod framebuffer;
 mod test_card;

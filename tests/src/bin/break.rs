@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
+use boot_path::errors::catalogue::{ALL, Row};
 use disk_builder::stages;
 use machine_tests::image::copy_file;
 use machine_tests::recipe::{self, Broken, GoodImages};
-use stage2::catalogue::{ALL, Row};
 
 /// Differences that are shown.
 const MOST: usize = 12;

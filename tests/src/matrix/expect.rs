@@ -1,9 +1,9 @@
 //! All that the loader and the demo kernel say on a machine.
 
+use boot_path::errors::catalogue::{Entry, Report};
+use boot_path::memory::map::OutOfMemory;
 use disk_layout::SECTOR_SIZE;
 use handoff::DEFAULT_PHYSICAL_MAP_BASE;
-use stage2::catalogue::{Entry, Report};
-use stage2::memory_map::OutOfMemory;
 
 use super::{Outcome, Row};
 use crate::elf::{Elf, W, X};
@@ -148,7 +148,9 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
             present,
         };
         lines.push(Line::Exact(Report(&error).to_string()));
-        lines.push(exact(stage2::catalogue::MEMORY_TOO_LITTLE.advice));
+        lines.push(exact(
+            boot_path::errors::catalogue::MEMORY_TOO_LITTLE.advice,
+        ));
         lines.push(exact(OFFER));
         return lines;
     }

@@ -103,7 +103,10 @@ impl Row {
             Outcome::Boots => "boots".into(),
             Outcome::Refused(entry) => format!("error {}", entry.code),
             Outcome::TooLittleMemory { .. } => {
-                format!("error {}", stage2::catalogue::MEMORY_TOO_LITTLE.code)
+                format!(
+                    "error {}",
+                    boot_path::errors::catalogue::MEMORY_TOO_LITTLE.code
+                )
             }
         }
     }

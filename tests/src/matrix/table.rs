@@ -1,7 +1,7 @@
 //! The table of machines.
 
+use boot_path::errors::catalogue::{self, Entry};
 use disk_builder::Road;
-use stage2::catalogue::{self, Entry};
 
 use super::{Extra, Outcome, Row, Start};
 use crate::machine::{BochsDrive, Disk};

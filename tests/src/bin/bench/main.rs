@@ -282,7 +282,7 @@ fn measure_builds() -> Result<()> {
     for file in [
         "stage1/src/main.rs",
         "stage2/src/main.rs",
-        "stage2/src/lib.rs",
+        "boot-path/src/lib.rs",
         "kernel/src/main.rs",
     ] {
         let path = stages::workspace().join(file);

@@ -1,0 +1,11 @@
+//! What the BIOS is asked, and what becomes of its answers.
+
+pub mod firmware;
+pub mod time;
+pub mod transcript;
+pub mod int10;
+pub mod int15;
+pub mod int16;
+pub mod int1a;
+pub mod vbe;
+pub mod acpi;

@@ -1,0 +1,71 @@
+//! Step 7, the pure half: what a disk is to the code above it.
+
+use core::fmt;
+
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::facts;
+
+/// A disk that reads whole logical sectors.
+pub trait BlockDevice {
+    /// Bytes in a logical sector: a power of two, 512 to 65,536.
+    fn sector_size(&self) -> usize;
+
+    /// Number of logical sectors; `u64::MAX` when the firmware does not tell.
+    fn sector_count(&self) -> u64;
+
+    /// The most sectors that one [`read`](Self::read) may ask for; at least 1.
+    fn max_transfer(&self) -> usize;
+
+    /// Reads `count` sectors (1 to [`max_transfer`](Self::max_transfer)) from `lba` on: at least
+    /// one, fewer than `count` only when the one behind them cannot be read. The bytes stay in the
+    /// device's transfer buffer until the next call.
+    ///
+    /// # Errors
+    /// [`DiskError`] when the sectors are not on the disk or cannot be read, after all retries.
+    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError>;
+}
+
+/// Why sectors could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskError {
+    /// What went wrong.
+    pub cause: DiskFailure,
+    /// The first sector of the read that failed, in the disk's logical sectors.
+    pub lba: u64,
+    /// The drive number of INT 13h.
+    pub drive: u8,
+}
+
+/// The ways in which a disk fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFailure {
+    /// The BIOS reports this status (AH) after all retries; other sectors may be good.
+    Status(u8),
+    /// The same, and nothing else can be read either: the disk is gone or hangs.
+    NoAnswer(u8),
+    /// The sectors lie behind the end of the disk.
+    OutOfRange,
+}
+
+impl Named for DiskError {
+    fn entry(&self) -> &'static Entry {
+        match self.cause {
+            DiskFailure::Status(_) | DiskFailure::NoAnswer(_) => &catalogue::DISK_READ,
+            DiskFailure::OutOfRange => &catalogue::DISK_RANGE,
+        }
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        facts(f, "LBA #, drive ##h", &[self.lba, self.drive.into()])?;
+        match self.cause {
+            DiskFailure::Status(status) => facts(f, ", status ##h", &[status.into()]),
+            DiskFailure::NoAnswer(status) => {
+                let text = ", status ##h, and the disk does not answer";
+                facts(f, text, &[status.into()])
+            }
+            DiskFailure::OutOfRange => Ok(()),
+        }
+    }
+}

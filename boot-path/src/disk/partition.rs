@@ -1,0 +1,340 @@
+//! Step 7, the pure half: which part of the disk to boot from.
+//!
+//! The choice is liberal, because the check of the file system follows anyway: the first active
+//! entry of the MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole
+//! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
+//! many sticks are sold).
+//!
+//! Where there is nothing to choose, the error names what is there instead: a GPT, or what a partition
+//! [holds](crate::disk::probe).
+//!
+//! A partition table counts in sectors, and on a disk whose sectors have more than 512 bytes it does
+//! not say in which. A table that was made for this disk counts in the disk's own; one in an image
+//! that was made for any disk, in 512 bytes: so does that of an image which is a CD as well.
+
+use core::fmt;
+
+use disk_layout::mbr::BOOT_SIGNATURE;
+use disk_layout::{Mbr, PartitionEntry, SECTOR_SIZE, iso9660};
+use zerocopy::FromBytes;
+
+use crate::disk::block_device::{BlockDevice, DiskError};
+use crate::disk::fat;
+use crate::disk::probe::{self, Foreign};
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::{copy, facts};
+
+/// The status byte of a partition to boot from.
+const ACTIVE: u8 = 0x80;
+
+/// The kind of the entry with which the MBR of a disk with a GPT protects the whole disk (UEFI
+/// specification 2.10, 5.2.3).
+const PROTECTIVE: u8 = 0xEE;
+
+/// What a GPT's header begins with; it is in LBA 1, and its copy in the last one (5.3.2).
+const GPT: &[u8] = b"EFI PART";
+
+/// Where the boot partition lies. At least one sector long, and its first one is on the disk; its
+/// end need not be, since BIOSes report wrong disk sizes. The default, all zero, is where there is no
+/// disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Partition {
+    /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
+    pub number: u8,
+    /// First sector, in the disk's logical sectors.
+    pub first_lba: u64,
+    /// Length, in the disk's logical sectors.
+    pub sectors: u64,
+    /// The disk signature of the MBR; 0 without a table.
+    pub signature: u32,
+}
+
+/// Why there is no partition to boot from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionError {
+    /// Sector 0 does not end in 0xAA55, but in this; or it is shorter than 512 bytes (0).
+    NoSignature(u16),
+    /// No entry is active or of a FAT kind.
+    NoEntry,
+    /// The same, or no signature; and this is on the disk.
+    Foreign(Foreign),
+    /// The disk has a GPT. Its header, or the copy, is in this LBA; `None`: the MBR says so, but
+    /// neither is there.
+    Gpt(Option<u64>),
+    /// The entry of this number is to be booted, but starts at this LBA, behind the disk's end.
+    BehindEnd {
+        /// 1 to 4.
+        number: u8,
+        /// First sector of the partition.
+        first_lba: u64,
+        /// Sectors of the disk.
+        disk_sectors: u64,
+    },
+    /// The entry of this number is to be booted, but starts at this LBA, counted in 512 bytes, within
+    /// a sector of the disk.
+    WithinSector {
+        /// 1 to 4.
+        number: u8,
+        /// First sector of the partition.
+        first_lba: u64,
+        /// Bytes in a sector of the disk.
+        sector_size: usize,
+    },
+    /// The disk cannot be read.
+    Disk(DiskError),
+}
+
+impl From<DiskError> for PartitionError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl Named for PartitionError {
+    fn entry(&self) -> &'static Entry {
+        match self {
+            Self::NoSignature(_) | Self::NoEntry | Self::Foreign(_) | Self::WithinSector { .. } => {
+                &catalogue::DISK_NO_PARTITION
+            }
+            Self::Gpt(_) => &catalogue::DISK_GPT,
+            Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
+            Self::Disk(error) => error.entry(),
+        }
+    }
+}
+
+impl fmt::Display for PartitionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoSignature(found) => facts(
+                f,
+                "LBA 0 ends in ####h instead of ####h",
+                &[found.into(), BOOT_SIGNATURE.into()],
+            ),
+            Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
+            Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba]),
+            Self::Gpt(None) => f.write_str("LBA 0 says so, but there is no header"),
+            Self::BehindEnd {
+                number,
+                first_lba,
+                disk_sectors,
+            } => facts(
+                f,
+                "partition # starts at LBA #, the disk has # sectors",
+                &[number.into(), first_lba, disk_sectors],
+            ),
+            Self::WithinSector {
+                number,
+                first_lba,
+                sector_size,
+            } => facts(
+                f,
+                "partition # starts at LBA # of 512 bytes, within a sector of #",
+                &[number.into(), first_lba, sector_size as u64],
+            ),
+            Self::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Chooses the boot partition of a disk. One that lies behind the end of the disk counts when it can
+/// be read all the same: BIOSes report wrong disk sizes.
+///
+/// # Errors
+/// [`PartitionError`], when sector 0 cannot be read, or there is nothing to choose.
+pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
+    let mut sector = [0; SECTOR_SIZE];
+    copy(device.read(0, 1)?, &mut sector);
+    find_by(device, &sector).map_err(|error| match error {
+        PartitionError::NoSignature(_) | PartitionError::NoEntry | PartitionError::Gpt(_) => {
+            instead(device, &sector).unwrap_or(error)
+        }
+        error => error,
+    })
+}
+
+/// What is on a disk without a boot partition, as far as it is known.
+#[cold]
+fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<PartitionError> {
+    let sectors = device.sector_count();
+    // Where the disk ends need not be known.
+    let last = if sectors == u64::MAX {
+        1
+    } else {
+        sectors.saturating_sub(1)
+    };
+    for lba in [1, last] {
+        if device
+            .read(lba, 1)
+            .is_ok_and(|sector| sector.starts_with(GPT))
+        {
+            return Some(PartitionError::Gpt(Some(lba)));
+        }
+    }
+    let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
+    if mbr.signature.get() == BOOT_SIGNATURE {
+        if mbr.partitions.iter().any(|entry| entry.kind == PROTECTIVE) {
+            return Some(PartitionError::Gpt(None));
+        }
+        for (partition, entry) in (1..).zip(&mbr.partitions) {
+            let (first_lba, length) = (entry.first_lba.get().into(), entry.sectors.get().into());
+            if is_used(entry)
+                && let Some(name) = probe::find(device, first_lba, length)
+            {
+                return Some(PartitionError::Foreign(Foreign { partition, name }));
+            }
+        }
+    }
+    let name = probe::find(device, 0, sectors)?;
+    Some(PartitionError::Foreign(Foreign { partition: 0, name }))
+}
+
+/// The boot partition, by sector 0.
+fn find_by<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    sector: &[u8],
+) -> Result<Partition, PartitionError> {
+    // The binary logarithms of how many of the table's units make a sector of the disk.
+    let own = 0;
+    let small = device
+        .sector_size()
+        .trailing_zeros()
+        .saturating_sub(SECTOR_SIZE.trailing_zeros());
+    if small == own {
+        return find_in_unit(device, sector, own);
+    }
+    let units = if is_iso9660(device) {
+        [small, own]
+    } else {
+        [own, small]
+    };
+    for unit in units {
+        let candidate = find_in_unit(device, sector, unit);
+        if let Ok(partition) = candidate
+            && device
+                .read(partition.first_lba, 1)
+                .is_ok_and(fat::is_boot_sector)
+        {
+            return candidate;
+        }
+    }
+    find_in_unit(device, sector, units[0])
+}
+
+/// The boot partition, when the table counts in units of which `1 << shift` make a sector.
+fn find_in_unit<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    sector: &[u8],
+    shift: u32,
+) -> Result<Partition, PartitionError> {
+    let end = device.sector_count().saturating_mul(1 << shift);
+    let found = boot_partition(sector, end);
+    let mut partition = match found {
+        Err(PartitionError::BehindEnd { first_lba, .. })
+            if device.read(first_lba >> shift, 1).is_ok() =>
+        {
+            boot_partition(sector, u64::MAX)
+        }
+        found => found,
+    }?;
+    let mask = (1 << shift) - 1;
+    if partition.first_lba & mask != 0 {
+        return Err(PartitionError::WithinSector {
+            number: partition.number,
+            first_lba: partition.first_lba,
+            sector_size: device.sector_size(),
+        });
+    }
+    partition.first_lba >>= shift;
+    partition.sectors = (partition.sectors >> shift) + u64::from(partition.sectors & mask != 0);
+    Ok(partition)
+}
+
+/// Whether there is a volume descriptor of ISO 9660 in its place.
+fn is_iso9660<D: BlockDevice + ?Sized>(device: &mut D) -> bool {
+    // A power of two.
+    let mask = device.sector_size() - 1;
+    let lba = iso9660::DESCRIPTORS >> mask.count_ones();
+    let identifier = (iso9660::DESCRIPTORS & mask) + 1;
+    device.read(lba as u64, 1).is_ok_and(|sector| {
+        let found = sector.get(identifier..).unwrap_or_default();
+        found.starts_with(&iso9660::STANDARD_IDENTIFIER)
+    })
+}
+
+/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` logical sectors (`u64::MAX`:
+/// unknown).
+///
+/// # Errors
+/// [`PartitionError`], when there is nothing to choose.
+pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Partition, PartitionError> {
+    let Ok((mbr, _)) = Mbr::ref_from_prefix(mbr_sector) else {
+        return Err(PartitionError::NoSignature(0));
+    };
+    if mbr.signature.get() != BOOT_SIGNATURE {
+        return Err(PartitionError::NoSignature(mbr.signature.get()));
+    }
+    let whole_disk = Partition {
+        number: 0,
+        first_lba: 0,
+        sectors: disk_sectors,
+        signature: 0,
+    };
+
+    // A stick without a table has boot code there: bytes that are no status give it away. The
+    // table comes first otherwise, because an MBR may carry a BPB to please a BIOS.
+    let is_table = mbr
+        .partitions
+        .iter()
+        .all(|entry| matches!(entry.status, 0 | ACTIVE));
+    if !is_table && fat::is_boot_sector(mbr_sector) {
+        return Ok(whole_disk);
+    }
+
+    let used = || {
+        (1..)
+            .zip(&mbr.partitions)
+            .filter(|(_, entry)| is_used(entry))
+    };
+    let active = used().find(|(_, entry)| entry.status == ACTIVE);
+    let Some((number, entry)) = active.or_else(|| used().find(|(_, entry)| is_fat(entry))) else {
+        return match fat::is_boot_sector(mbr_sector) {
+            true => Ok(whole_disk),
+            false => Err(PartitionError::NoEntry),
+        };
+    };
+    let partition = Partition {
+        number,
+        first_lba: entry.first_lba.get().into(),
+        sectors: entry.sectors.get().into(),
+        signature: mbr.disk_signature.get(),
+    };
+    if partition.first_lba >= disk_sectors {
+        return Err(PartitionError::BehindEnd {
+            number,
+            first_lba: partition.first_lba,
+            disk_sectors,
+        });
+    }
+    Ok(partition)
+}
+
+/// Whether the entry describes a partition at all. One that starts at LBA 0 would contain its own
+/// table, and a GPT's protective one is there to contain everything.
+fn is_used(entry: &PartitionEntry) -> bool {
+    matches!(entry.status, 0 | ACTIVE)
+        && !matches!(entry.kind, 0 | PROTECTIVE)
+        && entry.first_lba.get() != 0
+        && entry.sectors.get() != 0
+}
+
+/// Whether the kind is one that FAT file systems have: FAT12, FAT16 and FAT32 by CHS and by LBA,
+/// the same hidden, and the EFI system partition.
+fn is_fat(entry: &PartitionEntry) -> bool {
+    const HIDDEN: u8 = 0x10;
+    matches!(
+        entry.kind & !HIDDEN,
+        0x01 | 0x04 | 0x06 | 0x0B | 0x0C | 0x0E
+    ) || entry.kind == 0xEF
+}

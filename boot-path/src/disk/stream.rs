@@ -1,0 +1,135 @@
+//! Step 10, its disk half: pieces of a file, in as few and as large reads as possible.
+//!
+//! An INT 13h call has a price of its own, so what counts is their number: pieces that are close
+//! together in the file are read together, every call takes as many sectors as it may, and what
+//! the [`Cache`] happens to hold is not read again.
+
+use crate::disk::block_device::BlockDevice;
+use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
+
+/// Bytes of a file and where they are to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first byte in the file.
+    pub file_offset: u64,
+    /// Number of bytes; with `file_offset` no more than the file has.
+    pub length: u64,
+    /// Where the first byte goes: whatever the caller's sink makes of it.
+    pub destination: u64,
+}
+
+/// Ranges with fewer bytes between them are read in one go: that many cost less than a call.
+const GAP: u64 = 16 * 1024;
+
+/// Reads the `ranges` of the file and hands them to `sink` in pieces, each with its destination.
+/// The ranges may overlap and be in any order; the pieces come in the order of the file.
+///
+/// # Errors
+/// [`FatError`], when the disk or the file system is damaged, or a range is not in the file. Some
+/// pieces may have been delivered.
+pub fn stream<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+    file: &File,
+    ranges: &[Range],
+    sink: &mut impl FnMut(u64, &[u8]),
+) -> Result<(), FatError> {
+    let mut end = 0;
+    for range in ranges.iter().filter(|range| range.length != 0) {
+        end = end.max(range.file_offset.saturating_add(range.length));
+    }
+    if end > file.size {
+        return Err(FatError::BehindFile {
+            end,
+            size: file.size,
+        });
+    }
+
+    let mut extents = volume.extents(file).until(end);
+    let mut extent = Extent {
+        file_offset: 0,
+        disk_offset: 0,
+        length: 0,
+    };
+    let mut run = next_run(ranges, 0);
+    while let Some((mut position, run_end)) = run {
+        while position < run_end {
+            // The extents cover the file up to `end` without a gap, or the walk fails.
+            while position - extent.file_offset >= extent.length {
+                let Some(next) = extents.next(device, cache)? else {
+                    return Err(FatError::BehindFile {
+                        end,
+                        size: file.size,
+                    });
+                };
+                extent = next;
+            }
+            let skip = position - extent.file_offset;
+            let length = (run_end - position).min(extent.length - skip);
+            let start = extent.disk_offset + skip;
+
+            let cached = cache.peek(start);
+            let bytes = match cached {
+                Some(bytes) => bytes,
+                None => {
+                    let sector_size = device.sector_size();
+                    let span = Span::new(sector_size, start, start + length);
+                    let count = span.sectors(device);
+                    let bytes = device.read(span.lba, count)?;
+                    // Not empty: a call reads at least the sector of `start`.
+                    bytes
+                        .get(span.skip..)
+                        .ok_or(FatError::SectorSize(sector_size))?
+                }
+            };
+            let bytes = bytes.get(..length as usize).unwrap_or(bytes);
+            if bytes.is_empty() {
+                return Err(FatError::SectorSize(device.sector_size()));
+            }
+            deliver(ranges, position, bytes, sink);
+            position += bytes.len() as u64;
+        }
+        run = next_run(ranges, run_end);
+    }
+    Ok(())
+}
+
+/// The next bytes from `position` on that are wanted, with the gaps in between that are not worth
+/// a call of their own: start and end in the file.
+fn next_run(ranges: &[Range], position: u64) -> Option<(u64, u64)> {
+    let wanted = |range: &&Range| range.length != 0 && range.file_offset + range.length > position;
+    let start = ranges
+        .iter()
+        .filter(wanted)
+        .map(|range| range.file_offset)
+        .min()?;
+    let mut end = start;
+    loop {
+        let reach = end.saturating_add(GAP);
+        let near = ranges
+            .iter()
+            .filter(wanted)
+            .filter(|range| range.file_offset < reach && range.file_offset + range.length > end);
+        match near.map(|range| range.file_offset + range.length).max() {
+            Some(further) => end = further,
+            None => return Some((start, end)),
+        }
+    }
+}
+
+/// Hands the bytes that lie at `position` of the file to every range that wants some of them.
+fn deliver(ranges: &[Range], position: u64, bytes: &[u8], sink: &mut impl FnMut(u64, &[u8])) {
+    let end = position + bytes.len() as u64;
+    for range in ranges {
+        let from = range.file_offset.max(position);
+        let to = (range.file_offset + range.length).min(end);
+        if from < to {
+            let piece = bytes.get((from - position) as usize..(to - position) as usize);
+            sink(
+                range.destination.wrapping_add(from - range.file_offset),
+                piece.unwrap_or_default(),
+            );
+        }
+    }
+}

@@ -1,0 +1,634 @@
+//! Step 9: which of several entries to boot.
+//!
+//! `/loader/loader.conf` says which one is the default, as systemd-boot's does; the files in
+//! `/loader/entries` are the entries, and their order is that of the Boot Loader Specification
+//! (UAPI.1, "Sorting" and "Boot counting").
+
+use core::cmp::Ordering;
+use core::fmt;
+
+use arrayvec::ArrayVec;
+
+use crate::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry};
+use crate::entry::version;
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::{facts, split_last};
+
+/// The directory of the entries.
+pub const DIRECTORY: &str = "/loader/entries";
+
+/// What says which of them is the default.
+pub const PATH_LOADER: &str = "/loader/loader.conf";
+
+/// How the names of entries end, in any case.
+const SUFFIX: &str = ".conf";
+
+/// The most entries. Those that stand further back in the directory are left out.
+pub const MAX_ENTRIES: usize = 64;
+
+/// The most files that are read to find them: those that are no entries count as well. What stands
+/// further back is left out.
+pub const MAX_CANDIDATES: usize = 4 * MAX_ENTRIES;
+
+/// The most bytes of a pattern. Names have at most 255, and each of their characters may have to be
+/// compared with all of the pattern.
+pub const MAX_PATTERN: usize = 512;
+
+/// The most files that are named each for itself, with the reason why they are left out.
+pub const MAX_NAMED: u32 = 8;
+
+/// Whether a file in [`DIRECTORY`] is an entry. Names that begin with a point are those of hidden
+/// files, which some systems write beside each file.
+pub fn is_entry(name: &str) -> bool {
+    !name.starts_with('.') && stem(name).len() < name.len()
+}
+
+/// The name without the suffix.
+fn stem(name: &str) -> &str {
+    let parts = name.split_at_checked(name.len().saturating_sub(SUFFIX.len()));
+    match parts {
+        Some((stem, suffix)) if suffix.eq_ignore_ascii_case(SUFFIX) => stem,
+        _ => name,
+    }
+}
+
+/// An entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item<'a> {
+    // No more than that, for there are many: the name tells the rest.
+    /// Path of its file.
+    pub path: &'a str,
+    /// What is in it.
+    pub text: KernelEntry<'a>,
+}
+
+/// Boot counters: `+LEFT-DONE` at the end of a name. The loader does not change them, for it does
+/// not write to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tries {
+    /// How many times it shall still be tried; 0: it is bad.
+    pub left: u32,
+    /// How many times it was tried.
+    pub done: u32,
+}
+
+impl Tries {
+    /// Takes the counters off a name without suffix.
+    fn split(stem: &str) -> (&str, Option<Self>) {
+        let parts = || {
+            let (id, counters) = split_last(stem, b'+')?;
+            let (left, done) = split_last(counters, b'-').unwrap_or((counters, "0"));
+            let (left, done) = (number(left)?, number(done)?);
+            Some((id, Self { left, done }))
+        };
+        parts().map_or((stem, None), |(id, tries)| (id, Some(tries)))
+    }
+}
+
+/// A number of any length; those that are too large are the largest.
+fn number(text: &str) -> Option<u32> {
+    let mut digits = text.bytes();
+    (!text.is_empty()).then_some(())?;
+    digits.try_fold(0u32, |number, digit| {
+        let digit = u32::from(digit.wrapping_sub(b'0'));
+        let more = number.saturating_mul(10).saturating_add(digit);
+        (digit < 10).then_some(more)
+    })
+}
+
+impl<'a> Item<'a> {
+    /// Checks an entry. `None`: it is for machines of another kind.
+    ///
+    /// # Errors
+    /// [`EntryFileError`]: why it cannot be booted.
+    pub fn new(path: &'a str, bytes: &'a [u8]) -> Result<Option<Self>, EntryFileError> {
+        let text = entry_file::parse(bytes)?;
+        if text.is_for_others() {
+            return Ok(None);
+        }
+        if text.kernel().is_none() && text.chain().is_none() {
+            return Err(EntryFileError {
+                line: 0,
+                cause: EntryFileCause::NoKernel,
+            });
+        }
+        Ok(Some(Self { path, text }))
+    }
+
+    /// The name of its file.
+    pub fn name(&self) -> &'a str {
+        split_last(self.path, b'/').map_or(self.path, |(_, name)| name)
+    }
+
+    /// Its name without suffix and counters, and the boot counters, if there are any.
+    fn id_and_tries(&self) -> (&'a str, Option<Tries>) {
+        Tries::split(stem(self.name()))
+    }
+
+    /// The boot counters in its name, if there are any.
+    pub fn tries(&self) -> Option<Tries> {
+        self.id_and_tries().1
+    }
+
+    /// Whether it was tried as often as it should be, and never with success.
+    pub fn is_bad(&self) -> bool {
+        is_bad(self.tries())
+    }
+
+    /// Whether the pattern of `loader.conf` means it: the name without counters, with or without the
+    /// suffix.
+    fn matches(&self, pattern: &str) -> bool {
+        let (id, _) = self.id_and_tries();
+        matches(pattern, id, "") || matches(pattern, id, SUFFIX)
+    }
+
+    /// Which one comes first.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        let (text, other_text) = (&self.text, &other.text);
+        let by_key = match (text.sort_key(), other_text.sort_key()) {
+            (Some(one), Some(another)) => one
+                .cmp(another)
+                .then_with(|| text.machine_id().cmp(&other_text.machine_id()))
+                .then_with(|| {
+                    let [one, another] = [text, other_text].map(|text| text.version());
+                    newer(one.unwrap_or(""), another.unwrap_or(""))
+                }),
+            (one, another) => another.is_some().cmp(&one.is_some()),
+        };
+        // Where all of that is equal, they differ in the counters, or in the case of letters.
+        let ((id, tries), (other_id, other_tries)) = (self.id_and_tries(), other.id_and_tries());
+        let by_tries = || match (tries, other_tries) {
+            (Some(one), Some(another)) => another
+                .left
+                .cmp(&one.left)
+                .then(one.done.cmp(&another.done)),
+            (one, another) => one.is_some().cmp(&another.is_some()),
+        };
+        is_bad(tries)
+            .cmp(&is_bad(other_tries))
+            .then(by_key)
+            .then_with(|| newer(id, other_id))
+            .then_with(by_tries)
+            .then_with(|| self.path.cmp(other.path))
+    }
+}
+
+fn is_bad(tries: Option<Tries>) -> bool {
+    tries.is_some_and(|tries| tries.left == 0)
+}
+
+/// The higher version comes first.
+fn newer(one: &str, another: &str) -> Ordering {
+    version::compare(another, one)
+}
+
+/// All entries that can be booted, in their order. (It takes some KiB.)
+#[derive(Debug)]
+pub struct Entries<'a> {
+    items: ArrayVec<Item<'a>, MAX_ENTRIES>,
+    /// Files that were read.
+    read: usize,
+    /// Files that are left out, though they should be entries.
+    skipped: u32,
+    /// Those of them that are not named, and what would be said of the first one.
+    unnamed: u32,
+    first_unnamed: ArrayVec<Warning<'a>, 1>,
+    /// Entries for machines of another kind.
+    hidden: u32,
+}
+
+impl<'a> Entries<'a> {
+    /// No entries.
+    pub const fn new() -> Self {
+        Self {
+            items: ArrayVec::new_const(),
+            read: 0,
+            skipped: 0,
+            unnamed: 0,
+            first_unnamed: ArrayVec::new_const(),
+            hidden: 0,
+        }
+    }
+
+    /// Takes all entries out.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        (self.read, self.skipped, self.unnamed, self.hidden) = (0, 0, 0, 0);
+        self.first_unnamed.clear();
+    }
+
+    /// Why a further file need not even be read, if so.
+    pub fn full(&self) -> Option<EntryFileError> {
+        let cause = if self.items.is_full() {
+            EntryFileCause::TooManyEntries
+        } else if self.read >= MAX_CANDIDATES {
+            EntryFileCause::TooManyFiles
+        } else {
+            return None;
+        };
+        Some(EntryFileError { line: 0, cause })
+    }
+
+    /// Adds the entry in a file, if it is for machines of this kind. Returns what is to be said when it
+    /// is left out; the others are not affected.
+    #[must_use]
+    pub fn add(&mut self, path: &'a str, bytes: &'a [u8]) -> Option<Warning<'a>> {
+        self.add_by(path, bytes, &mut Item::compare)
+    }
+
+    /// As [`add`](Self::add), with [`Item::compare`] in somebody else's hands, who can count.
+    #[must_use]
+    pub fn add_by(
+        &mut self,
+        path: &'a str,
+        bytes: &'a [u8],
+        compare: &mut dyn FnMut(&Item<'a>, &Item<'a>) -> Ordering,
+    ) -> Option<Warning<'a>> {
+        if let Some(error) = self.full() {
+            return self.skip(path, error);
+        }
+        match Item::new(path, bytes) {
+            Ok(None) => self.hidden = self.hidden.saturating_add(1),
+            Ok(Some(item)) => {
+                // Behind those that come first, and behind its equals.
+                let place = self
+                    .items
+                    .partition_point(|other| compare(other, &item).is_le());
+                // There is room.
+                let _ = self.items.try_insert(place, item);
+            }
+            Err(error) => return self.skip(path, error),
+        }
+        self.read += 1;
+        None
+    }
+
+    /// Counts a file that is left out. Returns what is to be said of it: nothing, if it is only one of
+    /// many.
+    #[must_use]
+    pub fn skip(&mut self, path: &'a str, error: EntryFileError) -> Option<Warning<'a>> {
+        let warning = Warning {
+            path,
+            cause: WarningCause::Skipped { error, more: 0 },
+        };
+        self.read += 1;
+        self.skipped = self.skipped.saturating_add(1);
+        // What is the same for all that follow need not be said for each.
+        let same =
+            [EntryFileCause::TooManyEntries, EntryFileCause::TooManyFiles].contains(&error.cause);
+        if self.skipped - self.unnamed <= MAX_NAMED && !same {
+            return Some(warning);
+        }
+        self.unnamed += 1;
+        let _ = self.first_unnamed.try_push(warning); // if it is the first one
+        None
+    }
+
+    /// How many were left out so far of which nothing was said.
+    pub fn unnamed(&self) -> u32 {
+        self.unnamed
+    }
+
+    /// What is to be said of those, in the end.
+    pub fn rest(&self) -> Option<Warning<'a>> {
+        let Warning { path, cause } = *self.first_unnamed.first()?;
+        let WarningCause::Skipped { error, .. } = cause else {
+            return None;
+        };
+        let more = self.unnamed.saturating_sub(1);
+        let cause = WarningCause::Skipped { error, more };
+        Some(Warning { path, cause })
+    }
+
+    /// Whether there was nothing in the directory, not even what had to be left out.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.skipped == 0 && self.hidden == 0
+    }
+
+    /// The entries in their order.
+    pub fn items(&self) -> &[Item<'a>] {
+        &self.items
+    }
+
+    /// The first one that the pattern means; else, or without one, the first of all. A pattern of more
+    /// than [`MAX_PATTERN`] bytes means none.
+    ///
+    /// # Errors
+    /// [`NoEntry`], when there is none.
+    pub fn choose<'p>(&self, pattern: Option<&'p str>) -> Result<Choice<'a, 'p>, NoEntry> {
+        let sane = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN);
+        let wanted = sane.and_then(|pattern| {
+            let mut items = self.items.iter();
+            items.find(|item| item.matches(pattern))
+        });
+        let item = wanted.or(self.items.first()).ok_or(NoEntry {
+            skipped: self.skipped,
+            hidden: self.hidden,
+        })?;
+        Ok(Choice {
+            item: *item,
+            unmatched: pattern.filter(|_| wanted.is_none()),
+        })
+    }
+}
+
+impl Default for Entries<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What is to be booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice<'a, 'p> {
+    /// The entry.
+    pub item: Item<'a>,
+    /// A pattern that means none of the entries.
+    pub unmatched: Option<&'p str>,
+}
+
+/// Something that does not keep the rest from being booted. Its `Display` names the file and the
+/// line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning<'a> {
+    path: &'a str,
+    cause: WarningCause<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WarningCause<'a> {
+    /// An entry is left out, and so are more.
+    Skipped { error: EntryFileError, more: u32 },
+    /// A line of `loader.conf`, or all of it, is ignored.
+    Ignored(EntryFileError),
+    /// This pattern means no entry.
+    Unmatched(&'a str),
+}
+
+impl<'a> Warning<'a> {
+    /// About a line of [`PATH_LOADER`] or all of it.
+    pub fn in_loader_conf(error: EntryFileError) -> Self {
+        Self {
+            path: PATH_LOADER,
+            cause: WarningCause::Ignored(error),
+        }
+    }
+
+    /// About a pattern in [`PATH_LOADER`] that means none of the entries.
+    pub fn no_default(pattern: &'a str) -> Self {
+        Self {
+            path: PATH_LOADER,
+            cause: WarningCause::Unmatched(pattern),
+        }
+    }
+}
+
+impl fmt::Display for Warning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)?;
+        let (text, error, more) = match self.cause {
+            WarningCause::Skipped { error, more } => (" is left out: ", error, more),
+            WarningCause::Ignored(error) => (": ", error, 0),
+            WarningCause::Unmatched(pattern) => {
+                f.write_str(": no entry is named ")?;
+                return f.write_str(pattern);
+            }
+        };
+        f.write_str(text)?;
+        error.fmt(f)?;
+        match more {
+            0 => Ok(()),
+            _ => facts(f, "; so are # more", &[more.into()]),
+        }
+    }
+}
+
+/// There are files in [`DIRECTORY`], and none of them can be booted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoEntry {
+    /// Those that cannot be read as entries.
+    pub skipped: u32,
+    /// Those for machines of another kind.
+    pub hidden: u32,
+}
+
+impl Named for NoEntry {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::ENTRY_NONE
+    }
+}
+
+impl fmt::Display for NoEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = [self.skipped.into(), self.hidden.into()];
+        facts(f, "# left out, # for other machines", &numbers)
+    }
+}
+
+// --- loader.conf -------------------------------------------------------------------------------
+
+/// A checked `/loader/loader.conf`. The default is the empty file. Keys that are not named here are
+/// ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoaderConf<'a> {
+    default_entry: Option<&'a str>,
+    timeout: Option<Timeout>,
+    console: Option<Consoles>,
+}
+
+/// How long to wait for a choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// So many seconds; 0: not at all, and nothing is shown.
+    Seconds(u32),
+    /// For ever.
+    Forever,
+}
+
+/// Where the loader prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consoles {
+    /// On the serial line.
+    pub serial: bool,
+    /// On the screen.
+    pub screen: bool,
+}
+
+impl Consoles {
+    /// Wherever it can.
+    pub const ALL: Self = Self {
+        serial: true,
+        screen: true,
+    };
+}
+
+impl<'a> LoaderConf<'a> {
+    /// Checks the file: what of it can be used, and what is wrong with it.
+    pub fn parse(bytes: &'a [u8]) -> (Self, Option<EntryFileError>) {
+        match entry_file::text(bytes) {
+            Ok(text) => Self::read_lines(entry_file::lines(text)),
+            Err(error) => (Self::default(), Some(error)),
+        }
+    }
+
+    /// The same for its lines, each of which is taken once. The last value of a key counts.
+    pub fn read_lines(lines: impl Iterator<Item = &'a str>) -> (Self, Option<EntryFileError>) {
+        let mut conf = Self::default();
+        let mut first = None;
+        for (line, content) in (1..).zip(lines) {
+            if let Some(cause) = entry_file::beyond_limits(content) {
+                return (Self::default(), Some(EntryFileError { line, cause }));
+            }
+            let (key, value) = entry_file::key_and_value(content);
+            let is_there = !value.is_empty();
+            let cause = match key {
+                "default" if is_there => {
+                    conf.default_entry = Some(value);
+                    continue;
+                }
+                TIMEOUT => {
+                    let read = timeout(value);
+                    if is_there {
+                        conf.timeout = read;
+                    }
+                    read.is_none().then_some(EntryFileCause::Timeout)
+                }
+                CONSOLE => {
+                    let read = consoles(value);
+                    if is_there {
+                        conf.console = read;
+                    }
+                    read.is_none().then_some(EntryFileCause::Console)
+                }
+                _ => continue,
+            };
+            first = first.or(cause.map(|cause| EntryFileError { line, cause }));
+        }
+        (conf, first)
+    }
+
+    /// The pattern that selects the default entry: `*`, `?` and `[a-z]` have their meaning, the case
+    /// of ASCII letters has none.
+    pub fn default_entry(&self) -> Option<&'a str> {
+        self.default_entry
+    }
+
+    /// How long to wait for a choice.
+    pub fn timeout(&self) -> Option<Timeout> {
+        self.timeout
+    }
+
+    /// Where the loader prints what is no error.
+    pub fn console(&self) -> Option<Consoles> {
+        self.console
+    }
+}
+
+const TIMEOUT: &str = "timeout";
+const CONSOLE: &str = "console";
+
+fn consoles(value: &str) -> Option<Consoles> {
+    let (serial, screen) = match value {
+        "both" => (true, true),
+        "serial" => (true, false),
+        "screen" => (false, true),
+        "none" => (false, false),
+        _ => return None,
+    };
+    Some(Consoles { serial, screen })
+}
+
+fn timeout(value: &str) -> Option<Timeout> {
+    match value {
+        "menu-force" => Some(Timeout::Forever),
+        "menu-hidden" | "menu-disabled" => Some(Timeout::Seconds(0)),
+        _ => number(value).map(Timeout::Seconds),
+    }
+}
+
+// --- Patterns ----------------------------------------------------------------------------------
+
+/// Whether a pattern, as in glob(7), matches all of a name that is given in two parts: `*`, `?`,
+/// sets and ranges in brackets, `\` in front of what is to be taken as it is. There are no negated
+/// sets and no classes, and the case of ASCII letters makes no difference, as in systemd-boot. Names
+/// are ASCII.
+pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
+    let (name, suffix) = (name.as_bytes(), suffix.as_bytes());
+    let byte_at = |index: usize| {
+        let behind = index.wrapping_sub(name.len());
+        name.get(index).or(suffix.get(behind)).copied()
+    };
+    let mut pattern = pattern.as_bytes();
+    let mut at = 0;
+    // What is behind the last star, and how much of the name is in front of what that must match.
+    let mut star: Option<(&[u8], usize)> = None;
+    loop {
+        if let [b'*', behind @ ..] = pattern {
+            pattern = behind;
+            star = Some((behind, at));
+            continue;
+        }
+        match byte_at(at) {
+            None if pattern.is_empty() => return true,
+            // What is left of the pattern needs more than there is, whatever a star takes.
+            None => return false,
+            Some(byte) => {
+                if let Some(behind) = match_one(pattern, byte) {
+                    pattern = behind;
+                    at += 1;
+                    continue;
+                }
+            }
+        }
+        // The last star takes one more. An earlier one need not: what it would take, this one can.
+        let Some((behind, taken)) = &mut star else {
+            return false;
+        };
+        *taken += 1;
+        (pattern, at) = (*behind, *taken);
+    }
+}
+
+/// Matches the first element of a pattern, which is not a star; returns what is behind it.
+fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    let byte = byte.to_ascii_lowercase();
+    let (&first, mut rest) = pattern.split_first()?;
+    let is_match = match first {
+        b'?' => true,
+        b'[' => {
+            let mut is_match = false;
+            // A bracket that comes first does not end the set.
+            let mut low = take_literal(&mut rest)?;
+            loop {
+                let mut high = low;
+                if let [b'-', end, ..] = rest
+                    && *end != b']'
+                {
+                    take_literal(&mut rest)?;
+                    high = take_literal(&mut rest)?;
+                }
+                is_match |= low <= byte && byte <= high;
+                if let [b']', behind @ ..] = rest {
+                    rest = behind;
+                    break is_match;
+                }
+                low = take_literal(&mut rest)?;
+            }
+        }
+        _ => {
+            rest = pattern;
+            take_literal(&mut rest)? == byte
+        }
+    };
+    is_match.then_some(rest)
+}
+
+/// Takes one character, or the one behind a `\`.
+fn take_literal(rest: &mut &[u8]) -> Option<u8> {
+    let (mut literal, mut behind) = rest.split_first()?;
+    if *literal == b'\\' {
+        (literal, behind) = behind.split_first()?;
+    }
+    *rest = behind;
+    Some(literal.to_ascii_lowercase())
+}

@@ -1,0 +1,587 @@
+//! Step 9: what to boot, and with which words.
+//!
+//! `/boot/kernel.conf`, which is optional, and the [entries](crate::entry::entries) have the syntax of the
+//! Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entries"): UTF-8 lines of a key, spaces or
+//! tabs, and a value.
+//!
+//! ```text
+//! # A comment.
+//! title    What a person sees
+//! linux    /vmlinuz
+//! initrd   /initrd.img
+//! options  the command line; several such lines are joined by a space
+//! ```
+//!
+//! These keys are not in the specification:
+//!
+//! ```text
+//! kernel   /boot/kernel.elf
+//! protocol bootpath
+//! module   /boot/modules/initrd the string that the kernel finds beside the module
+//! chain    drive=81h partition=2
+//! ```
+//!
+//! Without `protocol`, the kernel's file says what boot protocol it is made for. With `chain`, no
+//! kernel is booted, but the boot sector of a disk or of a partition.
+//!
+//! Other keys are ignored, as the specification demands.
+
+use core::fmt;
+use core::str;
+
+use crate::entry::entries::{MAX_CANDIDATES, MAX_ENTRIES};
+use crate::entry::protocol::Protocol;
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::{copy, facts, split_before, utf8};
+use crate::ways_out::boot_sector::Target;
+
+/// The kernel of a `kernel.conf` that names none.
+pub const PATH_KERNEL: &str = "/boot/kernel.elf";
+
+/// What is read when there are no entries.
+pub const PATH_ENTRY: &str = "/boot/kernel.conf";
+
+/// The most bytes that the file may have.
+pub const MAX_FILE: usize = 16 * 1024;
+
+/// The most bytes that a line may have, without its end.
+pub const MAX_LINE: usize = 4 * 1024;
+
+/// The most modules of one entry.
+pub const MAX_MODULES: usize = 32;
+
+const OPTIONS: &str = "options";
+
+/// The keys whose last value counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EntryKey {
+    Kernel,
+    Linux,
+    Chain,
+    Protocol,
+    Title,
+    Version,
+    MachineId,
+    SortKey,
+    Architecture,
+    /// Any of those that UEFI has.
+    Efi,
+}
+
+/// How many there are.
+const COUNT: usize = EntryKey::Efi as usize + 1;
+
+/// The keys, in the order of [`EntryKey`]; then those of which all values count.
+const KEYS: [&str; COUNT + 4] = [
+    KERNEL,
+    LINUX,
+    "chain",
+    "protocol",
+    "title",
+    "version",
+    "machine-id",
+    "sort-key",
+    "architecture",
+    "efi",
+    "uki",
+    "uki-url",
+    MODULE,
+    INITRD,
+];
+const FIRST_MODULE: usize = COUNT + 2;
+
+const KERNEL: &str = "kernel";
+const LINUX: &str = "linux";
+const MODULE: &str = "module";
+const INITRD: &str = "initrd";
+
+/// The vocabulary of the UEFI specification for the machines that this loader boots.
+const ARCHITECTURE: &str = "x64";
+
+const BLANK: [char; 2] = [' ', '\t'];
+const BYTE_ORDER_MARK: &str = "\u{FEFF}";
+
+/// A checked `/boot/kernel.conf`, or a checked entry. Holding one proves that it is within the
+/// limits, that every line which names a file has a path, and that there is at most one answer to
+/// what is to be booted. The default is the empty file.
+///
+/// Where a key is meant to be there once, the last of its values counts, as that which was added to a
+/// file last. They are noted when the file is read, so that it is read once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelEntry<'a> {
+    text: &'a str,
+    /// By [`EntryKey`].
+    values: [Value; COUNT],
+}
+
+/// Where in the text a value is: [`MAX_FILE`] is less than 64 KiB. One that was never seen is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Value {
+    start: u16,
+    length: u16,
+}
+
+impl Value {
+    /// That of a part of the text.
+    fn of(part: &str, text: &str) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+        Self {
+            start: start as u16,
+            length: part.len() as u16,
+        }
+    }
+
+    fn within(self, text: &str) -> Option<&str> {
+        let start = usize::from(self.start);
+        let value = text.get(start..start + usize::from(self.length))?;
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+const _: () = assert!(MAX_FILE <= u16::MAX as usize);
+
+/// A `module` or `initrd` line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Module<'a> {
+    /// Path in the boot partition.
+    pub path: &'a str,
+    /// The rest of a `module` line: the string that the kernel finds beside the module; may be empty.
+    /// An `initrd` line has none, since its value is a path and nothing else.
+    pub string: &'a str,
+}
+
+/// Why the file is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryFileError {
+    /// The line, counted from 1; 0: the file as a whole.
+    pub line: usize,
+    /// What is wrong with it.
+    pub cause: EntryFileCause,
+}
+
+/// What can be wrong with the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryFileCause {
+    /// More than [`MAX_FILE`] bytes.
+    FileTooLong,
+    /// More than [`MAX_LINE`] bytes.
+    LineTooLong,
+    /// Not UTF-8.
+    NotUtf8,
+    /// A NUL byte: the handoff's strings could not hold it.
+    Nul,
+    /// More than [`MAX_MODULES`] modules.
+    TooManyModules,
+    /// A line with this key has no path.
+    NoPath(&'static str),
+    /// `protocol` without a name, or with one that is not known.
+    UnknownProtocol,
+    /// `chain` without a drive and a partition, or with something else.
+    Chain,
+    /// A `chain` line and a kernel: only one of them can be booted.
+    KernelAndChain,
+    /// An entry that names nothing to boot.
+    NoKernel,
+    /// There are more than [`MAX_ENTRIES`](crate::entry::entries::MAX_ENTRIES) entries.
+    TooManyEntries,
+    /// More than [`MAX_CANDIDATES`](crate::entry::entries::MAX_CANDIDATES) files were looked at.
+    TooManyFiles,
+    /// `timeout` is neither a number nor a word that is known.
+    Timeout,
+    /// The value of `console` is none.
+    Console,
+}
+
+impl Named for EntryFileError {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::ENTRY_FILE
+    }
+}
+
+impl fmt::Display for EntryFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line != 0 {
+            facts(f, "line #: ", &[self.line as u64])?;
+        }
+        match self.cause {
+            EntryFileCause::FileTooLong => facts(f, "more than # bytes", &[MAX_FILE as u64]),
+            EntryFileCause::LineTooLong => facts(f, "more than # bytes", &[MAX_LINE as u64]),
+            EntryFileCause::NotUtf8 => f.write_str("not UTF-8"),
+            EntryFileCause::Nul => f.write_str("a NUL byte"),
+            EntryFileCause::TooManyModules => {
+                facts(f, "more than # modules", &[MAX_MODULES as u64])
+            }
+            EntryFileCause::NoPath(key) => {
+                f.write_str(key)?;
+                f.write_str(" without a path")
+            }
+            EntryFileCause::UnknownProtocol => f.write_str("no such protocol"),
+            EntryFileCause::Chain => f.write_str("chain takes drive=80h, partition=1 or both"),
+            EntryFileCause::KernelAndChain => f.write_str("a kernel and chain in one entry"),
+            EntryFileCause::NoKernel => f.write_str("it names nothing to boot"),
+            EntryFileCause::TooManyEntries => {
+                facts(f, "more than # entries", &[MAX_ENTRIES as u64])
+            }
+            EntryFileCause::TooManyFiles => facts(f, "more than # files", &[MAX_CANDIDATES as u64]),
+            EntryFileCause::Timeout => f.write_str("not a timeout"),
+            EntryFileCause::Console => f.write_str("not serial, screen, both or none"),
+        }
+    }
+}
+
+/// Checks the bytes of `/boot/kernel.conf` or of an entry. A byte-order mark and CRLF line ends are
+/// tolerated.
+///
+/// # Errors
+/// [`EntryFileError`]: why the file as a whole is refused, or the first line that is.
+pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
+    let text = text(bytes)?;
+    read_lines(text, lines(text))
+}
+
+/// Checks the lines of a text, each of which is taken once.
+///
+/// # Errors
+/// [`EntryFileError`]: the first line that is refused, and why.
+pub fn read_lines<'a>(
+    text: &'a str,
+    lines: impl Iterator<Item = &'a str>,
+) -> Result<KernelEntry<'a>, EntryFileError> {
+    let mut entry = KernelEntry {
+        text,
+        ..KernelEntry::default()
+    };
+    let mut modules = 0;
+    for (line, content) in (1..).zip(lines) {
+        let refuse = |cause| Err(EntryFileError { line, cause });
+        if let Some(cause) = beyond_limits(content) {
+            return refuse(cause);
+        }
+        let (name, value) = key_and_value(content);
+        let Some(key) = KEYS.iter().position(|key| *key == name) else {
+            continue;
+        };
+        let is_module = key >= FIRST_MODULE;
+        if value.is_empty() {
+            if is_module || key <= EntryKey::Linux as usize {
+                return refuse(EntryFileCause::NoPath(KEYS[key]));
+            }
+        } else if !is_module {
+            let key = key.min(EntryKey::Efi as usize);
+            entry.values[key] = Value::of(value, text);
+        }
+        if is_module {
+            modules += 1;
+            if modules > MAX_MODULES {
+                return refuse(EntryFileCause::TooManyModules);
+            }
+        } else if key == EntryKey::Chain as usize && Target::parse(value).is_none() {
+            return refuse(EntryFileCause::Chain);
+        } else if key == EntryKey::Protocol as usize && Protocol::from_name(value).is_none() {
+            return refuse(EntryFileCause::UnknownProtocol);
+        }
+        if entry.kernel().is_some() && entry.value(EntryKey::Chain).is_some() {
+            return refuse(EntryFileCause::KernelAndChain);
+        }
+    }
+    Ok(entry)
+}
+
+/// The text of a file of this kind. Its lines have not been looked at.
+///
+/// # Errors
+/// [`EntryFileError`]: too long, or not UTF-8.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, EntryFileError> {
+    let refuse = |line, cause| Err(EntryFileError { line, cause });
+    if bytes.len() > MAX_FILE {
+        return refuse(0, EntryFileCause::FileTooLong);
+    }
+    let (text, is_all) = utf8(bytes);
+    if !is_all {
+        let line = 1 + text.bytes().filter(|&byte| byte == b'\n').count();
+        return refuse(line, EntryFileCause::NotUtf8);
+    }
+    Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
+}
+
+/// What no line of such a file may be or have.
+pub(crate) fn beyond_limits(line: &str) -> Option<EntryFileCause> {
+    if line.len() > MAX_LINE {
+        Some(EntryFileCause::LineTooLong)
+    } else if line.bytes().any(|byte| byte == 0) {
+        Some(EntryFileCause::Nul)
+    } else {
+        None
+    }
+}
+
+impl<'a> KernelEntry<'a> {
+    /// The path of the kernel: that of a `kernel` line, else that of a `linux` line.
+    pub fn kernel(&self) -> Option<&'a str> {
+        self.value(EntryKey::Kernel).or(self.value(EntryKey::Linux))
+    }
+
+    /// The protocol that is to be used, whatever the kernel's file looks like.
+    pub fn protocol(&self) -> Option<Protocol> {
+        Protocol::from_name(self.value(EntryKey::Protocol)?)
+    }
+
+    /// The boot sector that is to be started instead of a kernel.
+    pub fn chain(&self) -> Option<Target> {
+        Target::parse(self.value(EntryKey::Chain)?)
+    }
+
+    /// What a person sees.
+    pub fn title(&self) -> Option<&'a str> {
+        self.value(EntryKey::Title)
+    }
+
+    /// The version of what is booted.
+    pub fn version(&self) -> Option<&'a str> {
+        self.value(EntryKey::Version)
+    }
+
+    /// The machine ID of the system that is booted.
+    pub fn machine_id(&self) -> Option<&'a str> {
+        self.value(EntryKey::MachineId)
+    }
+
+    /// By what entries are sorted first.
+    pub fn sort_key(&self) -> Option<&'a str> {
+        self.value(EntryKey::SortKey)
+    }
+
+    /// Whether it is meant for machines of another kind: another architecture, or UEFI. Such entries
+    /// "should be hidden".
+    pub fn is_for_others(&self) -> bool {
+        self.value(EntryKey::Efi).is_some()
+            || self
+                .value(EntryKey::Architecture)
+                .is_some_and(|name| !name.eq_ignore_ascii_case(ARCHITECTURE))
+    }
+
+    /// The last value of a key.
+    #[inline(never)]
+    fn value(&self, key: EntryKey) -> Option<&'a str> {
+        self.values[key as usize].within(self.text)
+    }
+
+    /// The values of all `options` lines that have one, in order.
+    pub fn options(&self) -> Values<'a> {
+        values(self.text, OPTIONS)
+    }
+
+    /// The `module` and `initrd` lines in order; at most [`MAX_MODULES`].
+    pub fn modules(&self) -> Modules<'a> {
+        Modules {
+            lines: lines(self.text),
+        }
+    }
+
+    /// Bytes of the command line.
+    pub fn command_line_length(&self) -> usize {
+        let (count, bytes) = self.options().fold((0usize, 0), |(count, bytes), part| {
+            (count + 1, bytes + part.len())
+        });
+        bytes + count.saturating_sub(1)
+    }
+
+    /// Puts the command line together: the options, joined by a space. Returns its length in
+    /// bytes, or `None` when `out` is shorter than
+    /// [`command_line_length`](Self::command_line_length).
+    pub fn copy_command_line(&self, out: &mut [u8]) -> Option<usize> {
+        let mut length = 0;
+        for part in self.options() {
+            if length > 0 {
+                *out.get_mut(length)? = b' ';
+                length += 1;
+            }
+            let room = out.get_mut(length..)?;
+            if room.len() < part.len() {
+                return None;
+            }
+            length += copy(part.as_bytes(), room);
+        }
+        Some(length)
+    }
+}
+
+/// The values of all lines with a key that have one.
+fn values<'a>(text: &'a str, key: &'static str) -> Values<'a> {
+    Values {
+        lines: lines(text),
+        key,
+    }
+}
+
+/// The values of a key: see [`KernelEntry::options`].
+#[derive(Clone)]
+pub struct Values<'a> {
+    lines: Lines<'a>,
+    key: &'static str,
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let (key, value) = key_and_value(self.lines.next()?);
+            if key == self.key && !value.is_empty() {
+                return Some(value);
+            }
+        }
+    }
+}
+
+/// Modules and initrds: see [`KernelEntry::modules`].
+#[derive(Clone)]
+pub struct Modules<'a> {
+    lines: Lines<'a>,
+}
+
+impl<'a> Iterator for Modules<'a> {
+    type Item = Module<'a>;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<Module<'a>> {
+        loop {
+            let (key, value) = key_and_value(self.lines.next()?);
+            let (path, string) = match key {
+                MODULE => split_word(value),
+                INITRD => (value, ""),
+                _ => continue,
+            };
+            return Some(Module { path, string });
+        }
+    }
+}
+
+/// The lines of a text.
+pub(crate) fn lines(text: &str) -> Lines<'_> {
+    Lines { rest: text }
+}
+
+/// See [`lines`].
+#[derive(Clone)]
+pub(crate) struct Lines<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        next_line(&mut self.rest)
+    }
+}
+
+/// Takes the next line, without its end.
+fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    if rest.is_empty() {
+        return None;
+    }
+    let (line, behind) = split_before(rest, |byte| byte == b'\n');
+    *rest = behind.get(1..).unwrap_or("");
+    // The last line may lack its line feed, but not the carriage return.
+    Some(line.strip_suffix("\r").unwrap_or(line))
+}
+
+/// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
+/// `#`.
+pub(crate) fn key_and_value(line: &str) -> (&str, &str) {
+    split_word(trim_start(line))
+}
+
+/// The first word and what follows it, without the blanks in between and at the end.
+fn split_word(text: &str) -> (&str, &str) {
+    let (word, rest) = split_before(text, is_blank);
+    let rest = trim_start(rest);
+    let end = rest.bytes().rposition(|byte| !is_blank(byte));
+    let rest = rest.get(..end.map_or(0, |last| last + 1));
+    (word, rest.unwrap_or(""))
+}
+
+fn trim_start(text: &str) -> &str {
+    let blanks = text.bytes().take_while(|&byte| is_blank(byte));
+    text.get(blanks.count()..).unwrap_or("")
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Why a string cannot be written to the file such that reading gives the same string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unwritable {
+    /// A line end or NUL.
+    Control,
+    /// Blanks at the start or at the end, which reading removes; in a path: a blank anywhere.
+    Blank,
+    /// The line would have more than [`MAX_LINE`] bytes.
+    TooLong,
+    /// Nothing where something must be.
+    Empty,
+}
+
+impl fmt::Display for Unwritable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control => f.write_str("a line cannot have a line end or a NUL in it"),
+            Self::Blank => f.write_str(
+                "blanks at the start or the end, or anywhere in a module's path, would be lost",
+            ),
+            Self::TooLong => write!(f, "a line has at most {MAX_LINE} bytes"),
+            Self::Empty => f.write_str("nothing is there"),
+        }
+    }
+}
+
+impl core::error::Error for Unwritable {}
+
+/// Checks that the line `options TEXT` gives back `text`.
+///
+/// # Errors
+/// [`Unwritable`]: why not.
+pub fn check_options(text: &str) -> Result<(), Unwritable> {
+    check_value(OPTIONS.len() + 1, text)
+}
+
+/// Checks that the line `KEY VALUE` gives back `value`, for every key but `module`.
+///
+/// # Errors
+/// [`Unwritable`]: why not.
+pub fn check_line(key: &str, value: &str) -> Result<(), Unwritable> {
+    if value.is_empty() {
+        return Err(Unwritable::Empty);
+    }
+    check_value(key.len() + 1, value)
+}
+
+/// Checks that the line `module PATH STRING` gives back `path` and `string`.
+///
+/// # Errors
+/// [`Unwritable`]: why not.
+pub fn check_module(path: &str, string: &str) -> Result<(), Unwritable> {
+    if path.is_empty() {
+        return Err(Unwritable::Empty);
+    }
+    if path.contains(BLANK) {
+        return Err(Unwritable::Blank);
+    }
+    check_value(0, path)?;
+    check_value(MODULE.len() + 1 + path.len() + 1, string)
+}
+
+fn check_value(before: usize, text: &str) -> Result<(), Unwritable> {
+    if text.contains(['\n', '\r', '\0']) {
+        Err(Unwritable::Control)
+    } else if text.starts_with(BLANK) || text.ends_with(BLANK) {
+        Err(Unwritable::Blank)
+    } else if before + text.len() > MAX_LINE {
+        Err(Unwritable::TooLong)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! Step 10: which boot protocol a kernel is made for.
+//!
+//! Each has a magic number near the start of the file, but for Limine's, whose requests may be
+//! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
+//! looked for is that of [`Protocol`].
+
+use crate::files::file_bytes::FileBytes;
+use crate::ways_out::limine::requests;
+use zerocopy::FromBytes as _;
+use zerocopy::little_endian::U32;
+
+/// A way out of the loader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The loader's own: `docs/handoff.md`.
+    Bootpath,
+    /// The Limine protocol.
+    Limine,
+    /// Multiboot 2, i386 entry.
+    Multiboot2,
+    /// Multiboot 1.
+    Multiboot1,
+    /// The Linux x86 boot protocol: a bzImage, entered where it is best (`None`) or as an entry file
+    /// wants it.
+    Linux(Option<LinuxEntry>),
+}
+
+/// Where a Linux kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinuxEntry {
+    /// Its setup code, in real mode.
+    Bits16,
+    /// Its protected-mode code.
+    Bits32,
+    /// Its 64-bit code, if it has any.
+    Bits64,
+}
+
+/// Names, as an entry file has them.
+const NAMES: [(&str, Protocol); 8] = [
+    ("bootpath", Protocol::Bootpath),
+    ("limine", Protocol::Limine),
+    ("multiboot2", Protocol::Multiboot2),
+    ("multiboot1", Protocol::Multiboot1),
+    ("linux", Protocol::Linux(None)),
+    ("linux16", Protocol::Linux(Some(LinuxEntry::Bits16))),
+    ("linux32", Protocol::Linux(Some(LinuxEntry::Bits32))),
+    ("linux64", Protocol::Linux(Some(LinuxEntry::Bits64))),
+];
+
+impl Protocol {
+    /// The names of all.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
+    /// The protocol that goes by a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut names = NAMES.iter();
+        Some(names.find(|(known, _)| *known == name)?.1)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let mut names = NAMES.iter();
+        names
+            .find(|(_, known)| *known == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The protocol of a kernel, by its whole file: a note of the loader's own handoff comes first, then
+    /// Limine's requests, then the other headers.
+    pub fn of_file(mut file: impl FileBytes) -> Self {
+        let recognised = requests::recognise_file(&mut file);
+        recognised.unwrap_or_else(|| Self::by_magic(file.window(0)))
+    }
+
+    /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).
+    pub fn by_magic(head: &[u8]) -> Self {
+        if multiboot2_header(head).is_some() {
+            Self::Multiboot2
+        } else if multiboot1_header(head).is_some() {
+            Self::Multiboot1
+        } else if is_linux(head) {
+            Self::Linux(None)
+        } else {
+            Self::Bootpath
+        }
+    }
+}
+
+/// Bytes of the file in which each header but Limine's begins.
+pub const HEAD: usize = 32 * 1024;
+
+/// Multiboot 2: the magic number, at a multiple of 8 in the first 32 KiB (specification 3.1.1).
+pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
+/// Multiboot 1: the magic number, at a multiple of 4 in the first 8 KiB (specification 3.1.1).
+pub const MULTIBOOT1_MAGIC: u32 = 0x1BAD_B002;
+const MULTIBOOT1_HEAD: usize = 8 * 1024;
+/// Linux: `HdrS` at 202h (Documentation/arch/x86/boot.rst), and 55AAh at 1FEh.
+const LINUX_MAGIC: [u8; 4] = *b"HdrS";
+const LINUX_MAGIC_OFFSET: usize = 0x202;
+
+/// Offset of a valid Multiboot 2 header: magic, architecture, length and checksum sum up to 0.
+pub fn multiboot2_header(head: &[u8]) -> Option<usize> {
+    header::<8, 4>(head, HEAD, MULTIBOOT2_MAGIC)
+}
+
+/// Offset of a valid Multiboot 1 header: magic, flags and checksum sum up to 0.
+pub fn multiboot1_header(head: &[u8]) -> Option<usize> {
+    header::<4, 3>(head, MULTIBOOT1_HEAD, MULTIBOOT1_MAGIC)
+}
+
+/// Offset of `WORDS` words that begin with a magic number, at a multiple of `ALIGN`, and sum up to 0.
+fn header<const ALIGN: usize, const WORDS: usize>(
+    head: &[u8],
+    length: usize,
+    magic: u32,
+) -> Option<usize> {
+    let head = head.get(..length).unwrap_or(head);
+    let (places, _) = head.as_chunks::<ALIGN>();
+    let begins = |place: &[u8; ALIGN]| place.starts_with(&magic.to_le_bytes());
+    let mut from = 0;
+    loop {
+        // Nearly none does: what they add up to is looked at afterwards.
+        let place = from + places.get(from..)?.iter().position(begins)?;
+        let (words, _) = <[U32; WORDS]>::read_from_prefix(head.get(place * ALIGN..)?).ok()?;
+        if words.iter().fold(0, |a: u32, b| a.wrapping_add(b.get())) == 0 {
+            return Some(place * ALIGN);
+        }
+        from = place + 1;
+    }
+}
+
+/// Is it a Linux kernel with a setup header (boot protocol 2.00 or later)?
+pub fn is_linux(head: &[u8]) -> bool {
+    head.get(LINUX_MAGIC_OFFSET..)
+        .is_some_and(|bytes| bytes.starts_with(&LINUX_MAGIC))
+        && head.get(0x1FE..0x200) == Some(&[0x55, 0xAA])
+}

@@ -1,0 +1,6 @@
+//! What can go wrong, with its codes and sentences; and how anything is put into words.
+
+pub mod text;
+pub mod catalogue;
+pub mod recipe;
+pub mod exception;

@@ -1,0 +1,294 @@
+//! Whether a file is what `disk-builder` wrote: the [manifest](disk_layout::manifest), and what is
+//! compared with it.
+//!
+//! A file without an entry, or one that somebody has replaced, is not checked: it is not damaged,
+//! only unknown.
+
+use core::fmt;
+
+use disk_layout::manifest::{self, Entry};
+
+use crate::disk::fat::File;
+use crate::entry::protocol::Protocol;
+use crate::errors::catalogue::{self, Named};
+use crate::errors::text::facts;
+use crate::files::file_bytes::FileBytes;
+use crate::kernel::image::{self, KernelError};
+use crate::ways_out::linux::image::LinuxImage;
+use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
+
+/// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
+pub type Crc32c = fn(u32, &[u8]) -> u32;
+
+/// The entries of all files.
+#[derive(Clone, Copy)]
+pub struct Manifest<'a> {
+    entries: &'a [Entry],
+    crc32c: Crc32c,
+}
+
+impl<'a> Manifest<'a> {
+    /// The manifest in these bytes; one without entries where there is none.
+    pub fn new(bytes: &'a [u8], crc32c: Crc32c) -> Self {
+        let entries = manifest::parse(bytes).unwrap_or_default();
+        Self { entries, crc32c }
+    }
+
+    /// The entry of a path.
+    pub fn entry(&self, path: &str, sums: Sums) -> Option<&'a Entry> {
+        let key = sums.key(path, self.crc32c);
+        self.entries.iter().find(|entry| entry.path.get() == key)
+    }
+
+    /// The entry of a file that was found at this path, when it is the builder's own.
+    ///
+    /// # Errors
+    /// [`Damage`], when it has not the right length.
+    pub fn own(
+        &self,
+        role: Role,
+        sums: Sums,
+        path: &'a str,
+        file: &File,
+    ) -> Result<Option<Expected<'a>>, Damage<'a>> {
+        let entry = self.entry(path, sums);
+        let Some(entry) = entry.filter(|entry| entry.is_of(file.stamp)) else {
+            return Ok(None);
+        };
+        let size = entry.size.get().into();
+        if file.size != size {
+            return Err(Damage {
+                role,
+                path,
+                cause: DamageCause::Size(file.size, size),
+            });
+        }
+        Ok(Some(Expected { role, path, entry }))
+    }
+}
+
+/// What the checksums of a file are of. Of a kernel, not everything is loaded, and by another
+/// protocol it may be something else: an entry speaks of one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sums {
+    /// All of it, as it is on the disk: of a kernel when it is compressed.
+    Whole = 0,
+    /// Headers and segments of an ELF file, by virtual addresses.
+    Elf = 1,
+    /// What a Multiboot 1 header wants.
+    Multiboot1 = 2,
+    /// What a Multiboot 2 header wants.
+    Multiboot2 = 3,
+    /// A bzImage without a payload that [checks itself](crate::ways_out::linux::image::checks_itself).
+    Linux = 4,
+}
+
+impl Sums {
+    /// Those of a kernel that is not compressed.
+    pub fn of(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Bootpath | Protocol::Limine => Self::Elf,
+            Protocol::Multiboot1 => Self::Multiboot1,
+            Protocol::Multiboot2 => Self::Multiboot2,
+            Protocol::Linux(_) => Self::Linux,
+        }
+    }
+
+    /// What they go by in a manifest: the path's key, and behind it a byte that is in no path.
+    pub fn key(self, path: &str, crc32c: Crc32c) -> u32 {
+        let key = path_key(path, crc32c);
+        match self {
+            Self::Whole => key,
+            _ => crc32c(key, &[self as u8]),
+        }
+    }
+}
+
+/// What a path goes by in a manifest. As in FAT, the case of ASCII letters makes no difference, and
+/// as in entries, neither does a slash in front.
+pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
+    let mut before = b'/';
+    path.bytes().fold(crc32c(0, b"/"), |crc, byte| {
+        let again = byte == b'/' && before == b'/';
+        before = byte;
+        if again {
+            crc
+        } else {
+            crc32c(crc, &[byte.to_ascii_lowercase()])
+        }
+    })
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `kernel.conf`, `loader.conf`, or an entry.
+    Text,
+    /// A kernel.
+    Kernel,
+    /// A module.
+    Module,
+}
+
+/// The checksums that a file must have.
+#[derive(Clone, Copy)]
+pub struct Expected<'a> {
+    role: Role,
+    path: &'a str,
+    entry: &'a Entry,
+}
+
+impl<'a> Expected<'a> {
+    /// Compares the checksum of its bytes.
+    ///
+    /// # Errors
+    /// [`Damage`], when it is another one.
+    pub fn bytes(&self, found: u32) -> Result<(), Damage<'a>> {
+        self.compare(found, self.entry.crc32c.get())
+    }
+
+    /// Compares the checksum of a kernel's headers.
+    ///
+    /// # Errors
+    /// [`Damage`], when it is another one.
+    pub fn headers(&self, found: u32) -> Result<(), Damage<'a>> {
+        self.compare(found, self.entry.headers_crc32c.get())
+    }
+
+    fn compare(&self, found: u32, expected: u32) -> Result<(), Damage<'a>> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Damage {
+            role: self.role,
+            path: self.path,
+            cause: DamageCause::Checksum(found, expected),
+        })
+    }
+}
+
+/// A file is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage<'a> {
+    /// What it is for.
+    pub role: Role,
+    /// Its path.
+    pub path: &'a str,
+    /// How that shows.
+    pub cause: DamageCause,
+}
+
+/// What is wrong with a file: what was found, and what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageCause {
+    /// Its length in bytes.
+    Size(u64, u64),
+    /// The CRC-32C of its bytes, or of a kernel's headers.
+    Checksum(u32, u32),
+}
+
+impl Named for Damage<'_> {
+    fn entry(&self) -> &'static catalogue::Entry {
+        match self.role {
+            Role::Text => &catalogue::ENTRY_DAMAGED,
+            Role::Kernel => &catalogue::KERNEL_DAMAGED,
+            Role::Module => &catalogue::MODULE_DAMAGED,
+        }
+    }
+}
+
+impl fmt::Display for Damage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)?;
+        f.write_str(", ")?;
+        match self.cause {
+            DamageCause::Size(found, expected) => {
+                facts(f, "# bytes instead of #", &[found, expected])
+            }
+            DamageCause::Checksum(found, expected) => facts(
+                f,
+                "CRC-32C ########h instead of ########h",
+                &[found.into(), expected.into()],
+            ),
+        }
+    }
+}
+
+/// The two checksums of a kernel's whole file, as an [`Entry`] has them: of its headers, and of the
+/// bytes that are loaded. For the host. Where there is only one, the first one is 0.
+///
+/// # Errors
+/// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
+pub fn of_kernel(
+    mut file: impl FileBytes,
+    sums: Sums,
+    crc32c: Crc32c,
+) -> Result<(u32, u32), MultibootError> {
+    match sums {
+        Sums::Whole => {
+            let size = file.size();
+            return Ok((0, of_bytes(&mut file, 0, (0, size), crc32c)));
+        }
+        Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
+        Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
+        Sums::Linux => return Ok((0, of_linux(file, crc32c))),
+        Sums::Elf => {}
+    }
+    let mut headers = 0;
+    let (image, _) = image::read(file.size(), |offset, out| {
+        let length = file.read_at(offset, out);
+        headers = crc32c(headers, out.get(..length).unwrap_or_default());
+        Ok::<_, KernelError>(length)
+    })?;
+    let bytes = image.segments().iter().fold(0, |crc, segment| {
+        let place = (segment.file_offset, segment.file_size);
+        of_bytes(&mut file, crc, place, crc32c)
+    });
+    Ok((headers, bytes))
+}
+
+/// Continues a checksum over bytes of a file: offset and length.
+fn of_bytes(
+    file: &mut impl FileBytes,
+    mut crc: u32,
+    (offset, length): (u64, u64),
+    crc32c: Crc32c,
+) -> u32 {
+    file.pieces(offset, length, |piece| crc = crc32c(crc, piece));
+    crc
+}
+
+/// What is no bzImage is not booted as one, and its checksum is of all of it.
+fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> u32 {
+    let end = file.size();
+    let left_out = match LinuxImage::read(file.window(0), end) {
+        Ok(image) => image.unchecked(|head| {
+            let window = file.window(head.start);
+            let length = (head.end - head.start) as usize;
+            window.get(..length).unwrap_or(window)
+        }),
+        Err(_) => end..end,
+    };
+    let crc = of_bytes(&mut file, 0, (0, left_out.start), crc32c);
+    let behind = end.saturating_sub(left_out.end);
+    of_bytes(&mut file, crc, (left_out.end, behind), crc32c)
+}
+
+fn of_multiboot(
+    version: Version,
+    mut file: impl FileBytes,
+    crc32c: Crc32c,
+) -> Result<(u32, u32), MultibootError> {
+    let mut headers = 0;
+    let header = Header::parse(version, file.window(0))?;
+    let image = header.image(file.size(), |offset, out| {
+        let length = file.read_at(offset, out);
+        headers = crc32c(headers, out.get(..length).unwrap_or_default());
+        Ok::<_, MultibootError>(length)
+    })?;
+    let bytes = image.segments().iter().fold(0, |crc, segment| {
+        let place = (segment.file_offset, segment.file_size);
+        of_bytes(&mut file, crc, place, crc32c)
+    });
+    Ok((headers, bytes))
+}

@@ -1,0 +1,279 @@
+//! Step 10, the pure half: where the kernel and its modules go in physical memory, what of it comes
+//! from the disk and what becomes zero.
+//!
+//! A [`Kernel`] is the plan; whoever has the memory carries it out: reads [`Kernel::reads`], clears
+//! [`Kernel::zeroes`], and relocates ([`crate::kernel::relocate`]). The choice of the addresses is decision 7.
+
+use arrayvec::ArrayVec;
+
+use crate::disk::stream::Range;
+use crate::entry::entry_file::MAX_MODULES;
+use crate::kernel::image::{Group, KernelImage, MAX_SEGMENTS, Segment, Wishes};
+use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
+
+/// A module that has its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedModule {
+    /// Physical address, a multiple of 4 KiB.
+    pub start: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+impl LoadedModule {
+    /// Allocates memory for a module of so many bytes.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place(length: u64, memory: &mut MemoryMap) -> Result<Self, OutOfMemory> {
+        let mut module = Self { start: 0, length };
+        let size = module.memory_end();
+        module.start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Module)?;
+        Ok(module)
+    }
+
+    /// What its memory gets from its file.
+    pub const fn read(&self) -> Range {
+        Range {
+            file_offset: 0,
+            length: self.length,
+            destination: self.start,
+        }
+    }
+
+    /// First byte behind its memory: whole pages, and at least one. What is between its bytes and
+    /// this address is to be zero.
+    pub const fn memory_end(&self) -> u64 {
+        let last = self.length.saturating_sub(1) / PAGE_SIZE;
+        self.start + (last + 1) * PAGE_SIZE
+    }
+}
+
+/// A kernel that has its place.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Its headers.
+    pub image: KernelImage,
+    /// What it asks for.
+    pub wishes: Wishes,
+    /// What is added to the addresses in `image`.
+    pub slide: u64,
+    /// Physical address of each segment.
+    addresses: ArrayVec<u64, MAX_SEGMENTS>,
+    modules: ArrayVec<LoadedModule, MAX_MODULES>,
+}
+
+impl Kernel {
+    /// Allocates memory for every group of segments: where the linker script wants it, or anywhere.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place(
+        image: KernelImage,
+        wishes: Wishes,
+        memory: &mut MemoryMap,
+    ) -> Result<Self, OutOfMemory> {
+        let mut kernel = Self {
+            slide: image.choose_slide(),
+            image,
+            wishes,
+            addresses: ArrayVec::new(),
+            modules: ArrayVec::new(),
+        };
+        for group in kernel.image.groups() {
+            let wanted = group.preferred_physical.filter(|&start| {
+                start >= MIB
+                    && start.saturating_add(group.size) <= EARLY_REACH
+                    && memory.allocate_at(start, group.size, MemoryKind::Kernel)
+            });
+            let start = match wanted {
+                Some(start) => start,
+                None => allocate(
+                    memory,
+                    group.size,
+                    group.alignment,
+                    group.offset,
+                    MemoryKind::Kernel,
+                )?,
+            };
+            // The groups come in the order of the segments.
+            let segments = kernel.image.segments().get(group.first..group.end);
+            for segment in segments.unwrap_or_default() {
+                let address = start + (segment.virtual_start - group.virtual_start);
+                let Ok(()) = kernel.addresses.try_push(address) else {
+                    break;
+                };
+            }
+        }
+        Ok(kernel)
+    }
+
+    /// Allocates memory for one more module, of so many bytes. There is room for as many as an entry
+    /// file can name.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place_module(
+        &mut self,
+        length: u64,
+        memory: &mut MemoryMap,
+    ) -> Result<LoadedModule, OutOfMemory> {
+        let module = LoadedModule::place(length, memory)?;
+        self.add_module(module);
+        Ok(module)
+    }
+
+    /// Adds a module that has its place already.
+    pub fn add_module(&mut self, module: LoadedModule) {
+        debug_assert!(!self.modules.is_full());
+        let _ = self.modules.try_push(module);
+    }
+
+    /// Moves the kernel into one piece of memory, where all addresses keep their distances. Nothing
+    /// happens when it is in one already. `copy` copies bytes: source, destination, length; what was
+    /// not copied to is to be zero, and `zero` is called with start and end of all of it before.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn unite(
+        &mut self,
+        memory: &mut MemoryMap,
+        mut zero: impl FnMut(u64, u64),
+        mut copy: impl FnMut(u64, u64, u64),
+    ) -> Result<(), OutOfMemory> {
+        let groups = || self.image.groups();
+        let Some(lowest) = groups().next().filter(|_| groups().nth(1).is_some()) else {
+            return Ok(());
+        };
+        let end = groups().map(|group| group.virtual_start + group.size).max();
+        let size = end.unwrap_or(0).saturating_sub(lowest.virtual_start);
+        let alignment = groups()
+            .map(|group| group.alignment)
+            .fold(PAGE_SIZE, u64::max);
+        let offset = lowest.virtual_start % alignment;
+        let start = allocate(memory, size, alignment, offset, MemoryKind::Kernel)?;
+        zero(start, start + size);
+        for group in self.image.groups() {
+            let old = self.group(&group);
+            copy(
+                old,
+                start + (group.virtual_start - lowest.virtual_start),
+                group.size,
+            );
+            memory.mark(old, old + group.size, MemoryKind::Usable);
+        }
+        let segments = self.image.segments().iter();
+        for (address, segment) in self.addresses.iter_mut().zip(segments) {
+            *address = start + (segment.virtual_start - lowest.virtual_start);
+        }
+        Ok(())
+    }
+
+    /// The segments, and the physical address of each.
+    pub fn segments(&self) -> impl Iterator<Item = (&Segment, u64)> {
+        let addresses = self.addresses.iter().copied();
+        self.image.segments().iter().zip(addresses)
+    }
+
+    /// A segment by its index, and its physical address.
+    pub fn segment(&self, index: usize) -> Option<(&Segment, u64)> {
+        let address = self.addresses.get(index)?;
+        Some((self.image.segments().get(index)?, *address))
+    }
+
+    /// Physical address of the first segment.
+    pub fn physical_start(&self) -> u64 {
+        self.addresses.first().copied().unwrap_or(0)
+    }
+
+    /// Physical address of a page of the kernel, by its virtual address with the slide.
+    pub fn physical_page(&self, address: u64) -> Option<u64> {
+        let address = address.wrapping_sub(self.slide);
+        let group = self.image.groups().find(|group| group.contains(address))?;
+        Some(self.group(&group) + (address - group.virtual_start))
+    }
+
+    /// The modules, in the order of the entry.
+    pub fn modules(&self) -> &[LoadedModule] {
+        &self.modules
+    }
+
+    /// What the segments get from the kernel's file. Those that are left over are empty.
+    pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
+        let mut ranges = [Range {
+            file_offset: 0,
+            length: 0,
+            destination: 0,
+        }; MAX_SEGMENTS];
+        for (range, (segment, address)) in ranges.iter_mut().zip(self.segments()) {
+            *range = Range {
+                file_offset: segment.file_offset,
+                length: segment.file_size,
+                destination: address,
+            };
+        }
+        ranges
+    }
+
+    /// Calls `zero` with start and end (physical) of whatever else is in the segments' pages, and
+    /// sometimes with an end that is not behind the start: `.bss`, and what would otherwise still
+    /// hold data of whoever used the memory before.
+    pub fn zeroes(&self, mut zero: impl FnMut(u64, u64)) {
+        for group in self.image.groups() {
+            let start = self.group(&group);
+            let mut position = start;
+            for index in group.first..group.end {
+                let Some((segment, address)) = self.segment(index) else {
+                    break;
+                };
+                zero(position, address);
+                position = address + segment.file_size;
+            }
+            zero(position, start + group.size);
+        }
+    }
+
+    /// Physical address of a group of segments.
+    fn group(&self, group: &Group) -> u64 {
+        self.segment(group.first).map_or(0, |(segment, address)| {
+            address - (segment.virtual_start - group.virtual_start)
+        })
+    }
+}
+
+/// The memory from which kernel, modules and tables come: above 1 MiB, within the loader's reach.
+///
+/// # Errors
+/// 6B.
+pub fn allocate(
+    memory: &mut MemoryMap,
+    size: u64,
+    align: u64,
+    offset: u64,
+    kind: MemoryKind,
+) -> Result<u64, OutOfMemory> {
+    memory.allocate(&Request {
+        size,
+        align,
+        offset,
+        min: MIB,
+        max: EARLY_REACH,
+        kind,
+    })
+}
+
+/// Whole pages from the upper end of that memory, for what is in no kernel's way there.
+///
+/// # Errors
+/// 6B.
+pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<u64, OutOfMemory> {
+    memory.allocate_highest(&Request {
+        size,
+        align: PAGE_SIZE,
+        offset: 0,
+        min: MIB,
+        max: EARLY_REACH,
+        kind: MemoryKind::Reclaimable,
+    })
+}

@@ -1,0 +1,369 @@
+//! Relocation: a position-independent kernel gets the addresses it now lies at.
+//!
+//! A static PIE holds addresses (in tables of pointers, vtables and the like) as if it lay at
+//! address 0, and a list of where they are. Two forms of the list are common: `DT_RELA`, 24 bytes
+//! for each address (R_X86_64_RELATIVE), and `DT_RELR`, a bitmap. Whatever would need a symbol to
+//! be looked up is refused: a loader has nothing to look it up in.
+//!
+//! Sources: System V ABI, chapter 5 (dynamic linking; `DT_RELR`), and its AMD64 supplement, 4.4.
+
+use elf::abi;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::files::file_bytes::WINDOW;
+use crate::kernel::image::{AddressRange, KernelError, KernelImage, Segment, Table};
+
+// Younger than the list in `elf`.
+const DT_RELRSZ: i64 = 35;
+const DT_RELR: i64 = 36;
+const DT_RELRENT: i64 = 37;
+
+/// A kernel whose segments are in memory. Segments go by their index in [`KernelImage::segments`].
+pub trait LoadedKernel {
+    /// The bytes of a segment that came from the file: `file_size` bytes.
+    fn bytes(&self, segment: usize) -> &[u8];
+
+    /// All of a segment, its zeroed part included: `memory_size` bytes.
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]>;
+}
+
+/// A kernel whose segments are in memory, or still in the file.
+pub trait SegmentBytes {
+    /// The bytes of a segment that come from the file, from an offset in the segment on:
+    /// [`WINDOW`](crate::files::file_bytes::WINDOW) of them or more, or all that are left.
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8];
+
+    /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: there is nothing to
+    /// be changed, and the relocations are only to be checked.
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]>;
+}
+
+fn rest<K: LoadedKernel>(kernel: &K, segment: usize, offset: u64) -> &[u8] {
+    let rest = kernel.bytes(segment).get(offset as usize..);
+    rest.unwrap_or_default()
+}
+
+impl<K: LoadedKernel> SegmentBytes for &K {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        rest(*self, segment, offset)
+    }
+
+    fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
+        None
+    }
+}
+
+impl<K: LoadedKernel> SegmentBytes for &mut K {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        rest(*self, segment, offset)
+    }
+
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
+        (**self).memory(segment)
+    }
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Dyn {
+    tag: zerocopy::little_endian::I64,
+    value: U64,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Rela {
+    offset: U64,
+    info: U64,
+    addend: U64,
+}
+
+/// Adds `slide` to every address that the kernel's dynamic section names. Returns how many there
+/// are. A kernel without a dynamic section has none.
+///
+/// # Errors
+/// 10F for tables that are not in the loaded bytes or do not make sense, 10M for relocations other
+/// than R_X86_64_RELATIVE, 10O for a kernel that needs shared libraries. The memory is then in an
+/// undefined state; nothing outside the segments was touched.
+pub fn relocate(
+    image: &KernelImage,
+    mut memory: impl SegmentBytes,
+    slide: u64,
+) -> Result<u64, KernelError> {
+    let Some(dynamic) = image.dynamic() else {
+        return Ok(0);
+    };
+    let tables = Tables::read(image, &mut memory, dynamic)?;
+    let mut kernel = Relocator {
+        segments: image.segments(),
+        memory,
+        slide,
+        count: 0,
+    };
+    // RELR adds to what is there, RELA sets: an address that were in both comes out right.
+    kernel.relr(tables.relr)?;
+    kernel.rela(tables.rela)?;
+    kernel.rela(tables.jump_relocations)?;
+    Ok(kernel.count)
+}
+
+/// Bytes of a table: which segment, from where, how many.
+#[derive(Clone, Copy, Default)]
+struct Location {
+    segment: usize,
+    offset: usize,
+    size: usize,
+}
+
+/// Finds bytes that came from the file.
+fn locate(
+    segments: &[Segment],
+    kind: Table,
+    AddressRange {
+        start: address,
+        size,
+    }: AddressRange,
+) -> Result<Location, KernelError> {
+    for (segment, s) in segments.iter().enumerate() {
+        let offset = address.wrapping_sub(s.virtual_start);
+        if offset <= s.file_size
+            && size <= s.file_size - offset
+            && let (Ok(offset), Ok(size)) = (offset.try_into(), size.try_into())
+        {
+            return Ok(Location {
+                segment,
+                offset,
+                size,
+            });
+        }
+    }
+    Err(KernelError::NotLoaded {
+        kind,
+        address,
+        size,
+    })
+}
+
+/// The entries of a table from `position` (in bytes) on, at most [`BATCH`] of them.
+fn entries<T: FromBytes + Immutable + KnownLayout + Unaligned>(
+    memory: &mut impl SegmentBytes,
+    table: Location,
+    position: usize,
+) -> &[T] {
+    const { assert!(BATCH * size_of::<T>() <= WINDOW) };
+    let count = BATCH.min((table.size - position) / size_of::<T>());
+    let bytes = memory.window(table.segment, (table.offset + position) as u64);
+    <[T]>::ref_from_prefix_with_elems(bytes, count).map_or(&[], |(entries, _)| entries)
+}
+
+/// Address, size and size of an entry, as far as the dynamic section has them.
+#[derive(Clone, Copy, Default)]
+struct Described {
+    address: Option<u64>,
+    size: Option<u64>,
+    entry_size: Option<u64>,
+}
+
+impl Described {
+    fn find(
+        self,
+        segments: &[Segment],
+        kind: Table,
+        entry_size: usize,
+    ) -> Result<Location, KernelError> {
+        if self.size == Some(0) || (self.address, self.size) == (None, None) {
+            return Ok(Location::default());
+        }
+        match self {
+            Self {
+                address: Some(start),
+                size: Some(size),
+                entry_size: Some(given),
+            } if given == entry_size as u64 && size.is_multiple_of(given) => {
+                locate(segments, kind, AddressRange { start, size })
+            }
+            _ => Err(KernelError::TableSize {
+                kind,
+                size: self.size.unwrap_or(0),
+                entry_size: self.entry_size.unwrap_or(0),
+            }),
+        }
+    }
+}
+
+/// The tables of relocations.
+struct Tables {
+    rela: Location,
+    relr: Location,
+    jump_relocations: Location,
+}
+
+impl Tables {
+    fn read(
+        image: &KernelImage,
+        memory: &mut impl SegmentBytes,
+        dynamic: AddressRange,
+    ) -> Result<Self, KernelError> {
+        let segments = image.segments();
+        let location = locate(segments, Table::Dynamic, dynamic)?;
+        let mut rela = Described::default();
+        let mut relr = Described::default();
+        let mut rel = Described::default();
+        let mut jumps = Described::default();
+        'table: for position in (0..location.size).step_by(BATCH * size_of::<Dyn>()) {
+            for Dyn { tag, value } in entries::<Dyn>(memory, location, position) {
+                let value = value.get();
+                let field = match tag.get() {
+                    abi::DT_NULL => break 'table,
+                    abi::DT_NEEDED => return Err(KernelError::SharedLibrary),
+                    abi::DT_RELA => &mut rela.address,
+                    abi::DT_RELASZ => &mut rela.size,
+                    abi::DT_RELAENT => &mut rela.entry_size,
+                    DT_RELR => &mut relr.address,
+                    DT_RELRSZ => &mut relr.size,
+                    DT_RELRENT => &mut relr.entry_size,
+                    abi::DT_REL => &mut rel.address,
+                    abi::DT_RELSZ => &mut rel.size,
+                    abi::DT_JMPREL => &mut jumps.address,
+                    abi::DT_PLTRELSZ => &mut jumps.size,
+                    // Which kind DT_JMPREL is of; here it stands in for the size of an entry.
+                    abi::DT_PLTREL => &mut jumps.entry_size,
+                    _ => continue,
+                };
+                *field = Some(value);
+            }
+        }
+
+        // The psABI has x86-64 use RELA alone.
+        if jumps.entry_size == Some(abi::DT_REL as u64) && jumps.size.unwrap_or(0) != 0 {
+            rel = jumps;
+        }
+        if let Some(size @ 1..) = rel.size {
+            let address = rel.address.unwrap_or(0);
+            return Err(KernelError::ImplicitAddends { address, size });
+        }
+        jumps.entry_size = Some(size_of::<Rela>() as u64);
+        Ok(Self {
+            rela: rela.find(segments, Table::Rela, size_of::<Rela>())?,
+            relr: relr.find(segments, Table::Relr, size_of::<U64>())?,
+            jump_relocations: jumps.find(segments, Table::JumpRelocations, size_of::<Rela>())?,
+        })
+    }
+}
+
+/// Relocates addresses. A large kernel has tens of thousands of them, so they are taken from the
+/// tables in batches, and from a batch in runs that are in one segment.
+struct Relocator<'a, M> {
+    segments: &'a [Segment],
+    memory: M,
+    slide: u64,
+    count: u64,
+}
+
+/// One address to relocate, and a number.
+type Place = (u64, u64);
+
+/// At least as many as a bitmap of DT_RELR has.
+const BATCH: usize = 64;
+
+impl<M: SegmentBytes> Relocator<'_, M> {
+    fn rela(&mut self, table: Location) -> Result<(), KernelError> {
+        let mut batch = [Place::default(); BATCH];
+        for position in (0..table.size).step_by(BATCH * size_of::<Rela>()) {
+            let mut free = batch.iter_mut();
+            for rela in entries::<Rela>(&mut self.memory, table, position) {
+                let address = rela.offset.get();
+                match rela.info.get() as u32 {
+                    abi::R_X86_64_RELATIVE => {
+                        let Some(place) = free.next() else { break };
+                        *place = (address, rela.addend.get().wrapping_add(self.slide));
+                    }
+                    abi::R_X86_64_NONE => {}
+                    kind => return Err(KernelError::Relocation { kind, address }),
+                }
+            }
+            let count = BATCH - free.len();
+            self.apply(batch.get(..count).unwrap_or_default(), |_, value| value)?;
+        }
+        Ok(())
+    }
+
+    fn relr(&mut self, table: Location) -> Result<(), KernelError> {
+        let add = |word: u64, slide| word.wrapping_add(slide);
+        let mut batch = [(0, self.slide); BATCH];
+        let mut next = None;
+        for position in (0..table.size).step_by(size_of::<U64>()) {
+            let Some(entry) = entries::<U64>(&mut self.memory, table, position).first() else {
+                break;
+            };
+            let entry = entry.get();
+            if entry & 1 == 0 {
+                // An address; the words behind it are the subject of the next bitmaps.
+                self.apply(&[(entry, self.slide)], add)?;
+                next = Some(entry.wrapping_add(8));
+                continue;
+            }
+            let Some(start) = next else {
+                return Err(KernelError::RelocationTarget { address: entry });
+            };
+            // A bitmap: bit n (from 1) is the (n - 1)th word.
+            let mut bits = entry >> 1;
+            let mut free = batch.iter_mut();
+            while bits != 0
+                && let Some(place) = free.next()
+            {
+                place.0 = start.wrapping_add(8 * u64::from(bits.trailing_zeros()));
+                bits &= bits - 1;
+            }
+            let count = BATCH - free.len();
+            self.apply(batch.get(..count).unwrap_or_default(), add)?;
+            next = Some(start.wrapping_add(8 * 63));
+        }
+        Ok(())
+    }
+
+    /// Changes words: to what `changed` makes of the word and of the number of its place.
+    fn apply(
+        &mut self,
+        mut places: &[Place],
+        changed: impl Fn(u64, u64) -> u64,
+    ) -> Result<(), KernelError> {
+        while let Some(&(first, _)) = places.first() {
+            let (count, start, memory) = self.run(first, places)?;
+            let (run, rest) = places.split_at_checked(count).unwrap_or((places, &[]));
+            if let Some(memory) = memory {
+                for &(address, value) in run {
+                    let offset = address.wrapping_sub(start) as usize;
+                    let word = memory
+                        .get_mut(offset..)
+                        .and_then(|rest| rest.first_chunk_mut());
+                    let word = word.ok_or(KernelError::RelocationTarget { address })?;
+                    *word = changed(u64::from_le_bytes(*word), value).to_le_bytes();
+                }
+            }
+            places = rest;
+        }
+        Ok(())
+    }
+
+    /// How many of the places, from the first one on, are in the same segment; its start and its
+    /// memory.
+    fn run(
+        &mut self,
+        first: u64,
+        places: &[Place],
+    ) -> Result<(usize, u64, Option<&mut [u8]>), KernelError> {
+        // Not all offsets are those of a whole word.
+        let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
+        let holds = |(_, s): &(_, &Segment)| first.wrapping_sub(s.virtual_start) < offsets(s);
+        let Some((index, segment)) = self.segments.iter().enumerate().find(holds) else {
+            return Err(KernelError::RelocationTarget { address: first });
+        };
+        let (start, offsets) = (segment.virtual_start, offsets(segment));
+        let inside = |&(address, _): &&Place| address.wrapping_sub(start) < offsets;
+        let count = places.iter().take_while(inside).count();
+        self.count += count as u64;
+        Ok((count, start, self.memory.memory(index)))
+    }
+}

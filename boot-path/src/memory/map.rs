@@ -1,0 +1,584 @@
+//! Step 6, the pure half: one sorted memory map out of whatever the firmware says, and the
+//! allocator that hands out pieces of it.
+//!
+//! Firmware reports regions unsorted, overlapping, empty, wrapping or twice (ACPI specification 6.5,
+//! section 15, tells how it should be). Here a byte has the most restrictive kind that was reported
+//! for it, and a byte that nobody reported is not there. The map is sorted and free of overlap after
+//! every single call, so no state of it can be misread.
+//!
+//! The order of use: [`MemoryMap::add`] all that is reported, [`MemoryMap::finish`] once, then
+//! [`MemoryMap::claim`], [`MemoryMap::mark`] and [`MemoryMap::allocate`].
+
+use core::cmp::Ordering;
+use core::fmt;
+
+use arrayvec::ArrayVec;
+pub use handoff::MemoryKind;
+use handoff::MemoryRegion;
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::facts;
+
+/// Size of a page and granularity of the finished map, in bytes.
+pub const PAGE: u64 = 4096;
+
+/// End of the memory that a PC has always had a special order for, in bytes.
+pub const MIB: u64 = 1 << 20;
+
+/// End of the physical address space: no CPU has more than 52 bits (SDM volume 3, section 4.1.4).
+/// What is reported beyond cannot be reached and is dropped.
+pub const PHYSICAL_END: u64 = 1 << 52;
+
+/// The most regions that the map holds.
+pub const CAPACITY: usize = 512;
+
+/// The most regions that [`MemoryMap::add`] makes: the rest is left for `mark` and `allocate`,
+/// which must not fail because of a talkative firmware.
+const REPORTED: usize = CAPACITY - 128;
+
+/// One range of physical memory. It is empty unless `start < end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// First byte.
+    pub start: u64,
+    /// The byte behind the last one.
+    pub end: u64,
+    /// What it holds.
+    pub kind: MemoryKind,
+}
+
+impl From<Region> for MemoryRegion {
+    fn from(region: Region) -> Self {
+        MemoryRegion {
+            start: region.start,
+            length: region.end.saturating_sub(region.start),
+            kind: region.kind as u32,
+            reserved: 0,
+        }
+    }
+}
+
+/// What INT 15h E820 should find in its buffer: zeros, but the attributes say "enabled". There are
+/// BIOSes that return 24 bytes and write 20, and all their memory would be ignored otherwise.
+pub const E820_BUFFER: [u8; 24] = [
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+];
+
+/// An entry as INT 15h E820 writes it. Source: ACPI specification 6.5, table 15.5.
+#[derive(FromBytes)]
+#[repr(C)]
+struct E820Entry {
+    base: U64,
+    length: U64,
+    kind: U32,
+    attributes: U32,
+}
+
+/// Reads one entry that INT 15h E820 returned; `size` is the number of bytes it claims to have
+/// written (ECX). `None`: the entry is empty, too short, or to be ignored (bit 0 of the ACPI 3.0
+/// attributes is clear, which only counts when they were written). Types that nobody knows are
+/// reserved.
+pub fn e820_region(bytes: &[u8; 24], size: u32) -> Option<Region> {
+    let entry: E820Entry = zerocopy::transmute!(*bytes);
+    let (start, length) = (entry.base.get(), entry.length.get());
+    let ignored = size >= 24 && entry.attributes.get() & 1 == 0;
+    if size < 20 || ignored || length == 0 {
+        return None;
+    }
+    let kind = match entry.kind.get() {
+        1 => MemoryKind::Usable,
+        3 => MemoryKind::AcpiReclaimable,
+        4 => MemoryKind::AcpiNvs,
+        5 => MemoryKind::Bad,
+        _ => MemoryKind::Reserved,
+    };
+    Some(Region {
+        start,
+        end: start.saturating_add(length),
+        kind,
+    })
+}
+
+/// Where the memory below 1 MiB ends that may be used at all, in bytes: the lower one of what the
+/// BIOS data area says at 413h (KiB of memory) and at 40Eh (segment of the extended BIOS data
+/// area, which some machines forget to reserve). Values out of 128 KiB to 640 KiB are not believed;
+/// when neither is, 512 KiB.
+pub fn low_memory_end(word_413_kib: u16, word_40e_segment: u16) -> u64 {
+    let sane = |end: &u64| (0x2_0000..=0xA_0000).contains(end);
+    let size = Some(u64::from(word_413_kib) * 1024).filter(sane);
+    let ebda = Some(u64::from(word_40e_segment) * 16).filter(sane);
+    match (size, ebda) {
+        (Some(size), Some(ebda)) => size.min(ebda),
+        (Some(end), None) | (None, Some(end)) => end,
+        (None, None) => 0x8_0000,
+    }
+}
+
+/// The memory that is asked of [`MemoryMap::allocate`].
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Bytes, at least 1. Whole pages are taken.
+    pub size: u64,
+    /// A power of two, in bytes; 0 is taken as 1.
+    pub align: u64,
+    /// What is to be left over when the address is divided by `align`; less than `align`.
+    pub offset: u64,
+    /// Lowest address that will do.
+    pub min: u64,
+    /// The last byte lies below this address.
+    pub max: u64,
+    /// What the memory becomes.
+    pub kind: MemoryKind,
+}
+
+/// There is no free piece of memory that fits; all in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory {
+    /// What was asked for.
+    pub needed: u64,
+    /// The largest free piece in the range that was asked for.
+    pub largest: u64,
+    /// All RAM of the machine.
+    pub present: u64,
+}
+
+impl Named for OutOfMemory {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::MEMORY_TOO_LITTLE
+    }
+}
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The need is rounded up and the rest down: it must never look sufficient when it is not.
+        let mut size = |bytes: u64, up: bool, text: &str| {
+            let (unit, name) = if bytes < 16 * MIB {
+                (1024, "# KiB ")
+            } else {
+                (MIB, "# MiB ")
+            };
+            let number = if up {
+                bytes.div_ceil(unit)
+            } else {
+                bytes / unit
+            };
+            facts(f, name, &[number])?;
+            f.write_str(text)
+        };
+        size(self.needed, true, "needed in one piece, ")?;
+        size(self.largest, false, "free in one piece, ")?;
+        size(self.present, false, "of RAM in all")
+    }
+}
+
+/// The physical memory of the machine: regions sorted by address that do not overlap; neighbours
+/// that touch are of different kinds.
+#[derive(Debug)]
+pub struct MemoryMap {
+    regions: ArrayVec<Region, CAPACITY>,
+    /// Something did not fit and was left out: see [`MemoryMap::add`].
+    overflowed: bool,
+}
+
+impl Default for MemoryMap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryMap {
+    /// A map of a machine without memory.
+    pub const fn new() -> Self {
+        MemoryMap {
+            regions: ArrayVec::new_const(),
+            overflowed: false,
+        }
+    }
+
+    /// Adds what the firmware reports, in any order and with any overlap: the more restrictive kind
+    /// wins (the order is that of [`MemoryKind`]).
+    ///
+    /// A map that is full gets less usable, never more: free memory is not added any more, and what
+    /// restricts a part of a region restricts all of it.
+    pub fn add(&mut self, region: Region) {
+        let mut wanted = region.kind;
+        if self.overflowed {
+            // Something restrictive may have been left out just here.
+            if wanted == MemoryKind::Usable {
+                return;
+            }
+            wanted = wanted.max(MemoryKind::Reserved);
+        }
+        let end = region.end.min(PHYSICAL_END);
+        let mut start = region.start;
+        while start < end {
+            // One piece of the new region: over a single old one, or in the gap before it.
+            let old = self
+                .regions
+                .get(self.regions.partition_point(|old| old.end <= start));
+            let old = old.copied().filter(|old| old.start < end);
+            let (piece, covered) = match old {
+                Some(old) if old.start <= start => (
+                    Region {
+                        start,
+                        end: end.min(old.end),
+                        kind: wanted.max(old.kind),
+                    },
+                    Some(old),
+                ),
+                Some(old) => (
+                    Region {
+                        start,
+                        end: old.start,
+                        kind: wanted,
+                    },
+                    None,
+                ),
+                None => (
+                    Region {
+                        start,
+                        end,
+                        kind: wanted,
+                    },
+                    None,
+                ),
+            };
+            start = piece.end;
+            if covered.is_some_and(|old| old.kind == piece.kind) || self.set(piece, REPORTED) {
+                continue;
+            }
+            self.overflowed = true;
+            if wanted == MemoryKind::Usable {
+                return;
+            }
+            if let Some(old) = covered {
+                // Takes the place of one region by one: always fits.
+                self.set(
+                    Region {
+                        kind: piece.kind,
+                        ..old
+                    },
+                    REPORTED,
+                );
+            }
+        }
+    }
+
+    /// Adds the memory below 1 MiB, up to `end` (see [`low_memory_end`]): for firmware without E820.
+    pub fn add_low_memory(&mut self, end: u64) {
+        self.add(Region {
+            start: 0,
+            end: end.min(MIB),
+            kind: MemoryKind::Usable,
+        });
+    }
+
+    /// Adds what INT 15h E801 reports: KiB from 1 MiB to 16 MiB in AX or CX, blocks of 64 KiB from
+    /// 16 MiB on in BX or DX. CX and DX count when they are not both 0. Returns whether there was
+    /// any memory.
+    pub fn add_e801(&mut self, ax: u16, bx: u16, cx: u16, dx: u16) -> bool {
+        let (kib, blocks) = if cx | dx != 0 { (cx, dx) } else { (ax, bx) };
+        // Less than 15 MiB: there is a hole below 16 MiB, and then some BIOSes count wrongly what is
+        // above it.
+        let kib = kib.min(15 * 1024);
+        let blocks = if kib == 15 * 1024 {
+            u64::from(blocks)
+        } else {
+            0
+        };
+        self.add_extended(u64::from(kib) * 1024 + blocks * 0x1_0000)
+    }
+
+    /// Adds what INT 15h 88h reports: KiB from 1 MiB on, less than 64 MiB. Returns whether there was
+    /// any memory.
+    pub fn add_88h(&mut self, kib: u16) -> bool {
+        self.add_extended(u64::from(kib) * 1024)
+    }
+
+    /// Adds `size` bytes of free memory from 1 MiB on.
+    fn add_extended(&mut self, size: u64) -> bool {
+        self.add(Region {
+            start: MIB,
+            end: MIB + size,
+            kind: MemoryKind::Usable,
+        });
+        size != 0
+    }
+
+    /// Makes the map fit for use, once all is added: reserves page 0 (interrupt vectors and BIOS
+    /// data) and everything from `low_memory_end` to 1 MiB, then lets all regions begin and end at
+    /// pages. A page that is not entirely free is not free; a page with several kinds gets the most
+    /// restrictive one.
+    pub fn finish(&mut self, low_memory_end: u64) {
+        self.add(Region {
+            start: 0,
+            end: PAGE,
+            kind: MemoryKind::Reserved,
+        });
+        self.add(Region {
+            start: low_memory_end,
+            end: MIB,
+            kind: MemoryKind::Reserved,
+        });
+
+        // Every region becomes at most one, so the result grows over what has been read already.
+        let regions = self.regions.as_mut_slice();
+        let mut length = 0;
+        for index in 0..regions.len() {
+            let mut region = regions[index];
+            (region.start, region.end) = match region.kind {
+                MemoryKind::Usable => (page_up(region.start), page_down(region.end)),
+                _ => (page_down(region.start), page_up(region.end)),
+            };
+            // Page edges went outwards on both sides: at most one page belongs to two regions.
+            while let Some(last) = regions.get_mut(..length).and_then(|done| done.last_mut()) {
+                if last.end > region.start && last.kind >= region.kind {
+                    region.start = last.end;
+                }
+                last.end = last.end.min(region.start);
+                if last.start < last.end {
+                    break;
+                }
+                length -= 1;
+            }
+            if region.start >= region.end {
+                continue;
+            }
+            match regions.get_mut(..length).and_then(|done| done.last_mut()) {
+                Some(last) if last.end == region.start && last.kind == region.kind => {
+                    last.end = region.end;
+                }
+                _ => {
+                    if let Some(free) = regions.get_mut(length) {
+                        *free = region;
+                        length += 1;
+                    }
+                }
+            }
+        }
+        self.regions.truncate(length);
+    }
+
+    /// The regions: sorted, without overlap or empty ones.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// Free memory in bytes.
+    pub fn usable(&self) -> u64 {
+        self.sum(|kind| kind == MemoryKind::Usable)
+    }
+
+    fn sum(&self, wanted: impl Fn(MemoryKind) -> bool) -> u64 {
+        let wanted = self.regions.iter().filter(|region| wanted(region.kind));
+        wanted.map(|region| region.end - region.start).sum()
+    }
+
+    /// Takes the lowest free piece that fits the request.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when there is none; nothing is taken then.
+    pub fn allocate(&mut self, request: &Request) -> Result<u64, OutOfMemory> {
+        let size = request.size.max(1);
+        let mask = request.align.max(1) - 1;
+        let fit = self.free().find_map(|free| {
+            let low = free.start.max(request.min);
+            let start = low.checked_add(request.offset.wrapping_sub(low) & mask)?;
+            let end = start.checked_add(size)?;
+            (end <= free.end.min(request.max)).then_some((start, end, free))
+        });
+        if let Some((start, end, free)) = fit
+            && self.take(start, end, free, request.kind)
+        {
+            return Ok(start);
+        }
+        Err(self.out_of_memory(request))
+    }
+
+    /// As [`MemoryMap::allocate`], but takes the highest piece.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allocate_highest(&mut self, request: &Request) -> Result<u64, OutOfMemory> {
+        let size = request.size.max(1);
+        let mask = request.align.max(1) - 1;
+        let fit = self.free().rev().find_map(|free| {
+            let top = free.end.min(request.max).checked_sub(size)?;
+            let start = top.checked_sub(top.wrapping_sub(request.offset) & mask)?;
+            (start >= free.start.max(request.min)).then_some((start, start + size, free))
+        });
+        if let Some((start, end, free)) = fit
+            && self.take(start, end, free, request.kind)
+        {
+            return Ok(start);
+        }
+        Err(self.out_of_memory(request))
+    }
+
+    fn out_of_memory(&self, request: &Request) -> OutOfMemory {
+        let largest = self.free().map(|free| {
+            free.end
+                .min(request.max)
+                .saturating_sub(free.start.max(request.min))
+        });
+        OutOfMemory {
+            needed: request.size.max(1),
+            largest: largest.max().unwrap_or(0),
+            present: self.sum(|kind| {
+                !matches!(
+                    kind,
+                    MemoryKind::Framebuffer | MemoryKind::Reserved | MemoryKind::Bad
+                )
+            }),
+        }
+    }
+
+    /// Takes the pages of the `size` bytes at `start`, if all of them are free; says whether they
+    /// were.
+    pub fn allocate_at(&mut self, start: u64, size: u64, kind: MemoryKind) -> bool {
+        let Some(end) = start.checked_add(size.max(1)) else {
+            return false;
+        };
+        let free = self
+            .free()
+            .find(|free| free.start <= start && end <= free.end);
+        free.is_some_and(|free| self.take(start, end, free, kind))
+    }
+
+    /// Whether all bytes from `start` to `end` are free.
+    pub fn is_free(&self, start: u64, end: u64) -> bool {
+        self.free()
+            .any(|free| free.start <= start && end <= free.end)
+    }
+
+    fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
+        self.regions
+            .iter()
+            .copied()
+            .filter(|region| region.kind == MemoryKind::Usable)
+    }
+
+    /// Takes the pages from `start` to `end` out of the region `free` around them.
+    fn take(&mut self, start: u64, end: u64, free: Region, kind: MemoryKind) -> bool {
+        let start = page_down(start).max(free.start);
+        let end = page_up(end).min(free.end);
+        self.set(Region { start, end, kind }, CAPACITY)
+    }
+
+    /// Gives the pages from `start` to `end` the kind `kind`, whatever was there. (Should the map be
+    /// full, the rules of [`MemoryMap::add`] hold.)
+    pub fn mark(&mut self, start: u64, end: u64, kind: MemoryKind) {
+        let end = end.min(PHYSICAL_END);
+        let region = Region {
+            start: page_down(start),
+            end: page_up(end),
+            kind,
+        };
+        if start < end && !self.set(region, CAPACITY) {
+            self.add(region);
+        }
+    }
+
+    /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map. Where
+    /// the firmware reported a more restrictive kind, that stays; and a page that it did not report
+    /// is still not there.
+    pub fn claim(&mut self, start: u64, end: u64, kind: MemoryKind) {
+        let (mut start, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
+        loop {
+            let mut later = self.regions.iter().filter(|region| region.end > start);
+            let Some(region) = later.next().copied() else {
+                return;
+            };
+            let from = start.max(region.start);
+            start = region.end.min(end);
+            if from >= start {
+                return;
+            }
+            if region.kind < kind {
+                self.mark(from, start, kind);
+            }
+        }
+    }
+
+    /// Puts a region (not empty) in the place of all that is there, and merges it with neighbours of
+    /// its kind. Returns `false`, with nothing done, when the map would grow beyond `limit`
+    /// (at most `CAPACITY`) regions.
+    fn set(&mut self, mut new: Region, limit: usize) -> bool {
+        // Those that overlap or touch it. Of these, only the outer ends of the first and the last one
+        // remain: left, new, right.
+        let first = self.regions.partition_point(|old| old.end < new.start);
+        let from = self.regions.get(first..).unwrap_or_default();
+        let touched = from.partition_point(|old| old.start <= new.end);
+        let old = from.get(..touched).unwrap_or_default();
+        let (mut left, mut right) = (None, None);
+        if let [outer, ..] = *old
+            && outer.start < new.start
+        {
+            if outer.kind == new.kind {
+                new.start = outer.start;
+            } else {
+                left = Some(Region {
+                    end: new.start,
+                    ..outer
+                });
+            }
+        }
+        if let [.., outer] = *old
+            && outer.end > new.end
+        {
+            if outer.kind == new.kind {
+                new.end = outer.end;
+            } else {
+                right = Some(Region {
+                    start: new.end,
+                    ..outer
+                });
+            }
+        }
+
+        let count = 1 + usize::from(left.is_some()) + usize::from(right.is_some());
+        let old_length = self.regions.len();
+        let length = old_length - touched + count;
+        if length > old_length && length > limit.min(CAPACITY) {
+            return false;
+        }
+        for _ in old_length..length {
+            if self.regions.try_push(new).is_err() {
+                return false;
+            }
+        }
+        // What follows moves, from that end on at which nothing is overwritten.
+        let regions = self.regions.as_mut_slice();
+        let shift = |index: usize| {
+            if let Some(&region) = regions.get(index)
+                && let Some(slot) = regions.get_mut(index - touched + count)
+            {
+                *slot = region;
+            }
+        };
+        let behind = first + touched..old_length;
+        match count.cmp(&touched) {
+            Ordering::Greater => behind.rev().for_each(shift),
+            Ordering::Less => behind.for_each(shift),
+            Ordering::Equal => {}
+        }
+        let pieces = [left, Some(new), right].into_iter().flatten();
+        for (slot, piece) in regions.iter_mut().skip(first).zip(pieces) {
+            *slot = piece;
+        }
+        self.regions.truncate(length);
+        true
+    }
+}
+
+/// The page boundary at or below an address.
+const fn page_down(address: u64) -> u64 {
+    address & !(PAGE - 1)
+}
+
+/// The page boundary at or above an address, which is at most `PHYSICAL_END`.
+const fn page_up(address: u64) -> u64 {
+    page_down(address.saturating_add(PAGE - 1))
+}

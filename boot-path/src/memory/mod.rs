@@ -1,0 +1,4 @@
+//! Where the loader lies in memory, and what else there is.
+
+pub mod layout;
+pub mod map;

@@ -1,0 +1,211 @@
+//! Step 11, the plan: what the kernel finds mapped when it starts.
+//!
+//! Its segments with their own permissions, a stack under a guard page, all RAM at the physical
+//! map's base, and the page through which the loader leaves; nothing else. How that becomes entries
+//! is [`crate::paging::page_tables`]; where the entries are kept is for the caller to say ([`TablePages`]).
+
+use crate::kernel::placement::{Kernel, allocate};
+use crate::memory::layout::PAGE_SIZE;
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::paging::page_tables::{
+    Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
+};
+use crate::ways_out::limine::requests::{self, FirmwarePages};
+
+/// Entries in a page table.
+const ENTRIES: u64 = 512;
+/// Binary logarithm of what one entry of the top table maps.
+const SLOT_SHIFT: u32 = 39;
+
+/// Flags of an entry that leads to another table: present, writable.
+pub const LINK: u64 = 3;
+
+/// Pages of physical memory as page tables: those that were allocated for it.
+pub trait TablePages {
+    /// Makes all entries of a page zero.
+    fn clear(&mut self, table: u64);
+
+    /// Reads an entry; `index` is below 512.
+    fn read(&self, table: u64, index: usize) -> u64;
+
+    /// Writes an entry; `index` is below 512.
+    fn write(&mut self, table: u64, index: usize, value: u64);
+}
+
+/// Page tables in memory that is allocated one by one.
+struct Frames<'a, P> {
+    memory: &'a mut MemoryMap,
+    pages: P,
+}
+
+impl<P: TablePages> TableMemory for Frames<'_, P> {
+    fn allocate(&mut self) -> Result<u64, PagingError> {
+        let kind = MemoryKind::Reclaimable;
+        let start = allocate(self.memory, PAGE_SIZE, PAGE_SIZE, 0, kind)?;
+        self.pages.clear(start);
+        Ok(start)
+    }
+
+    fn read(&self, table: u64, index: usize) -> u64 {
+        self.pages.read(table, index)
+    }
+
+    fn write(&mut self, table: u64, index: usize, value: u64) {
+        self.pages.write(table, index, value);
+    }
+}
+
+/// Tables, and what they map besides the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressSpace {
+    /// Physical address of the top table: CR3.
+    pub root: u64,
+    /// Lowest virtual address of the stack; the page below it is not mapped.
+    pub stack_bottom: u64,
+    /// Bytes from the physical map's base to the end of its last mapping.
+    pub physical_map_size: u64,
+}
+
+/// Builds the tables. `switch_page` is the physical address of the page through which the loader
+/// leaves: it is mapped to itself.
+///
+/// # Errors
+/// 11A, 11B, 6B.
+pub fn build(
+    kernel: &Kernel,
+    memory: &mut MemoryMap,
+    pages: impl TablePages,
+    capabilities: Capabilities,
+    switch_page: u64,
+) -> Result<AddressSpace, PagingError> {
+    let base = kernel.wishes.physical_map_base;
+    let stack_size = kernel.wishes.stack_size;
+    let stack = allocate(memory, stack_size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
+
+    // The last mapping of the physical map ends where it ends. Which regions are free changes while
+    // tables are allocated, but not which are RAM: so the list is asked anew for each mapping.
+    let physical_map_size = physical_map(memory.regions(), base)
+        .last()
+        .map_or(0, |last| last.physical_start + last.size);
+    let stack_bottom = stack_slot(kernel, base, physical_map_size) + PAGE_SIZE;
+
+    let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
+    tables.map(&Mapping {
+        virtual_start: switch_page,
+        physical_start: switch_page,
+        size: PAGE_SIZE,
+        writable: false,
+        executable: true,
+        write_combining: false,
+    })?;
+    tables.set_global(true);
+    tables.set_writable_code(kernel.wishes.allow_writable_code());
+    map_kernel(&mut tables, kernel)?;
+    tables.map(&Mapping {
+        virtual_start: stack_bottom,
+        physical_start: stack,
+        size: stack_size,
+        writable: true,
+        executable: false,
+        write_combining: false,
+    })?;
+
+    for index in 0.. {
+        let mapping = physical_map(tables.memory().memory.regions(), base).nth(index);
+        let Some(mapping) = mapping else { break };
+        tables.map(&mapping)?;
+    }
+    Ok(AddressSpace {
+        root: tables.root(),
+        stack_bottom,
+        physical_map_size,
+    })
+}
+
+/// Maps the segments, with their permissions.
+fn map_kernel<M: TableMemory>(
+    tables: &mut PageTables<M>,
+    kernel: &Kernel,
+) -> Result<(), PagingError> {
+    for range in kernel.image.page_ranges(kernel.slide) {
+        let physical_start = kernel
+            .physical_page(range.virtual_start)
+            .ok_or(PagingError::OutOfRange(range.virtual_start))?;
+        tables.map(&Mapping {
+            virtual_start: range.virtual_start,
+            physical_start,
+            size: range.size,
+            writable: range.writable,
+            executable: range.executable,
+            write_combining: false,
+        })?;
+    }
+    Ok(())
+}
+
+/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
+/// 0 the identity map. Returns the physical address of the top table, which is of level 5 when
+/// `five_levels` says so.
+///
+/// # Errors
+/// 11A, 11B, 6B.
+pub fn build_limine(
+    kernel: &Kernel,
+    memory: &mut MemoryMap,
+    pages: impl TablePages,
+    capabilities: Capabilities,
+    firmware: &FirmwarePages,
+    revision: u64,
+    five_levels: bool,
+) -> Result<u64, PagingError> {
+    // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
+    // change: no page of 1 GiB there.
+    let gib_pages = capabilities.gib_pages && revision > 2;
+    let capabilities = Capabilities {
+        gib_pages,
+        ..capabilities
+    };
+    let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
+    tables.set_writable_code(true);
+    map_kernel(&mut tables, kernel)?;
+    let bases = [Some(requests::HHDM), (revision == 0).then_some(0)];
+    for base in bases.into_iter().flatten() {
+        // As above: what is mapped does not change while tables are allocated.
+        for index in 0.. {
+            let regions = tables.memory().memory.regions();
+            let mapping = requests::hhdm(regions, firmware, revision, base).nth(index);
+            let Some(mapping) = mapping else { break };
+            tables.map(&mapping)?;
+        }
+    }
+    let root = tables.root();
+    if !five_levels {
+        return Ok(root);
+    }
+    // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
+    let mut memory = tables.into_memory();
+    let top = memory.allocate()?;
+    let entry = root | LINK;
+    memory.write(top, ENTRIES as usize - 1, entry);
+    if revision == 0 {
+        memory.write(top, 0, entry);
+    }
+    Ok(top)
+}
+
+/// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map
+/// touches: the stack gets it for itself.
+fn stack_slot(kernel: &Kernel, base: u64, physical_map_size: u64) -> u64 {
+    let slot = |address: u64| address >> SLOT_SHIFT & (ENTRIES - 1);
+    let map = slot(base)..=slot(base.saturating_add(physical_map_size.max(1) - 1));
+    let free = (ENTRIES / 2..ENTRIES).rev().find(|candidate| {
+        !map.contains(candidate)
+            && kernel.image.page_ranges(kernel.slide).all(|range| {
+                let end = range.virtual_start + (range.size - 1);
+                !(slot(range.virtual_start)..=slot(end)).contains(candidate)
+            })
+    });
+    // There are 256 slots and no machine whose memory fills them: with none free, the mapping of
+    // the stack is refused as a conflict.
+    free.unwrap_or(ENTRIES / 2) << SLOT_SHIFT | 0xFFFF << 48
+}

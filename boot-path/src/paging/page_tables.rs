@@ -1,0 +1,332 @@
+//! Step 11, the pure half: four-level page tables (SDM volume 3, section 4.5), filled with the
+//! largest pages that fit.
+//!
+//! The tables are only reached through [`TableMemory`], so that this very code fills physical memory
+//! on the machine and an array on the host.
+
+use core::fmt;
+
+use x86_64::structures::paging::PageTableFlags as Flags;
+
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::facts;
+use crate::memory::map::{MIB, MemoryKind, OutOfMemory, PAGE, PHYSICAL_END, Region};
+
+/// The part of an entry that is an address.
+const ADDRESS: u64 = PHYSICAL_END - PAGE;
+
+/// Binary logarithm of what one entry covers in the top table: 512 GiB.
+const TOP: u32 = 39;
+
+/// Binary logarithm of the size of the smallest page.
+const SMALL: u32 = 12;
+
+/// Physical memory below this address is mapped by small pages only: the memory types of the fixed
+/// MTRRs change every few KiB below 1 MiB, and a large page over several types is undefined (SDM
+/// volume 3, "Large Page Size Considerations" in the chapter on MTRRs).
+const SMALL_PAGES_BELOW: u64 = 2 * MIB;
+
+/// Where page tables live. Tables are named by their physical address.
+pub trait TableMemory {
+    /// Gets a new table: 4 KiB, aligned to 4 KiB, all zero.
+    ///
+    /// # Errors
+    /// [`PagingError::OutOfMemory`].
+    fn allocate(&mut self) -> Result<u64, PagingError>;
+
+    /// Reads an entry; `index` is below 512.
+    fn read(&self, table: u64, index: usize) -> u64;
+
+    /// Writes an entry; `index` is below 512.
+    fn write(&mut self, table: u64, index: usize, value: u64);
+}
+
+/// What the CPU's paging can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Pages can be marked not executable (and EFER.NXE will be set).
+    pub nx: bool,
+    /// There are 1 GiB pages.
+    pub gib_pages: bool,
+}
+
+/// A range of virtual addresses and what is to be seen there. All addresses and the size are
+/// multiples of 4 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// First virtual address.
+    pub virtual_start: u64,
+    /// First physical address.
+    pub physical_start: u64,
+    /// Length in bytes; 0 maps nothing.
+    pub size: u64,
+    /// May be written.
+    pub writable: bool,
+    /// May be executed.
+    pub executable: bool,
+    /// A framebuffer: writes are combined, in the PAT that kernels of the Limine protocol get. All
+    /// else is write-back.
+    pub write_combining: bool,
+}
+
+/// Why something cannot be mapped; the addresses are virtual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagingError {
+    /// Something is mapped at this address already.
+    Conflict(u64),
+    /// The mapping from this address on leaves its half of the canonical address space, or the
+    /// physical one.
+    OutOfRange(u64),
+    /// The mapping from this address on does not consist of whole pages.
+    Unaligned(u64),
+    /// The mapping from this address on would be writable and executable.
+    WritableCode(u64),
+    /// There is no memory for another table.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for PagingError {
+    fn from(error: OutOfMemory) -> Self {
+        PagingError::OutOfMemory(error)
+    }
+}
+
+impl Named for PagingError {
+    fn entry(&self) -> &'static Entry {
+        match self {
+            PagingError::Conflict(_) => &catalogue::PAGING_CONFLICT,
+            PagingError::OutOfRange(_) | PagingError::Unaligned(_) => &catalogue::PAGING_RANGE,
+            PagingError::WritableCode(_) => &catalogue::KERNEL_WRITABLE_CODE,
+            PagingError::OutOfMemory(error) => error.entry(),
+        }
+    }
+}
+
+impl fmt::Display for PagingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            PagingError::Conflict(address)
+            | PagingError::OutOfRange(address)
+            | PagingError::Unaligned(address)
+            | PagingError::WritableCode(address) => {
+                facts(f, "virtual address 0x################", &[address])
+            }
+            PagingError::OutOfMemory(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Page tables that are being filled.
+#[derive(Debug)]
+pub struct PageTables<M> {
+    memory: M,
+    capabilities: Capabilities,
+    root: u64,
+    global: bool,
+    writable_code: bool,
+}
+
+/// The place of the bit "PAT" in an entry for a small page and for a large one (SDM volume 3, section
+/// 4.9.2). With PWT, it makes 5 the index into the table.
+const PAT_SMALL: u32 = 7;
+const PAT_LARGE: u32 = 12;
+
+/// What is left of a mapping.
+struct Rest {
+    virtual_start: u64,
+    physical_start: u64,
+    size: u64,
+    flags: u64,
+    /// The bit "PAT".
+    pat: u64,
+}
+
+impl Rest {
+    fn advance(&mut self, bytes: u64) {
+        // At the very end of the address space, with nothing left.
+        self.virtual_start = self.virtual_start.wrapping_add(bytes);
+        self.physical_start += bytes;
+        self.size -= bytes;
+    }
+}
+
+impl<M: TableMemory> PageTables<M> {
+    /// Tables that map nothing.
+    ///
+    /// # Errors
+    /// [`PagingError::OutOfMemory`] when there is no memory for the top table.
+    pub fn new(mut memory: M, capabilities: Capabilities) -> Result<Self, PagingError> {
+        let root = memory.allocate()?;
+        Ok(PageTables {
+            memory,
+            capabilities,
+            root,
+            global: false,
+            writable_code: false,
+        })
+    }
+
+    /// Physical address of the top table: what CR3 gets.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Whether pages in the higher half that are mapped from now on are global, that is, stay in the
+    /// TLB when CR3 changes. Never so in the lower half, which belongs to processes.
+    pub fn set_global(&mut self, global: bool) {
+        self.global = global;
+    }
+
+    /// Whether mappings may be writable and executable from now on.
+    pub fn set_writable_code(&mut self, allowed: bool) {
+        self.writable_code = allowed;
+    }
+
+    /// The memory that the tables are in.
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// Gives the memory back; the tables stay in it.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
+    /// Maps a range, by the largest pages that its addresses and the CPU allow.
+    ///
+    /// # Errors
+    /// All of [`PagingError`]. After [`PagingError::Conflict`] and [`PagingError::OutOfMemory`] a
+    /// part of the range may be mapped.
+    pub fn map(&mut self, mapping: &Mapping) -> Result<(), PagingError> {
+        let &Mapping {
+            virtual_start,
+            physical_start,
+            size,
+            writable,
+            executable,
+            write_combining,
+        } = mapping;
+        if size == 0 {
+            return Ok(());
+        }
+        if (virtual_start | physical_start | size) & (PAGE - 1) != 0 {
+            return Err(PagingError::Unaligned(virtual_start));
+        }
+        let canonical = |address: u64| ((address << 16) as i64 >> 16) as u64 == address;
+        let virtual_last = virtual_start.checked_add(size - 1);
+        let physical_end = physical_start.checked_add(size);
+        // From one half into the other it would be too long for the physical address space.
+        let in_range = canonical(virtual_start)
+            && virtual_last.is_some_and(canonical)
+            && physical_end.is_some_and(|end| end <= PHYSICAL_END);
+        if !in_range {
+            return Err(PagingError::OutOfRange(virtual_start));
+        }
+        if writable && executable && !self.writable_code {
+            return Err(PagingError::WritableCode(virtual_start));
+        }
+
+        let mut flags = Flags::PRESENT;
+        flags.set(Flags::WRITABLE, writable);
+        flags.set(Flags::NO_EXECUTE, !executable && self.capabilities.nx);
+        flags.set(Flags::WRITE_THROUGH, write_combining);
+        flags.set(Flags::GLOBAL, self.global && virtual_start >> 63 != 0);
+        let mut rest = Rest {
+            virtual_start,
+            physical_start,
+            size,
+            flags: flags.bits(),
+            pat: write_combining.into(),
+        };
+        self.fill(self.root, TOP, &mut rest)
+    }
+
+    /// Maps `rest` as far as one table reaches, whose entries cover `1 << shift` bytes each. It
+    /// calls itself once for each of the four levels.
+    fn fill(&mut self, table: u64, shift: u32, rest: &mut Rest) -> Result<(), PagingError> {
+        let present = Flags::PRESENT.bits();
+        let first = (rest.virtual_start >> shift) as usize % 512;
+        if shift == SMALL {
+            // Thousands of these: nothing in this loop but the entry.
+            let pages = (rest.size / PAGE).min(512 - first as u64);
+            let mut entry = rest.physical_start | rest.flags | rest.pat << PAT_SMALL;
+            for index in first..first + pages as usize {
+                if self.memory.read(table, index) & present != 0 {
+                    let before = (index - first) as u64 * PAGE;
+                    return Err(PagingError::Conflict(rest.virtual_start + before));
+                }
+                self.memory.write(table, index, entry);
+                entry += PAGE;
+            }
+            rest.advance(pages * PAGE);
+            return Ok(());
+        }
+
+        let page = 1_u64 << shift;
+        let has_pages = shift < 30 || shift == 30 && self.capabilities.gib_pages;
+        for index in first..512 {
+            if rest.size == 0 {
+                break;
+            }
+            let entry = self.memory.read(table, index);
+            if has_pages
+                && rest.size >= page
+                && (rest.virtual_start | rest.physical_start) & (page - 1) == 0
+                && rest.physical_start >= SMALL_PAGES_BELOW
+            {
+                if entry & present != 0 {
+                    return Err(PagingError::Conflict(rest.virtual_start));
+                }
+                let large = rest.physical_start
+                    | rest.flags
+                    | Flags::HUGE_PAGE.bits()
+                    | rest.pat << PAT_LARGE;
+                self.memory.write(table, index, large);
+                rest.advance(page);
+                continue;
+            }
+            let next = if entry & present == 0 {
+                let next = self.memory.allocate()?;
+                // All permissions here: the last entry of a walk decides.
+                let link = next | (Flags::PRESENT | Flags::WRITABLE).bits();
+                self.memory.write(table, index, link);
+                next
+            } else if entry & Flags::HUGE_PAGE.bits() != 0 {
+                return Err(PagingError::Conflict(rest.virtual_start));
+            } else {
+                entry & ADDRESS
+            };
+            self.fill(next, shift - 9, rest)?;
+        }
+        Ok(())
+    }
+}
+
+/// The mappings that show all RAM, the first MiB and the framebuffer from `base` on, writable and
+/// not executable. `regions` are those of a finished [`MemoryMap`](crate::memory::map::MemoryMap).
+/// Regions that touch come as one, so that large pages can lie across their borders. An address that
+/// does not fit behind `base` comes as one that [`PageTables::map`] refuses.
+pub fn physical_map(regions: &[Region], base: u64) -> impl Iterator<Item = Mapping> {
+    let mut mapped = regions
+        .iter()
+        .filter(|region| !matches!(region.kind, MemoryKind::Reserved | MemoryKind::Bad));
+    let mut next = Some((0, MIB));
+    core::iter::from_fn(move || {
+        let (start, mut end) = next.take()?;
+        for region in mapped.by_ref() {
+            if region.start > end {
+                next = Some((region.start, region.end));
+                break;
+            }
+            end = end.max(region.end);
+        }
+        Some(Mapping {
+            virtual_start: base.saturating_add(start),
+            physical_start: start,
+            size: end - start,
+            writable: true,
+            executable: false,
+            write_combining: false,
+        })
+    })
+}

@@ -1,0 +1,3 @@
+//! Other ways in than by the BIOS.
+
+pub mod multiboot;

@@ -1,0 +1,196 @@
+//! Step 12, for chain loading: which sector is to be started, and whether it is a boot sector.
+//!
+//! Partitions 1 to 4 are the entries of the MBR's table; from 5 on they are logical ones, each in a
+//! table of its own (EBR), in a chain that begins at the extended partition.
+
+use core::fmt;
+
+use disk_layout::PartitionEntry;
+use disk_layout::mbr::{BOOT_SIGNATURE, PARTITION_TABLE_OFFSET};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::{facts, split_before};
+
+/// What the entry file's key `chain` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Drive of INT 13h; `None`: the one that the loader came from.
+    pub drive: Option<u8>,
+    /// Number of the partition; 0: the disk's own first sector.
+    pub partition: u8,
+}
+
+impl Target {
+    /// Reads `drive=81h`, `partition=2`, or both.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (mut drive, mut partition) = (None, None);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, behind) = split_before(rest, is_blank);
+            rest = behind.get(1..).unwrap_or("");
+            let old = if let Some(digits) = word.strip_prefix("drive=") {
+                let digits = digits.strip_suffix('h').or(digits.strip_suffix('H'))?;
+                drive.replace(number(digits, 16)?)
+            } else if let Some(digits) = word.strip_prefix("partition=") {
+                partition.replace(number(digits, 10).filter(|&number| number > 0)?)
+            } else if word.is_empty() {
+                continue;
+            } else {
+                return None;
+            };
+            if old.is_some() {
+                return None;
+            }
+        }
+        (drive.is_some() || partition.is_some()).then_some(Self {
+            drive,
+            partition: partition.unwrap_or(0),
+        })
+    }
+}
+
+/// As [`Target::parse`] reads it.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(drive) = self.drive {
+            facts(f, "drive=##h", &[drive.into()])?;
+        }
+        if self.drive.is_some() && self.partition != 0 {
+            f.write_str(" ")?;
+        }
+        match self.partition {
+            0 => Ok(()),
+            number => facts(f, "partition=#", &[number.into()]),
+        }
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// A number of at most three digits and at most 255. (`from_str_radix` would take a sign, too.)
+fn number(digits: &str, base: u32) -> Option<u8> {
+    if digits.is_empty() || digits.len() > 3 {
+        return None;
+    }
+    let mut number = 0;
+    for &byte in digits.as_bytes() {
+        number = number * base + char::from(byte).to_digit(base)?;
+    }
+    u8::try_from(number).ok()
+}
+
+/// Why there is nothing to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what Display prints")]
+pub enum ChainError {
+    /// The table of partitions has no such entry, or an empty one.
+    NoPartition { number: u8, drive: u8 },
+    /// The sector does not end in the signature of a boot sector or of a table.
+    NoSignature { lba: u64, drive: u8, found: u16 },
+}
+
+impl Named for ChainError {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::CHAIN_NO_BOOT_SECTOR
+    }
+}
+
+impl fmt::Display for ChainError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::NoPartition { number, drive } => facts(
+                f,
+                "no partition # on drive ##h",
+                &[number.into(), drive.into()],
+            ),
+            Self::NoSignature { lba, drive, found } => facts(
+                f,
+                "LBA # of drive ##h ends in ####h instead of ####h",
+                &[lba, drive.into(), found.into(), BOOT_SIGNATURE.into()],
+            ),
+        }
+    }
+}
+
+/// Bytes that matter of a boot sector or a table: more of a large sector is code.
+pub type Sector = [u8; 512];
+
+/// Checks the signature at the end of the sector's first 512 bytes.
+///
+/// # Errors
+/// 12B.
+pub fn check(sector: &Sector, lba: u64, drive: u8) -> Result<(), ChainError> {
+    let &[.., low, high] = sector;
+    match u16::from_le_bytes([low, high]) {
+        BOOT_SIGNATURE => Ok(()),
+        found => Err(ChainError::NoSignature { lba, drive, found }),
+    }
+}
+
+/// Finds a partition by its number (from 1 on), and gives its entry as it is handed over: marked as
+/// active, its first sector counted from the start of the disk. `read` gets a sector of the disk.
+///
+/// # Errors
+/// 12B; those of `read`.
+pub fn find<E: From<ChainError>>(
+    number: u8,
+    drive: u8,
+    mut read: impl FnMut(u64) -> Result<Sector, E>,
+) -> Result<PartitionEntry, E> {
+    const LOGICAL: u8 = 5;
+
+    let mut start = 0;
+    let mut sector = read(0)?;
+    check(&sector, start, drive)?;
+    let missing = || ChainError::NoPartition { number, drive };
+    let mut index = usize::from(number).wrapping_sub(1);
+    if number >= LOGICAL {
+        // The first table leads to the extended partition, from whose start all others are counted.
+        // The number bounds the walk, even in a ring.
+        let mut first = 0;
+        for _ in LOGICAL..=number {
+            let next = entries(&sector).find(is_extended).ok_or_else(missing)?;
+            start = first + u64::from(next.first_lba.get());
+            if first == 0 {
+                first = start;
+            }
+            sector = read(start)?;
+            check(&sector, start, drive)?;
+        }
+        index = entries(&sector)
+            .position(|entry| !is_extended(&entry))
+            .unwrap_or(usize::MAX);
+    }
+    let mut entry = entries(&sector).nth(index).ok_or_else(missing)?;
+    let lba = start + u64::from(entry.first_lba.get());
+    match u32::try_from(lba) {
+        Ok(lba @ 1..) if entry.kind != 0 && entry.sectors.get() != 0 => {
+            entry.status = 0x80;
+            entry.first_lba = lba.into();
+            Ok(entry)
+        }
+        _ => Err(missing().into()),
+    }
+}
+
+/// The four entries of a table.
+fn entries(sector: &Sector) -> impl Iterator<Item = PartitionEntry> {
+    let table = sector.get(PARTITION_TABLE_OFFSET..).unwrap_or_default();
+    let places = table.chunks_exact(size_of::<PartitionEntry>());
+    places.filter_map(|bytes| PartitionEntry::read_from_bytes(bytes).ok())
+}
+
+/// Is it a partition that holds others? One that starts at LBA 0 would hold its own table.
+fn is_extended(entry: &PartitionEntry) -> bool {
+    matches!(entry.kind, 0x05 | 0x0F | 0x85) && entry.first_lba.get() != 0
+}
+
+/// The entry as it lies in the table.
+pub fn bytes(entry: &PartitionEntry) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    crate::errors::text::copy(entry.as_bytes(), &mut bytes);
+    bytes
+}

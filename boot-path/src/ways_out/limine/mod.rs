@@ -1,0 +1,3 @@
+//! The Limine protocol.
+
+pub mod requests;

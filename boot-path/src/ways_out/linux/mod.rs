@@ -1,0 +1,3 @@
+//! The Linux x86 boot protocol.
+
+pub mod image;

@@ -1,0 +1,642 @@
+//! The memory map against a model that looks at one page at a time.
+
+use boot_path::errors::catalogue::Report;
+use boot_path::memory::layout;
+use boot_path::memory::map::{
+    CAPACITY, E820_BUFFER, MIB, MemoryKind, MemoryMap, OutOfMemory, PAGE, PHYSICAL_END, Region,
+    Request, e820_region, low_memory_end,
+};
+use handoff::MemoryRegion;
+use proptest::prelude::*;
+
+use MemoryKind::*;
+
+const KINDS: [MemoryKind; 9] = [
+    Usable,
+    Reclaimable,
+    Kernel,
+    Module,
+    AcpiReclaimable,
+    AcpiNvs,
+    Framebuffer,
+    Reserved,
+    Bad,
+];
+
+/// The addresses that are looked at page by page: around 1 MiB.
+const WINDOW: std::ops::Range<u64> = 0x8_0000..0x1A_0000;
+const WINDOW_PAGES: u64 = (WINDOW.end - WINDOW.start) / PAGE;
+
+/// A failure shows its smallest input; nothing is kept in a file.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
+    Region { start, end, kind }
+}
+
+fn built(reported: &[Region], low_end: u64) -> MemoryMap {
+    let mut map = MemoryMap::new();
+    for &region in reported {
+        map.add(region);
+        check_order(&map);
+    }
+    map.finish(low_end);
+    check_order(&map);
+    for region in map.regions() {
+        assert_eq!(
+            (region.start % PAGE, region.end % PAGE),
+            (0, 0),
+            "{region:x?}"
+        );
+    }
+    map
+}
+
+fn check_order(map: &MemoryMap) {
+    assert!(map.regions().len() <= CAPACITY);
+    for region in map.regions() {
+        assert!(
+            region.start < region.end && region.end <= PHYSICAL_END,
+            "{region:x?}"
+        );
+    }
+    for pair in map.regions().windows(2) {
+        assert!(pair[0].end <= pair[1].start, "overlap: {pair:x?}");
+        let touch = pair[0].end == pair[1].start;
+        assert!(
+            !touch || pair[0].kind != pair[1].kind,
+            "not merged: {pair:x?}"
+        );
+    }
+}
+
+fn kind_at(map: &MemoryMap, address: u64) -> Option<MemoryKind> {
+    let mut found = map
+        .regions()
+        .iter()
+        .filter(|r| (r.start..r.end).contains(&address));
+    let kind = found.next().map(|r| r.kind);
+    assert!(found.next().is_none());
+    kind
+}
+
+/// What a page is, by the rules: the most restrictive kind of all that touches it, and free only
+/// when free memory covers all of it.
+fn model(reported: &[Region], low_end: u64, page: u64) -> Option<MemoryKind> {
+    let fixed = [region(0, PAGE, Reserved), region(low_end, MIB, Reserved)];
+    let inside = |r: &&Region| r.start.max(page) < r.end.min(page + PAGE);
+    let all: Vec<&Region> = reported.iter().chain(&fixed).filter(inside).collect();
+    if let Some(kind) = all
+        .iter()
+        .map(|r| r.kind)
+        .filter(|&kind| kind != Usable)
+        .max()
+    {
+        return Some(kind);
+    }
+    let mut covered = page;
+    while let Some(next) = all.iter().find(|r| r.start <= covered && covered < r.end) {
+        covered = next.end;
+        if covered >= page + PAGE {
+            return Some(Usable);
+        }
+    }
+    None
+}
+
+/// Regions of any size in the pages around 1 MiB, with edges every 512 bytes.
+fn crowded(count: usize) -> impl Strategy<Value = Vec<Region>> {
+    let sizes = prop_oneof![0..12_u64, 0..100_u64, 0..1024_u64];
+    let one = (0..1024_u64, sizes, proptest::sample::select(&KINDS[..])).prop_map(
+        |(start, size, kind)| {
+            let start = 0x9_0000 + start * 512;
+            region(start, start + size * 512, kind)
+        },
+    );
+    // Free memory is what most of a map is.
+    let free = (0..1024_u64, 0..1024_u64).prop_map(|(start, size)| {
+        let start = 0x9_0000 + start * 512;
+        region(start, start + size * 512, Usable)
+    });
+    proptest::collection::vec(prop_oneof![one, free], 0..count)
+}
+
+/// Regions anywhere, wrapping lengths and empty ones included, as E820 may return them.
+fn wild(count: usize) -> impl Strategy<Value = Vec<Region>> {
+    let edge = prop_oneof![
+        any::<u64>(),
+        0..PHYSICAL_END,
+        0..16 * MIB,
+        Just(u64::MAX),
+        Just(0)
+    ];
+    let one = (edge.clone(), edge, 0..8_u32, 19..26_u32, any::<bool>()).prop_filter_map(
+        "ignored",
+        |(base, length, kind, size, enabled)| {
+            let mut bytes = [0; 24];
+            bytes[..8].copy_from_slice(&base.to_le_bytes());
+            bytes[8..16].copy_from_slice(&length.to_le_bytes());
+            bytes[16..20].copy_from_slice(&kind.to_le_bytes());
+            bytes[20] = enabled.into();
+            e820_region(&bytes, size)
+        },
+    );
+    proptest::collection::vec(one, 0..count)
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn most_restrictive_kind_wins(reported in crowded(24), low_end in 0x9_0000..0xA_0001_u64) {
+        let map = built(&reported, low_end);
+        for page in WINDOW.step_by(PAGE as usize) {
+            let expected = model(&reported, low_end, page);
+            prop_assert_eq!(kind_at(&map, page), expected, "page {:x}", page);
+        }
+    }
+
+    #[test]
+    fn the_order_of_reports_does_not_matter(reported in crowded(24), seed in any::<u64>()) {
+        let mut shuffled = reported.clone();
+        shuffled.sort_by_key(|r| (r.start ^ r.end << 7 ^ seed).wrapping_mul(seed | 1));
+        let (one, other) = (built(&reported, 0xA_0000), built(&shuffled, 0xA_0000));
+        prop_assert_eq!(one.regions(), other.regions());
+    }
+
+    #[test]
+    fn anything_may_be_reported(reported in wild(200)) {
+        let map = built(&reported, 0x9_F000);
+        let edges = reported.iter().flat_map(|r| [r.start, r.end.saturating_sub(1)]);
+        for edge in edges.chain([0, MIB]) {
+            for page in [edge.saturating_sub(PAGE), edge, edge.saturating_add(PAGE)] {
+                let page = page & !(PAGE - 1);
+                if page < PHYSICAL_END {
+                    prop_assert_eq!(kind_at(&map, page), model(&reported, 0x9_F000, page), "{:x}", page);
+                }
+            }
+        }
+    }
+
+}
+
+proptest! {
+    #![proptest_config(config(30))]
+
+    /// Far more regions than fit: what is left must not be freer than what was reported. (Bad may
+    /// become reserved: neither may be touched.)
+    #[test]
+    fn a_full_map_loses_free_memory_only(
+        seeds in proptest::collection::vec((0..6000_u64, 1..3_u64, 0..9_usize), 600..2500),
+    ) {
+        let reported: Vec<Region> = seeds
+            .iter()
+            .map(|&(start, size, kind)| {
+                let start = MIB + start * PAGE;
+                // Half of all is free.
+                region(start, start + size * PAGE, if start & PAGE == 0 { Usable } else { KINDS[kind] })
+            })
+            .collect();
+        let mut map = MemoryMap::new();
+        reported.iter().for_each(|&r| map.add(r));
+        map.finish(0xA_0000);
+        check_order(&map);
+        prop_assert!(map.regions().len() > 300);
+        for region in map.regions() {
+            for page in (region.start..region.end).step_by(PAGE as usize) {
+                let expected = model(&reported, 0xA_0000, page);
+                let expected = expected.map(|kind| kind.min(Reserved));
+                prop_assert!(Some(region.kind) >= expected, "{:x?}: {:?}", region, expected);
+            }
+        }
+        // There is room left for the loader's own.
+        for index in 0..32 {
+            if let Some(free) = map.regions().iter().filter(|r| r.kind == Usable).nth(index).copied() {
+                prop_assert!(map.allocate_at(free.start, 1, Module));
+            }
+        }
+    }
+}
+
+/// The pages of the window, one kind each.
+fn pages(map: &MemoryMap) -> Vec<Option<MemoryKind>> {
+    WINDOW
+        .step_by(PAGE as usize)
+        .map(|page| kind_at(map, page))
+        .collect()
+}
+
+#[derive(Clone, Debug)]
+enum Action {
+    /// From the top?
+    Allocate(bool, Request),
+    At(u64, u64, MemoryKind),
+    Mark(u64, u64, MemoryKind),
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let address = || WINDOW;
+    let kind = || proptest::sample::select(&KINDS[1..7]);
+    let size = || prop_oneof![0..3 * PAGE, 0..40 * PAGE];
+    let bounds = prop_oneof![
+        Just((0, u64::MAX)),
+        (address(), address()).prop_map(|(a, b)| (a.min(b), a.max(b)))
+    ];
+    prop_oneof![
+        3 => (any::<bool>(), size(), 4..18_u32, any::<u64>(), bounds, kind()).prop_map(|(highest, size, align, offset, (min, max), kind)| {
+            let align = 1 << align;
+            Action::Allocate(highest, Request { size, align, offset: offset % align, min, max, kind })
+        }),
+        1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::At(start, size, kind)),
+        1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::Mark(start, start + size, kind)),
+    ]
+}
+
+/// The addresses that fit, found by trying them all.
+fn fitting(before: &[Option<MemoryKind>], request: &Request) -> impl Iterator<Item = u64> {
+    let first = (WINDOW.start / request.align * request.align) + request.offset;
+    (first..WINDOW.end)
+        .step_by(request.align as usize)
+        .filter(|&start| {
+            start >= request.min
+                && start
+                    .checked_add(request.size.max(1))
+                    .is_some_and(|end| end <= request.max)
+                && is_free(before, start, request.size)
+        })
+}
+
+fn touched(start: u64, size: u64) -> Option<std::ops::Range<usize>> {
+    let first = start.checked_sub(WINDOW.start)? / PAGE;
+    let last = (start + size - 1 - WINDOW.start) / PAGE;
+    (last < WINDOW_PAGES).then_some(first as usize..last as usize + 1)
+}
+
+fn is_free(before: &[Option<MemoryKind>], start: u64, size: u64) -> bool {
+    touched(start, size.max(1))
+        .is_some_and(|range| before[range].iter().all(|&kind| kind == Some(Usable)))
+}
+
+proptest! {
+    #![proptest_config(config(150))]
+
+    #[test]
+    fn memory_is_taken_where_it_is_free(
+        reported in crowded(10),
+        actions in proptest::collection::vec(action(), 1..16),
+    ) {
+        let mut map = built(&reported, 0xA_0000);
+        for action in actions {
+            let mut expected = pages(&map);
+            let (start, size, kind) = match action {
+                Action::Allocate(highest, request) => {
+                    let (wanted, got) = if highest {
+                        let highest = fitting(&expected, &request).last();
+                        (highest, map.allocate_highest(&request))
+                    } else {
+                        let lowest = fitting(&expected, &request).next();
+                        (lowest, map.allocate(&request))
+                    };
+                    prop_assert_eq!(got.ok(), wanted, "{:x?}", request);
+                    match got {
+                        Ok(start) => {
+                            prop_assert_eq!(start % request.align, request.offset);
+                            (start, request.size.max(1), request.kind)
+                        }
+                        Err(error) => {
+                            prop_assert_eq!(error.needed, request.size.max(1));
+                            (WINDOW.start, 0, Bad)
+                        }
+                    }
+                }
+                Action::At(start, size, kind) => {
+                    let free = is_free(&expected, start, size);
+                    prop_assert_eq!(map.allocate_at(start, size, kind), free);
+                    (start, if free { size.max(1) } else { 0 }, kind)
+                }
+                Action::Mark(start, end, kind) => {
+                    map.mark(start, end, kind);
+                    (start, end - start, kind)
+                }
+            };
+            if size > 0 {
+                let last = ((start + size - 1 - WINDOW.start) / PAGE).min(WINDOW_PAGES - 1) as usize;
+                let first = ((start - WINDOW.start) / PAGE) as usize;
+                expected[first..=last].fill(Some(kind));
+            }
+            check_order(&map);
+            prop_assert_eq!(pages(&map), expected);
+            let free = map.regions().iter().filter(|r| r.kind == Usable);
+            prop_assert_eq!(map.usable(), free.map(|r| r.end - r.start).sum::<u64>());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(config(1000))]
+
+    /// What is claimed keeps a more restrictive kind, and is not there where nobody reported it.
+    #[test]
+    fn a_claim_frees_nothing(
+        reported in crowded(10),
+        start in 0..WINDOW_PAGES,
+        count in 0..WINDOW_PAGES,
+        kind in proptest::sample::select(&KINDS[1..]),
+    ) {
+        let mut map = built(&reported, 0xA_0000);
+        let before = pages(&map);
+        let end = (start + count).min(WINDOW_PAGES);
+        // Anywhere in the first page and in the last one.
+        let (from, to) = (WINDOW.start + start * PAGE + 17, WINDOW.start + end * PAGE - 17);
+        map.claim(from, to, kind);
+        check_order(&map);
+        for (page, (after, before)) in (0..).zip(pages(&map).into_iter().zip(before)) {
+            let claimed = (start..end).contains(&page);
+            let expected = if claimed { before.map(|old| old.max(kind)) } else { before };
+            prop_assert_eq!(after, expected, "page {}", page);
+        }
+    }
+}
+
+/// The firmware says nothing good of the memory that the loader is in.
+#[test]
+fn the_loaders_memory_is_not_given_away() {
+    let (start, end) = (layout::START, layout::END);
+    let claimed = |reported: &[Region]| {
+        let mut map = built(reported, 0x9_FC00);
+        map.claim(start, end, Reclaimable);
+        check_order(&map);
+        map.regions().to_vec()
+    };
+    let above = region(MIB, 2 * MIB, Usable);
+    // All of it is reserved.
+    assert_eq!(
+        claimed(&[region(0, 0x9_FC00, Reserved), above]),
+        [region(0, MIB, Reserved), above]
+    );
+    // A piece of it, and a page that is faulty.
+    assert_eq!(
+        claimed(&[
+            region(0, 0x9_FC00, Usable),
+            region(0x2_0800, 0x2_1800, Reserved),
+            region(0x3_0000, 0x3_1000, Bad),
+            above
+        ]),
+        [
+            region(0, start, Reserved),
+            region(start, 0x2_0000, Reclaimable),
+            region(0x2_0000, 0x2_2000, Reserved),
+            region(0x2_2000, 0x3_0000, Reclaimable),
+            region(0x3_0000, 0x3_1000, Bad),
+            region(0x3_1000, end, Reclaimable),
+            region(end, 0x9_F000, Usable),
+            region(0x9_F000, MIB, Reserved),
+            above
+        ]
+    );
+    // It is not reported at all.
+    assert_eq!(
+        claimed(&[above]),
+        [
+            region(0, PAGE, Reserved),
+            region(0x9_F000, MIB, Reserved),
+            above
+        ]
+    );
+}
+
+#[test]
+fn a_typical_map() {
+    let map = built(
+        &[
+            region(0, 0x9_FC00, Usable),
+            region(0x9_FC00, 0xA_0000, Reserved),
+            region(0xF_0000, MIB, Reserved),
+            region(MIB, 0x7FE_0000, Usable),
+            region(0x7FE_0000, 0x800_0000, Reserved),
+            region(0xFFFC_0000, 0x1_0000_0000, Reserved),
+        ],
+        0x9_FC00,
+    );
+    let expected = [
+        region(0, PAGE, Reserved),
+        region(PAGE, 0x9_F000, Usable),
+        region(0x9_F000, MIB, Reserved),
+        region(MIB, 0x7FE_0000, Usable),
+        region(0x7FE_0000, 0x800_0000, Reserved),
+        region(0xFFFC_0000, 0x1_0000_0000, Reserved),
+    ];
+    assert_eq!(map.regions(), expected);
+    let reserved = MemoryRegion {
+        start: 0x9_F000,
+        length: 0x6_1000,
+        kind: 8,
+        reserved: 0,
+    };
+    assert_eq!(MemoryRegion::from(expected[2]), reserved);
+}
+
+#[test]
+fn a_map_without_room_is_restricted_not_freed() {
+    // Every second page: no two merge.
+    let mut map = MemoryMap::new();
+    for index in 0..CAPACITY as u64 {
+        map.add(region(
+            MIB + 2 * index * PAGE,
+            MIB + (2 * index + 1) * PAGE,
+            Usable,
+        ));
+    }
+    let (kept, last) = (map.regions().len(), *map.regions().last().unwrap());
+    assert!(kept < CAPACITY);
+    // In the middle of a free region: all of it is reserved.
+    map.add(region(last.start + 512, last.start + 1024, AcpiReclaimable));
+    assert_eq!(
+        map.regions().last(),
+        Some(&region(last.start, last.end, Reserved))
+    );
+    // In a gap: it is lost, and free memory cannot come in its place.
+    map.add(region(last.end + PAGE, last.end + 2 * PAGE, Bad));
+    map.add(region(0, PHYSICAL_END, Usable));
+    assert_eq!(map.regions().len(), kept);
+    assert!(map.regions().iter().all(|r| r.end - r.start == PAGE));
+    // The loader's own go on until there is no room at all, and then fail by name.
+    let mut taken = 0;
+    let third = |start| Request {
+        size: 1,
+        align: 1,
+        offset: 0,
+        min: start,
+        max: u64::MAX,
+        kind: Kernel,
+    };
+    map.add(region(MIB, MIB + PAGE * 4 * CAPACITY as u64, Reserved));
+    assert_eq!(map.regions().len(), 1);
+    let mut map = MemoryMap::new();
+    map.add(region(0, PHYSICAL_END, Usable));
+    while map.allocate(&third(MIB + 2 * taken * PAGE)).is_ok() {
+        taken += 1;
+        assert!(taken < CAPACITY as u64);
+        check_order(&map);
+    }
+    assert_eq!(taken, (CAPACITY as u64 - 1) / 2);
+    let end = map.regions().last().unwrap().end;
+    map.mark(end - 2 * PAGE, end - PAGE, Kernel);
+    assert_eq!(kind_at(&map, end - PAGE), Some(Kernel));
+    check_order(&map);
+}
+
+#[test]
+fn e820_entries() {
+    let mut bytes = E820_BUFFER;
+    bytes[..8].copy_from_slice(&0x10_0000_u64.to_le_bytes());
+    assert_eq!(e820_region(&bytes, 20), None, "empty");
+    bytes[8..16].copy_from_slice(&0x2345_u64.to_le_bytes());
+    let kind = |code: u32, bytes: &mut [u8; 24]| {
+        bytes[16..20].copy_from_slice(&code.to_le_bytes());
+        e820_region(bytes, 24).map(|r| r.kind)
+    };
+    assert_eq!(kind(0, &mut bytes), Some(Reserved));
+    assert_eq!(kind(2, &mut bytes), Some(Reserved));
+    assert_eq!(kind(3, &mut bytes), Some(AcpiReclaimable));
+    assert_eq!(kind(4, &mut bytes), Some(AcpiNvs));
+    assert_eq!(kind(5, &mut bytes), Some(Bad));
+    assert_eq!(kind(7, &mut bytes), Some(Reserved));
+    assert_eq!(kind(2_954_887_168, &mut bytes), Some(Reserved));
+    assert_eq!(kind(1, &mut bytes), Some(Usable));
+    assert_eq!(
+        e820_region(&bytes, 24),
+        Some(region(MIB, MIB + 0x2345, Usable))
+    );
+    assert_eq!(e820_region(&bytes, 19), None, "too short");
+    bytes[20] = 0;
+    assert_eq!(e820_region(&bytes, 24), None, "the attributes say: ignore");
+    assert_eq!(
+        e820_region(&bytes, 20).map(|r| r.kind),
+        Some(Usable),
+        "no attributes"
+    );
+    assert_eq!(
+        e820_region(&bytes, 23).map(|r| r.kind),
+        Some(Usable),
+        "no attributes"
+    );
+    bytes[8..16].fill(0xFF);
+    assert_eq!(
+        e820_region(&bytes, 20),
+        Some(region(MIB, u64::MAX, Usable)),
+        "it wraps"
+    );
+}
+
+#[test]
+fn older_calls() {
+    let extended = |add: &dyn Fn(&mut MemoryMap) -> bool| {
+        let mut map = MemoryMap::new();
+        let found = add(&mut map);
+        assert_eq!(found, !map.regions().is_empty());
+        map.regions().iter().map(|r| (r.start, r.end)).next()
+    };
+    let e801 = |ax, bx, cx, dx| extended(&|map| map.add_e801(ax, bx, cx, dx));
+    assert_eq!(e801(15360, 0x700, 15360, 0x700), Some((MIB, 0x800_0000)));
+    assert_eq!(e801(15360, 0x700, 0, 0), Some((MIB, 0x800_0000)));
+    assert_eq!(
+        e801(1, 1, 15360, 0x10),
+        Some((MIB, 0x110_0000)),
+        "CX and DX come first"
+    );
+    assert_eq!(
+        e801(14336, 0x700, 0, 0),
+        Some((MIB, 0xF0_0000)),
+        "a hole at 15 MiB"
+    );
+    assert_eq!(e801(0xFFFF, 0xFFFF, 0, 0), Some((MIB, 0x1_00FF_0000)));
+    assert_eq!(e801(0, 0x700, 0, 0), None);
+    assert_eq!(extended(&|map| map.add_88h(0xFC00)), Some((MIB, 64 * MIB)));
+    assert_eq!(extended(&|map| map.add_88h(0)), None);
+    let low = |end| {
+        extended(&|map| {
+            map.add_low_memory(end);
+            true
+        })
+    };
+    assert_eq!(low(0x9_FC00), Some((0, 0x9_FC00)));
+    assert_eq!(low(u64::MAX), Some((0, MIB)));
+}
+
+#[test]
+fn the_end_of_low_memory() {
+    assert_eq!(low_memory_end(639, 0x9FC0), 0x9_FC00);
+    assert_eq!(
+        low_memory_end(640, 0x9E00),
+        0x9_E000,
+        "an EBDA that is not counted"
+    );
+    assert_eq!(
+        low_memory_end(600, 0x9FC0),
+        0x9_6000,
+        "reserved by somebody else"
+    );
+    assert_eq!(low_memory_end(640, 0), 0xA_0000, "no EBDA");
+    assert_eq!(low_memory_end(640, 0xF000), 0xA_0000);
+    assert_eq!(low_memory_end(0, 0x9FC0), 0x9_FC00);
+    assert_eq!(low_memory_end(641, 0x1FFF), 0x8_0000, "both are nonsense");
+    assert_eq!(low_memory_end(128, 0x9FC0), 0x2_0000);
+}
+
+#[test]
+fn too_little_memory_is_told_in_numbers() {
+    let mut map = built(&[region(MIB, 32 * MIB + 512, Usable)], 0xA_0000);
+    map.mark(20 * MIB, 21 * MIB, Reclaimable);
+    map.mark(30 * MIB, 31 * MIB, Framebuffer);
+    let request = Request {
+        size: 64 * MIB + 1,
+        align: 0,
+        offset: 0,
+        min: 2 * MIB,
+        max: u64::MAX,
+        kind: Kernel,
+    };
+    let error = map.allocate(&request).unwrap_err();
+    let expected = OutOfMemory {
+        needed: 64 * MIB + 1,
+        largest: 18 * MIB,
+        present: 30 * MIB,
+    };
+    assert_eq!(error, expected);
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 6B: there is too little memory: \
+         65 MiB needed in one piece, 18 MiB free in one piece, 30 MiB of RAM in all"
+    );
+    let small = OutOfMemory {
+        needed: 4097,
+        largest: 4095,
+        present: 639 * 1024,
+    };
+    assert_eq!(
+        small.to_string(),
+        "5 KiB needed in one piece, 3 KiB free in one piece, 639 KiB of RAM in all"
+    );
+    let huge = OutOfMemory {
+        needed: u64::MAX,
+        largest: 0,
+        present: 0,
+    };
+    assert!(huge.to_string().starts_with("17592186044416 MiB needed"));
+    let endless = Request {
+        size: u64::MAX,
+        min: u64::MAX,
+        ..request
+    };
+    assert_eq!(
+        map.allocate(&endless).map_err(|error| error.largest),
+        Err(0)
+    );
+}

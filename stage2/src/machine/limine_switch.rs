@@ -1,0 +1,377 @@
+//! The last switch on the way to a Limine kernel, of the processor that boots and of all others.
+//!
+//! The kernel's tables map nothing of the loader at its physical address. But they and the loader's own
+//! show all memory in the same place in the higher half, executable: the code goes there, changes the
+//! tables, and the other descriptor tables, control registers and segments with them.
+//!
+//! Five levels of page tables can only be switched on outside of long mode (SDM vol. 3, 4.1.2). The
+//! processor that boots goes back to protected mode for it; the others never had another kind.
+//!
+//! SDM vol. 3, "Multiple-Processor Initialization"; the machine state is that of the protocol's
+//! specification.
+#![allow(unsafe_code)]
+
+use core::mem::offset_of;
+
+use asm_lines::naked_asm;
+use boot_path::memory::layout;
+use boot_path::ways_out::limine::requests::HHDM;
+use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
+use x86_64::structures::gdt::DescriptorFlags;
+
+use crate::machine::processors;
+use crate::machine::switch::SEGMENT_16;
+use crate::real::long_mode::{CODE_32, CODE_64, CR0_SET, DATA, GDT_POINTER, IA32_EFER};
+
+/// Selectors of 64-bit code, 64-bit data, and a task state segment that is not there.
+const LAST_CODE: u16 = 0x28;
+const LAST_DATA: u16 = 0x30;
+const LAST_TSS: u16 = 0x38;
+
+/// CR0 as the protocol wants it.
+const CR0: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
+    | Cr0Flags::EXTENSION_TYPE.bits()
+    | Cr0Flags::WRITE_PROTECT.bits()
+    | Cr0Flags::PAGING.bits()) as u32;
+
+/// What a processor is told. Offsets are those of the protocol's structure.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Info {
+    /// ACPI processor UID.
+    pub uid: u32,
+    /// Local APIC ID.
+    pub apic_id: u32,
+    /// The end of its stack, as the kernel sees it; 0: this one is not to be started.
+    pub stack: u64,
+    /// Where the kernel sends it.
+    pub go_to: u64,
+    /// The kernel's; until then, whether the processor waits: 1.
+    pub extra: u64,
+}
+
+/// The operand of LGDT and LIDT in 64-bit mode.
+#[repr(C, packed)]
+struct Pointer {
+    limit: u16,
+    base: u64,
+}
+
+/// All that the code here needs to know.
+#[repr(C)]
+pub struct Last {
+    gdt: [u64; LAST_GDT.len()],
+    gdt_pointer: Pointer,
+    idt_pointer: Pointer,
+    /// Somebody loads TR.
+    lock: u32,
+    /// CR3, physical, and CR4 on the way: the tables map the loader, with as many levels as the
+    /// kernel's.
+    pub way_tables: u32,
+    pub way_cr4: u32,
+    /// EFER at last.
+    pub efer: u32,
+    /// CR4 at last.
+    pub cr4: u32,
+    /// CR3 at last.
+    pub tables: u64,
+    /// The end of the first processor's stack, and where it begins, as the kernel sees them.
+    pub stack: u64,
+    pub entry: u64,
+    /// The other processors: an array of [`Info`] (physical address), and its length.
+    pub infos: u64,
+    pub count: u32,
+}
+
+/// The descriptors that the protocol wants, in its order; and a task state segment with base 0 and limit
+/// 0, available, of 64 bits.
+const LAST_GDT: [u64; 9] = [
+    0,
+    SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
+    SEGMENT_16,
+    DescriptorFlags::KERNEL_CODE32.bits(),
+    DescriptorFlags::KERNEL_DATA.bits(),
+    DescriptorFlags::KERNEL_CODE64.bits(),
+    DescriptorFlags::KERNEL_DATA.bits(),
+    0x89 << 40,
+    0,
+];
+const _: () = {
+    assert!(LAST_GDT[LAST_CODE as usize / 8] == DescriptorFlags::KERNEL_CODE64.bits());
+    assert!(LAST_GDT[LAST_DATA as usize / 8] == DescriptorFlags::KERNEL_DATA.bits());
+    assert!(LAST_GDT[LAST_TSS as usize / 8] == 0x89 << 40);
+};
+
+/// In the first 64 KiB, where real mode reaches it.
+#[unsafe(link_section = ".real_mode.data")]
+pub static mut LAST: Last = Last {
+    gdt: LAST_GDT,
+    gdt_pointer: Pointer {
+        limit: size_of_val(&LAST_GDT) as u16 - 1,
+        base: 0,
+    },
+    idt_pointer: Pointer { limit: 0, base: 0 },
+    lock: 0,
+    way_tables: 0,
+    way_cr4: 0,
+    efer: 0,
+    cr4: 0,
+    tables: 0,
+    stack: 0,
+    entry: 0,
+    infos: 0,
+    count: 0,
+};
+
+/// Sees to it that the GDT is found where the kernel sees it.
+pub fn prepare() {
+    let last = &raw mut LAST;
+    // SAFETY: one thread, and nobody uses the variable yet.
+    unsafe { (*last).gdt_pointer.base = HHDM + (&raw const (*last).gdt) as u64 };
+}
+
+/// Where the other processors begin: in real mode, with any CS that reaches this, and nothing else.
+/// They come here by a far jump to segment 0.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub unsafe extern "C" fn start() -> ! {
+    naked_asm!(
+        ".code16",
+        "cli",
+        "cld",
+        "xor ax, ax",
+        "mov ds, ax",
+        "lgdt [{gdt_pointer}]",
+        "mov eax, [{last} + {way_cr4}]",
+        "mov cr4, eax",
+        "mov eax, [{last} + {way_tables}]",
+        "mov cr3, eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "or eax, {lme}",
+        "wrmsr",
+        "mov eax, {cr0}",               // caches on: a reset leaves them off
+        "mov cr0, eax",
+        "ljmp {code_64}, offset .Lprocessor_64",
+
+        // Which one is it? By CPUID 0Bh, which knows 32 bits of the ID, or by leaf 1.
+        ".code64",
+        ".Lprocessor_64:",
+        "mov eax, {data}",
+        "mov ds, eax",
+        "mov es, eax",
+        "mov ss, eax",
+        "xor eax, eax",
+        "cpuid",
+        "cmp eax, 0x0B",
+        "jb .Lshort_id",
+        "mov eax, 0x0B",
+        "xor ecx, ecx",
+        "cpuid",
+        "test ebx, ebx",
+        "jnz .Lfind",
+        ".Lshort_id:",
+        "mov eax, 1",
+        "cpuid",
+        "shr ebx, 24",
+        "mov edx, ebx",
+        ".Lfind:",
+        "mov rbx, [{last} + {infos}]",
+        "mov ecx, [{last} + {count}]",
+        "jrcxz .Lunknown",
+        ".Lnext:",
+        "cmp [rbx + {apic_id}], edx",
+        "je .Lfound",
+        "add rbx, {info_size}",
+        "loop .Lnext",
+        ".Lunknown:",
+        "hlt",
+        "jmp .Lunknown",
+        ".Lfound:",
+        "mov rsp, [rbx + {stack}]",
+        "test rsp, rsp",
+        "jz .Lunknown",
+        "fninit",
+        "xor ebp, ebp",
+        "mov rdi, rbx",
+        "call {run}",
+        "mov rdi, {hhdm}",
+        "add rdi, rbx",
+        "jmp {finish}",
+        gdt_pointer = sym GDT_POINTER,
+        last = sym LAST,
+        way_cr4 = const offset_of!(Last, way_cr4),
+        way_tables = const offset_of!(Last, way_tables),
+        efer = const IA32_EFER,
+        lme = const EferFlags::LONG_MODE_ENABLE.bits(),
+        cr0 = const CR0_SET,
+        code_64 = const CODE_64,
+        data = const DATA,
+        infos = const offset_of!(Last, infos),
+        count = const offset_of!(Last, count),
+        apic_id = const offset_of!(Info, apic_id),
+        stack = const offset_of!(Info, stack),
+        info_size = const size_of::<Info>(),
+        run = sym processors::run,
+        hhdm = const HHDM,
+        finish = sym finish,
+    )
+}
+
+/// Leaves the loader, as [`LAST`] says.
+///
+/// # Safety
+/// It says where to.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub unsafe extern "sysv64" fn leave() -> ! {
+    naked_asm!(
+        "cli",
+        "cld",
+        "xor edi, edi",
+        "cmp dword ptr [{last} + {way_tables}], {tables}",
+        "je {finish}",
+        // Five levels: out of long mode, and back.
+        "push {code_32}",
+        "push offset .Lfour_levels",
+        "retfq",
+        ".code32",
+        ".Lfour_levels:",
+        "mov eax, cr0",
+        "and eax, ~{paging}",
+        "mov cr0, eax",
+        "mov eax, [{last} + {way_cr4}]",
+        "mov cr4, eax",
+        "mov eax, [{last} + {way_tables}]",
+        "mov cr3, eax",
+        "mov eax, cr0",
+        "or eax, {paging}",
+        "mov cr0, eax",
+        "ljmp {code_64}, offset .Lfive_levels",
+        ".code64",
+        ".Lfive_levels:",
+        "jmp {finish}",
+        last = sym LAST,
+        way_tables = const offset_of!(Last, way_tables),
+        way_cr4 = const offset_of!(Last, way_cr4),
+        tables = const layout::EARLY_TABLES.start,
+        paging = const Cr0Flags::PAGING.bits() as u32,
+        code_32 = const CODE_32,
+        code_64 = const CODE_64,
+        finish = sym finish,
+    )
+}
+
+/// Long mode, the loader's tables. In: RDI = 0 on the processor that boots, which goes to the kernel's
+/// entry; on the others the address of their [`Info`] as the kernel sees it, and they wait.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+unsafe extern "C" fn finish() -> ! {
+    naked_asm!(
+        "mov rcx, {hhdm}",
+        "lea rax, [rip + .Lupper_half]",
+        "add rax, rcx",
+        "jmp rax",
+        ".Lupper_half:",
+        "mov ecx, {ia32_efer}",
+        "xor edx, edx",
+        "mov eax, [rip + {last} + {efer}]",
+        "wrmsr",
+        "mov rax, [rip + {last} + {tables}]",
+        "mov cr3, rax",
+        "mov eax, {cr0}",
+        "mov cr0, rax",
+        "mov eax, [rip + {last} + {cr4}]",
+        "mov cr4, rax",
+        "lgdt [rip + {last} + {gdt_pointer}]",
+        "lidt [rip + {last} + {idt_pointer}]",
+        "mov rsp, [rip + {last} + {stack}]",
+        "test rdi, rdi",
+        "jz 2f",
+        "mov rsp, [rdi + {info_stack}]",
+        "2:",
+        "mov eax, {data}",
+        "mov ds, eax",
+        "mov es, eax",
+        "mov ss, eax",
+        "mov fs, eax",
+        "mov gs, eax",
+        "push {code}",
+        "lea rax, [rip + .Lselected]",
+        "push rax",
+        "retfq",
+        ".Lselected:",
+        "xor eax, eax",
+        "lldt ax",
+        // LTR marks the descriptor busy, and takes none that is: one processor at a time.
+        "3:",
+        "lock bts dword ptr [rip + {last} + {lock}], 0",
+        "jc 3b",
+        "and byte ptr [rip + {last} + {gdt} + {tss} + 5], 0xFD",
+        "mov eax, {tss}",
+        "ltr ax",
+        "mov dword ptr [rip + {last} + {lock}], 0",
+
+        "mov rax, [rip + {last} + {entry}]",
+        "test rdi, rdi",
+        "jz .Lgo",
+        "mov qword ptr [rdi + {extra}], 1",
+        ".Lwait:",
+        "pause",
+        "mov rax, [rdi + {go_to}]",
+        "test rax, rax",
+        "jz .Lwait",
+
+        ".Lgo:",
+        "push 0",                       // there is nowhere to return to
+        "push rax",
+        "xor eax, eax",
+        "xor ebx, ebx",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "xor esi, esi",
+        "xor ebp, ebp",
+        "xor r8d, r8d",
+        "xor r9d, r9d",
+        "xor r10d, r10d",
+        "xor r11d, r11d",
+        "xor r12d, r12d",
+        "xor r13d, r13d",
+        "xor r14d, r14d",
+        "xor r15d, r15d",
+        "push 2",
+        "popfq",
+        "ret",
+        hhdm = const HHDM,
+        last = sym LAST,
+        ia32_efer = const IA32_EFER,
+        efer = const offset_of!(Last, efer),
+        tables = const offset_of!(Last, tables),
+        cr0 = const CR0,
+        cr4 = const offset_of!(Last, cr4),
+        gdt = const offset_of!(Last, gdt),
+        gdt_pointer = const offset_of!(Last, gdt_pointer),
+        idt_pointer = const offset_of!(Last, idt_pointer),
+        stack = const offset_of!(Last, stack),
+        entry = const offset_of!(Last, entry),
+        lock = const offset_of!(Last, lock),
+        info_stack = const offset_of!(Info, stack),
+        go_to = const offset_of!(Info, go_to),
+        extra = const offset_of!(Info, extra),
+        code = const LAST_CODE,
+        data = const LAST_DATA,
+        tss = const LAST_TSS,
+    )
+}
+
+/// CR4 with so many levels, besides what else is to be set.
+pub const fn cr4(five_levels: bool, others: u32) -> u32 {
+    let levels = if five_levels {
+        Cr4Flags::L5_PAGING.bits() as u32
+    } else {
+        0
+    };
+    levels | Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits() as u32 | others
+}
+
+const _: () = assert!(size_of::<Info>() == 32 && offset_of!(Info, go_to) == 16);

@@ -1,0 +1,16 @@
+//! What only the machine has, for all steps in long mode.
+
+pub mod bios;
+pub mod console;
+pub mod faults;
+pub mod switch;
+pub mod physical;
+pub mod findings;
+pub mod global;
+pub mod clock;
+pub mod crc;
+pub mod mem;
+pub mod graphics;
+pub mod processors;
+pub mod leave;
+pub mod limine_switch;
