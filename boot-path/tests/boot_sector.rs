@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use boot_path::errors::catalogue::{Named, Report};
-use boot_path::ways_out::boot_sector::{ChainError, Sector, Target, bytes, check, find};
+use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, Target, bytes, check, find};
 use disk_layout::PartitionEntry;
 use proptest::prelude::*;
 

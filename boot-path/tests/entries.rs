@@ -4,11 +4,12 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 
 use boot_path::entry::entries::{
-    Consoles, Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_PATTERN, NoEntry,
-    Timeout, Tries, is_entry, matches,
+    Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_PATTERN, NoEntry, Timeout, Tries,
+    is_entry, matches,
 };
 use boot_path::entry::entry_file::{self, EntryFileCause, EntryFileError, MAX_FILE};
 use boot_path::errors::catalogue::Report;
+use boot_path::machine::Consoles;
 use proptest::prelude::*;
 
 /// Paths and texts of entries.

@@ -6,7 +6,7 @@ use boot_path::entry::entry_file::{
 };
 use boot_path::entry::protocol::{LinuxEntry, Protocol};
 use boot_path::errors::catalogue::Report;
-use boot_path::ways_out::boot_sector::Target;
+use boot_path::ways_out::chain::boot_sector::Target;
 use proptest::prelude::*;
 
 fn command_line(text: &str) -> String {

@@ -8,7 +8,7 @@ use boot_path::entry::entry_file::{self, MAX_MODULES, Unwritable};
 use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::Role;
-use boot_path::ways_out::boot_sector::Target;
+use boot_path::ways_out::chain::boot_sector::Target;
 
 use crate::geometry::{Content as Sizes, MAX_FILE};
 use crate::host_file::{self, HostFile};

@@ -23,6 +23,7 @@
 #![allow(unsafe_code)]
 
 mod access;
+pub mod bytes;
 mod entry;
 mod wishes;
 

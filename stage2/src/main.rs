@@ -12,37 +12,30 @@
 mod real;
 mod machine;
 
-mod memory;
-mod multiboot_in;
-mod disk;
-mod files;
-mod entry;
-mod unpack;
-mod recognise;
-mod kernel;
-mod paging;
-mod handoff;
-mod multiboot;
-mod linux;
-mod chain;
-mod limine;
+mod ways_out;
 
-use core::convert::Infallible;
 use core::mem::MaybeUninit;
 
+use arrayvec::ArrayVec;
 use asm_lines::naked_asm;
-
-use crate::entry::Chosen;
-use crate::machine::faults::{self, Failure};
-use crate::machine::{console, findings};
-use boot_path::disk::partition::Partition;
-use boot_path::entry::protocol::Protocol;
-use boot_path::files::integrity::Role;
+use boot_path::bios::vbe::Adapter;
+use boot_path::entry::entries::Entries;
+use boot_path::files::access::File;
+use boot_path::files::gzip::Decompressor;
+use boot_path::kernel::image::{KernelImage, Wishes};
+use boot_path::memory::layout;
 use boot_path::memory::map::MemoryMap;
-use boot_path::ways_out::multiboot::header::Version;
+use boot_path::path::{self, Rooms};
+use boot_path::ways_in::multiboot::MAX_GIVEN;
+use boot_path::ways_out::limine::Modules;
+use boot_path::ways_out::recognise::Opened;
 use disk_layout::stage2::{self as stage2_image, MAGIC, Stage2Header, VERSION};
 use disk_layout::{manifest, multiboot as multiboot_layout};
 use zerocopy::little_endian::{U16, U32};
+
+use crate::machine::bios::Machine;
+use crate::machine::once::Once;
+use crate::machine::{console, faults, findings, physical};
 
 /// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
 #[used]
@@ -61,7 +54,7 @@ static HEADER: Stage2Header = Stage2Header {
 };
 
 /// Room behind the image, where `disk-builder` puts what it says of the files: see
-/// [`files::Files::manifest`].
+/// [`rooms`].
 #[used]
 #[unsafe(link_section = ".bss.manifest")]
 static mut MANIFEST: MaybeUninit<[u8; manifest::MAX_LENGTH]> = MaybeUninit::uninit();
@@ -115,70 +108,57 @@ extern "sysv64" fn main() -> ! {
     findings::step(5);
     console::start();
 
-    let Err(failure) = boot();
-    faults::fail(&failure)
+    match path::boot(Machine, rooms()) {
+        Ok(handover) => ways_out::leave(handover),
+        Err(failure) => faults::fail(&failure),
+    }
 }
 
-/// What every way out of the loader gets.
-pub struct Way<'a> {
-    /// The files, and the disk below.
-    pub files: &'a mut files::Files,
-    /// Where they are.
-    pub partition: &'a Partition,
-    /// What is to be booted.
-    pub entry: &'a entry::BootEntry,
-    /// What memory there is.
-    pub memory: &'static mut MemoryMap,
-}
+/// What the path needs memory for, at places of its own.
+fn rooms() -> Rooms<'static> {
+    static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
+    static ENTRIES: Once<Entries<'static>> = Once::new(Entries::new());
+    static BROUGHT: Once<ArrayVec<File<'static>, MAX_GIVEN>> = Once::new(ArrayVec::new_const());
+    static DECOMPRESSOR: Once<MaybeUninit<Decompressor>> = Once::new(MaybeUninit::uninit());
+    static HEADERS: Once<MaybeUninit<Option<(KernelImage, Wishes)>>> =
+        Once::new(MaybeUninit::uninit());
+    static OPENED: Once<MaybeUninit<Option<Opened<'static>>>> = Once::new(MaybeUninit::uninit());
+    static ADAPTER: Once<Adapter> = Once::new(Adapter::new());
+    static MODULES: Once<Modules<'static>> = Once::new(ArrayVec::new_const());
 
-/// Steps 6 to 12.
-fn boot() -> Result<Infallible, Failure> {
-    findings::step(6);
-    let memory = memory::discover()?;
-
-    findings::step(7);
-    let (mut files, partition) = match multiboot_in::files(memory)? {
-        Some(brought) => brought,
-        None => {
-            let mut disk = disk::open();
-            let partition = disk::boot_partition(&mut disk)?;
-
-            findings::step(8);
-            (files::Files::open(disk, &partition)?, partition)
-        }
+    let memory = MEMORY.take();
+    // SAFETY: nobody gets here a second time, and nobody else uses these regions.
+    let (cache, text) = unsafe {
+        (
+            physical::region(&layout::FILE_CACHE),
+            physical::region(&layout::ENTRY_FILE),
+        )
     };
-
-    findings::step(9);
-    let mut entry = match entry::choose(&mut files, memory)? {
-        Chosen::Kernel(entry) => entry,
-        Chosen::Chain(target) => return chain::start(target),
-    };
-
-    findings::step(10);
-    entry.kernel = unpack::unpack(&mut files, Role::Kernel, entry.path, entry.kernel, memory)?;
-    let way = Way {
-        files: &mut files,
-        partition: &partition,
-        entry: &entry,
+    Rooms {
         memory,
-    };
-    match recognise::recognise(way.files, way.entry, way.memory)? {
-        Protocol::Bootpath | Protocol::Limine => {}
-        Protocol::Multiboot2 => return multiboot::boot(way, Version::Two),
-        Protocol::Multiboot1 => return multiboot::boot(way, Version::One),
-        Protocol::Linux(wanted) => return linux::boot(way, wanted),
+        cache,
+        text,
+        manifest: manifest(),
+        entries: ENTRIES.take(),
+        brought: BROUGHT.take(),
+        decompressor: DECOMPRESSOR.take(),
+        headers: HEADERS.take().write(None),
+        opened: OPENED.take().write(None),
+        adapter: ADAPTER.take(),
+        modules: MODULES.take(),
     }
-    let mut kernel = kernel::load(way.files, way.entry, way.memory)?;
-    if let Some(requests) = limine::requests(way.entry, &kernel)? {
-        return limine::boot(way, &mut kernel, &requests);
+}
+
+/// The manifest at the end of stage2's image; its place is in the header.
+fn manifest() -> &'static [u8] {
+    let header: Stage2Header = physical::read(layout::STAGE2.start);
+    let (start, length) = (header.manifest.get(), manifest::MAX_LENGTH as u32);
+    let fits = u64::from(start).saturating_add(length.into()) <= layout::STAGE2.size();
+    match start {
+        // SAFETY: nothing writes there, for the linker script keeps as much room behind the image.
+        1.. if fits => unsafe {
+            physical::bytes(layout::STAGE2.start + u64::from(start), length.into())
+        },
+        _ => &[],
     }
-    kernel.image.check(&kernel.wishes)?;
-    kernel::load_modules(way.files, way.entry, &mut kernel, way.memory)?;
-    let Way { memory, .. } = way;
-
-    findings::step(11);
-    let tables = paging::build(&kernel, memory)?;
-
-    findings::step(12);
-    handoff::prepare(&files, &partition, &entry, &kernel, tables, memory)?.go()
 }

@@ -9,3 +9,4 @@ pub mod int16;
 pub mod int1a;
 pub mod vbe;
 pub mod acpi;
+pub mod tables;

@@ -13,6 +13,7 @@ use crate::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry
 use crate::entry::version;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{facts, split_last};
+use crate::machine::Consoles;
 
 /// The directory of the entries.
 pub const DIRECTORY: &str = "/loader/entries";
@@ -443,23 +444,6 @@ pub enum Timeout {
     Seconds(u32),
     /// For ever.
     Forever,
-}
-
-/// Where the loader prints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Consoles {
-    /// On the serial line.
-    pub serial: bool,
-    /// On the screen.
-    pub screen: bool,
-}
-
-impl Consoles {
-    /// Wherever it can.
-    pub const ALL: Self = Self {
-        serial: true,
-        screen: true,
-    };
 }
 
 impl<'a> LoaderConf<'a> {

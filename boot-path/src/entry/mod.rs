@@ -4,3 +4,4 @@ pub mod entry_file;
 pub mod version;
 pub mod entries;
 pub mod protocol;
+pub mod choose;

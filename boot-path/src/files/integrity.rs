@@ -9,12 +9,12 @@ use core::fmt;
 use disk_layout::manifest::{self, Entry};
 
 use crate::disk::fat::File;
-use crate::entry::protocol::Protocol;
+use crate::entry::protocol::{HEAD, Protocol};
 use crate::errors::catalogue::{self, Named};
 use crate::errors::text::facts;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{self, KernelError};
-use crate::ways_out::linux::image::LinuxImage;
+use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
 /// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
@@ -38,6 +38,15 @@ impl<'a> Manifest<'a> {
     pub fn entry(&self, path: &str, sums: Sums) -> Option<&'a Entry> {
         let key = sums.key(path, self.crc32c);
         self.entries.iter().find(|entry| entry.path.get() == key)
+    }
+
+    /// An entry of a file that was found at this path, whatever its checksums are of, when it is the
+    /// builder's own.
+    pub fn any(&self, role: Role, path: &'a str, file: &File) -> Option<Expected<'a>> {
+        let mut own = Sums::ALL
+            .iter()
+            .map(|&sums| self.own(role, sums, path, file));
+        own.find_map(|own| own.ok().flatten())
     }
 
     /// The entry of a file that was found at this path, when it is the builder's own.
@@ -84,6 +93,15 @@ pub enum Sums {
 }
 
 impl Sums {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Whole,
+        Self::Elf,
+        Self::Multiboot1,
+        Self::Multiboot2,
+        Self::Linux,
+    ];
+
     /// Those of a kernel that is not compressed.
     pub fn of(protocol: Protocol) -> Self {
         match protocol {
@@ -131,7 +149,7 @@ pub enum Role {
 }
 
 /// The checksums that a file must have.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     role: Role,
     path: &'a str,
@@ -215,7 +233,8 @@ impl fmt::Display for Damage<'_> {
 }
 
 /// The two checksums of a kernel's whole file, as an [`Entry`] has them: of its headers, and of the
-/// bytes that are loaded. For the host. Where there is only one, the first one is 0.
+/// bytes that are loaded. For the host. Where there is only one, the first one is 0. The headers are what the
+/// loader reads to open the kernel, in its order.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
@@ -231,7 +250,7 @@ pub fn of_kernel(
         }
         Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
-        Sums::Linux => return Ok((0, of_linux(file, crc32c))),
+        Sums::Linux => return Ok(of_linux(file, crc32c)),
         Sums::Elf => {}
     }
     let mut headers = 0;
@@ -258,10 +277,13 @@ fn of_bytes(
     crc
 }
 
-/// What is no bzImage is not booted as one, and its checksum is of all of it.
-fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> u32 {
+/// The head is what the loader reads first. A file that is not a bzImage never boots as one, so all of it
+/// is summed.
+fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> (u32, u32) {
     let end = file.size();
-    let left_out = match LinuxImage::read(file.window(0), end) {
+    let head = head(&mut file, HEADER_ROOM);
+    let headers = crc32c(0, head);
+    let left_out = match LinuxImage::read(head, end) {
         Ok(image) => image.unchecked(|head| {
             let window = file.window(head.start);
             let length = (head.end - head.start) as usize;
@@ -271,7 +293,16 @@ fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> u32 {
     };
     let crc = of_bytes(&mut file, 0, (0, left_out.start), crc32c);
     let behind = end.saturating_sub(left_out.end);
-    of_bytes(&mut file, crc, (left_out.end, behind), crc32c)
+    (
+        headers,
+        of_bytes(&mut file, crc, (left_out.end, behind), crc32c),
+    )
+}
+
+/// The first so many bytes of a file, or all of a shorter one.
+fn head(file: &mut impl FileBytes, length: usize) -> &[u8] {
+    let window = file.window(0);
+    window.get(..length).unwrap_or(window)
 }
 
 fn of_multiboot(
@@ -279,8 +310,9 @@ fn of_multiboot(
     mut file: impl FileBytes,
     crc32c: Crc32c,
 ) -> Result<(u32, u32), MultibootError> {
-    let mut headers = 0;
-    let header = Header::parse(version, file.window(0))?;
+    let head = head(&mut file, HEAD);
+    let mut headers = crc32c(0, head);
+    let header = Header::parse(version, head)?;
     let image = header.image(file.size(), |offset, out| {
         let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());

@@ -3,3 +3,4 @@
 pub mod image;
 pub mod relocate;
 pub mod placement;
+pub mod loading;

@@ -234,6 +234,12 @@ impl Kernel {
         }
     }
 
+    /// Where the groups of segments are: physical address and size of each.
+    pub fn group_places(&self) -> impl Iterator<Item = (u64, u64)> {
+        let groups = self.image.groups();
+        groups.map(|group| (self.group(&group), group.size))
+    }
+
     /// Physical address of a group of segments.
     fn group(&self, group: &Group) -> u64 {
         self.segment(group.first).map_or(0, |(segment, address)| {

@@ -80,9 +80,9 @@ pub const BIOS_BUFFER: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x4_0000,
+    0x4_4000,
     "stage2",
-    "image (at most 176 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 192 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The stack in long mode.
@@ -110,18 +110,10 @@ pub const DOUBLE_FAULT_STACK: Region = Region::new(
     "IST 2, for the double fault",
 );
 
-/// `/loader/loader.conf`, then `/boot/kernel.conf`.
-pub const ENTRY_FILE: Region = Region::new(
-    DOUBLE_FAULT_STACK.end,
-    DOUBLE_FAULT_STACK.end + 0x4000,
-    "entry file",
-    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
-);
-
 /// Where INT 13h puts what it reads; and INT 10h, in the end, what it says of graphics modes.
 pub const TRANSFER_BUFFER: Region = Region::new(
-    ENTRY_FILE.end,
-    ENTRY_FILE.end + 0x1_0000,
+    DOUBLE_FAULT_STACK.end,
+    DOUBLE_FAULT_STACK.end + 0x1_0000,
     "transfer buffer",
     "a 64 KiB segment of its own: no read crosses a 64 KiB line",
 );
@@ -129,9 +121,17 @@ pub const TRANSFER_BUFFER: Region = Region::new(
 /// The windows through which the file system is read.
 pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
-    TRANSFER_BUFFER.end + 0x2_0000,
+    TRANSFER_BUFFER.end + 0x1_C000,
     "file system cache",
-    "three windows of 42 KiB; in the end, what a Linux kernel is told",
+    "three windows of 37 KiB; in the end, what a Linux kernel is told",
+);
+
+/// `/loader/loader.conf`, then `/boot/kernel.conf`.
+pub const ENTRY_FILE: Region = Region::new(
+    FILE_CACHE.end,
+    FILE_CACHE.end + 0x4000,
+    "entry file",
+    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
 );
 
 /// All regions, by address.
@@ -144,22 +144,28 @@ pub const REGIONS: &[Region] = &[
     STACK,
     FAULT_STACK,
     DOUBLE_FAULT_STACK,
-    ENTRY_FILE,
     TRANSFER_BUFFER,
     FILE_CACHE,
+    ENTRY_FILE,
 ];
 
 /// First byte of the loader's memory.
 pub const START: u64 = EARLY_TABLES.start;
 
 /// First byte behind the loader's memory: a machine needs this much conventional memory.
-pub const END: u64 = FILE_CACHE.end;
+pub const END: u64 = ENTRY_FILE.end;
 
 /// VGA text: 80 × 25 characters of two bytes (physical address).
 pub const VGA_TEXT: u64 = 0xB_8000;
 
 /// First byte behind the VGA text window.
 pub const VGA_TEXT_END: u64 = 0xC_0000;
+
+/// Characters in a row of VGA text.
+pub const TEXT_COLUMNS: u64 = 80;
+
+/// Rows of VGA text.
+pub const TEXT_ROWS: u64 = 25;
 
 /// The highest address that the loader itself can reach, exclusive: what its tables map.
 pub const EARLY_REACH: u64 = 4 << 30;

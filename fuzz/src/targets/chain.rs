@@ -1,6 +1,6 @@
 //! The partitions of a disk, for chain loading.
 
-use boot_path::ways_out::boot_sector::{ChainError, Sector, Target, find};
+use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, Target, find};
 
 use super::show;
 use crate::input::Input;

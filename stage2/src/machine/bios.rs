@@ -46,7 +46,8 @@ const FLAG_ALWAYS: u32 = 1 << 1;
 static OVERRUN: [u8; message_length(&catalogue::STACK_OVERRUN)] =
     message(&catalogue::STACK_OVERRUN);
 
-/// The BIOS of the machine, behind the gate.
+/// The machine, and its BIOS behind the gate.
+#[derive(Clone, Copy)]
 pub struct Machine;
 
 impl Bios for Machine {

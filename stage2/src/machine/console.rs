@@ -12,9 +12,9 @@
 use core::fmt;
 
 use boot_path::bios::int10;
-use boot_path::entry::entries::Consoles;
 use boot_path::errors::text::{Escaping, fill_in, on_screen};
-use boot_path::memory::layout;
+use boot_path::machine::Consoles;
+use boot_path::memory::layout::{self, TEXT_COLUMNS as COLUMNS, TEXT_ROWS as ROWS};
 use x86_64::instructions::port::Port;
 
 use crate::machine::bios::{self, Machine};
@@ -28,11 +28,6 @@ pub const COM1: u16 = 0x3F8;
 /// Polls of the line status before a character is given up: far more than one takes at 115,200
 /// baud, and an end for a line that never gets ready.
 const SERIAL_POLLS: u32 = 100_000;
-
-/// Characters in a row of the screen.
-pub const COLUMNS: u64 = 80;
-/// Rows of the screen.
-pub const ROWS: u64 = 25;
 
 /// BIOS data area: the cursor on page 0, column and row (two u8).
 const BDA_CURSOR: u64 = 0x450;
@@ -100,11 +95,6 @@ fn find_devices() -> (bool, Screen) {
     CONSOLE.with(|console| console.screen = screen);
     follow_bios();
     (serial, screen)
-}
-
-/// Row of the next line on the screen, if that is VGA text.
-pub fn screen_row() -> Option<u64> {
-    CONSOLE.with(|console| (console.screen == Screen::VgaText).then_some(console.row))
 }
 
 /// From here on the BIOS is not called any more, not even to print.

@@ -8,35 +8,20 @@ use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use arrayvec::ArrayVec;
-use boot_path::bios::int15::MemoryError;
 use boot_path::bios::int16;
-use boot_path::disk::block_device::DiskError;
-use boot_path::disk::fat::FatError;
-use boot_path::disk::partition::PartitionError;
-use boot_path::entry::entries::NoEntry;
-use boot_path::entry::entry_file::EntryFileError;
 use boot_path::errors::catalogue::{self, Entry, Named, Report};
 use boot_path::errors::exception::{self, Exception};
 use boot_path::errors::text::facts;
-use boot_path::files::gzip::GzipError;
+use boot_path::files::error::Missing;
 use boot_path::files::integrity::Damage;
-use boot_path::kernel::image::{KernelError, MAX_SEGMENTS};
+use boot_path::kernel::image::MAX_SEGMENTS;
 use boot_path::memory::layout;
-use boot_path::memory::map::OutOfMemory;
-use boot_path::paging::page_tables::PagingError;
 use boot_path::paging::page_walk::{self, Paging};
-use boot_path::ways_in::multiboot::MultibootError;
-use boot_path::ways_out::boot_sector::ChainError;
-use boot_path::ways_out::limine::requests::LimineError;
-use boot_path::ways_out::linux::image::LinuxError;
-use boot_path::ways_out::multiboot::elf::MemoryConflict;
-use boot_path::ways_out::multiboot::header::HeaderError;
 use disk_layout::stage2::{ERROR_OFFSET, LOAD_ADDRESS};
 use x86_64::instructions::port::Port;
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::debug::{Dr7, Dr7Value};
 
-use crate::entry::Missing;
 use crate::machine::bios::Machine;
 use crate::machine::console;
 use crate::machine::global::Global;
@@ -57,15 +42,18 @@ pub fn kernel_starts() {
 }
 
 /// A segment of the kernel that runs: first address, bytes, `p_flags`.
-type KernelSegment = (u64, u64, u32);
+pub type KernelSegment = (u64, u64, u32);
 
 /// The kernel's segments, for the place of a fault.
 static KERNEL_SEGMENTS: Global<ArrayVec<KernelSegment, MAX_SEGMENTS>> =
     Global::new(ArrayVec::new_const());
 
-/// Tells where the kernel is.
-pub fn kernel_is_at(segments: impl Iterator<Item = KernelSegment>) {
-    KERNEL_SEGMENTS.with(|known| known.extend(segments));
+/// Tells where a segment of the kernel is.
+pub fn segment_is_at(segment: KernelSegment) {
+    // There are no more than that.
+    KERNEL_SEGMENTS.with(|known| {
+        let _ = known.try_push(segment);
+    });
 }
 
 /// An exception, as an error of the catalogue.
@@ -228,24 +216,25 @@ fn leave_record(entry: &Entry) {
 /// goes all the way up.
 pub struct Failure(&'static dyn Named);
 
-impl Failure {
-    /// The error.
-    pub fn cause(&self) -> &dyn Named {
-        self.0
+impl Named for Failure {
+    fn entry(&self) -> &'static Entry {
+        self.0.entry()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
 /// Is something being done once more after a failure, which is still needed?
 static AGAIN: Global<bool> = Global::new(false);
 
-/// Does something once more, after a first failure that will be reported if this fails too.
-/// (Failures have two variables for their errors: one for the first, one for those that follow, of
-/// which nobody keeps one.) It is for one caller only, [`crate::files::Files::attempt`].
-pub fn again<T>(action: impl FnOnce() -> Result<T, Failure>) -> Result<T, ()> {
-    AGAIN.with(|again| *again = true);
-    let result = action().map_err(drop);
-    AGAIN.with(|again| *again = false);
-    result
+/// Failures have two variables for their errors: one for the first, one for those that follow, of
+/// which nobody keeps one.
+pub fn again(again: bool) {
+    AGAIN.with(|known| *known = again);
 }
 
 macro_rules! failure {
@@ -259,7 +248,7 @@ macro_rules! failure {
                     let causes = &raw mut CAUSES;
                     let cause = AGAIN.with(|again| usize::from(*again));
                     // SAFETY: one thread. A first failure is reported, or dropped before another
-                    // one can occur; and one that occurs in `again` does not leave it.
+                    // one can occur; and of those that occur again, none is kept.
                     Failure(unsafe { (*causes)[cause].write(error) })
                 }
             }
@@ -267,30 +256,15 @@ macro_rules! failure {
     };
 }
 
+boot_path::with_all_errors!(failure);
 failure! {
-    MemoryError
-    OutOfMemory
-    DiskError
-    PartitionError
-    FatError
-    EntryFileError
-    NoEntry
-    Missing
+    Missing<'static>
     Damage<'static>
-    GzipError
-    MultibootError
-    KernelError
-    MemoryConflict
-    HeaderError
-    LinuxError
-    ChainError
-    PagingError
-    LimineError
 }
 
 /// A step failed: says why.
-pub fn fail(failure: &Failure) -> ! {
-    end(failure.0)
+pub fn fail(failure: &dyn Named) -> ! {
+    end(failure)
 }
 
 /// The end of the stack is not what it was.

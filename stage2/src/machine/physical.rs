@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use boot_path::memory::layout::{self, Region};
+use boot_path::memory::ram::Allocation;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Every access is checked: an address that is wrong ends in a message, not in a fault.
@@ -60,6 +61,39 @@ pub fn write_u16(address: u64, value: u16) {
     check(address, 2);
     // SAFETY: mapped; only the BIOS data area and the VGA text window are written this way.
     unsafe { core::ptr::with_exposed_provenance_mut::<u16>(address as usize).write_volatile(value) }
+}
+
+/// Bytes that were allocated.
+pub fn allocated(memory: Allocation) -> &'static mut [u8] {
+    // SAFETY: there is one value for each range, and it is gone now: so this is the only reference.
+    unsafe { bytes_mut(memory.start(), memory.size()) }
+}
+
+/// Copies bytes to where the loader needs nothing any more.
+pub fn overwrite(address: u64, bytes: &[u8]) {
+    // SAFETY: mapped; who had the memory has gone, or it is nobody's.
+    let room = unsafe { bytes_mut(address, bytes.len() as u64) };
+    room.copy_from_slice(bytes);
+}
+
+/// Reads an entry of a page table.
+///
+/// # Panics
+/// When the address is out of reach.
+pub fn read_quadword(address: u64) -> u64 {
+    check(address, 8);
+    // SAFETY: mapped, and aligned: tables are whole pages. Nobody has a reference to it.
+    unsafe { core::ptr::with_exposed_provenance::<u64>(address as usize).read() }
+}
+
+/// Writes an entry of a page table.
+///
+/// # Panics
+/// When the address is out of reach.
+pub fn write_quadword(address: u64, value: u64) {
+    check(address, 8);
+    // SAFETY: as above.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u64>(address as usize).write(value) }
 }
 
 /// Reads a register of a device, once.

@@ -9,15 +9,15 @@ use core::arch::x86_64::{__cpuid, __cpuid_count};
 use bit_field::BitField;
 use boot_path::bios::acpi::{self, MadtEntry};
 use boot_path::bios::time::Patience;
-use boot_path::errors::text::copy;
 use boot_path::memory::layout;
+use boot_path::ways_out::limine::platform::{Common, Info};
 use boot_path::ways_out::limine::requests::LimineError;
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use x86_64::registers::model_specific::Msr;
 
 use crate::machine::clock;
-use crate::machine::limine_switch::{self, Info, LAST};
 use crate::machine::physical;
+use crate::ways_out::limine::{self, LAST};
 
 /// Model-specific registers.
 const IA32_APIC_BASE: u32 = 0x1B;
@@ -76,19 +76,8 @@ const POLLS: u32 = 100_000;
 const INIT_WAIT: u64 = 10_000;
 const SECOND_WAIT: u64 = 200;
 
-/// What every processor does, and does in the same way.
-#[derive(Clone, Copy)]
-pub struct Common {
-    /// The MADT; empty where there is none.
-    pub madt: &'static [u8],
-    /// Whether the local APIC is to be in x2APIC mode. `None`: it stays as it is.
-    pub x2apic: Option<bool>,
-    /// Whether the local APIC gets the state that base revision 5 promises.
-    pub quiet_apic: bool,
-}
-
 /// Written before other processors run.
-static mut COMMON: Common = Common {
+static mut COMMON: Common<'static> = Common {
     madt: &[],
     x2apic: None,
     quiet_apic: false,
@@ -224,7 +213,7 @@ fn can_be_masked(entry: u32) -> bool {
 }
 
 /// What every processor does before it goes to the kernel, but for [`quieten`].
-fn prepare(common: &Common) {
+fn prepare(common: &Common<'_>) {
     if __cpuid(1).edx.get_bit(16) {
         write_msr(IA32_PAT, PAT);
     }
@@ -234,7 +223,7 @@ fn prepare(common: &Common) {
 }
 
 /// Gives the local APIC the state that base revision 5 promises, if it is to have it.
-fn quieten(uid: u32, common: &Common) {
+fn quieten(uid: u32, common: &Common<'_>) {
     if !common.quiet_apic || !has_apic() {
         return;
     }
@@ -332,7 +321,7 @@ pub extern "sysv64" fn run(info: &Info) {
 ///
 /// # Errors
 /// 10Z when its APIC does not leave x2APIC mode.
-pub fn prepare_first(common: Common) -> Result<(), LimineError> {
+pub fn prepare_first(common: Common<'static>) -> Result<(), LimineError> {
     let shared = &raw mut COMMON;
     // SAFETY: one thread, before other processors run.
     unsafe { *shared = common };
@@ -372,11 +361,9 @@ pub fn start(infos: &mut [Info]) {
     }
     // They begin at the start of a page below 1 MiB. Nothing is read from disks any more.
     let page = layout::TRANSFER_BUFFER.start;
-    let [low, high, ..] = (limine_switch::start as *const () as u64).to_le_bytes();
-    // SAFETY: as above.
-    let room = unsafe { physical::bytes_mut(page, 5) };
+    let [low, high, ..] = (limine::start as *const () as u64).to_le_bytes();
     // A far jump to segment 0.
-    copy(&[0xEA, low, high, 0, 0], room);
+    physical::overwrite(page, &[0xEA, low, high, 0, 0]);
     let start = COMMAND_START | (page >> 12) as u32;
 
     let others = infos.iter_mut().filter(|info| info.stack != 0);
@@ -407,12 +394,13 @@ pub fn start(infos: &mut [Info]) {
 }
 
 /// Masks what the I/O APICs deliver: fixed and lowest priority; when `all` says so, NMI and ExtINT, too.
-pub fn mask_io_apics(madt: &[u8], all: bool) {
+pub fn mask_io_apics(rsdp: u64, all: bool) {
     const SELECT: u64 = 0;
     const WINDOW: u64 = 0x10;
     const VERSION: u32 = 1;
     const REDIRECTION: u32 = 0x10;
 
+    let madt = acpi::find(rsdp, &physical::firmware_bytes, b"APIC").unwrap_or(&[]);
     for entry in acpi::madt(madt) {
         let MadtEntry::IoApic(address) = entry else {
             continue;

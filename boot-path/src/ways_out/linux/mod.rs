@@ -1,3 +1,4 @@
 //! The Linux x86 boot protocol.
 
 pub mod image;
+pub mod boot;

@@ -3,3 +3,4 @@
 pub mod elf;
 pub mod header;
 pub mod information;
+pub mod boot;

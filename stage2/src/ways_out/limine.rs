@@ -15,13 +15,14 @@ use core::mem::offset_of;
 
 use asm_lines::naked_asm;
 use boot_path::memory::layout;
+use boot_path::ways_out::limine::platform::{Info, Start};
 use boot_path::ways_out::limine::requests::HHDM;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 use x86_64::structures::gdt::DescriptorFlags;
 
-use crate::machine::processors;
 use crate::machine::switch::SEGMENT_16;
-use crate::real::long_mode::{CODE_32, CODE_64, CR0_SET, DATA, GDT_POINTER, IA32_EFER};
+use crate::machine::{physical, pic, processors};
+use crate::real::long_mode::{CODE_32, CODE_64, CR0_SET, CR4, DATA, GDT_POINTER, IA32_EFER};
 
 /// Selectors of 64-bit code, 64-bit data, and a task state segment that is not there.
 const LAST_CODE: u16 = 0x28;
@@ -33,22 +34,6 @@ const CR0: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
     | Cr0Flags::EXTENSION_TYPE.bits()
     | Cr0Flags::WRITE_PROTECT.bits()
     | Cr0Flags::PAGING.bits()) as u32;
-
-/// What a processor is told. Offsets are those of the protocol's structure.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Info {
-    /// ACPI processor UID.
-    pub uid: u32,
-    /// Local APIC ID.
-    pub apic_id: u32,
-    /// The end of its stack, as the kernel sees it; 0: this one is not to be started.
-    pub stack: u64,
-    /// Where the kernel sends it.
-    pub go_to: u64,
-    /// The kernel's; until then, whether the processor waits: 1.
-    pub extra: u64,
-}
 
 /// The operand of LGDT and LIDT in 64-bit mode.
 #[repr(C, packed)]
@@ -123,11 +108,42 @@ pub static mut LAST: Last = Last {
     count: 0,
 };
 
-/// Sees to it that the GDT is found where the kernel sees it.
-pub fn prepare() {
+/// Writes down what the last switch needs, and lets the loader's tables show all memory in the upper
+/// half, too, where the GDT is found then.
+pub fn prepare(start: &Start) {
+    const UPPER_HALF: u64 = 256 * 8;
+
+    let early = layout::EARLY_TABLES.start;
+    physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
+    let mut efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE;
+    efer.set(
+        EferFlags::NO_EXECUTE_ENABLE,
+        start.cpu_features & handoff::CPU_NX != 0,
+    );
     let last = &raw mut LAST;
-    // SAFETY: one thread, and nobody uses the variable yet.
-    unsafe { (*last).gdt_pointer.base = HHDM + (&raw const (*last).gdt) as u64 };
+    // SAFETY: one thread; no other processor runs yet, and nobody uses the variable.
+    let last = unsafe { &mut *last };
+    last.gdt_pointer.base = HHDM + (&raw const last.gdt) as u64;
+    last.way_tables = start.way_tables as u32;
+    last.way_cr4 = cr4(start.five_levels, CR4);
+    last.efer = efer.bits() as u32;
+    last.cr4 = cr4(start.five_levels, 0);
+    last.tables = start.root;
+    last.stack = start.stack;
+    last.entry = start.entry;
+}
+
+/// Starts the kernel: quietens interrupt controllers and switches.
+pub fn start_kernel(start: &Start) -> ! {
+    crate::ways_out::leave::prepare();
+    pic::mask();
+    processors::quieten_first(start.uid);
+    processors::mask_io_apics(start.rsdp, start.quiet);
+    if start.quiet && !start.keep_iommus {
+        processors::disable_iommus(start.rsdp);
+    }
+    // SAFETY: all that it needs was written by `prepare`.
+    unsafe { leave() }
 }
 
 /// Where the other processors begin: in real mode, with any CS that reaches this, and nothing else.

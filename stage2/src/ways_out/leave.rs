@@ -8,11 +8,12 @@
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
+use boot_path::memory::layout::TRANSFER_BUFFER;
+use boot_path::ways_out::handover::{ProtectedMode, RealMode};
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
-use crate::machine::console;
-use crate::machine::faults;
+use crate::machine::{console, faults};
 use crate::real::long_mode::{
     BIOS_CONTROL, BiosControl, CODE_16, CODE_32, DATA, DATA_16, IA32_EFER,
 };
@@ -20,46 +21,6 @@ use crate::real::real_mode_faults;
 
 /// CR0 in protected mode: all off but PE, and ET, which says what FPU there is.
 const CR0: u32 = (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
-
-/// What a program in protected mode begins with. Segments are flat (CS 10h, the others 18h), paging
-/// is off, interrupts are off.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct ProtectedMode {
-    pub eip: u32,
-    pub eax: u32,
-    pub ebx: u32,
-    pub ecx: u32,
-    pub edx: u32,
-    pub esi: u32,
-    pub edi: u32,
-    pub ebp: u32,
-    pub esp: u32,
-}
-
-/// What a program in real mode begins with.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct RealMode {
-    pub ip: u16,
-    pub cs: u16,
-    /// FLAGS: bit 9 enables interrupts.
-    pub flags: u16,
-    pub sp: u16,
-    pub ss: u16,
-    pub ds: u16,
-    pub es: u16,
-    pub fs: u16,
-    pub gs: u16,
-    pub padding: u16,
-    pub eax: u32,
-    pub ebx: u32,
-    pub ecx: u32,
-    pub edx: u32,
-    pub esi: u32,
-    pub edi: u32,
-    pub ebp: u32,
-}
 
 /// Copies of both, within reach of 16-bit code.
 #[repr(C)]
@@ -116,13 +77,10 @@ pub fn prepare() {
 }
 
 /// Starts a program in protected mode.
-///
-/// # Safety
-/// It is there.
-pub unsafe fn to_protected_mode(state: &ProtectedMode) -> ! {
+pub fn to_protected_mode(state: &ProtectedMode) -> ! {
     prepare();
     let target = &raw mut TARGET;
-    // SAFETY: one thread; the caller's promise covers the rest.
+    // SAFETY: one thread; the program is there, or it is none of the loader's.
     unsafe {
         (*target).protected = *state;
         leave_to_protected_mode()
@@ -130,32 +88,26 @@ pub unsafe fn to_protected_mode(state: &ProtectedMode) -> ! {
 }
 
 /// Starts a program in real mode.
-///
-/// # Safety
-/// It is there.
-pub unsafe fn to_real_mode(state: &RealMode) -> ! {
+pub fn to_real_mode(state: &RealMode) -> ! {
     prepare();
     let target = &raw mut TARGET;
-    // SAFETY: one thread; the caller's promise covers the rest.
+    // SAFETY: as above.
     unsafe {
         (*target).real = *state;
         leave_to_real_mode()
     }
 }
 
-/// Starts a boot sector, which is copied to 7C00h from the `segment`. A large one overwrites the
-/// first pages of stage2, and only what follows here runs after that.
-///
-/// # Safety
-/// As [`to_real_mode`], once the sector is in its place.
-pub unsafe fn to_boot_sector(state: &RealMode, segment: u16, bytes: usize) -> ! {
+/// Starts a boot sector of so many bytes, which is copied to 7C00h from the transfer buffer. A large one
+/// overwrites the first pages of stage2, and only what follows here runs after that.
+pub fn to_boot_sector(state: &RealMode, bytes: usize) -> ! {
     let target = &raw mut TARGET;
-    // SAFETY: one thread; the caller's promise covers the rest.
+    // SAFETY: one thread.
     unsafe {
-        (*target).sector = segment;
+        (*target).sector = (TRANSFER_BUFFER.start >> 4) as u16;
         (*target).sector_bytes = bytes as u16;
-        to_real_mode(state)
     }
+    to_real_mode(state)
 }
 
 /// Long mode → compatibility mode → 32-bit protected mode. In: [`TARGET`].

@@ -1,0 +1,567 @@
+//! Step 8: the file system.
+//!
+//! **On entry**: the boot partition. **This step**: opens the FAT volume in it. **On exit**: files
+//! can be found and read, and it is known what those were that `disk-builder` wrote.
+//!
+//! What follows need not know where a file is: it may be in memory as well, because another loader
+//! has put it there ([`crate::ways_in`]) or because it was compressed ([`super::unpack`]). Nor need
+//! it know that a FAT volume has most of what describes it twice: see [`super::views`].
+
+use core::mem::MaybeUninit;
+
+use arrayvec::ArrayVec;
+
+use crate::disk::fat::{self, Cache, FatError, FileName, Volume};
+use crate::disk::int13::Drive;
+use crate::disk::partition::Partition;
+use crate::disk::stream::{self, Range};
+use crate::errors::text::copy;
+use crate::files::error::{FileMachine, Missing, is_of_volume};
+use crate::files::gzip::Decompressor;
+use crate::files::integrity::{Damage, Expected, Manifest, Role, Sums};
+use crate::files::views::say_change;
+use crate::memory::map::MemoryMap;
+use crate::memory::ram::{Block, bytes_at_mut};
+use crate::say;
+
+/// A file that was found. What was measured is what is read: by whichever copy of the file allocation
+/// table its bytes are found, there are as many, and they begin in the same cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File<'m> {
+    /// Bytes.
+    pub size: u64,
+    pub(super) place: Place<'m>,
+}
+
+/// Where a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place<'m> {
+    /// In the boot partition.
+    Volume(fat::File),
+    /// In memory.
+    Memory(&'m [u8]),
+}
+
+impl<'m> File<'m> {
+    /// A file in memory.
+    pub const fn in_memory(bytes: &'m [u8]) -> Self {
+        Self {
+            size: bytes.len() as u64,
+            place: Place::Memory(bytes),
+        }
+    }
+
+    /// All its bytes, when it is in memory.
+    pub const fn bytes(&self) -> Option<&'m [u8]> {
+        match self.place {
+            Place::Memory(bytes) => Some(bytes),
+            Place::Volume(_) => None,
+        }
+    }
+}
+
+impl From<fat::File> for File<'_> {
+    fn from(file: fat::File) -> Self {
+        Self {
+            size: file.size,
+            place: Place::Volume(file),
+        }
+    }
+}
+
+/// What files need memory for, at places of its own.
+pub struct Rooms<'m> {
+    /// For the file system's windows.
+    pub cache: &'m mut [u8],
+    /// What `disk-builder` wrote of the files: see [`disk_layout::manifest`].
+    pub manifest: &'m [u8],
+    /// For the state of a decompression: too many KiB for the stack.
+    pub decompressor: &'m mut MaybeUninit<Decompressor>,
+}
+
+/// The files of the boot partition, or those that another loader has brought.
+pub struct Files<'m, M> {
+    pub(super) machine: M,
+    pub(super) source: Source<'m, M>,
+    pub(super) manifest: Manifest<'m>,
+    pub(super) decompressor: &'m mut MaybeUninit<Decompressor>,
+    kept: Option<Kept<'m>>,
+}
+
+/// Where the files are.
+#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
+pub(super) enum Source<'m, M> {
+    /// In the boot partition.
+    Volume(OnDisk<'m, M>),
+    /// In memory: the kernel, then the modules.
+    Memory(&'m [File<'m>]),
+}
+
+/// The files of the boot partition.
+pub(super) struct OnDisk<'m, M> {
+    pub(super) disk: Drive<M>,
+    pub(super) cache: Cache<'m>,
+    pub(super) partition: Partition,
+    pub(super) volume: Volume,
+}
+
+/// Parts of a file that were read before it was known where they go.
+struct Kept<'m> {
+    file: File<'m>,
+    /// As the file was read by this view of the volume.
+    volume: Volume,
+    /// The parts, each with its place in the block as its destination.
+    parts: ArrayVec<Range, MAX_KEPT>,
+    block: Block<'m>,
+}
+
+/// The most parts that are kept.
+const MAX_KEPT: usize = 32;
+
+/// Calls its second argument with what a checksum is of, in the order of the file: with bytes of the
+/// blocks that were loaded.
+pub type Checked<'p> = &'p dyn Fn(&[Block<'_>], &mut dyn FnMut(&[u8]));
+
+/// Pieces of a file, where they go, and what of them is compared with a checksum.
+pub struct Plan<'p> {
+    /// The pieces.
+    pub ranges: &'p [Range],
+    /// What the checksum is of.
+    pub checked: Checked<'p>,
+}
+
+/// Who wants to see the files of a directory.
+pub trait Listing<'m, M: FileMachine<'m>> {
+    /// All that was seen so far does not count: it begins anew.
+    fn begin(&mut self);
+
+    /// One file more.
+    ///
+    /// # Errors
+    /// Why the listing must not go on.
+    fn file(
+        &mut self,
+        files: &mut Files<'m, M>,
+        name: &FileName,
+        file: &File<'m>,
+    ) -> Result<(), M::Failure>;
+}
+
+impl<'m, M: FileMachine<'m>> Files<'m, M> {
+    /// Opens the volume in a partition.
+    ///
+    /// # Errors
+    /// 8A, 8B, 8D or 7A.
+    pub fn open(
+        machine: M,
+        mut disk: Drive<M>,
+        partition: &Partition,
+        rooms: Rooms<'m>,
+    ) -> Result<Self, FatError> {
+        let mut cache = Cache::new(rooms.cache);
+        let (volume, change) = Volume::open_any(&mut disk, &mut cache, partition)?;
+        if let Some((error, view)) = change {
+            say_change(machine, &error, view);
+        }
+        say!(machine, " 8 files    ", volume.kind());
+        let on_disk = OnDisk {
+            disk,
+            cache,
+            partition: *partition,
+            volume,
+        };
+        Ok(Self {
+            machine,
+            source: Source::Volume(on_disk),
+            manifest: Manifest::new(rooms.manifest, M::crc32c),
+            decompressor: rooms.decompressor,
+            kept: None,
+        })
+    }
+
+    /// The files that another loader has brought. `disk-builder` did not put them where they are.
+    pub fn brought(
+        machine: M,
+        files: &'m [File<'m>],
+        decompressor: &'m mut MaybeUninit<Decompressor>,
+    ) -> Self {
+        Self {
+            machine,
+            source: Source::Memory(files),
+            manifest: Manifest::new(&[], M::crc32c),
+            decompressor,
+            kept: None,
+        }
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> M {
+        self.machine
+    }
+
+    /// The disk below, where there is one.
+    pub fn disk(&self) -> Option<&Drive<M>> {
+        match &self.source {
+            Source::Volume(on_disk) => Some(&on_disk.disk),
+            Source::Memory(_) => None,
+        }
+    }
+
+    /// Whether `disk-builder` wrote a file at this path.
+    pub fn is_known(&self, path: &str) -> bool {
+        Sums::ALL
+            .iter()
+            .any(|&sums| self.manifest.entry(path, sums).is_some())
+    }
+
+    /// The checksums that a file must have which was found at this path. What is in memory is not
+    /// checked: if it was on the disk, it has been.
+    ///
+    /// # Errors
+    /// 9E, 10Q, 10R.
+    pub fn expected(
+        &self,
+        role: Role,
+        sums: Sums,
+        path: &'m str,
+        file: &File<'m>,
+    ) -> Result<Option<Expected<'m>>, Damage<'m>> {
+        match &file.place {
+            Place::Volume(file) => self.manifest.own(role, sums, path, file),
+            Place::Memory(_) => Ok(None),
+        }
+    }
+
+    /// Some checksums of a file that was found at this path, whatever they are of, if `disk-builder`
+    /// wrote it.
+    pub fn any_expected(&self, role: Role, path: &'m str, file: &File<'m>) -> Option<Expected<'m>> {
+        match &file.place {
+            Place::Volume(file) => self.manifest.any(role, path, file),
+            Place::Memory(_) => None,
+        }
+    }
+
+    /// Finds a file that must be there.
+    ///
+    /// # Errors
+    /// 9A, 9B or 9D, 8B or 7A.
+    pub fn find(&mut self, role: Role, path: &'m str) -> Result<File<'m>, M::Failure> {
+        let found = self.find_if_there(path)?;
+        Ok(found.ok_or(Missing { role, path })?)
+    }
+
+    /// Finds a file that `disk-builder` may have written: then it must be there.
+    ///
+    /// # Errors
+    /// 9D, 8B or 7A.
+    pub fn find_text(&mut self, path: &'m str) -> Result<Option<File<'m>>, M::Failure> {
+        let file = self.find_if_there(path)?;
+        if file.is_none() && self.is_known(path) {
+            let role = Role::Text;
+            return Err(Missing { role, path }.into());
+        }
+        Ok(file)
+    }
+
+    /// Looks for a file; `None` when there is none at this path. One that `disk-builder` wrote, and
+    /// that is not there, is looked for by the other copies of what describes the volume.
+    ///
+    /// # Errors
+    /// 8B or 7A.
+    pub fn find_if_there(&mut self, path: &'m str) -> Result<Option<File<'m>>, M::Failure> {
+        let known = self.is_known(path);
+        let mut found = None;
+        let looked = self.by_views(None, known, &mut |files, confirm| {
+            found = files.find_by_view(path)?;
+            let lost = match &found {
+                None => known,
+                Some(file) => confirm && !files.is_own(path, file),
+            };
+            match lost {
+                true => Err(M::Failure::from(Missing {
+                    role: Role::Text,
+                    path,
+                })),
+                false => Ok(()),
+            }
+        });
+        match looked {
+            Err(failure) if is_of_volume(&failure) => Err(failure),
+            Err(_) => Ok(None),
+            Ok(()) => Ok(found),
+        }
+    }
+
+    /// Whether it is a file that `disk-builder` wrote at this path.
+    fn is_own(&self, path: &'m str, file: &File<'m>) -> bool {
+        self.any_expected(Role::Text, path, file).is_some()
+    }
+
+    fn find_by_view(&mut self, path: &str) -> Result<Option<File<'m>>, FatError> {
+        Ok(match &mut self.source {
+            Source::Volume(OnDisk {
+                disk,
+                cache,
+                volume,
+                ..
+            }) => volume.find(disk, cache, path)?.map(File::from),
+            Source::Memory(files) => {
+                let number = number_of(path);
+                number.and_then(|number| files.get(number).copied())
+            }
+        })
+    }
+
+    /// Shows every file of a directory; of one that does not exist none.
+    ///
+    /// # Errors
+    /// 8B or 7A, and those of the listing.
+    pub fn list(&mut self, path: &str, listing: &mut dyn Listing<'m, M>) -> Result<(), M::Failure> {
+        self.by_views(None, false, &mut |files, _| {
+            listing.begin();
+            files.list_by_view(path, listing)
+        })
+    }
+
+    fn list_by_view(
+        &mut self,
+        path: &str,
+        listing: &mut dyn Listing<'m, M>,
+    ) -> Result<(), M::Failure> {
+        let Source::Volume(on_disk) = &mut self.source else {
+            return Ok(());
+        };
+        let volume = on_disk.volume;
+        let directory = volume.directory(&mut on_disk.disk, &mut on_disk.cache, path)?;
+        let Some(mut directory) = directory else {
+            return Ok(());
+        };
+        while let Source::Volume(on_disk) = &mut self.source
+            && let Some(listed) = directory.next(&mut on_disk.disk, &mut on_disk.cache)?
+        {
+            listing.file(self, &listed.name, &listed.file.into())?;
+        }
+        Ok(())
+    }
+
+    /// Reads a small file, or its first bytes, into `out`; returns how many there were. With the
+    /// whole file, its checksum is compared.
+    ///
+    /// # Errors
+    /// 9E, 10Q, 10R, 8B or 7A.
+    pub fn read(
+        &mut self,
+        file: &File<'m>,
+        expected: Option<Expected<'m>>,
+        out: &mut [u8],
+    ) -> Result<usize, M::Failure> {
+        let mut length = 0;
+        self.by_views(Some(file), expected.is_some(), &mut |files, _| {
+            length = files.read_by_view(file, 0, out)?;
+            if let Some(expected) = &expected {
+                let bytes = out.get(..length).unwrap_or_default();
+                expected.bytes(M::crc32c(0, bytes))?;
+            }
+            Ok(())
+        })?;
+        Ok(length)
+    }
+
+    /// Reads some bytes that have no checksum; returns how many there were.
+    ///
+    /// # Errors
+    /// 8B or 7A.
+    pub fn read_at(
+        &mut self,
+        file: &File<'m>,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, M::Failure> {
+        let mut length = 0;
+        self.by_views(Some(file), false, &mut |files, _| {
+            length = files.read_by_view(file, offset, out)?;
+            Ok(())
+        })?;
+        Ok(length)
+    }
+
+    /// Reads some bytes by the view of the volume that is in use; returns how many there were.
+    pub(super) fn read_by_view(
+        &mut self,
+        file: &File<'m>,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, FatError> {
+        match (&mut self.source, &file.place) {
+            (
+                Source::Volume(OnDisk {
+                    disk,
+                    cache,
+                    volume,
+                    ..
+                }),
+                Place::Volume(file),
+            ) => volume.read_at(disk, cache, file, offset, out),
+            _ => {
+                let bytes = file.bytes().unwrap_or_default();
+                let rest = usize::try_from(offset).ok();
+                let rest = rest.and_then(|offset| bytes.get(offset..));
+                Ok(copy(rest.unwrap_or_default(), out))
+            }
+        }
+    }
+
+    /// Loads pieces of a file into blocks that were allocated for them, and compares the checksum.
+    ///
+    /// # Errors
+    /// 10Q, 10R, 8B or 7A.
+    pub fn load(
+        &mut self,
+        file: &File<'m>,
+        expected: Option<Expected<'m>>,
+        plan: &Plan<'_>,
+        blocks: &mut [Block<'m>],
+    ) -> Result<(), M::Failure> {
+        self.by_views(Some(file), expected.is_some(), &mut |files, _| {
+            files.load_by_view(file, plan.ranges, blocks)?;
+            let Some(expected) = &expected else {
+                return Ok(());
+            };
+            let mut crc = 0;
+            (plan.checked)(blocks, &mut |bytes| crc = M::crc32c(crc, bytes));
+            Ok(expected.bytes(crc)?)
+        })
+    }
+
+    fn load_by_view(
+        &mut self,
+        file: &File<'m>,
+        ranges: &[Range],
+        blocks: &mut [Block<'m>],
+    ) -> Result<(), FatError> {
+        let machine = self.machine;
+        let mut sink = |destination, bytes: &[u8]| {
+            let to = bytes_at_mut(blocks, destination, bytes.len() as u64);
+            assert!(to.len() == bytes.len(), "no memory was allocated for this");
+            machine.store(bytes, to);
+        };
+        match (&mut self.source, &file.place) {
+            (
+                Source::Volume(OnDisk {
+                    disk,
+                    cache,
+                    volume,
+                    ..
+                }),
+                Place::Volume(place),
+            ) => {
+                let kept = self.kept.as_ref();
+                let kept = kept.filter(|kept| kept.file == *file && kept.volume == *volume);
+                let Some(kept) = kept else {
+                    return stream::stream(disk, cache, volume, place, ranges, &mut sink);
+                };
+                for range in ranges {
+                    match kept.bytes(range) {
+                        Some(bytes) => sink(range.destination, bytes),
+                        None => {
+                            let ranges = core::slice::from_ref(range);
+                            stream::stream(disk, cache, volume, place, ranges, &mut sink)?;
+                        }
+                    }
+                }
+            }
+            _ => {
+                let bytes = file.bytes().unwrap_or_default();
+                for range in ranges.iter().filter(|range| range.length > 0) {
+                    let end = range.file_offset.saturating_add(range.length);
+                    let size = file.size;
+                    let range_bytes = bytes.get(range.file_offset as usize..end as usize);
+                    let range_bytes = range_bytes.ok_or(FatError::BehindFile { end, size })?;
+                    sink(range.destination, range_bytes);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads parts of a file on the disk, before it is known where they go, by the view of the volume
+    /// that is in use: what [`load`](Self::load) wants of them is not read again. Where there is no memory for that,
+    /// nothing is kept.
+    ///
+    /// # Errors
+    /// 8B or 7A.
+    pub(super) fn keep_by_view(
+        &mut self,
+        file: &File<'m>,
+        parts: impl Iterator<Item = (u64, u64)> + Clone,
+        memory: &mut MemoryMap,
+    ) -> Result<(), FatError> {
+        self.forget(memory);
+        let Source::Volume(on_disk) = &self.source else {
+            return Ok(());
+        };
+        let volume = on_disk.volume;
+        let lengths = parts.clone().map(|(_, length)| length);
+        let size = lengths.fold(0, u64::saturating_add);
+        let Ok(block) = self.machine.high(size, memory) else {
+            return Ok(());
+        };
+        let mut kept = Kept {
+            file: *file,
+            volume,
+            parts: ArrayVec::new(),
+            block,
+        };
+        let mut destination = kept.block.start();
+        for (file_offset, length) in parts {
+            // There are no more segments than that.
+            let _ = kept.parts.try_push(Range {
+                file_offset,
+                length,
+                destination,
+            });
+            destination += length;
+        }
+        let blocks = core::slice::from_mut(&mut kept.block);
+        let read = self.load_by_view(file, &kept.parts, blocks);
+        self.kept = Some(kept);
+        read
+    }
+
+    /// A part that is kept, by its index; nothing where there is none.
+    pub fn kept(&self, index: usize) -> &[u8] {
+        let part = self.kept.as_ref().and_then(|kept| {
+            let range = kept.parts.get(index)?;
+            kept.bytes(range)
+        });
+        part.unwrap_or_default()
+    }
+
+    /// What is kept is not needed any more.
+    pub fn forget(&mut self, memory: &mut MemoryMap) {
+        if let Some(kept) = self.kept.take() {
+            self.machine.free(kept.block, memory);
+        }
+    }
+}
+
+impl Kept<'_> {
+    /// The bytes of a range, if all of them are in one part.
+    fn bytes(&self, range: &Range) -> Option<&[u8]> {
+        self.parts.iter().find_map(|part| {
+            let skip = range.file_offset.checked_sub(part.file_offset)?;
+            let start = part.destination - self.block.start() + skip;
+            let inside = skip.checked_add(range.length)? <= part.length;
+            let bytes = self.block.get(start as usize..)?;
+            bytes.get(..range.length as usize).filter(|_| inside)
+        })
+    }
+}
+
+/// What the files of another loader are called: this, and their number.
+pub const BROUGHT: &str = "/modules/";
+
+/// The number of a file that another loader has brought, by its path: 0 is the kernel.
+pub fn number_of(path: &str) -> Option<usize> {
+    path.strip_prefix(BROUGHT)?.parse().ok()
+}

@@ -1,0 +1,70 @@
+//! Why a file cannot be had.
+
+use core::fmt;
+
+use crate::disk::fat::FatError;
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::files::gzip::GzipError;
+use crate::files::integrity::{Damage, Role};
+use crate::machine::Machine;
+use crate::memory::map::OutOfMemory;
+
+/// A machine whose failures can be those of files.
+pub trait FileMachine<'m>:
+    Machine<
+        'm,
+        Failure: From<FatError>
+                     + From<Missing<'m>>
+                     + From<Damage<'m>>
+                     + From<GzipError>
+                     + From<OutOfMemory>,
+    >
+{
+}
+
+impl<'m, M> FileMachine<'m> for M where
+    M: Machine<
+            'm,
+            Failure: From<FatError>
+                         + From<Missing<'m>>
+                         + From<Damage<'m>>
+                         + From<GzipError>
+                         + From<OutOfMemory>,
+        >
+{
+}
+
+/// A file that should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing<'m> {
+    /// What it is for.
+    pub role: Role,
+    /// Its path.
+    pub path: &'m str,
+}
+
+impl Named for Missing<'_> {
+    fn entry(&self) -> &'static Entry {
+        match self.role {
+            Role::Text => &catalogue::ENTRY_MISSING,
+            Role::Kernel => &catalogue::ENTRY_NO_KERNEL,
+            Role::Module => &catalogue::ENTRY_NO_MODULE,
+        }
+    }
+}
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+/// Whether the volume does not let itself be read, and another copy of what describes it may help.
+pub fn is_of_volume(failure: &dyn Named) -> bool {
+    let volume = [
+        &catalogue::DISK_READ,
+        &catalogue::FAT_NOT_FAT,
+        &catalogue::FAT_DAMAGED,
+    ];
+    volume.iter().any(|row| row.code == failure.entry().code)
+}

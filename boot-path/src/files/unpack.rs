@@ -1,0 +1,87 @@
+//! Step 10, its beginning: files that were compressed by gzip.
+//!
+//! **On entry**: a file is known, memory can be allocated. **This step**: looks at its first bytes.
+//! A compressed file is read whole, compared with its checksum and unpacked, as high in memory as
+//! possible: many kernels want to be low. **On exit**: the file, which may be another one, in memory.
+
+use core::mem::MaybeUninit;
+
+use crate::disk::stream::Range;
+use crate::files::access::{File, Files, Plan};
+use crate::files::error::FileMachine;
+use crate::files::gzip::{self, Decompressor, GzipError};
+use crate::files::integrity::{Role, Sums};
+use crate::machine::Machine;
+use crate::memory::map::MemoryMap;
+use crate::memory::ram::Block;
+use crate::say;
+
+impl<'m, M: FileMachine<'m>> Files<'m, M> {
+    /// The file itself, or what was compressed in it.
+    ///
+    /// # Errors
+    /// 8C, 8B, 7A, 10Q or 10R.
+    pub fn unpack(
+        &mut self,
+        role: Role,
+        path: &'m str,
+        file: File<'m>,
+        memory: &mut MemoryMap,
+    ) -> Result<File<'m>, M::Failure> {
+        let mut head = [0; gzip::MAGIC.len()];
+        self.read(&file, None, &mut head)?;
+        if !gzip::is_gzip(&head) {
+            return Ok(file);
+        }
+        if let Some(bytes) = file.bytes() {
+            return Ok(self.unpack_bytes(bytes, memory)?);
+        }
+        let expected = self.expected(role, Sums::Whole, path, &file)?;
+        let mut packed = room(self.machine, file.size, memory)?;
+        let plan = Plan {
+            ranges: &[Range {
+                file_offset: 0,
+                length: file.size,
+                destination: packed.start(),
+            }],
+            checked: &|blocks, sum| blocks.iter().for_each(|block| sum(block)),
+        };
+        let blocks = core::slice::from_mut(&mut packed);
+        let unpacked = match self.load(&file, expected, &plan, blocks) {
+            Ok(()) => self.unpack_bytes(&packed, memory).map_err(M::Failure::from),
+            Err(error) => Err(error),
+        };
+        self.machine.free(packed, memory);
+        unpacked
+    }
+
+    /// Unpacks to memory that is allocated for it, and stays allocated.
+    #[inline(never)]
+    fn unpack_bytes(
+        &mut self,
+        packed: &[u8],
+        memory: &mut MemoryMap,
+    ) -> Result<File<'m>, GzipError> {
+        let machine = self.machine;
+        let size = gzip::unpacked_length(packed)?;
+        let mut out = room(machine, size, memory)?;
+        let state = MaybeUninit::write(self.decompressor, Decompressor::new());
+        if let Err(error) = gzip::unpack(packed, &mut out, state, M::crc32) {
+            machine.free(out, memory);
+            return Err(error);
+        }
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        say!(machine, "10 gzip     # KiB unpacked from #"; kib(size), kib(packed.len() as u64));
+        Ok(File::in_memory(out.keep()))
+    }
+}
+
+/// Memory, as high as possible. That there is none is this file's fault, which may say anything.
+fn room<'m>(
+    machine: impl Machine<'m>,
+    needed: u64,
+    memory: &mut MemoryMap,
+) -> Result<Block<'m>, GzipError> {
+    let room = machine.high(needed, memory);
+    room.map_err(|_| GzipError::Room { needed })
+}

@@ -1,0 +1,260 @@
+//! Step 10: the kernel and its modules.
+//!
+//! **On entry**: the kernel's headers are read and checked, memory can be allocated. **This step**: finds room
+//! ([`placement`](super::placement)); reads only the bytes of PT_LOAD segments, straight to where they
+//! belong; zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have
+//! its checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
+
+use core::cell::RefCell;
+
+use arrayvec::ArrayVec;
+
+use crate::disk::stream::Range;
+use crate::errors::text::copy;
+use crate::files::access::{File, Files, Plan};
+use crate::files::error::FileMachine;
+use crate::files::integrity::{Expected, Role, Sums};
+use crate::kernel::image::{KernelError, KernelImage, MAX_SEGMENTS, Wishes};
+use crate::kernel::placement::{Kernel, LoadedModule};
+use crate::kernel::relocate::{LoadedKernel, relocate};
+use crate::machine::Machine;
+use crate::memory::map::{MemoryMap, OutOfMemory};
+use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
+use crate::say;
+
+/// A machine whose failures can be those of kernels.
+pub trait KernelMachine<'m>: FileMachine<'m, Failure: From<KernelError>> {}
+
+impl<'m, M: FileMachine<'m, Failure: From<KernelError>>> KernelMachine<'m> for M {}
+
+/// A kernel in memory.
+#[derive(Debug)]
+pub struct Loaded<'m> {
+    /// Its headers, and where it is.
+    pub kernel: Kernel,
+    /// The memory of its groups of segments.
+    blocks: ArrayVec<Block<'m>, MAX_SEGMENTS>,
+}
+
+impl<'m> Loaded<'m> {
+    /// Finds room for a kernel.
+    ///
+    /// # Errors
+    /// 10I, 10K, 10L, 11A, 6B.
+    pub fn place<M: KernelMachine<'m>>(
+        machine: M,
+        (image, wishes): &(KernelImage, Wishes),
+        memory: &mut MemoryMap,
+    ) -> Result<Self, M::Failure> {
+        let kernel = Kernel::place(image.clone(), *wishes, memory)?;
+        // What has requests of the Limine protocol instead of a note has other rules.
+        if kernel.wishes.own {
+            kernel.image.check(&kernel.wishes)?;
+        }
+        Ok(Self {
+            blocks: blocks(machine, &kernel),
+            kernel,
+        })
+    }
+
+    /// Loads it to there.
+    ///
+    /// # Errors
+    /// 10F, 10M, 10O, 10Q, 8B, 7A.
+    pub fn load<M: KernelMachine<'m>>(
+        &mut self,
+        files: &mut Files<'m, M>,
+        file: &File<'m>,
+        expected: Option<Expected<'m>>,
+    ) -> Result<(), M::Failure> {
+        let machine = files.machine();
+        self.read_segments(files, file, expected)?;
+        let (kernel, mut segments) = self.split();
+        relocate(&kernel.image, &mut segments, kernel.slide)?;
+
+        let image = &kernel.image;
+        let bytes: u64 = image.segments().iter().map(|it| it.file_size).sum();
+        let kind = match image.position_independent() {
+            true => "PIE",
+            false => "ELF64",
+        };
+        say!(
+            machine, "10 kernel   ", kind, ", # segments, # KiB at #h";
+            image.segments().len() as u64,
+            bytes.div_ceil(1024),
+            kernel.physical_start()
+        );
+        Ok(())
+    }
+
+    /// Reads the segments' bytes, and zeroes the rest of their pages.
+    fn read_segments<M: FileMachine<'m>>(
+        &mut self,
+        files: &mut Files<'m, M>,
+        file: &File<'m>,
+        expected: Option<Expected<'m>>,
+    ) -> Result<(), M::Failure> {
+        let Self { kernel, blocks } = self;
+        kernel.zeroes(|start, end| zero(blocks, start, end));
+        let plan = Plan {
+            ranges: &kernel.reads(),
+            // Not while they pass by: that would be in the order of the file, where segments may
+            // overlap, and would not see what memory makes of them.
+            checked: &|blocks, sum| {
+                for (segment, address) in kernel.segments() {
+                    sum(bytes_at(blocks, address, segment.file_size));
+                }
+            },
+        };
+        files.load(file, expected, &plan, blocks)
+    }
+
+    /// Moves the kernel into one piece of memory, where all addresses keep their distances.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn unite<M: Machine<'m>>(
+        &mut self,
+        machine: M,
+        memory: &mut MemoryMap,
+    ) -> Result<(), OutOfMemory> {
+        let Self { kernel, blocks } = self;
+        let united = RefCell::new(None);
+        kernel.unite(
+            memory,
+            |start, end| {
+                let mut block = machine.block(Allocation::new(start, end - start));
+                block.fill(0);
+                united.replace(Some(block));
+            },
+            |from, to, length| {
+                let mut united = united.borrow_mut();
+                let to = bytes_at_mut(united.as_mut_slice(), to, length);
+                copy(bytes_at(blocks, from, length), to);
+            },
+        )?;
+        if let Some(united) = united.take() {
+            for block in blocks.drain(..) {
+                machine.freed(block.start(), block.end() - block.start());
+            }
+            blocks.push(united);
+        }
+        Ok(())
+    }
+
+    /// Its headers, and its segments to be written to.
+    pub fn split(&mut self) -> (&Kernel, Segments<'_, 'm>) {
+        let Self { kernel, blocks } = self;
+        (kernel, Segments { kernel, blocks })
+    }
+}
+
+/// The memory of the groups of segments.
+fn blocks<'m>(machine: impl Machine<'m>, kernel: &Kernel) -> ArrayVec<Block<'m>, MAX_SEGMENTS> {
+    let groups = kernel.group_places();
+    groups
+        .map(|(start, size)| machine.block(Allocation::new(start, size)))
+        .collect()
+}
+
+/// Zeroes the bytes from `start` to `end`, if there are any.
+pub fn zero(blocks: &mut [Block<'_>], start: u64, end: u64) {
+    if start < end {
+        bytes_at_mut(blocks, start, end - start).fill(0);
+    }
+}
+
+/// The segments of a kernel in memory.
+pub struct Segments<'a, 'm> {
+    kernel: &'a Kernel,
+    blocks: &'a mut [Block<'m>],
+}
+
+/// The bytes of a segment that came from the file.
+fn bytes<'b>(kernel: &Kernel, blocks: &'b [Block<'_>], segment: usize) -> &'b [u8] {
+    match kernel.segment(segment) {
+        Some((segment, address)) => bytes_at(blocks, address, segment.file_size),
+        None => &[],
+    }
+}
+
+impl LoadedKernel for Segments<'_, '_> {
+    fn bytes(&self, segment: usize) -> &[u8] {
+        bytes(self.kernel, self.blocks, segment)
+    }
+
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
+        let (segment, address) = self.kernel.segment(segment)?;
+        Some(bytes_at_mut(self.blocks, address, segment.memory_size))
+    }
+}
+
+impl LoadedKernel for Loaded<'_> {
+    fn bytes(&self, segment: usize) -> &[u8] {
+        bytes(&self.kernel, &self.blocks, segment)
+    }
+
+    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
+        let (segment, address) = self.kernel.segment(segment)?;
+        Some(bytes_at_mut(&mut self.blocks, address, segment.memory_size))
+    }
+}
+
+/// Loads one module, from the start of a page on; of a compressed one, what is in it.
+///
+/// # Errors
+/// 8C, 10R, 9B, 8B, 7A, 6B.
+pub fn load_module<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
+    path: &'m str,
+    memory: &mut MemoryMap,
+) -> Result<LoadedModule, M::Failure> {
+    let file = files.find(Role::Module, path)?;
+    let file = files.unpack(Role::Module, path, file, memory)?;
+    load_module_as_it_is(files, path, &file, memory)
+}
+
+/// Loads a file as a module, from the start of a page on, whether it is compressed or not.
+///
+/// # Errors
+/// 10R, 8B, 7A, 6B.
+pub fn load_module_as_it_is<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
+    path: &'m str,
+    file: &File<'m>,
+    memory: &mut MemoryMap,
+) -> Result<LoadedModule, M::Failure> {
+    let machine = files.machine();
+    let module = LoadedModule::place(file.size, memory)?;
+    let size = module.memory_end() - module.start;
+    let mut block = machine.block(Allocation::new(module.start, size));
+    load_whole(files, path, file, &mut block, 0)?;
+    let rest = block.get_mut(module.length as usize..);
+    rest.unwrap_or_default().fill(0);
+    Ok(module)
+}
+
+/// Loads all of a file that is no kernel into a block, from an offset on, and compares its checksum.
+///
+/// # Errors
+/// 10R, 8B, 7A.
+pub fn load_whole<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
+    path: &'m str,
+    file: &File<'m>,
+    block: &mut Block<'m>,
+    offset: u64,
+) -> Result<(), M::Failure> {
+    let expected = files.expected(Role::Module, Sums::Whole, path, file)?;
+    let destination = block.start() + offset;
+    let length = file.size;
+    let plan = Plan {
+        ranges: &[Range {
+            file_offset: 0,
+            length,
+            destination,
+        }],
+        checked: &|blocks, sum| sum(bytes_at(blocks, destination, length)),
+    };
+    files.load(file, expected, &plan, core::slice::from_mut(block))
+}

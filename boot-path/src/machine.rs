@@ -1,0 +1,164 @@
+//! What the boot path needs of the machine that it runs on.
+//!
+//! The loader's own half of it is the package `stage2`: BIOS gate, console, physical memory. On the
+//! host it is a BIOS made of a disk image, and memory that knows what was allocated.
+
+use core::fmt;
+
+use crate::bios::firmware::Bios;
+use crate::bios::time::Clock;
+use crate::errors::catalogue::Named;
+use crate::kernel::placement::{allocate, allocate_high};
+use crate::memory::layout::PAGE_SIZE;
+use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::ram::{Allocation, Block};
+
+/// On which devices is printed what is no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Consoles {
+    /// The serial line.
+    pub serial: bool,
+    /// The screen.
+    pub screen: bool,
+}
+
+impl Consoles {
+    /// On all of them.
+    pub const ALL: Self = Self {
+        serial: true,
+        screen: true,
+    };
+}
+
+/// The machine. A value of it is a handle: copies of it are the same machine. What is allocated lives
+/// as long as `'m`.
+pub trait Machine<'m>: Bios + Clock + Copy {
+    /// Why a step failed: any of the errors that steps have.
+    type Failure: Named;
+
+    /// Something is done again after a failure, which is kept: of those that follow none is.
+    fn again(self, again: bool);
+
+    /// The bytes of memory that was allocated. What they hold is not defined.
+    fn bytes(self, memory: Allocation) -> &'m mut [u8];
+
+    /// Memory is not used any more: start (physical) and length.
+    fn freed(self, start: u64, length: u64);
+
+    /// Copies bytes that were read to their place in a block: as many as fit.
+    fn store(self, from: &[u8], to: &mut [u8]);
+
+    /// Bytes of the firmware, or of whoever else was there before the loader: start (physical) and
+    /// length. `None` where the loader does not reach them.
+    fn firmware(self, start: u64, length: u64) -> Option<&'m [u8]>;
+
+    /// Makes a page table of a page that was allocated: all its entries are zero.
+    fn new_table(self, page: Allocation);
+
+    /// Reads an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
+    fn table_entry(self, table: u64, index: usize) -> u64;
+
+    /// Writes an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
+    fn set_table_entry(self, table: u64, index: usize, entry: u64);
+
+    /// The CRC-32C of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
+    fn crc32c(crc: u32, bytes: &[u8]) -> u32;
+
+    /// The CRC-32/ISO-HDLC of `bytes`.
+    fn crc32(bytes: &[u8]) -> u32;
+
+    /// Prints a line of what formats itself: one line, whatever texts are in it.
+    fn print(self, line: &dyn fmt::Display);
+
+    /// Prints a line: texts, and the numbers for the `#` in them, as in
+    /// [`facts`](crate::errors::text::facts).
+    fn print_line(self, texts: &[&str], numbers: &[u64]);
+
+    /// From here on, only errors are printed everywhere; everything else only there.
+    fn print_only(self, on: Consoles);
+
+    /// Column and row of the next character, if the screen is VGA text.
+    fn cursor(self) -> Option<(u64, u64)>;
+
+    /// Puts the blinking cursor behind what was printed.
+    fn show_cursor(self);
+
+    /// The screen shows graphics from here on; or it has gone back to text, and the BIOS knows where
+    /// the cursor is.
+    fn screen_has_changed(self, graphics: bool);
+
+    /// A step of the boot path begins.
+    fn step(self, number: usize);
+
+    /// The time-stamp counter at the start of each step.
+    fn stamps(self) -> [u64; handoff::TIMELINE_LENGTH];
+
+    /// The drive that the loader was read from, and the one that the BIOS had named.
+    fn drives(self) -> (u8, u8);
+
+    /// How the loader was read: see [`disk_layout::mbr::frame::WAY`].
+    fn way(self) -> u16;
+
+    /// The magic number and the address of the information that another loader left, if one started
+    /// the program.
+    fn multiboot(self) -> Option<(u32, u32)>;
+
+    /// What the CPU can do: `handoff::CPU_…`.
+    fn cpu_features(self) -> u64;
+
+    /// Physical address of the page through which the loader leaves for a kernel of its own protocol.
+    fn switch_page(self) -> u64;
+
+    /// Notes a segment of the kernel (first address, bytes, `p_flags`), for reports of what the kernel does
+    /// wrong before it has an IDT.
+    fn note_segment(self, start: u64, size: u64, flags: u32);
+
+    /// 256 bits that nobody can guess, as far as the machine can do that.
+    fn random_seed(self) -> [u8; 32];
+
+    /// The time-stamp counter's frequency in Hz; `None`: it cannot be found out.
+    fn tsc_frequency(self) -> Option<u64>;
+
+    /// The block of what was just allocated.
+    fn block(self, memory: Allocation) -> Block<'m> {
+        Block::new(memory.start(), self.bytes(memory))
+    }
+
+    /// Allocates whole pages above 1 MiB, within the loader's reach.
+    ///
+    /// # Errors
+    /// 6B.
+    fn pages(
+        self,
+        size: u64,
+        kind: MemoryKind,
+        memory: &mut MemoryMap,
+    ) -> Result<Block<'m>, OutOfMemory> {
+        let start = allocate(memory, size, PAGE_SIZE, 0, kind)?;
+        Ok(self.block(Allocation::new(start, size)))
+    }
+
+    /// Allocates memory as high as possible, for what is in no kernel's way there.
+    ///
+    /// # Errors
+    /// 6B.
+    fn high(self, size: u64, memory: &mut MemoryMap) -> Result<Block<'m>, OutOfMemory> {
+        let start = allocate_high(memory, size)?;
+        Ok(self.block(Allocation::new(start, size)))
+    }
+
+    /// The memory of a block is free again.
+    fn free(self, block: Block<'m>, memory: &mut MemoryMap) {
+        let (start, end) = (block.start(), block.end());
+        self.freed(start, end - start);
+        memory.mark(start, end.max(start + 1), MemoryKind::Usable);
+    }
+}
+
+/// Prints a line on a [`Machine`]: texts, and the numbers for the `#` in them.
+#[macro_export]
+macro_rules! say {
+    ($machine:expr, $($text:expr),+ $(; $($number:expr),+)?) => {
+        $crate::machine::Machine::print_line($machine, &[$($text),+], &[$($($number),+)?])
+    };
+}

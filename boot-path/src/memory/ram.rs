@@ -1,0 +1,99 @@
+//! Memory that was allocated, and who may use it.
+//!
+//! The allocator of the [map](super::map) hands out addresses. What makes bytes of them is the
+//! machine ([`crate::machine::Machine::bytes`]), and it takes an [`Allocation`]: there is one value
+//! for each range, so nobody else has the same bytes.
+
+use core::ops::{Deref, DerefMut};
+
+/// A range of physical memory that was allocated. Whoever has it may use the memory, and nobody else.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Allocation {
+    start: u64,
+    size: u64,
+}
+
+impl Allocation {
+    /// For what an allocator has just returned: the start (a physical address), and the number of bytes.
+    pub(crate) const fn new(start: u64, size: u64) -> Self {
+        Self { start, size }
+    }
+
+    /// The first byte (physical address).
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Number of bytes.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// Memory that was allocated, and its bytes.
+#[derive(Debug)]
+pub struct Block<'m> {
+    start: u64,
+    bytes: &'m mut [u8],
+}
+
+impl<'m> Block<'m> {
+    /// The bytes of the memory from this physical address on.
+    pub const fn new(start: u64, bytes: &'m mut [u8]) -> Self {
+        Self { start, bytes }
+    }
+
+    /// The first byte (physical address).
+    pub const fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// First byte behind it (physical address).
+    pub const fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// Only its bytes: the memory stays allocated.
+    pub fn keep(self) -> &'m mut [u8] {
+        self.bytes
+    }
+
+    /// The bytes at a physical address, if all of them are in this block.
+    fn place(&self, address: u64, length: u64) -> Option<core::ops::Range<usize>> {
+        let first = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        let end = first.checked_add(usize::try_from(length).ok()?)?;
+        (end <= self.bytes.len()).then_some(first..end)
+    }
+}
+
+impl Deref for Block<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.bytes
+    }
+}
+
+impl DerefMut for Block<'_> {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.bytes
+    }
+}
+
+/// The bytes at a physical address, in whichever block they are; none where they are in none.
+pub fn bytes_at<'b>(blocks: &'b [Block<'_>], address: u64, length: u64) -> &'b [u8] {
+    let found = blocks.iter().find_map(|block| {
+        let place = block.place(address, length)?;
+        block.get(place)
+    });
+    found.unwrap_or_default()
+}
+
+/// As [`bytes_at`], to be written.
+pub fn bytes_at_mut<'b>(blocks: &'b mut [Block<'_>], address: u64, length: u64) -> &'b mut [u8] {
+    let found = blocks.iter_mut().find_map(|block| {
+        let place = block.place(address, length)?;
+        block.get_mut(place)
+    });
+    found.unwrap_or_default()
+}

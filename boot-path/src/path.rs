@@ -1,0 +1,274 @@
+//! Steps 6 to 12: the whole path on one screen, one call a step.
+//!
+//! What a step needs, and what holds behind it, is told in its file. Whatever goes wrong ends here, as a
+//! [`Failure`] with a name.
+
+use core::mem::MaybeUninit;
+
+use arrayvec::ArrayVec;
+use disk_layout::CD_BLOCK;
+use disk_layout::mbr::frame::{WAY_CD, WAY_CHS};
+
+use crate::bios::int15::{self, MemoryError};
+use crate::bios::vbe::Adapter;
+use crate::disk::block_device::BlockDevice as _;
+use crate::disk::int13::Drive;
+use crate::disk::partition::{self, Partition, PartitionError};
+use crate::entry::choose::{self, Chosen};
+use crate::entry::entries::{Entries, NoEntry};
+use crate::entry::entry_file::{EntryFileError, KernelEntry};
+use crate::files::access::{self, File, Files};
+use crate::files::gzip::Decompressor;
+use crate::files::integrity::Role;
+use crate::kernel::image::{KernelImage, Wishes};
+use crate::machine::Machine;
+use crate::memory::layout;
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::say;
+use crate::ways_in::brought;
+use crate::ways_in::multiboot::{MAX_GIVEN, MultibootError};
+use crate::ways_out::handover::Handover;
+use crate::ways_out::limine::platform::Platform;
+use crate::ways_out::recognise::{self, Opened, Recognised};
+use crate::ways_out::way::{self, Way};
+use crate::ways_out::{bootpath, chain, limine, linux, multiboot};
+
+/// A machine whose failures can be those of the whole path.
+pub trait PathMachine<'m>:
+    Platform<
+        'm,
+        Failure: From<MemoryError>
+                     + From<MultibootError>
+                     + From<PartitionError>
+                     + From<EntryFileError>
+                     + From<NoEntry>,
+    >
+{
+}
+
+impl<'m, M> PathMachine<'m> for M where
+    M: Platform<
+            'm,
+            Failure: From<MemoryError>
+                         + From<MultibootError>
+                         + From<PartitionError>
+                         + From<EntryFileError>
+                         + From<NoEntry>,
+        >
+{
+}
+
+/// Calls a macro with all errors that the path has.
+#[macro_export]
+macro_rules! with_all_errors {
+    ($macro:ident) => {
+        $macro! {
+            $crate::bios::int15::MemoryError
+            $crate::memory::map::OutOfMemory
+            $crate::disk::block_device::DiskError
+            $crate::disk::partition::PartitionError
+            $crate::disk::fat::FatError
+            $crate::entry::entry_file::EntryFileError
+            $crate::entry::entries::NoEntry
+            $crate::files::gzip::GzipError
+            $crate::kernel::image::KernelError
+            $crate::paging::page_tables::PagingError
+            $crate::ways_in::multiboot::MultibootError
+            $crate::ways_out::multiboot::elf::MemoryConflict
+            $crate::ways_out::multiboot::header::HeaderError
+            $crate::ways_out::linux::image::LinuxError
+            $crate::ways_out::chain::boot_sector::ChainError
+            $crate::ways_out::limine::requests::LimineError
+        }
+    };
+}
+
+/// What the path needs memory for, at places of its own: the stack is small.
+pub struct Rooms<'m> {
+    /// The memory map, empty.
+    pub memory: &'m mut MemoryMap,
+    /// For the file system's windows: [`layout::FILE_CACHE`].
+    pub cache: &'m mut [u8],
+    /// For an entry file: [`layout::ENTRY_FILE`].
+    pub text: &'m mut [u8],
+    /// What `disk-builder` wrote of the files: see [`disk_layout::manifest`].
+    pub manifest: &'m [u8],
+    /// For all entries.
+    pub entries: &'m mut Entries<'m>,
+    /// For what another loader has brought.
+    pub brought: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
+    /// For the state of a decompression.
+    pub decompressor: &'m mut MaybeUninit<Decompressor>,
+    /// For the headers of an ELF file.
+    pub headers: &'m mut Option<(KernelImage, Wishes)>,
+    /// For what other headers say.
+    pub opened: &'m mut Option<Opened<'m>>,
+    /// For graphics modes.
+    pub adapter: &'m mut Adapter,
+    /// For the modules of a Limine kernel.
+    pub modules: &'m mut limine::Modules<'m>,
+}
+
+/// Steps 6 to 12, but for the jump.
+///
+/// # Errors
+/// All from 6A on.
+pub fn boot<'m, M: PathMachine<'m>>(
+    machine: M,
+    rooms: Rooms<'m>,
+) -> Result<Handover<'m>, M::Failure> {
+    machine.step(6);
+    let memory = rooms.memory;
+    discover_memory(machine, memory)?;
+
+    machine.step(7);
+    let (mut files, partition, text) = match machine.multiboot() {
+        Some(left) => {
+            let rooms = brought::Rooms {
+                text: rooms.text,
+                files: rooms.brought,
+                decompressor: rooms.decompressor,
+            };
+            let (files, text) = brought::files(machine, left, rooms, memory)?;
+            machine.step(9);
+            (files, Partition::default(), text)
+        }
+        None => {
+            let mut disk = open_disk(machine);
+            let partition = boot_partition(machine, &mut disk)?;
+
+            machine.step(8);
+            let file_rooms = access::Rooms {
+                cache: rooms.cache,
+                manifest: rooms.manifest,
+                decompressor: rooms.decompressor,
+            };
+            let mut files = Files::open(machine, disk, &partition, file_rooms)?;
+
+            machine.step(9);
+            let entry_rooms = choose::Rooms {
+                entries: rooms.entries,
+                text: rooms.text,
+            };
+            let text = choose::choose(&mut files, entry_rooms, memory)?;
+            (files, partition, text)
+        }
+    };
+    let out = WayRooms {
+        headers: rooms.headers,
+        opened: rooms.opened,
+        way: way::Rooms {
+            adapter: rooms.adapter,
+            modules: rooms.modules,
+        },
+    };
+    leave(&mut files, &partition, text, out, memory)
+}
+
+/// What the steps behind the choice need memory for.
+pub struct WayRooms<'m> {
+    headers: &'m mut Option<(KernelImage, Wishes)>,
+    opened: &'m mut Option<Opened<'m>>,
+    way: way::Rooms<'m>,
+}
+
+/// Steps 9 to 12, when it is known what is to be booted.
+#[inline(never)]
+fn leave<'m, M: PathMachine<'m>>(
+    files: &mut Files<'m, M>,
+    partition: &Partition,
+    text: KernelEntry<'m>,
+    rooms: WayRooms<'m>,
+    memory: &mut MemoryMap,
+) -> Result<Handover<'m>, M::Failure> {
+    let machine = files.machine();
+    let mut entry = match choose::find(text, files)? {
+        Chosen::Kernel(entry) => entry,
+        Chosen::Chain(target) => return chain::boot::boot(machine, target),
+    };
+
+    machine.step(10);
+    entry.kernel = files.unpack(Role::Kernel, entry.path, entry.kernel, memory)?;
+    let recognise_rooms = recognise::Rooms {
+        headers: rooms.headers,
+        opened: rooms.opened,
+    };
+    let recognised = recognise::recognise(files, &entry, recognise_rooms, memory)?;
+    let way = Way {
+        files,
+        partition,
+        entry: &entry,
+        memory,
+        rooms: rooms.way,
+    };
+    Ok(match recognised {
+        Recognised::Bootpath(loaded) => bootpath::boot(way, loaded)?,
+        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, &requests)?,
+        Recognised::Multiboot(opened) => multiboot::boot::boot(way, opened)?,
+        Recognised::Linux(opened) => linux::boot::boot(way, opened)?,
+    })
+}
+
+/// Step 6: the memory map. INT 15h E820, else E801, else 88h ([`int15`]), normalised into one map; the
+/// loader's own memory and the text window are marked in it. Everything that follows gets its memory
+/// from there.
+///
+/// # Errors
+/// 6A when there is no answer, 6B when there is not even room for the loader.
+#[inline(never)]
+fn discover_memory<'m>(
+    mut machine: impl Machine<'m>,
+    memory: &mut MemoryMap,
+) -> Result<(), MemoryError> {
+    let source = int15::discover(&mut machine, memory)?;
+    let usable = memory.usable();
+    // The loader is there already, whatever the BIOS says of that memory; but the kernel may reclaim
+    // only what the BIOS calls free.
+    memory.claim(layout::START, layout::END, MemoryKind::Reclaimable);
+    if machine.cursor().is_some() {
+        let (start, end) = (layout::VGA_TEXT, layout::VGA_TEXT_END);
+        memory.mark(start, end, MemoryKind::Framebuffer);
+    }
+    say!(machine, " 6 memory   # MiB usable, by ", source; usable >> 20);
+    Ok(())
+}
+
+/// Step 7: the disk that the loader was read from. What the drive can do is asked
+/// ([`int13`](crate::disk::int13)); of a CD it is known.
+#[inline(never)]
+fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
+    let (drive, _) = machine.drives();
+    match machine.way() {
+        WAY_CD => Drive::proved(machine, drive, CD_BLOCK),
+        way => {
+            let mut disk = Drive::open(machine, drive);
+            if WAY_CHS.contains(&way) {
+                disk.distrust_extensions();
+            }
+            disk
+        }
+    }
+}
+
+/// Reads the partition table and chooses the partition to boot from.
+///
+/// # Errors
+/// 7A to 7D.
+#[inline(never)]
+fn boot_partition<'m, M: Machine<'m>>(
+    machine: M,
+    disk: &mut Drive<M>,
+) -> Result<Partition, PartitionError> {
+    let partition = partition::find(disk)?;
+    say!(
+        machine,
+        " 7 disk     drive ##h by ",
+        if disk.by_lba() { "LBA" } else { "CHS" },
+        ", # bytes a sector, partition # at LBA #";
+        disk.number().into(),
+        disk.sector_size() as u64,
+        partition.number.into(),
+        partition.first_lba
+    );
+    Ok(partition)
+}

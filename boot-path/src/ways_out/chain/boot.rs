@@ -1,0 +1,76 @@
+//! Steps 10 to 12 for another boot sector: chain loading.
+//!
+//! **On entry**: the entry names a drive, a partition, or both. **This way out**: reads the first
+//! sector of the disk or of the partition, and checks its signature. **On exit**: all is ready for the
+//! jump. The sector runs at 0000:7C00 in real mode, as if the BIOS or an MBR had started it: DL is the drive; for a
+//! partition, DS:SI and DS:BP point to its entry at 0000:07BE, where an MBR that has moved to 0600h has
+//! it; interrupt vectors and controllers are the BIOS's, the screen shows 80 × 25 characters, A20 is on.
+
+use disk_layout::mbr;
+
+use crate::disk::block_device::{BlockDevice as _, DiskError};
+use crate::disk::int13::Drive;
+use crate::errors::text::copy;
+use crate::say;
+use crate::ways_out::chain::boot_sector::{self, Sector, Target};
+use crate::ways_out::failure::OutMachine;
+use crate::ways_out::handover::{Handover, Jump, RealMode};
+
+/// Where an MBR that has moved out of the way has the first entry of its table.
+pub const PARTITION_ENTRY: u16 = 0x0600 + mbr::PARTITION_TABLE_OFFSET as u16;
+
+/// The largest sector that disks have; stage2's linker script makes room for it.
+const LARGEST: usize = 4096;
+
+/// Reads the boot sector, and gets everything ready for it.
+///
+/// # Errors
+/// 12B, 7A, 7B.
+#[inline(never)]
+pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handover<'m>, M::Failure> {
+    machine.step(10);
+    let (boot_drive, _) = machine.drives();
+    let drive = target.drive.unwrap_or(boot_drive);
+    // One that is not there cannot be read.
+    let mut disk = Drive::open(machine, drive);
+    let mut lba = 0;
+    let mut partition = None;
+    if target.partition != 0 {
+        let found = boot_sector::find(target.partition, drive, |lba| {
+            Ok::<_, M::Failure>(read(&mut disk, lba)?)
+        })?;
+        lba = u64::from(found.first_lba.get());
+        partition = Some(boot_sector::bytes(&found));
+    }
+    boot_sector::check(&read(&mut disk, lba)?, lba, drive)?;
+
+    machine.step(12);
+    say!(
+        machine,
+        "12 handoff  to the boot sector at LBA # of drive ##h";
+        lba,
+        drive.into()
+    );
+    machine.show_cursor();
+    let entry = partition.map_or(0, |_| PARTITION_ENTRY);
+    Ok(Handover::from(Jump::BootSector {
+        state: RealMode {
+            ip: mbr::LOAD_ADDRESS as u16,
+            flags: 1 << 9 | 1 << 1, // interrupts are on
+            sp: mbr::LOAD_ADDRESS as u16,
+            edx: drive.into(),
+            esi: entry.into(),
+            ebp: entry.into(),
+            ..RealMode::default()
+        },
+        bytes: disk.sector_size().min(LARGEST),
+        partition,
+    }))
+}
+
+/// The first bytes of a sector, all of which is in the transfer buffer then.
+fn read<'m, M: OutMachine<'m>>(disk: &mut Drive<M>, lba: u64) -> Result<Sector, DiskError> {
+    let mut sector = [0; 512];
+    copy(disk.read(lba, 1)?, &mut sector);
+    Ok(sector)
+}

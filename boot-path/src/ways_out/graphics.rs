@@ -1,0 +1,41 @@
+//! For kernels that want a framebuffer: a graphics mode.
+//!
+//! **On entry**: all files are loaded, and the screen shows text. **This step**: asks the VBE BIOS for
+//! modes; then, as the last thing that can fail, sets one: until then, the screen shows what the loader
+//! says. **On exit**: the mode is set, and the console has only the serial line; or the screen shows text
+//! as before.
+
+use core::ops::Range;
+
+use crate::bios::vbe::{
+    Adapter, CONTROLLER_BLOCK, CONTROLLER_BYTES, MODE_BLOCK, MODE_BYTES, Mode, Wish,
+};
+use crate::machine::Machine;
+use crate::memory::map::MemoryMap;
+
+/// Asks the BIOS what modes there are. Nothing is read from disks any more.
+pub fn ask<'m>(mut machine: impl Machine<'m>, adapter: &mut Adapter, memory: &MemoryMap) {
+    adapter.ask(&mut machine, memory.regions());
+}
+
+/// Sets the mode that comes closest to a wish, with its framebuffer inside of `within`. From then on
+/// the console has only the serial line. `None`: it has what it had before.
+pub fn set<'m>(
+    mut machine: impl Machine<'m>,
+    adapter: &mut Adapter,
+    wish: &Wish,
+    within: &Range<u64>,
+) -> Option<Mode> {
+    let mode = adapter.set(&mut machine, wish, within);
+    machine.screen_has_changed(mode.is_some());
+    mode
+}
+
+/// What the BIOS has said of the controller, and of the mode that was set.
+pub fn blocks<'m>(machine: impl Machine<'m>) -> (&'m [u8], &'m [u8]) {
+    let block = |start, length| machine.firmware(start, length).unwrap_or_default();
+    (
+        block(CONTROLLER_BLOCK, CONTROLLER_BYTES as u64),
+        block(MODE_BLOCK, MODE_BYTES as u64),
+    )
+}

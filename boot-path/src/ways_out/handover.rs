@@ -1,0 +1,94 @@
+//! What is left to do when nothing can fail any more: the last instructions of the loader, which are
+//! the machine's.
+
+use arrayvec::ArrayVec;
+
+use crate::memory::ram::Block;
+
+/// How the loader is left.
+#[derive(Debug)]
+pub struct Handover<'m> {
+    /// What goes to a place that the loader itself still uses: each block, and its physical address then.
+    pub moves: ArrayVec<(Block<'m>, u64), 3>,
+    /// The jump.
+    pub jump: Jump,
+}
+
+impl From<Jump> for Handover<'_> {
+    fn from(jump: Jump) -> Self {
+        let moves = ArrayVec::new();
+        Self { moves, jump }
+    }
+}
+
+/// The jump, and the state of the machine behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// To a kernel of the loader's own protocol.
+    Bootpath(super::bootpath::Start),
+    /// To a kernel of the Limine protocol.
+    Limine(super::limine::Start),
+    /// In protected mode.
+    Protected(ProtectedMode),
+    /// In real mode.
+    Real(RealMode),
+    /// To a Linux kernel in long mode.
+    Linux64 {
+        /// Where it begins.
+        entry: u64,
+        /// Its parameters.
+        parameters: u64,
+    },
+    /// To a boot sector, which is in the transfer buffer.
+    BootSector {
+        /// As it is started.
+        state: RealMode,
+        /// Bytes of the sector.
+        bytes: usize,
+        /// The entry of the partition table that it is of, which goes to
+        /// [`PARTITION_ENTRY`](super::chain::boot::PARTITION_ENTRY).
+        partition: Option<[u8; 16]>,
+    },
+}
+
+/// What a program in protected mode begins with. Segments are flat (CS 10h, the others 18h), paging
+/// is off, interrupts are off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "named as in the manual")]
+pub struct ProtectedMode {
+    pub eip: u32,
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+    pub esi: u32,
+    pub edi: u32,
+    pub ebp: u32,
+    pub esp: u32,
+}
+
+/// What a program in real mode begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "named as in the manual")]
+pub struct RealMode {
+    pub ip: u16,
+    pub cs: u16,
+    /// FLAGS: bit 9 enables interrupts.
+    pub flags: u16,
+    pub sp: u16,
+    pub ss: u16,
+    pub ds: u16,
+    pub es: u16,
+    pub fs: u16,
+    pub gs: u16,
+    pub padding: u16,
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+    pub esi: u32,
+    pub edi: u32,
+    pub ebp: u32,
+}

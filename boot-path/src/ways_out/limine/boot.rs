@@ -1,0 +1,343 @@
+//! Steps 10 to 12 by the Limine protocol.
+//!
+//! **On entry**: the kernel is loaded and relocated, and has requests among its bytes. **This way out**:
+//! gives it one piece of memory; loads modules; builds its page tables; starts the other processors,
+//! if it asks for them; writes the responses into reclaimable memory and their addresses into the
+//! requests. **On exit**: all is ready for the last switch, behind which the kernel runs in the state
+//! that `docs/limine.md` promises.
+
+use disk_layout::CD_BLOCK;
+
+use crate::bios::acpi;
+use crate::bios::int1a;
+use crate::bios::tables::FirmwareTables;
+use crate::disk::block_device::BlockDevice as _;
+use crate::disk::partition::Partition;
+use crate::entry::choose::BootEntry;
+use crate::kernel::loading::Loaded;
+use crate::kernel::placement::{Kernel, allocate};
+use crate::machine::Machine;
+use crate::memory::layout::{self, PAGE_SIZE};
+use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::ram::{Allocation, Block};
+use crate::paging::address_space::{self, LINK};
+use crate::say;
+use crate::ways_out::bootpath::{Tables, capabilities};
+use crate::ways_out::handover::{Handover, Jump};
+use crate::ways_out::limine::files::{Modules, load_executable, load_modules};
+use crate::ways_out::limine::platform::{Platform, Start};
+use crate::ways_out::limine::processors::{self, Started};
+use crate::ways_out::limine::requests::{
+    self, FIVE_LEVELS, Facts, Feature, FirmwarePages, HHDM, MAX_ENTROPY, Performance, Processors,
+    Requests, Writer,
+};
+use crate::ways_out::limine::screen::Screen;
+use crate::ways_out::way::{Way, firmware_tables};
+
+/// Entries that the memory map may grow by when the memory for the responses is taken.
+const SPARE: usize = 2 * 32;
+
+/// What is known of the boot once the kernel has its modules and tables.
+struct Prepared<'a, 'm> {
+    requests: &'a Requests,
+    partition: &'a Partition,
+    optical: bool,
+    modules: &'a Modules<'m>,
+    tables: FirmwareTables,
+    firmware: FirmwarePages,
+    command_line: u64,
+    executable: Option<requests::File<'m>>,
+    started: Option<Started<'m>>,
+    paging_mode: u64,
+    entry_point: u64,
+}
+
+/// Gets everything ready for the kernel.
+///
+/// # Errors
+/// 10Y, 10Z, 11A, 11B, 9B, 8B, 7A, 6B.
+#[inline(never)] // for its variables, which other kernels need no stack for
+pub fn boot<'m, M: Platform<'m>>(
+    way: Way<'_, 'm, M>,
+    loaded: &mut Loaded<'m>,
+    requests: &Requests,
+) -> Result<Handover<'m>, M::Failure> {
+    let Way {
+        files,
+        partition,
+        entry,
+        memory,
+        rooms,
+    } = way;
+    let machine = files.machine();
+    requests.check(&loaded.kernel.image)?;
+    say!(machine, "10 kernel   Limine protocol, base revision #"; requests.revision);
+    loaded.kernel.image.forget_relro();
+    loaded.unite(machine, memory)?;
+    let (image, slide) = (&loaded.kernel.image, loaded.kernel.slide);
+    let entry_point = requests.entry(image, loaded, slide)?;
+    let features = machine.cpu_features();
+    let five_levels = features & handoff::CPU_LA57 != 0;
+    let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
+    let five_levels = paging_mode == FIVE_LEVELS;
+
+    let command_line = store_command_line(machine, entry, memory)?;
+    let executable = load_executable(files, entry, requests, command_line, memory)?;
+    if requests.has(Feature::Modules) {
+        load_modules(files, entry, loaded, requests, memory, rooms.modules)?;
+    }
+    let mut screen = match requests.has(Feature::Framebuffer) {
+        true => Screen::find(machine, rooms.adapter, memory),
+        false => None,
+    };
+
+    machine.step(11);
+    let tables = firmware_tables(machine);
+    let mut firmware = FirmwarePages::default();
+    note_firmware(machine, &tables, requests.revision, &mut firmware);
+    let stack_size = requests.stack_size(image, loaded);
+    let root = address_space::build_limine(
+        &loaded.kernel,
+        memory,
+        Tables(machine),
+        capabilities(features),
+        &firmware,
+        requests.revision,
+        five_levels,
+    )?;
+    say!(
+        machine,
+        "11 paging   # levels, stack # KiB, direct map at #h";
+        4 + u64::from(five_levels),
+        stack_size >> 10,
+        HHDM
+    );
+
+    machine.step(12);
+    let way_tables = way_tables(machine, five_levels, memory)?;
+    let mut start = Start {
+        root,
+        stack: allocate_stack(machine, stack_size, memory)?,
+        entry: entry_point,
+        way_tables,
+        five_levels,
+        cpu_features: features,
+        uid: 0,
+        quiet: requests.revision >= 5,
+        keep_iommus: requests.has(Feature::KeepIommu),
+        rsdp: tables.rsdp,
+    };
+    machine.prepare_switch(&start);
+    let (uid, started) = processors::start(machine, requests, loaded, &start, stack_size, memory)?;
+    start.uid = uid;
+    let prepared = Prepared {
+        requests,
+        partition,
+        optical: files
+            .disk()
+            .is_some_and(|disk| disk.sector_size() == CD_BLOCK),
+        modules: rooms.modules,
+        tables,
+        firmware,
+        command_line,
+        executable,
+        started,
+        paging_mode,
+        entry_point,
+    };
+    answer(machine, &prepared, loaded, &mut screen, memory)?;
+    Ok(Handover::from(Jump::Limine(start)))
+}
+
+/// Sets the graphics mode, as the last thing that can fail, and writes the responses.
+fn answer<'m, M: Platform<'m>>(
+    mut machine: M,
+    prepared: &Prepared<'_, 'm>,
+    loaded: &mut Loaded<'m>,
+    screen: &mut Option<Screen<'_>>,
+    memory: &mut MemoryMap,
+) -> Result<(), OutOfMemory> {
+    let requests = prepared.requests;
+    let wants = |feature| requests.has(feature);
+    let wants_time = wants(Feature::Performance) || wants(Feature::TscFrequency);
+    let frequency = wants_time.then(|| machine.tsc_frequency()).flatten();
+    let wanted = requests.argument(&loaded.kernel.image, loaded, Feature::Entropy, 0);
+    let wanted = wanted.min(MAX_ENTROPY as u64) as usize;
+    let entropy = entropy(machine, wanted);
+    let facts = Facts {
+        date: wants(Feature::Date)
+            .then(|| int1a::date(&mut machine))
+            .flatten(),
+        performance: frequency.map(|frequency| performance(machine, frequency)),
+        tsc_frequency: frequency,
+        entropy: entropy.get(..wanted).unwrap_or_default(),
+        ..prepared.facts(machine, &loaded.kernel)
+    };
+    let measured = Facts {
+        framebuffer: screen.as_ref().map(Screen::framebuffer),
+        regions: memory.regions(),
+        ..facts
+    };
+    let mut measure = Writer::default();
+    requests::respond(requests, &measured, &mut measure);
+    let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
+    let mut block = reclaimable(machine, size, memory)?;
+
+    let count = facts.processors.map_or(0, |it| it.infos.len());
+    say!(machine, "12 handoff  to #h, # processors"; prepared.entry_point, count.max(1) as u64);
+    machine.show_cursor();
+    let framebuffer = screen.as_mut().and_then(|it| it.set(machine, memory));
+    // Last, so that the memory map is complete.
+    let complete = Facts {
+        framebuffer,
+        regions: memory.regions(),
+        ..facts
+    };
+    let address = HHDM + block.start();
+    let mut writer = Writer::new(&mut block, address);
+    let responses = requests::respond(requests, &complete, &mut writer);
+    assert!(
+        writer.used as u64 <= size,
+        "the responses are larger than was computed"
+    );
+    let (kernel, mut segments) = loaded.split();
+    requests.answer(&kernel.image, &mut segments, &responses);
+    Ok(())
+}
+
+impl<'m> Prepared<'_, 'm> {
+    /// What is to be told, but for what is known only at the very end.
+    fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel) -> Facts<'_> {
+        Facts {
+            version: env!("CARGO_PKG_VERSION"),
+            revision: self.requests.revision,
+            command_line: self.command_line,
+            paging_mode: self.paging_mode,
+            framebuffer: None,
+            processors: self.started.as_ref().map(|started| Processors {
+                x2apic: started.x2apic,
+                bootstrap: machine.apic_id(),
+                infos: started.list,
+            }),
+            regions: &[],
+            firmware: &self.firmware,
+            executable: self.executable,
+            executable_address: kernel_address(kernel),
+            modules: self.modules,
+            optical: self.optical,
+            partition: self.partition.number,
+            disk_signature: self.partition.signature,
+            rsdp: self.tables.rsdp,
+            smbios: [self.tables.smbios, self.tables.smbios3],
+            date: None,
+            performance: None,
+            tsc_frequency: None,
+            entropy: &[],
+        }
+    }
+}
+
+/// Allocates memory that the kernel may have when it needs nothing of the loader any more.
+pub(super) fn reclaimable<'m>(
+    machine: impl Machine<'m>,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<Block<'m>, OutOfMemory> {
+    machine.pages(size, MemoryKind::Reclaimable, memory)
+}
+
+/// Random words: as many as are wanted, and some zeroes.
+fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
+    let mut seeds = [[0; 32]; MAX_ENTROPY / 4];
+    for seed in seeds.iter_mut().take(wanted.div_ceil(4)) {
+        *seed = machine.random_seed();
+    }
+    zerocopy::transmute!(seeds)
+}
+
+/// Physical and virtual address of the kernel's first page.
+fn kernel_address(kernel: &Kernel) -> [u64; 2] {
+    let page = |address: u64| address & !(PAGE_SIZE - 1);
+    let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
+    [page(kernel.physical_start()), page(start)]
+}
+
+/// Stores the command line; returns its address, as the kernel sees it.
+fn store_command_line<'m>(
+    machine: impl Machine<'m>,
+    entry: &BootEntry<'m>,
+    memory: &mut MemoryMap,
+) -> Result<u64, OutOfMemory> {
+    let size = entry.text.command_line_length() as u64 + 1;
+    let mut block = reclaimable(machine, size, memory)?;
+    block.fill(0);
+    entry.text.copy_command_line(&mut block);
+    Ok(HHDM + block.start())
+}
+
+/// Notes where the firmware's tables are, as far as a base revision promises that they are mapped.
+fn note_firmware<'m>(
+    machine: impl Machine<'m>,
+    tables: &FirmwareTables,
+    revision: u64,
+    pages: &mut FirmwarePages,
+) {
+    let memory = |start, length| machine.firmware(start, length);
+    if revision >= 4 && tables.rsdp != 0 {
+        acpi::tables(tables.rsdp, &memory, &mut |start, bytes| {
+            pages.add(start, bytes.len() as u64);
+        });
+    }
+    if revision < 5 {
+        return;
+    }
+    /// The longest entry point.
+    const ENTRY_POINT: u64 = 32;
+    for entry in [tables.smbios, tables.smbios3] {
+        if let Some(bytes) = memory(entry, ENTRY_POINT) {
+            pages.add(entry, ENTRY_POINT);
+            if let Some((start, length)) = acpi::smbios_table(bytes) {
+                pages.add(start, length);
+            }
+        }
+    }
+}
+
+/// Allocates a stack; returns its end, as the kernel sees it.
+pub(super) fn allocate_stack<'m>(
+    machine: impl Machine<'m>,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<u64, OutOfMemory> {
+    Ok(HHDM + reclaimable(machine, size, memory)?.end())
+}
+
+/// The tables on the way: the loader's own, below a table of level 5 where the kernel has one.
+fn way_tables<'m>(
+    machine: impl Machine<'m>,
+    five_levels: bool,
+    memory: &mut MemoryMap,
+) -> Result<u64, OutOfMemory> {
+    const LAST_ENTRY: usize = 511;
+
+    let early = layout::EARLY_TABLES.start;
+    if !five_levels {
+        return Ok(early);
+    }
+    let kind = MemoryKind::Reclaimable;
+    let top = allocate(memory, PAGE_SIZE, PAGE_SIZE, 0, kind)?;
+    machine.new_table(Allocation::new(top, PAGE_SIZE));
+    machine.set_table_entry(top, 0, early | LINK);
+    machine.set_table_entry(top, LAST_ENTRY, early | LINK);
+    Ok(top)
+}
+
+/// When the loader began, and now.
+fn performance<'m>(machine: impl Machine<'m>, frequency: u64) -> Performance {
+    let stamps = machine.stamps();
+    let microseconds = |stamp: u64| stamp / (frequency / 1_000_000).max(1);
+    Performance {
+        begin: microseconds(stamps[1]),
+        end: microseconds(machine.now().tsc),
+    }
+}

@@ -1,0 +1,124 @@
+//! The files of a Limine kernel: its own, when it asks for it, and its modules.
+
+use arrayvec::ArrayVec;
+
+use crate::disk::stream::Range;
+use crate::entry::choose::BootEntry;
+use crate::errors::text::copy;
+use crate::files::access::{File as FoundFile, Files, Plan};
+use crate::files::integrity::Role;
+use crate::kernel::loading::{Loaded, load_module_as_it_is};
+use crate::memory::map::MemoryMap;
+use crate::ways_out::failure::OutMachine;
+use crate::ways_out::limine::boot::reclaimable;
+use crate::ways_out::limine::requests::{Feature, File, LimineError, MAX_FILES, Requests, Text};
+
+/// The modules.
+pub type Modules<'m> = ArrayVec<File<'m>, MAX_FILES>;
+
+/// Reads the kernel's file, whole, if it is asked for.
+pub fn load_executable<'m, M: OutMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    requests: &Requests,
+    command_line: u64,
+    memory: &mut MemoryMap,
+) -> Result<Option<File<'m>>, M::Failure> {
+    if !requests.has(Feature::ExecutableFile) {
+        return Ok(None);
+    }
+    let size = entry.kernel.size;
+    let mut block = reclaimable(files.machine(), size, memory)?;
+    let plan = Plan {
+        ranges: &[Range {
+            file_offset: 0,
+            length: size,
+            destination: block.start(),
+        }],
+        checked: &|_, _| {},
+    };
+    files.load(
+        &entry.kernel,
+        None,
+        &plan,
+        core::slice::from_mut(&mut block),
+    )?;
+    Ok(Some(File {
+        start: block.start(),
+        size,
+        directory: root(entry.path),
+        path: entry.path,
+        string: Text::At(command_line),
+    }))
+}
+
+/// Loads the modules: those that the kernel asks for first, then those of the entry.
+pub fn load_modules<'m, M: OutMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    loaded: &Loaded<'m>,
+    requests: &Requests,
+    memory: &mut MemoryMap,
+    modules: &mut Modules<'m>,
+) -> Result<(), M::Failure> {
+    // Paths are relative to the directory of the kernel.
+    let directory = entry.path.bytes().rposition(|byte| byte == b'/');
+    let directory = directory.map_or(0, |slash| slash + 1);
+    let directory = entry.path.get(..directory).unwrap_or_default();
+    let slide = loaded.kernel.slide;
+    let internal = requests.internal_modules(&loaded.kernel.image, loaded, slide)?;
+    for (index, module) in (0..).zip(&internal) {
+        let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
+        let path = module.path.get(slashes..).unwrap_or_default();
+        // The path and the string get memory of their own: they are told in an error, and later.
+        let length = directory.len() + path.len();
+        let size = (length + module.string.len()) as u64;
+        let room = reclaimable(files.machine(), size, memory)?.keep();
+        for (part, at) in [
+            (directory.as_bytes(), 0),
+            (path.as_bytes(), directory.len()),
+            (module.string, length),
+        ] {
+            copy(part, room.get_mut(at..).unwrap_or_default());
+        }
+        let room: &'m [u8] = room;
+        let (path, string) = room.split_at_checked(length).unwrap_or_default();
+        let path = core::str::from_utf8(path).map_err(|_| LimineError::Module { index })?;
+        let file = match module.required {
+            true => Some(files.find(Role::Module, path)?),
+            false => files.find_if_there(path)?,
+        };
+        if let Some(file) = file {
+            let _ = modules.try_push(load(files, path, string, &file, memory)?);
+        }
+    }
+    for module in entry.text.modules() {
+        let file = files.find(Role::Module, module.path)?;
+        let string = module.string.as_bytes();
+        let _ = modules.try_push(load(files, module.path, string, &file, memory)?);
+    }
+    Ok(())
+}
+
+/// What is missing in front of a path, for the kernel: an entry's paths need no slash there.
+fn root(path: &str) -> &'static str {
+    if path.starts_with('/') { "" } else { "/" }
+}
+
+/// Loads one module as it is: compressed ones are the kernel's to unpack.
+fn load<'m, M: OutMachine<'m>>(
+    files: &mut Files<'m, M>,
+    path: &'m str,
+    string: &'m [u8],
+    file: &FoundFile<'m>,
+    memory: &mut MemoryMap,
+) -> Result<File<'m>, M::Failure> {
+    let module = load_module_as_it_is(files, path, file, memory)?;
+    Ok(File {
+        start: module.start,
+        size: module.length,
+        directory: root(path),
+        path,
+        string: Text::Bytes(string),
+    })
+}

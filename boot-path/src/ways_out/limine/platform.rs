@@ -1,0 +1,79 @@
+//! What only the Limine protocol needs of the machine: its processors, and the last switch.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::ways_out::failure::OutMachine;
+use crate::ways_out::limine::requests::LimineError;
+
+/// What a processor is told. Offsets are those of the protocol's structure.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Info {
+    /// ACPI processor UID.
+    pub uid: u32,
+    /// Local APIC ID.
+    pub apic_id: u32,
+    /// The end of its stack, as the kernel sees it; 0: this one is not to be started.
+    pub stack: u64,
+    /// Where the kernel sends it.
+    pub go_to: u64,
+    /// The kernel's; until then, whether the processor waits: 1.
+    pub extra: u64,
+}
+
+/// What every processor does, and does in the same way.
+#[derive(Clone, Copy, Debug)]
+pub struct Common<'m> {
+    /// The MADT; empty where there is none.
+    pub madt: &'m [u8],
+    /// Whether the local APIC is to be in x2APIC mode. `None`: it stays as it is.
+    pub x2apic: Option<bool>,
+    /// Whether the local APIC gets the state that base revision 5 promises.
+    pub quiet_apic: bool,
+}
+
+/// Everything that the last switch needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// Physical address of the kernel's top page table.
+    pub root: u64,
+    /// The end of the first processor's stack, as the kernel sees it.
+    pub stack: u64,
+    /// The entry point.
+    pub entry: u64,
+    /// Physical address of the top page table on the way: of the loader's own, with as many levels as
+    /// the kernel's.
+    pub way_tables: u64,
+    /// Whether there are five levels.
+    pub five_levels: bool,
+    /// What the CPU can do: `handoff::CPU_…`.
+    pub cpu_features: u64,
+    /// ACPI UID of the processor that boots.
+    pub uid: u32,
+    /// Whether interrupt controllers get the state that base revision 5 promises.
+    pub quiet: bool,
+    /// Whether IOMMUs stay as they are.
+    pub keep_iommus: bool,
+    /// Physical address of the RSDP; 0: none.
+    pub rsdp: u64,
+}
+
+/// A machine with processors. The order of use is that of the functions.
+pub trait Platform<'m>: OutMachine<'m> {
+    /// APIC ID of the processor that boots.
+    fn apic_id(self) -> u32;
+
+    /// Notes what the last switch needs, of all processors, and lets the loader's tables show all
+    /// memory in the upper half, too.
+    fn prepare_switch(self, start: &Start);
+
+    /// Prepares the processor that boots. The BIOS can be called as before.
+    ///
+    /// # Errors
+    /// 10Z when its APIC does not leave x2APIC mode.
+    fn prepare_first(self, common: Common<'m>) -> Result<(), LimineError>;
+
+    /// Starts all processors of `infos` that have a stack. Those that do not come get no stack any
+    /// more.
+    fn start_processors(self, infos: &mut [Info]);
+}

@@ -1,0 +1,273 @@
+//! Steps 10 to 12 for kernels with a Multiboot header, of version 1 or 2.
+//!
+//! **On entry**: the header is read, memory can be allocated. **This way out**: loads segments,
+//! sections and modules; puts the boot information together. **On exit**: all is ready for the jump. The kernel
+//! runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number and EBX =
+//! the boot information. Interrupt vectors and interrupt controllers are as the BIOS left them.
+
+use arrayvec::ArrayVec;
+
+use crate::bios::vbe::{self, Adapter, Mode, Wish};
+use crate::disk::int13::Drive;
+use crate::disk::stream::Range;
+use crate::entry::choose::BootEntry;
+use crate::entry::entry_file::MAX_MODULES;
+use crate::files::access::{Files, Plan};
+use crate::files::integrity::{Expected, Sums};
+use crate::kernel::loading::{load_module, zero};
+use crate::kernel::placement::{LoadedModule, allocate};
+use crate::machine::Machine;
+use crate::memory::layout::{self, PAGE_SIZE};
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::ram::{Allocation, Block, bytes_at};
+use crate::say;
+use crate::ways_out::failure::OutMachine;
+use crate::ways_out::graphics;
+use crate::ways_out::handover::{Handover, Jump, ProtectedMode};
+use crate::ways_out::multiboot::elf::{self, MAX_SEGMENTS, PhysicalImage, SectionTable};
+use crate::ways_out::multiboot::header::{Header, Version};
+use crate::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
+use crate::ways_out::way::{LOADER, Way, firmware_tables};
+
+/// Regions that the memory map may grow by when the memory for the boot information is taken.
+const SPARE_REGIONS: usize = 4;
+
+/// A kernel whose headers are read.
+pub struct Opened<'m> {
+    /// Which version its header is of.
+    pub version: Version,
+    /// The header.
+    pub header: Header,
+    /// What of the file goes where.
+    pub image: PhysicalImage,
+    /// The checksums that it must have.
+    pub expected: Option<Expected<'m>>,
+}
+
+/// What the checksums of a kernel are of.
+pub const fn sums(version: Version) -> Sums {
+    match version {
+        Version::One => Sums::Multiboot1,
+        Version::Two => Sums::Multiboot2,
+    }
+}
+
+/// Loads the kernel, and gets everything ready for it.
+///
+/// # Errors
+/// 10A to 10H, 10J, 10Q to 10U, 9B, 8C, 8B, 7A, 6B.
+#[inline(never)]
+pub fn boot<'m, M: OutMachine<'m>>(
+    way: Way<'_, 'm, M>,
+    opened: &mut Opened<'m>,
+) -> Result<Handover<'m>, M::Failure> {
+    let Way {
+        files,
+        partition,
+        entry,
+        memory,
+        rooms,
+    } = way;
+    let machine = files.machine();
+    let header = &opened.header;
+    let has_text = machine.cursor().is_some();
+    header.check_screen(has_text, header.graphics.is_some())?;
+    let load_base = load(files, entry, opened, memory)?;
+    let (image, header) = (&opened.image, &opened.header);
+    let sections = load_sections(files, entry, image, memory)?;
+    let mut modules = ArrayVec::<LoadedModule, MAX_MODULES>::new();
+    for module in entry.text.modules() {
+        // There are no more than that in an entry file.
+        let _ = modules.try_push(load_module(files, module.path, memory)?);
+    }
+    // Not earlier, though it may end in an error: what the BIOS says lies where files are read to.
+    let mut graphics = Graphics::ask(machine, header, rooms.adapter, memory);
+    header.check_screen(has_text, graphics.is_some())?;
+
+    machine.step(11);
+    say!(machine, "11 paging   off");
+
+    machine.step(12);
+    let tables = firmware_tables(machine);
+    let firmware = |start, length| machine.firmware(start, length);
+    let information = Information {
+        loader: LOADER,
+        entry: &entry.text,
+        modules: &modules,
+        memory: &[],
+        drive: files.disk().map(Drive::number),
+        partition: partition.number,
+        sections: sections.as_ref().map(|(table, headers)| Sections {
+            table: *table,
+            headers,
+        }),
+        screen: has_text.then_some(Screen::Text {
+            address: layout::VGA_TEXT,
+            columns: layout::TEXT_COLUMNS as u32,
+            rows: layout::TEXT_ROWS as u32,
+        }),
+        apm: match header.apm {
+            true => Apm::connect(&mut { machine }),
+            false => None,
+        },
+        rsdp: tables.rsdp(&firmware),
+        smbios: tables.smbios(&firmware),
+        load_base: load_base.map(|base| base as u32),
+    };
+    let ebx = finish(machine, opened, information, &mut graphics, memory)?;
+    Ok(Handover::from(Jump::Protected(ProtectedMode {
+        eip: opened.image.entry() as u32,
+        eax: opened.version.boot_magic(),
+        ebx,
+        ..ProtectedMode::default()
+    })))
+}
+
+/// Sets the graphics mode, as the last thing that can fail, and writes the information; returns its
+/// physical address.
+fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
+    machine: M,
+    opened: &Opened<'m>,
+    mut information: Information<'i>,
+    graphics: &mut Option<Graphics<'_>>,
+    memory: &'i mut MemoryMap,
+) -> Result<u32, M::Failure> {
+    let header = &opened.header;
+    let regions = memory.regions().len() + SPARE_REGIONS;
+    let size = information::size(&information, regions) as u64;
+    let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
+    say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry());
+    machine.show_cursor();
+    if let Some(graphics) = graphics {
+        let mode = graphics.set(machine);
+        header.check_screen(information.screen.is_some(), mode.is_some())?;
+        if let Some(mode) = mode {
+            information.screen = Some(drawn(machine, mode));
+        }
+    }
+    information.memory = memory.regions();
+    let start = block.start() as u32;
+    let length = match opened.version {
+        Version::One => information::multiboot1(&information, &mut block, start),
+        Version::Two => information::multiboot2(&information, &mut block),
+    };
+    assert!(
+        length.is_some(),
+        "the boot information is larger than was computed"
+    );
+    Ok(start)
+}
+
+/// What a kernel wishes that wants graphics, and what there is.
+struct Graphics<'a> {
+    adapter: &'a mut Adapter,
+    wish: Wish,
+}
+
+impl<'a> Graphics<'a> {
+    /// `None`: the kernel wants none, or there is none.
+    fn ask<'m>(
+        machine: impl Machine<'m>,
+        header: &Header,
+        adapter: &'a mut Adapter,
+        memory: &MemoryMap,
+    ) -> Option<Self> {
+        let wish = header.graphics?;
+        graphics::ask(machine, adapter, memory);
+        let has_modes = !adapter.modes().is_empty();
+        has_modes.then_some(Self { adapter, wish })
+    }
+
+    fn set<'m>(&mut self, machine: impl Machine<'m>) -> Option<Mode> {
+        graphics::set(machine, self.adapter, &self.wish, &(0..layout::EARLY_REACH))
+    }
+}
+
+/// The screen in a mode that was set.
+fn drawn<'m>(machine: impl Machine<'m>, mode: Mode) -> Screen<'m> {
+    let (controller, info) = graphics::blocks(machine);
+    Screen::Graphics {
+        mode,
+        controller,
+        info,
+        interface: vbe::protected_mode_interface(&mut { machine }),
+    }
+}
+
+/// Loads the segments. Returns where it was moved to, if it may be moved.
+fn load<'m, M: OutMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    opened: &mut Opened<'m>,
+    memory: &mut MemoryMap,
+) -> Result<Option<u64>, M::Failure> {
+    let machine = files.machine();
+    let image = &mut opened.image;
+    let mut load_base = None;
+    match &opened.header.limits {
+        Some(limits) => load_base = Some(image.place_within(limits, memory)?),
+        None => image.place(memory)?,
+    }
+    let segments = image.segments().iter();
+    let mut blocks: ArrayVec<Block<'m>, MAX_SEGMENTS> = segments
+        .map(|it| machine.block(Allocation::new(it.start, it.memory_size)))
+        .collect();
+    image.zeroes(|start, end| zero(&mut blocks, start, end));
+    let plan = Plan {
+        ranges: &image.reads(),
+        checked: &|blocks, sum| {
+            for segment in image.segments() {
+                sum(bytes_at(blocks, segment.start, segment.file_size));
+            }
+        },
+    };
+    files.load(&entry.kernel, opened.expected, &plan, &mut blocks)?;
+    files.forget(memory);
+    say!(
+        machine,
+        "10 kernel   ",
+        opened.version.name(),
+        if image.is_64_bit() { ", ELF64" } else { ", 32 bits" },
+        ", # segments, # KiB at #h";
+        image.segments().len() as u64,
+        image.file_bytes().div_ceil(1024),
+        image.start()
+    );
+    Ok(load_base)
+}
+
+/// Loads the section headers and, in one piece, the part of the file with all sections that are not
+/// in memory yet; enters their addresses into the headers.
+fn load_sections<'m, M: OutMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    image: &PhysicalImage,
+    memory: &mut MemoryMap,
+) -> Result<Option<(SectionTable, Block<'m>)>, M::Failure> {
+    let Some(table) = image.sections() else {
+        return Ok(None);
+    };
+    let (machine, file) = (files.machine(), &entry.kernel);
+    let size = u64::from(table.count) * u64::from(table.entry_size);
+    let mut headers = machine.pages(size, MemoryKind::Reclaimable, memory)?;
+    let read = files.read_at(file, table.offset, &mut headers);
+    read?;
+    if let Some((start, end)) = elf::unloaded_sections(&headers, table.entry_size, file.size)? {
+        // At the same place in a page as in the file: alignments stay what they are.
+        let kind = MemoryKind::Reclaimable;
+        let size = end - start;
+        let address = allocate(memory, size, PAGE_SIZE, start % PAGE_SIZE, kind)?;
+        let mut block = machine.block(Allocation::new(address, size));
+        let plan = Plan {
+            ranges: &[Range {
+                file_offset: start,
+                length: size,
+                destination: address,
+            }],
+            checked: &|_, _| {},
+        };
+        files.load(file, None, &plan, core::slice::from_mut(&mut block))?;
+        elf::place_sections(&mut headers, table.entry_size, start, address);
+    }
+    Ok(Some((table, headers)))
+}

@@ -1,0 +1,342 @@
+//! Step 10, its beginning: which boot protocol the kernel is made for.
+//!
+//! **On entry**: the kernel's file is known. **This step**: unless the entry names the protocol, looks
+//! for the note of the loader's own handoff; where there is none, reads the file's head and looks for
+//! the other headers. What it reads for that is parsed, compared with its checksum, and kept: nothing is
+//! decided or read twice. An ELF kernel is loaded, because Limine's requests may be anywhere in it. **On
+//! exit**: the protocol is known, and what the kernel says by it.
+
+use crate::entry::choose::BootEntry;
+use crate::entry::protocol::{self, LinuxEntry, Protocol};
+use crate::files::access::Files;
+use crate::files::error::is_of_volume;
+use crate::files::integrity::{Expected, Role, Sums};
+use crate::files::views::Reader;
+use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
+use crate::kernel::loading::{KernelMachine, Loaded};
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::ways_out::limine::requests::{LimineError, Requests, recognises, scan};
+use crate::ways_out::linux::boot::Opened as Linux;
+use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
+use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
+use crate::ways_out::multiboot::elf::MemoryConflict;
+use crate::ways_out::multiboot::header::{Header, HeaderError, Version};
+
+/// A machine whose failures can be those of headers.
+pub trait OpenMachine<'m>:
+    KernelMachine<
+        'm,
+        Failure: From<LimineError> + From<HeaderError> + From<MemoryConflict> + From<LinuxError>,
+    >
+{
+}
+
+impl<'m, M> OpenMachine<'m> for M where
+    M: KernelMachine<
+            'm,
+            Failure: From<LimineError>
+                         + From<HeaderError>
+                         + From<MemoryConflict>
+                         + From<LinuxError>,
+        >
+{
+}
+
+/// A kernel, and the protocol that it is made for.
+#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
+pub enum Recognised<'r, 'm> {
+    /// The loader's own; it is loaded.
+    Bootpath(&'r mut Loaded<'m>),
+    /// Limine's; it is loaded.
+    Limine(&'r mut Loaded<'m>, Requests),
+    /// Multiboot, of either version.
+    Multiboot(&'r mut Multiboot<'m>),
+    /// Linux.
+    Linux(&'r Linux<'m>),
+}
+
+/// What recognising a kernel needs memory for, at places of its own: the stack is small.
+pub struct Rooms<'m> {
+    /// For the headers of an ELF file.
+    pub headers: &'m mut Option<(KernelImage, Wishes)>,
+    /// For what other headers say.
+    pub opened: &'m mut Option<Opened<'m>>,
+}
+
+/// What the headers of a file are.
+#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
+pub enum Opened<'m> {
+    /// Those of an ELF file, and its checksums.
+    Elf(Option<Expected<'m>>),
+    /// An ELF file that is loaded.
+    Loaded(Loaded<'m>),
+    /// A Multiboot header.
+    Multiboot(Multiboot<'m>),
+    /// The setup header of Linux.
+    Linux(Linux<'m>),
+}
+
+/// Finds out the protocol, unless the entry names it.
+///
+/// # Errors
+/// 10A to 10Z, 11A, 8B, 7A, 6B.
+#[inline(never)] // its variables are large
+pub fn recognise<'m, M: OpenMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    rooms: Rooms<'m>,
+    memory: &mut MemoryMap,
+) -> Result<Recognised<'m, 'm>, M::Failure> {
+    let Rooms { headers, opened } = rooms;
+    open(files, entry, headers, opened, memory)?;
+    if let Some(Opened::Elf(expected)) = *opened {
+        // They were set, or there was a failure.
+        let headers = headers.as_mut().ok_or(KernelError::NotElf)?;
+        load(files, entry, headers, expected, opened, memory)?;
+        files.forget(memory);
+    }
+    match opened.as_mut() {
+        Some(Opened::Multiboot(multiboot)) => Ok(Recognised::Multiboot(multiboot)),
+        Some(Opened::Linux(linux)) => Ok(Recognised::Linux(linux)),
+        Some(Opened::Loaded(loaded)) => Ok(match find_requests(entry, loaded)? {
+            Some(requests) => Recognised::Limine(loaded, requests),
+            None => Recognised::Bootpath(loaded),
+        }),
+        Some(Opened::Elf(_)) | None => Err(KernelError::NotElf.into()),
+    }
+}
+
+/// Loads an ELF file, to the room where its checksums were.
+#[inline(never)] // its variables are large
+fn load<'m, M: OpenMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    headers: &(KernelImage, Wishes),
+    expected: Option<Expected<'m>>,
+    room: &mut Option<Opened<'m>>,
+    memory: &mut MemoryMap,
+) -> Result<(), M::Failure> {
+    let placed = Loaded::place(files.machine(), headers, memory)?;
+    if let Opened::Loaded(loaded) = room.insert(Opened::Loaded(placed)) {
+        loaded.load(files, &entry.kernel, expected)?;
+    }
+    Ok(())
+}
+
+/// The requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
+/// entry names a protocol.
+fn find_requests(
+    entry: &BootEntry<'_>,
+    loaded: &Loaded<'_>,
+) -> Result<Option<Requests>, LimineError> {
+    let wanted = entry.protocol == Some(Protocol::Limine);
+    if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
+        return Ok(None);
+    }
+    match scan(&loaded.kernel.image, loaded)? {
+        None if wanted => Err(LimineError::Nothing),
+        requests => Ok(requests),
+    }
+}
+
+/// Reads the headers, and compares their checksum.
+fn open<'m, M: OpenMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    headers: &mut Option<(KernelImage, Wishes)>,
+    opened: &mut Option<Opened<'m>>,
+    memory: &mut MemoryMap,
+) -> Result<(), M::Failure> {
+    let file = &entry.kernel;
+    let known = files.any_expected(Role::Kernel, entry.path, file);
+    // Without room for even that, nothing can be booted: the loading step reports how much is needed.
+    let mut head = files
+        .machine()
+        .pages(protocol::HEAD as u64, HEAD_KIND, memory)
+        .ok();
+    let mut accept = false;
+    let result = loop {
+        let mut unknown = None;
+        let result = files.parse(file, known.is_some(), &mut |reader| {
+            let mut opening = Opening {
+                entry,
+                head: head.as_deref_mut().unwrap_or_default(),
+                headers,
+                memory,
+            };
+            let expected = opened.insert(opening.open(reader)?).expected();
+            // The builder has read another protocol's headers there: these may be another file's.
+            let is_unknown = expected.is_none() && known.is_some();
+            unknown.get_or_insert(is_unknown);
+            Ok::<_, M::Failure>(if is_unknown && !accept {
+                known
+            } else {
+                expected
+            })
+        });
+        if result.is_ok() || accept || unknown != Some(true) {
+            break result;
+        }
+        // No view shows what the builder has read: so it is this file after all.
+        accept = true;
+    };
+    if let Some(head) = head {
+        files.machine().free(head, memory);
+    }
+    result
+}
+
+/// What the memory for a file's head is, as long as it is looked at: it may be where the kernel wants to be.
+const HEAD_KIND: MemoryKind = MemoryKind::Reclaimable;
+
+impl<'m> Opened<'m> {
+    fn expected(&self) -> Option<Expected<'m>> {
+        match self {
+            Self::Elf(expected) => *expected,
+            Self::Loaded(_) => None,
+            Self::Multiboot(multiboot) => multiboot.expected,
+            Self::Linux(linux) => linux.expected,
+        }
+    }
+}
+
+/// What is needed to read headers by one view of the volume.
+struct Opening<'a, 'm> {
+    entry: &'a BootEntry<'m>,
+    /// Room for the file's head.
+    head: &'a mut [u8],
+    headers: &'a mut Option<(KernelImage, Wishes)>,
+    memory: &'a mut MemoryMap,
+}
+
+impl<'m> Opening<'_, 'm> {
+    fn open<M: OpenMachine<'m>>(
+        &mut self,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<Opened<'m>, M::Failure> {
+        match self.entry.protocol {
+            Some(Protocol::Bootpath | Protocol::Limine) => {
+                self.read_elf(reader)?;
+                self.elf(reader)
+            }
+            Some(Protocol::Multiboot1) => self.multiboot(Version::One, reader),
+            Some(Protocol::Multiboot2) => self.multiboot(Version::Two, reader),
+            Some(Protocol::Linux(wanted)) => self.linux(wanted, reader),
+            None => self.recognise(reader),
+        }
+    }
+
+    /// A note of the loader's own handoff comes first, then Limine's requests, then the other headers.
+    fn recognise<M: OpenMachine<'m>>(
+        &mut self,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<Opened<'m>, M::Failure> {
+        let read = self.read_elf(reader);
+        if let Err(failure) = &read
+            && is_of_volume(failure)
+        {
+            return read.and_then(|()| self.elf(reader));
+        }
+        if self.headers.as_ref().is_some_and(|(_, wishes)| wishes.own) {
+            return self.elf(reader);
+        }
+        let sum = reader.take_sum();
+        let length = reader.read_at(0, self.head)?;
+        let head = self.head.get(..length).unwrap_or_default();
+        let version = match Protocol::by_magic(head) {
+            Protocol::Linux(wanted) => return self.linux(wanted, reader),
+            Protocol::Multiboot1 => Version::One,
+            Protocol::Multiboot2 => Version::Two,
+            Protocol::Bootpath | Protocol::Limine => {
+                reader.set_sum(sum);
+                return read.and_then(|()| self.elf(reader));
+            }
+        };
+        if self.has_limine_requests(reader)? {
+            reader.set_sum(sum);
+            return self.elf(reader);
+        }
+        self.multiboot(version, reader)
+    }
+
+    /// Limine requests come before a Multiboot header: all that would be loaded is read for that, and
+    /// kept.
+    fn has_limine_requests<M: OpenMachine<'m>>(
+        &mut self,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<bool, M::Failure> {
+        let Some((image, _)) = &self.headers else {
+            return Ok(false);
+        };
+        let segments = image.segments().iter();
+        let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
+        let files = reader.keep(parts, self.memory)?;
+        let mut segments = image.segments().iter().enumerate();
+        Ok(segments.any(|(index, segment)| recognises(files.kept(index), segment.virtual_start)))
+    }
+
+    /// Reads the headers of an ELF file, if it is one.
+    #[inline(never)] // there is more than one caller
+    fn read_elf<M: OpenMachine<'m>>(
+        &mut self,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<(), M::Failure> {
+        *self.headers = None;
+        let size = self.entry.kernel.size;
+        *self.headers = Some(image::read(size, |offset, out| {
+            reader.read_at(offset, out)
+        })?);
+        Ok(())
+    }
+
+    fn elf<M: OpenMachine<'m>>(
+        &self,
+        reader: &Reader<'_, 'm, M>,
+    ) -> Result<Opened<'m>, M::Failure> {
+        Ok(Opened::Elf(self.expected(Sums::Elf, reader)?))
+    }
+
+    fn multiboot<M: OpenMachine<'m>>(
+        &mut self,
+        version: Version,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<Opened<'m>, M::Failure> {
+        reader.take_sum();
+        let length = reader.read_at(0, self.head)?;
+        let header = Header::parse(version, self.head.get(..length).unwrap_or_default())?;
+        let image = header.image(self.entry.kernel.size, |offset, out| {
+            reader.read_at(offset, out)
+        })?;
+        Ok(Opened::Multiboot(Multiboot {
+            version,
+            header,
+            image,
+            expected: self.expected(sums(version), reader)?,
+        }))
+    }
+
+    fn linux<M: OpenMachine<'m>>(
+        &mut self,
+        wanted: Option<LinuxEntry>,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<Opened<'m>, M::Failure> {
+        reader.take_sum();
+        let mut head = [0; HEADER_ROOM];
+        let length = reader.read_at(0, &mut head)?;
+        let head = head.get(..length).unwrap_or_default();
+        Ok(Opened::Linux(Linux {
+            image: LinuxImage::read(head, self.entry.kernel.size)?,
+            wanted,
+            expected: self.expected(Sums::Linux, reader)?,
+        }))
+    }
+
+    fn expected<M: OpenMachine<'m>>(
+        &self,
+        sums: Sums,
+        reader: &Reader<'_, 'm, M>,
+    ) -> Result<Option<Expected<'m>>, M::Failure> {
+        let files = reader.files();
+        Ok(files.expected(Role::Kernel, sums, self.entry.path, &self.entry.kernel)?)
+    }
+}
