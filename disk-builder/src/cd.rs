@@ -186,8 +186,8 @@ fn catalogue() -> [u8; 64] {
 fn boot_program(program: &Stage1Cd, stage2: &[u8]) -> Result<Vec<u8>> {
     let mut code = program.code.to_vec();
     let mut parameters = Parameters {
-        block: STAGE2_BLOCK.into(),
         blocks: u16::try_from(stage2.len().div_ceil(CD_BLOCK))?.into(),
+        block: STAGE2_BLOCK.into(),
         adjustment: 0.into(),
     };
     code[PARAMETERS_OFFSET..].copy_from_slice(parameters.as_bytes());

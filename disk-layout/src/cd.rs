@@ -18,7 +18,7 @@
 //!   512   2048  the boot partition (FAT)
 //! ```
 
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 use core::ops::Range;
 
 use zerocopy::little_endian::U16;
@@ -56,8 +56,8 @@ pub const CODE_END: usize = (stage2::LOAD_ADDRESS - mbr::LOAD_ADDRESS) as usize;
 pub const PARAMETERS_OFFSET: usize = CODE_END - size_of::<Parameters>();
 
 /// The part of the boot program whose little-endian 16-bit words sum up to 0, as in
-/// [`mbr::CHECKED`].
-pub const CHECKED: Range<usize> = 0x84..CODE_END;
+/// [`mbr::CHECKED`]. What lies in front of it is the same there, but for the jump over the BPB area.
+pub const CHECKED: Range<usize> = mbr::CHECKED.start - mbr::BPB_AREA.end..CODE_END;
 
 /// Where stage2 is on the CD: filled by `disk-builder`, read by the boot program.
 #[derive(
@@ -65,14 +65,17 @@ pub const CHECKED: Range<usize> = 0x84..CODE_END;
 )]
 #[repr(C)]
 pub struct Parameters {
-    /// The first block of stage2.
-    pub block: U16,
-    /// Its length in blocks; 1 ..= 64.
+    /// Length of stage2 in blocks; 1 ..= 88.
     pub blocks: U16,
+    /// Its first block.
+    pub block: U16,
     /// What makes the sum of [`CHECKED`] 0.
     pub adjustment: U16,
 }
 
+// LES reads both in one go: the length to a register, the first block to ES.
+const _: () =
+    assert!(offset_of!(Parameters, block) == offset_of!(Parameters, blocks) + size_of::<U16>());
 const _: () = assert!(CODE_END <= CD_BLOCK);
 // stage2 ends in front of the boot partition.
 const _: () = assert!(

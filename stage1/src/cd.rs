@@ -14,22 +14,13 @@
 //! Only the first KiB is used, for stage2 is read over the second.
 #![no_std]
 #![no_main]
-// The whole program is assembly in naked functions.
-#![allow(unsafe_code)]
-// LLVM's Intel syntax has no 16-bit near calls: these are in AT&T syntax.
-#![allow(bad_asm_style)]
 
 #[macro_use]
 mod shared;
 
-use core::mem::offset_of;
-
-use asm_lines::naked_asm;
 use disk_layout::cd::{self, Parameters};
-use disk_layout::mbr::{self, frame};
+use disk_layout::mbr::frame;
 use disk_layout::{CD_BLOCK, stage2};
-use shared::{COM1, LETTER, PUSHED, STATUS, VECTOR_INVALID_OPCODE};
-use zerocopy::little_endian::U16;
 
 // Variables besides the shared ones, in what PUSHAD stored.
 /// The most blocks a call (u16): 1 after an error.
@@ -47,103 +38,24 @@ const _: () = assert!(0x1_0000_u32.is_multiple_of(CHUNK as u32 * CD_BLOCK as u32
 /// The last number of a drive; those from 80h on are no diskettes.
 const LAST_DRIVE: u8 = 0xFF;
 
-/// Where stage2 is; `disk-builder` fills it in the image.
-#[used]
-#[unsafe(link_section = ".parameters")]
-static PARAMETERS: Parameters = Parameters {
-    block: U16::ZERO,
-    blocks: U16::ZERO,
-    adjustment: U16::ZERO,
-};
-
-/// Loads stage2 and jumps to it, or prints `error 1A 0C` (error code, BIOS status) and stops.
-///
-/// `BP` = 7C00h reaches the variables.
-#[unsafe(naked)]
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".boot")]
-extern "C" fn start() -> ! {
-    naked_asm!(
-        ".code16",
-        // To segment 0 before any address is used.
-        "ljmp 0, offset .Lsegment_0",
-        ".Lsegment_0:",
-
-        // Nothing is known of the segments and the stack. (The CPU lets no interrupt in between
-        // MOV SS and the instruction behind it.)
-        "xor ax, ax",
-        "mov bp, {stack}",
-        "mov ss, ax",
-        "mov sp, bp",
-        "mov ds, ax",
-        "cld",
-        "push dx",                      // BIOS_DRIVE
-        "push dx",                      // DRIVE
-        "push {letter_damaged}",        // LETTER, STATUS
-
-        // Is what follows behind the printing whole? Its words, as adjusted by `disk-builder`, sum
-        // up to 0.
-        "xor bx, bx",
-        "mov si, {stack} + {checked}",
-        "mov cx, ({code_end} - {checked}) / 2",
-        ".Lsum:",
-        "lodsw",
-        "add bx, ax",
-        "loop .Lsum",
-        "jz .Lwhole",
-
-        // Nothing more can be done: say so.
-        print_and_stop!(),
-
-        // From here on everything is checked.
-        ".skip {checked} - (. - {start})",
-        ".Lwhole:",
-        take_time_stamp!(),
-        "lea sp, [bp + {letter} + 2]",
-        "push {letter_read}",           // LETTER, STATUS
-        "pushad",                       // REGISTERS, and room for variables
-        "sti",
+boot_program! {
+    parameters: Parameters at cd::PARAMETERS_OFFSET, length in blocks,
+    checked: cd::CHECKED,
+    sector_size: CD_BLOCK,
+    assembly: [
+        set_up!(),
         "mov word ptr [bp + {way}], {way_cd}",
         "mov word ptr [bp + {failure}], 0",
         "mov byte ptr [bp + {next_drive}], {last_drive}",
 
         ".Ltry_drive:",
         "mov word ptr [bp + {limit}], {chunk}",
-        "mov ax, [{stack} + {parameters} + {block}]", // AX: next block
-        "mov di, [{stack} + {parameters} + {blocks}]", // DI: blocks left
-        "mov bx, {destination} >> 4",   // BX: segment that it goes to
+        locate_stage2!(),
         ".Lnext:",
         "mov cx, [bp + {limit}]",       // CX: blocks to read
-        "cmp cx, di",
-        "jb 2f",
-        "mov cx, di",
-        "2:",
-        "mov si, 3",                    // SI: tries
-        ".Lagain:",
-        "pusha",
-
-        // INT 13h AH=42h, with a packet that is built anew for each try: a BIOS may have changed it.
-        "xor dx, dx",
-        "push dx",                      // LBA, bits 63:48
-        "push dx",                      // bits 47:32
-        "push dx",                      // bits 31:16
-        "push ax",                      // bits 15:0
-        "push bx",                      // buffer: segment
-        "push dx",                      // offset
-        "push cx",                      // blocks
-        "push 16",                      // size of the packet
-        "mov si, sp",
-        "mov ah, 0x42",
-        near_call!(".Ldisk_call"),
-        "lea sp, [bp + {pushed}]",      // drops the packet and leaves the flags alone
-        "popa",
-        "jnc .Lread",
-        "push ax",
-        "mov ah, 0",                    // reset
-        near_call!(".Ldisk_call"),
-        "pop ax",
-        "dec si",
-        "jnz .Lagain",
+        begin_call!(),
+        extended_read!(),
+        call_and_retry!(),
         "mov cx, 1",                    // what else can be tried: a block a call …
         "xchg cx, [bp + {limit}]",
         "loop .Lnext",                  // … if there were more
@@ -166,52 +78,19 @@ extern "C" fn start() -> ! {
         "mov [bp + {letter}], ax",
         near_jump!(".Lprint"),
 
-        ".Lread:",
-        "imul dx, cx, {cd_block} >> 4",
-        "add bx, dx",
-        "add ax, cx",
-        "sub di, cx",
-        "jnz .Lnext",
-
-        // Is it stage2?
-        "mov byte ptr [bp + {letter}], {letter_sum}",
-        sum_stage2!(),
-        "jnz .Lfailed",
-        near_jump!("{entry}"),
+        advance!(),
+        verify_and_jump!(),
 
         disk_call!(),
-        ".code64",
-        start = sym start,
-        stack = const mbr::LOAD_ADDRESS,
-        checked = const cd::CHECKED.start,
-        code_end = const cd::CHECKED.end,
-        chunk = const CHUNK,
-        cd_block = const CD_BLOCK,
-        invalid_opcode = const VECTOR_INVALID_OPCODE,
+    ],
+    operands: [
+        way = const frame::WAY,
+        way_cd = const frame::WAY_CD,
         limit = const LIMIT,
+        chunk = const CHUNK,
         failure = const FAILURE,
         next_drive = const NEXT_DRIVE,
         last_drive = const LAST_DRIVE,
-        letter = const LETTER,
-        status = const STATUS,
         bios_drive = const frame::BIOS_DRIVE,
-        drive = const frame::DRIVE,
-        way = const frame::WAY,
-        way_cd = const frame::WAY_CD,
-        pushed = const PUSHED,
-        parameters = const cd::PARAMETERS_OFFSET,
-        block = const offset_of!(Parameters, block),
-        blocks = const offset_of!(Parameters, blocks),
-        destination = const stage2::LOAD_ADDRESS,
-        entry = const stage2::LOAD_ADDRESS as usize + stage2::ENTRY_OFFSET,
-        letter_damaged = const b'D',
-        letter_read = const b'A',
-        letter_sum = const b'B',
-        com1 = const COM1,
-    )
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+    ],
 }

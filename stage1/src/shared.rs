@@ -1,11 +1,18 @@
 //! What both boot programs are made of: the MBR (`main.rs`) and that of a CD (`cd.rs`).
 //!
-//! Assembly that the two have in common comes as text, for each is one function. It uses the
-//! operands `{stack}`, `{letter}`, `{status}`, `{drive}`, `{destination}`, `{com1}` and
-//! `{invalid_opcode}`.
+//! Each program is one naked function. [`boot_program!`] makes it of the program's own lines and of
+//! the macros here, whose lines both have in common. Each macro says which labels it defines; the
+//! program defines the others:
+//!
+//! | label | what is there |
+//! | --- | --- |
+//! | `.Lnext` | CX: the most sectors for the next call; then [`begin_call!`] |
+//! | `.Lfailed` | this drive does not deliver stage2: what else can be tried |
+//!
+//! A sector is what INT 13h counts in: 512 bytes on a disk, a block of 2048 bytes on a CD.
 
-use disk_layout::mbr::frame;
-use disk_layout::stage2;
+use disk_layout::mbr::{ParameterBlock, frame};
+use disk_layout::{PARTITION_LBA, stage2};
 
 // The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
 // the others lie in what PUSHAD stored besides, which is not needed.
@@ -35,6 +42,70 @@ pub const COM1: u16 = 0x3F8;
 // DH is the same for all of its ports.
 const _: () = assert!(COM1 >> 8 == (COM1 + 7) >> 8);
 
+/// A boot program: its parameters, `start`, which loads stage2 and jumps to it or prints `error 1A 0C`
+/// (error code, BIOS status) and stops, and the panic handler that any program has to have.
+///
+/// - `parameters`: their type, at which offset they are, and which field has the length; the first
+///   sector is the next field.
+/// - `checked`: the range of the program that sums up to 0.
+/// - `sector_size`: bytes of a sector.
+/// - `assembly`: lines, and `operands`: those that only the program's own lines use.
+///
+/// `BP` = 7C00h reaches the variables.
+#[rustfmt::skip]
+macro_rules! boot_program {
+    (
+        parameters: $Parameters:ident at $offset:expr, length in $length:ident,
+        checked: $checked:expr,
+        sector_size: $sector_size:expr,
+        assembly: [$($assembly:tt)*],
+        operands: [$($operands:tt)*],
+    ) => {
+        /// Where stage2 is; `disk-builder` fills it in the image.
+        #[used]
+        #[allow(unsafe_code)] // the linker script has a place for it
+        #[unsafe(link_section = ".parameters")]
+        static PARAMETERS: $Parameters = zerocopy::transmute!([0_u8; size_of::<$Parameters>()]);
+
+        #[allow(unsafe_code)] // the whole program is assembly
+        #[allow(bad_asm_style)] // 16-bit near calls are in AT&T syntax: see `near_call!`
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = ".boot")]
+        extern "C" fn start() -> ! {
+            asm_lines::naked_asm!(
+                ".code16",
+                $($assembly)*
+                ".code64",
+                $($operands)*
+                start = sym start,
+                stack = const disk_layout::mbr::LOAD_ADDRESS,
+                checked = const $checked.start,
+                code_end = const $checked.end,
+                sector_size = const $sector_size,
+                parameters = const $offset + core::mem::offset_of!($Parameters, $length),
+                drive = const disk_layout::mbr::frame::DRIVE,
+                letter = const shared::LETTER,
+                letter_damaged = const b'D',
+                letter_read = const b'A',
+                letter_sum = const b'B',
+                status = const shared::STATUS,
+                pushed = const shared::PUSHED,
+                destination = const disk_layout::stage2::LOAD_ADDRESS,
+                entry = const disk_layout::stage2::LOAD_ADDRESS as usize
+                    + disk_layout::stage2::ENTRY_OFFSET,
+                invalid_opcode = const shared::VECTOR_INVALID_OPCODE,
+                com1 = const shared::COM1,
+            )
+        }
+
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+            loop {}
+        }
+    };
+}
+
 /// A call within the segment. LLVM's Intel syntax knows only the 32-bit form, which takes three
 /// bytes more.
 macro_rules! near_call {
@@ -54,6 +125,54 @@ macro_rules! near_jump {
 macro_rules! near_return {
     () => {
         ".att_syntax; retw; .intel_syntax noprefix"
+    };
+}
+
+/// `.Lwhole` and others: own segments, own stack, CLD. Is the program whole? A time stamp, the variables
+/// and [`frame`] on the stack, STI. In: DL, and CS, which may be 0 or 7C0h.
+#[rustfmt::skip]
+macro_rules! set_up {
+    () => {
+        asm_lines::lines!(
+            // To segment 0 before any address is used.
+            "ljmp 0, offset .Lsegment_0",
+            ".Lsegment_0:",
+
+            // Nothing is known of the segments and the stack. (The CPU lets no interrupt in between
+            // MOV SS and the instruction behind it.)
+            "xor ax, ax",
+            "mov bp, {stack}",
+            "mov ss, ax",
+            "mov sp, bp",
+            "mov ds, ax",
+            "cld",
+            "push dx",                      // BIOS_DRIVE
+            "push dx",                      // DRIVE
+            "push {letter_damaged}",        // LETTER, STATUS
+
+            // Is what follows behind the printing whole? Its words, as adjusted by `disk-builder`, sum
+            // up to 0. The printing is left out: if a bit of it is wrong, most boots do not need it.
+            "xchg bx, ax",
+            "mov si, {stack} + {checked}",
+            "mov cx, ({code_end} - {checked}) / 2",
+            ".Lsum:",
+            "lodsw",
+            "add bx, ax",
+            "loop .Lsum",
+            "jz .Lwhole",
+
+            // Nothing more can be done: say so.
+            print_and_stop!(),
+
+            // From here on everything is checked.
+            ".skip {checked} - (. - {start})",
+            ".Lwhole:",
+            take_time_stamp!(),
+            "lea sp, [bp + {letter} + 2]",
+            "push {letter_read}",           // LETTER, STATUS
+            "pushad",                       // REGISTERS, and room for variables
+            "sti",
+        )
     };
 }
 
@@ -139,14 +258,101 @@ macro_rules! take_time_stamp {
     };
 }
 
-/// Sums up what was read, as [`stage2::stage1_sum`] does. In: DI = 0. Out: ZF says whether it is stage2,
-/// DI = 0; EBX and ES are changed.
-///
-/// One segment is summed up, so the offset becomes 0 where it ends.
+/// What is to be read. Out: DI: sectors left; AX: the next sector; BX: the segment that it goes to.
 #[rustfmt::skip]
-macro_rules! sum_stage2 {
+macro_rules! locate_stage2 {
     () => {
         asm_lines::lines!(
+            "les di, [bp + {parameters}]",  // DI: sectors left
+            "mov ax, es",                   // AX: next sector
+            "mov bx, {destination} >> 4",   // BX: segment that it goes to
+        )
+    };
+}
+
+/// `.Lagain`, which is also where the next try begins: CX becomes no more than what is left, and the
+/// registers are kept for [`call_and_retry!`]. Out: DX = 0.
+#[rustfmt::skip]
+macro_rules! begin_call {
+    () => {
+        asm_lines::lines!(
+            "cmp cx, di",
+            "jb 2f",
+            "mov cx, di",
+            "2:",
+            "mov si, 3",                    // SI: tries
+            ".Lagain:",
+            "pusha",
+            "cwd",                          // DX = 0: see `ParameterBlock::END_LBA`
+        )
+    };
+}
+// A CD has fewer blocks in front of the boot partition than a disk has sectors.
+const _: () = assert!(PARTITION_LBA <= ParameterBlock::END_LBA);
+
+/// INT 13h AH=42h, all but the call, with a packet that is built anew for each try: a BIOS may have
+/// changed it. In: CX sectors from AX on go to BX:0; DX = 0.
+#[rustfmt::skip]
+macro_rules! extended_read {
+    () => {
+        asm_lines::lines!(
+            "push dx",                      // LBA, bits 63:48
+            "push dx",                      // bits 47:32
+            "push dx",                      // bits 31:16
+            "push ax",                      // bits 15:0
+            "push bx",                      // buffer: segment
+            "push dx",                      // offset
+            "push cx",                      // sectors
+            "push 16",                      // size of the packet
+            "mov si, sp",
+            "mov ah, 0x42",
+        )
+    };
+}
+
+/// Makes the call, and jumps to `.Lread` when it was good. Else a reset, and the next try from
+/// `.Lagain` on; after the third one, it goes on behind this, with the registers as they were kept.
+#[rustfmt::skip]
+macro_rules! call_and_retry {
+    () => {
+        asm_lines::lines!(
+            near_call!(".Ldisk_call"),
+            "lea sp, [bp + {pushed}]",      // drops the packet and leaves the flags alone
+            "jnc .Lread",
+            "mov ah, 0",                    // reset
+            near_call!(".Ldisk_call"),
+            "popa",
+            "dec si",
+            "jnz .Lagain",
+        )
+    };
+}
+
+/// `.Lread`: a call was good. Goes on with what is left, from `.Lnext` on. Out: DI = 0.
+#[rustfmt::skip]
+macro_rules! advance {
+    () => {
+        asm_lines::lines!(
+            ".Lread:",
+            "popa",
+            "imul dx, cx, {sector_size} >> 4",
+            "add bx, dx",
+            "add ax, cx",
+            "sub di, cx",
+            "jnz .Lnext",
+        )
+    };
+}
+
+/// Is what was read stage2, by the sum that [`stage2::stage1_sum`] is? Jumps to it, or to `.Lfailed`.
+/// In: DI = 0.
+///
+/// One segment is summed up, so the offset becomes 0 again where it ends.
+#[rustfmt::skip]
+macro_rules! verify_and_jump {
+    () => {
+        asm_lines::lines!(
+            "mov byte ptr [bp + {letter}], {letter_sum}",
             "push {destination} >> 4",
             "pop es",
             "xor ebx, ebx",
@@ -156,6 +362,8 @@ macro_rules! sum_stage2 {
             "add di, 4",
             "jnz .Lsum_stage2",
             "dec ebx",                      // SUM
+            "jnz .Lfailed",
+            near_jump!("{entry}"),
         )
     };
 }
