@@ -37,10 +37,10 @@ clippy_bare_metal() {
     local config bin package target
     target=$(rustc -vV | sed -n 's/^host: //p')
     case $target in x86_64-*-linux-gnu | x86_64-*-linux-musl) ;; *) target=x86_64-unknown-none ;; esac
-    for config in targets/*.toml; do
-        bin=$(basename "$config" .toml) bin=${bin%-pie} package=test-programs
+    for config in targets/*.toml tests/programs/targets/*.toml; do
+        bin=$(basename "$config" .toml) bin=${bin%-pie} package=${bin%%-*}
         if [[ $bin = fuzz ]]; then continue; fi # those are programs of the host
-        if [[ -d ${bin%%-*} ]]; then package=${bin%%-*}; fi
+        if [[ $config = tests/* ]]; then package=test-programs; fi
         say cargo clippy --config "$config" --quiet --release --features bare-metal \
             --target "$target" --package "$package" --bin "$bin" -- --deny warnings
     done

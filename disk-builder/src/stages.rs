@@ -27,37 +27,41 @@ pub struct Program<'a> {
     pub package: &'a str,
     /// Its binary.
     pub bin: &'a str,
-    /// Name of the file with its flags: `targets/NAME.toml`.
+    /// Cargo's configuration for it, a file of the workspace: flags, with the linker script among them, and
+    /// the profile.
     pub config: &'a str,
 }
 
-impl<'a> Program<'a> {
-    /// A program whose package, binary and flags bear the same name.
-    pub const fn named(name: &'a str) -> Self {
-        Self {
-            package: name,
-            bin: name,
-            config: name,
-        }
-    }
-}
-
 /// Step 1: what is in the MBR.
-pub const STAGE1: Program<'static> = Program::named("stage1");
+pub const STAGE1: Program<'static> = Program {
+    package: "stage1",
+    bin: "stage1",
+    config: "targets/stage1.toml",
+};
 /// Step 1 on a CD: what El Torito boots.
 pub const STAGE1_CD: Program<'static> = Program {
     package: "stage1",
-    ..Program::named("stage1-cd")
+    bin: "stage1-cd",
+    config: "targets/stage1-cd.toml",
 };
 /// Step 1 of a program for Multiboot loaders.
 pub const STAGE1_MULTIBOOT: Program<'static> = Program {
     package: "stage1",
-    ..Program::named("stage1-multiboot")
+    bin: "stage1-multiboot",
+    config: "targets/stage1-multiboot.toml",
 };
 /// Steps 2 to 12.
-pub const STAGE2: Program<'static> = Program::named("stage2");
+pub const STAGE2: Program<'static> = Program {
+    package: "stage2",
+    bin: "stage2",
+    config: "targets/stage2.toml",
+};
 /// The demo kernel.
-pub const KERNEL: Program<'static> = Program::named("kernel");
+pub const KERNEL: Program<'static> = Program {
+    package: "kernel",
+    bin: "kernel",
+    config: "targets/kernel.toml",
+};
 
 /// The directory of the workspace that this program was built from.
 pub fn workspace() -> &'static Path {
@@ -101,19 +105,16 @@ fn remap_dependencies() -> Result<String> {
 /// When the workspace is gone, cargo cannot be run, or the program does not build.
 pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     let root = workspace();
-    let config = Path::new("targets")
-        .join(program.config)
-        .with_extension("toml");
     ensure!(
-        root.join(&config).is_file(),
+        root.join(program.config).is_file(),
         "the sources are not at {}: no {}; give prebuilt stages instead (--stages DIR)",
         root.display(),
-        config.display()
+        program.config
     );
     let mut command = cargo();
     command
         .arg("--config")
-        .arg(config)
+        .arg(program.config)
         .arg("--config")
         .arg(remap_dependencies()?)
         .args([

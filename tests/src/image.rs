@@ -35,10 +35,18 @@ pub fn test_program(name: &str) -> Result<Elf> {
 /// # Errors
 /// When it does not build.
 pub fn test_program_file(name: &str) -> Result<PathBuf> {
+    test_program_built_by(name, name)
+}
+
+/// The same by other flags than the program's own: `tests/programs/targets/CONFIG.toml`.
+///
+/// # Errors
+/// When it does not build.
+pub fn test_program_built_by(config: &str, name: &str) -> Result<PathBuf> {
     stages::build_program(&Program {
         package: "test-programs",
         bin: name,
-        config: name,
+        config: &format!("tests/programs/targets/{config}.toml"),
     })
 }
 
@@ -102,7 +110,7 @@ pub fn position_independent_kernel() -> Result<PathBuf> {
     static KERNEL: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&KERNEL, || {
         stages::build_program(&Program {
-            config: "kernel-pie",
+            config: "targets/kernel-pie.toml",
             ..stages::KERNEL
         })
     })

@@ -139,8 +139,7 @@ impl Assembly {
         cargo
             .current_dir(stages::workspace())
             .env("CARGO_TARGET_DIR", &directory)
-            .arg("--config")
-            .arg(format!("targets/{}.toml", program.config))
+            .args(["--config", program.config])
             .args(["rustc", "--release", "--quiet", "--features", "bare-metal"])
             .args(["--target", target()?, "--package", program.package])
             .args(["--bin", program.bin, "--"])
@@ -256,8 +255,7 @@ impl Assembly {
             .args(["-C", "panic=abort", "--target", target()?, "-o"])
             .args([&object, &wrapper]))?;
 
-        let config = format!("targets/{}.toml", self.program.config);
-        let config = fs::read_to_string(stages::workspace().join(config))?;
+        let config = fs::read_to_string(stages::workspace().join(self.program.config))?;
         let arguments = config.split("link-arg=").skip(1);
         let arguments = arguments.filter_map(|argument| argument.split('"').next());
         let libraries = PathBuf::from(output(rustc().args([

@@ -8,9 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_builder::stages::{self, Program};
 use machine_tests::elf::noise;
-use machine_tests::image::{Image, bad_modes, stage1_cd};
+use machine_tests::image::{Image, bad_modes, stage1_cd, test_program_built_by};
 use machine_tests::machine::{Bochs, Disk, Machine};
 
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
@@ -47,11 +46,7 @@ impl Kernel {
 
     fn built(config: &str, file: &OnceLock<Result<Vec<u8>, String>>) -> Result<Self> {
         let build = || {
-            let path = stages::build_program(&Program {
-                package: "test-programs",
-                bin: "limine-kernel",
-                config,
-            })?;
+            let path = test_program_built_by(config, "limine-kernel")?;
             Ok(fs::read(path)?)
         };
         let build = || build().map_err(|error: anyhow::Error| format!("{error:#}"));
