@@ -255,9 +255,6 @@ impl Assembly {
             .args(["-C", "panic=abort", "--target", target()?, "-o"])
             .args([&object, &wrapper]))?;
 
-        let config = fs::read_to_string(stages::workspace().join(self.program.config))?;
-        let arguments = config.split("link-arg=").skip(1);
-        let arguments = arguments.filter_map(|argument| argument.split('"').next());
         let libraries = PathBuf::from(output(rustc().args([
             "--print",
             "target-libdir",
@@ -278,11 +275,38 @@ impl Assembly {
             .args(["-flavor", "gnu", "--gc-sections"])
             .arg(&object)
             .args(builtins)
-            .args(arguments)
+            .args(linker_arguments(
+                &stages::workspace().join(self.program.config),
+            )?)
             .arg("-o")
             .arg(&program))?;
         Ok(program)
     }
+}
+
+/// What a program's configuration has for the linker, behind what those have that it includes.
+///
+/// # Errors
+/// When one of the files cannot be read, or is no TOML.
+pub fn linker_arguments(config: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(config)?;
+    let table: toml::Table = text
+        .parse()
+        .with_context(|| format!("{} is no configuration", config.display()))?;
+    let strings = |value: Option<&toml::Value>| {
+        let values = value.and_then(toml::Value::as_array).into_iter().flatten();
+        let strings = values.filter_map(toml::Value::as_str).map(str::to_owned);
+        strings.collect::<Vec<_>>()
+    };
+    let mut arguments = Vec::new();
+    for included in strings(table.get("include")) {
+        arguments.extend(linker_arguments(&config.with_file_name(included))?);
+    }
+    let flags = table.get("target").and_then(|it| it.get("cfg(all())"));
+    let flags = strings(flags.and_then(|it| it.get("rustflags")));
+    let own = flags.iter().filter_map(|it| it.strip_prefix("-Clink-arg="));
+    arguments.extend(own.map(str::to_owned));
+    Ok(arguments)
 }
 
 fn rustc() -> Command {

@@ -1,7 +1,8 @@
 //! A few of what `./run.sh shift` tries in full: functions some bytes further.
 
 use anyhow::{Context as _, Result, ensure};
-use machine_tests::shift::{MOST, Shift, Workshop};
+use disk_builder::stages::{STAGE2, workspace};
+use machine_tests::shift::{MOST, Shift, Workshop, linker_arguments};
 
 /// In every boot that leads through the code of mode switches: reports of exceptions among them.
 #[test]
@@ -38,5 +39,16 @@ fn the_entry_of_stage2_has_its_place() -> Result<()> {
     let error = refused.err().context("stage2 was linked")?;
     let expected = "stage2's entry is not directly behind its header";
     ensure!(format!("{error:#}").contains(expected), "{error:#}");
+    Ok(())
+}
+
+/// The programs are linked as cargo links them: by their own flags, and by those that all have.
+#[test]
+fn the_linker_is_told_what_cargo_tells_it() -> Result<()> {
+    let arguments = linker_arguments(&workspace().join(STAGE2.config))?;
+    for expected in ["-nostdlib", "-Ttargets/stage2.ld"] {
+        let found = arguments.iter().filter(|it| *it == expected).count();
+        ensure!(found == 1, "{expected}: {arguments:?}");
+    }
     Ok(())
 }
