@@ -19,8 +19,8 @@ use disk_builder::stages::{self, Program, Stages};
 use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
 
+pub use crate::defect::Defect;
 use crate::elf::{self, Elf};
-pub use ::boot_path::errors::recipe::Defect;
 
 /// Builds a program of `tests/programs` and reads it.
 ///

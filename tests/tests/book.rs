@@ -15,7 +15,7 @@ use machine_tests::book::page::{Block, Page};
 use machine_tests::book::{Book, Outcome};
 use machine_tests::linux;
 
-/// Pages that are made from the program and compared with it, in `boot-path/tests/docs.rs`. Each error of
+/// Pages that are made from the program and compared with it, in `tests/tests/docs`. Each error of
 /// the first one is provoked in `recipes.rs`.
 const GENERATED: &[&str] = &["docs/errors.md", "docs/memory-layout.md"];
 

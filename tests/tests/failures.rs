@@ -1,5 +1,5 @@
 //! Bad images and bad machines: each ends in the error that names what is wrong, and a key press
-//! starts the machine again. One way to each error is in the catalogue itself (`recipes.rs`): here
+//! starts the machine again. One way to each error is in the table of recipes (`recipes.rs`): here
 //! are the others, and what goes on besides.
 
 use std::fs;

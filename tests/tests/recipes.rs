@@ -2,21 +2,44 @@
 //! belong. And the comparison notices what is wrong.
 
 use anyhow::{Context as _, Result, ensure};
-use boot_path::errors::catalogue::{ALL, Row};
-use machine_tests::recipe::{self, GoodImages, Seen};
+use boot_path::errors::catalogue::ALL;
+use machine_tests::recipes::words::Recipe;
+use machine_tests::recipes::{self, Case, GoodImages, Seen};
+
+#[test]
+fn each_code_has_one_recipe_and_each_recipe_a_code() -> Result<()> {
+    let codes: Vec<&str> = recipes::cases()?.iter().map(|it| it.entry.code).collect();
+    let all: Vec<&str> = ALL.iter().map(|row| row.entry.code).collect();
+    ensure!(codes == all, "{codes:?}");
+
+    let recipes = recipes::recipes();
+    let (code, recipe) = recipes[30];
+    let wrong = |recipes: &[(&str, Recipe)]| {
+        let error = recipes::join(ALL, recipes).err();
+        Ok::<_, anyhow::Error>(error.context("not noticed")?.to_string())
+    };
+    let mut one_less = recipes.clone();
+    one_less.remove(30);
+    ensure!(wrong(&one_less)? == format!("{code} has no recipe"));
+    let one_more = [&recipes[..], &[(code, recipe)]].concat();
+    ensure!(wrong(&one_more)? == format!("{code} has 2 recipes"));
+    let unknown = [&recipes[..], &[("13A", recipe)]].concat();
+    ensure!(wrong(&unknown)? == "no error has the code 13A of a recipe");
+    Ok(())
+}
 
 #[test]
 fn every_code_is_reached() -> Result<()> {
-    let rows: Vec<&Row> = ALL.iter().collect();
-    let images = GoodImages::build(&rows)?;
-    let results = recipe::check_rows(&rows, &images, |_, _| {});
-    ensure!(results.len() == rows.len(), "{} ran", results.len());
-    let failures: Vec<String> = rows
+    let cases = recipes::cases()?;
+    let images = GoodImages::build(&cases)?;
+    let results = recipes::check_all(&cases, &images, |_, _| {});
+    ensure!(results.len() == ALL.len(), "{} ran", results.len());
+    let failures: Vec<String> = cases
         .iter()
         .zip(&results)
-        .filter_map(|(row, result)| {
+        .filter_map(|(case, result)| {
             let error = result.as_ref().err()?;
-            Some(format!("{}: {error:#}", row.entry.code))
+            Some(format!("{}: {error:#}", case.entry.code))
         })
         .collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
@@ -26,17 +49,20 @@ fn every_code_is_reached() -> Result<()> {
 /// Each line is needed, once, in its place and as it is, on the serial line and on the screen.
 #[test]
 fn every_changed_line_is_noticed() -> Result<()> {
-    let row = recipe::find("10c")?;
-    let images = GoodImages::build(&[row])?;
-    let seen = images.breaks(row)?.boot(row)?;
-    recipe::check(row, &seen)?;
+    let case = recipes::find("10c")?;
+    let images = GoodImages::build(&[case])?;
+    let seen = images.breaks(&case)?.boot(&case)?;
+    recipes::check(&case, &seen)?;
 
     let refused = |serial: &[String], screen: &[String], what: &str| {
         let changed = Seen {
             serial: serial.join("\r\n"),
             screen: screen.to_vec(),
         };
-        ensure!(recipe::check(row, &changed).is_err(), "not noticed: {what}");
+        ensure!(
+            recipes::check(&case, &changed).is_err(),
+            "not noticed: {what}"
+        );
         Ok(())
     };
     let serial: Vec<String> = seen.serial.split("\r\n").map(str::to_owned).collect();
@@ -68,13 +94,13 @@ fn every_changed_line_is_noticed() -> Result<()> {
 
 #[test]
 fn another_error_is_noticed() -> Result<()> {
-    let (wanted, other) = (recipe::find("10C")?, recipe::find("10B")?);
-    let row = Row {
+    let (wanted, other) = (recipes::find("10C")?, recipes::find("10B")?);
+    let case = Case {
         recipe: other.recipe,
-        ..*wanted
+        ..wanted
     };
-    let images = GoodImages::build(&[&row])?;
-    let error = recipe::check_row(&row, &images);
+    let images = GoodImages::build(&[case])?;
+    let error = recipes::check_one(&case, &images);
     let error = error.err().context("not noticed")?.to_string();
     ensure!(error.contains("+ error 10B: "), "{error}");
     Ok(())
@@ -83,15 +109,9 @@ fn another_error_is_noticed() -> Result<()> {
 /// A good image boots, and that is not what a recipe is for.
 #[test]
 fn a_boot_is_noticed() -> Result<()> {
-    let wanted = recipe::find("7A")?;
-    let row = Row {
-        recipe: boot_path::errors::recipe::Recipe {
-            changes: &[],
-            ..wanted.recipe
-        },
-        ..*wanted
-    };
-    let error = recipe::check_row(&row, &GoodImages::build(&[&row])?);
+    let mut case = recipes::find("7A")?;
+    case.recipe.changes = &[];
+    let error = recipes::check_one(&case, &GoodImages::build(&[case])?);
     let error = error.err().context("not noticed")?.to_string();
     ensure!(error.contains("OKAY"), "{error}");
     Ok(())
@@ -99,9 +119,9 @@ fn a_boot_is_noticed() -> Result<()> {
 
 #[test]
 fn codes_are_found_whatever_their_case() -> Result<()> {
-    ensure!(recipe::find("10a")?.entry.code == "10A");
-    ensure!(recipe::find("2A")?.entry.code == "2A");
-    let error = recipe::find("13A").err().context("found")?.to_string();
+    ensure!(recipes::find("10a")?.entry.code == "10A");
+    ensure!(recipes::find("2A")?.entry.code == "2A");
+    let error = recipes::find("13A").err().context("found")?.to_string();
     ensure!(
         error.contains("13A") && error.contains(" 1A 1B "),
         "{error}"

@@ -335,10 +335,6 @@ struct BootSector {
     signature: U16,
 }
 
-/// Where a boot sector says how long a sector is.
-pub(crate) const BYTES_PER_SECTOR_OFFSET: usize =
-    core::mem::offset_of!(BootSector, bytes_per_sector);
-
 const _: () = assert!(size_of::<BootSector>() == 512);
 
 /// Bits of a FAT entry.

@@ -2,5 +2,4 @@
 
 pub mod text;
 pub mod catalogue;
-pub mod recipe;
 pub mod exception;

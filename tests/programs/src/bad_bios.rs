@@ -13,11 +13,13 @@
 // The program is asm from end to end.
 #![allow(unsafe_code)]
 
+mod defect;
+
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 
-use boot_path::errors::recipe::Defect;
 use boot_path::memory::layout::STACK;
+use defect::Defect;
 use disk_layout::stage2::{ENTRY_OFFSET, LOAD_ADDRESS};
 
 /// The bit of a defect in the first byte of the flags, …

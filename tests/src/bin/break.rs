@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use boot_path::errors::catalogue::{ALL, Row};
 use disk_builder::stages;
 use machine_tests::image::copy_file;
-use machine_tests::recipe::{self, Broken, GoodImages};
+use machine_tests::recipes::{self, Broken, Case, GoodImages};
 
 /// Differences that are shown.
 const MOST: usize = 12;
@@ -19,7 +18,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match &arguments[..] {
         [all] if all == "all" => break_all(),
-        [code] => recipe::find(code).and_then(break_one),
+        [code] => recipes::find(code).and_then(|case| break_one(&case)),
         _ => Err(anyhow::Error::msg("which error? CODE (as 7A), or all")),
     };
     match result {
@@ -33,10 +32,10 @@ fn main() -> ExitCode {
 
 fn break_all() -> Result<()> {
     let start = Instant::now();
-    let rows: Vec<&Row> = ALL.iter().collect();
-    let images = GoodImages::build(&rows)?;
-    let results = recipe::check_rows(&rows, &images, |row, result| {
-        let entry = row.entry;
+    let cases = recipes::cases()?;
+    let images = GoodImages::build(&cases)?;
+    let results = recipes::check_all(&cases, &images, |case, result| {
+        let entry = case.entry;
         match result {
             Ok(()) => println!("reached  {:4} {}", entry.code, entry.sentence),
             Err(error) => println!("FAILED   {:4} {}\n{error:#}", entry.code, entry.sentence),
@@ -52,22 +51,25 @@ fn break_all() -> Result<()> {
     Ok(())
 }
 
-fn break_one(row: &Row) -> Result<()> {
-    let images = GoodImages::build(&[row])?;
-    let broken = images.breaks(row)?;
-    show_changes(row, &broken)?;
-    let seen = broken.boot(row)?;
+fn break_one(case: &Case) -> Result<()> {
+    let images = GoodImages::build(&[*case])?;
+    let broken = images.breaks(case)?;
+    show_changes(case, &broken)?;
+    let seen = broken.boot(case)?;
 
     let mut text = String::new();
     let serial = seen.serial.trim_end_matches("\r\n").replace("\r\n", "\n");
     for (title, lines) in [("serial line", serial), ("screen", seen.screen.join("\n"))] {
         text += &format!("\n{title}\n  │ {}\n", lines.replace('\n', "\n  │ "));
     }
-    let entry = row.entry;
-    text += &format!("\ncauses     {}\ntry        {}\n", row.causes, entry.advice);
+    let entry = case.entry;
+    text += &format!(
+        "\ncauses     {}\ntry        {}\n",
+        case.causes, entry.advice
+    );
     io::stdout().write_all(text.as_bytes())?;
 
-    recipe::check(row, &seen).context("this is not what the recipe says")?;
+    recipes::check(case, &seen).context("this is not what the recipe says")?;
     let last = format!(
         "\n{} was reached, and nothing else was printed.\n",
         entry.code
@@ -76,9 +78,9 @@ fn break_one(row: &Row) -> Result<()> {
 }
 
 /// What is changed, and how the image then differs from the good one.
-fn show_changes(row: &Row, broken: &Broken) -> Result<()> {
-    let mut text = format!("{}: {}\n\n", row.entry.code, row.entry.sentence);
-    for change in row.recipe.changes {
+fn show_changes(case: &Case, broken: &Broken) -> Result<()> {
+    let mut text = format!("{}: {}\n\n", case.entry.code, case.entry.sentence);
+    for change in case.recipe.changes {
         text += &format!("change     {change}\n");
     }
     let differences = broken.differences();
