@@ -1,8 +1,8 @@
 //! Images that are built to be recorded, in emulators.
 //!
 //! `BLESS=1 cargo test -p machine-tests --test transcripts` records the machines of [`bless`] anew:
-//! `boot-path/tests/transcripts/`, which stage2's tests play back. (Then `BLESS=1 cargo test -p stage2
-//! --test transcripts` for what comes out of them.)
+//! `boot-path/tests/transcripts/`, which the library's tests play back. (Then
+//! `BLESS=1 cargo test -p boot-path --test bios transcripts` for what comes out of them.)
 
 use std::fs;
 

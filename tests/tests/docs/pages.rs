@@ -89,6 +89,29 @@ fn every_file_that_is_linked_exists() {
     assert!(count > MANY, "the links were not found");
 }
 
+/// Test files that a page names without a link, as `disk-builder/tests/image.rs`.
+fn test_files(page: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+    page.split(move |c| !is_part(c)).filter(|word| {
+        let tests = ["boot-path/tests/", "disk-builder/tests/", "tests/tests/"];
+        tests.iter().any(|start| word.starts_with(start)) && word.ends_with(".rs")
+    })
+}
+
+#[test]
+fn every_test_file_that_is_named_exists() {
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("a page");
+        for name in test_files(&text) {
+            let exists = workspace().join(name).exists();
+            assert!(exists, "{}: {name} does not exist", page.display());
+            count += 1;
+        }
+    }
+    assert!(count > 5, "the names were not found");
+}
+
 /// In the pages, a command that writes to a disk or makes a file system on one stands in a section
 /// that says what it does to what was there. (Those that break an image name a file.)
 #[test]

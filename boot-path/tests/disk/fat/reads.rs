@@ -1,0 +1,134 @@
+//! The number of reads, and where they go.
+
+use boot_path::disk::fat::{Cache, Volume};
+use boot_path::disk::partition::Partition;
+use fatfs::{FatType, FormatVolumeOptions};
+
+use crate::disks::*;
+
+use super::WINDOW;
+
+#[test]
+fn few_reads_find_a_kernel() {
+    const MIB: usize = 1 << 20;
+    // The root directory of FAT16 is as large as a first read: there is one more.
+    for (kind, mib, head_reads) in [(FatType::Fat16, 64, 3), (FatType::Fat32, 300, 2)] {
+        let options = FormatVolumeOptions::new()
+            .fat_type(kind)
+            .bytes_per_cluster(4096);
+        let mut bytes = fatfs_format(mib * MIB, options);
+        let kernel = content(1, 16 * MIB + 777);
+        fatfs_write(&mut bytes, |root| {
+            root.create_dir("boot").unwrap();
+            put(root, "boot/kernel.conf", b"options exit\n");
+            put(root, "boot/kernel.elf", &kernel);
+        });
+        let mut disk = MemoryDisk::new(bytes, 512);
+        let mut memory = vec![0; 3 * WINDOW];
+        let mut cache = Cache::new(&mut memory);
+        let partition = whole(&disk);
+        let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+        let entry = volume
+            .find(&mut disk, &mut cache, "/boot/kernel.conf")
+            .unwrap()
+            .unwrap();
+        let file = volume
+            .find(&mut disk, &mut cache, "/boot/kernel.elf")
+            .unwrap()
+            .unwrap();
+        let mut text = [0; 100];
+        let length = volume
+            .read_at(&mut disk, &mut cache, &entry, 0, &mut text)
+            .unwrap();
+        assert_eq!(&text[..length], b"options exit\n");
+        let mut head = [0; 4096];
+        assert_eq!(
+            volume.read_at(&mut disk, &mut cache, &file, 0, &mut head),
+            Ok(4096)
+        );
+        assert!(head[..] == kernel[..4096]);
+        assert_eq!(disk.reads.len(), head_reads, "{kind:?}: {:?}", disk.reads);
+
+        disk.reads.clear();
+        assert!(stream_file(&mut disk, &mut cache, &volume, &file).unwrap() == kernel);
+        let least = kernel.len().div_ceil(512 * 127);
+        assert!(
+            disk.reads.len() <= least + 1,
+            "{kind:?}: {} of {least}",
+            disk.reads.len()
+        );
+        // What lies in the cache was not read again, and but for that all calls are full.
+        assert!(
+            disk.reads[..disk.reads.len() - 1]
+                .iter()
+                .all(|&(_, count)| count == 127)
+        );
+    }
+}
+
+#[test]
+fn the_fat_is_read_in_large_pieces() {
+    const MIB: usize = 1 << 20;
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(4096);
+    let mut bytes = fatfs_format(300 * MIB, options);
+    let kernel = content(2, 64 * MIB);
+    fatfs_write(&mut bytes, |root| put(root, "kernel.elf", &kernel));
+    let mut disk = MemoryDisk::new(bytes, 512);
+    let mut memory = vec![0; 3 * WINDOW];
+    let mut cache = Cache::new(&mut memory);
+    let partition = whole(&disk);
+    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+    let file = volume
+        .find(&mut disk, &mut cache, "/kernel.elf")
+        .unwrap()
+        .unwrap();
+    let mut extents = volume.extents(&file);
+    while extents.next(&mut disk, &mut cache).unwrap().is_some() {}
+    // Boot sector and the first 24 of 129 sectors of the FAT, the directory, the rest of the FAT.
+    let counts: Vec<usize> = disk.reads.iter().map(|&(_, count)| count).collect();
+    assert_eq!(counts, [32, 32, 127], "{:?}", disk.reads);
+}
+
+#[test]
+fn reads_stay_in_the_partition() {
+    let mut tiny = Tiny::new(12);
+    tiny.entry(0, b"FILE       ", 0, 2, 1000);
+    tiny.chain(&[2, 3], &content(1, 1000));
+    let volume = tiny.image();
+    let sectors = (volume.len() / 512) as u64;
+    let mut disk = MemoryDisk::new([vec![0; 512 * 7], volume, vec![0; 512 * 9]].concat(), 512);
+    // The firmware may not know how large the disk is: the partition's end is what counts.
+    disk.claimed_sectors = Some(u64::MAX);
+    let partition = Partition {
+        number: 1,
+        first_lba: 7,
+        sectors,
+        signature: 0,
+    };
+    let mut memory = vec![0; 3 * WINDOW];
+    let mut cache = Cache::new(&mut memory);
+    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+    let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
+    let read = stream_file(&mut disk, &mut cache, &volume, &file).unwrap();
+    assert!(read == content(1, 1000));
+    let mut cache = Cache::new(&mut memory);
+    let mut end = [0; 1];
+    let mut far = Tiny::new(12);
+    far.entry(0, b"FILE       ", 0, 401, 512);
+    far.chain(&[401], &content(2, 512));
+    disk.bytes[7 * 512..][..far.image().len()].copy_from_slice(&far.image());
+    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+    let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
+    volume
+        .read_at(&mut disk, &mut cache, &file, 511, &mut end)
+        .unwrap();
+    assert_eq!(end[0], content(2, 512)[511]);
+    for &(lba, count) in &disk.reads {
+        assert!(
+            lba >= 7 && lba + count as u64 <= 7 + sectors,
+            "{lba} {count}"
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! The choice of the boot partition.
+
+use boot_path::disk::block_device::{DiskError, DiskFailure};
+use boot_path::disk::partition::{self, Partition, PartitionError, boot_partition};
+use boot_path::errors::catalogue::{self, Named as _, Report};
+use proptest::prelude::*;
+
+use crate::disks::{self, MemoryDisk, Tiny};
+
+const SIGNATURE: u32 = 0x1234_5678;
+
+/// An MBR with these entries: number, status, kind, first LBA, sectors.
+fn mbr(entries: &[(usize, u8, u8, u32, u32)]) -> [u8; 512] {
+    let mut sector = [0; 512];
+    sector[440..444].copy_from_slice(&SIGNATURE.to_le_bytes());
+    for &(number, status, kind, first, sectors) in entries {
+        let entry = &mut sector[446 + 16 * (number - 1)..][..16];
+        entry[0] = status;
+        entry[4] = kind;
+        entry[8..12].copy_from_slice(&first.to_le_bytes());
+        entry[12..16].copy_from_slice(&sectors.to_le_bytes());
+    }
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    sector
+}
+
+fn chosen(entries: &[(usize, u8, u8, u32, u32)]) -> Result<(u8, u64, u64), PartitionError> {
+    boot_partition(&mbr(entries), 1 << 20).map(|partition| {
+        assert_eq!(partition.signature, SIGNATURE);
+        (partition.number, partition.first_lba, partition.sectors)
+    })
+}
+
+#[test]
+fn the_active_entry_is_chosen() {
+    for number in 1..=4 {
+        let entries = [(number, 0x80, 0x0C, 2048, 1000)];
+        assert_eq!(chosen(&entries), Ok((number as u8, 2048, 1000)));
+    }
+    // Before other ones of a FAT kind, and whatever its own kind.
+    let entries = [
+        (1, 0, 0x0C, 63, 10),
+        (3, 0x80, 0x83, 2048, 1000),
+        (4, 0, 0x06, 9, 9),
+    ];
+    assert_eq!(chosen(&entries), Ok((3, 2048, 1000)));
+    // The first of several.
+    let entries = [(2, 0x80, 0x0C, 63, 10), (3, 0x80, 0x0C, 2048, 1000)];
+    assert_eq!(chosen(&entries), Ok((2, 63, 10)));
+}
+
+#[test]
+fn without_an_active_entry_the_first_of_a_fat_kind() {
+    for kind in [
+        1, 4, 6, 0xB, 0xC, 0xE, 0x11, 0x14, 0x16, 0x1B, 0x1C, 0x1E, 0xEF,
+    ] {
+        let entries = [
+            (1, 0, 0x83, 63, 10),
+            (2, 0, kind, 100, 10),
+            (3, 0, 0x0C, 200, 10),
+        ];
+        assert_eq!(chosen(&entries), Ok((2, 100, 10)), "{kind:#x}");
+    }
+    for kind in [2, 5, 7, 0xA, 0xD, 0xF, 0x82, 0x83, 0xEE, 0xFF] {
+        assert_eq!(
+            chosen(&[(1, 0, kind, 63, 10)]),
+            Err(PartitionError::NoEntry),
+            "{kind:#x}"
+        );
+    }
+}
+
+#[test]
+fn entries_that_are_none_are_passed_over() {
+    for none in [
+        (1, 0x80, 0, 63, 10),
+        (1, 0x80, 0x0C, 0, 10),
+        (1, 0x80, 0x0C, 63, 0),
+        (1, 0x81, 0x0C, 63, 10),
+        (1, 0x7F, 0x0C, 63, 10),
+    ] {
+        assert_eq!(chosen(&[none]), Err(PartitionError::NoEntry));
+        assert_eq!(chosen(&[none, (2, 0, 0x0C, 100, 10)]), Ok((2, 100, 10)));
+    }
+}
+
+#[test]
+fn the_partition_starts_on_the_disk() {
+    let sector = mbr(&[(2, 0x80, 0x0C, 2048, 1000)]);
+    let error = PartitionError::BehindEnd {
+        number: 2,
+        first_lba: 2048,
+        disk_sectors: 2048,
+    };
+    assert_eq!(boot_partition(&sector, 2048), Err(error));
+    assert_eq!(error.entry(), &catalogue::DISK_RANGE);
+    // Its end is another matter: some BIOSes tell too small a size.
+    assert!(boot_partition(&sector, 2049).is_ok());
+    assert!(boot_partition(&sector, u64::MAX).is_ok());
+    let last = mbr(&[(2, 0x80, 0x0C, u32::MAX, u32::MAX)]);
+    let partition = boot_partition(&last, u64::MAX).unwrap();
+    assert_eq!(
+        partition.first_lba + partition.sectors,
+        2 * u64::from(u32::MAX)
+    );
+}
+
+#[test]
+fn what_is_no_boot_sector_is_refused() {
+    let mut sector = mbr(&[(1, 0x80, 0x0C, 2048, 1000)]);
+    for short in [&sector[..511], &sector[..0]] {
+        assert_eq!(
+            boot_partition(short, 1 << 20),
+            Err(PartitionError::NoSignature(0))
+        );
+    }
+    sector[510] = 0x54;
+    let error = boot_partition(&sector, 1 << 20).unwrap_err();
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 7C: there is no boot partition: LBA 0 ends in AA54h instead of AA55h"
+    );
+}
+
+#[test]
+fn a_disk_can_be_one_volume() {
+    let boot = Tiny::new(12).image();
+    let whole = Partition {
+        number: 0,
+        first_lba: 0,
+        sectors: 5000,
+        signature: 0,
+    };
+    assert_eq!(boot_partition(&boot, 5000), Ok(whole));
+    // Boot code where the table would be, which has an active entry by chance.
+    let mut code = boot[..512].to_vec();
+    code[446..510].copy_from_slice(&[0x0C; 64]);
+    code[446] = 0x80;
+    assert_eq!(boot_partition(&code, 5000), Ok(whole));
+    // An MBR may carry a BPB.
+    let mut both = mbr(&[(1, 0x80, 0x0C, 2048, 1000)]);
+    both[..90].copy_from_slice(&boot[..90]);
+    assert_eq!(boot_partition(&both, 5000).unwrap().number, 1);
+    // mkfs.fat's boot sectors have messages, but not in the table's place.
+    let boot = disks::mkfs(4096, &["-F", "12", "-s", "8"]);
+    assert_eq!(boot_partition(&boot, 8192).unwrap().number, 0);
+}
+
+#[test]
+fn sectors_may_be_larger() {
+    let mut sector = mbr(&[(1, 0x80, 0x0C, 256, 1000)]).to_vec();
+    sector.resize(4096, 0xAA);
+    assert_eq!(boot_partition(&sector, 5000).unwrap().first_lba, 256);
+}
+
+proptest! {
+    #[test]
+    fn garbage_gives_a_partition_on_the_disk_or_an_error(
+        mut sector in proptest::collection::vec(any::<u8>(), 512),
+        statuses in proptest::array::uniform4(prop_oneof![Just(0u8), Just(0x80), any::<u8>()]),
+        disk_sectors in any::<u64>(),
+    ) {
+        sector[510..].copy_from_slice(&[0x55, 0xAA]);
+        for (number, status) in statuses.into_iter().enumerate() {
+            sector[446 + 16 * number] = status;
+        }
+        if let Ok(partition) = boot_partition(&sector, disk_sectors) {
+            prop_assert!((1..=4).contains(&partition.number));
+            prop_assert!(partition.first_lba > 0 && partition.first_lba < disk_sectors);
+            prop_assert!(partition.sectors > 0);
+            let at = 446 + 16 * (usize::from(partition.number) - 1);
+            prop_assert!(sector[at] & 0x7F == 0);
+        }
+    }
+}
+
+// --- Disks with larger sectors -----------------------------------------------------------------
+
+const MIB: usize = 1 << 20;
+
+/// A disk with this table and FAT boot sectors at these byte offsets.
+fn disk(
+    sector_size: usize,
+    entries: &[(usize, u8, u8, u32, u32)],
+    volumes: &[usize],
+) -> MemoryDisk {
+    let mut bytes = vec![0; 6 * MIB];
+    bytes[..512].copy_from_slice(&mbr(entries));
+    let boot_sector = Tiny::new(16).image();
+    for &offset in volumes {
+        bytes[offset..][..512].copy_from_slice(&boot_sector[..512]);
+    }
+    MemoryDisk::new(bytes, sector_size)
+}
+
+/// Makes a CD of it.
+fn with_iso9660(mut disk: MemoryDisk) -> MemoryDisk {
+    disk.bytes[16 * 2048..][..7].copy_from_slice(b"\x01CD001\x01");
+    disk
+}
+
+fn found(disk: &mut MemoryDisk) -> Result<(u64, u64), PartitionError> {
+    partition::find(disk).map(|partition| {
+        assert_eq!((partition.number, partition.signature), (1, SIGNATURE));
+        (partition.first_lba, partition.sectors)
+    })
+}
+
+#[test]
+fn a_disk_with_512_byte_sectors_is_read_once() {
+    let mut disk = with_iso9660(disk(512, &[(1, 0x80, 0x0C, 2048, 4201)], &[]));
+    assert_eq!(found(&mut disk), Ok((2048, 4201)));
+    assert_eq!(disk.reads, [(0, 1)]);
+}
+
+#[test]
+fn a_table_counts_in_the_disks_own_sectors() {
+    for size in [1024, 2048, 4096] {
+        let lba = (MIB / size) as u32;
+        let mut disk = disk(size, &[(1, 0x80, 0x0C, lba, 77)], &[MIB]);
+        assert_eq!(found(&mut disk), Ok((lba.into(), 77)), "{size}");
+        // Even when something else lies where it would be in units of 512 bytes.
+        let before = lba as usize * 512;
+        disk.bytes.copy_within(MIB..MIB + 512, before);
+        assert_eq!(found(&mut disk), Ok((lba.into(), 77)), "{size}");
+    }
+}
+
+#[test]
+fn or_in_512_bytes_when_the_volume_is_there() {
+    // In sectors of 2048 bytes there would be no such sector, in those of 1024 another one.
+    for (size, sectors) in [(1024, 2101), (2048, 1051), (4096, 526)] {
+        let lba = (MIB / size) as u64;
+        let mut disk = disk(size, &[(1, 0x80, 0x0C, 2048, 4201)], &[MIB]);
+        assert_eq!(found(&mut disk), Ok((lba, sectors)), "{size}");
+        // Nor when the size of the disk is not known.
+        disk.claimed_sectors = Some(u64::MAX);
+        assert_eq!(found(&mut disk), Ok((lba, sectors)), "{size}");
+    }
+}
+
+#[test]
+fn on_a_cd_it_counts_in_512_bytes() {
+    for size in [2048, 4096] {
+        // The other place is one within the partition, and a file there may look like a volume.
+        let decoy = 1280 * size;
+        let entries = [(1, 0x80, 0x0C, 1280, 10000)];
+        let volumes = [1280 * 512, decoy];
+        let lba = (1280 * 512 / size) as u64;
+        let sectors = (10000 * 512 / size) as u64;
+        let mut own = disk(size, &entries, &volumes);
+        assert_eq!(found(&mut own), Ok((1280, 10000)), "{size}");
+        let mut cd = with_iso9660(disk(size, &entries, &volumes));
+        assert_eq!(found(&mut cd), Ok((lba, sectors)), "{size}");
+        // A CD of which the descriptor cannot be read is only a disk.
+        cd.bad = Some(16 * 2048 / size as u64);
+        assert_eq!(found(&mut cd), Ok((1280, 10000)), "{size}");
+        cd.bytes[decoy..][..512].fill(0);
+        assert_eq!(found(&mut cd), Ok((lba, sectors)), "{size}");
+    }
+}
+
+#[test]
+fn a_volume_that_is_nowhere_is_for_the_next_step_to_miss() {
+    let entries = [(1, 0x80, 0x0C, 1280, 10000)];
+    assert_eq!(found(&mut disk(2048, &entries, &[])), Ok((1280, 10000)));
+    let mut cd = with_iso9660(disk(2048, &entries, &[]));
+    assert_eq!(found(&mut cd), Ok((320, 2500)));
+    // Behind the end in both units.
+    let mut small = with_iso9660(disk(2048, &[(1, 0x80, 0x0C, 1 << 20, 1)], &[]));
+    let error = found(&mut small).unwrap_err();
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 7B: the sectors lie behind the end of the disk: \
+         partition 1 starts at LBA 1048576, the disk has 12288 sectors"
+    );
+}
+
+#[test]
+fn a_partition_within_a_larger_sector_is_refused() {
+    let mut cd = with_iso9660(disk(2048, &[(1, 0x80, 0x0C, 1281, 5000)], &[1281 * 512]));
+    let error = found(&mut cd).unwrap_err();
+    assert_eq!(
+        Report(&error).to_string(),
+        "error 7C: there is no boot partition: \
+         partition 1 starts at LBA 1281 of 512 bytes, within a sector of 2048"
+    );
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_is_no_disk_without_a_table() {
+    let mut disk = disk(2048, &[(1, 0x80, 0x0C, 2048, 10)], &[MIB]);
+    disk.bad = Some(0);
+    let error = partition::find(&mut disk).unwrap_err();
+    assert_eq!(
+        error,
+        PartitionError::Disk(DiskError {
+            cause: DiskFailure::Status(0x10),
+            lba: 0,
+            drive: 0x80
+        })
+    );
+    assert!(Report(&error).to_string().starts_with("error 7A: "));
+}

@@ -1,0 +1,5 @@
+//! What is to be booted.
+
+mod entries;
+mod entry_file;
+mod version;

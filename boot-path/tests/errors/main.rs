@@ -1,0 +1,4 @@
+//! What can go wrong: the catalogue, and how it is put into words.
+
+mod catalogue;
+mod text;

@@ -1,0 +1,286 @@
+//! Checksums, the manifest, and the second copies of what describes a volume.
+
+use boot_path::disk::fat::{Cache, FatError, Field, File, View, Volume};
+use boot_path::disk::partition::Partition;
+use boot_path::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
+use boot_path::errors::catalogue::{Named, Report};
+use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
+use boot_path::files::integrity::{Manifest, Role, Sums};
+use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, MAX_LENGTH, parse};
+use proptest::prelude::*;
+use zerocopy::IntoBytes as _;
+
+use crate::disks::*;
+
+/// CRC-32C, bit by bit.
+fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!crc, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
+            0 => crc >> 1,
+            _ => crc >> 1 ^ 0x82F6_3B78,
+        })
+    })
+}
+
+#[test]
+fn the_check_value() {
+    // "CRC-32/ISCSI" of the catalogue of CRC algorithms.
+    assert_eq!(crc32c(0, b"123456789"), 0xE306_9283);
+    let mut tables = Tables::EMPTY;
+    // "CRC-32/ISO-HDLC" in between.
+    for (polynomial, check) in [
+        (CRC_32C, 0xE306_9283),
+        (CRC_32, 0xCBF4_3926),
+        (CRC_32C, 0xE306_9283),
+    ] {
+        assert_eq!(tables.of(polynomial).crc(0, b"123456789"), check);
+    }
+}
+
+proptest! {
+    #[test]
+    fn tables_and_bits_agree(bytes: Vec<u8>, first: u32, cut: prop::sample::Index) {
+        let tables = Tables::new(CRC_32C);
+        prop_assert_eq!(tables.crc(first, &bytes), crc32c(first, &bytes));
+        let (front, back) = bytes.split_at(cut.index(bytes.len() + 1));
+        prop_assert_eq!(
+            tables.crc(tables.crc(0, front), back),
+            crc32c(0, &bytes)
+        );
+    }
+
+    #[test]
+    fn any_bytes_are_a_manifest_or_none(bytes: Vec<u8>) {
+        for bytes in [bytes.clone(), [&MAGIC[..], &bytes].concat()] {
+            if let Some(entries) = parse(&bytes) {
+                prop_assert!(size_of_val(entries) <= bytes.len());
+                prop_assert!(entries.len() <= MAX_ENTRIES);
+            }
+            let manifest = Manifest::new(&bytes, crc32c);
+            let _ = manifest.entry(PATH_KERNEL, Sums::Elf);
+        }
+    }
+}
+
+fn manifest(entries: &[Entry]) -> Vec<u8> {
+    let head = Head {
+        magic: MAGIC,
+        entries: (entries.len() as u16).into(),
+        reserved: 0.into(),
+    };
+    [head.as_bytes(), entries.as_bytes()].concat()
+}
+
+fn a_kernel(path: &str, sums: Sums, stamp: u32, size: u32) -> Entry {
+    Entry {
+        path: sums.key(path, crc32c).into(),
+        stamp: stamp.into(),
+        size: size.into(),
+        crc32c: 0x1234_5678.into(),
+        headers_crc32c: 0x9ABC_DEF0.into(),
+    }
+}
+
+fn text_or_module(path: &str, stamp: u32, size: u32) -> Entry {
+    Entry {
+        headers_crc32c: 0.into(),
+        ..a_kernel(path, Sums::Whole, stamp, size)
+    }
+}
+
+#[test]
+fn a_manifest_that_is_cut_short_is_none() {
+    let entries = [a_kernel("a", Sums::Elf, 0, 0); MAX_ENTRIES];
+    let bytes = manifest(&entries);
+    assert_eq!(bytes.len(), MAX_LENGTH);
+    assert_eq!(parse(&bytes), Some(&entries[..]));
+    assert_eq!(parse(&[&bytes[..], &[1; 9]].concat()), Some(&entries[..]));
+    for length in 0..bytes.len() {
+        assert_eq!(parse(&bytes[..length]), None, "{length}");
+    }
+    assert_eq!(parse(&manifest(&[entries[0]; MAX_ENTRIES + 1])), None);
+    assert_eq!(parse(&manifest(&[])), Some(&[][..]));
+}
+
+/// A file of so many bytes with this stamp, as a volume has it.
+fn file(stamp: u32, size: usize) -> File {
+    let mut tiny = Tiny::new(12);
+    tiny.entry(0, b"FILE       ", 0, 5, size as u32);
+    tiny.root[22..26].copy_from_slice(&stamp.to_le_bytes());
+    tiny.chain(&[5, 6], &vec![1; size]);
+    let mut disk = tiny.disk();
+    let mut memory = vec![0; 3 * 4096];
+    let mut cache = Cache::new(&mut memory);
+    let partition = whole(&disk);
+    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+    let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
+    assert_eq!(file.stamp, stamp);
+    file
+}
+
+#[test]
+fn only_the_builders_own_files_are_checked() {
+    const STAMP: u32 = 0x0123_4567;
+    let modules = "/boot/modules/A";
+    let bytes = manifest(&[
+        a_kernel(PATH_KERNEL, Sums::Multiboot1, STAMP, 700),
+        text_or_module(PATH_ENTRY, STAMP, 700),
+        text_or_module(modules, STAMP, 700),
+    ]);
+    let manifest = Manifest::new(&bytes, crc32c);
+    assert!(
+        manifest
+            .own(Role::Module, Sums::Whole, "/boot/other", &file(STAMP, 700))
+            .unwrap()
+            .is_none()
+    );
+    for (path, role, code) in [
+        (PATH_KERNEL, Role::Kernel, "10Q"),
+        (PATH_ENTRY, Role::Text, "9E"),
+        ("/BOOT/modules/a", Role::Module, "10R"),
+        // As an entry may have it.
+        ("boot/modules//a", Role::Module, "10R"),
+    ] {
+        let sums = match role {
+            Role::Kernel => Sums::Multiboot1,
+            _ => Sums::Whole,
+        };
+        let own = |stamp, size| manifest.own(role, sums, path, &file(stamp, size));
+        let expected = own(STAMP, 700).unwrap().unwrap();
+        expected.bytes(0x1234_5678).unwrap();
+        let headers = if role == Role::Kernel { 0x9ABC_DEF0 } else { 0 };
+        expected.headers(headers).unwrap();
+        // A kernel that an entry names as a module, the other way round, or by another protocol.
+        for other in [Sums::Whole, Sums::Elf, Sums::Multiboot1, Sums::Multiboot2] {
+            let found = manifest.own(role, other, path, &file(STAMP, 700));
+            assert_eq!(found.unwrap().is_some(), other == sums);
+        }
+        let damage = expected.bytes(0x1234_5679).unwrap_err();
+        assert_eq!(damage.entry().code, code);
+        let text = Report(&damage).to_string();
+        assert!(
+            text.ends_with("CRC-32C 12345679h instead of 12345678h"),
+            "{text}"
+        );
+        assert!(text.contains(path), "{text}");
+        assert!(expected.headers(0x1234_5678).is_err());
+
+        let damage = own(STAMP, 699).err().unwrap();
+        assert_eq!(damage.entry().code, code);
+        let text = Report(&damage).to_string();
+        assert!(text.ends_with("699 bytes instead of 700"), "{text}");
+
+        // Damage to the stamp, and another one.
+        for one in 0..32 {
+            for two in 0..32 {
+                let stamp = STAMP ^ (1 << one) ^ if one == two { 0 } else { 1 << two };
+                assert!(own(stamp, 700).unwrap().is_some());
+                let third = 1 << (0..32).find(|&bit| bit != one && bit != two).unwrap();
+                assert!(one == two || own(stamp ^ third, 1).unwrap().is_none());
+            }
+        }
+    }
+}
+
+/// All of /FILE, by a view.
+fn read(disk: &mut MemoryDisk, view: View) -> Result<Vec<u8>, FatError> {
+    let mut memory = vec![0; 3 * 4096];
+    let mut cache = Cache::new(&mut memory);
+    let partition = whole(disk);
+    let volume = Volume::open_view(disk, &mut cache, &partition, view)?;
+    let Some(file) = volume.find(disk, &mut cache, "FILE")? else {
+        return Ok(Vec::new());
+    };
+    let mut bytes = vec![0; file.size as usize];
+    volume.read_at(disk, &mut cache, &file, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[test]
+fn each_copy_does_without_the_other() {
+    let [first, second, backup, both] = View::ALL;
+    let fat = 8 * 512;
+    let (mut disk, content) = twofold();
+    for view in View::ALL {
+        assert_eq!(read(&mut disk, view), Ok(content.clone()), "{view:?}");
+    }
+    let link = |cluster: usize| fat + cluster * 4;
+
+    // The chain leads elsewhere, or nowhere.
+    disk.bytes[link(11)] ^= 1;
+    assert!(read(&mut disk, first).is_err() && read(&mut disk, backup).is_err());
+    assert_eq!(read(&mut disk, second), Ok(content.clone()));
+    assert_eq!(read(&mut disk, both), Ok(content.clone()));
+
+    let (mut disk, content) = twofold();
+    disk.bytes[510] = 0;
+    for (view, good) in View::ALL.into_iter().zip([false, false, true, true]) {
+        assert_eq!(
+            read(&mut disk, view) == Ok(content.clone()),
+            good,
+            "{view:?}"
+        );
+    }
+    // The same volume on a disk with larger sectors.
+    let mut disk = MemoryDisk::new(disk.bytes, 2048);
+    assert!(read(&mut disk, first).is_err());
+    assert_eq!(read(&mut disk, backup), Ok(content));
+    // A boot sector that makes sense and is wrong.
+    let (mut disk, content) = twofold();
+    disk.bytes[14] = 9;
+    assert_ne!(read(&mut disk, first), Ok(content.clone()));
+    assert_eq!(read(&mut disk, backup), Ok(content));
+}
+
+#[test]
+fn what_is_not_twofold_has_one_view() {
+    let refused = |disk: &mut MemoryDisk, view: View| match read(disk, view) {
+        Err(FatError::NotFat { refusal, .. }) => refusal.field,
+        other => panic!("{other:?}"),
+    };
+    let [_, second, backup, _] = View::ALL;
+    // FAT16: what is in sector 6 may look like a boot sector.
+    let mut tiny = Tiny::new(16);
+    tiny.entry(0, b"FILE       ", 0, 10, 3);
+    tiny.chain(&[10], b"abc");
+    let mut disk = tiny.disk();
+    assert_eq!(refused(&mut disk, second), Field::Fats);
+    let boot = disk.bytes[..512].to_vec();
+    disk.bytes[6 * 512..7 * 512].copy_from_slice(&boot);
+    assert_eq!(refused(&mut disk, backup), Field::RootEntries);
+    // FATs that are not copies of each other.
+    let (mut disk, content) = twofold();
+    for (flags, good) in [(0x80, Ok(content.clone())), (0x00, Ok(content))] {
+        disk.bytes[40] = flags;
+        assert_eq!(read(&mut disk, View::ALL[0]), good);
+        assert_eq!(read(&mut disk, second).is_ok(), flags == 0);
+    }
+}
+
+#[test]
+fn the_same_places_are_recognised() {
+    let [first, second, ..] = View::ALL;
+    let same = |disk: &mut MemoryDisk| {
+        let mut memory = vec![0; 3 * 4096];
+        let mut cache = Cache::new(&mut memory);
+        let partition: Partition = whole(disk);
+        let [one, other] = [first, second]
+            .map(|view| Volume::open_view(disk, &mut cache, &partition, view).unwrap());
+        assert!(one != other);
+        let file = one.find(disk, &mut cache, "FILE").unwrap().unwrap();
+        let same = one.same_places(&other, disk, &mut cache, &file);
+        assert_eq!(other.same_places(&one, disk, &mut cache, &file), same);
+        same
+    };
+    let (mut disk, _) = twofold();
+    assert!(same(&mut disk));
+    let fat = 8 * 512;
+    // Of another file, then of this one.
+    disk.bytes[fat + 50 * 4] ^= 1;
+    assert!(same(&mut disk));
+    disk.bytes[fat + 20 * 4 + 1] ^= 1;
+    assert!(!same(&mut disk));
+    disk.bytes[fat + 20 * 4 + 1] ^= 1;
+    disk.bytes[fat + 10 * 4] ^= 0x10; // 11 to 27, which is free
+    assert!(!same(&mut disk));
+}

@@ -1,0 +1,3 @@
+//! The memory map.
+
+mod map;

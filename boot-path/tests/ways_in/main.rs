@@ -1,0 +1,3 @@
+//! Loaders that start this one.
+
+mod multiboot;

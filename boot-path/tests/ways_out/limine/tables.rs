@@ -1,0 +1,218 @@
+//! Where the kernel goes, and its page tables.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use boot_path::kernel::image::Wishes;
+use boot_path::kernel::placement::Kernel;
+use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
+use boot_path::paging::address_space::{TablePages, build_limine};
+use boot_path::paging::page_tables::Capabilities;
+use boot_path::ways_out::limine::requests::{FirmwarePages, HHDM};
+
+use crate::elf_fixture::{Elf, PT_GNU_RELRO, ProgramHeader, R, W};
+
+use super::{BASE, CODE, DATA, GIB4, Loaded, elf, tag};
+
+type Shared = Rc<RefCell<BTreeMap<u64, [u64; 512]>>>;
+struct Tables(Shared);
+
+impl TablePages for Tables {
+    fn clear(&mut self, table: u64) {
+        assert!(self.0.borrow_mut().insert(table, [0; 512]).is_none());
+    }
+    fn read(&self, table: u64, index: usize) -> u64 {
+        self.0.borrow()[&table][index]
+    }
+    fn write(&mut self, table: u64, index: usize, value: u64) {
+        self.0.borrow_mut().get_mut(&table).unwrap()[index] = value;
+    }
+}
+
+fn machine() -> MemoryMap {
+    let mut memory = MemoryMap::new();
+    let mut add = |start, end, kind| memory.add(Region { start, end, kind });
+    add(0, 0x9_F000, MemoryKind::Usable);
+    add(0x10_0000, 64 << 20, MemoryKind::Usable);
+    add(0xFFFC_0000, GIB4, MemoryKind::Reserved);
+    add(GIB4, 5 << 30, MemoryKind::Usable);
+    memory.finish(0x9_F000);
+    memory
+}
+
+/// Segments that lie far from each other, and RELRO.
+fn far_apart() -> Elf {
+    elf(&tag(3))
+        .with(ProgramHeader::load(
+            R | W,
+            BASE + 0x80_0000,
+            vec![1; 0x2000],
+            0x3000,
+        ))
+        .with(ProgramHeader::within_load(
+            PT_GNU_RELRO,
+            BASE + 0x80_0000,
+            0x2000,
+        ))
+}
+
+#[test]
+fn the_kernel_becomes_one_piece() {
+    let mut memory = machine();
+    let image = Loaded::new(&far_apart()).image;
+    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    let old: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
+    assert_ne!(old[2] - old[0], 0x80_0000, "they are apart");
+    let (mut zeroed, mut copied) = (Vec::new(), Vec::new());
+    kernel
+        .unite(
+            &mut memory,
+            |start, end| zeroed.push((start, end)),
+            |from, to, size| copied.push((from, to, size)),
+        )
+        .unwrap();
+    let new: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
+    assert_eq!([new[1] - new[0], new[2] - new[0]], [0x1000, 0x80_0000]);
+    assert_eq!(zeroed, [(new[0], new[0] + 0x80_3000)]);
+    assert_eq!(copied, [(old[0], new[0], 0x2000), (old[2], new[2], 0x3000)]);
+    let kind = |address| {
+        memory
+            .regions()
+            .iter()
+            .find(|r| r.start <= address && address < r.end)
+            .unwrap()
+            .kind
+    };
+    assert_eq!([kind(old[0]), kind(old[2])], [MemoryKind::Usable; 2]);
+    assert_eq!(
+        [kind(new[0]), kind(new[0] + 0x80_2FFF)],
+        [MemoryKind::Kernel; 2]
+    );
+
+    // One piece stays where it is.
+    let image = Loaded::new(&elf(&[])).image;
+    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    let old = kernel.physical_start();
+    kernel
+        .unite(&mut memory, |_, _| unreachable!(), |_, _, _| unreachable!())
+        .unwrap();
+    assert_eq!(kernel.physical_start(), old);
+}
+
+#[test]
+fn the_page_tables_are_right() {
+    for (revision, five_levels) in [(0, false), (0, true), (1, false), (3, false), (6, true)] {
+        let mut memory = machine();
+        // Three MiB and a page.
+        let framebuffer = 0xFD00_0000..0xFD30_1000;
+        memory.mark(framebuffer.start, framebuffer.end, MemoryKind::Framebuffer);
+        let mut image = Loaded::new(&far_apart()).image;
+        image.forget_relro();
+        let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+        kernel.unite(&mut memory, |_, _| (), |_, _, _| ()).unwrap();
+        let cpu = Capabilities {
+            nx: true,
+            gib_pages: true,
+        };
+        let tables = Shared::default();
+        let root = build_limine(
+            &kernel,
+            &mut memory,
+            Tables(tables.clone()),
+            cpu,
+            &FirmwarePages::default(),
+            revision,
+            five_levels,
+        );
+        let mut root = root.unwrap();
+        let tables = tables.borrow();
+        if five_levels {
+            // The same table at both ends, and at the lower one only with an identity map.
+            let top = &tables[&root];
+            let used: Vec<_> = (0..512).filter(|&index| top[index] != 0).collect();
+            assert_eq!(
+                used,
+                if revision == 0 {
+                    vec![0, 511]
+                } else {
+                    vec![511]
+                }
+            );
+            assert!(
+                used.iter()
+                    .all(|&index| top[index] == top[511] && top[index] & 0xFFF == 3)
+            );
+            root = top[511] & !0xFFF;
+        }
+        let pages = crate::mmu::all_pages(&|table| tables[&table].to_vec(), root, cpu);
+        let find = |address: u64| {
+            let page = pages
+                .iter()
+                .find(|p| p.virtual_start <= address && address - p.virtual_start < p.size)?;
+            Some((
+                page.physical_start + (address - page.virtual_start),
+                page.writable,
+                page.executable,
+            ))
+        };
+        let start = kernel.physical_start();
+        assert_eq!(find(CODE), Some((start, false, true)));
+        assert_eq!(find(DATA), Some((start + 0x1000, true, false)));
+        // PF_W alone says whether it may be written to.
+        assert_eq!(
+            find(BASE + 0x80_0000),
+            Some((start + 0x80_0000, true, false))
+        );
+        assert_eq!(find(BASE + 0x2000), None);
+        for address in [
+            0_u64,
+            0x1000,
+            0x9_F000,
+            0x10_0000,
+            64 << 20,
+            GIB4 - 1,
+            GIB4,
+            (5 << 30) - 1,
+            5 << 30,
+        ] {
+            let wanted = match revision {
+                0..3 => address < 5 << 30,
+                _ => matches!(address, 0x1000 | 0x10_0000 | GIB4 | 0x1_3FFF_FFFF),
+            };
+            assert_eq!(
+                find(HHDM + address),
+                wanted.then_some((address, true, true)),
+                "{address:x}"
+            );
+            let identity = revision == 0 && wanted && address > 0;
+            assert_eq!(
+                find(address),
+                identity.then_some((address, true, true)),
+                "{address:x}"
+            );
+        }
+        for base in [HHDM, 0] {
+            let (start, end) = (base + framebuffer.start, base + framebuffer.end);
+            let combined = pages
+                .iter()
+                .filter(|page| page.write_combining && page.virtual_start >> 63 == base >> 63);
+            let (mut size, mut largest) = (0, 0);
+            for page in combined {
+                assert_eq!(page.physical_start, page.virtual_start - base);
+                assert!(start <= page.virtual_start && page.virtual_start + page.size <= end);
+                size += page.size;
+                largest = largest.max(page.size);
+            }
+            let wanted = if base == 0 && revision > 0 {
+                (0, 0)
+            } else {
+                (end - start, 2 << 20)
+            };
+            assert_eq!((size, largest), wanted, "revision {revision}");
+        }
+        let gib = pages.iter().any(|page| page.size == 1 << 30);
+        assert_eq!(gib, revision > 2);
+        assert!(pages.iter().all(|page| !page.global));
+    }
+}
