@@ -40,7 +40,7 @@ fn every_kept_input_keeps_the_promises() {
     assert!(bytes <= MOST, "{bytes} bytes: keep fewer, or minimise them");
 }
 
-/// The seeds are files, so that `cargo fuzz` finds them; `seeds.rs` makes them.
+/// The seeds are files, so that `cargo fuzz` finds them; `seeds` makes them.
 #[test]
 fn the_seeds_are_what_their_source_says() {
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
@@ -52,7 +52,7 @@ fn the_seeds_are_what_their_source_says() {
         }
         assert!(
             fs::read(&path).is_ok_and(|bytes| bytes == seed.bytes),
-            "{} is not what seeds.rs says; update it:\n    BLESS=1 cargo test -p fuzz",
+            "{} is not what the seeds say; update it:\n    BLESS=1 cargo test -p fuzz",
             path.display()
         );
     }

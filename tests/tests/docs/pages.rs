@@ -89,7 +89,7 @@ fn every_file_that_is_linked_exists() {
     assert!(count > MANY, "the links were not found");
 }
 
-/// Test files that a page names without a link, as `disk-builder/tests/image.rs`.
+/// Test files that a page names without a link, as `disk-builder/tests/cd.rs`.
 fn test_files(page: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
     page.split(move |c| !is_part(c)).filter(|word| {

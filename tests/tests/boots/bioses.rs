@@ -1,0 +1,213 @@
+//! BIOSes that lack something, or leave the machine in another state.
+
+use anyhow::{Context as _, Result};
+use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
+use machine_tests::elf::noise;
+use machine_tests::image::{Defect, Image, bad_bios, reserved_low_memory, short_reads};
+use machine_tests::machine::{Disk, Machine};
+
+use crate::{contains, okay};
+
+#[test]
+fn bioses_that_lack_something() -> Result<()> {
+    use Defect::*;
+
+    let image = Image::demo()?;
+    for defects in [
+        &[NoE820][..],
+        &[NoE820, NoE801],
+        &[NoEdd],
+        &[A20Off],
+        &[A20Off, NoA20Keyboard, NoA20Fast],
+        &[A20Off, NoA20Call, NoA20Fast],
+        &[A20Off, NoA20Call, NoA20Keyboard],
+        // Also the vector of an exception that is reported.
+        &[WaitsForIrq4],
+    ] {
+        let rom = bad_bios(defects)?;
+        // 88h knows of no more than 64 MiB.
+        okay(
+            &Machine::new(&image.path())
+                .disk(Disk::Ide)
+                .arguments(["-m", "48M", "-option-rom"])
+                .arguments([rom.path()]),
+        )
+        .map_err(|error| error.context(format!("{defects:?}")))?;
+    }
+    Ok(())
+}
+
+/// The BIOS says that the memory which the loader is in is reserved. It is used all the same, for
+/// there is no other below 1 MiB; but the kernel is not told that it may have it.
+#[test]
+fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
+    let image = Image::demo()?;
+    let rom = reserved_low_memory()?;
+    let transcript = okay(
+        &Machine::new(&image.path())
+            .disk(Disk::Ide)
+            .arguments(["-option-rom"])
+            .arguments([rom.path()]),
+    )?;
+    contains(
+        &transcript,
+        &["  0x000000000000 0x0000000b8000        736 KiB  Reserved"],
+    )
+}
+
+/// AH=42h reads fewer sectors than it says, in stage1 and in stage2: cylinder, head and sector do.
+#[test]
+fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
+    let image = Image::demo()?;
+    for sectors in [1, 7, 16, 32, 63] {
+        let rom = short_reads(sectors)?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        let transcript = okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+            .with_context(|| format!("{sectors} sectors"))?;
+        contains(&transcript, &["drive 80h by CHS"])?;
+    }
+    Ok(())
+}
+
+/// Calls return with another DS, with DF set or with IF clear; and they count on IF and DF being right,
+/// and on the control registers being as the BIOS has them. On a disk and on a CD.
+#[test]
+fn bioses_that_return_in_another_state() -> Result<()> {
+    use Defect::*;
+
+    let image = Image::demo_cd()?;
+    for defects in [
+        &[ChangesDs][..],
+        &[SetsDirectionFlag, WatchesFlags],
+        &[ClearsInterruptFlag, WatchesFlags],
+        &[
+            ChangesDs,
+            SetsDirectionFlag,
+            ClearsInterruptFlag,
+            WatchesFlags,
+            WatchesControl,
+        ],
+    ] {
+        let rom = bad_bios(defects)?;
+        for disk in [Disk::Ide, Disk::CdIde] {
+            let machine = Machine::new(&image.path()).disk(disk);
+            okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+                .with_context(|| format!("{defects:?}, {disk:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the BIOS may leave behind: the other start address, any drive number, the bytes of a
+/// parameter block overwritten, all segments elsewhere, DF set, IF clear.
+#[test]
+fn entered_in_every_state() -> Result<()> {
+    const FREE: u64 = 0x7D0;
+
+    let image = Image::demo()?;
+    let stage1 = image.read(0, SECTOR_SIZE)?;
+    image.write(FREE * SECTOR_SIZE as u64, &stage1)?;
+    for drive in [0x80, 0x00, 0x01, 0x81, 0x90, 0xE0, 0xFF] {
+        image.write(0, &rough_start(0x80, FREE, mbr::BPB_AREA.len(), drive))?;
+        let transcript = okay(&Machine::new(&image.path()).disk(Disk::Ide))
+            .with_context(|| format!("drive {drive:02X}h"))?;
+        contains(&transcript, &["drive 80h by LBA"])?;
+    }
+    Ok(())
+}
+
+/// The same on a CD, where there is no parameter block; and a disk that can be read as well.
+#[test]
+fn entered_in_every_state_from_a_cd() -> Result<()> {
+    const FREE: u64 = 400;
+    const BLOCK: u64 = CD_BLOCK as u64;
+
+    let image = Image::demo_cd()?;
+    let program = u64::from(cd::PROGRAM_BLOCK) * BLOCK;
+    let stage1_cd = image.read(program, CD_BLOCK)?;
+    image.write(FREE * BLOCK, &stage1_cd)?;
+    let disk = Image::raw(&[], &noise(1 << 20))?;
+    let disk = disk.path();
+    let with_disk = [
+        "-drive".into(),
+        format!(
+            "if=none,id=disk,format=raw,snapshot=on,file={}",
+            disk.display()
+        ),
+        "-device".into(),
+        "ide-hd,drive=disk,bus=ide.1".into(),
+        "-boot".into(),
+        "d".into(),
+    ];
+    for (drive, arguments) in [
+        (0xE0, &[][..]),
+        (0x00, &[]),
+        (0x7F, &[]),
+        (0x80, &[]),
+        (0x80, &with_disk),
+        (0xDF, &with_disk),
+        (0xEF, &[]),
+        (0xFF, &[]),
+    ] {
+        image.write(program, &rough_start(0xE0, FREE, 0, drive))?;
+        let machine = Machine::new(&image.path()).disk(Disk::CdIde);
+        let transcript = okay(&machine.arguments(arguments))
+            .with_context(|| format!("drive {drive:02X}h {arguments:?}"))?;
+        contains(&transcript, &["drive E0h by LBA, 2048 bytes a sector"])?;
+    }
+    Ok(())
+}
+
+/// A program that lies in the place of stage1, or of what a CD has instead, and reads that from where
+/// it lies now.
+fn rough_start(from: u8, lba: u64, overwritten: usize, drive: u8) -> Vec<u8> {
+    #[rustfmt::skip]
+    const PROGRAM: &[u8] = &[
+        0x31, 0xC0,                   // xor ax, ax
+        0x8E, 0xD8,                   // mov ds, ax
+        0x8E, 0xC0,                   // mov es, ax
+        0x8E, 0xD0,                   // mov ss, ax
+        0xBC, 0x00, 0x7A,             // mov sp, 0x7A00
+        0xBE, 0x00, 0x7C,             // mov si, 0x7C00
+        0xBF, 0x00, 0x06,             // mov di, 0x600
+        0xB9, 0x00, 0x01,             // mov cx, 256
+        0xFC,                         // cld
+        0xF3, 0xA5,                   // rep movsw
+        0xEA, 0x1C, 0x06, 0x00, 0x00, // jmp 0:0x61C, the next one in the copy
+        0xBE, 0x4B, 0x06,             // mov si, 0x64B: the packet
+        0xB4, 0x42,                   // mov ah, 0x42
+        0xB2, 0x00,                   // mov dl, where it is read from
+        0xCD, 0x13,                   // int 0x13
+        0xBF, 0x03, 0x7C,             // mov di, 0x7C03: the BPB area
+        0xB9, 0x00, 0x00,             // mov cx, its length, or 0
+        0xB0, 0xFF,                   // mov al, 0xFF
+        0xF3, 0xAA,                   // rep stosb
+        0xB2, 0x00,                   // mov dl, the drive
+        0xB8, 0x34, 0x12,             // mov ax, 0x1234
+        0x8E, 0xD8,                   // mov ds, ax
+        0x8E, 0xC0,                   // mov es, ax
+        0x8E, 0xE0,                   // mov fs, ax
+        0x8E, 0xE8,                   // mov gs, ax
+        0xB8, 0x00, 0x70,             // mov ax, 0x7000
+        0x8E, 0xD0,                   // mov ss, ax
+        0xBC, 0x00, 0x01,             // mov sp, 0x100
+        0xFD,                         // std
+        0xFA,                         // cli
+        0xEA, 0x00, 0x00, 0xC0, 0x07, // jmp 0x7C0:0
+        // The packet: 1 sector to 0:0x7C00, from an LBA on.
+        0x10, 0, 1, 0, 0x00, 0x7C, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    const FROM: usize = 34;
+    const LENGTH: usize = 41;
+    const DRIVE: usize = 48;
+    const LBA: usize = PROGRAM.len() - 8;
+    const _: () = assert!(PROGRAM[FROM - 1] == 0xB2 && PROGRAM[DRIVE - 1] == 0xB2);
+    const _: () = assert!(PROGRAM[LENGTH - 1] == 0xB9);
+
+    let mut program = PROGRAM.to_vec();
+    program[FROM] = from;
+    program[LENGTH] = overwritten as u8;
+    program[DRIVE] = drive;
+    program[LBA..].copy_from_slice(&lba.to_le_bytes());
+    program
+}

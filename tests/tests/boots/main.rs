@@ -1,0 +1,41 @@
+//! Good images of all kinds boot, and so do machines that are a little worse than good. The same
+//! image on many kinds of machines is `machines.rs`.
+
+mod volumes;
+mod kernels;
+mod bioses;
+mod screen;
+
+use anyhow::{Result, ensure};
+use disk_builder::run::{EXIT_OKAY, Ending};
+use machine_tests::machine::Machine;
+
+/// All of these are in the transcript.
+fn contains(transcript: &str, expected: &[&str]) -> Result<()> {
+    for text in expected {
+        ensure!(transcript.contains(text), "no {text:?} in\n{transcript}");
+    }
+    Ok(())
+}
+
+/// Boots a demo kernel that says `exit`, and returns its transcript.
+fn okay(machine: &Machine) -> Result<String> {
+    let mut running = machine.start()?;
+    let transcript = running.wait_for("OKAY")?;
+    let ending = running.wait()?;
+    ensure!(
+        ending == Ending::Guest(EXIT_OKAY),
+        "{ending:?}\n{transcript}"
+    );
+    ensure!(!transcript.contains("FAILED"), "{transcript}");
+    Ok(transcript)
+}
+
+/// CRC-32 (ISO-HDLC), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
