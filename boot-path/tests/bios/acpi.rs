@@ -39,8 +39,26 @@ fn table(signature: &[u8; 4], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn acpi_tables_are_found() {
+/// The MADT behind its header.
+fn madt() -> Vec<u8> {
+    [
+        &[0; 8][..],
+        &[0, 8, 1, 4, 1, 0, 0, 0], // a processor
+        &[0, 8, 2, 5, 0, 0, 0, 0], // one that is not there
+        &[1, 12, 0, 0, 0, 0, 0xC0, 0xFE, 0, 0, 0, 0],
+        &[4, 6, 0xFF, 5, 0, 1],
+        &[9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0],
+        &[10, 12, 0xD, 0, 7, 0, 0, 0, 1, 0, 0, 0],
+        &[0, 8, 9, 9], // cut off
+    ]
+    .concat()
+}
+
+/// Where [`memory`] has its RSDP.
+const RSDP: u64 = 0x20;
+
+/// A memory with tables, by both lists.
+fn memory() -> Vec<u8> {
     let mut memory = vec![0; 0x4000];
     let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
     let mut rsdp = b"RSD PTR ".to_vec();
@@ -50,7 +68,7 @@ fn acpi_tables_are_found() {
     rsdp.extend(36_u32.to_le_bytes());
     rsdp.extend(0x1100_u64.to_le_bytes());
     rsdp.extend([0; 4]);
-    put(0x20, &rsdp);
+    put(RSDP as usize, &rsdp);
     put(
         0x1000,
         &table(
@@ -75,18 +93,7 @@ fn acpi_tables_are_found() {
     put(0x3000, &table(b"FACS", &[0; 28]));
     put(0x3100, &table(b"DSDT", &[1; 5]));
     put(0x3200, &table(b"DSDT", &[]));
-    let madt = [
-        &[0; 8][..],
-        &[0, 8, 1, 4, 1, 0, 0, 0], // a processor
-        &[0, 8, 2, 5, 0, 0, 0, 0], // one that is not there
-        &[1, 12, 0, 0, 0, 0, 0xC0, 0xFE, 0, 0, 0, 0],
-        &[4, 6, 0xFF, 5, 0, 1],
-        &[9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0],
-        &[10, 12, 0xD, 0, 7, 0, 0, 0, 1, 0, 0, 0],
-        &[0, 8, 9, 9], // cut off
-    ]
-    .concat();
-    put(0x2200, &table(b"APIC", &madt));
+    put(0x2200, &table(b"APIC", &madt()));
     put(
         0x2400,
         &table(
@@ -99,28 +106,43 @@ fn acpi_tables_are_found() {
             .concat(),
         ),
     );
-    let read = |start: u64, length: u64| {
+    memory
+}
+
+/// Reads from a memory.
+fn read<'a>(memory: &'a [u8]) -> impl Fn(u64, u64) -> Option<&'a [u8]> {
+    move |start: u64, length: u64| {
         let start = usize::try_from(start).ok()?;
         memory.get(start..start.checked_add(length.try_into().ok()?)?)
-    };
+    }
+}
+
+#[test]
+fn acpi_tables_are_found() {
+    let memory = memory();
     let mut seen = BTreeMap::new();
-    acpi::tables(0x20, &read, &mut |address, bytes| {
+    acpi::tables(RSDP, &read(&memory), &mut |address, bytes| {
         seen.insert(address, bytes.len());
     });
     let expected = [
-        (0x20, 36),
+        (RSDP, 36),
         (0x1000, 48),
         (0x1100, 52),
         (0x2000, 148),
-        (0x2200, 36 + madt.len()),
+        (0x2200, 36 + madt().len()),
         (0x2400, 80),
         (0x3000, 64),
         (0x3100, 41),
         (0x3200, 36),
     ];
     assert_eq!(seen, BTreeMap::from(expected));
+}
 
-    let madt = acpi::find(0x20, &read, b"APIC").unwrap();
+#[test]
+fn processors_and_iommus_are_listed() {
+    let memory = memory();
+    let read = read(&memory);
+    let madt = acpi::find(RSDP, &read, b"APIC").unwrap();
     let nmi = |uid, input, flags| MadtEntry::Nmi { uid, input, flags };
     let processor = |uid, apic_id| MadtEntry::Processor { uid, apic_id };
     let expected = [
@@ -131,7 +153,7 @@ fn acpi_tables_are_found() {
         nmi(7, 1, 0xD),
     ];
     assert_eq!(acpi::madt(madt).collect::<Vec<_>>(), expected);
-    let dmar = acpi::find(0x20, &read, b"DMAR").unwrap();
+    let dmar = acpi::find(RSDP, &read, b"DMAR").unwrap();
     assert_eq!(acpi::intel_iommus(dmar).collect::<Vec<_>>(), [0xFED9_0000]);
     let ivrs = table(
         b"IVRS",
@@ -145,8 +167,11 @@ fn acpi_tables_are_found() {
         .concat(),
     );
     assert_eq!(acpi::amd_iommus(&ivrs).collect::<Vec<_>>(), [0xFEB8_0000]);
-    assert_eq!(acpi::find(0x20, &read, b"IVRS"), None);
+    assert_eq!(acpi::find(RSDP, &read, b"IVRS"), None);
+}
 
+#[test]
+fn entry_points_of_smbios() {
     let mut entry = b"_SM_".to_vec();
     entry.resize(31, 0);
     entry[22..24].copy_from_slice(&300_u16.to_le_bytes());

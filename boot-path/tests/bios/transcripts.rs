@@ -165,16 +165,18 @@ impl Clock for Replay {
     }
 }
 
+/// If the loader's lines are in the transcript, this one has to be among them.
+fn assert_said(text: &str, line: &str) {
+    let printed = |start| text.lines().any(|line: &str| line.starts_with(start));
+    let step = &line[..10];
+    assert!(
+        !printed(step) || printed(line),
+        "the machine did not say {line:?}"
+    );
+}
+
 /// What comes out of a transcript.
 fn play_back(text: &str) -> String {
-    let said = |line: &str| {
-        let printed = |start| text.lines().any(|line: &str| line.starts_with(start));
-        let step = &line[..10];
-        assert!(
-            !printed(step) || printed(line),
-            "the machine did not say {line:?}"
-        );
-    };
     let mut bios = Replay::new(text);
     let mut out = String::new();
 
@@ -187,10 +189,8 @@ fn play_back(text: &str) -> String {
     match int15::discover(&mut bios, &mut map) {
         Ok(source) => {
             let usable = map.usable();
-            said(&format!(
-                " 6 memory   {} MiB usable, by {source}",
-                usable >> 20
-            ));
+            let line = format!(" 6 memory   {} MiB usable, by {source}", usable >> 20);
+            assert_said(text, &line);
             writeln!(out, "memory: by {source}").unwrap();
         }
         Err(error) => {
@@ -206,10 +206,15 @@ fn play_back(text: &str) -> String {
         )
         .unwrap();
     }
+    play_disk(text, bios, &mut out);
+    out
+}
 
+/// What comes out of what a transcript says of the disk, if it does.
+fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
     let mut calls = bios.calls.iter().map(|(call, _)| call);
     let Some(first) = calls.find(|call| call.number == 0x13) else {
-        return out;
+        return;
     };
     let number = first.before.edx as u8;
     let asked = first.before.ah() == 0x41;
@@ -220,7 +225,6 @@ fn play_back(text: &str) -> String {
     let geometry = geometry
         .and_then(|(call, _)| call.answer.clone())
         .map(|(r, _)| r);
-    let mut bios = bios;
     // Of a CD nothing is asked.
     let drive = match asked {
         true => Drive::open(&mut bios, number),
@@ -229,7 +233,7 @@ fn play_back(text: &str) -> String {
     let way = if drive.by_lba() { "LBA" } else { "CHS" };
     let (size, sectors) = (drive.sector_size(), drive.sector_count());
     let line = format!("drive {number:02X}h by {way}, {size} bytes a sector, ");
-    said(&format!(" 7 disk     {line}"));
+    assert_said(text, &format!(" 7 disk     {line}"));
     match sectors {
         u64::MAX => writeln!(out, "disk: {line}size unknown").unwrap(),
         _ => writeln!(out, "disk: {line}{sectors} sectors").unwrap(),
@@ -255,10 +259,9 @@ fn play_back(text: &str) -> String {
     let calls = drive.reads();
     writeln!(out, "  {reads} reads by {calls} calls").unwrap();
     for line in &bios.told {
-        said(line);
+        assert_said(text, line);
         writeln!(out, " {line}").unwrap();
     }
-    out
 }
 
 /// LBA and number of sectors that AH=02h asks for.

@@ -129,6 +129,42 @@ fn memory() -> [Region; 2] {
     ]
 }
 
+impl Video {
+    /// AX=4F00h: the block of the adapter, and the list of its modes.
+    fn controller(&mut self, block: usize) {
+        assert_eq!(self.memory[block..block + 4], *b"VBE2");
+        let head = [
+            &self.signature[..],
+            &self.version.to_le_bytes(),
+            &[0; 8],
+            &self.list_at.to_le_bytes(),
+            &[64, 0],
+        ];
+        self.store(block, &head.concat());
+        let at = (self.list_at >> 16) as usize * 16 + (self.list_at & 0xFFFF) as usize;
+        let numbers = self.modes.iter().map(|mode| mode.0).chain([0xFFFF]);
+        let list: Vec<u8> = numbers.flat_map(u16::to_le_bytes).collect();
+        if at + list.len() <= self.memory.len() {
+            self.store(at, &list);
+        }
+    }
+
+    /// AX=4F01h: the block of a mode; whether there is one.
+    fn mode_information(&mut self, block: usize, number: u32) -> bool {
+        assert_eq!(block as u64, MODE_BLOCK);
+        let bytes = &self.memory[block..block + 256];
+        assert!(bytes.iter().all(|&byte| byte == 0));
+        // What ends the list is no mode, but there may be more behind it.
+        let mut modes = self.modes.iter();
+        let found = modes.find(|mode| u32::from(mode.0) == number);
+        let found = found.map(|mode| mode.1);
+        if let Some(found) = found {
+            self.store(block, &found);
+        }
+        found.is_some()
+    }
+}
+
 impl Bios for Video {
     fn call(&mut self, number: u8, registers: &mut Registers) {
         assert_eq!(number, 0x10);
@@ -143,41 +179,10 @@ impl Bios for Video {
                 return;
             }
             0x4F00 => {
-                assert_eq!(self.memory[block..block + 4], *b"VBE2");
-                let head = [
-                    &self.signature[..],
-                    &self.version.to_le_bytes(),
-                    &[0; 8],
-                    &self.list_at.to_le_bytes(),
-                    &[64, 0],
-                ];
-                self.store(block, &head.concat());
-                let at = (self.list_at >> 16) as usize * 16 + (self.list_at & 0xFFFF) as usize;
-                let numbers = self.modes.iter().map(|mode| mode.0).chain([0xFFFF]);
-                let list: Vec<u8> = numbers.flat_map(u16::to_le_bytes).collect();
-                if at + list.len() <= self.memory.len() {
-                    self.store(at, &list);
-                }
+                self.controller(block);
                 true
             }
-            0x4F01 => {
-                assert_eq!(block as u64, MODE_BLOCK);
-                assert!(
-                    self.memory[block..block + 256]
-                        .iter()
-                        .all(|&byte| byte == 0)
-                );
-                // What ends the list is no mode, but there may be more behind it.
-                let found = self
-                    .modes
-                    .iter()
-                    .find(|mode| u32::from(mode.0) == before.ecx);
-                let found = found.map(|mode| mode.1);
-                if let Some(found) = found {
-                    self.store(block, &found);
-                }
-                found.is_some()
-            }
+            0x4F01 => self.mode_information(block, before.ecx),
             0x4F02 => {
                 let number = before.ebx as u16;
                 assert_eq!(number & !0x7FF, LINEAR);
@@ -437,29 +442,33 @@ fn monitors() {
     }
 }
 
+/// Number, width, height and depth of the modes that there are to choose from.
+const MODES: [(u16, u16, u16, u8); 10] = [
+    (0x101, 640, 480, 32),
+    (0x102, 800, 600, 15),
+    (0x103, 800, 600, 16),
+    (0x104, 800, 600, 24),
+    (0x105, 800, 600, 32),
+    (0x106, 1024, 768, 16),
+    (0x107, 1024, 768, 24),
+    (0x108, 1280, 1024, 24),
+    (0x109, 1280, 1024, 32),
+    (0x10A, 1024, 600, 32),
+];
+
+/// The number of the mode that is chosen for a wish; 0 for none.
+fn chosen(bios: &mut Video, width: u32, height: u32, depth: u32) -> u16 {
+    let wish = Wish {
+        width,
+        height,
+        depth,
+    };
+    bios.ask().choose(&wish, &ALL).map_or(0, |mode| mode.number)
+}
+
 #[test]
 fn the_closest_mode() {
-    let modes = [
-        (0x101, 640, 480, 32),
-        (0x102, 800, 600, 15),
-        (0x103, 800, 600, 16),
-        (0x104, 800, 600, 24),
-        (0x105, 800, 600, 32),
-        (0x106, 1024, 768, 16),
-        (0x107, 1024, 768, 24),
-        (0x108, 1280, 1024, 24),
-        (0x109, 1280, 1024, 32),
-        (0x10A, 1024, 600, 32),
-    ];
-    let mut bios = Video::new(&modes);
-    let chosen = |bios: &mut Video, width, height, depth| {
-        let wish = Wish {
-            width,
-            height,
-            depth,
-        };
-        bios.ask().choose(&wish, &ALL).map_or(0, |mode| mode.number)
-    };
+    let mut bios = Video::new(&MODES);
     for (width, height, depth, expected) in [
         (800, 600, 32, 0x105),
         (800, 600, 16, 0x103),
@@ -483,14 +492,23 @@ fn the_closest_mode() {
         let found = chosen(&mut bios, width, height, depth);
         assert_eq!(found, expected, "{width} {height} {depth}");
     }
+    assert_eq!(chosen(&mut Video::new(&[]), 0, 0, 0), 0);
+}
+
+#[test]
+fn the_closest_mode_to_the_monitors() {
+    let mut bios = Video::new(&MODES);
     bios.edid = Some(edid(1280, 1024));
     assert_eq!(chosen(&mut bios, 0, 0, 0), 0x109);
     assert_eq!(chosen(&mut bios, 0, 0, 24), 0x108);
     assert_eq!(chosen(&mut bios, 800, 600, 0), 0x105);
     bios.edid = Some(edid(1366, 768)); // there is no such mode
     assert_eq!(chosen(&mut bios, 0, 0, 0), 0x107);
-    assert_eq!(chosen(&mut Video::new(&[]), 0, 0, 0), 0);
-    // Only what lies within.
+}
+
+#[test]
+fn the_closest_mode_that_lies_within() {
+    let mut bios = Video::new(&MODES);
     let adapter = bios.ask();
     let wish = Wish::default();
     let start = u64::from(FRAMEBUFFER);

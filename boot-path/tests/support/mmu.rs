@@ -46,11 +46,8 @@ fn walk(
         if level == 4 && index >= 256 {
             address |= 0xFFFF_0000_0000_0000;
         }
-        assert_eq!(
-            entry & 0x7FF0_0000_0000_0E74,
-            0,
-            "bits that were not asked for: {entry:x}"
-        );
+        let strange = entry & 0x7FF0_0000_0000_0E74;
+        assert_eq!(strange, 0, "bits that were not asked for: {entry:x}");
         assert!(entry >> 63 == 0 || cpu.nx, "bit 63 is reserved without NX");
         let writable = writable && entry & 2 != 0;
         let executable = executable && entry >> 63 == 0;
@@ -61,19 +58,16 @@ fn walk(
                 level < 3 || level == 3 && cpu.gib_pages,
                 "no such large page"
             );
-            let pat = if large { 0x1000 } else { 0x80 };
-            let index = (entry & 8 != 0, entry & pat != 0);
-            assert_eq!(index.0, index.1, "entry 1 or 4 of the PAT");
-            let target = if large { target & !pat } else { target };
-            assert_eq!(target % covers, 0, "reserved bits of a large page");
+            let (physical_start, write_combining) = leaf(entry, large);
+            assert_eq!(physical_start % covers, 0, "reserved bits of a large page");
             found.push(Page {
                 virtual_start: address,
-                physical_start: target,
+                physical_start,
                 size: covers,
                 writable,
                 executable,
                 global: entry & 0x100 != 0,
-                write_combining: index.0,
+                write_combining,
             });
         } else {
             assert_eq!(entry & 0x108, 0);
@@ -88,4 +82,13 @@ fn walk(
             );
         }
     }
+}
+
+/// Where the entry of a page leads, and whether it has entry 5 of the page attribute table.
+fn leaf(entry: u64, large: bool) -> (u64, bool) {
+    let target = entry & 0x000F_FFFF_FFFF_F000;
+    let pat = if large { 0x1000 } else { 0x80 };
+    let index = (entry & 8 != 0, entry & pat != 0);
+    assert_eq!(index.0, index.1, "entry 1 or 4 of the PAT");
+    (if large { target & !pat } else { target }, index.0)
 }

@@ -6,6 +6,7 @@ use crate::support::{Workshop, build, kernel, noise, sectors};
 use disk_builder::Road;
 use disk_builder::image::Recipe;
 use disk_builder::inspect::Checksum;
+use disk_builder::inspect::Inspection;
 use disk_layout::{Stage2Header, manifest};
 use zerocopy::FromBytes as _;
 
@@ -74,11 +75,15 @@ fn the_manifest_knows_what_is_loaded() {
         assert_eq!(entry.size.get() as usize, size, "{path}");
     }
 
-    // And the files bear the stamps: root directory, /boot, /boot/modules.
-    let volume = built.inspection.volume.as_ref().unwrap();
+    check_stamps(&recipe, &built.inspection, entries);
+}
+
+/// The files bear the stamps of the manifest: root directory, /boot, /boot/modules.
+fn check_stamps(recipe: &Recipe, inspection: &Inspection, entries: &[manifest::Entry]) {
+    let volume = inspection.volume.as_ref().unwrap();
     let cluster = u64::from(volume.cluster) / 512;
-    let boot = stamps(&recipe, volume.data.lba + cluster);
-    let modules = stamps(&recipe, volume.data.lba + 2 * cluster);
+    let boot = stamps(recipe, volume.data.lba + cluster);
+    let modules = stamps(recipe, volume.data.lba + 2 * cluster);
     let stamp_of = |names: &[(String, u32)], wanted: &str| {
         let found = names.iter().find(|(name, _)| name.starts_with(wanted));
         found

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{self, Workshop, build, kernel, noise, sectors};
 use disk_builder::image::{Entry, Extra, Recipe};
-use disk_builder::inspect::{self, Checksum, Sectors};
+use disk_builder::inspect::{self, Checksum, Inspection, Sectors};
 use disk_layout::PARTITION_LBA;
 
 use crate::{partition, with_everything};
@@ -43,69 +43,71 @@ fn files_are_there_for_others_too_and_lie_in_one_piece_each() {
             inspection.command_line.as_deref(),
             Some("exit  verbose=1 ünïcode")
         );
-        let volume = inspection.volume.as_ref().unwrap();
-        let mut behind = volume.data.lba;
-        for file in &inspection.files {
-            assert!(
-                file.extents.len() <= 1,
-                "{size:?}: {} is fragmented",
-                file.path
-            );
-            for extent in &file.extents {
-                assert!(
-                    extent.lba >= behind,
-                    "{size:?}: {} is out of order",
-                    file.path
-                );
-                behind = extent.lba + extent.sectors;
-            }
-        }
-        // Root directory, /boot, /boot/modules, the configuration and the kernel's head.
-        let head = inspection.file("/boot/kernel.elf").unwrap().extents[0].lba;
-        assert!(head - volume.data.lba <= 5 * u64::from(volume.cluster) / 512);
-
-        let fs = fatfs::FileSystem::new(partition(&recipe), fatfs::FsOptions::new()).unwrap();
-        let bits = match fs.fat_type() {
-            fatfs::FatType::Fat12 => 12,
-            fatfs::FatType::Fat16 => 16,
-            fatfs::FatType::Fat32 => 32,
-        };
-        assert_eq!(bits, volume.fat_bits);
-        assert_eq!(fs.cluster_size(), volume.cluster);
-        for entry in fs
-            .root_dir()
-            .open_dir("boot")
-            .unwrap()
-            .iter()
-            .map(Result::unwrap)
-        {
-            let (date, created) = (entry.modified().date, entry.created().date);
-            assert_eq!((date.year, created.year), (1980, 1980));
-            assert_eq!((created.month, created.day), (1, 1));
-        }
-        let stats = fs.stats().unwrap();
-        assert_eq!(stats.total_clusters(), volume.clusters);
-        let read = |path: &str| {
-            let mut bytes = Vec::new();
-            fs.root_dir()
-                .open_file(path)
-                .unwrap()
-                .read_to_end(&mut bytes)
-                .unwrap();
-            bytes
-        };
-        assert!(read("boot/kernel.elf") == kernel(300_000));
-        assert!(read("boot/modules/first_module.bin") == noise(70_000));
-        assert!(read("boot/modules/2-first_module.bin") == noise(70_000));
-        assert!(read("boot/modules/empty").is_empty());
-        assert_eq!(
-            String::from_utf8(read("boot/kernel.conf")).unwrap(),
-            "options exit  verbose=1 ünïcode\n\
-             module /boot/modules/first_module.bin the first = one\n\
-             module /boot/modules/empty\n\
-             module /boot/modules/2-first_module.bin again\n"
-        );
+        check_order(&inspection);
+        check_by_fatfs(&recipe, &inspection);
     }
+}
+
+/// Files lie in one piece each, in the order in which the loader reads them.
+fn check_order(inspection: &Inspection) {
+    let volume = inspection.volume.as_ref().unwrap();
+    let mut behind = volume.data.lba;
+    for file in &inspection.files {
+        assert!(file.extents.len() <= 1, "{} is fragmented", file.path);
+        for extent in &file.extents {
+            assert!(extent.lba >= behind, "{} is out of order", file.path);
+            behind = extent.lba + extent.sectors;
+        }
+    }
+    // Root directory, /boot, /boot/modules, the configuration and the kernel's head.
+    let head = inspection.file("/boot/kernel.elf").unwrap().extents[0].lba;
+    assert!(head - volume.data.lba <= 5 * u64::from(volume.cluster) / 512);
+}
+
+/// Another reader finds the same volume and the same files.
+fn check_by_fatfs(recipe: &Recipe, inspection: &Inspection) {
+    let volume = inspection.volume.as_ref().unwrap();
+    let fs = fatfs::FileSystem::new(partition(recipe), fatfs::FsOptions::new()).unwrap();
+    let bits = match fs.fat_type() {
+        fatfs::FatType::Fat12 => 12,
+        fatfs::FatType::Fat16 => 16,
+        fatfs::FatType::Fat32 => 32,
+    };
+    assert_eq!(bits, volume.fat_bits);
+    assert_eq!(fs.cluster_size(), volume.cluster);
+    for entry in fs
+        .root_dir()
+        .open_dir("boot")
+        .unwrap()
+        .iter()
+        .map(Result::unwrap)
+    {
+        let (date, created) = (entry.modified().date, entry.created().date);
+        assert_eq!((date.year, created.year), (1980, 1980));
+        assert_eq!((created.month, created.day), (1, 1));
+    }
+    let stats = fs.stats().unwrap();
+    assert_eq!(stats.total_clusters(), volume.clusters);
+    let read = |path: &str| {
+        let mut bytes = Vec::new();
+        fs.root_dir()
+            .open_file(path)
+            .unwrap()
+            .read_to_end(&mut bytes)
+            .unwrap();
+        bytes
+    };
+    assert!(read("boot/kernel.elf") == kernel(300_000));
+    assert!(read("boot/modules/first_module.bin") == noise(70_000));
+    assert!(read("boot/modules/2-first_module.bin") == noise(70_000));
+    assert!(read("boot/modules/empty").is_empty());
+    assert_eq!(
+        String::from_utf8(read("boot/kernel.conf")).unwrap(),
+        "options exit  verbose=1 ünïcode\n\
+         module /boot/modules/first_module.bin the first = one\n\
+         module /boot/modules/empty\n\
+         module /boot/modules/2-first_module.bin again\n"
+    );
 }
 
 #[test]
@@ -318,12 +320,18 @@ fn many_entries_in_all_kinds_of_volumes() {
         assert!(lba("/loader/loader.conf") < last);
         assert!(last < lba("/boot/kernels/k.elf"));
         assert!(lba("/boot/kernels/k.elf") < lba("/boot/modules/initrd"));
-
-        // Others see the same files.
-        let fs = fatfs::FileSystem::new(partition(&recipe), fatfs::FsOptions::new()).unwrap();
-        let root = fs.root_dir();
-        let entries = root.open_dir("loader/entries").unwrap();
-        assert_eq!(entries.iter().map(Result::unwrap).count(), MANY + 2);
-        assert_eq!(root.open_dir("boot").unwrap().iter().count(), 4);
+        check_entries_by_fatfs(&recipe);
     }
+}
+
+/// Others see the same files.
+fn check_entries_by_fatfs(recipe: &Recipe) {
+    let fs = fatfs::FileSystem::new(partition(recipe), fatfs::FsOptions::new()).unwrap();
+    let root = fs.root_dir();
+    let entries = root.open_dir("loader/entries").unwrap();
+    assert_eq!(
+        entries.iter().map(Result::unwrap).count(),
+        recipe.entries.len() + 2
+    );
+    assert_eq!(root.open_dir("boot").unwrap().iter().count(), 4);
 }

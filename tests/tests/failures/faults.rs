@@ -29,58 +29,60 @@ fn the_kernel_faults() -> Result<()> {
     Ok(())
 }
 
+/// Code that raises an exception, and lines of the report.
+const REPORTS: [(&[u8], &[&str]); 5] = [
+    (
+        // mov rax, [0x1234]
+        &[0x48, 0x8B, 0x04, 0x25, 0x34, 0x12, 0x00, 0x00],
+        &[
+            "#PF page fault (vector 14), error code 0h (read of an unmapped page)\r\n",
+            "RIP FFFFFFFF80000000  CS  0008  SS 0018",
+            "CR2 0000000000001234",
+            "RIP is in segment 0 of the kernel (r-x), 0x0 behind its start\r\n",
+            "CR2 is not mapped (the entry of level ",
+            "stack 0000000000000000",
+        ],
+    ),
+    (
+        // mov [rip], eax; a page that is not writable
+        &[0x90, 0x89, 0x05, 0x00, 0x00, 0x00, 0x00],
+        &[
+            "error code 3h (write to a protected page)\r\n",
+            "RIP is in segment 0 of the kernel (r-x), 0x1 behind its start\r\n",
+            "CR2 is 4 KiB page, r-x, supervisor, at physical ",
+        ],
+    ),
+    (
+        // jmp rdi: the boot information is no code
+        &[0xFF, 0xE7],
+        &[
+            "error code 11h (execution of a protected page)\r\n",
+            "RIP is in no segment of the kernel\r\n",
+            "KiB page, rw-, supervisor, at physical ",
+        ],
+    ),
+    (
+        // mov eax, 0x48; mov ss, eax
+        &[0xB8, 0x48, 0x00, 0x00, 0x00, 0x8E, 0xD0],
+        &["#GP general protection (vector 13), error code 48h (GDT entry 9)\r\n"],
+    ),
+    (
+        // mov rsp, 0x123456789AB0; push rax
+        &[
+            0x48, 0xBC, 0xB0, 0x9A, 0x78, 0x56, 0x34, 0x12, 0x00, 0x00, 0x50,
+        ],
+        &[
+            "error code 2h (write to an unmapped page)\r\n",
+            "CR2 0000123456789AA8",
+            "RSP is not mapped (the entry of level 4 is 0h)\r\n",
+        ],
+    ),
+];
+
 /// What a kernel without handlers of its own leaves behind: all of these lines.
 #[test]
 fn the_report_of_a_kernels_fault() -> Result<()> {
-    let cases: [(&[u8], &[&str]); 5] = [
-        (
-            // mov rax, [0x1234]
-            &[0x48, 0x8B, 0x04, 0x25, 0x34, 0x12, 0x00, 0x00],
-            &[
-                "#PF page fault (vector 14), error code 0h (read of an unmapped page)\r\n",
-                "RIP FFFFFFFF80000000  CS  0008  SS 0018",
-                "CR2 0000000000001234",
-                "RIP is in segment 0 of the kernel (r-x), 0x0 behind its start\r\n",
-                "CR2 is not mapped (the entry of level ",
-                "stack 0000000000000000",
-            ],
-        ),
-        (
-            // mov [rip], eax; a page that is not writable
-            &[0x90, 0x89, 0x05, 0x00, 0x00, 0x00, 0x00],
-            &[
-                "error code 3h (write to a protected page)\r\n",
-                "RIP is in segment 0 of the kernel (r-x), 0x1 behind its start\r\n",
-                "CR2 is 4 KiB page, r-x, supervisor, at physical ",
-            ],
-        ),
-        (
-            // jmp rdi: the boot information is no code
-            &[0xFF, 0xE7],
-            &[
-                "error code 11h (execution of a protected page)\r\n",
-                "RIP is in no segment of the kernel\r\n",
-                "KiB page, rw-, supervisor, at physical ",
-            ],
-        ),
-        (
-            // mov eax, 0x48; mov ss, eax
-            &[0xB8, 0x48, 0x00, 0x00, 0x00, 0x8E, 0xD0],
-            &["#GP general protection (vector 13), error code 48h (GDT entry 9)\r\n"],
-        ),
-        (
-            // mov rsp, 0x123456789AB0; push rax
-            &[
-                0x48, 0xBC, 0xB0, 0x9A, 0x78, 0x56, 0x34, 0x12, 0x00, 0x00, 0x50,
-            ],
-            &[
-                "error code 2h (write to an unmapped page)\r\n",
-                "CR2 0000123456789AA8",
-                "RSP is not mapped (the entry of level 4 is 0h)\r\n",
-            ],
-        ),
-    ];
-    for (bytes, lines) in cases {
+    for (bytes, lines) in REPORTS {
         let image = Image::with_kernel(&code(bytes).build())?;
         let mut machine = Machine::new(&image.path())
             .arguments(["-cpu", "max"])

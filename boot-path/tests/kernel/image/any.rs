@@ -1,6 +1,8 @@
 //! Any kernel: what is accepted is sound.
 
-use boot_path::kernel::image::{KernelError, KernelImage, Segment, Wishes, check_file};
+use boot_path::kernel::image::{
+    Group, KernelError, KernelImage, PageRange, Segment, Wishes, check_file,
+};
 use proptest::prelude::*;
 
 use crate::elf_fixture::{
@@ -21,12 +23,22 @@ fn flags_of(segments: &[Segment], page: u64) -> Option<u32> {
 
 /// What has to hold for whatever is accepted.
 fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
+    let slide = image.choose_slide();
+    assert_sound_segments(file, image, slide);
+    let groups: Vec<_> = image.groups().collect();
+    assert_sound_groups(image.segments(), &groups, slide);
+    let ranges: Vec<_> = image.page_ranges(slide).collect();
+    assert!(wishes.allow_writable_code() || ranges.iter().all(|r| !(r.writable && r.executable)));
+    assert_sound_ranges(image, &groups, &ranges, slide);
+}
+
+/// Segments are in their order, in the file and in the address space, and the entry point is in code.
+fn assert_sound_segments(file: &[u8], image: &KernelImage, slide: u64) {
     let segments = image.segments();
     assert!(!segments.is_empty());
     for pair in segments.windows(2) {
         assert!(pair[0].virtual_start + pair[0].memory_size <= pair[1].virtual_start);
     }
-    let slide = image.choose_slide();
     for s in segments {
         assert!(s.memory_size > 0 && s.file_size <= s.memory_size);
         assert!(s.file_size == 0 || s.file_offset + s.file_size <= file.len() as u64);
@@ -43,11 +55,12 @@ fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
             && (s.virtual_start..s.virtual_start + s.memory_size).contains(&image.entry())
     };
     assert!(segments.iter().any(|s| in_code(&s)));
+}
 
-    // Every segment is in exactly one group, with its pages, and the groups do not overlap.
-    let groups: Vec<_> = image.groups().collect();
+/// Every segment is in exactly one group, with its pages, and the groups do not overlap.
+fn assert_sound_groups(segments: &[Segment], groups: &[Group], slide: u64) {
     let mut next = 0;
-    for group in &groups {
+    for group in groups {
         assert_eq!(group.first, next);
         next = group.end;
         assert!(group.alignment.is_power_of_two() && slide.is_multiple_of(group.alignment));
@@ -64,9 +77,17 @@ fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
     for pair in groups.windows(2) {
         assert!(pair[0].virtual_start + pair[0].size + 2 * MIB <= pair[1].virtual_start);
     }
+}
 
-    let ranges: Vec<_> = image.page_ranges(slide).collect();
-    assert!(wishes.allow_writable_code() || ranges.iter().all(|r| !(r.writable && r.executable)));
+/// The first 64 pages from one to another, and the last one.
+fn some_pages(first: u64, last: u64) -> impl Iterator<Item = u64> {
+    let pages = (0..64).map(move |i| first + i * 0x1000);
+    pages.filter(move |&page| page <= last).chain([last])
+}
+
+/// The ranges are the segments' pages, with their permissions, in as few pieces as possible.
+fn assert_sound_ranges(image: &KernelImage, groups: &[Group], ranges: &[PageRange], slide: u64) {
+    let segments = image.segments();
     for pair in ranges.windows(2) {
         let end = pair[0].virtual_start.checked_add(pair[0].size).unwrap();
         assert!(end <= pair[1].virtual_start);
@@ -76,16 +97,12 @@ fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
             "two pieces that are one"
         );
     }
-    for range in &ranges {
+    for range in ranges {
         assert!(range.size > 0 && (range.virtual_start | range.size).is_multiple_of(0x1000));
         let start = range.virtual_start.wrapping_sub(slide);
         assert_eq!(groups.iter().filter(|g| g.contains(start)).count(), 1);
         let (first, last) = (start, start + range.size - 0x1000);
-        for page in (0..64)
-            .map(|i| first + i * 0x1000)
-            .filter(|&p| p <= last)
-            .chain([last])
-        {
+        for page in some_pages(first, last) {
             let flags = flags_of(segments, page).expect("a page of no segment");
             assert_eq!(range.executable, flags & X != 0);
             assert!(image.relro().is_some() || range.writable == (flags & W != 0));
@@ -95,11 +112,7 @@ fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
     // No segment is left out.
     for s in segments {
         let (first, last) = (s.first_page(), s.page_end() - 0x1000);
-        for page in (0..64)
-            .map(|i| first + i * 0x1000)
-            .filter(|&p| p <= last)
-            .chain([last])
-        {
+        for page in some_pages(first, last) {
             let page = page.wrapping_add(slide);
             assert!(
                 ranges

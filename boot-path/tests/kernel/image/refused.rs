@@ -116,7 +116,7 @@ fn truncated() {
 }
 
 #[test]
-fn segments() {
+fn segments_without_bytes_or_with_too_many() {
     refuse(&Elf::new(ET_EXEC, HIGH), "10G", KernelError::NoLoad);
     let empty = Elf::new(ET_EXEC, HIGH).with(ProgramHeader::load(R | X, HIGH, vec![], 0));
     refuse(&empty, "10G", KernelError::NoLoad);
@@ -142,7 +142,10 @@ fn segments() {
             memory_size: 0,
         },
     );
+}
 
+#[test]
+fn segments_that_overlap() {
     let mut elf = executable();
     elf.program_headers[0].memory_size = 0x2001;
     let error = KernelError::Overlap {
@@ -161,7 +164,10 @@ fn segments() {
             address: HIGH + 0x2000,
         },
     );
+}
 
+#[test]
+fn segments_out_of_the_address_space() {
     let mut elf = executable();
     elf.program_headers[2].memory_size = 1 << 31;
     let (address, size) = (HIGH + 0x3000, 1 << 31);
@@ -213,7 +219,10 @@ fn segments() {
         );
     }
     accept(&at(0x1000, 1));
+}
 
+#[test]
+fn relro_out_of_the_address_space() {
     let relro = |start, size| ProgramHeader::within_load(PT_GNU_RELRO, start, size);
     let (address, size) = (HIGH, u64::MAX);
     let elf = executable().with(relro(address, size));
@@ -226,7 +235,10 @@ fn segments() {
             size,
         },
     );
+}
 
+#[test]
+fn too_many_segments() {
     let many = |count: u64| {
         (0..count).fold(Elf::new(ET_EXEC, HIGH), |elf, i| {
             elf.with(ProgramHeader::load(

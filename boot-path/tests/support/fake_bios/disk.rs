@@ -289,21 +289,14 @@ impl FakeDisk {
         }
     }
 
-    /// Reads to segment and offset; tells how it ended and how many sectors were read.
-    fn transfer(
+    /// What the whims make of a read: the status of its failure, and how many sectors are read.
+    fn fate(
         &mut self,
         lba: u64,
         count: usize,
-        (segment, offset): (u16, u16),
-        memory: &mut [u8],
-    ) -> (Answer, usize) {
-        assert!((1..=127).contains(&count), "{count} sectors in one call");
-        self.sizes.push(count);
-        self.lbas.push(lba);
-        let length = count * self.sector_size;
-        let out = buffer(memory, segment, offset.into(), length);
-        let start = usize::from(segment) * 16 + usize::from(offset);
-        let crosses = start >> 16 != (start + length - 1) >> 16;
+        crosses: bool,
+        out: &mut [u8],
+    ) -> (Option<u8>, usize) {
         let end = lba.saturating_add(count as u64);
         let mut status = None;
         let mut done = count;
@@ -346,6 +339,26 @@ impl FakeDisk {
                 _ => {}
             }
         }
+        (status, done)
+    }
+
+    /// Reads to segment and offset; tells how it ended and how many sectors were read.
+    fn transfer(
+        &mut self,
+        lba: u64,
+        count: usize,
+        (segment, offset): (u16, u16),
+        memory: &mut [u8],
+    ) -> (Answer, usize) {
+        assert!((1..=127).contains(&count), "{count} sectors in one call");
+        self.sizes.push(count);
+        self.lbas.push(lba);
+        let length = count * self.sector_size;
+        let out = buffer(memory, segment, offset.into(), length);
+        let start = usize::from(segment) * 16 + usize::from(offset);
+        let crosses = start >> 16 != (start + length - 1) >> 16;
+        let end = lba.saturating_add(count as u64);
+        let (mut status, done) = self.fate(lba, count, crosses, out);
         if end > self.sectors {
             status = Some(0x04);
         }

@@ -43,6 +43,26 @@ fn firmware() -> impl Strategy<Value = Vec<(u64, u64)>> {
     prop::collection::vec(place, 0..5)
 }
 
+/// The kind that the map says of a page, another way; none where it says nothing.
+fn kind_of_page(regions: &[Region], places: &[(u64, u64)], page: u64) -> Option<u64> {
+    let region = regions.iter().find(|r| r.start <= page && page < r.end);
+    let table = places
+        .iter()
+        .any(|&(start, length)| start < page + PAGE && start + length > page && length > 0);
+    match region.map(|region| region.kind) {
+        None | Some(MemoryKind::Reserved) if table => Some(8),
+        None => None,
+        Some(MemoryKind::Usable) => Some(0),
+        Some(MemoryKind::Reserved) => Some(1),
+        Some(MemoryKind::Framebuffer) => Some(7),
+        Some(MemoryKind::AcpiReclaimable) => Some(2),
+        Some(MemoryKind::AcpiNvs) => Some(3),
+        Some(MemoryKind::Bad) => Some(4),
+        Some(MemoryKind::Reclaimable) => Some(5),
+        Some(MemoryKind::Kernel | MemoryKind::Module) => Some(6),
+    }
+}
+
 proptest! {
     #![proptest_config(config(512))]
 
@@ -71,20 +91,7 @@ proptest! {
 
         // Page by page, another way.
         for page in (GIB4 - 14 * PAGE..GIB4 + 60 * PAGE).step_by(PAGE as usize) {
-            let region = regions.iter().find(|r| r.start <= page && page < r.end);
-            let table = places.iter().any(|&(start, length)| start < page + PAGE && start + length > page && length > 0);
-            let expected = match region.map(|region| region.kind) {
-                None | Some(MemoryKind::Reserved) if table => Some(8),
-                None => None,
-                Some(MemoryKind::Usable) => Some(0),
-                Some(MemoryKind::Reserved) => Some(1),
-                Some(MemoryKind::Framebuffer) => Some(7),
-                Some(MemoryKind::AcpiReclaimable) => Some(2),
-                Some(MemoryKind::AcpiNvs) => Some(3),
-                Some(MemoryKind::Bad) => Some(4),
-                Some(MemoryKind::Reclaimable) => Some(5),
-                Some(MemoryKind::Kernel | MemoryKind::Module) => Some(6),
-            };
+            let expected = kind_of_page(&regions, &places, page);
             let entry = found.iter().find(|e| e.base <= page && page < e.base + e.length);
             prop_assert_eq!(entry.map(|entry| entry.kind), expected);
             let wanted = page < GIB4 && revision < 3 || match expected {

@@ -61,8 +61,32 @@ fn all_requests() -> Requests {
     kernel(&all.collect::<Vec<_>>()).requests()
 }
 
-#[test]
-fn every_response_says_what_it_should() {
+/// 1024 by 768 with colours of other sizes, and 800 by 600 with 16 bits.
+fn modes() -> [Mode; 2] {
+    let field = |position, size| Field { position, size };
+    let mode = Mode {
+        number: 0x118,
+        width: 1024,
+        height: 768,
+        pitch: 4160,
+        address: 0xFD00_1000,
+        bits_per_pixel: 32,
+        colors: [field(16, 8), field(9, 7), field(1, 6)],
+    };
+    [
+        mode,
+        Mode {
+            width: 800,
+            height: 600,
+            pitch: 1600,
+            bits_per_pixel: 16,
+            ..mode
+        },
+    ]
+}
+
+/// All that a kernel can be told.
+fn with_facts(check: impl FnOnce(&Facts<'_>)) {
     let region = |start, end, kind| Region { start, end, kind };
     let regions = [
         region(0, 0x1000, MemoryKind::Reserved),
@@ -75,26 +99,7 @@ fn every_response_says_what_it_should() {
         path,
         string,
     };
-    let field = |position, size| Field { position, size };
-    let mode = Mode {
-        number: 0x118,
-        width: 1024,
-        height: 768,
-        pitch: 4160,
-        address: 0xFD00_1000,
-        bits_per_pixel: 32,
-        colors: [field(16, 8), field(9, 7), field(1, 6)],
-    };
-    let modes = [
-        mode,
-        Mode {
-            width: 800,
-            height: 600,
-            pitch: 1600,
-            bits_per_pixel: 16,
-            ..mode
-        },
-    ];
+    let modes = modes();
     let modules = [
         file("one", Text::Bytes(b"words")),
         file("two", Text::At(77)),
@@ -129,136 +134,188 @@ fn every_response_says_what_it_should() {
         tsc_frequency: Some(1_000_000),
         entropy: &[8, 9],
     };
+    check(&facts);
+}
+
+/// The responses to all requests: where each is, 0 for none, and the memory that they are in.
+fn respond(facts: &Facts<'_>) -> ([u64; COUNT], Vec<u8>) {
     let requests = all_requests();
-    let respond = |facts: &Facts<'_>| {
-        let mut measure = Writer::default();
-        limine::respond(&requests, facts, &mut measure);
-        let mut room = vec![0xEE; measure.used];
-        let mut writer = Writer::new(&mut room, SEEN_AT);
-        let responses = limine::respond(&requests, facts, &mut writer);
-        assert_eq!(writer.used, measure.used);
-        (responses, room)
-    };
-    let (responses, room) = respond(&facts);
-    let seen = Seen(&room);
-    let at = |feature: Feature| responses[feature as usize];
+    let mut measure = Writer::default();
+    limine::respond(&requests, facts, &mut measure);
+    let mut room = vec![0xEE; measure.used];
+    let mut writer = Writer::new(&mut room, SEEN_AT);
+    let responses = limine::respond(&requests, facts, &mut writer);
+    assert_eq!(writer.used, measure.used);
+    (responses, room)
+}
 
-    let [revision, name, version] = seen.words(at(Feature::BootloaderInfo));
-    assert_eq!(
-        (revision, seen.text(name), seen.text(version)),
-        (0, "Bootpath", "1.2")
-    );
-    assert_eq!(seen.words(at(Feature::CommandLine)), [0, 0x9999]);
-    assert_eq!(seen.words(at(Feature::FirmwareType)), [0, 0]);
-    for feature in [Feature::StackSize, Feature::EntryPoint, Feature::KeepIommu] {
-        assert_eq!(seen.words(at(feature)), [0]);
-    }
-    assert_eq!(seen.words(at(Feature::Hhdm)), [0, HHDM]);
-    assert_eq!(seen.words(at(Feature::PagingMode)), [0, 1]);
-    let [revision, flags, count, list] = seen.words(at(Feature::Processors));
-    assert_eq!([revision, flags, count], [0, 5 << 32 | 1, 2]);
-    assert_eq!(seen.words(list), [0x11, 0x22]);
-    let [revision, count, list] = seen.words(at(Feature::MemoryMap));
-    assert_eq!([revision, count], [0, 2]);
-    let found = seen.words::<2>(list).map(|entry| seen.words::<3>(entry));
-    assert_eq!(found, [[0, 0x1000, 1], [0x1000, 0x7000, 0]]);
-    let file_words = |address| {
-        let [revision, start, size, path, string, media, tftp, disk] = seen.words(address);
-        assert_eq!(
-            [revision, start, size, media, tftp],
-            [0, HHDM + 0x7000, 99, 1, 0]
-        );
-        assert_eq!(disk, 0xABCD << 32 | 2);
-        assert_eq!(seen.words(address + 64), [0; 6]);
-        (seen.text(path).to_owned(), string)
-    };
-    let [_, file] = seen.words(at(Feature::ExecutableFile));
-    assert_eq!(file_words(file), ("/kernel".to_owned(), 0x9999));
-    let [revision, count, list] = seen.words(at(Feature::Modules));
-    assert_eq!([revision, count], [1, 2]);
-    let [one, two] = seen.words(list).map(file_words);
-    assert_eq!((one.0.as_str(), seen.text(one.1)), ("/one", "words"));
-    assert_eq!(two, ("/two".to_owned(), 77));
-    assert_eq!(seen.words(at(Feature::Rsdp)), [0, HHDM + 0xF_0000]);
-    assert_eq!(seen.words(at(Feature::Smbios)), [0, HHDM + 0xF_1000, 0]);
-    assert_eq!(seen.words(at(Feature::Date)), [0, 123]);
-    assert_eq!(
-        seen.words(at(Feature::ExecutableAddress)),
-        [0, 0x10_0000, BASE]
-    );
-    assert_eq!(seen.words(at(Feature::Performance)), [0, 0, 4, 6]);
-    assert_eq!(seen.words(at(Feature::TscFrequency)), [0, 1_000_000]);
-    let [revision, count, list] = seen.words(at(Feature::Entropy));
-    assert_eq!([revision, count], [0, 2]);
-    assert_eq!(seen.words(list), [8, 9]);
-    let [revision, count, list] = seen.words(at(Feature::Framebuffer));
-    assert_eq!([revision, count], [1, 1]);
-    let [framebuffer] = seen.words(list);
-    let [
-        address,
-        width,
-        height,
-        pitch,
-        pixel,
-        blue,
-        edid_size,
-        edid,
-        count,
-        list,
-    ] = seen.words(framebuffer);
-    assert_eq!(address, HHDM + 0xFD00_1000);
-    assert_eq!([width, height, pitch], [800, 600, 1600]);
-    assert_eq!(pixel.to_le_bytes(), [16, 0, 1, 8, 16, 7, 9, 6]);
-    assert_eq!([blue, edid_size, count], [1, 128, 2]);
-    assert_eq!(seen.words(edid), [0x7777_7777_7777_7777; 16]);
-    for (mode, expected) in seen.words::<2>(list).into_iter().zip(&modes) {
-        let [pitch, width, height, pixel, blue] = seen.words(mode);
-        let size = [expected.pitch, expected.width, expected.height];
-        assert_eq!([pitch, width, height], size.map(u64::from));
-        assert_eq!(pixel.to_le_bytes()[..3], [expected.bits_per_pixel, 0, 1]);
-        assert_eq!(blue, 1);
-    }
-    for feature in [
-        Feature::HartId,
-        Feature::EfiSystemTable,
-        Feature::TpmEventLog,
-        Feature::EfiMemoryMap,
-        Feature::DeviceTree,
-        Feature::Flanterm,
-    ] {
-        assert_eq!(at(feature), 0, "{feature:?}");
-    }
-
-    // Where the firmware's tables are said to be.
-    for (revision, rsdp, smbios) in [
-        (2, HHDM, HHDM),
-        (3, 0, 0),
-        (4, HHDM, 0),
-        (5, HHDM, HHDM),
-        (6, HHDM, HHDM),
-    ] {
-        let (responses, room) = respond(&Facts { revision, ..facts });
-        let seen = Seen(&room);
-        let at = |feature: Feature| responses[feature as usize];
-        assert_eq!(seen.words(at(Feature::Rsdp)), [0, rsdp + 0xF_0000]);
-        assert_eq!(seen.words(at(Feature::Smbios)), [0, smbios + 0xF_1000, 0]);
-    }
-
-    // What is not there gets no response.
-    let (responses, _) = respond(&Facts {
-        framebuffer: None,
-        processors: None,
-        executable: None,
-        modules: &[],
-        rsdp: 0,
-        smbios: [0; 2],
-        date: None,
-        performance: None,
-        tsc_frequency: None,
-        ..facts
+/// What a kernel that was told everything reads.
+fn with_responses(check: impl FnOnce(&Seen<'_>, &dyn Fn(Feature) -> u64)) {
+    with_facts(|facts| {
+        let (responses, room) = respond(facts);
+        check(&Seen(&room), &|feature| responses[feature as usize]);
     });
-    let answered = responses.iter().filter(|&&response| response != 0).count();
-    assert_eq!(answered, 11);
+}
+
+#[test]
+fn what_the_loader_is_and_was_asked() {
+    with_responses(|seen, at| {
+        let [revision, name, version] = seen.words(at(Feature::BootloaderInfo));
+        assert_eq!(
+            (revision, seen.text(name), seen.text(version)),
+            (0, "Bootpath", "1.2")
+        );
+        assert_eq!(seen.words(at(Feature::CommandLine)), [0, 0x9999]);
+        assert_eq!(seen.words(at(Feature::FirmwareType)), [0, 0]);
+        for feature in [Feature::StackSize, Feature::EntryPoint, Feature::KeepIommu] {
+            assert_eq!(seen.words(at(feature)), [0]);
+        }
+        assert_eq!(seen.words(at(Feature::Hhdm)), [0, HHDM]);
+        assert_eq!(seen.words(at(Feature::PagingMode)), [0, 1]);
+    });
+}
+
+#[test]
+fn processors_and_memory() {
+    with_responses(|seen, at| {
+        let [revision, flags, count, list] = seen.words(at(Feature::Processors));
+        assert_eq!([revision, flags, count], [0, 5 << 32 | 1, 2]);
+        assert_eq!(seen.words(list), [0x11, 0x22]);
+        let [revision, count, list] = seen.words(at(Feature::MemoryMap));
+        assert_eq!([revision, count], [0, 2]);
+        let found = seen.words::<2>(list).map(|entry| seen.words::<3>(entry));
+        assert_eq!(found, [[0, 0x1000, 1], [0x1000, 0x7000, 0]]);
+    });
+}
+
+#[test]
+fn files_of_the_kernel_and_its_modules() {
+    with_responses(|seen, at| {
+        let file_words = |address| {
+            let [revision, start, size, path, string, media, tftp, disk] = seen.words(address);
+            assert_eq!(
+                [revision, start, size, media, tftp],
+                [0, HHDM + 0x7000, 99, 1, 0]
+            );
+            assert_eq!(disk, 0xABCD << 32 | 2);
+            assert_eq!(seen.words(address + 64), [0; 6]);
+            (seen.text(path).to_owned(), string)
+        };
+        let [_, file] = seen.words(at(Feature::ExecutableFile));
+        assert_eq!(file_words(file), ("/kernel".to_owned(), 0x9999));
+        let [revision, count, list] = seen.words(at(Feature::Modules));
+        assert_eq!([revision, count], [1, 2]);
+        let [one, two] = seen.words(list).map(file_words);
+        assert_eq!((one.0.as_str(), seen.text(one.1)), ("/one", "words"));
+        assert_eq!(two, ("/two".to_owned(), 77));
+    });
+}
+
+#[test]
+fn tables_of_the_firmware_and_times() {
+    with_responses(|seen, at| {
+        assert_eq!(seen.words(at(Feature::Rsdp)), [0, HHDM + 0xF_0000]);
+        assert_eq!(seen.words(at(Feature::Smbios)), [0, HHDM + 0xF_1000, 0]);
+        assert_eq!(seen.words(at(Feature::Date)), [0, 123]);
+        assert_eq!(
+            seen.words(at(Feature::ExecutableAddress)),
+            [0, 0x10_0000, BASE]
+        );
+        assert_eq!(seen.words(at(Feature::Performance)), [0, 0, 4, 6]);
+        assert_eq!(seen.words(at(Feature::TscFrequency)), [0, 1_000_000]);
+        let [revision, count, list] = seen.words(at(Feature::Entropy));
+        assert_eq!([revision, count], [0, 2]);
+        assert_eq!(seen.words(list), [8, 9]);
+    });
+}
+
+#[test]
+fn the_framebuffer_and_its_modes() {
+    with_responses(|seen, at| {
+        let [revision, count, list] = seen.words(at(Feature::Framebuffer));
+        assert_eq!([revision, count], [1, 1]);
+        let [framebuffer] = seen.words(list);
+        let [
+            address,
+            width,
+            height,
+            pitch,
+            pixel,
+            blue,
+            edid_size,
+            edid,
+            count,
+            list,
+        ] = seen.words(framebuffer);
+        assert_eq!(address, HHDM + 0xFD00_1000);
+        assert_eq!([width, height, pitch], [800, 600, 1600]);
+        assert_eq!(pixel.to_le_bytes(), [16, 0, 1, 8, 16, 7, 9, 6]);
+        assert_eq!([blue, edid_size, count], [1, 128, 2]);
+        assert_eq!(seen.words(edid), [0x7777_7777_7777_7777; 16]);
+        for (mode, expected) in seen.words::<2>(list).into_iter().zip(&modes()) {
+            let [pitch, width, height, pixel, blue] = seen.words(mode);
+            let size = [expected.pitch, expected.width, expected.height];
+            assert_eq!([pitch, width, height], size.map(u64::from));
+            assert_eq!(pixel.to_le_bytes()[..3], [expected.bits_per_pixel, 0, 1]);
+            assert_eq!(blue, 1);
+        }
+    });
+}
+
+#[test]
+fn what_a_pc_with_a_bios_does_not_have() {
+    with_responses(|_, at| {
+        for feature in [
+            Feature::HartId,
+            Feature::EfiSystemTable,
+            Feature::TpmEventLog,
+            Feature::EfiMemoryMap,
+            Feature::DeviceTree,
+            Feature::Flanterm,
+        ] {
+            assert_eq!(at(feature), 0, "{feature:?}");
+        }
+    });
+}
+
+/// Where the firmware's tables are said to be depends on the base revision.
+#[test]
+fn addresses_of_tables() {
+    with_facts(|facts| {
+        for (revision, rsdp, smbios) in [
+            (2, HHDM, HHDM),
+            (3, 0, 0),
+            (4, HHDM, 0),
+            (5, HHDM, HHDM),
+            (6, HHDM, HHDM),
+        ] {
+            let (responses, room) = respond(&Facts { revision, ..*facts });
+            let seen = Seen(&room);
+            let at = |feature: Feature| responses[feature as usize];
+            assert_eq!(seen.words(at(Feature::Rsdp)), [0, rsdp + 0xF_0000]);
+            assert_eq!(seen.words(at(Feature::Smbios)), [0, smbios + 0xF_1000, 0]);
+        }
+    });
+}
+
+#[test]
+fn what_is_not_there_gets_no_response() {
+    with_facts(|facts| {
+        let (responses, _) = respond(&Facts {
+            framebuffer: None,
+            processors: None,
+            executable: None,
+            modules: &[],
+            rsdp: 0,
+            smbios: [0; 2],
+            date: None,
+            performance: None,
+            tsc_frequency: None,
+            ..*facts
+        });
+        let answered = responses.iter().filter(|&&response| response != 0).count();
+        assert_eq!(answered, 11);
+    });
 }
 
 proptest! {

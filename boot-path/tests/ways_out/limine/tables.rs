@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use boot_path::kernel::image::Wishes;
@@ -12,6 +13,8 @@ use boot_path::paging::page_tables::Capabilities;
 use boot_path::ways_out::limine::requests::{FirmwarePages, HHDM};
 
 use crate::elf_fixture::{Elf, PT_GNU_RELRO, ProgramHeader, R, W};
+
+use crate::mmu::{self, Page};
 
 use super::{BASE, CODE, DATA, GIB4, Loaded, elf, tag};
 
@@ -100,119 +103,145 @@ fn the_kernel_becomes_one_piece() {
     assert_eq!(kernel.physical_start(), old);
 }
 
+/// Three MiB and a page.
+const FRAMEBUFFER: Range<u64> = 0xFD00_0000..0xFD30_1000;
+
+/// Builds page tables: where the kernel is, and all pages.
+fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
+    let mut memory = machine();
+    memory.mark(FRAMEBUFFER.start, FRAMEBUFFER.end, MemoryKind::Framebuffer);
+    let mut image = Loaded::new(&far_apart()).image;
+    image.forget_relro();
+    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    kernel.unite(&mut memory, |_, _| (), |_, _, _| ()).unwrap();
+    let cpu = Capabilities {
+        nx: true,
+        gib_pages: true,
+    };
+    let tables = Shared::default();
+    let root = build_limine(
+        &kernel,
+        &mut memory,
+        Tables(tables.clone()),
+        cpu,
+        &FirmwarePages::default(),
+        revision,
+        five_levels,
+    );
+    let mut root = root.unwrap();
+    let tables = tables.borrow();
+    if five_levels {
+        root = lower_root(&tables[&root], revision);
+    }
+    let pages = mmu::all_pages(&|table| tables[&table].to_vec(), root, cpu);
+    (kernel.physical_start(), pages)
+}
+
+/// The table of level 4 that a table of level 5 leads to: it is the same one at both ends, and at the
+/// lower one only with an identity map.
+fn lower_root(top: &[u64; 512], revision: u64) -> u64 {
+    let used: Vec<_> = (0..512).filter(|&index| top[index] != 0).collect();
+    assert_eq!(
+        used,
+        if revision == 0 {
+            vec![0, 511]
+        } else {
+            vec![511]
+        }
+    );
+    assert!(
+        used.iter()
+            .all(|&index| top[index] == top[511] && top[index] & 0xFFF == 3)
+    );
+    top[511] & !0xFFF
+}
+
+/// Where an address leads, and whether it may be written to and executed.
+fn find(pages: &[Page], address: u64) -> Option<(u64, bool, bool)> {
+    let page = pages
+        .iter()
+        .find(|p| p.virtual_start <= address && address - p.virtual_start < p.size)?;
+    Some((
+        page.physical_start + (address - page.virtual_start),
+        page.writable,
+        page.executable,
+    ))
+}
+
 #[test]
 fn the_page_tables_are_right() {
     for (revision, five_levels) in [(0, false), (0, true), (1, false), (3, false), (6, true)] {
-        let mut memory = machine();
-        // Three MiB and a page.
-        let framebuffer = 0xFD00_0000..0xFD30_1000;
-        memory.mark(framebuffer.start, framebuffer.end, MemoryKind::Framebuffer);
-        let mut image = Loaded::new(&far_apart()).image;
-        image.forget_relro();
-        let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
-        kernel.unite(&mut memory, |_, _| (), |_, _, _| ()).unwrap();
-        let cpu = Capabilities {
-            nx: true,
-            gib_pages: true,
-        };
-        let tables = Shared::default();
-        let root = build_limine(
-            &kernel,
-            &mut memory,
-            Tables(tables.clone()),
-            cpu,
-            &FirmwarePages::default(),
-            revision,
-            five_levels,
-        );
-        let mut root = root.unwrap();
-        let tables = tables.borrow();
-        if five_levels {
-            // The same table at both ends, and at the lower one only with an identity map.
-            let top = &tables[&root];
-            let used: Vec<_> = (0..512).filter(|&index| top[index] != 0).collect();
-            assert_eq!(
-                used,
-                if revision == 0 {
-                    vec![0, 511]
-                } else {
-                    vec![511]
-                }
-            );
-            assert!(
-                used.iter()
-                    .all(|&index| top[index] == top[511] && top[index] & 0xFFF == 3)
-            );
-            root = top[511] & !0xFFF;
-        }
-        let pages = crate::mmu::all_pages(&|table| tables[&table].to_vec(), root, cpu);
-        let find = |address: u64| {
-            let page = pages
-                .iter()
-                .find(|p| p.virtual_start <= address && address - p.virtual_start < p.size)?;
-            Some((
-                page.physical_start + (address - page.virtual_start),
-                page.writable,
-                page.executable,
-            ))
-        };
-        let start = kernel.physical_start();
-        assert_eq!(find(CODE), Some((start, false, true)));
-        assert_eq!(find(DATA), Some((start + 0x1000, true, false)));
-        // PF_W alone says whether it may be written to.
-        assert_eq!(
-            find(BASE + 0x80_0000),
-            Some((start + 0x80_0000, true, false))
-        );
-        assert_eq!(find(BASE + 0x2000), None);
-        for address in [
-            0_u64,
-            0x1000,
-            0x9_F000,
-            0x10_0000,
-            64 << 20,
-            GIB4 - 1,
-            GIB4,
-            (5 << 30) - 1,
-            5 << 30,
-        ] {
-            let wanted = match revision {
-                0..3 => address < 5 << 30,
-                _ => matches!(address, 0x1000 | 0x10_0000 | GIB4 | 0x1_3FFF_FFFF),
-            };
-            assert_eq!(
-                find(HHDM + address),
-                wanted.then_some((address, true, true)),
-                "{address:x}"
-            );
-            let identity = revision == 0 && wanted && address > 0;
-            assert_eq!(
-                find(address),
-                identity.then_some((address, true, true)),
-                "{address:x}"
-            );
-        }
-        for base in [HHDM, 0] {
-            let (start, end) = (base + framebuffer.start, base + framebuffer.end);
-            let combined = pages
-                .iter()
-                .filter(|page| page.write_combining && page.virtual_start >> 63 == base >> 63);
-            let (mut size, mut largest) = (0, 0);
-            for page in combined {
-                assert_eq!(page.physical_start, page.virtual_start - base);
-                assert!(start <= page.virtual_start && page.virtual_start + page.size <= end);
-                size += page.size;
-                largest = largest.max(page.size);
-            }
-            let wanted = if base == 0 && revision > 0 {
-                (0, 0)
-            } else {
-                (end - start, 2 << 20)
-            };
-            assert_eq!((size, largest), wanted, "revision {revision}");
-        }
+        let (start, pages) = build(revision, five_levels);
+        check_kernel(&pages, start);
+        check_direct_map(&pages, revision);
+        check_framebuffer(&pages, revision);
         let gib = pages.iter().any(|page| page.size == 1 << 30);
         assert_eq!(gib, revision > 2);
         assert!(pages.iter().all(|page| !page.global));
+    }
+}
+
+fn check_kernel(pages: &[Page], start: u64) {
+    let find = |address| find(pages, address);
+    assert_eq!(find(CODE), Some((start, false, true)));
+    assert_eq!(find(DATA), Some((start + 0x1000, true, false)));
+    // PF_W alone says whether it may be written to.
+    assert_eq!(
+        find(BASE + 0x80_0000),
+        Some((start + 0x80_0000, true, false))
+    );
+    assert_eq!(find(BASE + 0x2000), None);
+}
+
+fn check_direct_map(pages: &[Page], revision: u64) {
+    let find = |address| find(pages, address);
+    for address in [
+        0_u64,
+        0x1000,
+        0x9_F000,
+        0x10_0000,
+        64 << 20,
+        GIB4 - 1,
+        GIB4,
+        (5 << 30) - 1,
+        5 << 30,
+    ] {
+        let wanted = match revision {
+            0..3 => address < 5 << 30,
+            _ => matches!(address, 0x1000 | 0x10_0000 | GIB4 | 0x1_3FFF_FFFF),
+        };
+        assert_eq!(
+            find(HHDM + address),
+            wanted.then_some((address, true, true)),
+            "{address:x}"
+        );
+        let identity = revision == 0 && wanted && address > 0;
+        assert_eq!(
+            find(address),
+            identity.then_some((address, true, true)),
+            "{address:x}"
+        );
+    }
+}
+
+fn check_framebuffer(pages: &[Page], revision: u64) {
+    for base in [HHDM, 0] {
+        let (start, end) = (base + FRAMEBUFFER.start, base + FRAMEBUFFER.end);
+        let combined = pages
+            .iter()
+            .filter(|page| page.write_combining && page.virtual_start >> 63 == base >> 63);
+        let (mut size, mut largest) = (0, 0);
+        for page in combined {
+            assert_eq!(page.physical_start, page.virtual_start - base);
+            assert!(start <= page.virtual_start && page.virtual_start + page.size <= end);
+            size += page.size;
+            largest = largest.max(page.size);
+        }
+        let wanted = if base == 0 && revision > 0 {
+            (0, 0)
+        } else {
+            (end - start, 2 << 20)
+        };
+        assert_eq!((size, largest), wanted, "revision {revision}");
     }
 }

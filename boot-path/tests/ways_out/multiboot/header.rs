@@ -248,28 +248,40 @@ fn what_a_header_of_version_2_may_not_require() {
     assert!(apm.is_ok_and(|header| header.apm));
 }
 
+/// A tag that asks for a graphics mode.
+fn mode(flags: u32, depth: u32) -> [u32; 6] {
+    [5 | flags, 20, 1024, 768, depth, 0]
+}
+
+/// A tag about the console.
+fn console(flags: u32) -> [u32; 4] {
+    [4, 12, flags, 0]
+}
+
+fn parse_tags(tags: &[&[u32]]) -> Result<Header, HeaderError> {
+    parse_2(&header_2(&tags.concat()))
+}
+
+/// Whether a header with these tags can do with text, or with a graphics mode, where there is one.
+fn check_screen(tags: &[&[u32]], text: bool, graphics: bool) -> Result<(), HeaderError> {
+    parse_tags(tags).and_then(|header| header.check_screen(text, graphics))
+}
+
 #[test]
-fn graphics_and_consoles() {
+fn graphics_that_are_required() {
     let graphics = HeaderError::Graphics {
         width: 1024,
         height: 768,
         depth: 32,
-    };
-    let mode = |flags: u32, depth| [5 | flags, 20, 1024, 768, depth, 0];
-    let console = |flags| [4, 12, flags, 0];
-    let parse = |tags: &[&[u32]]| parse_2(&header_2(&tags.concat()));
-
-    let check = |tags: &[&[u32]], text, graphics| {
-        parse(tags).and_then(|header| header.check_screen(text, graphics))
     };
     for tags in [
         &[&mode(0, 32)[..]][..],
         &[&mode(0, 32), &console(0)],
         &[&console(1), &mode(0, 32)],
     ] {
-        refuse(check(tags, true, false), "10T", graphics);
-        assert_eq!(check(tags, false, true), Ok(()));
-        let header = parse(tags).expect("a good header");
+        refuse(check_screen(tags, true, false), "10T", graphics);
+        assert_eq!(check_screen(tags, false, true), Ok(()));
+        let header = parse_tags(tags).expect("a good header");
         let wish = header
             .graphics
             .map(|wish| [wish.width, wish.height, wish.depth]);
@@ -280,14 +292,18 @@ fn graphics_and_consoles() {
         "error 10T: the kernel requires what the loader does not have: \
          a graphics mode, 1024 by 768, 32 bits"
     );
-    // It may be left out, or text will do as well.
+}
+
+/// A graphics mode may be left out, or text will do as well.
+#[test]
+fn graphics_that_are_optional() {
     for tags in [
         &[&mode(OPTIONAL, 32)[..]][..],
         &[&mode(0, 32), &console(2)],
         &[&console(3), &mode(0, 32)],
     ] {
-        assert_eq!(check(tags, true, false), Ok(()));
-        assert!(parse(tags).is_ok_and(|header| header.graphics.is_some()));
+        assert_eq!(check_screen(tags, true, false), Ok(()));
+        assert!(parse_tags(tags).is_ok_and(|header| header.graphics.is_some()));
     }
     // No depth: text for a kernel that can write it, or with as few columns as text has.
     for (width, flags, graphics) in [
@@ -306,22 +322,28 @@ fn graphics_and_consoles() {
         let found = (header.graphics.is_some(), header.needs_graphics);
         assert_eq!(found, (graphics, graphics), "{width} {flags:?}");
     }
+}
 
+#[test]
+fn consoles() {
     let error = |kernel_has_text| Err(HeaderError::Console { kernel_has_text });
-    assert_eq!(check(&[], false, false), Ok(()));
-    assert_eq!(check(&[&console(0)], true, false), Ok(()));
-    assert_eq!(check(&[&console(2)], false, false), Ok(()));
-    assert_eq!(check(&[&console(3)], true, false), Ok(()));
-    assert_eq!(check(&[&console(3)], false, true), error(true));
-    assert_eq!(check(&[&console(1)], true, true), error(false));
-    assert_eq!(check(&[&[4 | OPTIONAL, 12, 1, 0]], false, false), Ok(()));
+    assert_eq!(check_screen(&[], false, false), Ok(()));
+    assert_eq!(check_screen(&[&console(0)], true, false), Ok(()));
+    assert_eq!(check_screen(&[&console(2)], false, false), Ok(()));
+    assert_eq!(check_screen(&[&console(3)], true, false), Ok(()));
+    assert_eq!(check_screen(&[&console(3)], false, true), error(true));
+    assert_eq!(check_screen(&[&console(1)], true, true), error(false));
+    assert_eq!(
+        check_screen(&[&[4 | OPTIONAL, 12, 1, 0]], false, false),
+        Ok(())
+    );
     // A console that may be either.
     let either: &[&[u32]] = &[&console(3), &mode(OPTIONAL, 32)];
-    assert_eq!(check(either, false, true), Ok(()));
-    assert_eq!(check(either, false, false), error(true));
+    assert_eq!(check_screen(either, false, true), Ok(()));
+    assert_eq!(check_screen(either, false, false), error(true));
     let drawn: &[&[u32]] = &[&console(1), &mode(OPTIONAL, 32)];
-    assert_eq!(check(drawn, true, true), Ok(()));
-    assert_eq!(check(drawn, true, false), error(false));
+    assert_eq!(check_screen(drawn, true, true), Ok(()));
+    assert_eq!(check_screen(drawn, true, false), error(false));
     let error = HeaderError::Console {
         kernel_has_text: false,
     };

@@ -260,61 +260,73 @@ fn information_of_version_2() {
         let first = (two, two + 1234, Some("the text"));
         let second = (two + 0x1000, two + 0x1000, Some("/second"));
         assert_eq!(modules, [first, second]);
-        let basic = boot.basic_memory_info_tag().expect("it");
-        assert_eq!(basic.memory_lower(), 636);
-        assert_eq!(basic.memory_upper(), 15 * 1024);
-        let device = boot.bootdev_tag().expect("it");
-        assert_eq!((device.biosdev(), device.slice()), (0x81, 1));
-        assert_eq!(device.part(), u32::MAX);
-        let map = boot.memory_map_tag().expect("it");
-        assert_eq!((map.entry_size(), map.entry_version()), (24, 0));
-        let areas = map.memory_areas().iter();
-        let areas: Vec<_> = areas
-            .map(|area| {
-                (
-                    area.start_address(),
-                    area.end_address(),
-                    u32::from(area.typ()),
-                )
-            })
-            .collect();
-        assert_eq!(areas, MAP[..9]);
-        assert_eq!(map.memory_areas()[1].typ(), MemoryAreaType::Available);
-        let screen = boot.framebuffer_tag().expect("it").expect("it");
-        assert_eq!(screen.buffer_type(), Ok(FramebufferType::Text));
-        assert_eq!((screen.address(), screen.pitch()), (0xB_8000, 160));
-        assert_eq!(
-            (screen.width(), screen.height(), screen.bpp()),
-            (80, 25, 16)
-        );
-        let tag = boot.elf_sections_tag().expect("it");
-        assert_eq!(
-            (tag.number_of_sections(), tag.entry_size(), tag.shndx()),
-            (2, 64, 1)
-        );
-        // SAFETY: `with_information` keeps them.
-        assert_eq!(unsafe { tag.string_table() }, Some(&b"\0.strtab\0"[..]));
-        let apm = boot.apm_tag().expect("it");
-        assert_eq!(
-            (apm.version(), apm.cseg(), apm.offset()),
-            (0x102, 0xF000, 0x1_2345)
-        );
-        assert_eq!((apm.cset_16(), apm.dseg(), apm.flags()), (0xF001, 0x40, 3));
-        let lengths = (apm.cseg_len(), apm.cseg_16_len(), apm.dseg_len());
-        assert_eq!(lengths, (0xFFFF, 0xFFFE, 0xFFFD));
-        let smbios = boot.smbios_tags().next().expect("it");
-        assert_eq!((smbios.major(), smbios.minor()), (2, 8));
-        assert!(smbios.tables().starts_with(b"_SM_"));
-        let old = boot.rsdp_v1_tag().expect("it");
-        assert!(old.checksum_is_valid());
-        assert_eq!(old.rsdt_address(), 0x1234);
-        let new = boot.rsdp_v2_tag().expect("it");
-        assert!(new.checksum_is_valid());
-        assert_eq!(new.xsdt_address(), 0x5678);
-        let base = boot.load_base_addr_tag().map(|tag| tag.load_base_addr());
-        assert_eq!(base, Some(0x40_0000));
-        assert!(boot.vbe_info_tag().is_none());
+        check_memory_and_device(&boot);
+        check_screen_and_sections(&boot);
+        check_firmware(&boot);
     });
+}
+
+fn check_memory_and_device(boot: &BootInformation<'_>) {
+    let basic = boot.basic_memory_info_tag().expect("it");
+    assert_eq!(basic.memory_lower(), 636);
+    assert_eq!(basic.memory_upper(), 15 * 1024);
+    let device = boot.bootdev_tag().expect("it");
+    assert_eq!((device.biosdev(), device.slice()), (0x81, 1));
+    assert_eq!(device.part(), u32::MAX);
+    let map = boot.memory_map_tag().expect("it");
+    assert_eq!((map.entry_size(), map.entry_version()), (24, 0));
+    let areas = map.memory_areas().iter();
+    let areas: Vec<_> = areas
+        .map(|area| {
+            (
+                area.start_address(),
+                area.end_address(),
+                u32::from(area.typ()),
+            )
+        })
+        .collect();
+    assert_eq!(areas, MAP[..9]);
+    assert_eq!(map.memory_areas()[1].typ(), MemoryAreaType::Available);
+}
+
+fn check_screen_and_sections(boot: &BootInformation<'_>) {
+    let screen = boot.framebuffer_tag().expect("it").expect("it");
+    assert_eq!(screen.buffer_type(), Ok(FramebufferType::Text));
+    assert_eq!((screen.address(), screen.pitch()), (0xB_8000, 160));
+    assert_eq!(
+        (screen.width(), screen.height(), screen.bpp()),
+        (80, 25, 16)
+    );
+    let tag = boot.elf_sections_tag().expect("it");
+    assert_eq!(
+        (tag.number_of_sections(), tag.entry_size(), tag.shndx()),
+        (2, 64, 1)
+    );
+    // SAFETY: `with_information` keeps them.
+    assert_eq!(unsafe { tag.string_table() }, Some(&b"\0.strtab\0"[..]));
+    let apm = boot.apm_tag().expect("it");
+    assert_eq!(
+        (apm.version(), apm.cseg(), apm.offset()),
+        (0x102, 0xF000, 0x1_2345)
+    );
+    assert_eq!((apm.cset_16(), apm.dseg(), apm.flags()), (0xF001, 0x40, 3));
+    let lengths = (apm.cseg_len(), apm.cseg_16_len(), apm.dseg_len());
+    assert_eq!(lengths, (0xFFFF, 0xFFFE, 0xFFFD));
+}
+
+fn check_firmware(boot: &BootInformation<'_>) {
+    let smbios = boot.smbios_tags().next().expect("it");
+    assert_eq!((smbios.major(), smbios.minor()), (2, 8));
+    assert!(smbios.tables().starts_with(b"_SM_"));
+    let old = boot.rsdp_v1_tag().expect("it");
+    assert!(old.checksum_is_valid());
+    assert_eq!(old.rsdt_address(), 0x1234);
+    let new = boot.rsdp_v2_tag().expect("it");
+    assert!(new.checksum_is_valid());
+    assert_eq!(new.xsdt_address(), 0x5678);
+    let base = boot.load_base_addr_tag().map(|tag| tag.load_base_addr());
+    assert_eq!(base, Some(0x40_0000));
+    assert!(boot.vbe_info_tag().is_none());
 }
 
 #[test]
