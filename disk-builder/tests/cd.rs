@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
 use disk_builder::image::Recipe;
-use disk_builder::inspect::{self, Sectors};
+use disk_builder::inspect;
 use disk_layout::cd::{PARAMETERS_OFFSET, Parameters};
 use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, mbr};
 use support::{Workshop, build, kernel, refusal, stage1_cd};
@@ -212,52 +212,53 @@ fn a_large_partition_is_a_file_of_several_sections() {
     assert!(refusal(&recipe).contains("too large for a CD"));
 }
 
-/// Each byte of what a CD is found by, changed.
+/// The block in which the boot program of these CDs begins.
+const PROGRAM: u64 = 23;
+
+/// A block, a byte of it, and what is said when it is another one.
+const DAMAGE: [(u64, u64, &str); 24] = [
+    (16, 0, "the CD's primary volume descriptor is wrong"),
+    (16, 80, "the CD's primary volume descriptor is wrong"),
+    (16, 128, "the CD's primary volume descriptor is wrong"),
+    (16, 158, "the CD's root directory is wrong"),
+    (16, 141, "the CD's root directory is wrong"),
+    (17, 10, "the CD's boot record is wrong"),
+    (17, 71, "the CD's boot catalogue is wrong"),
+    (17, 74, "the CD's boot catalogue is wrong"),
+    (18, 0, "the CD's last volume descriptor is wrong"),
+    (19, 5, "the CD's boot catalogue is wrong"),
+    (19, 31, "the CD's boot catalogue is wrong"),
+    (19, 32, "the CD's entry in the boot catalogue is wrong"),
+    (19, 33, "the CD's entry in the boot catalogue is wrong"),
+    (19, 38, "the CD's entry in the boot catalogue is wrong"),
+    (19, 43, "the CD's entry in the boot catalogue is wrong"),
+    (20, 2, "the CD's root directory is wrong"),
+    (21, 5, "the CD's root directory is wrong"),
+    (22, 2, "the CD's root directory is wrong"),
+    (22, 36, "the CD's root directory is wrong"),
+    (22, 101, "the CD's root directory is wrong"),
+    (22, 68 + 2, "the file on the CD is not the boot partition"),
+    (22, 68 + 11, "the file on the CD is not the boot partition"),
+    (PROGRAM, 0x82, "error 1D: stage1 itself is damaged"),
+    (PROGRAM, 1023, "error 1D: stage1 itself is damaged"),
+];
+
+/// The image of a CD, to be changed, and its file.
+fn cd_to_change(workshop: &Workshop) -> (Recipe, File) {
+    let recipe = cd(workshop);
+    let place = build(&recipe).inspection.cd.unwrap().program;
+    assert_eq!((place.lba, place.sectors), (4 * PROGRAM, 4));
+    let mut options = File::options();
+    let file = options.read(true).write(true).open(&recipe.output).unwrap();
+    (recipe, file)
+}
+
+/// Bytes of what a CD is found by, changed.
 #[test]
 fn what_is_damaged_is_found() {
     let workshop = Workshop::new();
-    let recipe = cd(&workshop);
-    let inspection = build(&recipe).inspection;
-    let place = inspection.cd.unwrap().program;
-    assert_eq!(
-        place,
-        Sectors {
-            lba: 92,
-            sectors: 4
-        }
-    );
-    let program = place.lba / 4;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(&recipe.output)
-        .unwrap();
-    for (block, offset, expected) in [
-        (16, 0, "the CD's primary volume descriptor is wrong"),
-        (16, 80, "the CD's primary volume descriptor is wrong"),
-        (16, 128, "the CD's primary volume descriptor is wrong"),
-        (16, 158, "the CD's root directory is wrong"),
-        (16, 141, "the CD's root directory is wrong"),
-        (17, 10, "the CD's boot record is wrong"),
-        (17, 71, "the CD's boot catalogue is wrong"),
-        (17, 74, "the CD's boot catalogue is wrong"),
-        (18, 0, "the CD's last volume descriptor is wrong"),
-        (19, 5, "the CD's boot catalogue is wrong"),
-        (19, 31, "the CD's boot catalogue is wrong"),
-        (19, 32, "the CD's entry in the boot catalogue is wrong"),
-        (19, 33, "the CD's entry in the boot catalogue is wrong"),
-        (19, 38, "the CD's entry in the boot catalogue is wrong"),
-        (19, 43, "the CD's entry in the boot catalogue is wrong"),
-        (20, 2, "the CD's root directory is wrong"),
-        (21, 5, "the CD's root directory is wrong"),
-        (22, 2, "the CD's root directory is wrong"),
-        (22, 36, "the CD's root directory is wrong"),
-        (22, 101, "the CD's root directory is wrong"),
-        (22, 68 + 2, "the file on the CD is not the boot partition"),
-        (22, 68 + 11, "the file on the CD is not the boot partition"),
-        (program, 0x82, "error 1D: stage1 itself is damaged"),
-        (program, 1023, "error 1D: stage1 itself is damaged"),
-    ] {
+    let (recipe, file) = cd_to_change(&workshop);
+    for (block, offset, expected) in DAMAGE {
         let mut byte = [0];
         file.read_exact_at(&mut byte, block * 2048 + offset)
             .unwrap();
@@ -272,15 +273,20 @@ fn what_is_damaged_is_found() {
         file.write_all_at(&byte, block * 2048 + offset).unwrap();
     }
     inspect::inspect(&recipe.output).unwrap().verify().unwrap();
+}
 
-    // Parameters that say something else, with the right sum over the program.
+/// Parameters that say something else, with the right sum over the program.
+#[test]
+fn other_parameters_are_found() {
     const PARAMETERS: u64 = PARAMETERS_OFFSET as u64;
+    let workshop = Workshop::new();
+    let (recipe, file) = cd_to_change(&workshop);
     for offset in [
         offset_of!(Parameters, block),
         offset_of!(Parameters, blocks),
     ] {
         let mut bytes = [0; size_of::<Parameters>()];
-        file.read_exact_at(&mut bytes, program * 2048 + PARAMETERS)
+        file.read_exact_at(&mut bytes, PROGRAM * 2048 + PARAMETERS)
             .unwrap();
         let good = bytes;
         bytes[offset] ^= 1;
@@ -288,7 +294,7 @@ fn what_is_damaged_is_found() {
         let adjustment = &mut bytes[offset_of!(Parameters, adjustment)..];
         let right = u16::from_le_bytes([adjustment[0], adjustment[1]]).wrapping_sub(change as u16);
         adjustment.copy_from_slice(&right.to_le_bytes());
-        file.write_all_at(&bytes, program * 2048 + PARAMETERS)
+        file.write_all_at(&bytes, PROGRAM * 2048 + PARAMETERS)
             .unwrap();
         let problems = inspect::inspect(&recipe.output).unwrap().problems;
         assert_eq!(problems.len(), 1, "{offset}: {problems:?}");
@@ -296,11 +302,16 @@ fn what_is_damaged_is_found() {
             problems[0].starts_with("error 1A"),
             "{offset}: {problems:?}"
         );
-        file.write_all_at(&good, program * 2048 + PARAMETERS)
+        file.write_all_at(&good, PROGRAM * 2048 + PARAMETERS)
             .unwrap();
     }
+}
 
-    // A volume that says it is longer than the image.
+/// A volume that says it is longer than the image; and one without a descriptor is only a disk.
+#[test]
+fn other_volume_descriptors() {
+    let workshop = Workshop::new();
+    let (recipe, file) = cd_to_change(&workshop);
     file.write_all_at(&[0, 0, 0, 1, 1, 0, 0, 0], 16 * 2048 + 80)
         .unwrap();
     let problems = inspect::inspect(&recipe.output).unwrap().problems;

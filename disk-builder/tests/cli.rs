@@ -271,6 +271,29 @@ fn content(workshop: &Workshop, path: &str) -> String {
 
 const ENTRIES: [&str; 5] = ["build", "--stages", ".", "--output", "disk.img"];
 
+/// Three entries, and what is for all of them.
+const THREE: [&str; 19] = [
+    "--timeout=3",
+    "--console=serial",
+    "--entry=first",
+    "--title=The first one",
+    "--linux=kernel.elf",
+    "--initrd=b",
+    "--module=a=text of a",
+    "--initrd=a",
+    "--cmdline=-v one",
+    "--default=third",
+    "--entry",
+    "second",
+    "--cmdline=two",
+    "--kernel=kernel.elf",
+    "--sort-key=zz",
+    "--entry=third",
+    "--kernel=other.elf",
+    "--protocol=bootpath",
+    "--module=b",
+];
+
 #[test]
 fn entries_take_the_options_behind_them() {
     let workshop = Workshop::new();
@@ -278,28 +301,7 @@ fn entries_take_the_options_behind_them() {
     workshop.file("other.elf", &kernel(5_000));
     workshop.file("a", b"module a");
     workshop.file("b", b"module b");
-    let more = [
-        "--timeout=3",
-        "--console=serial",
-        "--entry=first",
-        "--title=The first one",
-        "--linux=kernel.elf",
-        "--initrd=b",
-        "--module=a=text of a",
-        "--initrd=a",
-        "--cmdline=-v one",
-        "--default=third",
-        "--entry",
-        "second",
-        "--cmdline=two",
-        "--kernel=kernel.elf",
-        "--sort-key=zz",
-        "--entry=third",
-        "--kernel=other.elf",
-        "--protocol=bootpath",
-        "--module=b",
-    ];
-    let text = said(&workshop, &[&ENTRIES[..], &more].concat());
+    let text = said(&workshop, &[&ENTRIES[..], &THREE].concat());
     for path in [
         "/loader/loader.conf (",
         "/loader/entries/first.conf (",
@@ -469,53 +471,61 @@ fn entries_that_are_refused() {
         assert!(message.contains(expected), "{more:?}: {message}");
         assert_eq!(message.lines().count(), 1, "{message}");
     }
-    // What is wrong with the command line itself.
-    for (more, expected) in [
-        (
-            &["--kernel=k", "--entry=a"][..],
-            "--kernel or --linux in front of the first --entry",
-        ),
-        (
-            &["--initrd=k", "--entry=a", "--kernel=k"],
-            "--module or --initrd in front of",
-        ),
-        (
-            &["--entry=a", "--kernel=k", "--linux=k"],
-            "more than one --kernel or --linux",
-        ),
-        (&["--kernel=k", "--kernel=k"], "more than one --kernel"),
-        (&["--kernel=k", "--title=t"], "need an --entry"),
-        (&["--kernel=k", "--default=t"], "--entry"),
-        (
-            &["--kernel=k", "--protocol=x"],
-            "[possible values: bootpath, limine, multiboot2, multiboot1, linux, linux16, linux32, linux64]",
-        ),
-        (&["--chain=disk2"], "takes drive=80h, partition=1 or both"),
-        (
-            &["--chain=drive=81h", "--entry=a", "--kernel=k"],
-            "--chain in front of",
-        ),
-        (
-            &["--chain=drive=81h", "--chain=drive=82h"],
-            "more than one --chain",
-        ),
-        (
-            &["--entry=a", "--kernel=k", "--chain=drive=81h"],
-            "--kernel or --linux does not go with --chain",
-        ),
-        (
-            &["--entry=a", "--chain=drive=81h", "--cmdline=x"],
-            "--cmdline does not go with --chain",
-        ),
-        (
-            &["--chain=drive=81h", "--protocol=linux"],
-            "--protocol does not go with --chain",
-        ),
-        (
-            &["--chain=drive=81h", "--initrd=k"],
-            "--module or --initrd does not go with --chain",
-        ),
-    ] {
+}
+
+/// Options that do not go together, and what is said of them.
+const WRONG: [(&[&str], &str); 14] = [
+    (
+        &["--kernel=k", "--entry=a"],
+        "--kernel or --linux in front of the first --entry",
+    ),
+    (
+        &["--initrd=k", "--entry=a", "--kernel=k"],
+        "--module or --initrd in front of",
+    ),
+    (
+        &["--entry=a", "--kernel=k", "--linux=k"],
+        "more than one --kernel or --linux",
+    ),
+    (&["--kernel=k", "--kernel=k"], "more than one --kernel"),
+    (&["--kernel=k", "--title=t"], "need an --entry"),
+    (&["--kernel=k", "--default=t"], "--entry"),
+    (
+        &["--kernel=k", "--protocol=x"],
+        "[possible values: bootpath, limine, multiboot2, multiboot1, linux, linux16, linux32, linux64]",
+    ),
+    (&["--chain=disk2"], "takes drive=80h, partition=1 or both"),
+    (
+        &["--chain=drive=81h", "--entry=a", "--kernel=k"],
+        "--chain in front of",
+    ),
+    (
+        &["--chain=drive=81h", "--chain=drive=82h"],
+        "more than one --chain",
+    ),
+    (
+        &["--entry=a", "--kernel=k", "--chain=drive=81h"],
+        "--kernel or --linux does not go with --chain",
+    ),
+    (
+        &["--entry=a", "--chain=drive=81h", "--cmdline=x"],
+        "--cmdline does not go with --chain",
+    ),
+    (
+        &["--chain=drive=81h", "--protocol=linux"],
+        "--protocol does not go with --chain",
+    ),
+    (
+        &["--chain=drive=81h", "--initrd=k"],
+        "--module or --initrd does not go with --chain",
+    ),
+];
+
+/// What is wrong with the command line itself.
+#[test]
+fn options_that_do_not_go_together() {
+    let workshop = Workshop::new();
+    for (more, expected) in WRONG {
         let output = disk_builder(&workshop, &[&ENTRIES[..], more].concat());
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");

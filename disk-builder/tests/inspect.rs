@@ -107,15 +107,31 @@ fn is_file(entry: &[u8]) -> bool {
     entry[0] != 0 && entry[11] & 0x18 == 0
 }
 
-#[test]
-fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
-    let workshop = Workshop::new();
+/// A kernel with a command line and a module of 3000 bytes.
+fn with_a_module(workshop: &Workshop) -> Recipe {
     let mut recipe = workshop.recipe(&kernel(10_000));
     recipe.command_line = "exit".into();
     recipe.modules = vec![Module {
         file: workshop.file("extra", &[7; 3000]),
         string: String::new(),
     }];
+    recipe
+}
+
+/// Changes the directory entries of files, in the directory that many clusters behind the first one.
+fn change_entries(recipe: &Recipe, built: &Inspection, directory: u64, change: fn(&mut [u8])) {
+    let volume = built.volume.as_ref().unwrap();
+    let at = (volume.data.lba * 512 + directory * u64::from(volume.cluster)) as usize;
+    let mut image = fs::read(&recipe.output).unwrap();
+    let entries = image[at..at + 512].chunks_exact_mut(32);
+    entries.filter(|entry| is_file(entry)).for_each(change);
+    fs::write(&recipe.output, &image).unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
+    let workshop = Workshop::new();
+    let recipe = with_a_module(&workshop);
     let built = build(&recipe).inspection;
     let good = fs::read(&recipe.output).unwrap();
     let start = |path: &str| built.file(path).unwrap().extents[0].lba * 512;
@@ -140,22 +156,11 @@ fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
 
         // With another time, it is somebody else's.
         let directory = if path.contains("modules") { 2 } else { 1 };
-        let volume = built.volume.as_ref().unwrap();
-        let at = (volume.data.lba * 512 + directory * u64::from(volume.cluster)) as usize;
-        let mut image = fs::read(&recipe.output).unwrap();
-        for entry in image[at..at + 512].chunks_exact_mut(32) {
-            let bits = if is_file(entry) { 3 } else { 0 };
-            entry[22] ^= bits;
-        }
-        fs::write(&recipe.output, &image).unwrap();
+        change_entries(&recipe, &built, directory, |entry| entry[22] ^= 3);
         // Two wrong bits are damage.
         let found = inspect::inspect(&recipe.output).unwrap();
         assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Wrong));
-        for entry in image[at..at + 512].chunks_exact_mut(32) {
-            let bits = if is_file(entry) { 4 } else { 0 };
-            entry[22] ^= bits;
-        }
-        fs::write(&recipe.output, &image).unwrap();
+        change_entries(&recipe, &built, directory, |entry| entry[22] ^= 4);
         let found = inspect::inspect(&recipe.output).unwrap();
         assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Replaced));
         if path.contains("modules") {
@@ -167,17 +172,15 @@ fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
         }
         fs::write(&recipe.output, &good).unwrap();
     }
+}
 
-    // Another length is damage too: 2999 bytes instead of 3000.
-    let volume = built.volume.as_ref().unwrap();
-    let at = (volume.data.lba * 512 + 2 * u64::from(volume.cluster)) as usize;
-    let mut image = good.clone();
-    for entry in image[at..at + 512].chunks_exact_mut(32) {
-        if is_file(entry) {
-            entry[28] -= 1;
-        }
-    }
-    fs::write(&recipe.output, &image).unwrap();
+/// 2999 bytes instead of 3000.
+#[test]
+fn another_length_is_damage() {
+    let workshop = Workshop::new();
+    let recipe = with_a_module(&workshop);
+    let built = build(&recipe).inspection;
+    change_entries(&recipe, &built, 2, |entry| entry[28] -= 1);
     assert_eq!(
         inspect::inspect(&recipe.output).unwrap().problems,
         ["error 10R: a module is damaged: /boot/modules/extra, 2999 bytes instead of 3000"]
@@ -266,9 +269,8 @@ fn put_text(root: &Directory<'_, '_>, path: &str, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-#[test]
-fn entries_are_shown_as_the_loader_sees_them() {
-    let workshop = Workshop::new();
+/// An image with entries, good ones and bad ones.
+fn with_entries(workshop: &Workshop) -> Recipe {
     let recipe = Recipe {
         size_mib: Some(3),
         ..workshop.recipe(&kernel(10_000))
@@ -292,6 +294,13 @@ fn entries_are_shown_as_the_loader_sees_them() {
             "timeout 1\nconsole ttyS0\ndefault z*\n",
         );
     });
+    recipe
+}
+
+#[test]
+fn entries_are_shown_as_the_loader_sees_them() {
+    let workshop = Workshop::new();
+    let recipe = with_entries(&workshop);
     let found = inspect::inspect(&recipe.output).unwrap();
     let names: Vec<_> = found
         .entries
@@ -326,7 +335,12 @@ fn entries_are_shown_as_the_loader_sees_them() {
         text.contains("\nwarning: /loader/loader.conf: no entry"),
         "{text}"
     );
+}
 
+#[test]
+fn entries_that_cannot_be_used() {
+    let workshop = Workshop::new();
+    let recipe = with_entries(&workshop);
     change(&recipe, |root| {
         for name in ["a", "b+0-3", "e"] {
             root.remove(&format!("loader/entries/{name}.conf")).unwrap();

@@ -427,7 +427,11 @@ fn entries_of_the_command_line() -> Result<()> {
         .status()?;
     ensure!(status.success(), "{status}");
 
-    let image = Image::of(directory);
+    boot_each(&Image::of(directory))
+}
+
+/// Boots each of the entries by changing the default one.
+fn boot_each(image: &Image) -> Result<()> {
     let second = Image::raw(test_program("boot-check")?.flat(), &[])?;
     let drive = format!(
         "id=second,if=none,format=raw,snapshot=on,file={}",
