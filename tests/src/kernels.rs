@@ -1,6 +1,8 @@
 //! Kernels: the table of `./run.sh kernels`, which becomes `docs/kernels.md`. Each row is a kernel and
 //! a protocol; each of its ways in is a boot.
 
+mod table;
+
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::Write as _;
@@ -23,6 +25,7 @@ use crate::linux::{self, Fetched};
 use crate::machine::{Machine, Running};
 use crate::parallel;
 use crate::peers::{self, Peer};
+pub use table::rows;
 
 /// How long a kernel may take: emulated, on a busy host.
 pub const TIME_LIMIT: Duration = Duration::from_secs(300);
@@ -161,141 +164,6 @@ impl Row {
     fn protocol_name(&self) -> &'static str {
         self.protocol.map_or("chain", Protocol::name)
     }
-}
-
-/// All rows.
-pub fn rows() -> Vec<Row> {
-    const OKAY_CELLS: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
-
-    let demo = Row::new("the demo kernel", Kernel::Demo, "bootpath", Sign::Okay);
-    let multiboot2 = Row::new(
-        "a kernel with the crate `multiboot2` 0.28 (the newest)",
-        Kernel::Multiboot,
-        "multiboot2",
-        Sign::Okay,
-    )
-    .options("some words");
-    let multiboot1 = Row {
-        name: "the tests' kernel for all of Multiboot 1",
-        protocol: Some(Protocol::Multiboot1),
-        ..multiboot2.clone()
-    };
-    let limine = Row::new(
-        "a first kernel with the crate `limine` 0.5 (the newest for stable Rust)",
-        Kernel::Limine,
-        "limine",
-        Sign::Okay,
-    );
-    let mut rows = vec![
-        demo.clone(),
-        demo.packed("the demo kernel and a module, compressed by gzip"),
-        Row::new("the kernel in C", Kernel::C, "bootpath", Sign::Okay),
-        Row::new(
-            "the kernel in C, with a 32-bit bootstrap",
-            Kernel::CMultiboot2,
-            "multiboot2",
-            Sign::Okay,
-        ),
-        Row::new(
-            "a 32-bit kernel in C",
-            Kernel::C32,
-            "multiboot1",
-            Sign::Okay,
-        ),
-        Row::new(
-            "“entering long mode”, in Rust",
-            Kernel::EnteringLongMode,
-            "multiboot2",
-            Sign::Cells(OKAY_CELLS),
-        ),
-        Row::new(
-            "“entering long mode”, its header that of version 1",
-            Kernel::EnteringLongMode,
-            "multiboot1",
-            Sign::Cells(OKAY_CELLS),
-        ),
-        multiboot2.clone(),
-        multiboot1.clone(),
-        multiboot2.packed("the one with `multiboot2` and a module, compressed by gzip"),
-        multiboot1.packed("the tests' kernel and a module, compressed by gzip"),
-        limine.clone(),
-        limine.packed("the one with `limine` and a module, compressed by gzip"),
-        Row::new(
-            "the tests' kernel for all of the Limine protocol",
-            Kernel::LimineChecks,
-            "limine",
-            Sign::Okay,
-        )
-        .options("a command line")
-        .ways(DISK),
-    ];
-
-    // Without an entry file, the loader takes the last one of these.
-    let linux = |rows: &mut Vec<Row>, name, kernel, protocols: &str, options, sign| {
-        let mut protocols = protocols.split(' ').peekable();
-        while let Some(protocol) = protocols.next() {
-            let is_last = protocols.peek().is_none();
-            rows.push(Row {
-                named: !is_last,
-                ..Row::new(name, kernel, protocol, sign)
-                    .options(options)
-                    .ways(if is_last { ALL } else { DISK })
-            });
-        }
-    };
-    for (protocol, options, ways) in [
-        ("linux16", "entry=16", DISK),
-        ("linux32", "entry=32", DISK),
-        ("linux64", "entry=64", ALL),
-    ] {
-        let name = "the tests' kernel for all of the Linux boot protocol";
-        let row = Row::new(name, Kernel::LinuxChecks, protocol, Sign::OkayAlone);
-        rows.push(Row {
-            named: protocol != "linux64",
-            ..row.options(options).ways(ways)
-        });
-    }
-    for (name, kernel, protocols) in [
-        (
-            "Linux 6.1, x86-64 (Debian)",
-            Fetched::Amd64,
-            "linux16 linux32 linux64",
-        ),
-        (
-            "Linux 6.1, x86-64 (Debian, cloud)",
-            Fetched::Cloud,
-            "linux16 linux32 linux64",
-        ),
-        ("Linux 6.1, i686 (Debian)", Fetched::I686, "linux16 linux32"),
-    ] {
-        let options = "console=ttyS0 panic=-1";
-        let kernel = Kernel::Fetched(kernel);
-        linux(&mut rows, name, kernel, protocols, options, Sign::Init);
-    }
-    for (name, kernel, protocols) in [
-        (
-            "memtest86+ 6, x86-64 (Debian)",
-            Fetched::MemtestX64,
-            "linux16 linux32 linux64",
-        ),
-        (
-            "memtest86+ 6, ia32 (Debian)",
-            Fetched::MemtestIa32,
-            "linux16 linux32",
-        ),
-    ] {
-        let sign = Sign::Screen("      Memtest86+ v6.");
-        let kernel = Kernel::Fetched(kernel);
-        linux(&mut rows, name, kernel, protocols, "", sign);
-    }
-    for (name, drive, partition) in [
-        ("the boot sector of another partition", None, 2),
-        ("the first sector of another disk", Some(0x81), 0),
-    ] {
-        let kernel = Kernel::Sector(Target { drive, partition });
-        rows.push(Row::new(name, kernel, "", Sign::OkayAlone).ways(DISK));
-    }
-    rows
 }
 
 /// A row on one way in.
@@ -462,13 +330,8 @@ impl Boot {
         )
     }
 
-    /// What has to be loaded; `None`: it cannot be fetched.
-    fn files(&self) -> Result<Option<Files>> {
-        let mut files = Files {
-            kernel: Vec::new(),
-            modules: Vec::new(),
-            expected: Vec::new(),
-        };
+    /// The kernel's file; `None`: it cannot be fetched.
+    fn kernel(&self) -> Result<Option<Vec<u8>>> {
         let path: PathBuf = match self.row.kernel {
             Kernel::Demo => image::demo_kernel()?,
             Kernel::C => image::c_kernel()?,
@@ -480,16 +343,25 @@ impl Boot {
             Kernel::Multiboot => test_program_file("multiboot-kernel")?,
             Kernel::Limine => test_program_file("limine-first")?,
             Kernel::LimineChecks => test_program_file("limine-kernel")?,
-            Kernel::LinuxChecks => PathBuf::new(),
+            Kernel::LinuxChecks => return linux::check_kernel(&[]).map(Some),
             Kernel::Fetched(kernel) => match kernel.path()? {
                 Some(path) => path,
                 None => return Ok(None),
             },
             Kernel::Sector(_) => bail!("a boot sector is no file"),
         };
-        files.kernel = match self.row.kernel {
-            Kernel::LinuxChecks => linux::check_kernel(&[])?,
-            _ => fs::read(&path)?,
+        Ok(Some(fs::read(&path)?))
+    }
+
+    /// What has to be loaded; `None`: it cannot be fetched.
+    fn files(&self) -> Result<Option<Files>> {
+        let Some(kernel) = self.kernel()? else {
+            return Ok(None);
+        };
+        let mut files = Files {
+            kernel,
+            modules: Vec::new(),
+            expected: Vec::new(),
         };
         let version_1 = self.row.protocol == Some(Protocol::Multiboot1);
         match self.row.kernel {
@@ -519,20 +391,7 @@ impl Boot {
             ];
         }
         if self.row.packed {
-            files.kernel = gzip(&files.kernel)?;
-            let module = noise(70_000);
-            let packed = gzip(&module)?;
-            let size = match self.row.kernel {
-                // It gets files as they are.
-                Kernel::Limine if self.way != WayIn::Mboot => packed.len(),
-                _ => module.len(),
-            };
-            files.modules.push(("module", packed, "its text"));
-            files.expected.push(format!("{size} bytes"));
-            // mboot.c32 unpacks by itself.
-            if self.way != WayIn::Mboot {
-                files.expected.push("10 gzip     ".into());
-            }
+            self.pack(&mut files)?;
         }
         match self.row.kernel {
             Kernel::Multiboot => files.expected.extend([
@@ -547,6 +406,25 @@ impl Boot {
             _ => {}
         }
         Ok(Some(files))
+    }
+
+    /// Compresses the kernel, and adds a module that is compressed.
+    fn pack(&self, files: &mut Files) -> Result<()> {
+        files.kernel = gzip(&files.kernel)?;
+        let module = noise(70_000);
+        let packed = gzip(&module)?;
+        let size = match self.row.kernel {
+            // It gets files as they are.
+            Kernel::Limine if self.way != WayIn::Mboot => packed.len(),
+            _ => module.len(),
+        };
+        files.modules.push(("module", packed, "its text"));
+        files.expected.push(format!("{size} bytes"));
+        // mboot.c32 unpacks by itself.
+        if self.way != WayIn::Mboot {
+            files.expected.push("10 gzip     ".into());
+        }
+        Ok(())
     }
 
     /// Switches the machine on; the kernel shows that it runs.

@@ -28,7 +28,15 @@ const LIMITS: [&str; 4] = [
     "-print_final_stats=1",
 ];
 
-fn main() -> Result<ExitCode> {
+/// What is asked for.
+struct Arguments {
+    seconds: u32,
+    keep: bool,
+    names: Vec<&'static str>,
+}
+
+/// `None`: there is a word that says nothing.
+fn arguments() -> Option<Arguments> {
     let mut seconds = SECONDS;
     let mut keep = false;
     let mut names = Vec::new();
@@ -40,14 +48,27 @@ fn main() -> Result<ExitCode> {
         } else if let Some(target) = TARGETS.iter().find(|target| target.name == argument) {
             names.push(target.name);
         } else {
-            let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
-            eprintln!("{USAGE}\ntargets: {}", all.join(", "));
-            return Ok(ExitCode::from(2));
+            return None;
         }
     }
     if names.is_empty() {
         names.extend(TARGETS.iter().map(|target| target.name));
     }
+    Some(Arguments {
+        seconds,
+        keep,
+        names,
+    })
+}
+
+fn main() -> Result<ExitCode> {
+    let Some(arguments) = arguments() else {
+        let all: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+        eprintln!("{USAGE}\ntargets: {}", all.join(", "));
+        return Ok(ExitCode::from(2));
+    };
+    let Arguments { seconds, names, .. } = &arguments;
+    let seconds = *seconds;
     ensure!(seconds > 0, "{USAGE}");
 
     let programs = build()?;
@@ -67,7 +88,7 @@ fn main() -> Result<ExitCode> {
                     let Some(name) = name else { break };
                     let result = Place::new(&programs, name).and_then(|place| {
                         let outcome = place.fuzz(seconds)?;
-                        if keep {
+                        if arguments.keep {
                             place.keep()?;
                         }
                         Ok(outcome)
@@ -80,10 +101,18 @@ fn main() -> Result<ExitCode> {
         }
     });
 
-    println!("target             executions  per second    cov:     ft:  findings");
-    let mut good = true;
     let mut results = results.into_inner().unwrap_or_default();
     results.sort_by_key(|(name, _)| names.iter().position(|other| other == name));
+    Ok(match report(results, seconds)? {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
+
+/// Prints what came of it; whether all of it is good.
+fn report(results: Vec<(&'static str, Result<Outcome>)>, seconds: u32) -> Result<bool> {
+    println!("target             executions  per second    cov:     ft:  findings");
+    let mut good = true;
     for (name, result) in results {
         let outcome = result.with_context(|| name)?;
         good &= outcome.findings.is_empty() && outcome.ended_well;
@@ -100,11 +129,7 @@ fn main() -> Result<ExitCode> {
             }
         );
     }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(good)
 }
 
 /// Where fuzzing puts things.

@@ -109,38 +109,19 @@ fn strings((source, start): (&'static str, &str)) -> Vec<&'static str> {
     list.split('"').skip(1).step_by(2).collect()
 }
 
+fn exact(text: &str) -> Line {
+    Line::Exact(text.to_owned())
+}
+
 /// What has to come over the serial line, or onto the screen.
 fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
-    let exact = |text: &str| Line::Exact(text.to_owned());
     if let Outcome::Refused(entry) = row.outcome {
         return ["".into(), error(entry), entry.advice.into(), OFFER.into()]
             .map(Line::Exact)
             .into();
     }
 
-    let lba = u64::from(disk_layout::PARTITION_LBA) * SECTOR_SIZE as u64 / row.sector;
-    let console = match (row.serial, row.screen) {
-        (true, _) if row.teletype => "COM1, the BIOS's screen",
-        (true, true) => "COM1, VGA text",
-        (true, false) => "COM1",
-        (false, true) => "VGA text",
-        (false, false) => "none",
-    };
-    let way = if row.chs { "CHS" } else { "LBA" };
-    let mut lines = vec![
-        exact(LOADER),
-        Line::Exact(format!(" 5 console  {console}")),
-        Line::Exact(format!(
-            " 6 memory   {} MiB usable, by E820",
-            row.usable_mib
-        )),
-        Line::Exact(format!(
-            " 7 disk     drive {:02X}h by {way}, {} bytes a sector, partition 1 at LBA {lba}",
-            row.drive, row.sector
-        )),
-        exact(" 8 files    FAT12"),
-        exact(" 9 entry    /boot/kernel.elf, 0 modules"),
-    ];
+    let mut lines = first_steps(row);
     if let Outcome::TooLittleMemory { largest, present } = row.outcome {
         let error = OutOfMemory {
             needed: kernel.size(),
@@ -154,7 +135,6 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
         lines.push(exact(OFFER));
         return lines;
     }
-
     lines.push(Line::Exact(format!(
         "10 kernel   ELF64, {} segments, {} KiB at {KERNEL_ADDRESS:X}h",
         kernel.segments.len(),
@@ -164,7 +144,46 @@ fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
         "11 paging   stack {STACK_KIB} KiB, physical map at {DEFAULT_PHYSICAL_MAP_BASE:X}h"
     )));
     lines.push(Line::Exact(format!("12 handoff  to {:X}h", kernel.entry)));
-    lines.push(Line::Exact(format!("demo kernel, started by {LOADER}")));
+    lines.extend(demo_kernel(row, kernel, screen));
+    lines
+}
+
+/// The LBA of the boot partition, in sectors of the drive.
+fn partition_lba(row: &Row) -> u64 {
+    u64::from(disk_layout::PARTITION_LBA) * SECTOR_SIZE as u64 / row.sector
+}
+
+/// The lines of steps 5 to 9.
+fn first_steps(row: &Row) -> Vec<Line> {
+    let lba = partition_lba(row);
+    let console = match (row.serial, row.screen) {
+        (true, _) if row.teletype => "COM1, the BIOS's screen",
+        (true, true) => "COM1, VGA text",
+        (true, false) => "COM1",
+        (false, true) => "VGA text",
+        (false, false) => "none",
+    };
+    let way = if row.chs { "CHS" } else { "LBA" };
+    vec![
+        exact(LOADER),
+        Line::Exact(format!(" 5 console  {console}")),
+        Line::Exact(format!(
+            " 6 memory   {} MiB usable, by E820",
+            row.usable_mib
+        )),
+        Line::Exact(format!(
+            " 7 disk     drive {:02X}h by {way}, {} bytes a sector, partition 1 at LBA {lba}",
+            row.drive, row.sector
+        )),
+        exact(" 8 files    FAT12"),
+        exact(" 9 entry    /boot/kernel.elf, 0 modules"),
+    ]
+}
+
+/// The lines of the demo kernel.
+fn demo_kernel(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
+    let lba = partition_lba(row);
+    let mut lines = vec![Line::Exact(format!("demo kernel, started by {LOADER}"))];
     let table = |there| if there { "{address}" } else { "0" };
     lines.push(Line::Form(format!(
         "drive {:02x}h, partition 1 at LBA {lba}{DRIVE}{}, SMBIOS 0x{}",

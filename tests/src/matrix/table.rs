@@ -199,7 +199,9 @@ pub fn rows() -> Vec<Row> {
     rows.extend(bochs());
     rows.extend(cpus());
     rows.extend(memory());
+    rows.extend(processors());
     rows.extend(consoles());
+    rows.extend(no_serial());
     rows
 }
 
@@ -310,7 +312,12 @@ fn cds() -> Vec<Row> {
 
 /// Chipsets and firmware.
 fn chipsets() -> Vec<Row> {
-    use Disk::*;
+    [without_pci(), with_pci()].concat()
+}
+
+/// PCs without PCI.
+fn without_pci() -> Vec<Row> {
+    use Disk::{Ide, VirtioMmio};
 
     const ISA: &str = "-M isapc -cpu qemu64,-apic -m 64M";
     let isa = |name, bios, shows| {
@@ -354,6 +361,14 @@ fn chipsets() -> Vec<Row> {
         )
         .usable(63)
         .no_acpi(),
+    ]
+}
+
+/// PCs that lack something, or have it otherwise.
+fn with_pci() -> Vec<Row> {
+    use Disk::{Ahci, Ide};
+
+    vec![
         Row::qemu(
             "pc-1.4",
             Ide,
@@ -410,6 +425,10 @@ fn chipsets() -> Vec<Row> {
 
 /// Bochs: another CPU, chipset and BIOS.
 fn bochs() -> Vec<Row> {
+    [bochs_bioses(), bochs_cpus()].concat()
+}
+
+fn bochs_bioses() -> Vec<Row> {
     let latest = Row::bochs(
         "bochs-latest",
         LATEST,
@@ -433,6 +452,11 @@ fn bochs() -> Vec<Row> {
             "DL=0, no EDD, CHS only",
         )
         .diskette(),
+    ]
+}
+
+fn bochs_cpus() -> Vec<Row> {
+    vec![
         Row::bochs(
             "bochs-prescott",
             LATEST,
@@ -517,7 +541,7 @@ fn cpus() -> Vec<Row> {
     ]
 }
 
-/// How much memory, what is in it, and how many CPUs.
+/// How much memory, and what is in it.
 fn memory() -> Vec<Row> {
     let memory =
         |name, arguments, mib, shows| Row::qemu(name, Disk::Ahci, arguments, shows).usable(mib);
@@ -574,13 +598,21 @@ fn memory() -> Vec<Row> {
         )
         .with(Extra::DirtyMemory)
         .everyday(),
+    ]
+}
+
+/// Several CPUs.
+fn processors() -> Vec<Row> {
+    let memory =
+        |name, arguments, mib, shows| Row::qemu(name, Disk::Ahci, arguments, shows).usable(mib);
+    vec![
         memory("smp-2", "-smp 2", 255, "2 CPUs"),
         memory("smp-3", "-smp 3", 255, "3 CPUs"),
         memory("smp-4", "-smp 4 -m 3584M", 3583, "4 CPUs, much memory").everyday(),
     ]
 }
 
-/// Screens and serial lines, and none.
+/// Screens.
 fn consoles() -> Vec<Row> {
     let video = |name, arguments, shows| Row::qemu(name, Disk::Ahci, arguments, shows);
     vec![
@@ -612,6 +644,13 @@ fn consoles() -> Vec<Row> {
         )
         .usable(251)
         .teletype(),
+    ]
+}
+
+/// PCs without a serial line.
+fn no_serial() -> Vec<Row> {
+    let video = |name, arguments, shows| Row::qemu(name, Disk::Ahci, arguments, shows);
+    vec![
         video("no-serial", "", "the screen alone: its end")
             .no_serial()
             .everyday(),

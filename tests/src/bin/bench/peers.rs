@@ -86,30 +86,13 @@ fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
         runs: RUNS,
         ..setup
     });
-    let mut columns = Vec::new();
-    for setup in &setups {
-        let mut best = vec![f64::INFINITY; entrants.len()];
-        // In turns: whatever else the host does meanwhile is shared out.
-        for _ in 0..setup.runs {
-            for (best, entrant) in best.iter_mut().zip(&entrants) {
-                let ms = setup.once(entrant.image.path(), |said| Ok(arrived(said)?.ticks))?;
-                *best = best.min(ms);
-            }
-        }
-        columns.push(best);
-    }
+    let columns = setups.iter().map(|setup| {
+        let arrived = |said: &str| Ok(arrived(said)?.ticks);
+        best_of(setup, &entrants, arrived)
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
 
-    println!(
-        "A Linux kernel of {} MiB and an initial RAM disk of {} MiB: ms from the MBR's first \
-         instruction to\nthe kernel's first, the best of {RUNS} runs in virtual time (QEMU \
-         -icount shift=0) and in wall time\n",
-        KERNEL / MIB,
-        INITRD / MIB
-    );
-    println!(
-        "{:22} {:>7} {:>5} {:>17} {:>17} {:>17}",
-        "", "INT 13h", "entry", "virtual, virtio", "wall, virtio", "wall, AHCI"
-    );
+    print_heading();
     let mut is_ahead = true;
     for (row, entrant) in entrants.iter().enumerate() {
         let said = run(Machine::new(&entrant.image.path()))?;
@@ -128,6 +111,37 @@ fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
     }
     println!("ahead of each of them, each time: {}\n", verdict(is_ahead));
     Ok(())
+}
+
+/// The best time of each entrant, in milliseconds.
+fn best_of(
+    setup: &Setup,
+    entrants: &[Entrant],
+    ticks: impl Fn(&str) -> Result<u64>,
+) -> Result<Vec<f64>> {
+    let mut best = vec![f64::INFINITY; entrants.len()];
+    // In turns: whatever else the host does meanwhile is shared out.
+    for _ in 0..setup.runs {
+        for (best, entrant) in best.iter_mut().zip(entrants) {
+            let ms = setup.once(entrant.image.path(), &ticks)?;
+            *best = best.min(ms);
+        }
+    }
+    Ok(best)
+}
+
+fn print_heading() {
+    println!(
+        "A Linux kernel of {} MiB and an initial RAM disk of {} MiB: ms from the MBR's first \
+         instruction to\nthe kernel's first, the best of {RUNS} runs in virtual time (QEMU \
+         -icount shift=0) and in wall time\n",
+        KERNEL / MIB,
+        INITRD / MIB
+    );
+    println!(
+        "{:22} {:>7} {:>5} {:>17} {:>17} {:>17}",
+        "", "INT 13h", "entry", "virtual, virtio", "wall, virtio", "wall, AHCI"
+    );
 }
 
 /// Of a real kernel. The BIOS's time counts, which is the same for all.
