@@ -1,7 +1,7 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
 //! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
 //! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
-//! Linux, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the catalogue,
+//! Linux, [`sums`] the checksums that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the catalogue,
 //! [`book`] carries out the book, and [`shift`] moves functions of the loader.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
@@ -25,3 +25,4 @@ pub mod matrix;
 pub mod peers;
 pub mod recipes;
 pub mod shift;
+pub mod sums;

@@ -7,6 +7,7 @@ use disk_builder::image::{Entry, Module};
 use disk_builder::stages;
 use disk_builder::{Protocol, run};
 use disk_layout::SECTOR_SIZE;
+use machine_tests::elf::{MULTIBOOT2_MAGIC, put_multiboot2_header};
 use machine_tests::image::{Image, c_kernel, c_kernel_with_bootstrap, test_program};
 use machine_tests::kernels;
 use machine_tests::linux::put;
@@ -64,31 +65,8 @@ fn grub_starts_the_c_kernel_without_the_loader() -> Result<()> {
     Ok(())
 }
 
-const MAGIC: u32 = 0xE852_50D6;
 /// What “entering long mode” writes to the screen.
 const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
-
-/// Puts a Multiboot 2 header with an entry address between the program headers and the first segment,
-/// where nothing is loaded.
-fn put_header(file: &mut [u8], entry: u32) -> Result<()> {
-    const PLACE: usize = 0x800;
-
-    let words = [
-        [MAGIC, 0, 40, 0_u32.wrapping_sub(MAGIC + 40)],
-        [3, 12, entry, 0],
-        [0, 8, 0, 0],
-    ];
-    let bytes: Vec<u8> = words
-        .as_flattened()
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect();
-    let room = file.get_mut(PLACE..PLACE + bytes.len());
-    let room = room.context("no room")?;
-    ensure!(room.iter().all(|&byte| byte == 0), "something is there");
-    room.copy_from_slice(&bytes);
-    Ok(())
-}
 
 fn start(image: &Image) -> Result<Running> {
     let machine = Machine::new(&image.path());
@@ -109,7 +87,7 @@ fn limine_and_multiboot2() -> Result<Vec<u8>> {
     for mut load in other.program_headers {
         load.virtual_address += HALF + (2 << 20);
         // Its own header has no entry.
-        let magic = MAGIC.to_le_bytes();
+        let magic = MULTIBOOT2_MAGIC.to_le_bytes();
         let own = load.data.windows(4).position(|bytes| bytes == magic);
         if let Some(own) = own {
             load.data[own..own + 4].fill(0);
@@ -117,7 +95,7 @@ fn limine_and_multiboot2() -> Result<Vec<u8>> {
         both = both.with(load);
     }
     let mut file = both.build();
-    put_header(&mut file, entry)?;
+    put_multiboot2_header(&mut file, entry)?;
     Ok(file)
 }
 
@@ -148,7 +126,7 @@ fn of_two_protocols_limine_counts() -> Result<()> {
 #[test]
 fn of_two_protocols_the_own_one_counts() -> Result<()> {
     let mut kernel = fs::read(c_kernel()?)?;
-    put_header(&mut kernel, 0x10_0000)?;
+    put_multiboot2_header(&mut kernel, 0x10_0000)?;
     let directory = tempfile::tempdir()?;
     let kernel = put(directory.path(), "kernel", &kernel)?;
     let image = Image::build(&kernel, |recipe, _| {

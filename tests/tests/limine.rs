@@ -11,6 +11,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, bad_modes, stage1_cd, test_program_built_by};
 use machine_tests::machine::{Bochs, Disk, Machine};
+use machine_tests::sums::rotated;
 
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
 const TAG: [u64; 2] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC];
@@ -147,12 +148,6 @@ fn refused_by_both(kernel: &Kernel, line: &str) -> Result<()> {
     refused(kernel, line)
 }
 
-/// As [`machine_tests`]' kernel sums bytes up.
-fn sum(bytes: &[u8]) -> u32 {
-    let add = |sum: u32, &byte: &u8| sum.rotate_left(5) ^ u32::from(byte);
-    bytes.iter().fold(0, add)
-}
-
 #[test]
 fn everything_that_is_asked_for() -> Result<()> {
     let kernel = Kernel::new()?;
@@ -167,7 +162,7 @@ fn everything_that_is_asked_for() -> Result<()> {
         .iter()
         .zip(strings)
         .map(|((name, length), string)| {
-            let sum = sum(&noise(*length));
+            let sum = rotated(&noise(*length));
             format!("module /boot/modules/{name}: {length} bytes, sum {sum:08x}: {string}\r\n")
                 .replace("\r\n", "\n")
         })
@@ -175,7 +170,7 @@ fn everything_that_is_asked_for() -> Result<()> {
     let file = format!(
         "file /boot/kernel.elf: {} bytes, sum {:08x}: a command line\n",
         kernel.0.len(),
-        sum(&kernel.0)
+        rotated(&kernel.0)
     );
     let mut expected: Vec<_> = lines.iter().map(String::as_str).collect();
     expected.extend([

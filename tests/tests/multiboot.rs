@@ -15,6 +15,7 @@ use disk_layout::SECTOR_SIZE;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, bad_modes, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
+use machine_tests::sums::crc32;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
@@ -132,15 +133,6 @@ fn image(kernel: &[u8], change: impl FnOnce(&mut Recipe, &Path)) -> Result<Image
             });
         }
         change(recipe, directory);
-    })
-}
-
-/// CRC-32 (ISO-HDLC), bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
     })
 }
 

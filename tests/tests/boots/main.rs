@@ -9,6 +9,7 @@ mod screen;
 use anyhow::{Result, ensure};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use machine_tests::machine::Machine;
+use machine_tests::sums::crc32;
 
 /// All of these are in the transcript.
 fn contains(transcript: &str, expected: &[&str]) -> Result<()> {
@@ -29,13 +30,4 @@ fn okay(machine: &Machine) -> Result<String> {
     );
     ensure!(!transcript.contains("FAILED"), "{transcript}");
     Ok(transcript)
-}
-
-/// CRC-32 (ISO-HDLC), bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
 }

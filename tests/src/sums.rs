@@ -1,0 +1,16 @@
+//! Checksums that kernels print, computed in another way than they and the loader do.
+
+/// CRC-32 (ISO-HDLC), bit by bit.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+/// As the tests' Limine kernel sums bytes up.
+pub fn rotated(bytes: &[u8]) -> u32 {
+    let add = |sum: u32, &byte: &u8| sum.rotate_left(5) ^ u32::from(byte);
+    bytes.iter().fold(0, add)
+}
