@@ -365,6 +365,18 @@ impl Image {
         tool: &str,
         arguments: impl IntoIterator<Item = A>,
     ) -> Result<()> {
+        self.ask_mtools(tool, arguments).map(drop)
+    }
+
+    /// Runs one of mtools on the boot partition, and returns what it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ask_mtools<A: AsRef<OsStr>>(
+        &self,
+        tool: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Result<String> {
         let offset = u64::from(disk_layout::PARTITION_LBA) * SECTOR_SIZE as u64;
         let image = format!("{}@@{offset}", self.path().display());
         let arguments = arguments.into_iter().map(|a| a.as_ref().to_owned());
@@ -436,9 +448,8 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program that says nothing when all is well; some systems hide those for file systems from
-/// their users.
-fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<()> {
+/// Runs a program and returns what it prints; some systems hide those for file systems from their users.
+fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<String> {
     let arguments: Vec<_> = arguments.collect();
     for directory in ["", "/usr/sbin", "/sbin"] {
         let output = Command::new(Path::new(directory).join(name))
@@ -452,7 +463,7 @@ fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr);
                 ensure!(output.status.success(), "{name} failed: {said}");
-                return Ok(());
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
             }
         }
     }

@@ -496,7 +496,11 @@ fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+/// A file as `gzip` makes it.
+///
+/// # Errors
+/// None that is known.
+pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes)?;
     Ok(encoder.finish()?)

@@ -1,8 +1,9 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
-//! [`image`] builds images, good ones and spoiled ones, [`elf`] makes kernels that no linker would
-//! make, [`matrix`] is the table of machines, [`kernels`] that of kernels, with [`linux`] for those of
-//! Linux, [`sums`] the checksums that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the catalogue,
-//! [`book`] carries out the book, and [`shift`] moves functions of the loader.
+//! [`image`] builds images, good ones and spoiled ones, [`fats`] spoils their FATs, [`elf`] makes
+//! kernels that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
+//! with [`linux`] for those of Linux, [`samples`] has an image for each protocol, [`sums`] the checksums
+//! that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the
+//! catalogue, [`book`] carries out the book, and [`shift`] moves functions of the loader.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -10,6 +11,7 @@
 mod elf_fixture;
 pub mod book;
 pub mod elf;
+pub mod fats;
 pub mod flip;
 pub mod image;
 pub mod kernels;
@@ -24,5 +26,6 @@ mod pattern;
 pub mod matrix;
 pub mod peers;
 pub mod recipes;
+pub mod samples;
 pub mod shift;
 pub mod sums;

@@ -210,10 +210,17 @@ impl Running {
     /// # Errors
     /// When QEMU's monitor does not answer.
     pub fn text_memory(&self) -> Result<Vec<u8>> {
-        let path = self.directory.path().join("screen");
-        let size = 2 * COLUMNS * ROWS;
+        self.memory(TEXT_MEMORY.into(), 2 * COLUMNS * ROWS)
+    }
+
+    /// So many bytes from a physical address on. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn memory(&self, start: u64, size: usize) -> Result<Vec<u8>> {
+        let path = self.directory.path().join("memory");
         self.monitor(&format!(
-            "pmemsave {TEXT_MEMORY:#x} {size} \"{}\"",
+            "pmemsave {start:#x} {size} \"{}\"",
             path.display()
         ))?;
         let memory = fs::read(&path)?;

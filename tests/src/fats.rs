@@ -1,0 +1,233 @@
+//! The two FATs of an image, entry by entry: the tests damage one of them, or let them disagree.
+
+use std::ops::Range;
+
+use anyhow::{Context as _, Result, ensure};
+use disk_layout::SECTOR_SIZE;
+
+use crate::image::Image;
+
+/// The first cluster.
+const FIRST: u32 = 2;
+/// What ends a chain.
+const END: u32 = 0x0FFF_FFFF;
+/// Bytes of an entry.
+const ENTRY: u64 = 4;
+/// Bytes of a directory entry.
+pub const DIRECTORY_ENTRY: usize = 32;
+/// First byte of a directory entry that is not in use any more.
+const DELETED: u8 = 0xE5;
+
+/// One of the FATs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fat {
+    /// The one that everybody reads.
+    First,
+    /// Its copy.
+    Second,
+}
+
+/// Both, for what they agree on.
+pub const BOTH: [Fat; 2] = [Fat::First, Fat::Second];
+
+/// The FATs of a FAT32 volume in an image. Everything that mtools are to do has to be done before.
+pub struct Fats<'a> {
+    image: &'a Image,
+    /// Byte offsets in the image.
+    fats: [u64; 2],
+    data: u64,
+    /// Bytes of a cluster.
+    cluster: u64,
+    /// Clusters at the end of the volume that nobody uses.
+    free: Range<u32>,
+}
+
+impl<'a> Fats<'a> {
+    /// Those of this image, which has to be whole still.
+    ///
+    /// # Errors
+    /// When there is no FAT32 volume in it with two FATs.
+    pub fn of(image: &'a Image) -> Result<Self> {
+        let volume = image.inspect()?.volume.context("no file system")?;
+        ensure!(volume.fat_bits == 32, "{volume:?}");
+        let [start, half] =
+            [volume.fats.lba, volume.fats.sectors / 2].map(|lba| lba * SECTOR_SIZE as u64);
+        let mut fats = Self {
+            image,
+            fats: [start, start + half],
+            data: volume.data.lba * SECTOR_SIZE as u64,
+            cluster: volume.cluster.into(),
+            free: FIRST..FIRST + volume.clusters,
+        };
+        let entries = image.read(start, (u64::from(fats.free.end) * ENTRY) as usize)?;
+        let copy = image.read(fats.fats[1], entries.len())?;
+        ensure!(entries == copy, "the FATs disagree already");
+        let mut entries = entries.as_chunks().0.iter();
+        let used = entries.rposition(|entry| u32::from_le_bytes(*entry) != 0);
+        fats.free.start = used.context("an empty FAT")? as u32 + 1;
+        Ok(fats)
+    }
+
+    /// The clusters of a file or a directory, as mtools see them.
+    ///
+    /// # Errors
+    /// When there is nothing at this path.
+    pub fn chain(&self, path: &str) -> Result<Vec<u32>> {
+        let said = self.image.ask_mtools("mshowfat", [format!("::{path}")])?;
+        let mut clusters = Vec::new();
+        // "::/path <5-1784> <1790>"
+        for piece in said.split('<').skip(1) {
+            let piece = piece.split('>').next().unwrap_or_default();
+            let (first, last) = piece.split_once('-').unwrap_or((piece, piece));
+            clusters.extend(first.parse::<u32>()?..=last.parse()?);
+        }
+        ensure!(!clusters.is_empty(), "no {path}: mshowfat says {said:?}");
+        Ok(clusters)
+    }
+
+    /// A cluster that nobody uses, which is at the end of the volume.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn take(&mut self) -> Result<u32> {
+        let taken = self.take_many(1)?;
+        Ok(taken.start)
+    }
+
+    /// As many of them, side by side.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn take_many(&mut self, count: u32) -> Result<Range<u32>> {
+        let start = self.free.end.checked_sub(count);
+        let start = start.filter(|start| *start >= self.free.start);
+        let taken = start.context("the volume is full")?..self.free.end;
+        self.free.end = taken.start;
+        Ok(taken)
+    }
+
+    /// Lets `cluster` lead to `next` by these FATs.
+    ///
+    /// # Errors
+    /// When the image cannot be written.
+    pub fn link(&self, fats: &[Fat], cluster: u32, next: u32) -> Result<()> {
+        for fat in fats {
+            let entry = self.fats[*fat as usize] + u64::from(cluster) * ENTRY;
+            self.image.write(entry, &next.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Makes these clusters a chain, with an end, by these FATs.
+    ///
+    /// # Errors
+    /// When the image cannot be written.
+    pub fn chain_up(&self, fats: &[Fat], clusters: &[u32]) -> Result<()> {
+        let next = clusters.iter().skip(1).copied().chain([END]);
+        for (cluster, next) in clusters.iter().zip(next) {
+            self.link(fats, *cluster, next)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a cluster.
+    ///
+    /// # Errors
+    /// When the image ends before.
+    pub fn read(&self, cluster: u32) -> Result<Vec<u8>> {
+        self.image.read(self.place(cluster), self.cluster as usize)
+    }
+
+    /// Fills a cluster with these bytes, and zeros behind them.
+    ///
+    /// # Errors
+    /// When there are too many of them, or the image cannot be written.
+    pub fn write(&self, cluster: u32, bytes: &[u8]) -> Result<()> {
+        ensure!(bytes.len() <= self.cluster as usize, "more than a cluster");
+        let mut bytes = bytes.to_vec();
+        bytes.resize(self.cluster as usize, 0);
+        self.image.write(self.place(cluster), &bytes)
+    }
+
+    /// Bytes of a cluster.
+    pub fn cluster(&self) -> usize {
+        self.cluster as usize
+    }
+
+    fn place(&self, cluster: u32) -> u64 {
+        self.data + u64::from(cluster - FIRST) * self.cluster
+    }
+
+    /// Lets a file have these bytes by the second FAT: where they are others, they are in another cluster.
+    ///
+    /// # Errors
+    /// When there are more or fewer clusters of them, or the first one is another, which a FAT has no part
+    /// in.
+    pub fn second_view(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
+        let mut chain = self.chain(path)?;
+        let pieces = bytes.chunks(self.cluster());
+        ensure!(pieces.len() == chain.len(), "another number of clusters");
+        for (number, (cluster, piece)) in chain.iter_mut().zip(pieces).enumerate() {
+            if !self.read(*cluster)?.starts_with(piece) {
+                ensure!(number > 0, "the first cluster is another");
+                *cluster = self.take()?;
+                self.write(*cluster, piece)?;
+                self.chain_up(&BOTH, &[*cluster])?;
+            }
+        }
+        self.chain_up(&[Fat::Second], &chain)
+    }
+
+    /// Gives a directory of one cluster a second one, by each FAT another: what was in the directory is
+    /// there, as `change` leaves it for each FAT. In the first cluster there is nothing left.
+    ///
+    /// # Errors
+    /// When it has more than one cluster, or the image cannot be written.
+    pub fn split_directory(
+        &mut self,
+        path: &str,
+        change: impl Fn(Fat, &mut Vec<[u8; DIRECTORY_ENTRY]>) -> Result<()>,
+    ) -> Result<()> {
+        /// `.` and `..`, which come first.
+        const DOTS: usize = 2;
+
+        let [cluster] = self.chain(path)?[..] else {
+            anyhow::bail!("{path} has more than one cluster");
+        };
+        let bytes = self.read(cluster)?;
+        let mut entries = bytes.as_chunks::<DIRECTORY_ENTRY>().0.to_vec();
+        let files = entries.split_off(DOTS);
+        let mut nothing = [0; DIRECTORY_ENTRY];
+        nothing[0] = DELETED;
+        entries.resize(bytes.len() / DIRECTORY_ENTRY, nothing);
+        self.write(cluster, entries.as_flattened())?;
+        for fat in BOTH {
+            let mut files = files.clone();
+            change(fat, &mut files)?;
+            let second = self.take()?;
+            self.write(second, files.as_flattened())?;
+            self.chain_up(&BOTH, &[second])?;
+            self.link(&[fat], cluster, second)?;
+        }
+        Ok(())
+    }
+}
+
+/// The short entry of a file by its 8.3 name, filled up with spaces, among those of a directory.
+///
+/// # Errors
+/// When there is none.
+pub fn entry_of<'a>(
+    entries: &'a mut [[u8; DIRECTORY_ENTRY]],
+    name: &[u8; 11],
+) -> Result<&'a mut [u8; DIRECTORY_ENTRY]> {
+    let mut entries = entries.iter_mut();
+    let entry = entries.find(|entry| entry.starts_with(name));
+    entry.with_context(|| format!("no {} in the directory", String::from_utf8_lossy(name)))
+}
+
+/// Lets an entry of a directory say another size.
+pub fn resize(entry: &mut [u8; DIRECTORY_ENTRY], size: u32) {
+    const SIZE: usize = 28;
+    entry[SIZE..].copy_from_slice(&size.to_le_bytes());
+}
