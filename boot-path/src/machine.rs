@@ -8,9 +8,9 @@ use core::fmt;
 use crate::bios::firmware::Bios;
 use crate::bios::time::Clock;
 use crate::errors::catalogue::Named;
-use crate::kernel::placement::{allocate, allocate_high};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::placement::{allocate, allocate_high};
 use crate::memory::ram::{Allocation, Block};
 
 /// On which devices is printed what is no error.

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::entry::entries::{self, Entries, LoaderConf, Warning};
 use boot_path::entry::entry_file::{self, MAX_MODULES, Unwritable};
 use boot_path::entry::protocol::Protocol;
+use boot_path::entry::target::Target;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::Role;
-use boot_path::ways_out::chain::boot_sector::Target;
 
 use crate::geometry::{Content as Sizes, MAX_FILE};
 use crate::host_file::{self, HostFile};

@@ -21,8 +21,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::entry::protocol::Protocol;
+use boot_path::entry::target::Target;
 use boot_path::files::integrity::Role;
-use boot_path::ways_out::chain::boot_sector::Target;
 use disk_layout::stage2 as stage2_image;
 use disk_layout::{PARTITION_LBA, ParameterBlock, Road, SECTOR_SIZE, iso9660, mbr};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};

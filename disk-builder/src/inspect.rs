@@ -18,11 +18,13 @@ use boot_path::entry::protocol::{LinuxEntry, Protocol};
 use boot_path::errors::catalogue::{self, Named, Report};
 use boot_path::errors::text::{Shown, is_harmful};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
-use boot_path::files::integrity::{self, Manifest, Role, Sums};
+use boot_path::files::integrity::{Manifest, Role, Sums};
 use boot_path::kernel::image;
 use boot_path::ways_out::limine::requests::{self, FEATURES, LimineError};
 use boot_path::ways_out::linux::image::{LinuxError, LinuxImage};
 use boot_path::ways_out::multiboot::header::{self, Version as Multiboot};
+use boot_path::ways_out::of_file::protocol_of_file;
+use boot_path::ways_out::sums::of_kernel;
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
@@ -475,7 +477,7 @@ pub(crate) fn check_kernel(
         Ok(file) => file,
         Err(error) => return Ok(Err(say(&error))),
     };
-    let protocol = protocol.unwrap_or_else(|| Protocol::of_file(&mut file));
+    let protocol = protocol.unwrap_or_else(|| protocol_of_file(&mut file));
     let verdict = match protocol {
         Protocol::Multiboot1 => MultibootKernel::read(Multiboot::One, &mut file).map(drop),
         Protocol::Multiboot2 => MultibootKernel::read(Multiboot::Two, &mut file).map(drop),
@@ -904,10 +906,10 @@ impl Inspection {
         let mut protocol = None;
         let mut sums = Sums::Whole;
         if !packed {
-            let found = by_protocol(&mut || Protocol::of_file(&mut bytes));
+            let found = by_protocol(&mut || protocol_of_file(&mut bytes));
             bytes.check()?;
             protocol = Some(found);
-            sums = Sums::of(found);
+            sums = found.sums();
         }
         let mut length = packed.then_some(0);
         let unpacked = unpacked(&mut bytes).map_err(|error| format!("{error:#}"))?;
@@ -917,7 +919,7 @@ impl Inspection {
                     length = Some(file.size());
                 }
                 let protocol = *protocol
-                    .get_or_insert_with(|| by_protocol(&mut || Protocol::of_file(&mut file)));
+                    .get_or_insert_with(|| by_protocol(&mut || protocol_of_file(&mut file)));
                 let verdict = booted.read(protocol, entry, &mut file);
                 file.check().map_err(|error| format!("{error:#}"))?;
                 verdict
@@ -932,7 +934,7 @@ impl Inspection {
             file,
             (places, length),
             || {
-                let checksums = integrity::of_kernel(&mut bytes, sums, crc32c).ok();
+                let checksums = of_kernel(&mut bytes, sums, crc32c).ok();
                 bytes.check()?;
                 Ok(checksums.map(|(headers, bytes)| (bytes, headers)))
             },

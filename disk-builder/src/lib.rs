@@ -27,5 +27,5 @@ pub mod transcript;
 pub mod listing;
 
 pub use boot_path::entry::protocol::Protocol;
-pub use boot_path::ways_out::chain::boot_sector::Target;
+pub use boot_path::entry::target::Target;
 pub use disk_layout::Road;

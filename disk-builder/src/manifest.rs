@@ -7,6 +7,8 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes;
 use boot_path::files::gzip;
 use boot_path::files::integrity::{self, Sums};
+use boot_path::ways_out::of_file::protocol_of_file;
+use boot_path::ways_out::sums::of_kernel;
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
 use zerocopy::IntoBytes as _;
 
@@ -60,10 +62,12 @@ impl Manifest {
         for protocol in protocols {
             let sums = match gzip::is_gzip(file.window(0)) {
                 true => Sums::Whole,
-                false => Sums::of(protocol.unwrap_or_else(|| Protocol::of_file(&mut *file))),
+                false => protocol
+                    .unwrap_or_else(|| protocol_of_file(&mut *file))
+                    .sums(),
             };
             if !all.contains(&sums)
-                && let Ok(both) = integrity::of_kernel(&mut *file, sums, crc32c)
+                && let Ok(both) = of_kernel(&mut *file, sums, crc32c)
             {
                 self.add_sums(path, sums, file.size(), both)?;
                 all.push(sums);

@@ -318,7 +318,7 @@ impl Adapter {
         };
         let fits = |mode: &&Mode| within.start <= mode.address.into() && mode.end() <= within.end;
         let key = |mode: &&Mode| {
-            let is = |wanted: u32, found: u16| wanted == 0 || wanted == found.into();
+            let is = |wanted: u32, found: u16| wanted == 0 || wanted == u32::from(found);
             let most = |wanted: u32, found: u16| wanted == 0 || wanted >= found.into();
             let area = u32::from(mode.width) * u32::from(mode.height);
             let (class, distance) = if is(width, mode.width) && is(height, mode.height) {

@@ -12,13 +12,13 @@ use crate::entry::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
 };
 use crate::entry::protocol::Protocol;
+use crate::entry::target::Target;
 use crate::errors::text::{copy, facts, utf8};
 use crate::files::access::{File, Files, Listing};
 use crate::files::error::FileMachine;
 use crate::files::integrity::{Role, Sums};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
-use crate::ways_out::chain::boot_sector::Target;
 
 /// A machine whose failures can be those of entries.
 pub trait EntryMachine<'m>: FileMachine<'m, Failure: From<EntryFileError> + From<NoEntry>> {}

@@ -31,9 +31,9 @@ use core::str;
 
 use crate::entry::entries::{MAX_CANDIDATES, MAX_ENTRIES};
 use crate::entry::protocol::Protocol;
+use crate::entry::target::Target;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts, split_before, utf8};
-use crate::ways_out::chain::boot_sector::Target;
 
 /// The kernel of a `kernel.conf` that names none.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";

@@ -1,5 +1,6 @@
 //! What to boot: entry files, their order, and the protocol that they name.
 
+pub mod target;
 pub mod entry_file;
 pub mod version;
 pub mod entries;

@@ -4,8 +4,8 @@
 //! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
 //! looked for is that of [`Protocol`].
 
-use crate::files::file_bytes::FileBytes;
-use crate::ways_out::limine::requests;
+use crate::files::file_bytes::WINDOW;
+use crate::files::integrity::Sums;
 use zerocopy::FromBytes as _;
 use zerocopy::little_endian::U32;
 
@@ -68,11 +68,14 @@ impl Protocol {
             .map_or("", |(name, _)| name)
     }
 
-    /// The protocol of a kernel, by its whole file: a note of the loader's own handoff comes first, then
-    /// Limine's requests, then the other headers.
-    pub fn of_file(mut file: impl FileBytes) -> Self {
-        let recognised = requests::recognise_file(&mut file);
-        recognised.unwrap_or_else(|| Self::by_magic(file.window(0)))
+    /// Which checksums a kernel of this protocol has that is not compressed.
+    pub fn sums(self) -> Sums {
+        match self {
+            Self::Bootpath | Self::Limine => Sums::Elf,
+            Self::Multiboot1 => Sums::Multiboot1,
+            Self::Multiboot2 => Sums::Multiboot2,
+            Self::Linux(_) => Sums::Linux,
+        }
     }
 
     /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).
@@ -91,6 +94,8 @@ impl Protocol {
 
 /// Bytes of the file in which each header but Limine's begins.
 pub const HEAD: usize = 32 * 1024;
+
+const _: () = assert!(HEAD <= WINDOW);
 
 /// Multiboot 2: the magic number, at a multiple of 8 in the first 32 KiB (specification 3.1.1).
 pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;

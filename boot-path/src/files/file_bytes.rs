@@ -4,11 +4,11 @@
 //! load. Both run the same code: it asks for a window into the file, and gets all of the rest
 //! where the file is in memory.
 
-use crate::entry::protocol;
 use crate::errors::text::copy;
 
-/// How many bytes from an offset on are to be had in one piece, unless the file ends before.
-pub const WINDOW: usize = protocol::HEAD;
+/// How many bytes from an offset on are to be had in one piece, unless the file ends before. No reader
+/// wants more at once: whoever relies on it asserts that this is enough.
+pub const WINDOW: usize = 32 * 1024;
 
 /// A file whose bytes can be looked at.
 pub trait FileBytes {

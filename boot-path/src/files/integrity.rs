@@ -9,13 +9,8 @@ use core::fmt;
 use disk_layout::manifest::{self, Entry};
 
 use crate::disk::fat::File;
-use crate::entry::protocol::{HEAD, Protocol};
 use crate::errors::catalogue::{self, Named};
 use crate::errors::text::facts;
-use crate::files::file_bytes::FileBytes;
-use crate::kernel::image::{self, KernelError};
-use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
-use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
 /// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
 pub type Crc32c = fn(u32, &[u8]) -> u32;
@@ -88,7 +83,7 @@ pub enum Sums {
     Multiboot1 = 2,
     /// What a Multiboot 2 header wants.
     Multiboot2 = 3,
-    /// A bzImage without a payload that [checks itself](crate::ways_out::linux::image::checks_itself).
+    /// A bzImage, but for its payload if that checks itself.
     Linux = 4,
 }
 
@@ -101,16 +96,6 @@ impl Sums {
         Self::Multiboot2,
         Self::Linux,
     ];
-
-    /// Those of a kernel that is not compressed.
-    pub fn of(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::Bootpath | Protocol::Limine => Self::Elf,
-            Protocol::Multiboot1 => Self::Multiboot1,
-            Protocol::Multiboot2 => Self::Multiboot2,
-            Protocol::Linux(_) => Self::Linux,
-        }
-    }
 
     /// What they go by in a manifest: the path's key, and behind it a byte that is in no path.
     pub fn key(self, path: &str, crc32c: Crc32c) -> u32 {
@@ -230,97 +215,4 @@ impl fmt::Display for Damage<'_> {
             ),
         }
     }
-}
-
-/// The two checksums of a kernel's whole file, as an [`Entry`] has them: of its headers, and of the
-/// bytes that are loaded. For the host. Where there is only one, the first one is 0. The headers are what the
-/// loader reads to open the kernel, in its order.
-///
-/// # Errors
-/// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
-pub fn of_kernel(
-    mut file: impl FileBytes,
-    sums: Sums,
-    crc32c: Crc32c,
-) -> Result<(u32, u32), MultibootError> {
-    match sums {
-        Sums::Whole => {
-            let size = file.size();
-            return Ok((0, of_bytes(&mut file, 0, (0, size), crc32c)));
-        }
-        Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
-        Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
-        Sums::Linux => return Ok(of_linux(file, crc32c)),
-        Sums::Elf => {}
-    }
-    let mut headers = 0;
-    let (image, _) = image::read(file.size(), |offset, out| {
-        let length = file.read_at(offset, out);
-        headers = crc32c(headers, out.get(..length).unwrap_or_default());
-        Ok::<_, KernelError>(length)
-    })?;
-    let bytes = image.segments().iter().fold(0, |crc, segment| {
-        let place = (segment.file_offset, segment.file_size);
-        of_bytes(&mut file, crc, place, crc32c)
-    });
-    Ok((headers, bytes))
-}
-
-/// Continues a checksum over bytes of a file: offset and length.
-fn of_bytes(
-    file: &mut impl FileBytes,
-    mut crc: u32,
-    (offset, length): (u64, u64),
-    crc32c: Crc32c,
-) -> u32 {
-    file.pieces(offset, length, |piece| crc = crc32c(crc, piece));
-    crc
-}
-
-/// The head is what the loader reads first. A file that is not a bzImage never boots as one, so all of it
-/// is summed.
-fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> (u32, u32) {
-    let end = file.size();
-    let head = head(&mut file, HEADER_ROOM);
-    let headers = crc32c(0, head);
-    let left_out = match LinuxImage::read(head, end) {
-        Ok(image) => image.unchecked(|head| {
-            let window = file.window(head.start);
-            let length = (head.end - head.start) as usize;
-            window.get(..length).unwrap_or(window)
-        }),
-        Err(_) => end..end,
-    };
-    let crc = of_bytes(&mut file, 0, (0, left_out.start), crc32c);
-    let behind = end.saturating_sub(left_out.end);
-    (
-        headers,
-        of_bytes(&mut file, crc, (left_out.end, behind), crc32c),
-    )
-}
-
-/// The first so many bytes of a file, or all of a shorter one.
-fn head(file: &mut impl FileBytes, length: usize) -> &[u8] {
-    let window = file.window(0);
-    window.get(..length).unwrap_or(window)
-}
-
-fn of_multiboot(
-    version: Version,
-    mut file: impl FileBytes,
-    crc32c: Crc32c,
-) -> Result<(u32, u32), MultibootError> {
-    let head = head(&mut file, HEAD);
-    let mut headers = crc32c(0, head);
-    let header = Header::parse(version, head)?;
-    let image = header.image(file.size(), |offset, out| {
-        let length = file.read_at(offset, out);
-        headers = crc32c(headers, out.get(..length).unwrap_or_default());
-        Ok::<_, MultibootError>(length)
-    })?;
-    let bytes = image.segments().iter().fold(0, |crc, segment| {
-        let place = (segment.file_offset, segment.file_size);
-        of_bytes(&mut file, crc, place, crc32c)
-    });
-    Ok((headers, bytes))
 }

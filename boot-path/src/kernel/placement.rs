@@ -10,7 +10,8 @@ use crate::disk::stream::Range;
 use crate::entry::entry_file::MAX_MODULES;
 use crate::kernel::image::{Group, KernelImage, MAX_SEGMENTS, Segment, Wishes};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
-use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::placement::allocate;
 
 /// A module that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,40 +247,4 @@ impl Kernel {
             address - (segment.virtual_start - group.virtual_start)
         })
     }
-}
-
-/// The memory from which kernel, modules and tables come: above 1 MiB, within the loader's reach.
-///
-/// # Errors
-/// 6B.
-pub fn allocate(
-    memory: &mut MemoryMap,
-    size: u64,
-    align: u64,
-    offset: u64,
-    kind: MemoryKind,
-) -> Result<u64, OutOfMemory> {
-    memory.allocate(&Request {
-        size,
-        align,
-        offset,
-        min: MIB,
-        max: EARLY_REACH,
-        kind,
-    })
-}
-
-/// Whole pages from the upper end of that memory, for what is in no kernel's way there.
-///
-/// # Errors
-/// 6B.
-pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<u64, OutOfMemory> {
-    memory.allocate_highest(&Request {
-        size,
-        align: PAGE_SIZE,
-        offset: 0,
-        min: MIB,
-        max: EARLY_REACH,
-        kind: MemoryKind::Reclaimable,
-    })
 }

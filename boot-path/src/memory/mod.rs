@@ -3,3 +3,4 @@
 pub mod layout;
 pub mod map;
 pub mod ram;
+pub mod placement;

@@ -4,16 +4,16 @@
 //! map's base, and the page through which the loader leaves; nothing else. How that becomes entries
 //! is [`crate::paging::page_tables`]; where the entries are kept is for the caller to say ([`TablePages`]).
 
-use crate::kernel::placement::{Kernel, allocate};
+use crate::kernel::placement::Kernel;
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::placement::allocate;
 use crate::paging::page_tables::{
     Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
 };
-use crate::ways_out::limine::requests::{self, FirmwarePages};
 
 /// Entries in a page table.
-const ENTRIES: u64 = 512;
+pub(crate) const ENTRIES: u64 = 512;
 /// Binary logarithm of what one entry of the top table maps.
 const SLOT_SHIFT: u32 = 39;
 
@@ -33,9 +33,9 @@ pub trait TablePages {
 }
 
 /// Page tables in memory that is allocated one by one.
-struct Frames<'a, P> {
-    memory: &'a mut MemoryMap,
-    pages: P,
+pub(crate) struct Frames<'a, P> {
+    pub(crate) memory: &'a mut MemoryMap,
+    pub(crate) pages: P,
 }
 
 impl<P: TablePages> TableMemory for Frames<'_, P> {
@@ -123,7 +123,7 @@ pub fn build(
 }
 
 /// Maps the segments, with their permissions.
-fn map_kernel<M: TableMemory>(
+pub(crate) fn map_kernel<M: TableMemory>(
     tables: &mut PageTables<M>,
     kernel: &Kernel,
 ) -> Result<(), PagingError> {
@@ -141,56 +141,6 @@ fn map_kernel<M: TableMemory>(
         })?;
     }
     Ok(())
-}
-
-/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
-/// 0 the identity map. Returns the physical address of the top table, which is of level 5 when
-/// `five_levels` says so.
-///
-/// # Errors
-/// 11A, 11B, 6B.
-pub fn build_limine(
-    kernel: &Kernel,
-    memory: &mut MemoryMap,
-    pages: impl TablePages,
-    capabilities: Capabilities,
-    firmware: &FirmwarePages,
-    revision: u64,
-    five_levels: bool,
-) -> Result<u64, PagingError> {
-    // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
-    // change: no page of 1 GiB there.
-    let gib_pages = capabilities.gib_pages && revision > 2;
-    let capabilities = Capabilities {
-        gib_pages,
-        ..capabilities
-    };
-    let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
-    tables.set_writable_code(true);
-    map_kernel(&mut tables, kernel)?;
-    let bases = [Some(requests::HHDM), (revision == 0).then_some(0)];
-    for base in bases.into_iter().flatten() {
-        // As above: what is mapped does not change while tables are allocated.
-        for index in 0.. {
-            let regions = tables.memory().memory.regions();
-            let mapping = requests::hhdm(regions, firmware, revision, base).nth(index);
-            let Some(mapping) = mapping else { break };
-            tables.map(&mapping)?;
-        }
-    }
-    let root = tables.root();
-    if !five_levels {
-        return Ok(root);
-    }
-    // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
-    let mut memory = tables.into_memory();
-    let top = memory.allocate()?;
-    let entry = root | LINK;
-    memory.write(top, ENTRIES as usize - 1, entry);
-    if revision == 0 {
-        memory.write(top, 0, entry);
-    }
-    Ok(top)
 }
 
 /// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map

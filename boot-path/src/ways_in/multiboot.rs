@@ -15,9 +15,9 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::entry::entry_file::{self, EntryFileError, KernelEntry, MAX_MODULES};
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
-use crate::kernel::placement::allocate_high;
 use crate::memory::layout::EARLY_REACH;
 use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::placement::allocate_high;
 
 /// The kernel and as many modules as an entry file can name.
 pub const MAX_GIVEN: usize = MAX_MODULES + 1;

@@ -10,3 +10,5 @@ pub mod chain;
 pub mod multiboot;
 pub mod linux;
 pub mod limine;
+pub mod of_file;
+pub mod sums;

@@ -5,8 +5,8 @@ use boot_path::entry::entry_file::{
     check_line, check_module, check_options, parse,
 };
 use boot_path::entry::protocol::{LinuxEntry, Protocol};
+use boot_path::entry::target::Target;
 use boot_path::errors::catalogue::Report;
-use boot_path::ways_out::chain::boot_sector::Target;
 use proptest::prelude::*;
 
 fn command_line(text: &str) -> String {

@@ -2,11 +2,13 @@
 
 use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::{FileBytes as _, WINDOW};
-use boot_path::files::integrity::{Sums, of_kernel};
+use boot_path::files::integrity::Sums;
 use boot_path::kernel::image;
 use boot_path::ways_out::limine::requests;
 use boot_path::ways_out::multiboot::header;
 use boot_path::ways_out::multiboot::header::Version;
+use boot_path::ways_out::of_file::protocol_of_file;
+use boot_path::ways_out::sums::of_kernel;
 
 use crate::elf_fixture::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, ProgramHeader, R, W, X, note, rela, words,
@@ -46,8 +48,8 @@ fn same_answers(bytes: &[u8]) -> Protocol {
     ] {
         same!(bytes, file => of_kernel(file, sums, crc32c));
     }
-    same!(bytes, file => Protocol::of_file(file));
-    Protocol::of_file(bytes)
+    same!(bytes, file => protocol_of_file(file));
+    protocol_of_file(bytes)
 }
 
 /// Bytes that repeat in no window's distance.

@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
+use boot_path::entry::target::Target;
 use boot_path::errors::catalogue::{Named, Report};
-use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, Target, bytes, check, find};
+use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, bytes, check, find};
 use disk_layout::PartitionEntry;
 use proptest::prelude::*;
 

@@ -2,12 +2,13 @@
 
 use boot_path::entry::protocol::LinuxEntry;
 use boot_path::errors::catalogue::{Named, Report};
-use boot_path::files::integrity::{Sums, of_kernel};
+use boot_path::files::integrity::Sums;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::linux::image::{
     BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError,
     checks_itself, e820, fill_memory_map, initrd_size, place,
 };
+use boot_path::ways_out::sums::of_kernel;
 use proptest::prelude::*;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 

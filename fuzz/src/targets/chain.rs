@@ -1,6 +1,7 @@
 //! The partitions of a disk, for chain loading.
 
-use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, Target, find};
+use boot_path::entry::target::Target;
+use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, find};
 
 use super::show;
 use crate::input::Input;

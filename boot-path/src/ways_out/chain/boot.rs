@@ -10,9 +10,10 @@ use disk_layout::mbr;
 
 use crate::disk::block_device::{BlockDevice as _, DiskError};
 use crate::disk::int13::Drive;
+use crate::entry::target::Target;
 use crate::errors::text::copy;
 use crate::say;
-use crate::ways_out::chain::boot_sector::{self, Sector, Target};
+use crate::ways_out::chain::boot_sector::{self, Sector};
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::handover::{Handover, Jump, RealMode};
 

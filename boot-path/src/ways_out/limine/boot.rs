@@ -15,15 +15,17 @@ use crate::disk::block_device::BlockDevice as _;
 use crate::disk::partition::Partition;
 use crate::entry::choose::BootEntry;
 use crate::kernel::loading::Loaded;
-use crate::kernel::placement::{Kernel, allocate};
+use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::placement::allocate;
 use crate::memory::ram::{Allocation, Block};
-use crate::paging::address_space::{self, LINK};
+use crate::paging::address_space::LINK;
 use crate::say;
 use crate::ways_out::bootpath::{Tables, capabilities};
 use crate::ways_out::handover::{Handover, Jump};
+use crate::ways_out::limine::address_space;
 use crate::ways_out::limine::files::{Modules, load_executable, load_modules};
 use crate::ways_out::limine::platform::{Platform, Start};
 use crate::ways_out::limine::processors::{self, Started};
@@ -96,7 +98,7 @@ pub fn boot<'m, M: Platform<'m>>(
     let mut firmware = FirmwarePages::default();
     note_firmware(machine, &tables, requests.revision, &mut firmware);
     let stack_size = requests.stack_size(image, loaded);
-    let root = address_space::build_limine(
+    let root = address_space::build(
         &loaded.kernel,
         memory,
         Tables(machine),

@@ -9,3 +9,4 @@ pub mod boot;
 
 pub use files::Modules;
 pub use platform::Start;
+pub mod address_space;

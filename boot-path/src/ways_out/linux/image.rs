@@ -21,9 +21,9 @@ use crate::disk::stream::Range;
 use crate::entry::protocol::LinuxEntry;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
-use crate::kernel::placement::allocate;
 use crate::memory::layout::{EARLY_REACH, FILE_CACHE, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
+use crate::memory::placement::allocate;
 
 /// The setup header, from 1F1h of the file on.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

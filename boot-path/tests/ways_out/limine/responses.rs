@@ -1,10 +1,11 @@
 //! What the responses say.
 
+use boot_path::bios::int1a::unix_time;
 use boot_path::bios::vbe::{Field, Mode};
 use boot_path::memory::map::{MemoryKind, Region};
 use boot_path::ways_out::limine::requests::{
     self as limine, COUNT, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM,
-    Performance, Processors, Requests, Text, Writer, unix_time,
+    Performance, Processors, Requests, Text, Writer,
 };
 use proptest::prelude::*;
 

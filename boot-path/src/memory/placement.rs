@@ -1,0 +1,40 @@
+//! Where in memory the loader puts what it loads and makes: above 1 MiB, within the loader's own reach.
+
+use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
+
+/// The memory from which kernel, modules and tables come: above 1 MiB, within the loader's reach.
+///
+/// # Errors
+/// 6B.
+pub fn allocate(
+    memory: &mut MemoryMap,
+    size: u64,
+    align: u64,
+    offset: u64,
+    kind: MemoryKind,
+) -> Result<u64, OutOfMemory> {
+    memory.allocate(&Request {
+        size,
+        align,
+        offset,
+        min: MIB,
+        max: EARLY_REACH,
+        kind,
+    })
+}
+
+/// Whole pages from the upper end of that memory, for what is in no kernel's way there.
+///
+/// # Errors
+/// 6B.
+pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<u64, OutOfMemory> {
+    memory.allocate_highest(&Request {
+        size,
+        align: PAGE_SIZE,
+        offset: 0,
+        min: MIB,
+        max: EARLY_REACH,
+        kind: MemoryKind::Reclaimable,
+    })
+}

@@ -1,0 +1,58 @@
+//! Step 11 for a Limine kernel: what it finds mapped when it starts.
+
+use crate::kernel::placement::Kernel;
+use crate::memory::map::MemoryMap;
+use crate::paging::address_space::{ENTRIES, Frames, LINK, TablePages, map_kernel};
+use crate::paging::page_tables::{Capabilities, PageTables, PagingError, TableMemory as _};
+use crate::ways_out::limine::requests::{FirmwarePages, HHDM, hhdm};
+
+/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
+/// 0 the identity map. Returns the physical address of the top table, which is of level 5 when
+/// `five_levels` says so.
+///
+/// # Errors
+/// 11A, 11B, 6B.
+pub fn build(
+    kernel: &Kernel,
+    memory: &mut MemoryMap,
+    pages: impl TablePages,
+    capabilities: Capabilities,
+    firmware: &FirmwarePages,
+    revision: u64,
+    five_levels: bool,
+) -> Result<u64, PagingError> {
+    // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
+    // change: no page of 1 GiB there.
+    let gib_pages = capabilities.gib_pages && revision > 2;
+    let capabilities = Capabilities {
+        gib_pages,
+        ..capabilities
+    };
+    let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
+    tables.set_writable_code(true);
+    map_kernel(&mut tables, kernel)?;
+    let bases = [Some(HHDM), (revision == 0).then_some(0)];
+    for base in bases.into_iter().flatten() {
+        // Which regions are free changes while tables are allocated, but not what is mapped: so the list
+        // is asked anew for each mapping.
+        for index in 0.. {
+            let regions = tables.memory().memory.regions();
+            let mapping = hhdm(regions, firmware, revision, base).nth(index);
+            let Some(mapping) = mapping else { break };
+            tables.map(&mapping)?;
+        }
+    }
+    let root = tables.root();
+    if !five_levels {
+        return Ok(root);
+    }
+    // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
+    let mut memory = tables.into_memory();
+    let top = memory.allocate()?;
+    let entry = root | LINK;
+    memory.write(top, ENTRIES as usize - 1, entry);
+    if revision == 0 {
+        memory.write(top, 0, entry);
+    }
+    Ok(top)
+}
