@@ -10,7 +10,7 @@ use boot_path::kernel::placement::Kernel;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::paging::address_space::TablePages;
 use boot_path::paging::page_tables::Capabilities;
-use boot_path::ways_out::limine::address_space::build;
+use boot_path::ways_out::limine::address_space;
 use boot_path::ways_out::limine::requests::{FirmwarePages, HHDM};
 
 use crate::elf_fixture::{Elf, PT_GNU_RELRO, ProgramHeader, R, W};
@@ -120,7 +120,7 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
         gib_pages: true,
     };
     let tables = Shared::default();
-    let root = build(
+    let root = address_space::build(
         &kernel,
         &mut memory,
         Tables(tables.clone()),

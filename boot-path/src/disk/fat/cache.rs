@@ -1,0 +1,152 @@
+//! Pieces of the disk that stay in memory.
+
+use crate::disk::block_device::BlockDevice;
+use crate::disk::fat::error::FatError;
+use crate::errors::text::copy;
+
+/// Number of windows: one tends to hold the FAT, one the directories, one the head of a file.
+const WINDOWS: usize = 3;
+
+/// Bytes that are read where nothing was read before: what is wanted tends to be near, and slow
+/// disks (1 MB/s and less) are not made to read much that nobody asked for.
+const FIRST_READ: usize = 16 * 1024;
+
+/// A few large pieces of the disk in memory; the least recently used one makes room.
+///
+/// A first look at a place reads [`FIRST_READ`] bytes: the boot sector comes with the first FAT
+/// sectors, the root directory with what was written next. Where reading goes on behind a window, as
+/// it does in the FAT of a large file, the next one is filled whole.
+pub struct Cache<'b> {
+    windows: [Window<'b>; WINDOWS],
+    /// Counts accesses; the windows note the time of their last one.
+    clock: u32,
+}
+
+struct Window<'b> {
+    memory: &'b mut [u8],
+    /// Byte offset on the disk.
+    start: u64,
+    /// Bytes that are valid.
+    length: usize,
+    used: u32,
+}
+
+impl<'b> Cache<'b> {
+    /// A cache of three windows that share `buffer`. Each must hold at least one logical sector;
+    /// 3 × 64 KiB are best, more is of no use.
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        let size = buffer.len() / WINDOWS;
+        let (first, rest) = buffer.split_at_mut(size);
+        let (second, third) = rest.split_at_mut(size);
+        let windows = [first, second, third].map(|memory| Window {
+            memory,
+            start: 0,
+            length: 0,
+            used: 0,
+        });
+        Self { windows, clock: 0 }
+    }
+
+    /// The bytes from `offset` of the disk on, as far as they are in memory.
+    pub(crate) fn peek(&self, offset: u64) -> Option<&[u8]> {
+        let (index, skip) = self.locate(offset)?;
+        let window = self.windows.get(index)?;
+        window.memory.get(skip..window.length)
+    }
+
+    /// The bytes from `offset` of the disk on, at least one. A miss reads one window that begins
+    /// with the sector of `offset` and does not go beyond the sector of `end`.
+    pub(super) fn bytes<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        offset: u64,
+        end: u64,
+    ) -> Result<&[u8], FatError> {
+        let (index, skip) = match self.locate(offset) {
+            Some(hit) => hit,
+            None => self.fill(device, offset, end)?,
+        };
+        self.clock = self.clock.wrapping_add(1);
+        let bytes = self.windows.get_mut(index).and_then(|window| {
+            window.used = self.clock;
+            window.memory.get(skip..window.length)
+        });
+        // It holds the bytes, or there would be no index.
+        bytes.ok_or(FatError::SectorSize(device.sector_size()))
+    }
+
+    /// The window that holds `offset`, and where in it.
+    fn locate(&self, offset: u64) -> Option<(usize, usize)> {
+        self.windows.iter().enumerate().find_map(|(index, window)| {
+            let skip = offset.wrapping_sub(window.start);
+            (skip < window.length as u64).then_some((index, skip as usize))
+        })
+    }
+
+    fn fill<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        offset: u64,
+        end: u64,
+    ) -> Result<(usize, usize), FatError> {
+        let sector_size = device.sector_size();
+        let span = Span::new(sector_size, offset, end);
+        let goes_on = self.windows.iter().any(|window| {
+            window.length != 0 && window.start + window.length as u64 == span.lba << span.shift
+        });
+        let oldest = self.windows.iter_mut().enumerate();
+        let oldest = oldest.min_by_key(|(_, window)| window.used);
+        let Some((index, window)) = oldest else {
+            return Err(FatError::SectorSize(sector_size));
+        };
+        let room = window.memory.len();
+        let wanted = if goes_on {
+            room
+        } else {
+            room.min(FIRST_READ.max(sector_size))
+        };
+        let count = span.sectors(device).min(wanted >> span.shift);
+        if count == 0 || sector_size < disk_layout::SECTOR_SIZE {
+            return Err(FatError::SectorSize(sector_size));
+        }
+        let bytes = device.read(span.lba, count)?;
+        window.start = span.lba << span.shift;
+        window.length = copy(bytes, window.memory);
+        Ok((index, span.skip))
+    }
+}
+
+/// Bytes of the disk as whole logical sectors.
+pub(crate) struct Span {
+    /// The binary logarithm of the sector size.
+    pub shift: u32,
+    /// The first sector.
+    pub lba: u64,
+    /// Bytes in it in front of the first byte of the span.
+    pub skip: usize,
+    /// The last sector.
+    last: u64,
+}
+
+impl Span {
+    /// The sectors that hold the bytes `start..end`, and that of `start` in any case.
+    pub fn new(sector_size: usize, start: u64, end: u64) -> Self {
+        let shift = sector_size.trailing_zeros() & 31;
+        let lba = start >> shift;
+        let last = (end.max(start + 1) - 1) >> shift;
+        Self {
+            shift,
+            lba,
+            skip: (start & ((1 << shift) - 1)) as usize,
+            last,
+        }
+    }
+
+    /// As many of them as one call can read; at least 1. One that lies behind the end of the disk
+    /// is for the device to refuse.
+    pub fn sectors<D: BlockDevice + ?Sized>(&self, device: &D) -> usize {
+        let end = (self.last + 1).min(device.sector_count());
+        let count = end.saturating_sub(self.lba).max(1);
+        count.min(device.max_transfer() as u64) as usize
+    }
+}

@@ -1,0 +1,188 @@
+//! Chains of clusters.
+
+use crate::disk::block_device::BlockDevice;
+use crate::disk::fat::cache::Cache;
+use crate::disk::fat::error::FatError;
+use crate::disk::fat::geometry::Kind;
+use crate::disk::fat::volume::Volume;
+
+/// Contiguous bytes of a file, on the disk too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where they begin in the file, bytes.
+    pub file_offset: u64,
+    /// Where they begin on the disk, bytes.
+    pub disk_offset: u64,
+    /// Number of bytes, at least 1.
+    pub length: u64,
+}
+
+/// Goes along a chain of clusters, one contiguous piece at a time. Nothing is stored, so that the
+/// number of pieces does not matter.
+pub struct ExtentWalker<'v> {
+    pub(super) volume: &'v Volume,
+    /// FAT12's and FAT16's root directory, which is no chain.
+    pub(super) fixed: Option<Extent>,
+    pub(super) first: u32,
+    /// The cluster of `position`.
+    pub(super) cluster: u32,
+    pub(super) position: u64,
+    /// Where the file ends, or the largest possible directory.
+    pub(super) end: u64,
+    /// Where the caller's interest ends.
+    pub(super) stop: u64,
+    pub(super) is_file: bool,
+}
+
+impl ExtentWalker<'_> {
+    /// Ends the walk at byte `stop` of the file: the rest of the chain is neither read nor checked.
+    #[must_use]
+    pub fn until(mut self, stop: u64) -> Self {
+        self.stop = self.end.min(stop);
+        self
+    }
+
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the chain is damaged; the walk must not go on then.
+    pub fn next<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+    ) -> Result<Option<Extent>, FatError> {
+        if self.position >= self.stop {
+            return Ok(self.fixed.take());
+        }
+        let geometry = &self.volume.geometry;
+        let first = self.cluster;
+        if !geometry.is_cluster(first) {
+            return Err(FatError::FirstCluster(first));
+        }
+        let cluster_size = 1u64 << geometry.cluster_shift;
+        let wanted = (self.stop - self.position).div_ceil(cluster_size);
+        let limit = (u64::from(first) + wanted - 1).min(geometry.last_cluster.into()) as u32;
+
+        let mut last = first;
+        let link = loop {
+            let (reached, link) = self.volume.follow(device, cache, last, limit)?;
+            last = reached;
+            if let Some(link) = link {
+                break link;
+            }
+        };
+
+        let file_offset = self.position;
+        self.position += u64::from(last - first + 1) << geometry.cluster_shift;
+        if geometry.kind.ends().contains(&link) {
+            if self.is_file && self.position < self.end {
+                return Err(FatError::ChainShort(self.first));
+            }
+            self.stop = 0;
+        } else if !geometry.is_cluster(link) {
+            return Err(FatError::Link {
+                cluster: last,
+                link,
+            });
+        } else if self.position >= self.end {
+            return Err(FatError::ChainLong(self.first));
+        } else {
+            self.cluster = link;
+        }
+        Ok(Some(Extent {
+            file_offset,
+            disk_offset: self.volume.start
+                + geometry.data
+                + (u64::from(first - 2) << geometry.cluster_shift),
+            length: self.position.min(self.end) - file_offset,
+        }))
+    }
+}
+
+impl Volume {
+    /// Follows a chain from `cluster` on as long as each cluster leads to its neighbour, no further
+    /// than to `limit`, and no further than the FAT is in memory. Returns the cluster reached and,
+    /// unless memory ended there, what follows it.
+    fn follow<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        cluster: u32,
+        limit: u32,
+    ) -> Result<(u32, Option<u32>), FatError> {
+        let fat = self.start + self.geometry.fat;
+        let end = self.end();
+        let index = u64::from(cluster);
+        Ok(match self.geometry.kind {
+            Kind::Fat32 => {
+                // The upper four bits are reserved.
+                let links = cache
+                    .bytes(device, fat + index * 4, end)?
+                    .as_chunks()
+                    .0
+                    .iter();
+                run(
+                    cluster,
+                    limit,
+                    links.map(|&link| u32::from_le_bytes(link) & 0x0FFF_FFFF),
+                )
+            }
+            Kind::Fat16 => {
+                let links = cache
+                    .bytes(device, fat + index * 2, end)?
+                    .as_chunks()
+                    .0
+                    .iter();
+                run(
+                    cluster,
+                    limit,
+                    links.map(|&link| u16::from_le_bytes(link).into()),
+                )
+            }
+            Kind::Fat12 => {
+                // An entry is one and a half bytes and may lie across two windows.
+                let first = index * 3 / 2;
+                let bytes = cache.bytes(device, fat + first, end)?;
+                if let [low] = *bytes {
+                    let behind = cache.bytes(device, fat + first + 1, end)?;
+                    let high = *behind.first().unwrap_or(&0);
+                    run(
+                        cluster,
+                        limit,
+                        Some(fat12_link(cluster, [low, high])).into_iter(),
+                    )
+                } else {
+                    let links = (cluster..).map_while(|cluster| {
+                        let skip = (u64::from(cluster) * 3 / 2 - first) as usize;
+                        let pair = bytes.get(skip..)?.first_chunk()?;
+                        Some(fat12_link(cluster, *pair))
+                    });
+                    run(cluster, limit, links)
+                }
+            }
+        })
+    }
+}
+
+/// The hot loop: `links` are the FAT entries of `cluster`, `cluster + 1`, …
+#[inline]
+fn run(cluster: u32, limit: u32, links: impl Iterator<Item = u32>) -> (u32, Option<u32>) {
+    let mut last = cluster;
+    for link in links {
+        if link != last + 1 || last >= limit {
+            return (last, Some(link));
+        }
+        last = link;
+    }
+    (last, None)
+}
+
+/// The entry of `cluster` in a FAT12, by the two bytes that it shares with a neighbour.
+fn fat12_link(cluster: u32, pair: [u8; 2]) -> u32 {
+    let both = u32::from(u16::from_le_bytes(pair));
+    if cluster.is_multiple_of(2) {
+        both & 0xFFF
+    } else {
+        both >> 4
+    }
+}

@@ -1,0 +1,27 @@
+//! Step 8: files in a FAT12, FAT16 or FAT32 volume, read-only.
+//!
+//! Source: Microsoft, "FAT: General Overview of On-Disk Format", version 1.03 (short: the
+//! specification).
+//!
+//! Everything is computed in bytes from the start of the disk, because three units meet here that
+//! need not agree: the disk's logical sectors, the volume's sectors (512 to 4,096 bytes) and its
+//! clusters. What is small (boot sector, FAT, directories, heads of files) is read through a
+//! [`Cache`] of a few large windows, since an INT 13h call costs about the same for one sector as
+//! for a hundred; what is large is read past it by [`stream`](crate::disk::stream).
+
+mod error;
+mod cache;
+mod geometry;
+mod volume;
+mod chain;
+mod directory;
+mod name;
+
+pub use cache::Cache;
+pub(crate) use cache::Span;
+pub use chain::{Extent, ExtentWalker};
+pub use directory::{Directory, Listed};
+pub use error::{FatError, Field, Refusal};
+pub use geometry::is_boot_sector;
+pub use name::FileName;
+pub use volume::{File, View, Volume};

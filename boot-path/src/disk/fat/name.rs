@@ -1,0 +1,226 @@
+//! Names of files: 8.3 names, and long ones, which lie in several entries.
+
+use crate::disk::fat::directory::DirectoryEntry;
+use crate::errors::text::utf8;
+
+/// The name of a file. A character that is not ASCII stands there as `?`, which no name has.
+pub struct FileName {
+    bytes: [u8; Self::MOST],
+    length: usize,
+}
+
+impl Default for FileName {
+    fn default() -> Self {
+        Self {
+            bytes: [0; Self::MOST],
+            length: 0,
+        }
+    }
+}
+
+impl FileName {
+    /// The most UTF-16 units of a name.
+    const MOST: usize = 255;
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        utf8(self.bytes.get(..self.length).unwrap_or_default()).0
+    }
+
+    /// Puts the characters of a part where they belong. The one that comes first is the last one, in
+    /// which the name ends.
+    pub(super) fn put_part(&mut self, entry: &DirectoryEntry, part: u8) {
+        let start = usize::from(part - 1) * PART;
+        if entry.name[0] & Parts::LAST != 0 {
+            self.length = start;
+        }
+        for index in 0..PART {
+            let unit = entry.unit(index);
+            let Some(slot) = self.bytes.get_mut(start + index) else {
+                break;
+            };
+            if unit == 0 {
+                break;
+            }
+            *slot = ascii(u8::try_from(unit).unwrap_or(0));
+            self.length = self.length.max(start + index + 1);
+        }
+    }
+
+    /// The 8.3 name. Its letters are small where the reserved byte says so, as Windows NT writes it.
+    pub(super) fn short(entry: &DirectoryEntry) -> Self {
+        /// For the name, and behind it for the extension.
+        const SMALL: [u8; 2] = [0x08, 0x10];
+
+        let mut name = Self::default();
+        let mut push = |byte| {
+            if let Some(slot) = name.bytes.get_mut(name.length) {
+                *slot = byte;
+                name.length += 1;
+            }
+        };
+        let (stem, extension) = entry.name.split_at(8);
+        for (bytes, small) in [stem, extension].into_iter().zip(SMALL) {
+            let last = bytes.iter().rposition(|&byte| byte != b' ');
+            let used = bytes.get(..last.map_or(0, |last| last + 1));
+            for (index, &byte) in used.unwrap_or_default().iter().enumerate() {
+                if index == 0 && small == SMALL[1] {
+                    push(b'.');
+                }
+                let is_small = entry.reserved & small != 0;
+                let byte = ascii(byte);
+                push(if is_small {
+                    byte.to_ascii_lowercase()
+                } else {
+                    byte
+                });
+            }
+        }
+        name
+    }
+}
+
+/// What stands for a character: itself when it is a printable one of ASCII.
+fn ascii(byte: u8) -> u8 {
+    if matches!(byte, b' '..=b'~') {
+        byte
+    } else {
+        b'?'
+    }
+}
+
+/// Characters in one part of a long name.
+pub(super) const PART: usize = 13;
+
+/// A name to look for, in the forms in which directories have names.
+pub(super) struct Name {
+    /// UTF-16, folded.
+    units: [u16; Self::MAX],
+    length: usize,
+    /// The 8.3 name, when it can be one.
+    pub(super) short: Option<[u8; 11]>,
+}
+
+impl Name {
+    const MAX: usize = FileName::MOST;
+
+    /// `None`: no file has this name.
+    pub(super) fn new(name: &str) -> Option<Self> {
+        // Directories have entries of these names, but that of the root is not to be followed, and
+        // no path that is written down needs them.
+        if matches!(name, "" | "." | "..") {
+            return None;
+        }
+        let mut units = [0; Self::MAX];
+        let mut length = 0;
+        for unit in name.encode_utf16() {
+            *units.get_mut(length)? = fold(unit);
+            length += 1;
+        }
+        Some(Self {
+            units,
+            length,
+            short: short_name(name.as_bytes()),
+        })
+    }
+}
+
+/// The 8.3 form, or `None` when there is none.
+fn short_name(name: &[u8]) -> Option<[u8; 11]> {
+    let mut short = [b' '; 11];
+    let (mut at, mut end) = (0, 8);
+    for &byte in name {
+        if byte == b'.' && end == 8 && at > 0 {
+            (at, end) = (8, 11);
+        } else if at < end && byte.is_ascii_graphic() && byte != b'.' {
+            short[at] = byte.to_ascii_uppercase();
+            at += 1;
+        } else {
+            return None;
+        }
+    }
+    // With a point at the end, it is a different name.
+    (at != 8 || end == 8).then_some(short)
+}
+
+/// The letters that compare equal: ASCII alone, since what others do depends on the code page of
+/// the system that wrote them.
+fn fold(unit: u16) -> u16 {
+    if (b'a' as u16..=b'z' as u16).contains(&unit) {
+        unit - 32
+    } else {
+        unit
+    }
+}
+
+/// The parts of a long name that preceded, last part first, as far as they are in good order.
+#[derive(Default)]
+pub(super) struct Parts {
+    /// The number of the part that came last, 0: there was none in good order.
+    pub(super) part: u8,
+    checksum: u8,
+}
+
+impl Parts {
+    /// Bit of the part number in the first entry, which has the last part.
+    const LAST: u8 = 0x40;
+
+    /// One more; says whether it belongs to those before.
+    pub(super) fn push(&mut self, entry: &DirectoryEntry) -> bool {
+        let order = entry.name[0];
+        let mut part = order & !Self::LAST;
+        if usize::from(part) > FileName::MOST.div_ceil(PART) {
+            part = 0;
+        }
+        let is_first = order & Self::LAST != 0;
+        let goes_on = self.part == part.wrapping_add(1) && self.checksum == entry.checksum;
+        self.part = if is_first || goes_on { part } else { 0 };
+        self.checksum = entry.checksum;
+        self.part != 0
+    }
+
+    /// Whether all of them are there, and belong to this entry.
+    pub(super) fn is_complete_for(&self, entry: &DirectoryEntry) -> bool {
+        self.part == 1
+            && self.checksum
+                == entry
+                    .name
+                    .iter()
+                    .fold(0u8, |sum, &byte| sum.rotate_right(1).wrapping_add(byte))
+    }
+}
+
+/// A long name that is compared with a [`Name`] as its parts come.
+#[derive(Default)]
+pub(super) struct LongName {
+    parts: Parts,
+    is_match: bool,
+}
+
+impl LongName {
+    pub(super) fn push(&mut self, entry: &DirectoryEntry, name: &Name) {
+        let goes_on = self.parts.push(entry);
+        let part = usize::from(self.parts.part);
+        if entry.name[0] & Parts::LAST != 0 {
+            self.is_match = part == name.length.div_ceil(PART);
+        }
+        self.is_match = self.is_match && goes_on && is_part(entry, name, (part - 1) * PART);
+    }
+
+    /// Whether the name is complete, that which is looked for, and belongs to this entry.
+    pub(super) fn is_name_of(&self, entry: &DirectoryEntry) -> bool {
+        self.is_match && self.parts.is_complete_for(entry)
+    }
+}
+
+/// Whether the part holds the characters of the name from `start` on.
+fn is_part(entry: &DirectoryEntry, name: &Name, start: usize) -> bool {
+    let length = name.length.saturating_sub(start).min(PART);
+    let Some(wanted) = name.units.get(start..start + length) else {
+        return false;
+    };
+    // A name that does not fill its last part ends in 0 there.
+    (0..PART)
+        .zip(wanted.iter().chain(&[0]))
+        .all(|(index, &wanted)| fold(entry.unit(index)) == wanted)
+}

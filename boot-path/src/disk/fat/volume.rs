@@ -1,0 +1,366 @@
+//! A volume: opened by one of its boot sectors and FATs, and the files at its paths.
+
+use crate::disk::block_device::{BlockDevice, DiskError, DiskFailure};
+use crate::disk::fat::cache::Cache;
+use crate::disk::fat::chain::{Extent, ExtentWalker};
+use crate::disk::fat::directory::{Directory, DirectoryEntry, Entries, search};
+use crate::disk::fat::error::{FatError, Field, Refusal};
+use crate::disk::fat::geometry::{Geometry, Kind};
+use crate::disk::fat::name::Name;
+use crate::disk::partition::Partition;
+use crate::disk::probe::{self, Foreign};
+use crate::errors::text::{copy, split_before};
+
+/// A FAT volume whose boot sector makes sense: holding one proves that offsets of its clusters
+/// cannot overflow and that each of them has a FAT entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    pub(super) geometry: Geometry,
+    /// Byte offset on the disk.
+    pub(super) start: u64,
+}
+
+/// A file that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Bytes; no more than the volume has.
+    pub size: u64,
+    /// Time (low half) and date (high half) of the last change.
+    pub stamp: u32,
+    first_cluster: u32,
+}
+
+/// By which of its two boot sectors and two FATs a volume is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// FAT32's backup boot sector, and not the first one.
+    pub backup: bool,
+    /// The second FAT, and not the first one.
+    pub second_fat: bool,
+}
+
+impl View {
+    /// All there are, the usual one first.
+    pub const ALL: [Self; 4] = [
+        Self::new(false, false),
+        Self::new(false, true),
+        Self::new(true, false),
+        Self::new(true, true),
+    ];
+
+    const fn new(backup: bool, second_fat: bool) -> Self {
+        Self { backup, second_fat }
+    }
+}
+
+impl Volume {
+    /// Reads the boot sector of the volume in `partition`.
+    ///
+    /// # Errors
+    /// [`FatError::NotFat`], [`FatError::SectorSize`] or [`FatError::Disk`].
+    pub fn open<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+    ) -> Result<Self, FatError> {
+        Self::open_view(device, cache, partition, View::ALL[0])
+    }
+
+    /// Opens the volume by the first of its [views](View::ALL) that makes sense. If that is not the
+    /// usual one, it is given too, with what was wrong with the usual one.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); [`FatError::Foreign`] when it is known to be something else.
+    pub fn open_any<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+    ) -> Result<(Self, Option<(FatError, View)>), FatError> {
+        let error = match Self::open(device, cache, partition) {
+            Ok(volume) => return Ok((volume, None)),
+            Err(error) => error,
+        };
+        if let FatError::Disk(DiskError {
+            cause: DiskFailure::NoAnswer(_),
+            ..
+        }) = error
+        {
+            return Err(error); // nor has it another boot sector
+        }
+        let (first, length) = (partition.first_lba, partition.sectors);
+        let foreign = |name| {
+            FatError::Foreign(Foreign {
+                partition: partition.number,
+                name,
+            })
+        };
+        let refused = matches!(error, FatError::NotFat { .. });
+        // Another file system leaves much of an old FAT32 where it was: its backup boot sector, above
+        // all. What was formatted since must not be read, or called damaged, by that.
+        if refused && let Some(name) = probe::at_start(device, first, length) {
+            return Err(foreign(name));
+        }
+        for view in View::ALL {
+            if let Ok(volume) = Self::open_view(device, cache, partition, view) {
+                return Ok((volume, Some((error, view))));
+            }
+        }
+        match probe::at_end(device, first, length) {
+            Some(name) if refused => Err(foreign(name)),
+            _ => Err(error),
+        }
+    }
+
+    /// As [`open`](Self::open), by another boot sector or FAT. The backup boot sector is where it
+    /// always is, in sector 6: what the first one says of it is as damaged as that.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), for this boot sector; [`FatError::NotFat`] when the volume is
+    /// of a kind that has no backup, or has no second FAT.
+    pub fn open_view<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+        view: View,
+    ) -> Result<Self, FatError> {
+        /// "BPB_BkBootSec": no value other than 6 is recommended.
+        const BACKUP: u64 = 6;
+
+        let unit = device.sector_size() as u64;
+        let start = partition.first_lba.saturating_mul(unit);
+        let end = start.saturating_add(partition.sectors.saturating_mul(unit));
+        let mut offset = start;
+        let refuse = |offset, field, value| FatError::NotFat {
+            offset,
+            refusal: Refusal { field, value },
+        };
+        if start > MAX_START {
+            return Err(refuse(start, Field::Length, 0));
+        }
+        // How long the volume's sectors are, only a boot sector knows: 512 bytes, or as the disk's.
+        let backups = [disk_layout::SECTOR_SIZE as u64, unit].map(|size| start + BACKUP * size);
+        let places = if view.backup { backups } else { [start; 2] };
+        let mut parsed = Err(Refusal {
+            field: Field::Length,
+            value: 0,
+        });
+        for place in places {
+            if parsed.is_err() {
+                offset = place;
+                parsed = Geometry::parse(cache.bytes(device, place, end)?);
+            }
+        }
+        let mut geometry =
+            parsed.map_err(|Refusal { field, value }| refuse(offset, field, value))?;
+        if view.backup && geometry.kind != Kind::Fat32 {
+            return Err(refuse(offset, Field::RootEntries, 0));
+        }
+        if view.second_fat {
+            geometry.fat = geometry.copy.ok_or(refuse(offset, Field::Fats, 1))?;
+        }
+        Ok(Self { geometry, start })
+    }
+
+    /// Its type: `FAT12`, `FAT16` or `FAT32`.
+    pub fn kind(&self) -> &'static str {
+        match self.geometry.kind {
+            Kind::Fat12 => "FAT12",
+            Kind::Fat16 => "FAT16",
+            Kind::Fat32 => "FAT32",
+        }
+    }
+
+    /// Looks for the file at `path`: names separated by `/`, long or 8.3, compared without regard
+    /// to the case of ASCII letters. `None`: there is no such file (a directory is none), or the path
+    /// has more than [`MAX_DEPTH`] names.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the file system is damaged.
+    pub fn find<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        path: &str,
+    ) -> Result<Option<File>, FatError> {
+        match self.walk(device, cache, path)? {
+            Some(Place::File(file)) => Ok(Some(file)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Looks for the directory at `path`, as [`find`](Self::find) does for a file. `/` is the root.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the file system is damaged.
+    pub fn directory<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        path: &str,
+    ) -> Result<Option<Directory<'_>>, FatError> {
+        match self.walk(device, cache, path)? {
+            Some(Place::Directory(entries)) => Ok(Some(Directory { entries })),
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes along a path. `None`: there is nothing.
+    fn walk<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        path: &str,
+    ) -> Result<Option<Place<'_>>, FatError> {
+        let mut entries = self.root();
+        let mut rest = after_slashes(path);
+        for _ in 0..MAX_DEPTH {
+            if rest.is_empty() {
+                break;
+            }
+            let name;
+            (name, rest) = split_before(rest, is_slash);
+            rest = after_slashes(rest);
+            let Some(name) = Name::new(name) else {
+                return Ok(None);
+            };
+            let Some(entry) = search(device, cache, &mut entries, &name)? else {
+                return Ok(None);
+            };
+            if entry.attributes & DirectoryEntry::DIRECTORY != 0 {
+                let first = entry.first_cluster(self.geometry.kind);
+                entries = entries.below(self.chain(first, None));
+            } else if rest.is_empty() {
+                return Ok(Some(Place::File(self.file(&entry)?)));
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(rest.is_empty().then_some(Place::Directory(entries)))
+    }
+
+    pub(super) fn file(&self, entry: &DirectoryEntry) -> Result<File, FatError> {
+        let size = u64::from(entry.size.get());
+        if size > self.geometry.end - self.geometry.data {
+            return Err(FatError::FileSize(size));
+        }
+        Ok(File {
+            size,
+            stamp: u32::from_le_bytes(entry.written),
+            first_cluster: entry.first_cluster(self.geometry.kind),
+        })
+    }
+
+    /// Reads from byte `offset` of the file on, through the cache: for what is small. Returns the
+    /// number of bytes, which is less than `out` has only at the end of the file.
+    ///
+    /// # Errors
+    /// [`FatError`], when the disk or the file system is damaged.
+    pub fn read_at<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        file: &File,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, FatError> {
+        let wanted = file.size.saturating_sub(offset).min(out.len() as u64);
+        let mut extents = self.extents(file).until(offset.saturating_add(wanted));
+        let mut done = 0;
+        while (done as u64) < wanted {
+            let Some(extent) = extents.next(device, cache)? else {
+                break;
+            };
+            while (done as u64) < wanted {
+                let skip = offset + done as u64 - extent.file_offset;
+                if skip >= extent.length {
+                    break;
+                }
+                let bytes = cache.bytes(device, extent.disk_offset + skip, self.end())?;
+                let length = (extent.length - skip).min(wanted - done as u64) as usize;
+                let bytes = bytes.get(..length).unwrap_or(bytes);
+                done += copy(bytes, out.get_mut(done..).unwrap_or_default());
+            }
+        }
+        Ok(done)
+    }
+
+    /// Where the file lies on the disk.
+    pub fn extents(&self, file: &File) -> ExtentWalker<'_> {
+        self.chain(file.first_cluster, Some(file.size))
+    }
+
+    /// Whether the file's bytes lie in the same places by another view of the volume. Where one of
+    /// them fails, they do not.
+    pub fn same_places<D: BlockDevice + ?Sized>(
+        &self,
+        other: &Self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        file: &File,
+    ) -> bool {
+        let (mut here, mut there) = (self.extents(file), other.extents(file));
+        loop {
+            match (here.next(device, cache), there.next(device, cache)) {
+                (Ok(None), Ok(None)) => return true,
+                (Ok(one), Ok(another)) if one == another => {}
+                _ => return false,
+            }
+        }
+    }
+
+    fn root(&self) -> Entries<'_> {
+        if self.geometry.root_length == 0 {
+            return Entries::new(self.chain(self.geometry.root_cluster, None));
+        }
+        let root = Extent {
+            file_offset: 0,
+            disk_offset: self.start + self.geometry.root,
+            length: self.geometry.root_length,
+        };
+        Entries::new(ExtentWalker {
+            fixed: Some(root),
+            ..self.chain(0, Some(0))
+        })
+    }
+
+    fn chain(&self, first: u32, size: Option<u64>) -> ExtentWalker<'_> {
+        let end = size.unwrap_or(DirectoryEntry::MAX_BYTES);
+        let is_file = size.is_some();
+        ExtentWalker {
+            volume: self,
+            fixed: None,
+            first,
+            cluster: first,
+            position: 0,
+            end,
+            stop: end,
+            is_file,
+        }
+    }
+
+    /// The first byte of the disk behind the volume.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.geometry.end
+    }
+}
+
+/// What a path leads to.
+enum Place<'v> {
+    File(File),
+    Directory(Entries<'v>),
+}
+
+/// The most names of a path. By the specification a path has at most 260 characters, of which every
+/// second one may be a slash.
+const MAX_DEPTH: u32 = 130;
+
+fn is_slash(byte: u8) -> bool {
+    byte == b'/'
+}
+
+fn after_slashes(path: &str) -> &str {
+    split_before(path, |byte| !is_slash(byte)).1
+}
+
+/// The highest byte offset at which a volume may start: no sum can overflow.
+const MAX_START: u64 = 1 << 60;
