@@ -69,30 +69,38 @@ pub fn stream<D: BlockDevice + ?Sized>(
             let length = (run_end - position).min(extent.length - skip);
             let start = extent.disk_offset + skip;
 
-            let cached = cache.peek(start);
-            let bytes = match cached {
-                Some(bytes) => bytes,
-                None => {
-                    let sector_size = device.sector_size();
-                    let span = Span::new(sector_size, start, start + length);
-                    let count = span.sectors(device);
-                    let bytes = device.read(span.lba, count)?;
-                    // Not empty: a call reads at least the sector of `start`.
-                    bytes
-                        .get(span.skip..)
-                        .ok_or(FatError::SectorSize(sector_size))?
-                }
-            };
-            let bytes = bytes.get(..length as usize).unwrap_or(bytes);
-            if bytes.is_empty() {
-                return Err(FatError::SectorSize(device.sector_size()));
-            }
+            let bytes = piece(device, cache, start, length)?;
             deliver(ranges, position, bytes, sink);
             position += bytes.len() as u64;
         }
         run = next_run(ranges, run_end);
     }
     Ok(())
+}
+
+/// The bytes from `start` of the disk on, at least one: at most `length`, and as many as the cache holds,
+/// or one call reads.
+fn piece<'a, D: BlockDevice + ?Sized>(
+    device: &'a mut D,
+    cache: &'a Cache<'_>,
+    start: u64,
+    length: u64,
+) -> Result<&'a [u8], FatError> {
+    let sector_size = device.sector_size();
+    let bytes = match cache.peek(start) {
+        Some(bytes) => bytes,
+        None => {
+            let span = Span::new(sector_size, start, start + length);
+            let count = span.sectors(device);
+            let bytes = device.read(span.lba, count)?;
+            bytes.get(span.skip..).unwrap_or_default()
+        }
+    };
+    // Empty only if the device breaks its promise: a call reads at least the sector of `start`.
+    match bytes.get(..length as usize).unwrap_or(bytes) {
+        [] => Err(FatError::SectorSize(sector_size)),
+        bytes => Ok(bytes),
+    }
 }
 
 /// The next bytes from `position` on that are wanted, with the gaps in between that are not worth

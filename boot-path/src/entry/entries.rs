@@ -13,7 +13,9 @@ use crate::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry
 use crate::entry::version;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{facts, split_last};
-use crate::machine::Consoles;
+
+pub use crate::entry::loader_conf::{LoaderConf, Timeout};
+pub use crate::entry::pattern::{MAX_PATTERN, matches};
 
 /// The directory of the entries.
 pub const DIRECTORY: &str = "/loader/entries";
@@ -30,10 +32,6 @@ pub const MAX_ENTRIES: usize = 64;
 /// The most files that are read to find them: those that are no entries count as well. What stands
 /// further back is left out.
 pub const MAX_CANDIDATES: usize = 4 * MAX_ENTRIES;
-
-/// The most bytes of a pattern. Names have at most 255, and each of their characters may have to be
-/// compared with all of the pattern.
-pub const MAX_PATTERN: usize = 512;
 
 /// The most files that are named each for itself, with the reason why they are left out.
 pub const MAX_NAMED: u32 = 8;
@@ -87,7 +85,7 @@ impl Tries {
 }
 
 /// A number of any length; those that are too large are the largest.
-fn number(text: &str) -> Option<u32> {
+pub(crate) fn number(text: &str) -> Option<u32> {
     let mut digits = text.bytes();
     (!text.is_empty()).then_some(())?;
     digits.try_fold(0u32, |number, digit| {
@@ -424,195 +422,4 @@ impl fmt::Display for NoEntry {
         let numbers = [self.skipped.into(), self.hidden.into()];
         facts(f, "# left out, # for other machines", &numbers)
     }
-}
-
-// --- loader.conf -------------------------------------------------------------------------------
-
-/// A checked `/loader/loader.conf`. The default is the empty file. Keys that are not named here are
-/// ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoaderConf<'a> {
-    default_entry: Option<&'a str>,
-    timeout: Option<Timeout>,
-    console: Option<Consoles>,
-}
-
-/// How long to wait for a choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timeout {
-    /// So many seconds; 0: not at all, and nothing is shown.
-    Seconds(u32),
-    /// For ever.
-    Forever,
-}
-
-impl<'a> LoaderConf<'a> {
-    /// Checks the file: what of it can be used, and what is wrong with it.
-    pub fn parse(bytes: &'a [u8]) -> (Self, Option<EntryFileError>) {
-        match entry_file::text(bytes) {
-            Ok(text) => Self::read_lines(entry_file::lines(text)),
-            Err(error) => (Self::default(), Some(error)),
-        }
-    }
-
-    /// The same for its lines, each of which is taken once. The last value of a key counts.
-    pub fn read_lines(lines: impl Iterator<Item = &'a str>) -> (Self, Option<EntryFileError>) {
-        let mut conf = Self::default();
-        let mut first = None;
-        for (line, content) in (1..).zip(lines) {
-            if let Some(cause) = entry_file::beyond_limits(content) {
-                return (Self::default(), Some(EntryFileError { line, cause }));
-            }
-            let (key, value) = entry_file::key_and_value(content);
-            let is_there = !value.is_empty();
-            let cause = match key {
-                "default" if is_there => {
-                    conf.default_entry = Some(value);
-                    continue;
-                }
-                TIMEOUT => {
-                    let read = timeout(value);
-                    if is_there {
-                        conf.timeout = read;
-                    }
-                    read.is_none().then_some(EntryFileCause::Timeout)
-                }
-                CONSOLE => {
-                    let read = consoles(value);
-                    if is_there {
-                        conf.console = read;
-                    }
-                    read.is_none().then_some(EntryFileCause::Console)
-                }
-                _ => continue,
-            };
-            first = first.or(cause.map(|cause| EntryFileError { line, cause }));
-        }
-        (conf, first)
-    }
-
-    /// The pattern that selects the default entry: `*`, `?` and `[a-z]` have their meaning, the case
-    /// of ASCII letters has none.
-    pub fn default_entry(&self) -> Option<&'a str> {
-        self.default_entry
-    }
-
-    /// How long to wait for a choice.
-    pub fn timeout(&self) -> Option<Timeout> {
-        self.timeout
-    }
-
-    /// Where the loader prints what is no error.
-    pub fn console(&self) -> Option<Consoles> {
-        self.console
-    }
-}
-
-const TIMEOUT: &str = "timeout";
-const CONSOLE: &str = "console";
-
-fn consoles(value: &str) -> Option<Consoles> {
-    let (serial, screen) = match value {
-        "both" => (true, true),
-        "serial" => (true, false),
-        "screen" => (false, true),
-        "none" => (false, false),
-        _ => return None,
-    };
-    Some(Consoles { serial, screen })
-}
-
-fn timeout(value: &str) -> Option<Timeout> {
-    match value {
-        "menu-force" => Some(Timeout::Forever),
-        "menu-hidden" | "menu-disabled" => Some(Timeout::Seconds(0)),
-        _ => number(value).map(Timeout::Seconds),
-    }
-}
-
-// --- Patterns ----------------------------------------------------------------------------------
-
-/// Whether a pattern, as in glob(7), matches all of a name that is given in two parts: `*`, `?`,
-/// sets and ranges in brackets, `\` in front of what is to be taken as it is. There are no negated
-/// sets and no classes, and the case of ASCII letters makes no difference, as in systemd-boot. Names
-/// are ASCII.
-pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
-    let (name, suffix) = (name.as_bytes(), suffix.as_bytes());
-    let byte_at = |index: usize| {
-        let behind = index.wrapping_sub(name.len());
-        name.get(index).or(suffix.get(behind)).copied()
-    };
-    let mut pattern = pattern.as_bytes();
-    let mut at = 0;
-    // What is behind the last star, and how much of the name is in front of what that must match.
-    let mut star: Option<(&[u8], usize)> = None;
-    loop {
-        if let [b'*', behind @ ..] = pattern {
-            pattern = behind;
-            star = Some((behind, at));
-            continue;
-        }
-        match byte_at(at) {
-            None if pattern.is_empty() => return true,
-            // What is left of the pattern needs more than there is, whatever a star takes.
-            None => return false,
-            Some(byte) => {
-                if let Some(behind) = match_one(pattern, byte) {
-                    pattern = behind;
-                    at += 1;
-                    continue;
-                }
-            }
-        }
-        // The last star takes one more. An earlier one need not: what it would take, this one can.
-        let Some((behind, taken)) = &mut star else {
-            return false;
-        };
-        *taken += 1;
-        (pattern, at) = (*behind, *taken);
-    }
-}
-
-/// Matches the first element of a pattern, which is not a star; returns what is behind it.
-fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
-    let byte = byte.to_ascii_lowercase();
-    let (&first, mut rest) = pattern.split_first()?;
-    let is_match = match first {
-        b'?' => true,
-        b'[' => {
-            let mut is_match = false;
-            // A bracket that comes first does not end the set.
-            let mut low = take_literal(&mut rest)?;
-            loop {
-                let mut high = low;
-                if let [b'-', end, ..] = rest
-                    && *end != b']'
-                {
-                    take_literal(&mut rest)?;
-                    high = take_literal(&mut rest)?;
-                }
-                is_match |= low <= byte && byte <= high;
-                if let [b']', behind @ ..] = rest {
-                    rest = behind;
-                    break is_match;
-                }
-                low = take_literal(&mut rest)?;
-            }
-        }
-        _ => {
-            rest = pattern;
-            take_literal(&mut rest)? == byte
-        }
-    };
-    is_match.then_some(rest)
-}
-
-/// Takes one character, or the one behind a `\`.
-fn take_literal(rest: &mut &[u8]) -> Option<u8> {
-    let (mut literal, mut behind) = rest.split_first()?;
-    if *literal == b'\\' {
-        (literal, behind) = behind.split_first()?;
-    }
-    *rest = behind;
-    Some(literal.to_ascii_lowercase())
 }

@@ -4,5 +4,7 @@ pub mod target;
 pub mod entry_file;
 pub mod version;
 pub mod entries;
+pub mod loader_conf;
+pub mod pattern;
 pub mod protocol;
 pub mod choose;

@@ -219,31 +219,15 @@ impl MemoryMap {
                 .regions
                 .get(self.regions.partition_point(|old| old.end <= start));
             let old = old.copied().filter(|old| old.start < end);
-            let (piece, covered) = match old {
-                Some(old) if old.start <= start => (
-                    Region {
-                        start,
-                        end: end.min(old.end),
-                        kind: wanted.max(old.kind),
-                    },
-                    Some(old),
-                ),
-                Some(old) => (
-                    Region {
-                        start,
-                        end: old.start,
-                        kind: wanted,
-                    },
-                    None,
-                ),
-                None => (
-                    Region {
-                        start,
-                        end,
-                        kind: wanted,
-                    },
-                    None,
-                ),
+            let covered = old.filter(|old| old.start <= start);
+            let piece = Region {
+                start,
+                end: match (old, covered) {
+                    (_, Some(old)) => end.min(old.end),
+                    (Some(old), None) => old.start,
+                    (None, None) => end,
+                },
+                kind: covered.map_or(wanted, |old| wanted.max(old.kind)),
             };
             start = piece.end;
             if covered.is_some_and(|old| old.kind == piece.kind) || self.set(piece, REPORTED) {
@@ -537,15 +521,33 @@ impl MemoryMap {
                 });
             }
         }
-
         let count = 1 + usize::from(left.is_some()) + usize::from(right.is_some());
+        if !self.make_room(first, touched, count, limit) {
+            return false;
+        }
+        let pieces = [left, Some(new), right].into_iter().flatten();
+        for (slot, piece) in self.regions.iter_mut().skip(first).zip(pieces) {
+            *slot = piece;
+        }
+        true
+    }
+
+    /// Makes room for `count` regions, at least one, in the place of those that are touched, from the
+    /// `first` one on. Returns `false`, with nothing done, when the map would grow beyond `limit`.
+    fn make_room(&mut self, first: usize, touched: usize, count: usize, limit: usize) -> bool {
+        const NOTHING: Region = Region {
+            start: 0,
+            end: 0,
+            kind: MemoryKind::Usable,
+        };
+
         let old_length = self.regions.len();
         let length = old_length - touched + count;
         if length > old_length && length > limit.min(CAPACITY) {
             return false;
         }
         for _ in old_length..length {
-            if self.regions.try_push(new).is_err() {
+            if self.regions.try_push(NOTHING).is_err() {
                 return false;
             }
         }
@@ -563,10 +565,6 @@ impl MemoryMap {
             Ordering::Greater => behind.rev().for_each(shift),
             Ordering::Less => behind.for_each(shift),
             Ordering::Equal => {}
-        }
-        let pieces = [left, Some(new), right].into_iter().flatten();
-        for (slot, piece) in regions.iter_mut().skip(first).zip(pieces) {
-            *slot = piece;
         }
         self.regions.truncate(length);
         true
