@@ -1,0 +1,401 @@
+//! A kernel's segments, and the memory that they take.
+
+use core::fmt;
+
+use arrayvec::ArrayVec;
+
+use crate::disk::stream::Range;
+use crate::errors::catalogue::{self, Entry, Named};
+use crate::errors::text::facts;
+use crate::kernel::image::{KernelError, check_in_file};
+use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
+use crate::ways_out::multiboot::elf::SectionTable;
+
+/// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
+pub const MAX_SEGMENTS: usize = 32;
+
+/// Why there is no memory where the kernel has to be. Addresses are physical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are what Display prints")]
+pub enum MemoryConflict {
+    /// It would end behind 4 GiB, where 32-bit code does not reach.
+    Beyond { segment: u16, start: u64, size: u64 },
+    /// Something else is there; `None`: there is no RAM.
+    Taken {
+        segment: u16,
+        start: u64,
+        end: u64,
+        by: Option<Region>,
+    },
+    /// A kernel that can be moved fits nowhere between its limits.
+    NoRoom {
+        size: u64,
+        min: u64,
+        max: u64,
+        largest: u64,
+    },
+}
+
+impl Named for MemoryConflict {
+    fn entry(&self) -> &'static Entry {
+        &catalogue::KERNEL_MEMORY
+    }
+}
+
+impl fmt::Display for MemoryConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Beyond {
+                segment,
+                start,
+                size,
+            } => facts(
+                f,
+                "segment # at 0x#, 0x# bytes: beyond 4 GiB",
+                &[segment.into(), start, size],
+            ),
+            Self::Taken {
+                segment,
+                start,
+                end,
+                by,
+            } => {
+                facts(f, "segment #, 0x# to 0x#: ", &[segment.into(), start, end])?;
+                let Some(by) = by else {
+                    return f.write_str("no RAM");
+                };
+                facts(f, "0x# to 0x# is ", &[by.start, by.end])?;
+                f.write_str(match by.kind {
+                    MemoryKind::Usable => "free",
+                    MemoryKind::Reclaimable => "the loader's",
+                    MemoryKind::Kernel => "the kernel's",
+                    MemoryKind::Module => "a module's",
+                    MemoryKind::AcpiReclaimable | MemoryKind::AcpiNvs => "ACPI's",
+                    MemoryKind::Framebuffer => "the screen's",
+                    MemoryKind::Reserved => "reserved",
+                    MemoryKind::Bad => "faulty",
+                })
+            }
+            Self::NoRoom {
+                size,
+                min,
+                max,
+                largest,
+            } => facts(
+                f,
+                "0x# bytes between 0x# and 0x#, free in one piece: 0x#",
+                &[size, min, max, largest],
+            ),
+        }
+    }
+}
+
+impl core::error::Error for MemoryConflict {}
+
+/// Bytes of the file and where they go.
+///
+/// Having one from a [`PhysicalImage`] tells that `file_size <= memory_size`, that its bytes are
+/// within the file, and that it ends at 4 GiB at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First byte in the file.
+    pub file_offset: u64,
+    /// Bytes in the file.
+    pub file_size: u64,
+    /// First byte in memory, physical.
+    pub start: u64,
+    /// Bytes in memory, never 0; what goes beyond `file_size` is zero.
+    pub memory_size: u64,
+    /// Number of its program header, from 0.
+    pub number: u16,
+}
+
+impl Segment {
+    /// The byte behind its last one.
+    pub const fn end(&self) -> u64 {
+        self.start + self.memory_size
+    }
+
+    const fn first_page(&self) -> u64 {
+        self.start & !(PAGE_SIZE - 1)
+    }
+
+    const fn page_end(&self) -> u64 {
+        self.end().next_multiple_of(PAGE_SIZE)
+    }
+}
+
+/// Where a kernel that can be moved may be. Addresses are physical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Lowest address.
+    pub min: u64,
+    /// The byte behind its last one is here at most.
+    pub max: u64,
+    /// The address is a multiple of it; a power of two.
+    pub align: u64,
+    /// Which of the possible addresses.
+    pub preference: Preference,
+}
+
+/// Which address a kernel that can be moved would like best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preference {
+    /// None: it stays where it was linked if that is possible, else the lowest one from 1 MiB on.
+    None,
+    /// The lowest one.
+    Lowest,
+    /// The highest one.
+    Highest,
+}
+
+/// A kernel: what goes where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhysicalImage {
+    /// By address.
+    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    entry: u64,
+    pub(super) sections: Option<SectionTable>,
+    is_64_bit: bool,
+}
+
+impl PhysicalImage {
+    /// A kernel of one piece, which is entered at this physical address.
+    ///
+    /// # Errors
+    /// 10E, 10G, 10J, 10U.
+    pub fn one_piece<E: From<KernelError> + From<MemoryConflict>>(
+        segment: Segment,
+        entry: u64,
+        file_size: u64,
+    ) -> Result<Self, E> {
+        let mut image = Self::empty(false);
+        image.add::<E>(segment, file_size)?;
+        image.enter_at(entry)?;
+        Ok(image)
+    }
+
+    pub(super) fn empty(is_64_bit: bool) -> Self {
+        Self {
+            segments: ArrayVec::new(),
+            entry: 0,
+            sections: None,
+            is_64_bit,
+        }
+    }
+
+    /// Adds a segment in its place; one without memory is left out.
+    pub(super) fn add<E: From<KernelError> + From<MemoryConflict>>(
+        &mut self,
+        segment: Segment,
+        file_size: u64,
+    ) -> Result<(), E> {
+        let number = segment.number;
+        if segment.memory_size < segment.file_size {
+            Err(KernelError::Sizes {
+                segment: number,
+                file_size: segment.file_size,
+                memory_size: segment.memory_size,
+            })?;
+        }
+        if segment.memory_size == 0 {
+            return Ok(());
+        }
+        check_in_file(segment.file_offset, segment.file_size, file_size)?;
+        let end = segment.start.checked_add(segment.memory_size);
+        if end.is_none_or(|end| end > EARLY_REACH) {
+            Err(MemoryConflict::Beyond {
+                segment: number,
+                start: segment.start,
+                size: segment.memory_size,
+            })?;
+        }
+        let index = self
+            .segments
+            .partition_point(|other| other.start < segment.start);
+        let neighbours = [index.checked_sub(1), Some(index)];
+        let neighbours = neighbours.into_iter().flatten();
+        for other in neighbours.filter_map(|index| self.segments.get(index)) {
+            if other.start < segment.end() && segment.start < other.end() {
+                Err(KernelError::Overlap {
+                    first: other.number,
+                    second: number,
+                    address: other.start.max(segment.start),
+                })?;
+            }
+        }
+        if self.segments.try_insert(index, segment).is_err() {
+            Err(KernelError::TooManySegments { segment: number })?;
+        }
+        Ok(())
+    }
+
+    /// Lets it be entered at another physical address than its headers say.
+    ///
+    /// # Errors
+    /// 10G, 10J.
+    pub fn enter_at(&mut self, entry: u64) -> Result<(), KernelError> {
+        if self.segments.is_empty() {
+            return Err(KernelError::NoLoad);
+        }
+        if !self
+            .segments
+            .iter()
+            .any(|segment| (segment.start..segment.end()).contains(&entry))
+        {
+            return Err(KernelError::Entry { entry });
+        }
+        self.entry = entry;
+        Ok(())
+    }
+
+    /// The segments, by address; there is at least one.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Physical address of the entry point, which is in a segment.
+    pub const fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// The section headers, if it has some.
+    pub const fn sections(&self) -> Option<SectionTable> {
+        self.sections
+    }
+
+    /// Is it an ELF64 file?
+    pub const fn is_64_bit(&self) -> bool {
+        self.is_64_bit
+    }
+
+    /// The first byte in memory, physical.
+    pub fn start(&self) -> u64 {
+        self.segments.first().map_or(0, |segment| segment.start)
+    }
+
+    /// The byte behind the last one in memory.
+    pub fn end(&self) -> u64 {
+        // They are sorted and do not overlap.
+        self.segments.last().map_or(0, Segment::end)
+    }
+
+    /// Bytes that come from the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.file_size).sum()
+    }
+
+    /// Takes the memory of the segments.
+    ///
+    /// # Errors
+    /// 10U, with nothing taken.
+    pub fn place(&self, memory: &mut MemoryMap) -> Result<(), MemoryConflict> {
+        for segment in &self.segments {
+            let mut next = segment.first_page();
+            for region in memory.regions() {
+                if region.end <= next || next >= segment.page_end() {
+                    continue;
+                }
+                if region.start > next {
+                    break; // a gap
+                }
+                if region.kind != MemoryKind::Usable {
+                    return Err(segment.taken(Some(*region)));
+                }
+                next = region.end;
+            }
+            if next < segment.page_end() {
+                return Err(segment.taken(None));
+            }
+        }
+        for segment in &self.segments {
+            memory.mark(segment.start, segment.end(), MemoryKind::Kernel);
+        }
+        Ok(())
+    }
+
+    /// Moves it to where it may be, and takes the memory, gaps between segments included. Returns
+    /// the new address of its first byte.
+    ///
+    /// # Errors
+    /// 10U, with nothing taken and nothing moved.
+    pub fn place_within(
+        &mut self,
+        limits: &Limits,
+        memory: &mut MemoryMap,
+    ) -> Result<u64, MemoryConflict> {
+        let (linked, size) = (self.start(), self.end() - self.start());
+        let max = limits.max.min(EARLY_REACH);
+        let mut request = Request {
+            size,
+            align: limits.align.max(PAGE_SIZE),
+            offset: 0,
+            min: limits.min,
+            max,
+            kind: MemoryKind::Kernel,
+        };
+        let as_linked = limits.preference == Preference::None
+            && linked >= limits.min
+            && self.end() <= max
+            && linked.is_multiple_of(limits.align.max(1))
+            && memory.allocate_at(linked, size, MemoryKind::Kernel);
+        let base = if as_linked {
+            Ok(linked)
+        } else if limits.preference == Preference::Highest {
+            memory.allocate_highest(&request)
+        } else {
+            if limits.preference == Preference::None {
+                request.min = request.min.max(MIB);
+            }
+            memory.allocate(&request)
+        };
+        let base = base.map_err(|OutOfMemory { largest, .. }| MemoryConflict::NoRoom {
+            size,
+            min: limits.min,
+            max: limits.max,
+            largest,
+        })?;
+        for segment in &mut self.segments {
+            segment.start = base + (segment.start - linked);
+        }
+        self.entry = base + (self.entry - linked);
+        Ok(base)
+    }
+
+    /// What the segments get from the kernel's file. Those that are left over are empty.
+    pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
+        let mut ranges = [Range {
+            file_offset: 0,
+            length: 0,
+            destination: 0,
+        }; MAX_SEGMENTS];
+        for (range, segment) in ranges.iter_mut().zip(&self.segments) {
+            *range = Range {
+                file_offset: segment.file_offset,
+                length: segment.file_size,
+                destination: segment.start,
+            };
+        }
+        ranges
+    }
+
+    /// Calls `zero` with start and end (physical) of what is zero in each segment: nothing, where
+    /// the end is the start.
+    pub fn zeroes(&self, mut zero: impl FnMut(u64, u64)) {
+        for segment in &self.segments {
+            zero(segment.start + segment.file_size, segment.end());
+        }
+    }
+}
+
+impl Segment {
+    const fn taken(&self, by: Option<Region>) -> MemoryConflict {
+        MemoryConflict::Taken {
+            segment: self.number,
+            start: self.start,
+            end: self.end(),
+            by,
+        }
+    }
+}

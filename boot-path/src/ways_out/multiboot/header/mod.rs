@@ -1,0 +1,267 @@
+//! Step 10: what a kernel's Multiboot header asks for, of version 1 or 2.
+//!
+//! A header is a promise of the kernel and a list of demands: whatever is demanded and not to be had
+//! here is refused by name, whatever may be ignored is. `docs/multiboot.md` has both lists.
+//!
+//! Sources: Multiboot Specification 0.6.96, section 3.1; Multiboot2 Specification 2.0, section 3.1.
+
+use core::fmt;
+
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::bios::vbe::Wish;
+use crate::files::file_bytes::FileBytes;
+use crate::kernel::image::KernelError;
+use crate::ways_out::multiboot::elf::{self, Limits, MemoryConflict, PhysicalImage, Segment};
+
+mod errors;
+mod one;
+mod two;
+
+pub use errors::{HeaderError, MultibootError};
+
+/// Which specification a header follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Multiboot 0.6.96.
+    One,
+    /// Multiboot2 2.0.
+    Two,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Version {
+    /// How it is called.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::One => "Multiboot 1",
+            Self::Two => "Multiboot 2",
+        }
+    }
+
+    /// What EAX is when the kernel starts.
+    pub const fn boot_magic(self) -> u32 {
+        match self {
+            Self::One => 0x2BAD_B002,
+            Self::Two => 0x36D7_6289,
+        }
+    }
+}
+
+/// The addresses of both versions.
+#[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct AddressFields {
+    header: U32,
+    load: U32,
+    load_end: U32,
+    bss_end: U32,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct VideoFields {
+    width: U32,
+    height: U32,
+    depth: U32,
+}
+
+/// Where a kernel goes that does not leave it to an ELF header. Addresses are physical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// First byte in the file.
+    pub file_offset: u64,
+    /// Where it goes.
+    pub start: u64,
+    /// End of what comes from the file; `None`: all of it.
+    pub file_end: Option<u64>,
+    /// End of what is zero behind it; `None`: nothing is.
+    pub end: Option<u64>,
+}
+
+/// What a header asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Which specification it follows.
+    pub version: Version,
+    /// Where it is in the file.
+    pub offset: u64,
+    /// Where the kernel goes.
+    pub addresses: Option<Addresses>,
+    /// The entry point, physical.
+    pub entry: Option<u64>,
+    /// The kernel can be moved.
+    pub limits: Option<Limits>,
+    /// It wants the table of the APM BIOS.
+    pub apm: bool,
+    /// It does not do without a screen.
+    pub needs_console: bool,
+    /// It can write VGA text.
+    pub has_text: bool,
+    /// The graphics mode that it wants.
+    pub graphics: Option<Wish>,
+    /// Nothing else than graphics will do.
+    pub needs_graphics: bool,
+}
+
+impl VideoFields {
+    fn wish(&self) -> Wish {
+        Wish {
+            width: self.width.get(),
+            height: self.height.get(),
+            depth: self.depth.get(),
+        }
+    }
+}
+
+impl Header {
+    /// Finds the header of a version in the first [`HEAD`](crate::entry::protocol::HEAD) bytes of the file (or all of a shorter
+    /// one) and reads it.
+    ///
+    /// # Errors
+    /// 10S, 10T.
+    pub fn parse(version: Version, head: &[u8]) -> Result<Self, HeaderError> {
+        match version {
+            Version::One => Self::parse_1(head),
+            Version::Two => Self::parse_2(head),
+        }
+    }
+
+    fn new(version: Version, offset: usize) -> Self {
+        Self {
+            version,
+            offset: offset as u64,
+            addresses: None,
+            entry: None,
+            limits: None,
+            apm: false,
+            needs_console: false,
+            has_text: true,
+            graphics: None,
+            needs_graphics: false,
+        }
+    }
+
+    /// Is there a screen for it? `text`: there is VGA text; `graphics`: there is the mode that it
+    /// wants, or another one.
+    ///
+    /// # Errors
+    /// 10T.
+    pub fn check_screen(&self, text: bool, graphics: bool) -> Result<(), HeaderError> {
+        let wish = self.graphics.filter(|_| !graphics);
+        if let Some(Wish {
+            width,
+            height,
+            depth,
+        }) = wish.filter(|_| self.needs_graphics)
+        {
+            return Err(HeaderError::Graphics {
+                width,
+                height,
+                depth,
+            });
+        }
+        let drawn = self.graphics.is_some() && graphics;
+        if self.needs_console && !drawn && !(text && self.has_text) {
+            return Err(HeaderError::Console {
+                kernel_has_text: self.has_text,
+            });
+        }
+        Ok(())
+    }
+
+    /// What of the kernel goes where: by the header's addresses, else by those of an ELF file.
+    /// `read_at` reads bytes of the file from an offset on, and returns how many there were.
+    ///
+    /// # Errors
+    /// 10A to 10H, 10J, 10S, 10U, and those of `read_at`.
+    pub fn image<E: From<HeaderError> + From<KernelError> + From<MemoryConflict>>(
+        &self,
+        file_size: u64,
+        read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<PhysicalImage, E> {
+        let Some(addresses) = self.addresses else {
+            let mut image = elf::read(file_size, read_at)?;
+            if let Some(entry) = self.entry {
+                image.enter_at(entry)?;
+            }
+            return Ok(image);
+        };
+        let in_file = file_size.saturating_sub(addresses.file_offset);
+        let length = addresses
+            .file_end
+            .map_or(in_file, |end| end - addresses.start);
+        let size = addresses.end.map_or(length, |end| end - addresses.start);
+        let segment = Segment {
+            file_offset: addresses.file_offset,
+            file_size: length,
+            start: addresses.start,
+            memory_size: size,
+            number: 0,
+        };
+        PhysicalImage::one_piece(segment, self.entry.unwrap_or(addresses.start), file_size)
+    }
+}
+
+/// Checks a whole kernel file as stage2 would, but for what only the machine knows: which memory is
+/// free, and whether there is a screen.
+///
+/// # Errors
+/// What stage2 would show: 10A to 10H, 10J, 10S to 10U.
+pub fn check_file(
+    version: Version,
+    mut file: impl FileBytes,
+) -> Result<(Header, PhysicalImage), MultibootError> {
+    let header = Header::parse(version, file.window(0))?;
+    header.check_screen(true, true)?;
+    let image = header.image(file.size(), |offset, out| {
+        Ok::<_, MultibootError>(file.read_at(offset, out))
+    })?;
+    if let Some(table) = image.sections() {
+        elf::check_sections(table, &mut file)?;
+    }
+    Ok((header, image))
+}
+
+impl AddressFields {
+    /// Checks what can be without the file; `offset` is that of the header in it.
+    fn check(&self, offset: u64) -> Result<Addresses, HeaderError> {
+        /// "The file must be loaded from its beginning."
+        const ALL: u32 = u32::MAX;
+
+        let [header, load, load_end, bss_end] =
+            [self.header, self.load, self.load_end, self.bss_end].map(U32::get);
+        let wrong = HeaderError::Addresses {
+            header,
+            load,
+            load_end,
+            bss_end,
+        };
+        let distance = match load {
+            ALL => offset,
+            load => u64::from(header).checked_sub(load.into()).ok_or(wrong)?,
+        };
+        let start = u64::from(header).checked_sub(distance).ok_or(wrong)?;
+        let end = |address: u32| (address != 0).then_some(u64::from(address));
+        let addresses = Addresses {
+            file_offset: offset.checked_sub(distance).ok_or(wrong)?,
+            start,
+            file_end: end(load_end),
+            end: end(bss_end),
+        };
+        let mut before = start;
+        for end in [addresses.file_end, addresses.end].into_iter().flatten() {
+            if end < before {
+                return Err(wrong);
+            }
+            before = end;
+        }
+        Ok(addresses)
+    }
+}

@@ -1,0 +1,92 @@
+//! Headers of version 1.
+
+use bit_field::BitField as _;
+use zerocopy::little_endian::U32;
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::entry::protocol;
+use crate::ways_out::multiboot::header::{
+    AddressFields, Header, HeaderError, Version, VideoFields,
+};
+
+/// Bytes at the start of the file in which a header of version 1 lies.
+const HEAD_1: usize = 8 * 1024;
+
+/// A header of version 1; the addresses count when bit 16 of the flags is set, the last four words
+/// when bit 2 is.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Magic1 {
+    magic: U32,
+    flags: U32,
+    checksum: U32,
+}
+
+/// Bits of the flags of version 1.
+const ALIGN_MODULES: usize = 0;
+const MEMORY_INFORMATION: usize = 1;
+const VIDEO_MODE: usize = 2;
+/// Bits from here on may be ignored.
+const OPTIONAL: usize = 16;
+const ADDRESSES: usize = 16;
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Video1 {
+    mode_type: U32,
+    fields: VideoFields,
+}
+
+impl Header {
+    pub(super) fn parse_1(head: &[u8]) -> Result<Self, HeaderError> {
+        let head = head.get(..HEAD_1.min(head.len())).unwrap_or_default();
+        let offset = protocol::multiboot1_header(head).ok_or(HeaderError::NotFound {
+            within: HEAD_1 as u64,
+        })?;
+        let mut header = Self::new(Version::One, offset);
+        let bytes = head.get(offset..).unwrap_or_default();
+        let cut = |length: usize| HeaderError::Length {
+            offset: offset as u64,
+            length: length as u64,
+            end: HEAD_1 as u64,
+        };
+
+        let Ok((magic, rest)) = Magic1::ref_from_prefix(bytes) else {
+            return Err(cut(size_of::<Magic1>()));
+        };
+        let flags = magic.flags.get();
+        let mut unknown = flags.get_bits(..OPTIONAL);
+        for known in [ALIGN_MODULES, MEMORY_INFORMATION, VIDEO_MODE] {
+            unknown.set_bit(known, false);
+        }
+        if unknown != 0 {
+            return Err(HeaderError::Flags { flags: unknown });
+        }
+        // A text mode will do, whatever mode is asked for: the loader may choose another one.
+        header.needs_console = flags.get_bit(VIDEO_MODE);
+
+        let addresses = AddressFields::ref_from_prefix(rest);
+        let fields = addresses
+            .ok()
+            .and_then(|(fields, rest)| Some((fields, U32::read_from_prefix(rest).ok()?)));
+        if flags.get_bit(ADDRESSES) {
+            let Some((fields, (entry, _))) = fields else {
+                return Err(cut(size_of::<Magic1>() + size_of::<[U32; 5]>()));
+            };
+            header.entry = Some(entry.get().into());
+            header.addresses = Some(fields.check(header.offset)?);
+        }
+        if flags.get_bit(VIDEO_MODE) {
+            /// The other mode type is text.
+            const GRAPHICS: u32 = 0;
+            let video = fields.and_then(|(_, (_, rest))| Video1::ref_from_prefix(rest).ok());
+            let Some((video, _)) = video else {
+                return Err(cut(size_of::<Magic1>() + size_of::<[U32; 9]>()));
+            };
+            if video.mode_type.get() == GRAPHICS {
+                header.graphics = Some(video.fields.wish());
+            }
+        }
+        Ok(header)
+    }
+}
