@@ -1,0 +1,77 @@
+//! Whole kernel files, which nobody has to load.
+
+use crate::files::file_bytes::FileBytes;
+use crate::kernel::image::{
+    HEADER_BYTES, KernelError, KernelImage, MAX_NOTE_BYTES, MAX_TABLE_BYTES, Wishes,
+    program_headers,
+};
+use crate::kernel::relocate::{self, SegmentBytes};
+
+/// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say, but for
+/// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns how many
+/// there were.
+///
+/// # Errors
+/// 10A to 10P, and those of `read_at`.
+pub fn read<E: From<KernelError>>(
+    file_size: u64,
+    mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+) -> Result<(KernelImage, Wishes), E> {
+    const _: () = assert!(MAX_TABLE_BYTES <= MAX_NOTE_BYTES);
+    let mut buffer = [0; MAX_NOTE_BYTES];
+    let mut header = [0; HEADER_BYTES];
+    let length = read_at(0, &mut header)?;
+    let present = header.get(..length).unwrap_or_default();
+    let location = program_headers(present, file_size)?;
+    let table = buffer.get_mut(..location.length).unwrap_or_default();
+    read_at(location.offset, table)?;
+    let image = KernelImage::parse(&header, table, file_size)?;
+
+    let mut wishes = Wishes::default();
+    for note in image.notes() {
+        let bytes = buffer.get_mut(..note.size).unwrap_or_default();
+        read_at(note.offset, bytes)?;
+        wishes.parse_note(bytes)?;
+    }
+    Ok((image, wishes))
+}
+
+/// Checks a whole kernel file as stage2 would, relocations included, without loading it.
+///
+/// # Errors
+/// What stage2 would show: 10A to 10P, 11A.
+pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
+    let (image, wishes) = read_file(&mut file)?;
+    image.check(&wishes)?;
+    let slide = image.choose_slide();
+    relocate::relocate(&image, Unloaded(&mut file, &image), slide)?;
+    Ok((image, wishes))
+}
+
+/// As [`read`].
+///
+/// # Errors
+/// 10A to 10P.
+pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
+    read(file.size(), |offset, out| Ok(file.read_at(offset, out)))
+}
+
+/// A kernel as it lies in its file.
+pub(crate) struct Unloaded<'a, F>(pub(crate) &'a mut F, pub(crate) &'a KernelImage);
+
+impl<F: FileBytes> SegmentBytes for Unloaded<'_, F> {
+    fn window(&mut self, segment: usize, offset: u64) -> &[u8] {
+        let Some(segment) = self.1.segments().get(segment) else {
+            return &[];
+        };
+        // The segment is in the file: the sum is no larger than its size.
+        let left = segment.file_size.saturating_sub(offset);
+        let window = self.0.window(segment.file_offset.saturating_add(offset));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        window.get(..left).unwrap_or(window)
+    }
+
+    fn memory(&mut self, _: usize) -> Option<&mut [u8]> {
+        None
+    }
+}

@@ -1,0 +1,127 @@
+//! The file header and the program headers, as they lie in the file.
+
+use elf::abi;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+use crate::kernel::image::KernelError;
+
+/// Length of the file header, in bytes.
+pub const HEADER_BYTES: usize = size_of::<FileHeader>();
+
+/// Length of a program header, in bytes; no other `e_phentsize` is accepted.
+pub const PROGRAM_HEADER_BYTES: usize = size_of::<ProgramHeader>();
+
+/// The most program headers that a kernel may have.
+pub const MAX_PROGRAM_HEADERS: usize = 64;
+
+/// Length of the longest program header table, in bytes.
+pub const MAX_TABLE_BYTES: usize = MAX_PROGRAM_HEADERS * PROGRAM_HEADER_BYTES;
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct FileHeader {
+    pub(crate) ident: [u8; abi::EI_NIDENT],
+    pub(crate) kind: U16,
+    pub(crate) machine: U16,
+    pub(crate) version: U32,
+    pub(crate) entry: U64,
+    pub(crate) program_headers: U64,
+    pub(crate) section_headers: U64,
+    pub(crate) flags: U32,
+    pub(crate) header_size: U16,
+    pub(crate) program_header_size: U16,
+    pub(crate) program_header_count: U16,
+    pub(crate) section_header_size: U16,
+    pub(crate) section_header_count: U16,
+    pub(crate) section_names: U16,
+}
+
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct ProgramHeader {
+    pub(crate) kind: U32,
+    pub(crate) flags: U32,
+    pub(crate) offset: U64,
+    pub(crate) virtual_address: U64,
+    pub(crate) physical_address: U64,
+    pub(crate) file_size: U64,
+    pub(crate) memory_size: U64,
+    pub(crate) alignment: U64,
+}
+
+const _: () = assert!(HEADER_BYTES == 64 && PROGRAM_HEADER_BYTES == 56);
+
+/// Where the program headers are in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableLocation {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes, at most [`MAX_TABLE_BYTES`]; it may be 0.
+    pub length: usize,
+}
+
+/// Checks the file header and tells where the program headers are.
+///
+/// `header` is the beginning of the file: [`HEADER_BYTES`], or all of a shorter file.
+///
+/// # Errors
+/// 10A to 10F.
+pub fn program_headers(header: &[u8], file_size: u64) -> Result<TableLocation, KernelError> {
+    let header = file_header(header, file_size)?;
+    let count = header.program_header_count.get();
+    if count == 0 {
+        return Err(KernelError::NoLoad);
+    }
+    let size = header.program_header_size.get();
+    if usize::from(size) != PROGRAM_HEADER_BYTES {
+        return Err(KernelError::HeaderSize { size });
+    }
+    if usize::from(count) > MAX_PROGRAM_HEADERS {
+        return Err(KernelError::TooManyHeaders { count });
+    }
+    let offset = header.program_headers.get();
+    let length = usize::from(count) * PROGRAM_HEADER_BYTES;
+    check_in_file(offset, length as u64, file_size)?;
+    Ok(TableLocation { offset, length })
+}
+
+pub(super) fn file_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader, KernelError> {
+    if !bytes.starts_with(&abi::ELFMAGIC) {
+        return Err(KernelError::NotElf);
+    }
+    let Ok((header, _)) = FileHeader::ref_from_prefix(bytes) else {
+        return Err(KernelError::Truncated {
+            needed: HEADER_BYTES as u64,
+            present: file_size,
+        });
+    };
+    let (class, encoding) = (header.ident[abi::EI_CLASS], header.ident[abi::EI_DATA]);
+    if class != abi::ELFCLASS64 || encoding != abi::ELFDATA2LSB {
+        return Err(KernelError::Class { class, encoding });
+    }
+    let machine = header.machine.get();
+    if machine != abi::EM_X86_64 {
+        return Err(KernelError::Machine { machine });
+    }
+    let kind = header.kind.get();
+    if kind != abi::ET_EXEC && kind != abi::ET_DYN {
+        return Err(KernelError::Type { kind });
+    }
+    for version in [header.ident[abi::EI_VERSION].into(), header.version.get()] {
+        if version != u32::from(abi::EV_CURRENT) {
+            return Err(KernelError::Version { version });
+        }
+    }
+    Ok(header)
+}
+
+pub(crate) fn check_in_file(offset: u64, length: u64, file_size: u64) -> Result<(), KernelError> {
+    match offset.checked_add(length) {
+        Some(end) if end <= file_size => Ok(()),
+        end => Err(KernelError::Truncated {
+            needed: end.unwrap_or(u64::MAX),
+            present: file_size,
+        }),
+    }
+}

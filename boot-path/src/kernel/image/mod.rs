@@ -1,0 +1,171 @@
+//! The kernel's ELF file: which bytes go where, and whether that can be booted at all.
+//!
+//! What is read first is small: the file header, the program headers and the notes. From these
+//! come the [`KernelImage`] (checked: no segment overlaps another, wraps or leaves the file) and
+//! the kernel's [`Wishes`]; from these the plan: which segments have to lie side by side in
+//! physical memory ([`Group`]), where a position-independent kernel goes
+//! ([`KernelImage::choose_slide`]) and which page gets which permissions
+//! ([`KernelImage::page_ranges`]). Relocations are done by [`crate::kernel::relocate`], once the bytes are
+//! in memory.
+//!
+//! Every field is somebody else's number: the arithmetic is checked, the tables are bounded, and
+//! whatever cannot be booted is refused by name. [`check_file`] is the same for a file that nobody
+//! loads, for the host.
+//!
+//! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
+//! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
+
+use arrayvec::ArrayVec;
+
+use crate::memory::layout;
+use crate::memory::map::MIB;
+
+mod errors;
+mod headers;
+mod segment;
+mod parse;
+mod plan;
+mod wishes;
+mod file;
+
+pub use errors::{KernelError, Table};
+pub(crate) use file::{Unloaded, read_file};
+pub use file::{check_file, read};
+pub(crate) use headers::{FileHeader, ProgramHeader, check_in_file};
+pub use headers::{
+    HEADER_BYTES, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, PROGRAM_HEADER_BYTES, TableLocation,
+    program_headers,
+};
+pub use plan::{Group, PageRange};
+pub use segment::{AddressRange, FileRange, Segment, Tls};
+pub use wishes::Wishes;
+
+/// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
+pub const MAX_SEGMENTS: usize = 32;
+
+/// The most PT_NOTE segments that a kernel may have.
+pub const MAX_NOTES: usize = 8;
+
+/// Length of the longest PT_NOTE, in bytes.
+pub const MAX_NOTE_BYTES: usize = 4096;
+
+/// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, for which the
+/// code models `kernel` and `small` (position-independent) are made.
+pub const PREFERRED_BASE: u64 = 0xFFFF_FFFF_8000_0000;
+
+const PAGE: u64 = 4096;
+const LARGE_PAGE: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+/// End of the lower half of the canonical address space.
+const LOWER_HALF_END: u64 = 1 << 47;
+const UPPER_HALF: u64 = !(LOWER_HALF_END - 1);
+/// Nothing is put into the very last page, so that every end fits into a u64.
+const LAST_PAGE: u64 = !(PAGE - 1);
+/// Below it is what the BIOS needs and where the loader is.
+const LOW_MEMORY_END: u64 = 1 << 20;
+/// The architecture's limit of physical addresses.
+const PHYSICAL_END: u64 = 1 << 52;
+
+const fn page_floor(address: u64) -> u64 {
+    address & !(PAGE - 1)
+}
+
+/// A kernel whose headers were checked.
+///
+/// Having one tells that there is at least one segment, that the segments are sorted, do not
+/// overlap, and are canonical where they will lie, and that the entry point is in one of them.
+#[derive(Clone, Debug)]
+pub struct KernelImage {
+    position_independent: bool,
+    entry: u64,
+    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    notes: ArrayVec<FileRange, MAX_NOTES>,
+    tls: Option<Tls>,
+    relro: Option<AddressRange>,
+    dynamic: Option<AddressRange>,
+}
+
+impl KernelImage {
+    /// Checks what depends on the kernel's wishes: that no page is writable and executable, unless
+    /// the kernel asks for it, and that the kernel, the loader's page and the physical map do not
+    /// meet. (How far the physical map reaches depends on the machine; its first MiB is certain.)
+    ///
+    /// # Errors
+    /// 10K, 11A.
+    pub fn check(&self, wishes: &Wishes) -> Result<(), KernelError> {
+        let slide = self.choose_slide();
+        for range in self.page_ranges(slide) {
+            if range.writable && range.executable && !wishes.allow_writable_code() {
+                return Err(KernelError::WritableCode {
+                    address: range.virtual_start.wrapping_sub(slide),
+                    size: range.size,
+                });
+            }
+            let last = range.virtual_start + (range.size - 1);
+            for (start, size) in [
+                (layout::STAGE2.start, layout::PAGE_SIZE),
+                (wishes.physical_map_base, MIB),
+            ] {
+                if range.virtual_start < start.saturating_add(size) && start <= last {
+                    return Err(KernelError::Conflict {
+                        address: range.virtual_start.max(start),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel runs at any virtual address (ET_DYN).
+    pub const fn position_independent(&self) -> bool {
+        self.position_independent
+    }
+
+    /// Virtual address of the entry point, without the slide.
+    pub const fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// The segments, sorted by virtual address; at least one.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Where the notes are in the file: these bytes are for [`Wishes::parse_note`].
+    pub fn notes(&self) -> &[FileRange] {
+        &self.notes
+    }
+
+    /// The initial image of thread-local storage.
+    pub const fn tls(&self) -> Option<Tls> {
+        self.tls
+    }
+
+    /// PT_GNU_RELRO: what is read-only once the relocations are done. [`Self::page_ranges`] has it
+    /// taken into account.
+    pub const fn relro(&self) -> Option<AddressRange> {
+        self.relro
+    }
+
+    /// Takes PT_GNU_RELRO away, for a protocol whose permissions are those of PT_LOAD alone.
+    pub fn forget_relro(&mut self) {
+        self.relro = None;
+    }
+
+    /// The dynamic section.
+    pub const fn dynamic(&self) -> Option<AddressRange> {
+        self.dynamic
+    }
+
+    /// Lowest virtual address of the segments, without the slide.
+    pub fn virtual_start(&self) -> u64 {
+        self.segments()
+            .first()
+            .map_or(0, |first| first.virtual_start)
+    }
+
+    /// The byte behind the last segment, without the slide.
+    pub fn virtual_end(&self) -> u64 {
+        self.segments().last().map_or(0, Segment::virtual_end)
+    }
+}

@@ -1,0 +1,221 @@
+//! From the program headers to an image that was checked.
+
+use core::mem;
+
+use arrayvec::ArrayVec;
+use elf::abi;
+
+use crate::kernel::image::headers::{ProgramHeader, check_in_file, file_header};
+use crate::kernel::image::{
+    AddressRange, FileRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, MAX_NOTE_BYTES,
+    MAX_PROGRAM_HEADERS, PAGE, PREFERRED_BASE, PROGRAM_HEADER_BYTES, Segment, Table, Tls,
+    UPPER_HALF,
+};
+
+impl KernelImage {
+    /// Reads and checks the headers. `table` is what [`program_headers`](super::program_headers) pointed to.
+    ///
+    /// What depends on the kernel's wishes is left to [`Self::check`], what depends on its bytes to
+    /// [`relocate`](crate::kernel::relocate::relocate).
+    ///
+    /// # Errors
+    /// 10A to 10P.
+    pub fn parse(header: &[u8], table: &[u8], file_size: u64) -> Result<Self, KernelError> {
+        let header = file_header(header, file_size)?;
+        let mut image = Self {
+            position_independent: header.kind.get() == abi::ET_DYN,
+            entry: header.entry.get(),
+            segments: ArrayVec::new(),
+            notes: ArrayVec::new(),
+            tls: None,
+            relro: None,
+            dynamic: None,
+        };
+        let (headers, _) = table.as_chunks::<PROGRAM_HEADER_BYTES>();
+        for (number, bytes) in (0..).zip(headers.iter().take(MAX_PROGRAM_HEADERS)) {
+            let header: &ProgramHeader = zerocopy::transmute_ref!(bytes);
+            image.add(header, number, file_size)?;
+        }
+        image.check_addresses()?;
+        Ok(image)
+    }
+
+    fn add(&mut self, h: &ProgramHeader, number: u16, file_size: u64) -> Result<(), KernelError> {
+        let kind = h.kind.get();
+        let range = AddressRange {
+            start: h.virtual_address.get(),
+            size: h.memory_size.get(),
+        };
+        match kind {
+            abi::PT_LOAD => {
+                if range.size == 0 && h.file_size.get() == 0 {
+                    return Ok(());
+                }
+                return self.insert(Segment::new(h, number, file_size)?);
+            }
+            abi::PT_INTERP => return Err(KernelError::Interpreter { segment: number }),
+            abi::PT_NOTE => return self.add_note(h, number, file_size),
+            abi::PT_TLS | abi::PT_DYNAMIC | abi::PT_GNU_RELRO if range.size > 0 => {}
+            _ => return Ok(()),
+        }
+
+        let replaced = match kind {
+            abi::PT_TLS => self.tls.replace(Self::tls_of(h, number)?).is_some(),
+            abi::PT_DYNAMIC => {
+                let size = h.file_size.get();
+                self.dynamic
+                    .replace(AddressRange { size, ..range })
+                    .is_some()
+            }
+            _ => {
+                if range.start.checked_add(range.size).is_none() {
+                    let AddressRange {
+                        start: address,
+                        size,
+                    } = range;
+                    return Err(KernelError::Wraps {
+                        segment: number,
+                        address,
+                        size,
+                    });
+                }
+                self.relro.replace(range).is_some()
+            }
+        };
+        if replaced {
+            Err(KernelError::Duplicate {
+                segment: number,
+                kind,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Keeps the segments sorted by address.
+    fn insert(&mut self, segment: Segment) -> Result<(), KernelError> {
+        let number = segment.number;
+        if self.segments.try_push(segment).is_err() {
+            return Err(KernelError::TooManySegments { segment: number });
+        }
+        let mut unsorted = self.segments.as_mut_slice();
+        while let [front @ .., last] = unsorted
+            && let Some(before) = front.last_mut()
+            && before.virtual_start > last.virtual_start
+        {
+            mem::swap(before, last);
+            unsorted = front;
+        }
+        Ok(())
+    }
+
+    fn add_note(
+        &mut self,
+        h: &ProgramHeader,
+        number: u16,
+        file_size: u64,
+    ) -> Result<(), KernelError> {
+        let (offset, size) = (h.offset.get(), h.file_size.get());
+        if size == 0 {
+            return Ok(());
+        }
+        check_in_file(offset, size, file_size)?;
+        if size > MAX_NOTE_BYTES as u64 {
+            return Err(KernelError::NoteSize {
+                segment: number,
+                size,
+            });
+        }
+        let note = FileRange {
+            offset,
+            size: size as usize,
+        };
+        self.notes
+            .try_push(note)
+            .map_err(|_| KernelError::TooManyNotes { segment: number })
+    }
+
+    fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
+        let tls = Tls {
+            virtual_start: h.virtual_address.get(),
+            file_size: h.file_size.get(),
+            memory_size: h.memory_size.get(),
+            alignment: h.alignment.get().max(1),
+        };
+        if tls.file_size > tls.memory_size {
+            return Err(KernelError::Sizes {
+                segment: number,
+                file_size: tls.file_size,
+                memory_size: tls.memory_size,
+            });
+        }
+        if !tls.alignment.is_power_of_two() {
+            return Err(KernelError::Alignment {
+                segment: number,
+                alignment: tls.alignment,
+                virtual_address: tls.virtual_start,
+                offset: h.offset.get(),
+            });
+        }
+        Ok(tls)
+    }
+
+    /// Checks how the segments lie to each other, to the address space and to the rest.
+    fn check_addresses(&self) -> Result<(), KernelError> {
+        let segments = self.segments();
+        let (Some(_), Some(last)) = (segments.first(), segments.last()) else {
+            return Err(KernelError::NoLoad);
+        };
+        for [before, behind] in segments.array_windows() {
+            if behind.virtual_start < before.virtual_end() {
+                return Err(KernelError::Overlap {
+                    first: before.number,
+                    second: behind.number,
+                    address: behind.virtual_start,
+                });
+            }
+        }
+        if self.position_independent {
+            let end = last.page_end() - self.slide_origin();
+            if end > LAST_PAGE - PREFERRED_BASE {
+                return Err(last.wraps());
+            }
+        } else {
+            for segment in segments {
+                if segment.virtual_start < PAGE {
+                    return Err(KernelError::PageZero {
+                        segment: segment.number,
+                        address: segment.virtual_start,
+                    });
+                }
+                let (start, end) = (segment.virtual_start, segment.virtual_end());
+                if end > LOWER_HALF_END && start < UPPER_HALF {
+                    return Err(segment.wraps());
+                }
+            }
+        }
+        if !segments
+            .iter()
+            .any(|s| s.executable() && s.contains(self.entry))
+        {
+            return Err(KernelError::Entry { entry: self.entry });
+        }
+        if let Some(Tls {
+            virtual_start: address,
+            file_size: size,
+            ..
+        }) = self.tls
+            && size > 0
+            && !segments.iter().any(|s| {
+                s.contains(address) && size <= s.memory_size - address.wrapping_sub(s.virtual_start)
+            })
+        {
+            return Err(KernelError::NotLoaded {
+                kind: Table::Tls,
+                address,
+                size,
+            });
+        }
+        Ok(())
+    }
+}

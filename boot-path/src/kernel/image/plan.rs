@@ -1,0 +1,202 @@
+//! Where the segments go: groups that stay together in physical memory, the slide of a
+//! position-independent kernel, and pages with their permissions.
+
+use elf::abi;
+
+use crate::kernel::image::{
+    AddressRange, KernelImage, LARGE_PAGE, LOW_MEMORY_END, LOWER_HALF_END, PAGE, PHYSICAL_END,
+    PREFERRED_BASE, Segment, page_floor,
+};
+
+/// Segments so near to each other that they keep their distances in physical memory too: they may
+/// share pages, and large pages may hold several of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The first of its segments, as an index into [`KernelImage::segments`].
+    pub first: usize,
+    /// The segment behind its last one.
+    pub end: usize,
+    /// First byte in memory, without the slide; aligned to 4 KiB.
+    pub virtual_start: u64,
+    /// Length in bytes, a multiple of 4 KiB.
+    pub size: u64,
+    /// What the physical address has to be aligned to, after `offset` is taken off: 4 KiB, or more
+    /// if a segment asks for it, or 2 MiB if the group is as large as a large page.
+    pub alignment: u64,
+    /// The physical address modulo `alignment`.
+    pub offset: u64,
+    /// Where the linker script wants it: the load addresses, if they are usable and were meant.
+    /// The kernel runs wherever it is put; this only keeps a promise where it can be kept.
+    pub preferred_physical: Option<u64>,
+}
+
+impl Group {
+    /// Whether a virtual address, without the slide, is in it.
+    pub const fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.virtual_start) < self.size
+    }
+}
+
+/// Pages of the kernel that get the same permissions; they are in one [`Group`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageRange {
+    /// First byte, with the slide; aligned to 4 KiB.
+    pub virtual_start: u64,
+    /// Length in bytes, a multiple of 4 KiB.
+    pub size: u64,
+    /// Whether it may be written to.
+    pub writable: bool,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+impl KernelImage {
+    /// The groups of segments, by address: at most [`MAX_SEGMENTS`].
+    pub fn groups(&self) -> impl Iterator<Item = Group> {
+        let mut first = 0;
+        core::iter::from_fn(move || {
+            let group = self.group(first)?;
+            first = group.end;
+            Some(group)
+        })
+    }
+
+    /// The group that begins with a segment.
+    fn group(&self, first: usize) -> Option<Group> {
+        let segments = self.segments().get(first..)?;
+        let lowest = segments.first()?;
+        let near = |[before, behind]: &&[Segment; 2]| {
+            // Two segments in one page: the difference is below 0.
+            behind.first_page().saturating_sub(before.page_end()) < LARGE_PAGE
+        };
+        let count = 1 + segments.array_windows().take_while(near).count();
+        let segments = segments.get(..count)?;
+        let virtual_start = lowest.first_page();
+        let size = segments.last()?.page_end() - virtual_start;
+
+        let asked = segments.iter().map(|s| s.alignment).fold(PAGE, u64::max);
+        let alignment = if size >= LARGE_PAGE {
+            LARGE_PAGE
+        } else {
+            asked
+        };
+        Some(Group {
+            first,
+            end: first + count,
+            virtual_start,
+            size,
+            alignment,
+            offset: virtual_start % alignment,
+            preferred_physical: self.load_address(segments, size),
+        })
+    }
+
+    /// The physical address that the linker script gives a group, if it means one.
+    fn load_address(&self, segments: &[Segment], size: u64) -> Option<u64> {
+        let lowest = segments.first()?;
+        let distance = lowest.load_address.wrapping_sub(lowest.virtual_start);
+        let same = segments
+            .iter()
+            .all(|s| s.load_address.wrapping_sub(s.virtual_start) == distance);
+        // Without AT(), p_paddr merely repeats p_vaddr. That is a wish only where the address is
+        // what the kernel was linked for and could be a physical one.
+        let meant =
+            distance != 0 || !self.position_independent && lowest.virtual_start < LOWER_HALF_END;
+        let start = lowest.first_page().wrapping_add(distance);
+        let usable = start.is_multiple_of(PAGE)
+            && (LOW_MEMORY_END..PHYSICAL_END).contains(&start)
+            && size <= PHYSICAL_END - start;
+        (same && meant && usable).then_some(start)
+    }
+
+    /// What all groups are to be aligned to.
+    fn alignment(&self) -> u64 {
+        self.groups()
+            .map(|group| group.alignment)
+            .fold(PAGE, u64::max)
+    }
+
+    /// The address that goes to [`PREFERRED_BASE`]: that of the lowest segment, as far down as the
+    /// alignment asks.
+    pub(super) fn slide_origin(&self) -> u64 {
+        self.virtual_start() & !(self.alignment() - 1)
+    }
+
+    /// What to add (wrapping) to the addresses of a position-independent kernel, so that it begins
+    /// at [`PREFERRED_BASE`]; 0 for the others. A multiple of every [`Group::alignment`].
+    pub fn choose_slide(&self) -> u64 {
+        if self.position_independent {
+            PREFERRED_BASE.wrapping_sub(self.slide_origin())
+        } else {
+            0
+        }
+    }
+
+    /// The pages of the segments with their final permissions, by address, in as few pieces as
+    /// possible.
+    ///
+    /// A page that several segments share gets the permissions of all of them. PT_GNU_RELRO takes
+    /// the permission to write from the pages it ends in or behind; as with a C library, its
+    /// beginning is rounded down and so is its end.
+    pub fn page_ranges(&self, slide: u64) -> impl Iterator<Item = PageRange> {
+        let mut page = Some(self.virtual_start());
+        core::iter::from_fn(move || {
+            let mut run: Option<PageRange> = None;
+            while let Some(start) = page {
+                let (flags, next) = self.permissions(start);
+                if let (Some(flags), Some(end)) = (flags, next) {
+                    let piece = PageRange {
+                        virtual_start: page_floor(start).wrapping_add(slide),
+                        size: end - page_floor(start),
+                        writable: flags & abi::PF_W != 0,
+                        executable: flags & abi::PF_X != 0,
+                    };
+                    match &mut run {
+                        None => run = Some(piece),
+                        Some(run)
+                            if (run.writable, run.executable)
+                                == (piece.writable, piece.executable) =>
+                        {
+                            run.size += piece.size;
+                        }
+                        Some(_) => break,
+                    }
+                    page = next;
+                } else {
+                    page = next;
+                    if run.is_some() {
+                        break;
+                    }
+                }
+            }
+            run
+        })
+    }
+
+    /// The permissions of the page at an address, if it belongs to a segment, and the next address
+    /// at which they may be others.
+    fn permissions(&self, address: u64) -> (Option<u32>, Option<u64>) {
+        let page = page_floor(address);
+        let mut flags = None;
+        let mut next = None;
+        let mut within = |start: u64, end: u64| {
+            let inside = start <= page && page < end;
+            let edge = if inside { end } else { start };
+            if edge > page {
+                next = Some(next.map_or(edge, |next: u64| next.min(edge)));
+            }
+            inside
+        };
+        for segment in self.segments() {
+            if within(segment.first_page(), segment.page_end()) {
+                flags = Some(flags.unwrap_or(0) | segment.flags);
+            }
+        }
+        if let Some(AddressRange { start, size }) = self.relro
+            && within(page_floor(start), page_floor(start + size))
+        {
+            flags = flags.map(|flags| flags & !abi::PF_W);
+        }
+        (flags, next)
+    }
+}

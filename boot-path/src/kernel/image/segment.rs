@@ -1,0 +1,148 @@
+//! Segments, and what else a program header can say.
+
+use elf::abi;
+
+use crate::kernel::image::headers::{ProgramHeader, check_in_file};
+use crate::kernel::image::{KernelError, LARGE_PAGE, LAST_PAGE, PAGE, page_floor};
+
+/// One PT_LOAD with bytes in memory.
+///
+/// Having one from a [`KernelImage`] tells that `file_size <= memory_size`, that its bytes are
+/// within the file, and that its addresses do not wrap, not even when rounded up to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// First byte in the file (`p_offset`).
+    pub file_offset: u64,
+    /// Bytes in the file (`p_filesz`).
+    pub file_size: u64,
+    /// First byte in memory (`p_vaddr`), without the slide.
+    pub virtual_start: u64,
+    /// Bytes in memory (`p_memsz`), never 0; what goes beyond `file_size` is zero.
+    pub memory_size: u64,
+    /// What the linker script calls the load address (`p_paddr`).
+    pub load_address: u64,
+    /// `p_align`, a power of two from 1 to 2 MiB.
+    pub alignment: u64,
+    /// `p_flags`: 1 executable, 2 writable, 4 readable.
+    pub flags: u32,
+    /// Number of its program header, from 0.
+    pub number: u16,
+}
+
+impl Segment {
+    /// The byte behind its last one.
+    pub const fn virtual_end(&self) -> u64 {
+        self.virtual_start + self.memory_size
+    }
+
+    /// Start of its first page.
+    pub const fn first_page(&self) -> u64 {
+        page_floor(self.virtual_start)
+    }
+
+    /// End of its last page.
+    pub const fn page_end(&self) -> u64 {
+        page_floor(self.virtual_end() + (PAGE - 1))
+    }
+
+    /// Whether it is writable.
+    pub const fn writable(&self) -> bool {
+        self.flags & abi::PF_W != 0
+    }
+
+    /// Whether it is executable.
+    pub const fn executable(&self) -> bool {
+        self.flags & abi::PF_X != 0
+    }
+
+    pub(super) fn contains(&self, address: u64) -> bool {
+        address.wrapping_sub(self.virtual_start) < self.memory_size
+    }
+
+    /// Checks one PT_LOAD by itself.
+    pub(super) fn new(
+        header: &ProgramHeader,
+        number: u16,
+        file_size: u64,
+    ) -> Result<Self, KernelError> {
+        let segment = Self {
+            file_offset: header.offset.get(),
+            file_size: header.file_size.get(),
+            virtual_start: header.virtual_address.get(),
+            memory_size: header.memory_size.get(),
+            load_address: header.physical_address.get(),
+            alignment: header.alignment.get().max(1),
+            flags: header.flags.get(),
+            number,
+        };
+        if segment.file_size > segment.memory_size {
+            return Err(KernelError::Sizes {
+                segment: number,
+                file_size: segment.file_size,
+                memory_size: segment.memory_size,
+            });
+        }
+        if segment.file_size > 0 {
+            check_in_file(segment.file_offset, segment.file_size, file_size)?;
+        }
+        let end = segment.virtual_start.checked_add(segment.memory_size);
+        if end.is_none_or(|end| end > LAST_PAGE) {
+            return Err(segment.wraps());
+        }
+        // The bytes are copied, so offset and address need to agree only as far as a page goes:
+        // that is the mark of a file that was not patched by hand.
+        let within = segment.alignment.min(PAGE) - 1;
+        let disagree = segment.file_offset.wrapping_sub(segment.virtual_start) & within != 0;
+        if !segment.alignment.is_power_of_two()
+            || segment.alignment > LARGE_PAGE
+            || disagree && segment.file_size > 0
+        {
+            return Err(KernelError::Alignment {
+                segment: number,
+                alignment: segment.alignment,
+                virtual_address: segment.virtual_start,
+                offset: segment.file_offset,
+            });
+        }
+        Ok(segment)
+    }
+
+    pub(super) fn wraps(&self) -> KernelError {
+        KernelError::Wraps {
+            segment: self.number,
+            address: self.virtual_start,
+            size: self.memory_size,
+        }
+    }
+}
+
+/// PT_TLS: the initial image of thread-local storage; it is part of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// First byte of the initialised part, without the slide.
+    pub virtual_start: u64,
+    /// Bytes of the initialised part.
+    pub file_size: u64,
+    /// Bytes in all.
+    pub memory_size: u64,
+    /// A power of two.
+    pub alignment: u64,
+}
+
+/// Some bytes of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// First byte.
+    pub offset: u64,
+    /// Length in bytes.
+    pub size: usize,
+}
+
+/// Some virtual addresses, without the slide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    /// First byte.
+    pub start: u64,
+    /// Length in bytes.
+    pub size: u64,
+}

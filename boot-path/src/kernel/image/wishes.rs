@@ -1,0 +1,109 @@
+//! What a kernel asks for.
+
+use crate::kernel::image::{GIB, KernelError, LOWER_HALF_END, PAGE, UPPER_HALF, page_floor};
+
+const MIN_STACK_SIZE: u64 = PAGE;
+const MAX_STACK_SIZE: u64 = 16 << 20;
+
+/// What a kernel asks for by notes named [`handoff::NOTE_NAME`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// Size of the stack in bytes: 4 KiB to 16 MiB, a multiple of 4 KiB.
+    pub stack_size: u64,
+    /// Virtual address of the physical map: canonical, not 0, a multiple of 1 GiB.
+    pub physical_map_base: u64,
+    /// `handoff::FLAG_…`
+    pub flags: u64,
+    /// Whether there is such a note: the kernel is made for the loader's own handoff.
+    pub own: bool,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            stack_size: handoff::DEFAULT_STACK_SIZE,
+            physical_map_base: handoff::DEFAULT_PHYSICAL_MAP_BASE,
+            flags: 0,
+            own: false,
+        }
+    }
+}
+
+impl Wishes {
+    /// Length of a note's header, the name (with a zero byte) and what fills it up to 4 bytes.
+    const NAME_LENGTH: usize = handoff::NOTE_NAME.len() + 1;
+    const VALUE: usize = 12 + Self::NAME_LENGTH.next_multiple_of(4);
+
+    /// Whether pages may be writable and executable.
+    pub const fn allow_writable_code(&self) -> bool {
+        self.flags & handoff::FLAG_ALLOW_WRITABLE_CODE != 0
+    }
+
+    /// Whether the loader's fault handlers stay for the kernel.
+    pub const fn fault_reports(&self) -> bool {
+        self.flags & handoff::FLAG_NO_FAULT_REPORTS == 0
+    }
+
+    /// Takes the wishes from the bytes of one PT_NOTE; a later wish replaces an earlier one,
+    /// but flags add up.
+    ///
+    /// Notes are aligned to 4 bytes or to 8, and linker scripts put both into one segment, where
+    /// nobody can tell any more which padding is meant. So the notes are not walked but looked for
+    /// by name, at every multiple of 4. Types that are not known are the wishes of a later version,
+    /// and are ignored; flags that are not known are refused, as the kernel may count on them.
+    ///
+    /// # Errors
+    /// 10N.
+    pub fn parse_note(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
+        let (words, _) = bytes.as_chunks::<4>();
+        let word = |index: usize| words.get(index).map(|&word| u32::from_le_bytes(word));
+        for start in 0..words.len() {
+            if word(start) != Some(Self::NAME_LENGTH as u32) {
+                continue;
+            }
+            let note = words.get(start..).unwrap_or_default().as_flattened();
+            let named = note
+                .get(12..)
+                .and_then(|name| name.strip_prefix(handoff::NOTE_NAME.as_bytes()));
+            let (Some([0, ..]), Some(length), Some(kind)) =
+                (named, word(start + 1), word(start + 2))
+            else {
+                continue;
+            };
+            self.own = true;
+            let value = note
+                .get(Self::VALUE..)
+                .and_then(|value| value.first_chunk());
+            match value {
+                Some(&value) if length == 8 => self.grant(kind, u64::from_le_bytes(value))?,
+                _ => return Err(KernelError::NoteLength { kind, length }),
+            }
+        }
+        Ok(())
+    }
+
+    fn grant(&mut self, kind: u32, value: u64) -> Result<(), KernelError> {
+        let possible = match kind {
+            handoff::NOTE_STACK_SIZE => {
+                self.stack_size = page_floor(value.saturating_add(PAGE - 1));
+                (MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&value)
+            }
+            handoff::NOTE_PHYSICAL_MAP_BASE => {
+                self.physical_map_base = value;
+                value.is_multiple_of(GIB)
+                    && value != 0
+                    && !(LOWER_HALF_END..UPPER_HALF).contains(&value)
+            }
+            handoff::NOTE_FLAGS => {
+                self.flags |= value;
+                value & !(handoff::FLAG_ALLOW_WRITABLE_CODE | handoff::FLAG_NO_FAULT_REPORTS) == 0
+            }
+            _ => true,
+        };
+        if possible {
+            Ok(())
+        } else {
+            Err(KernelError::NoteValue { kind, value })
+        }
+    }
+}
