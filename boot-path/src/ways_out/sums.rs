@@ -8,9 +8,9 @@ use crate::kernel::image::{self, KernelError};
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
-/// The two checksums of a kernel's whole file, as an [`Entry`](disk_layout::manifest::Entry) has them: of its headers, and of the
-/// bytes that are loaded. For the host. Where there is only one, the first one is 0. The headers are what the
-/// loader reads to open the kernel, in its order.
+/// The two checksums of a kernel's whole file, as an [`Entry`](disk_layout::manifest::Entry) has them: of
+/// its headers, and of the bytes that are loaded. Where there is only one, the first one is 0.
+/// The headers are what the loader reads to open the kernel, in its order.
 ///
 /// # Errors
 /// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.

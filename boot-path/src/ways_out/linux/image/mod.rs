@@ -1,0 +1,47 @@
+//! Step 10, for a Linux kernel: what its setup header says, where its parts go in memory, and what
+//! it gets told.
+//!
+//! A bzImage begins with a boot sector and setup code for real mode; behind them lies the
+//! protected-mode kernel. The setup header at 1F1h of the file says how to load both, and has fields
+//! for the loader to fill in. A kernel that is entered in real mode finds them there; entered in
+//! protected or in long mode, it gets a page of [`BootParams`] with a copy of the header in the same
+//! place, and what the setup code would have asked the BIOS for.
+//!
+//! Source: Linux, Documentation/arch/x86/boot.rst and zero-page.rst, for protocols 2.02 to 2.15; the
+//! structures as in arch/x86/include/uapi/asm/bootparam.h and include/uapi/linux/screen_info.h.
+
+use crate::memory::layout::{FILE_CACHE, PAGE_SIZE};
+
+mod errors;
+mod header;
+mod parameters;
+mod placement;
+
+pub use errors::LinuxError;
+pub use header::{HEADER, HEADER_ROOM, LinuxImage, MAX_SETUP, SetupHeader, checks_itself};
+pub use parameters::{BootParams, E820_ENTRIES, E820Entry, ScreenInfo, e820, fill_memory_map};
+pub use placement::{Initrd, KERNEL_START, PlaceError, Placed, initrd_size};
+
+/// Where things are when the kernel starts. All of it is in the file system's windows, which nobody
+/// needs then: below 640 KiB, above the loader.
+pub mod place {
+    use super::{FILE_CACHE, PAGE_SIZE};
+
+    /// The [`BootParams`](super::BootParams), or boot sector and setup code with their stack.
+    pub const PARAMETERS: u64 = FILE_CACHE.start;
+    /// Offset there of the end of the setup code's stack and heap.
+    pub const HEAP_END: u16 = 0xE000;
+    /// The command line and a zero byte.
+    pub const COMMAND_LINE: u64 = PARAMETERS + 0x1_0000;
+    /// The `setup_data` with what of the memory map is too much for the parameters.
+    pub const SETUP_DATA: u64 = COMMAND_LINE + 0x5000;
+    /// Room for it.
+    pub const SETUP_DATA_SIZE: u64 = 3 * PAGE_SIZE;
+
+    const _: () = {
+        assert!(PARAMETERS.is_multiple_of(PAGE_SIZE) && PARAMETERS >= 0x1_0000);
+        assert!(crate::entry::entry_file::MAX_FILE < 0x5000);
+        assert!(SETUP_DATA + SETUP_DATA_SIZE <= FILE_CACHE.end);
+        assert!(crate::memory::map::CAPACITY * 20 + 16 <= SETUP_DATA_SIZE as usize);
+    };
+}

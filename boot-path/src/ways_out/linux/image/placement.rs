@@ -1,0 +1,187 @@
+//! The memory that a kernel and its initial RAM disk take.
+
+use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
+use crate::memory::placement::allocate;
+use crate::ways_out::linux::image::{LinuxError, LinuxImage};
+
+/// Where a kernel goes that has no other wish, and that cannot be moved (physical address).
+pub const KERNEL_START: u64 = MIB;
+/// The highest byte of an initial RAM disk, for kernels that do not say.
+const OLD_INITRD_MAX: u32 = 0x37FF_FFFF;
+/// Memory that a kernel needs that does not say, in sizes of its file.
+const UNPACKED: u64 = 3;
+
+/// Where a kernel is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// First byte of the protected-mode code.
+    pub start: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What it is to take for its alignment.
+    pub(super) alignment: u32,
+}
+
+/// The initial RAM disk: all modules behind one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Initrd {
+    /// Physical address, a multiple of 4 KiB; 0 without one.
+    pub start: u64,
+    /// Bytes; 0 without one.
+    pub size: u64,
+}
+
+impl LinuxImage {
+    /// Bytes that it needs from where it runs on, before it looks at the memory map.
+    fn init_bytes(&self) -> u64 {
+        match self.has(0x020A) {
+            true => u64::from(self.header().init_size.get()),
+            false => self.kernel_bytes().saturating_mul(UNPACKED),
+        }
+    }
+
+    /// Where it would like to run.
+    fn preferred(&self) -> u64 {
+        match self.header().pref_address.get() {
+            address if self.has(0x020A) && address != 0 => address,
+            _ => KERNEL_START,
+        }
+    }
+
+    /// Allocates memory for the protected-mode kernel: for its bytes, and for what it becomes.
+    ///
+    /// # Errors
+    /// 10U when it cannot be moved, 6B when it can.
+    pub fn place(&self, memory: &mut MemoryMap) -> Result<Placed, PlaceError> {
+        if self.relocatable() {
+            return Ok(self.place_anywhere(memory)?);
+        }
+        let placed = Placed {
+            start: KERNEL_START,
+            length: self.kernel_bytes(),
+            alignment: self.header().kernel_alignment.get(),
+        };
+        // It moves itself to where it runs; where both ranges touch, they are one.
+        let loaded = (placed.start, placed.start.saturating_add(placed.length));
+        let running = (
+            self.preferred(),
+            self.preferred().saturating_add(self.init_bytes()),
+        );
+        if running.0 <= loaded.1 && loaded.0 <= running.1 {
+            take(memory, (loaded.0.min(running.0), loaded.1.max(running.1)))?;
+        } else {
+            take(memory, loaded)?;
+            take(memory, running)?;
+        }
+        Ok(placed)
+    }
+
+    /// Where it prefers to be, or at the lowest address that has its alignment; with less and less
+    /// of it, as far as it says that this will do.
+    fn place_anywhere(&self, memory: &mut MemoryMap) -> Result<Placed, OutOfMemory> {
+        let size = self.init_bytes().max(self.kernel_bytes());
+        let mut alignment = self.header().kernel_alignment.get();
+        let length = self.kernel_bytes();
+        let preferred = self.preferred();
+        if preferred.is_multiple_of(alignment.into()) && is_free(memory, preferred, size) {
+            memory.allocate_at(preferred, size, MemoryKind::Kernel);
+            return Ok(Placed {
+                start: preferred,
+                length,
+                alignment,
+            });
+        }
+        let least = match self.header().min_alignment {
+            bits @ 1..32 if self.has(0x020A) => 1 << bits,
+            _ => alignment,
+        };
+        loop {
+            let align = u64::from(alignment).max(PAGE_SIZE);
+            let error = match allocate(memory, size, align, 0, MemoryKind::Kernel) {
+                Ok(start) => {
+                    return Ok(Placed {
+                        start,
+                        length,
+                        alignment,
+                    });
+                }
+                Err(error) => error,
+            };
+            alignment /= 2;
+            if alignment < least || alignment < PAGE_SIZE as u32 {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Allocates memory for an initial RAM disk of so many bytes: as high as the kernel allows, and
+    /// as the loader can reach.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place_initrd(&self, size: u64, memory: &mut MemoryMap) -> Result<Initrd, OutOfMemory> {
+        if size == 0 {
+            return Ok(Initrd::default());
+        }
+        let max = match self.has(0x0203) {
+            true => self.header().initrd_addr_max.get(),
+            false => OLD_INITRD_MAX,
+        };
+        let max = (u64::from(max) + 1).min(EARLY_REACH);
+        let start = memory.allocate_highest(&Request {
+            size,
+            align: PAGE_SIZE,
+            offset: 0,
+            min: MIB,
+            max,
+            kind: MemoryKind::Module,
+        })?;
+        Ok(Initrd { start, size })
+    }
+}
+
+/// Why there is no place for a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceError {
+    /// Nowhere.
+    Memory(OutOfMemory),
+    /// Not where it has to be.
+    NotFree(LinuxError),
+}
+
+impl From<OutOfMemory> for PlaceError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error)
+    }
+}
+
+/// Takes a range for the kernel, which has to be free, above 1 MiB and within reach.
+fn take(memory: &mut MemoryMap, (start, end): (u64, u64)) -> Result<(), PlaceError> {
+    let size = end.saturating_sub(start);
+    if is_free(memory, start, size) && memory.allocate_at(start, size, MemoryKind::Kernel) {
+        return Ok(());
+    }
+    Err(PlaceError::NotFree(LinuxError::NotFree { start, end }))
+}
+
+/// Is a range free, above 1 MiB and within reach?
+fn is_free(memory: &MemoryMap, start: u64, size: u64) -> bool {
+    let Some(end) = start.checked_add(size.max(1)) else {
+        return false;
+    };
+    let mut regions = memory.regions().iter();
+    start >= MIB
+        && end <= EARLY_REACH
+        && regions.any(|region| {
+            region.kind == MemoryKind::Usable && region.start <= start && end <= region.end
+        })
+}
+
+/// Bytes of the initial RAM disk that files of these sizes make: each is filled up to a multiple of
+/// four.
+pub fn initrd_size(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, |sum: u64, size| {
+        sum.saturating_add(size.saturating_add(3) & !3)
+    })
+}
