@@ -1,7 +1,9 @@
 //! ELF files to measure, byte for byte: real ones are read, and what no linker would make is
 //! described and written by [`Elf`].
 
+use std::fs;
 use std::ops::Range;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
@@ -117,6 +119,21 @@ pub fn put_multiboot2_header(file: &mut [u8], entry: u32) -> Result<()> {
     ensure!(room.iter().all(|&byte| byte == 0), "something is there");
     room.copy_from_slice(&bytes);
     Ok(())
+}
+
+/// Changes a file by binutils' objcopy, with these arguments.
+///
+/// # Errors
+/// When that is not installed, or fails.
+pub fn objcopy(file: &[u8], arguments: &[&str]) -> Result<Vec<u8>> {
+    let directory = tempfile::tempdir()?;
+    let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
+    fs::write(&from, file)?;
+    let mut objcopy = Command::new("objcopy");
+    let status = objcopy.args(arguments).args([&from, &to]).status();
+    let status = status.context("cannot run objcopy")?;
+    ensure!(status.success(), "objcopy failed");
+    Ok(fs::read(to)?)
 }
 
 /// Bytes that no compression and no deduplication makes less of, the same ones every time

@@ -487,7 +487,7 @@ fn header_1() -> Vec<u8> {
 }
 
 /// Writes over the first place of these bytes.
-fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
+pub(crate) fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
     let mut windows = file.windows(from.len());
     let place = windows.position(|window| window == from);
     let place = place.with_context(|| format!("no {from:02X?} in the kernel"))?;
@@ -496,10 +496,10 @@ fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A file as `gzip` makes it.
+/// Compresses bytes.
 ///
 /// # Errors
-/// None that is known.
+/// None: it writes to memory.
 pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes)?;

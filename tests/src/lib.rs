@@ -8,6 +8,8 @@
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
 
+#[path = "../programs/src/checksum.rs"]
+pub mod checksum;
 mod elf_fixture;
 pub mod book;
 pub mod elf;

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::stages;
 
+use crate::checksum::checksum;
 use crate::image::test_program;
 
 /// Bytes.
@@ -40,28 +41,39 @@ pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
     bz_image("linux-check", |_| Vec::new(), changes)
 }
 
+/// The same with a payload, and behind that the checksum by which the kernel knows whether it is whole.
+///
+/// # Errors
+/// When it does not build.
+pub fn check_kernel_with_payload(mut payload: Vec<u8>) -> Result<Vec<u8>> {
+    payload.extend(checksum(&payload).to_le_bytes());
+    bz_image("linux-check", |kernel| append(kernel, &payload), &[])
+}
+
 /// The bzImage of `tests/programs/src/bench_linux.rs` with this behind its program, as its payload.
 ///
 /// # Errors
 /// When it does not build.
 pub fn bench_kernel(payload: &[u8]) -> Result<Vec<u8>> {
-    const ALIGNMENT: usize = 4096; // as the program has it
-
-    let append = |kernel: &mut Vec<u8>| {
-        let offset = kernel.len().next_multiple_of(ALIGNMENT);
-        kernel.resize(offset, 0);
-        kernel.extend(payload);
-        vec![
-            (header::PAYLOAD_OFFSET, offset as u32),
-            (header::PAYLOAD_LENGTH, payload.len() as u32),
-        ]
-    };
     let init_size = (payload.len() as u32).next_multiple_of(MIB) + MIB;
     bz_image(
         "bench-linux",
-        append,
+        |kernel| append(kernel, payload),
         &[(header::INIT_SIZE, &init_size.to_le_bytes())],
     )
+}
+
+/// Puts a payload behind the program; returns the fields of the header that say where it is.
+fn append(kernel: &mut Vec<u8>, payload: &[u8]) -> Vec<(usize, u32)> {
+    const ALIGNMENT: usize = 4096; // as the benchmark's program has it
+
+    let offset = kernel.len().next_multiple_of(ALIGNMENT);
+    kernel.resize(offset, 0);
+    kernel.extend(payload);
+    vec![
+        (header::PAYLOAD_OFFSET, offset as u32),
+        (header::PAYLOAD_LENGTH, payload.len() as u32),
+    ]
 }
 
 /// A bzImage of `tests/programs`, with more behind its program, which names fields of the header, and

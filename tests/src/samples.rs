@@ -9,12 +9,13 @@ use disk_builder::{Protocol, Target};
 use object::Endianness;
 use object::read::elf::{ElfFile64, ProgramHeader as _};
 
+use crate::checksum::checksum;
 use crate::elf::{MULTIBOOT2_MAGIC, noise, put_multiboot2_header};
 use crate::image::{Image, small_kernel, test_program, test_program_file};
 use crate::kernels::gzip;
 use crate::linux::{check_kernel, put};
 use crate::machine::{Machine, Running};
-use crate::sums::{crc32, rotated};
+use crate::sums::crc32;
 
 /// An image, and what its kernel says when all of its files are what they were.
 pub struct Sample {
@@ -230,17 +231,17 @@ fn limine_kernel() -> Result<Vec<u8>> {
 
 fn limine_of(file: &[u8]) -> Result<Sample> {
     let module = |name: &str, bytes: &[u8], string: &str| {
-        let sum = rotated(bytes);
+        let sum = checksum(bytes);
         let length = bytes.len();
-        format!("module /boot/modules/{name}: {length} bytes, sum {sum:08x}: {string}\n")
+        format!("module {length} bytes, sum {sum:016x}: /boot/modules/{name}: {string}\n")
     };
     let [inner, outer] = [noise(5000), noise(4096)];
-    let (length, sum) = (file.len(), rotated(file));
+    let (length, sum) = (file.len(), checksum(file));
     let says = vec![
         "limine kernel, base revision 3\n".into(),
         module("inner.bin", &inner, "the inner one"),
         module("outer.bin", &outer, "this is outer.bin"),
-        format!("file /boot/kernel.elf: {length} bytes, sum {sum:08x}: a command line\n"),
+        format!("file {length} bytes, sum {sum:016x}: /boot/kernel.elf: a command line\n"),
     ];
     let modules: [(&str, &[u8]); 2] = [("inner.bin", &inner), ("outer.bin", &outer)];
     Sample::build(file, &modules, says, |recipe| {

@@ -8,9 +8,3 @@ pub fn crc32(bytes: &[u8]) -> u32 {
         })
     })
 }
-
-/// As the tests' Limine kernel sums bytes up.
-pub fn rotated(bytes: &[u8]) -> u32 {
-    let add = |sum: u32, &byte: &u8| sum.rotate_left(5) ^ u32::from(byte);
-    bytes.iter().fold(0, add)
-}

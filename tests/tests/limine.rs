@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
+use machine_tests::checksum::checksum;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, bad_modes, stage1_cd, test_program_built_by};
 use machine_tests::machine::{Bochs, Disk, Machine};
-use machine_tests::sums::rotated;
 
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
 const TAG: [u64; 2] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC];
@@ -162,15 +162,14 @@ fn everything_that_is_asked_for() -> Result<()> {
         .iter()
         .zip(strings)
         .map(|((name, length), string)| {
-            let sum = rotated(&noise(*length));
-            format!("module /boot/modules/{name}: {length} bytes, sum {sum:08x}: {string}\r\n")
-                .replace("\r\n", "\n")
+            let sum = checksum(&noise(*length));
+            format!("module {length} bytes, sum {sum:016x}: /boot/modules/{name}: {string}\n")
         })
         .collect();
     let file = format!(
-        "file /boot/kernel.elf: {} bytes, sum {:08x}: a command line\n",
+        "file {} bytes, sum {:016x}: /boot/kernel.elf: a command line\n",
         kernel.0.len(),
-        rotated(&kernel.0)
+        checksum(&kernel.0)
     );
     let mut expected: Vec<_> = lines.iter().map(String::as_str).collect();
     expected.extend([

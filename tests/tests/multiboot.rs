@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe, find_kernel};
@@ -12,7 +11,8 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages;
 use disk_builder::{Protocol, Road};
 use disk_layout::SECTOR_SIZE;
-use machine_tests::elf::noise;
+use machine_tests::checksum::checksum;
+use machine_tests::elf::{noise, objcopy};
 use machine_tests::image::{Image, bad_modes, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
 use machine_tests::sums::crc32;
@@ -32,20 +32,6 @@ const OPTIONAL: u32 = 1 << 16;
 /// The ELF64 file of a program of `tests/programs`.
 fn program(name: &str) -> Result<Vec<u8>> {
     Ok(fs::read(test_program_file(name)?)?)
-}
-
-/// Changes the form of a file by binutils.
-fn objcopy(file: &[u8], format: &str) -> Result<Vec<u8>> {
-    let directory = tempfile::tempdir()?;
-    let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
-    fs::write(&from, file)?;
-    let status = Command::new("objcopy")
-        .args(["-O", format])
-        .args([&from, &to])
-        .status()
-        .context("cannot run objcopy")?;
-    ensure!(status.success(), "objcopy failed");
-    Ok(fs::read(to)?)
 }
 
 /// The first place of these bytes.
@@ -148,8 +134,8 @@ fn content(mut running: Running, version: u32, ends: bool) -> Result<String> {
         );
     }
     let module = |length, text: &str| {
-        let crc = crc32(&noise(length));
-        format!("module {length} bytes, crc {crc:08x}: {text}\n")
+        let sum = checksum(&noise(length));
+        format!("module {length} bytes, sum {sum:016x}: {text}\n")
     };
     for line in [
         format!("10 kernel   Multiboot {version}, "),
@@ -216,7 +202,7 @@ fn version_2_elf64() -> Result<()> {
 
 #[test]
 fn version_2_elf32() -> Result<()> {
-    let kernel = objcopy(&program("multiboot-kernel")?, "elf32-i386")?;
+    let kernel = objcopy(&program("multiboot-kernel")?, &["-O", "elf32-i386"])?;
     let transcript = boot(&kernel, 2)?;
     contains(
         &transcript,
@@ -228,7 +214,7 @@ fn version_2_elf32() -> Result<()> {
 fn version_2_by_the_header_s_addresses() -> Result<()> {
     let kernel = program("multiboot-kernel")?;
     let [entry, file_end, end] = addresses(&kernel)?;
-    let flat = objcopy(&kernel, "binary")?;
+    let flat = objcopy(&kernel, &["-O", "binary"])?;
     for (load, file_end) in [(LINKED, file_end), (u32::MAX, 0)] {
         let tags = [2, 24, LINKED, load, file_end, end, 3, 12, entry, 0];
         let transcript = boot(&with_tags(flat.clone(), &tags)?, 2)?;
@@ -257,7 +243,7 @@ fn version_1_because_the_entry_says_so() -> Result<()> {
 
 #[test]
 fn version_1_elf32() -> Result<()> {
-    let kernel = objcopy(&program("multiboot-kernel")?, "elf32-i386")?;
+    let kernel = objcopy(&program("multiboot-kernel")?, &["-O", "elf32-i386"])?;
     let transcript = boot(&only_version_1(kernel)?, 1)?;
     contains(&transcript, &["Multiboot 1, 32 bits", "section .strtab "])
 }
@@ -266,7 +252,7 @@ fn version_1_elf32() -> Result<()> {
 fn version_1_by_the_header_s_addresses() -> Result<()> {
     let kernel = program("multiboot-kernel")?;
     let [entry, file_end, end] = addresses(&kernel)?;
-    let mut flat = only_version_1(objcopy(&kernel, "binary")?)?;
+    let mut flat = only_version_1(objcopy(&kernel, &["-O", "binary"])?)?;
     let at = find_word(&flat, MAGIC_1)?;
     let header = LINKED + at as u32;
     put(&mut flat, at + 12, &[header, LINKED, file_end, end, entry]);
@@ -462,7 +448,7 @@ fn entering_long_mode() -> Result<()> {
     put(&mut other, at, &[MAGIC_1, 0, 0_u32.wrapping_sub(MAGIC_1)]);
     for (kernel, expected) in [
         (kernel.clone(), OKAY),
-        (objcopy(&kernel, "elf32-i386")?, OKAY),
+        (objcopy(&kernel, &["-O", "elf32-i386"])?, OKAY),
         (other, ERROR_0),
     ] {
         let image = image(&kernel, |_, _| {})?;

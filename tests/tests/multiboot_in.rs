@@ -2,7 +2,6 @@
 //! and from a disk.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,10 +10,9 @@ use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_layout::SECTOR_SIZE;
 use disk_layout::multiboot::LOAD_ADDRESS;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, multiboot_program, small_kernel};
+use machine_tests::kernels::gzip;
 use machine_tests::machine::Machine;
 use machine_tests::peers::{Peer, Protocol};
 use tempfile::TempDir;
@@ -54,12 +52,6 @@ fn in_order(transcript: &str, expected: &[&str]) -> Result<()> {
         ensure!(found, "no line {wanted:?} in its place in\n{transcript}");
     }
     Ok(())
-}
-
-fn packed(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes)?;
-    Ok(encoder.finish()?)
 }
 
 /// Files to start with, without commas in their names.
@@ -152,11 +144,11 @@ fn word(bytes: &[u8], offset: usize) -> u32 {
 #[test]
 fn modules_may_be_compressed() -> Result<()> {
     let files = Modules::new()?;
-    let kernel = packed(&fs::read(small_kernel()?.path())?)?;
+    let kernel = gzip(&fs::read(small_kernel()?.path())?)?;
     let program = multiboot_program()?;
     let modules = [
         files.file("kernel.gz", &kernel)? + " exit",
-        files.file("one.gz", &packed(&[7; 70_000])?)?,
+        files.file("one.gz", &gzip(&[7; 70_000])?)?,
     ];
     let transcript = boots(
         &qemu(&program, &modules),
@@ -183,13 +175,13 @@ fn modules_may_be_compressed() -> Result<()> {
 /// An image with a compressed kernel and a compressed module.
 fn compressed_image() -> Result<Image> {
     let files = Modules::new()?;
-    let kernel = packed(&fs::read(small_kernel()?.path())?)?;
+    let kernel = gzip(&fs::read(small_kernel()?.path())?)?;
     let kernel = PathBuf::from(files.file("kernel.gz", &kernel)?);
     Image::build(&kernel, |recipe, directory| {
         recipe.command_line = "exit".into();
         let file = directory.join("module");
         // The builder finds out when it is not there.
-        let _ = fs::write(&file, packed(&[7; 70_000]).unwrap_or_default());
+        let _ = fs::write(&file, gzip(&[7; 70_000]).unwrap_or_default());
         let string = String::new();
         recipe.modules.push(Module { file, string });
     })

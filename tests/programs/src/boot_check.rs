@@ -1,6 +1,6 @@
-//! **A boot sector that says how it was started**: one line on COM1 with CS, IP, SS, SP, DS, SI, BP,
-//! DX, FLAGS and the segment of interrupt vector 6, in hexadecimal; behind them, unless SI is 0, the
-//! 16 bytes at DS:SI. Then it asks the BIOS for the size of memory, says `OKAY`, and ends QEMU.
+//! **A boot sector that says how it was started**: one line on COM1 with a checksum of its own 512 bytes,
+//! CS, IP, SS, SP, DS, SI, BP, DX, FLAGS and the segment of interrupt vector 6, in hexadecimal; behind
+//! them, unless SI is 0, the 16 bytes at DS:SI. Then it asks the BIOS for the size of memory, says `OKAY`, and ends QEMU.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -8,9 +8,12 @@
 
 use core::arch::naked_asm;
 
-/// Where the registers are noted, behind the sector.
-const NOTES: u16 = 0x7E00;
-const COUNT: u16 = 10;
+/// Where the sector ends: the checksum is noted there, and the registers behind it.
+const END: u16 = 0x7E00;
+const NOTES: u16 = END + 2;
+const COUNT: u16 = 11;
+/// Words of the sector.
+const WORDS: u16 = 256;
 
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -37,7 +40,15 @@ extern "C" fn start() -> ! {
         "mov es, bx",
         "mov ax, es:[6 * 4 + 2]",
         "mov cs:[{notes} + 18], ax",
-        "mov bx, {notes}",
+        "xor ax, ax",
+        "mov bx, {end} - 2 * {words}",
+        "mov cx, {words}",
+        "5:",
+        "rol ax, 1",
+        "xor ax, cs:[bx]",
+        "add bx, 2",
+        "loop 5b",
+        "mov cs:[bx], ax",              // BX = END
         "mov cx, {count}",
         "2:",
         "mov ax, cs:[bx]",
@@ -103,6 +114,8 @@ extern "C" fn start() -> ! {
         "ret",
         ".Lokay: .asciz \"\\r\\nOKAY\\r\\n\"",
         ".code64",
+        end = const END,
+        words = const WORDS,
         notes = const NOTES,
         count = const COUNT,
         start = sym start,

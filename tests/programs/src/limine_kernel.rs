@@ -12,10 +12,10 @@
 #[path = "../../../stage2/src/machine/mem.rs"]
 mod mem;
 mod framebuffer;
+mod report;
 mod test_card;
 
 use core::arch::{asm, naked_asm};
-use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use framebuffer::Framebuffer;
@@ -32,9 +32,9 @@ use limine::request::{
     ModuleRequest, MpRequest, PagingModeRequest, RequestsEndMarker, RequestsStartMarker,
     RsdpRequest, SmbiosRequest, StackSizeRequest,
 };
+use report::{COM1, input, output, say};
 
 const STACK_SIZE: u64 = 100_000;
-const COM1: u16 = 0x3F8;
 const DEBUG_EXIT: u16 = 0xF4;
 const EXIT_OKAY: u8 = 0x10;
 
@@ -167,6 +167,12 @@ macro_rules! enter {
     };
 }
 
+unsafe extern "C" {
+    static __executable_start: u8;
+    /// Behind what the file has of it.
+    static _edata: u8;
+}
+
 /// The entry point of the ELF header, which is not to be used.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
@@ -195,45 +201,11 @@ static COMPLAINTS: AtomicU64 = AtomicU64::new(0);
 /// Their stacks: each is somewhere else.
 static STACKS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
-struct Serial;
-
-impl fmt::Write for Serial {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            for _ in 0..100_000 {
-                if input(COM1 + 5) & 0x20 != 0 {
-                    break;
-                }
-            }
-            output(COM1, byte);
-        }
-        Ok(())
-    }
-}
-
-macro_rules! print {
-    ($($argument:tt)*) => {
-        let _ = writeln!(Serial, $($argument)*);
-    };
-}
-
 fn check(what: &str, good: bool) {
     if !good {
         FAILED.store(true, Ordering::Relaxed);
     }
-    print!("check {what}: {}", if good { "ok" } else { "FAILED" });
-}
-
-fn input(port: u16) -> u8 {
-    let value;
-    // SAFETY: a device's register.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack)) }
-    value
-}
-
-fn output(port: u16, value: u8) {
-    // SAFETY: a device's register.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack)) }
+    say!("check {what}: {}", if good { "ok" } else { "FAILED" });
 }
 
 fn read_msr(register: u32) -> u64 {
@@ -327,7 +299,7 @@ fn at<T>(value: &T) -> u64 {
 
 extern "C" fn main(state: &State) -> ! {
     output(COM1 + 1, 0);
-    print!("limine kernel, base revision {}", revision());
+    say!("limine kernel, base revision {}", revision());
     check_registers(state);
     check_stack(state);
     check_descriptor_tables();
@@ -339,7 +311,7 @@ extern "C" fn main(state: &State) -> ! {
     check_interrupt_controllers();
     check_processors();
     let failed = FAILED.load(Ordering::Relaxed);
-    print!("{}", if failed { "FAILED" } else { "OKAY" });
+    say!("{}", if failed { "FAILED" } else { "OKAY" });
     while input(COM1 + 5) & 0x40 == 0 {}
     if !stays() {
         output(DEBUG_EXIT, if failed { 0 } else { EXIT_OKAY });
@@ -388,7 +360,7 @@ fn wrong_registers(state: &State, rdi: u64) -> u64 {
 fn check_registers(state: &State) {
     let wrong = wrong_registers(state, 0);
     if wrong != 0 {
-        print!(
+        say!(
             "  {wrong:#b}, {:x?}, flags {:x}, cr0 {:x}, cr4 {:x}, efer {:x}",
             state.general,
             state.flags,
@@ -479,7 +451,7 @@ fn check_responses() {
         }),
     );
     if let Some(info) = info {
-        print!("loader {} {}", info.name(), info.version());
+        say!("loader {} {}", info.name(), info.version());
     }
     let line = COMMAND_LINE.get_response();
     check(
@@ -487,7 +459,7 @@ fn check_responses() {
         line.is_some_and(|line| reclaimable(at(line))),
     );
     if let Some(line) = line {
-        print!("command line: {}", line.cmdline().to_str().unwrap_or("?"));
+        say!("command line: {}", line.cmdline().to_str().unwrap_or("?"));
     }
     let firmware = FIRMWARE_TYPE.get_response();
     check(
@@ -506,7 +478,7 @@ fn check_responses() {
         } else {
             4
         };
-        print!("{levels} levels of page tables");
+        say!("{levels} levels of page tables");
     }
     check("paging mode", PAGING.get_response().is_some());
     check(
@@ -517,7 +489,6 @@ fn check_responses() {
             && UNKNOWN.words::<1>().is_none(),
     );
     let seconds = DATE.get_response().map(|date| date.timestamp().as_secs());
-    print!("date: {}", seconds.unwrap_or(0));
     check(
         "date",
         seconds.is_some_and(|seconds| seconds > 1_700_000_000),
@@ -554,7 +525,7 @@ fn stays() -> bool {
 
 fn check_framebuffer() {
     let Some(response) = FRAMEBUFFER.get_response() else {
-        print!("no framebuffer");
+        say!("no framebuffer");
         return;
     };
     let mut framebuffers = response.framebuffers();
@@ -567,7 +538,7 @@ fn check_framebuffer() {
     );
     let modes = found.modes().unwrap_or_default();
     let edid = found.edid();
-    print!(
+    say!(
         "framebuffer {} by {}, {} bits, pitch {}, {} modes, {} bytes of EDID",
         found.width(),
         found.height(),
@@ -666,7 +637,7 @@ fn check_firmware_tables() {
     };
     if let Some(rsdp) = RSDP.get_response() {
         let start = reach(rsdp.address() as u64, physical);
-        print!("RSDP {start:#x}");
+        say!("RSDP {start:#x}");
         let mapped = walk(hhdm() + start).is_some();
         check("RSDP", start < 1 << 20 && (mapped || revision == 3));
         if mapped {
@@ -678,7 +649,7 @@ fn check_firmware_tables() {
             check("ACPI tables are mapped", acpi_tables_mapped(start));
         }
     } else {
-        print!("no RSDP");
+        say!("no RSDP");
     }
     if let Some(smbios) = SMBIOS.get_response() {
         let entry = smbios
@@ -686,7 +657,7 @@ fn check_firmware_tables() {
             .or(smbios.entry_64())
             .map_or(0, |entry| entry.get() as u64);
         let start = reach(entry, matches!(revision, 3 | 4));
-        print!("SMBIOS {start:#x}");
+        say!("SMBIOS {start:#x}");
         let mapped = walk(hhdm() + start).is_some();
         check(
             "SMBIOS",
@@ -701,7 +672,7 @@ fn check_firmware_tables() {
             );
         }
     } else {
-        print!("no SMBIOS");
+        say!("no SMBIOS");
     }
 }
 
@@ -748,7 +719,7 @@ fn check_memory_map() {
     let entries = map.entries();
     check("memory map", !entries.is_empty() && reclaimable(at(map)));
     for entry in entries {
-        print!(
+        say!(
             "  {:#014x} {:#014x} {}",
             entry.base,
             entry.base + entry.length,
@@ -790,7 +761,11 @@ fn check_maps() {
         return check("address of the kernel", false);
     };
     let (physical, start) = (address.physical_base(), address.virtual_base());
-    print!("kernel at {start:#x}, physical {physical:#x}");
+    say!("kernel at {start:#x}, physical {physical:#x}");
+    let (from, to) = (&raw const __executable_start, &raw const _edata);
+    // SAFETY: what is loaded is mapped, and nothing writes to it while it is read.
+    let loaded = unsafe { core::slice::from_raw_parts(from, to.addr() - from.addr()) };
+    report::bytes("loaded", loaded, &[]);
     check(
         "address of the kernel",
         start >= 0xFFFF_FFFF_8000_0000
@@ -847,7 +822,7 @@ fn check_direct_map() {
             let wanted = wanted || revision < 3 && address < GIB_4;
             let found = mapped(address, hhdm());
             if found != wanted {
-                print!("  {address:#x} of kind {kind}: {found}");
+                say!("  {address:#x} of kind {kind}: {found}");
             }
             good &= found == wanted;
             identity &= address == 0 || mapped(address, 0) == (revision == 0);
@@ -865,13 +840,6 @@ fn check_direct_map() {
     check("page 0 has no identity", walk(0).is_none());
 }
 
-/// Changes with every byte and their order.
-fn sum(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0, |sum: u32, &byte| sum.rotate_left(5) ^ u32::from(byte))
-}
-
 /// Whether the command line says that this is a CD.
 fn from_cd() -> bool {
     let line = COMMAND_LINE.get_response().map(|line| line.cmdline());
@@ -882,13 +850,8 @@ fn check_files() {
     let describe = |what: &str, file: &limine::file::File| {
         // SAFETY: the loader's promise.
         let bytes = unsafe { core::slice::from_raw_parts(file.addr(), file.size() as usize) };
-        print!(
-            "{what} {}: {} bytes, sum {:08x}: {}",
-            file.path().to_str().unwrap_or("?"),
-            file.size(),
-            sum(bytes),
-            file.string().to_str().unwrap_or("?")
-        );
+        let texts = [file.path(), file.string()].map(|text| text.to_str().unwrap_or("?"));
+        report::bytes(what, bytes, &texts);
         let address = file.addr() as u64;
         let disk = file.mbr_disk_id().is_some()
             && file.partition_idx().is_some_and(|index| index.get() == 1);
@@ -980,7 +943,7 @@ fn check_interrupt_controllers() {
     check("I/O APIC masked", masked);
     let wrong = wrong_apic(devices);
     if wrong != 0 {
-        print!("  {wrong:#b}");
+        say!("  {wrong:#b}");
     }
     check("local APIC", wrong == 0);
 }
@@ -1019,7 +982,7 @@ fn check_processors() {
     };
     let x2apic = processors.flags().contains(ResponseFlags::X2APIC);
     let asked = MP.flags().contains(RequestFlags::X2APIC);
-    print!("{} processors, x2APIC {x2apic}", processors.cpus().len());
+    say!("{} processors, x2APIC {x2apic}", processors.cpus().len());
     check("no x2APIC but when asked", asked || !x2apic);
     check(
         "mode of the APIC",
@@ -1031,7 +994,7 @@ fn check_processors() {
     let mut good = true;
     let mut others = 0;
     for (index, cpu) in (0_u64..).zip(processors.cpus()) {
-        print!("processor {}, APIC ID {}", cpu.id, cpu.lapic_id);
+        say!("processor {}, APIC ID {}", cpu.id, cpu.lapic_id);
         good &= reclaimable(at(*cpu)) && cpu.extra.load(Ordering::Relaxed) == 0;
         // SAFETY: the field before the last one is the address.
         good &= unsafe { *((at(*cpu) + 16) as *const u64) } == 0;
@@ -1051,7 +1014,7 @@ fn check_processors() {
     check("all of them come", true);
     let complaints = COMPLAINTS.load(Ordering::Relaxed);
     if complaints != 0 {
-        print!("  {complaints:#b}");
+        say!("  {complaints:#b}");
     }
     check("their state", complaints == 0);
     let stacks = || {
@@ -1108,7 +1071,7 @@ unsafe extern "C" fn strlen(text: *const u8) -> usize {
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
-    print!("FAILED: {info}");
+    say!("FAILED: {info}");
     output(DEBUG_EXIT, 0);
     loop {
         core::hint::spin_loop();

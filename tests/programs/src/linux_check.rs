@@ -12,10 +12,16 @@
 #![allow(unsafe_code)]
 
 use core::arch::asm;
+use core::ptr::with_exposed_provenance;
 
 mod bzimage;
+#[path = "../../../kernel/src/mem.rs"]
+mod mem;
+mod report;
 
-use bzimage::{CR0_PE, Memory, read};
+use bzimage::{CR0_PE, LINKED_AT, Memory, read};
+use handoff::{EXIT_PORT, EXIT_SUCCESS};
+use report::{checksum, output, send};
 
 /// CR0 and EFER.
 const CR0_PG: u64 = 1 << 31;
@@ -26,6 +32,10 @@ const FLAGS_IF_DF: u64 = 1 << 9 | 1 << 10;
 unsafe extern "C" {
     /// What the setup code found.
     static real: u8;
+    /// What the entries write to where the kernel was loaded: from here …
+    static entered: u8;
+    /// … to here.
+    static stack_end: u8;
 }
 
 extern "C" fn main() -> ! {
@@ -99,13 +109,14 @@ extern "C" fn main() -> ! {
     }
     check_header(&parameters, notes.loaded_at, &mut check);
     print_ram_disk(&parameters);
+    sum_up(&parameters, notes.loaded_at);
+    check(b"payload", payload_is_whole(&parameters, notes.loaded_at));
     print(if good {
         b"OKAY\r\n"
     } else {
         b"not as promised\r\n"
     });
-    // SAFETY: QEMU's isa-debug-exit, or nothing at all.
-    unsafe { asm!("out 0xF4, al", in("al") if good { 0x10u8 } else { 1 }) };
+    output(EXIT_PORT, if good { EXIT_SUCCESS as u8 } else { 1 });
     loop {
         // SAFETY: this only waits.
         unsafe { asm!("hlt") };
@@ -206,6 +217,44 @@ fn check_parameters(parameters: &Memory, check: &mut dyn FnMut(&[u8], bool)) {
     check(b"zeros", zeros.into_iter().all(|(from, to)| zero(from, to)));
 }
 
+/// The checksums of all that was loaded, but for what has been written to since.
+fn sum_up(parameters: &Memory, loaded_at: u64) {
+    let offset = |address: *const u8| address.addr() as u64 - u64::from(LINKED_AT);
+    let written = offset(&raw const entered)..offset(&raw const stack_end);
+    let length = 16 * parameters.number(0x1F4, 4);
+    let header = 0x202 + parameters.number(0x201, 1) - 0x1F1;
+    let (start, size) = (parameters.number(0x218, 4), parameters.number(0x21C, 4));
+    for (what, start, size) in [
+        ("header", parameters.0 + 0x1F1, header),
+        ("kernel", loaded_at, written.start),
+        ("kernel", loaded_at + written.end, length - written.end),
+        ("initrd", start, size),
+    ] {
+        report::bytes(what, bytes(start, size), &[]);
+    }
+}
+
+/// Whether the payload, if there is one, ends in the checksum of what is in front of that: Linux checks
+/// its own, too.
+fn payload_is_whole(parameters: &Memory, loaded_at: u64) -> bool {
+    let (offset, size) = (parameters.number(0x248, 4), parameters.number(0x24C, 4));
+    let Some(size) = size.checked_sub(8) else {
+        return size == 0;
+    };
+    let start = loaded_at + offset;
+    checksum(bytes(start, size)) == Memory(start + size).number(0, 8)
+}
+
+/// Memory that nothing writes to any more.
+fn bytes(start: u64, size: u64) -> &'static [u8] {
+    let start = with_exposed_provenance(start as usize);
+    match size {
+        0 => &[],
+        // SAFETY: the loader has put something there; the first 4 GiB are mapped.
+        _ => unsafe { core::slice::from_raw_parts(start, size as usize) },
+    }
+}
+
 /// The bytes of the RAM disk as text; zeros are dots.
 fn print_ram_disk(parameters: &Memory) {
     let (start, size) = (parameters.number(0x218, 4), parameters.number(0x21C, 4));
@@ -265,21 +314,6 @@ fn print_hexadecimal(number: u64) {
     } else {
         b'A' - 10 + digit
     });
-}
-
-/// Over COM1, as the loader has set it up.
-fn send(byte: u8) {
-    for _ in 0..100_000 {
-        let status: u8;
-        // SAFETY: line status and transmitter of COM1, or nothing at all.
-        unsafe {
-            asm!("in al, dx", in("dx") 0x3FD_u16, out("al") status, options(nomem, nostack));
-            if status & 0x20 != 0 {
-                asm!("out dx, al", in("dx") 0x3F8_u16, in("al") byte, options(nomem, nostack));
-                return;
-            }
-        }
-    }
 }
 
 #[panic_handler]

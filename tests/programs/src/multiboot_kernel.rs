@@ -14,15 +14,16 @@
 #[path = "../../../kernel/src/mem.rs"]
 mod mem;
 mod framebuffer;
+mod report;
 mod test_card;
 
 use core::arch::{asm, naked_asm};
-use core::fmt::{self, Write as _};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use framebuffer::Framebuffer;
 use multiboot2::{BootInformation, BootInformationHeader, FramebufferType};
+use report::{input, output, say};
 use zerocopy::FromBytes;
 
 /// What is in EAX.
@@ -301,42 +302,6 @@ const EXIT_PORT: u16 = 0xF4;
 const EXIT_OKAY: u8 = 0x10;
 const EXIT_FAIL: u8 = 0x11;
 
-fn out(port: u16, byte: u8) {
-    // SAFETY: ports of the serial line, and of a device that ends the emulator.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") byte, options(nomem, nostack)) }
-}
-
-fn input(port: u16) -> u8 {
-    let byte: u8;
-    // SAFETY: ports of the serial line and of the interrupt controllers, which have no side effects.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") byte, options(nomem, nostack)) }
-    byte
-}
-
-/// COM1, as the loader has programmed it.
-struct Serial;
-
-impl fmt::Write for Serial {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        const COM1: u16 = 0x3F8;
-        for byte in text.bytes() {
-            for _ in 0..100_000 {
-                if input(COM1 + 5) & 0x20 != 0 {
-                    break;
-                }
-            }
-            out(COM1, byte);
-        }
-        Ok(())
-    }
-}
-
-macro_rules! say {
-    ($($argument:tt)*) => {{
-        let _ = writeln!(Serial, $($argument)*);
-    }};
-}
-
 /// What was checked.
 struct Checks {
     failed: bool,
@@ -372,6 +337,8 @@ impl Uses {
 
 unsafe extern "C" {
     static image_start: u8;
+    /// Behind what the file has of it.
+    static _edata: u8;
     static image_end: u8;
 }
 
@@ -415,6 +382,8 @@ extern "C" fn main() -> ! {
         address(&raw const image_end),
     );
     checks.check("kernel's place", uses.add(start, end - start));
+    let loaded = address(&raw const _edata) - start;
+    report::bytes("kernel", bytes(start, loaded), &[]);
     let info = u64::from(state.ebx);
     match state.eax {
         LOADER_2 => check_2(info, &mut checks, &mut uses),
@@ -428,7 +397,7 @@ extern "C" fn main() -> ! {
     while STAY.load(Relaxed) {
         core::hint::spin_loop();
     }
-    out(EXIT_PORT, if checks.failed { EXIT_FAIL } else { EXIT_OKAY });
+    output(EXIT_PORT, if checks.failed { EXIT_FAIL } else { EXIT_OKAY });
     loop {
         core::hint::spin_loop();
     }
@@ -558,22 +527,10 @@ fn interrupt_vector(number: u64) -> u32 {
     far
 }
 
-/// CRC-32 (ISO-HDLC), bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
-        })
-    })
-}
-
 /// What both versions say.
 fn check_module(checks: &mut Checks, uses: &mut Uses, start: u64, end: u64, text: &str) {
     let length = end - start;
-    say!(
-        "module {length} bytes, crc {:08x}: {text}",
-        crc32(bytes(start, length))
-    );
+    report::bytes("module", bytes(start, length), &[text]);
     checks.check("module at a page", start.is_multiple_of(4096));
     checks.check("module's place", uses.add(start, length));
 }
@@ -639,6 +596,7 @@ fn check_section(checks: &mut Checks, uses: &mut Uses, name: &str, start: u64, s
             "section's place",
             size == 0 || start != 0 && uses.add(start, size),
         );
+        report::bytes("section", bytes(start, size), &[name]);
     }
     if name == ".strtab" {
         let found = bytes(start, size)
@@ -668,6 +626,8 @@ fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
         uses.add(info, boot.total_size() as u64),
     );
     checks.check("reserved", read::<u32>(info + 4) == Some(0));
+    let all = bytes(info, boot.total_size() as u64);
+    report::bytes("information", all, &[]);
     let name = boot.boot_loader_name_tag().and_then(|tag| tag.name().ok());
     say!("multiboot 2 by {}", name.unwrap_or("?"));
     let line = boot.command_line_tag().and_then(|tag| tag.cmdline().ok());
@@ -868,6 +828,8 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
         "information's place",
         uses.add(info, size_of::<Information>() as u64),
     );
+    let all = bytes(info, size_of::<Information>() as u64);
+    report::bytes("information", all, &[]);
     checks.check("loader's name", boot.loader != 0);
     let name = text(boot.loader.into()).unwrap_or("?");
     checks.check(
@@ -937,6 +899,7 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
     if boot.flags & SECTIONS != 0 {
         let [count, size, table, names] = boot.sections.map(u64::from);
         checks.check("section headers' place", uses.add(table, count * size));
+        report::bytes("section headers", bytes(table, count * size), &[]);
         let size = size as u32;
         let names = section(table + names * u64::from(size), size).map_or(0, |found| found.2);
         for number in 0..count {
@@ -973,7 +936,7 @@ fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     say!("{info}");
-    out(EXIT_PORT, EXIT_FAIL);
+    output(EXIT_PORT, EXIT_FAIL);
     loop {
         core::hint::spin_loop();
     }
