@@ -10,7 +10,9 @@
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
-#   ./run.sh flip     [COUNT] [SEED]: boots with one wrong bit on the disk each
+#   ./run.sh flip     [--kernel KIND] [COUNT] [SEED]: COUNT boots with one wrong bit on the disk each, for
+#                     one kind of kernel or for all: bootpath, limine, multiboot1, multiboot2, linux, chain
+#   ./run.sh flip     --kernel KIND --at BYTE BIT: one boot with this bit of this byte wrong
 #   ./run.sh shift    [all|WORD…]: boots with functions 1 to 15 bytes further: every eighth at once, or
 #                     each naked function alone, or those with such words in their paths
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb

@@ -15,7 +15,6 @@ use machine_tests::checksum::checksum;
 use machine_tests::elf::{noise, objcopy};
 use machine_tests::image::{Image, bad_modes, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
-use machine_tests::sums::crc32;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
