@@ -1,0 +1,69 @@
+//! One boot.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+
+use arrayvec::ArrayVec;
+use boot_path::bios::vbe::Adapter;
+use boot_path::entry::entries::Entries;
+use boot_path::errors::catalogue::{Named as _, Report};
+use boot_path::memory::layout::{ENTRY_FILE, FILE_CACHE};
+use boot_path::memory::map::MemoryMap;
+use boot_path::path::{self, Rooms};
+use boot_path::ways_out::handover::Jump;
+use boot_path::ways_out::limine::Modules;
+
+use crate::machine::{Machine, Pc};
+
+/// How a boot ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is ready for the jump; and what has been moved to where the loader still was: physical
+    /// address, bytes.
+    Ready(Jump, Vec<(u64, Vec<u8>)>),
+    /// An error.
+    Failed {
+        /// Its code in the catalogue.
+        code: &'static str,
+        /// The report, as the loader shows it.
+        report: String,
+    },
+}
+
+/// Runs steps 6 to 12 on a machine. `manifest` is what `disk-builder` wrote of the files.
+pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
+    let mut memory = Box::new(MemoryMap::new());
+    let mut cache = vec![0; FILE_CACHE.size() as usize];
+    let mut text = vec![0; ENTRY_FILE.size() as usize];
+    let mut decompressor = Box::new(MaybeUninit::uninit());
+    let mut headers = None;
+    let mut adapter = Box::new(Adapter::new());
+    // They hold what lives as long as they do. There is nothing to be dropped in them.
+    let mut entries = ManuallyDrop::new(Entries::new());
+    let mut brought = ManuallyDrop::new(ArrayVec::new());
+    let mut opened = ManuallyDrop::new(None);
+    let mut modules = ManuallyDrop::new(Modules::new());
+    let rooms = Rooms {
+        memory: &mut memory,
+        cache: &mut cache,
+        text: &mut text,
+        manifest,
+        entries: &mut entries,
+        brought: &mut brought,
+        decompressor: &mut decompressor,
+        headers: &mut headers,
+        opened: &mut opened,
+        adapter: &mut adapter,
+        modules: &mut modules,
+    };
+    match path::boot(Machine(pc), rooms) {
+        Ok(handover) => {
+            let moves = handover.moves.iter();
+            let moves = moves.map(|(block, to)| (*to, block.to_vec())).collect();
+            Outcome::Ready(handover.jump, moves)
+        }
+        Err(failure) => Outcome::Failed {
+            code: failure.entry().code,
+            report: Report(&failure).to_string(),
+        },
+    }
+}

@@ -1,0 +1,260 @@
+//! The machine: what is in it, and how the boot path sees it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+
+use boot_path::bios::time::{Clock, Moment, Waiting};
+use boot_path::errors::text::{Escaping, fill_in};
+use boot_path::machine::{Consoles, Machine as BootMachine};
+use boot_path::memory::layout;
+use boot_path::memory::map::MemoryKind;
+use boot_path::memory::ram::Allocation;
+use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
+use boot_path::ways_out::limine::requests::LimineError;
+
+use crate::disk::Disk;
+use crate::failure::Failure;
+use crate::memory::{Memory, RAM_END};
+
+/// A PC.
+pub struct Pc {
+    /// Its memory.
+    pub memory: Memory,
+    /// Its disks: 80h, 81h …
+    pub disks: RefCell<Vec<Disk>>,
+    /// The drive that the loader was read from, and how: see [`disk_layout::mbr::frame::WAY`].
+    pub drive: u8,
+    /// See there.
+    pub way: u16,
+    /// What E820 says: start, length, kind.
+    pub e820: Vec<(u64, u64, MemoryKind)>,
+    /// Whether the screen shows text.
+    pub has_text: bool,
+    /// Whether the VBE BIOS has graphics modes.
+    pub has_graphics: bool,
+    /// What the CPU can do: `handoff::CPU_…`.
+    pub cpu_features: u64,
+    /// What another loader has left, if one has started the program.
+    pub multiboot: Option<(u32, u32)>,
+    /// What was printed.
+    pub transcript: RefCell<String>,
+    /// The segments of the kernel: start, size, `p_flags`.
+    pub segments: RefCell<Vec<(u64, u64, u32)>>,
+    steps: Cell<[u64; handoff::TIMELINE_LENGTH]>,
+    graphics: Cell<bool>,
+    time: Cell<u64>,
+    pub(crate) continuation: Cell<usize>,
+}
+
+/// The EBDA begins here.
+const EBDA: u64 = 0x9_FC00;
+
+impl Pc {
+    /// A PC with all memory that the loader reaches, a CPU that can do everything, and a screen with text
+    /// and graphics: it refuses nothing that any machine could boot.
+    pub fn new(memory: Memory, disk: Disk) -> Self {
+        let pc = Self {
+            memory,
+            disks: RefCell::new(vec![disk]),
+            drive: 0x80,
+            way: 0,
+            e820: vec![
+                (0, EBDA, MemoryKind::Usable),
+                (EBDA, 0xA_0000 - EBDA, MemoryKind::Reserved),
+                (0xF_0000, 0x1_0000, MemoryKind::Reserved),
+                (0x10_0000, RAM_END - 0x10_0000, MemoryKind::Usable),
+            ],
+            has_text: true,
+            has_graphics: true,
+            cpu_features: !0,
+            multiboot: None,
+            transcript: RefCell::default(),
+            segments: RefCell::default(),
+            steps: Cell::default(),
+            graphics: Cell::new(false),
+            time: Cell::new(0),
+            continuation: Cell::new(0),
+        };
+        pc.memory.write(0x40E, &((EBDA >> 4) as u16).to_le_bytes());
+        pc.memory.write(0x413, &639u16.to_le_bytes());
+        pc.memory.write(0x449, &[3]);
+        pc.memory.write(0x485, &16u16.to_le_bytes());
+        pc
+    }
+
+    /// The same, with memory of its own.
+    ///
+    /// # Errors
+    /// When the host has no room.
+    pub fn with_disk(disk: Disk) -> io::Result<Self> {
+        Ok(Self::new(Memory::new(None)?, disk))
+    }
+
+    fn line(&self, write: impl Fn(&mut dyn fmt::Write) -> fmt::Result) {
+        let mut transcript = self.transcript.borrow_mut();
+        // A string takes everything.
+        let _ = write(&mut Escaping::lines(&mut *transcript));
+        transcript.push('\n');
+    }
+}
+
+/// A [`Pc`] that is switched on: copies are the same machine.
+#[derive(Clone, Copy)]
+pub struct Machine<'h>(pub &'h Pc);
+
+impl Clock for Machine<'_> {
+    fn now(&self) -> Moment {
+        self.0.time.set(self.0.time.get() + 1);
+        Moment {
+            tsc: self.0.time.get(),
+            ticks: 0,
+        }
+    }
+
+    /// Time is short here: nothing is waited for.
+    fn milliseconds_since(&mut self, _: Moment) -> u64 {
+        self.0.time.set(self.0.time.get() + 1000);
+        1000
+    }
+
+    fn tell(&mut self, waiting: &Waiting) {
+        self.0.line(|out| write!(out, "{waiting}"));
+    }
+}
+
+impl<'h> BootMachine<'h> for Machine<'h> {
+    type Failure = Failure<'h>;
+
+    fn again(self, _: bool) {}
+
+    fn bytes(self, memory: Allocation) -> &'h mut [u8] {
+        self.0.memory.take(&memory)
+    }
+
+    fn freed(self, start: u64, length: u64) {
+        self.0.memory.give_back(start, length);
+    }
+
+    /// Zeroes take no memory where there are zeroes.
+    fn store(self, from: &[u8], to: &mut [u8]) {
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
+        for (from, to) in from.chunks(4096).zip(to.chunks_mut(4096)) {
+            if !(is_zero(from) && is_zero(to)) {
+                to.copy_from_slice(&from[..to.len()]);
+            }
+        }
+    }
+
+    fn firmware(self, start: u64, length: u64) -> Option<&'h [u8]> {
+        let end = start.checked_add(length)?;
+        (start != 0 && end <= RAM_END).then(|| self.0.memory.slice(start, length))
+    }
+
+    fn new_table(self, page: Allocation) {
+        self.0.memory.make_table(&page);
+    }
+
+    fn table_entry(self, table: u64, index: usize) -> u64 {
+        let mut entry = [0; 8];
+        let address = self.0.memory.table_entry(table, index);
+        self.0.memory.read(address, &mut entry);
+        u64::from_le_bytes(entry)
+    }
+
+    fn set_table_entry(self, table: u64, index: usize, entry: u64) {
+        let address = self.0.memory.table_entry(table, index);
+        self.0.memory.write(address, &entry.to_le_bytes());
+    }
+
+    fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc, bytes)
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        crc32fast::hash(bytes)
+    }
+
+    fn print(self, line: &dyn fmt::Display) {
+        self.0.line(|out| write!(out, "{line}"));
+    }
+
+    fn print_line(self, texts: &[&str], numbers: &[u64]) {
+        self.0.line(|out| {
+            let mut numbers = numbers.iter();
+            texts
+                .iter()
+                .try_for_each(|text| fill_in(out, text, &mut numbers))
+        });
+    }
+
+    fn print_only(self, _: Consoles) {}
+
+    fn cursor(self) -> Option<(u64, u64)> {
+        let row = self.0.transcript.borrow().lines().count() as u64;
+        let has_text = self.0.has_text && !self.0.graphics.get();
+        has_text.then_some((0, row.min(layout::TEXT_ROWS - 1)))
+    }
+
+    fn show_cursor(self) {}
+
+    fn screen_has_changed(self, graphics: bool) {
+        self.0.graphics.set(graphics);
+    }
+
+    fn step(self, number: usize) {
+        let mut steps = self.0.steps.get();
+        steps[number] = self.now().tsc;
+        self.0.steps.set(steps);
+    }
+
+    fn stamps(self) -> [u64; handoff::TIMELINE_LENGTH] {
+        self.0.steps.get()
+    }
+
+    fn drives(self) -> (u8, u8) {
+        (self.0.drive, self.0.drive)
+    }
+
+    fn way(self) -> u16 {
+        self.0.way
+    }
+
+    fn multiboot(self) -> Option<(u32, u32)> {
+        self.0.multiboot
+    }
+
+    fn cpu_features(self) -> u64 {
+        self.0.cpu_features
+    }
+
+    fn switch_page(self) -> u64 {
+        layout::STAGE2.start
+    }
+
+    fn note_segment(self, start: u64, size: u64, flags: u32) {
+        self.0.segments.borrow_mut().push((start, size, flags));
+    }
+
+    fn random_seed(self) -> [u8; 32] {
+        [0x5A; 32]
+    }
+
+    fn tsc_frequency(self) -> Option<u64> {
+        Some(1_000_000_000)
+    }
+}
+
+impl<'h> Platform<'h> for Machine<'h> {
+    fn apic_id(self) -> u32 {
+        0
+    }
+
+    fn prepare_switch(self, _: &Start) {}
+
+    fn prepare_first(self, _: Common<'h>) -> Result<(), LimineError> {
+        Ok(())
+    }
+
+    fn start_processors(self, _: &mut [Info]) {}
+}

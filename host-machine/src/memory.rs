@@ -1,0 +1,154 @@
+//! Physical memory: 4 GiB of the host's address space, of which only what is written to takes room.
+#![allow(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+
+use boot_path::memory::layout::{self, PAGE_SIZE};
+use boot_path::memory::ram::Allocation;
+use memmap2::{MmapOptions, MmapRaw};
+
+/// First byte behind all memory: what the loader reaches.
+pub const RAM_END: u64 = layout::EARLY_REACH;
+
+/// Physical memory, from address 0 on.
+pub struct Memory {
+    bytes: MmapRaw,
+    /// What was handed out and not given back: start and length.
+    taken: RefCell<BTreeMap<u64, u64>>,
+    /// The page tables.
+    tables: RefCell<BTreeMap<u64, ()>>,
+    /// What memory that was just handed out is full of.
+    junk: Option<u8>,
+}
+
+impl Memory {
+    /// Memory that is full of zeroes, and of `junk` where it is handed out.
+    ///
+    /// # Errors
+    /// When the host has no room.
+    pub fn new(junk: Option<u8>) -> io::Result<Self> {
+        let mut options = MmapOptions::new();
+        options.len(RAM_END as usize).no_reserve_swap();
+        Ok(Self::with(options.map_anon()?.into(), junk))
+    }
+
+    /// Memory whose bytes are in a sparse file, which is made as long as is needed: the host may write
+    /// back there what it has no room for.
+    ///
+    /// # Errors
+    /// When the file cannot be that long, or be mapped.
+    pub fn in_file(file: &File) -> io::Result<Self> {
+        file.set_len(RAM_END)?;
+        Ok(Self::with(MmapOptions::new().map_raw(file)?, None))
+    }
+
+    fn with(bytes: MmapRaw, junk: Option<u8>) -> Self {
+        Self {
+            bytes,
+            taken: RefCell::default(),
+            tables: RefCell::default(),
+            junk,
+        }
+    }
+
+    /// The bytes of memory that was allocated.
+    ///
+    /// # Panics
+    /// When some of it was handed out before and not given back, or is not memory that can be allocated.
+    pub(crate) fn take(&self, memory: &Allocation) -> &mut [u8] {
+        let (start, size) = (memory.start(), memory.size());
+        let end = start.checked_add(size).expect("an address of 64 bits");
+        assert!(start >= layout::END, "{start:#x} is not allocated memory");
+        assert!(end <= RAM_END, "{end:#x} is out of the loader's reach");
+        let mut taken = self.taken.borrow_mut();
+        let before = taken.range(..end.max(start + 1)).next_back();
+        if let Some((&other, &length)) = before {
+            assert!(
+                other + length <= start || size == 0,
+                "{start:#x}, {size:#x} bytes: {other:#x}, {length:#x} bytes, was handed out before"
+            );
+        }
+        if size > 0 {
+            taken.insert(start, size);
+        }
+        let bytes = self.slice_mut(start, size);
+        if let Some(junk) = self.junk {
+            bytes.fill(junk);
+        }
+        bytes
+    }
+
+    /// Memory is given back.
+    ///
+    /// # Panics
+    /// When it was not handed out.
+    pub(crate) fn give_back(&self, start: u64, size: u64) {
+        let known = self.taken.borrow_mut().remove(&start);
+        assert!(
+            known == Some(size) || size == 0,
+            "{start:#x}, {size:#x} bytes, was not handed out"
+        );
+    }
+
+    /// A page becomes a page table, full of zeroes.
+    pub(crate) fn make_table(&self, page: &Allocation) {
+        assert_eq!(page.size(), PAGE_SIZE, "a table is a page");
+        assert_eq!(page.start() % PAGE_SIZE, 0, "a table is a whole page");
+        self.take(page).fill(0);
+        self.tables.borrow_mut().insert(page.start(), ());
+    }
+
+    /// The place of an entry of a page table.
+    ///
+    /// # Panics
+    /// When there is no such table.
+    pub(crate) fn table_entry(&self, table: u64, index: usize) -> u64 {
+        let known = self.tables.borrow().contains_key(&table);
+        assert!(known && index < 512, "entry {index} of {table:#x}");
+        table + 8 * index as u64
+    }
+
+    /// Bytes from an address on, up to [`RAM_END`] at most.
+    pub fn read(&self, start: u64, out: &mut [u8]) {
+        out.copy_from_slice(self.slice(start, out.len() as u64));
+    }
+
+    /// Writes bytes as firmware would, or hardware.
+    pub fn write(&self, start: u64, bytes: &[u8]) {
+        self.slice_mut(start, bytes.len() as u64)
+            .copy_from_slice(bytes);
+    }
+
+    /// Start and length of what was handed out and not given back.
+    pub fn taken(&self) -> Vec<(u64, u64)> {
+        let taken = self.taken.borrow();
+        taken.iter().map(|(&start, &size)| (start, size)).collect()
+    }
+
+    /// Bytes that nobody writes to as long as they are looked at: the path itself makes no second
+    /// reference to what it has allocated.
+    pub(crate) fn slice(&self, start: u64, length: u64) -> &[u8] {
+        let end = start.checked_add(length).filter(|&end| end <= RAM_END);
+        assert!(end.is_some(), "{start:#x}, {length:#x} bytes: no memory");
+        // SAFETY: within the mapping, see above; who writes has the only reference, by `take`.
+        unsafe {
+            std::slice::from_raw_parts(self.bytes.as_ptr().add(start as usize), length as usize)
+        }
+    }
+
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "each range is handed out once: see `take`"
+    )]
+    fn slice_mut(&self, start: u64, length: u64) -> &mut [u8] {
+        let end = start.checked_add(length).filter(|&end| end <= RAM_END);
+        assert!(end.is_some(), "{start:#x}, {length:#x} bytes: no memory");
+        let first = self.bytes.as_mut_ptr().wrapping_add(start as usize);
+        // SAFETY: within the mapping; `take` hands each range out once, and `write` is for what is not
+        // handed out.
+        unsafe { std::slice::from_raw_parts_mut(first, length as usize) }
+    }
+}
