@@ -58,14 +58,31 @@ impl Manifest {
         file: &mut impl FileBytes,
         protocols: &[Option<Protocol>],
     ) -> Result<()> {
+        if gzip::is_gzip(file.window(0)) {
+            return self.add_kernel_sums(path, file, &[Sums::Whole]);
+        }
+        // An entry that comes to name no protocol, or is not there any more, means the one that it looks
+        // like.
+        let looks_like = protocol_of_file(&mut *file);
+        let named = protocols.iter().copied().flatten();
+        let mut all = vec![looks_like.sums()];
+        all.extend(named.map(Protocol::sums));
+        if looks_like == Protocol::Limine {
+            // The kernel may ask for its whole file.
+            all.push(Sums::Whole);
+        }
+        self.add_kernel_sums(path, file, &all)
+    }
+
+    /// Adds each of these checksums of a kernel once, if it has it.
+    fn add_kernel_sums(
+        &mut self,
+        path: &str,
+        file: &mut impl FileBytes,
+        wanted: &[Sums],
+    ) -> Result<()> {
         let mut all: Vec<Sums> = Vec::new();
-        for protocol in protocols {
-            let sums = match gzip::is_gzip(file.window(0)) {
-                true => Sums::Whole,
-                false => protocol
-                    .unwrap_or_else(|| protocol_of_file(&mut *file))
-                    .sums(),
-            };
+        for &sums in wanted {
             if !all.contains(&sums)
                 && let Ok(both) = of_kernel(&mut *file, sums, crc32c)
             {

@@ -277,9 +277,9 @@ fn multiboot(version: u32, file: &[u8]) -> Result<Sample> {
         "section .strtab ".into(),
     ];
     for (bytes, name) in modules.iter().zip(["first", "second"]) {
-        let (length, crc) = (bytes.len(), crc32(bytes));
+        let (length, sum) = (bytes.len(), checksum(bytes));
         says.push(format!(
-            "module {length} bytes, crc {crc:08x}: this is {name}\n"
+            "module {length} bytes, sum {sum:016x}: this is {name}\n"
         ));
     }
     let modules: [(&str, &[u8]); 2] = [("first", &modules[0]), ("second", &modules[1])];

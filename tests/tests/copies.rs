@@ -148,7 +148,8 @@ const CONFUSED: [Confused; 6] = [
         Wrong::Twin("/boot/modules/two"),
         "10R",
     ),
-    (multiboot2, KERNEL, Wrong::Skips(0x2000), "10Q"),
+    // Its sections are at the end of the file, so that the chain is found to be too short first.
+    (multiboot2, KERNEL, Wrong::Skips(0x2000), "8B"),
     (
         multiboot1,
         "/boot/modules/second",
@@ -169,7 +170,11 @@ fn a_checksum_finds_the_better_fat() -> Result<()> {
     each(CONFUSED, |(sample, path, wrong, code)| {
         let sample = sample()?;
         wrong.apply(&Fats::of(&sample.image)?, Fat::First, path)?;
-        let change = format!("the second FAT, because of {code}: {path}, CRC-32C ");
+        let facts = match code {
+            "8B" => "the chain from cluster ".to_owned(),
+            _ => format!("{path}, CRC-32C "),
+        };
+        let change = format!("the second FAT, because of {code}: {facts}");
         sample
             .boots(Some(&change))
             .with_context(|| format!("{path}, {code}"))
@@ -178,7 +183,7 @@ fn a_checksum_finds_the_better_fat() -> Result<()> {
 
 #[test]
 fn where_both_are_wrong_the_error_is_that_of_the_first_one() -> Result<()> {
-    let confused = [CONFUSED[0], CONFUSED[1], CONFUSED[2]];
+    let confused = [CONFUSED[0], CONFUSED[1], CONFUSED[4]];
     each(confused, |(sample, path, wrong, code)| {
         let sample = sample()?;
         let fats = Fats::of(&sample.image)?;

@@ -116,7 +116,7 @@ struct Kept<'m> {
 }
 
 /// The most parts that are kept.
-const MAX_KEPT: usize = 32;
+const MAX_KEPT: usize = 33;
 
 /// Calls its second argument with what a checksum is of, in the order of the file: with bytes of the
 /// blocks that were loaded.
@@ -246,7 +246,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     /// # Errors
     /// 9A, 9B or 9D, 8B or 7A.
     pub fn find(&mut self, role: Role, path: &'m str) -> Result<File<'m>, M::Failure> {
-        let found = self.find_if_there(path)?;
+        let found = self.find_if_there(role, path)?;
         Ok(found.ok_or(Missing { role, path })?)
     }
 
@@ -255,9 +255,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     /// # Errors
     /// 9D, 8B or 7A.
     pub fn find_text(&mut self, path: &'m str) -> Result<Option<File<'m>>, M::Failure> {
-        let file = self.find_if_there(path)?;
+        let role = Role::Text;
+        let file = self.find_if_there(role, path)?;
         if file.is_none() && self.is_known(path) {
-            let role = Role::Text;
             return Err(Missing { role, path }.into());
         }
         Ok(file)
@@ -268,7 +268,11 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     ///
     /// # Errors
     /// 8B or 7A.
-    pub fn find_if_there(&mut self, path: &'m str) -> Result<Option<File<'m>>, M::Failure> {
+    pub fn find_if_there(
+        &mut self,
+        role: Role,
+        path: &'m str,
+    ) -> Result<Option<File<'m>>, M::Failure> {
         let known = self.is_known(path);
         let mut found = None;
         let looked = self.by_views(None, known, &mut |files, confirm| {
@@ -278,10 +282,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                 Some(file) => confirm && !files.is_own(path, file),
             };
             match lost {
-                true => Err(M::Failure::from(Missing {
-                    role: Role::Text,
-                    path,
-                })),
+                true => Err(M::Failure::from(Missing { role, path })),
                 false => Ok(()),
             }
         });
@@ -514,7 +515,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         };
         let mut destination = kept.block.start();
         for (file_offset, length) in parts {
-            // There are no more segments than that.
+            // There are no more: 32 segments, and what is not loaded.
             let _ = kept.parts.try_push(Range {
                 file_offset,
                 length,

@@ -90,11 +90,11 @@ pub enum Sums {
 impl Sums {
     /// All of them.
     pub const ALL: [Self; 5] = [
-        Self::Whole,
         Self::Elf,
         Self::Multiboot1,
         Self::Multiboot2,
         Self::Linux,
+        Self::Whole,
     ];
 
     /// What they go by in a manifest: the path's key, and behind it a byte that is in no path.

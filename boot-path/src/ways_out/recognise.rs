@@ -19,7 +19,7 @@ use crate::ways_out::limine::requests::{LimineError, Requests, recognises, scan}
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
-use crate::ways_out::multiboot::elf::MemoryConflict;
+use crate::ways_out::multiboot::elf::{MemoryConflict, unloaded_sections};
 use crate::ways_out::multiboot::header::{Header, HeaderError, Version};
 
 /// A machine whose failures can be those of headers.
@@ -174,10 +174,11 @@ fn open<'m, M: OpenMachine<'m>>(
                 expected
             })
         });
-        if result.is_ok() || accept || unknown != Some(true) {
+        let named = entry.protocol.is_some();
+        if result.is_ok() || accept || unknown != Some(true) || !named {
             break result;
         }
-        // No view shows what the builder has read: so it is this file after all.
+        // The entry wants another protocol than when the builder read the file.
         accept = true;
     };
     if let Some(head) = head {
@@ -252,24 +253,38 @@ impl<'m> Opening<'_, 'm> {
                 return read.and_then(|()| self.elf(reader));
             }
         };
-        if self.has_limine_requests(reader)? {
+        let multiboot = self.multiboot(version, reader);
+        if let Err(failure) = &multiboot
+            && is_of_volume(failure)
+        {
+            return multiboot;
+        }
+        let unloaded = match &multiboot {
+            Ok(Opened::Multiboot(multiboot)) => multiboot.unloaded,
+            _ => None,
+        };
+        let multiboot_sum = reader.take_sum();
+        if self.has_limine_requests(reader, unloaded)? {
             reader.set_sum(sum);
             return self.elf(reader);
         }
-        self.multiboot(version, reader)
+        reader.set_sum(multiboot_sum);
+        multiboot
     }
 
     /// Limine requests come before a Multiboot header: all that would be loaded is read for that, and
-    /// kept.
+    /// kept, and the sections that are not loaded with it.
     fn has_limine_requests<M: OpenMachine<'m>>(
         &mut self,
         reader: &mut Reader<'_, 'm, M>,
+        unloaded: Option<(u64, u64)>,
     ) -> Result<bool, M::Failure> {
         let Some((image, _)) = &self.headers else {
             return Ok(false);
         };
         let segments = image.segments().iter();
         let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
+        let parts = parts.chain(unloaded.map(|(start, end)| (start, end - start)));
         let files = reader.keep(parts, self.memory)?;
         let mut segments = image.segments().iter().enumerate();
         Ok(segments.any(|(index, segment)| recognises(files.kept(index), segment.virtual_start)))
@@ -307,10 +322,22 @@ impl<'m> Opening<'_, 'm> {
         let image = header.image(self.entry.kernel.size, |offset, out| {
             reader.read_at(offset, out)
         })?;
+        let mut sections = None;
+        let mut unloaded = None;
+        if let Some(table) = image.sections() {
+            let size = u64::from(table.count) * u64::from(table.entry_size);
+            let mut headers = reader.files().machine().high(size, self.memory)?;
+            reader.read_at(table.offset, &mut headers)?;
+            let file_size = self.entry.kernel.size;
+            unloaded = unloaded_sections(&headers, table.entry_size, file_size)?;
+            sections = Some(headers);
+        }
         Ok(Opened::Multiboot(Multiboot {
             version,
             header,
             image,
+            sections,
+            unloaded,
             expected: self.expected(sums(version), reader)?,
         }))
     }

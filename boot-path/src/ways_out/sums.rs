@@ -6,6 +6,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::integrity::{Crc32c, Sums};
 use crate::kernel::image::{self, KernelError};
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
+use crate::ways_out::multiboot::elf::check_sections;
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
 /// The two checksums of a kernel's whole file, as an [`Entry`](disk_layout::manifest::Entry) has them: of
@@ -94,9 +95,16 @@ fn of_multiboot(
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, MultibootError>(length)
     })?;
-    let bytes = image.segments().iter().fold(0, |crc, segment| {
+    let mut bytes = image.segments().iter().fold(0, |crc, segment| {
         let place = (segment.file_offset, segment.file_size);
         of_bytes(&mut file, crc, place, crc32c)
     });
+    if let Some(table) = image.sections() {
+        let size = u64::from(table.count) * u64::from(table.entry_size);
+        headers = of_bytes(&mut file, headers, (table.offset, size), crc32c);
+        if let Some((start, end)) = check_sections(table, &mut file)? {
+            bytes = of_bytes(&mut file, bytes, (start, end - start), crc32c);
+        }
+    }
     Ok((headers, bytes))
 }

@@ -6,7 +6,7 @@ use crate::disk::stream::Range;
 use crate::entry::choose::BootEntry;
 use crate::errors::text::copy;
 use crate::files::access::{File as FoundFile, Files, Plan};
-use crate::files::integrity::Role;
+use crate::files::integrity::{Role, Sums};
 use crate::kernel::loading::{Loaded, load_module_as_it_is};
 use crate::memory::map::MemoryMap;
 use crate::ways_out::failure::OutMachine;
@@ -35,11 +35,12 @@ pub fn load_executable<'m, M: OutMachine<'m>>(
             length: size,
             destination: block.start(),
         }],
-        checked: &|_, _| {},
+        checked: &|blocks, sum| blocks.iter().for_each(|block| sum(block)),
     };
+    let expected = files.expected(Role::Kernel, Sums::Whole, entry.path, &entry.kernel)?;
     files.load(
         &entry.kernel,
-        None,
+        expected,
         &plan,
         core::slice::from_mut(&mut block),
     )?;
@@ -86,7 +87,7 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
         let path = core::str::from_utf8(path).map_err(|_| LimineError::Module { index })?;
         let file = match module.required {
             true => Some(files.find(Role::Module, path)?),
-            false => files.find_if_there(path)?,
+            false => files.find_if_there(Role::Module, path)?,
         };
         if let Some(file) = file {
             let _ = modules.try_push(load(files, path, string, &file, memory)?);

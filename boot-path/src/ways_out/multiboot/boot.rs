@@ -25,7 +25,7 @@ use crate::say;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::graphics;
 use crate::ways_out::handover::{Handover, Jump, ProtectedMode};
-use crate::ways_out::multiboot::elf::{self, MAX_SEGMENTS, PhysicalImage, SectionTable};
+use crate::ways_out::multiboot::elf::{self, MAX_SEGMENTS, PhysicalImage};
 use crate::ways_out::multiboot::header::{Header, Version};
 use crate::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
 use crate::ways_out::way::{LOADER, Way, firmware_tables};
@@ -41,6 +41,11 @@ pub struct Opened<'m> {
     pub header: Header,
     /// What of the file goes where.
     pub image: PhysicalImage,
+    /// Its section headers.
+    pub sections: Option<Block<'m>>,
+    /// The part of the file in which all sections lie that are not loaded: symbols, names, debug
+    /// information. First byte, and the one behind the last.
+    pub unloaded: Option<(u64, u64)>,
     /// The checksums that it must have.
     pub expected: Option<Expected<'m>>,
 }
@@ -74,8 +79,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     let has_text = machine.cursor().is_some();
     header.check_screen(has_text, header.graphics.is_some())?;
     let load_base = load(files, entry, opened, memory)?;
-    let (image, header) = (&opened.image, &opened.header);
-    let sections = load_sections(files, entry, image, memory)?;
+    let header = &opened.header;
     let mut modules = ArrayVec::<LoadedModule, MAX_MODULES>::new();
     for module in entry.text.modules() {
         // There are no more than that in an entry file.
@@ -98,9 +102,9 @@ pub fn boot<'m, M: OutMachine<'m>>(
         memory: &[],
         drive: files.disk().map(Drive::number),
         partition: partition.number,
-        sections: sections.as_ref().map(|(table, headers)| Sections {
-            table: *table,
-            headers,
+        sections: opened.image.sections().and_then(|table| {
+            let headers = opened.sections.as_deref()?;
+            Some(Sections { table, headers })
         }),
         screen: has_text.then_some(Screen::Text {
             address: layout::VGA_TEXT,
@@ -210,15 +214,30 @@ fn load<'m, M: OutMachine<'m>>(
         None => image.place(memory)?,
     }
     let segments = image.segments().iter();
-    let mut blocks: ArrayVec<Block<'m>, MAX_SEGMENTS> = segments
+    let mut blocks: ArrayVec<Block<'m>, { MAX_SEGMENTS + 1 }> = segments
         .map(|it| machine.block(Allocation::new(it.start, it.memory_size)))
         .collect();
     image.zeroes(|start, end| zero(&mut blocks, start, end));
+    let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().into_iter().collect();
+    let sections = place_sections(
+        machine,
+        &mut opened.sections,
+        image,
+        opened.unloaded,
+        memory,
+    )?;
+    if let Some((range, block)) = sections {
+        ranges.push(range);
+        blocks.push(block);
+    }
     let plan = Plan {
-        ranges: &image.reads(),
+        ranges: &ranges,
         checked: &|blocks, sum| {
             for segment in image.segments() {
                 sum(bytes_at(blocks, segment.start, segment.file_size));
+            }
+            if let Some(range) = ranges.get(MAX_SEGMENTS) {
+                sum(bytes_at(blocks, range.destination, range.length));
             }
         },
     };
@@ -237,38 +256,29 @@ fn load<'m, M: OutMachine<'m>>(
     Ok(load_base)
 }
 
-/// Loads the section headers and, in one piece, the part of the file with all sections that are not
-/// in memory yet; enters their addresses into the headers.
-fn load_sections<'m, M: OutMachine<'m>>(
-    files: &mut Files<'m, M>,
-    entry: &BootEntry<'m>,
+/// Finds room for the part of the file with all sections that are not loaded, in one piece, and enters
+/// their addresses into the section headers. Returns what is to be read, and its memory.
+fn place_sections<'m, M: OutMachine<'m>>(
+    machine: M,
+    headers: &mut Option<Block<'m>>,
     image: &PhysicalImage,
+    unloaded: Option<(u64, u64)>,
     memory: &mut MemoryMap,
-) -> Result<Option<(SectionTable, Block<'m>)>, M::Failure> {
-    let Some(table) = image.sections() else {
+) -> Result<Option<(Range, Block<'m>)>, M::Failure> {
+    let (Some(headers), Some(table), Some((start, end))) = (headers, image.sections(), unloaded)
+    else {
         return Ok(None);
     };
-    let (machine, file) = (files.machine(), &entry.kernel);
-    let size = u64::from(table.count) * u64::from(table.entry_size);
-    let mut headers = machine.pages(size, MemoryKind::Reclaimable, memory)?;
-    let read = files.read_at(file, table.offset, &mut headers);
-    read?;
-    if let Some((start, end)) = elf::unloaded_sections(&headers, table.entry_size, file.size)? {
-        // At the same place in a page as in the file: alignments stay what they are.
-        let kind = MemoryKind::Reclaimable;
-        let size = end - start;
-        let address = allocate(memory, size, PAGE_SIZE, start % PAGE_SIZE, kind)?;
-        let mut block = machine.block(Allocation::new(address, size));
-        let plan = Plan {
-            ranges: &[Range {
-                file_offset: start,
-                length: size,
-                destination: address,
-            }],
-            checked: &|_, _| {},
-        };
-        files.load(file, None, &plan, core::slice::from_mut(&mut block))?;
-        elf::place_sections(&mut headers, table.entry_size, start, address);
-    }
-    Ok(Some((table, headers)))
+    // At the same place in a page as in the file: alignments stay what they are.
+    let kind = MemoryKind::Reclaimable;
+    let size = end - start;
+    let address = allocate(memory, size, PAGE_SIZE, start % PAGE_SIZE, kind)?;
+    elf::place_sections(headers, table.entry_size, start, address);
+    let range = Range {
+        file_offset: start,
+        length: size,
+        destination: address,
+    };
+    let block = machine.block(Allocation::new(address, size));
+    Ok(Some((range, block)))
 }

@@ -87,11 +87,14 @@ pub fn unloaded_sections(
     Ok(span)
 }
 
-/// Checks what [`unloaded_sections`] does, for a file that nobody loads.
+/// As [`unloaded_sections`], of a file that nobody loads.
 ///
 /// # Errors
 /// 10E.
-pub fn check_sections(table: SectionTable, file: &mut impl FileBytes) -> Result<(), KernelError> {
+pub fn check_sections(
+    table: SectionTable,
+    file: &mut impl FileBytes,
+) -> Result<Option<Span>, KernelError> {
     let SectionTable {
         offset,
         count,
@@ -99,13 +102,17 @@ pub fn check_sections(table: SectionTable, file: &mut impl FileBytes) -> Result<
         ..
     } = table;
     let file_size = file.size();
+    let mut span: Option<Span> = None;
     for number in 0..u64::from(count) {
         let mut header = [0; SECTION_HEADER_BYTES_64 as usize];
         let header = header.get_mut(..entry_size.into()).unwrap_or_default();
         file.read_at(offset + number * u64::from(entry_size), header);
-        unloaded_sections(header, entry_size, file_size)?;
+        if let Some((from, to)) = unloaded_sections(header, entry_size, file_size)? {
+            let (start, end) = span.unwrap_or((from, to));
+            span = Some((start.min(from), end.max(to)));
+        }
     }
-    Ok(())
+    Ok(span)
 }
 
 /// Enters into the section headers that the file from `start` on was loaded to `address`.
