@@ -78,7 +78,7 @@ macro_rules! with_all_errors {
             $crate::ways_out::multiboot::header::HeaderError
             $crate::ways_out::linux::image::LinuxError
             $crate::ways_out::chain::boot_sector::ChainError
-            $crate::ways_out::limine::requests::LimineError
+            $crate::ways_out::limine::LimineError
         }
     };
 }

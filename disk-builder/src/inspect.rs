@@ -20,7 +20,7 @@ use boot_path::errors::text::{Shown, is_harmful};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::{Manifest, Role, Sums};
 use boot_path::kernel::image;
-use boot_path::ways_out::limine::requests::{self, FEATURES, LimineError};
+use boot_path::ways_out::limine::{self, FEATURES, LimineError};
 use boot_path::ways_out::linux::image::{LinuxError, LinuxImage};
 use boot_path::ways_out::multiboot::header::{self, Version as Multiboot};
 use boot_path::ways_out::of_file::protocol_of_file;
@@ -401,7 +401,7 @@ pub struct LimineKernel {
 impl LimineKernel {
     /// Reads the requests as the loader does, as far as they say themselves what is wrong.
     fn read(file: &mut impl FileBytes) -> Problem<Self> {
-        let checked = requests::check_file(file).map_err(|e| say(&e))?;
+        let checked = limine::check_file(file).map_err(|e| say(&e))?;
         let (image, requests) = checked.ok_or_else(|| say(&LimineError::Nothing))?;
         let asked = FEATURES
             .iter()

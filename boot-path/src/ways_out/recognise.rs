@@ -15,7 +15,7 @@ use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::{KernelMachine, Loaded};
 use crate::memory::map::{MemoryKind, MemoryMap};
-use crate::ways_out::limine::requests::{LimineError, Requests, recognises, scan};
+use crate::ways_out::limine::{LimineError, Requests, recognises, scan};
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};

@@ -4,7 +4,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::{FileBytes as _, WINDOW};
 use boot_path::files::integrity::Sums;
 use boot_path::kernel::image;
-use boot_path::ways_out::limine::requests;
+use boot_path::ways_out::limine;
 use boot_path::ways_out::multiboot::header;
 use boot_path::ways_out::multiboot::header::Version;
 use boot_path::ways_out::of_file::protocol_of_file;
@@ -36,7 +36,7 @@ macro_rules! same {
 #[track_caller]
 fn same_answers(bytes: &[u8]) -> Protocol {
     same!(bytes, file => image::check_file(file));
-    same!(bytes, file => requests::check_file(file));
+    same!(bytes, file => limine::check_file(file));
     same!(bytes, file => header::check_file(Version::One, file));
     same!(bytes, file => header::check_file(Version::Two, file));
     for sums in [
@@ -111,10 +111,10 @@ fn requests_lie_across_windows() {
             data[at..][..tag.len()].copy_from_slice(&tag);
             let mut elf = kernel(DATA + shift as u64, data);
             assert_eq!(same_answers(&elf.build()), Protocol::Limine);
-            let found = requests::check_file(Narrow(&elf.build()));
+            let found = limine::check_file(Narrow(&elf.build()));
             let (_, requests) = found.unwrap().expect("it has requests");
             assert_eq!(requests.revision, 3, "{shift} {distance}");
-            assert!(requests.has(requests::Feature::Hhdm));
+            assert!(requests.has(limine::Feature::Hhdm));
 
             // The same, cut off by the end of the segment.
             let data = &mut elf.program_headers[1].data;

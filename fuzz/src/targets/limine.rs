@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use boot_path::bios::vbe::{Field, Mode};
 use boot_path::kernel::image::{KernelImage, PREFERRED_BASE};
 use boot_path::kernel::relocate::LoadedKernel;
-use boot_path::ways_out::limine::requests::{
-    self as limine, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LimineError, MAX_REVISION,
-    Requests, Writer, check_file, recognises, scan,
+use boot_path::ways_out::limine::{
+    self, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LimineError, MAX_REVISION, Requests,
+    Writer, check_file, recognises, scan,
 };
 
 use super::show;

@@ -5,8 +5,8 @@ use core::fmt;
 use boot_path::errors::text::copy;
 use boot_path::machine::{Consoles, Machine as BootMachine};
 use boot_path::memory::ram::Allocation;
+use boot_path::ways_out::limine::LimineError;
 use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
-use boot_path::ways_out::limine::requests::LimineError;
 use handoff::TIMELINE_LENGTH;
 
 use crate::machine::bios::Machine;

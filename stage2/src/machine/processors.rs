@@ -10,8 +10,8 @@ use bit_field::BitField;
 use boot_path::bios::acpi::{self, MadtEntry};
 use boot_path::bios::time::Patience;
 use boot_path::memory::layout;
+use boot_path::ways_out::limine::LimineError;
 use boot_path::ways_out::limine::platform::{Common, Info};
-use boot_path::ways_out::limine::requests::LimineError;
 use x86_64::registers::control::{Cr0, Cr0Flags};
 use x86_64::registers::model_specific::Msr;
 

@@ -15,8 +15,8 @@ use core::mem::offset_of;
 
 use asm_lines::naked_asm;
 use boot_path::memory::layout;
+use boot_path::ways_out::limine::HHDM;
 use boot_path::ways_out::limine::platform::{Info, Start};
-use boot_path::ways_out::limine::requests::HHDM;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 use x86_64::structures::gdt::DescriptorFlags;
 

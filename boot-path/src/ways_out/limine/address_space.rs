@@ -4,7 +4,7 @@ use crate::kernel::placement::Kernel;
 use crate::memory::map::MemoryMap;
 use crate::paging::address_space::{ENTRIES, Frames, LINK, TablePages, map_kernel};
 use crate::paging::page_tables::{Capabilities, PageTables, PagingError, TableMemory as _};
-use crate::ways_out::limine::requests::{FirmwarePages, HHDM, hhdm};
+use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 
 /// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
 /// 0 the identity map. Returns the physical address of the top table, which is of level 5 when

@@ -29,11 +29,11 @@ use crate::ways_out::limine::address_space;
 use crate::ways_out::limine::files::{Modules, load_executable, load_modules};
 use crate::ways_out::limine::platform::{Platform, Start};
 use crate::ways_out::limine::processors::{self, Started};
-use crate::ways_out::limine::requests::{
-    self, FIVE_LEVELS, Facts, Feature, FirmwarePages, HHDM, MAX_ENTROPY, Performance, Processors,
-    Requests, Writer,
-};
 use crate::ways_out::limine::screen::Screen;
+use crate::ways_out::limine::{
+    FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, MAX_ENTROPY, Performance, Processors,
+    Requests, Writer, respond,
+};
 use crate::ways_out::way::{Way, firmware_tables};
 
 /// Entries that the memory map may grow by when the memory for the responses is taken.
@@ -48,7 +48,7 @@ struct Prepared<'a, 'm> {
     tables: FirmwareTables,
     firmware: FirmwarePages,
     command_line: u64,
-    executable: Option<requests::File<'m>>,
+    executable: Option<File<'m>>,
     started: Option<Started<'m>>,
     paging_mode: u64,
     entry_point: u64,
@@ -181,7 +181,7 @@ fn answer<'m, M: Platform<'m>>(
         ..facts
     };
     let mut measure = Writer::default();
-    requests::respond(requests, &measured, &mut measure);
+    respond(requests, &measured, &mut measure);
     let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
     let mut block = reclaimable(machine, size, memory)?;
 
@@ -197,7 +197,7 @@ fn answer<'m, M: Platform<'m>>(
     };
     let address = HHDM + block.start();
     let mut writer = Writer::new(&mut block, address);
-    let responses = requests::respond(requests, &complete, &mut writer);
+    let responses = respond(requests, &complete, &mut writer);
     assert!(
         writer.used as u64 <= size,
         "the responses are larger than was computed"

@@ -11,7 +11,7 @@ use crate::kernel::loading::{Loaded, load_module_as_it_is};
 use crate::memory::map::MemoryMap;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::limine::boot::reclaimable;
-use crate::ways_out::limine::requests::{Feature, File, LimineError, MAX_FILES, Requests, Text};
+use crate::ways_out::limine::{Feature, File, LimineError, MAX_FILES, Requests, Text};
 
 /// The modules.
 pub type Modules<'m> = ArrayVec<File<'m>, MAX_FILES>;

@@ -1,12 +1,40 @@
-//! The Limine protocol.
+//! The Limine boot protocol: finding a kernel's requests, and writing the answers.
+//!
+//! A request is a structure among the loaded bytes of the kernel, 8-byte aligned: two magic words, two
+//! words that name the feature, the revision of the request, the address of the response (the loader
+//! writes it), and what the feature needs besides. [`scan`] finds them, [`Requests::check`] refuses
+//! what cannot be met on any machine, [`respond`] writes the responses, and [`Requests::answer`] writes
+//! their addresses into the requests. What the kernel finds mapped is [`hhdm`], what memory there is
+//! [`entries`].
+//!
+//! Source: the specification of the Limine boot protocol, base revisions 0 to 6.
 
-pub mod requests;
+mod features;
+mod errors;
+mod requests;
+mod scan;
+mod whole_file;
+mod memory;
+pub mod address_space;
+mod facts;
+mod responses;
 pub mod platform;
 pub mod files;
 pub mod processors;
 pub mod screen;
 pub mod boot;
 
+pub use errors::{FileError, LimineError};
+pub use facts::{Facts, File, Framebuffer, MAX_ENTROPY, Performance, Processors, Text};
+pub use features::{COUNT, FEATURES, Feature};
 pub use files::Modules;
+pub use memory::{Entry, FirmwarePages, HHDM, entries, hhdm, kind};
 pub use platform::Start;
-pub mod address_space;
+pub use requests::{
+    FIVE_LEVELS, FOUR_LEVELS, InternalModule, MAX_INTERNAL_MODULES, MAX_REVISION, MIN_STACK,
+    Requests,
+};
+pub use responses::{MAX_FILES, Writer, respond, suits};
+pub use scan::{OVERLAP, recognises, scan};
+pub use whole_file::check_file;
+pub(crate) use whole_file::recognise_file;

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::ways_out::failure::OutMachine;
-use crate::ways_out::limine::requests::LimineError;
+use crate::ways_out::limine::LimineError;
 
 /// What a processor is told. Offsets are those of the protocol's structure.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -7,7 +7,7 @@ use crate::kernel::loading::Loaded;
 use crate::memory::map::MemoryMap;
 use crate::ways_out::limine::boot::{allocate_stack, reclaimable};
 use crate::ways_out::limine::platform::{Common, Info, Platform, Start};
-use crate::ways_out::limine::requests::{Feature, HHDM, Requests};
+use crate::ways_out::limine::{Feature, HHDM, Requests};
 
 /// The processors that run.
 pub struct Started<'m> {

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::ways_out::graphics;
-use crate::ways_out::limine::requests::{Framebuffer, suits};
+use crate::ways_out::limine::{Framebuffer, suits};
 
 /// The screen of a kernel that wants a framebuffer.
 pub struct Screen<'a> {

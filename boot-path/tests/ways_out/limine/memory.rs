@@ -1,7 +1,7 @@
 //! The memory map of the protocol, and its direct map.
 
 use boot_path::memory::map::{MemoryKind, Region};
-use boot_path::ways_out::limine::requests::{Entry, FirmwarePages, HHDM, entries, hhdm};
+use boot_path::ways_out::limine::{Entry, FirmwarePages, HHDM, entries, hhdm};
 use proptest::prelude::*;
 
 use super::{GIB4, PAGE, config};

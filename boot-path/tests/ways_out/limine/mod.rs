@@ -3,7 +3,7 @@
 
 use boot_path::kernel::image::KernelImage;
 use boot_path::kernel::relocate::LoadedKernel;
-use boot_path::ways_out::limine::requests::{FEATURES, Feature, LimineError, Requests, scan};
+use boot_path::ways_out::limine::{FEATURES, Feature, LimineError, Requests, scan};
 use proptest::prelude::*;
 
 use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, W, X, words};

@@ -1,7 +1,7 @@
 //! Which requests are found, and which are refused.
 
 use boot_path::errors::catalogue::Named;
-use boot_path::ways_out::limine::requests::{
+use boot_path::ways_out::limine::{
     self as limine, COUNT, FEATURES, Feature, LimineError, recognises,
 };
 use proptest::prelude::*;

@@ -3,7 +3,7 @@
 use boot_path::bios::int1a::unix_time;
 use boot_path::bios::vbe::{Field, Mode};
 use boot_path::memory::map::{MemoryKind, Region};
-use boot_path::ways_out::limine::requests::{
+use boot_path::ways_out::limine::{
     self as limine, COUNT, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM,
     Performance, Processors, Requests, Text, Writer,
 };

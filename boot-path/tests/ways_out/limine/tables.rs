@@ -11,7 +11,7 @@ use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::paging::address_space::TablePages;
 use boot_path::paging::page_tables::Capabilities;
 use boot_path::ways_out::limine::address_space;
-use boot_path::ways_out::limine::requests::{FirmwarePages, HHDM};
+use boot_path::ways_out::limine::{FirmwarePages, HHDM};
 
 use crate::elf_fixture::{Elf, PT_GNU_RELRO, ProgramHeader, R, W};
 

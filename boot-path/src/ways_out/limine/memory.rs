@@ -1,0 +1,186 @@
+//! The memory map, and what of memory a kernel finds mapped.
+
+use arrayvec::ArrayVec;
+
+use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, Region};
+use crate::paging::page_tables::Mapping;
+
+/// Where the higher half direct map begins: physical address 0. The same with four levels of page
+/// tables and with five.
+pub const HHDM: u64 = 0xFFFF_8000_0000_0000;
+
+/// What a memory map entry is: the protocol's numbers.
+#[expect(missing_docs, reason = "named as in the protocol")]
+pub mod kind {
+    pub const USABLE: u64 = 0;
+    pub const RESERVED: u64 = 1;
+    pub const ACPI_RECLAIMABLE: u64 = 2;
+    pub const ACPI_NVS: u64 = 3;
+    pub const BAD_MEMORY: u64 = 4;
+    pub const BOOTLOADER_RECLAIMABLE: u64 = 5;
+    pub const EXECUTABLE_AND_MODULES: u64 = 6;
+    pub const FRAMEBUFFER: u64 = 7;
+    pub const RESERVED_MAPPED: u64 = 8;
+}
+
+/// An entry of the kernel's memory map; base and length are multiples of 4 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// First byte.
+    pub base: u64,
+    /// Bytes.
+    pub length: u64,
+    /// One of [`kind`].
+    pub kind: u64,
+}
+
+/// Pages that hold tables of the firmware, by address and without overlap.
+#[derive(Clone, Debug, Default)]
+pub struct FirmwarePages(ArrayVec<(u64, u64), 64>);
+
+impl FirmwarePages {
+    /// Adds the pages of some bytes. There is room for 64 separate places.
+    pub fn add(&mut self, start: u64, length: u64) {
+        let (Some(end), true) = (start.checked_add(length), length > 0) else {
+            return;
+        };
+        let mut start = start & !(PAGE_SIZE - 1);
+        let Some(mut end) = end.checked_next_multiple_of(PAGE_SIZE) else {
+            return;
+        };
+        self.0.retain(|&mut (old_start, old_end)| {
+            let apart = old_end < start || end < old_start;
+            if !apart {
+                start = start.min(old_start);
+                end = end.max(old_end);
+            }
+            apart
+        });
+        let place = self.0.partition_point(|&(old, _)| old < start);
+        let _ = self.0.try_insert(place, (start, end));
+    }
+}
+
+/// The memory map of a kernel: that of the loader, sorted and without overlap, in the protocol's terms.
+/// Where `firmware` lies in reserved memory, or where nothing was reported, it is "reserved (mapped)".
+pub fn entries<'a>(
+    regions: &'a [Region],
+    firmware: &'a FirmwarePages,
+) -> impl Iterator<Item = Entry> + 'a {
+    let mut position = 0;
+    core::iter::from_fn(move || {
+        let mut entry: Option<Entry> = None;
+        while position < u64::MAX {
+            let (kind, end) = piece(regions, firmware, position);
+            match (&mut entry, kind) {
+                (None, Some(kind)) => {
+                    let (base, length) = (position, end - position);
+                    entry = Some(Entry { base, length, kind });
+                }
+                (Some(entry), Some(kind)) if entry.kind == kind => {
+                    entry.length += end - position;
+                }
+                (None, None) => {}
+                _ => break,
+            }
+            position = end;
+        }
+        entry
+    })
+}
+
+/// What kind of memory is at an address, and up to where; `u64::MAX`: nothing follows.
+fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<u64>, u64) {
+    let mut end = u64::MAX;
+    // The first range that ends behind the address: does it hold it?
+    let mut holds = |start: u64, behind: u64| {
+        let inside = start <= address;
+        end = end.min(if inside { behind } else { start });
+        inside
+    };
+    let region = regions.iter().find(|region| region.end > address);
+    let mut kind = region
+        .filter(|region| holds(region.start, region.end))
+        .map(kind_of);
+    let pages = firmware.0.iter().find(|&&(_, behind)| behind > address);
+    if pages.is_some_and(|&(start, behind)| holds(start, behind))
+        && matches!(kind, None | Some(kind::RESERVED))
+    {
+        kind = Some(kind::RESERVED_MAPPED);
+    }
+    (kind, end)
+}
+
+/// What the loader's kinds of memory are called.
+fn kind_of(region: &Region) -> u64 {
+    match region.kind {
+        MemoryKind::Usable => kind::USABLE,
+        MemoryKind::Reclaimable => kind::BOOTLOADER_RECLAIMABLE,
+        MemoryKind::Kernel | MemoryKind::Module => kind::EXECUTABLE_AND_MODULES,
+        MemoryKind::AcpiReclaimable => kind::ACPI_RECLAIMABLE,
+        MemoryKind::AcpiNvs => kind::ACPI_NVS,
+        MemoryKind::Bad => kind::BAD_MEMORY,
+        // VGA's text window is no framebuffer in this protocol.
+        MemoryKind::Framebuffer if region.start >= MIB => kind::FRAMEBUFFER,
+        MemoryKind::Framebuffer | MemoryKind::Reserved => kind::RESERVED,
+    }
+}
+
+/// Whether the direct map has memory of a kind, as a base revision wants it. Up to revision 2 it has
+/// the first 4 GiB besides.
+fn is_mapped(kind: u64, revision: u64) -> bool {
+    match kind {
+        kind::USABLE
+        | kind::BOOTLOADER_RECLAIMABLE
+        | kind::EXECUTABLE_AND_MODULES
+        | kind::FRAMEBUFFER => true,
+        kind::ACPI_RECLAIMABLE | kind::ACPI_NVS => revision != 3,
+        kind::RESERVED_MAPPED => revision == 0 || revision > 3,
+        _ => revision == 0,
+    }
+}
+
+/// The mappings of the higher half direct map, or, with `base` 0, of the identity map, which has no
+/// page 0. What touches comes as one, but for framebuffers, where writes are combined. All of it can be
+/// written and executed: so the protocol has it.
+pub fn hhdm<'a>(
+    regions: &'a [Region],
+    firmware: &'a FirmwarePages,
+    revision: u64,
+    base: u64,
+) -> impl Iterator<Item = Mapping> + 'a {
+    let everything = if revision < 3 { EARLY_REACH } else { 0 };
+    let mut position = if base == 0 { PAGE_SIZE } else { 0 };
+    core::iter::from_fn(move || {
+        let mut mapping: Option<Mapping> = None;
+        while position < u64::MAX {
+            let (kind, mut end) = piece(regions, firmware, position);
+            let mapped =
+                position < everything || kind.is_some_and(|kind| is_mapped(kind, revision));
+            if position < everything {
+                end = end.min(everything);
+            }
+            let write_combining = kind == Some(kind::FRAMEBUFFER);
+            match &mut mapping {
+                None if mapped => {
+                    mapping = Some(Mapping {
+                        virtual_start: base.saturating_add(position),
+                        physical_start: position,
+                        size: end - position,
+                        writable: true,
+                        executable: true,
+                        write_combining,
+                    });
+                }
+                None => {}
+                Some(mapping) if mapped && mapping.write_combining == write_combining => {
+                    mapping.size += end - position;
+                }
+                Some(_) => break,
+            }
+            position = end;
+        }
+        mapping
+    })
+}
