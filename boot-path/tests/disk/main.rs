@@ -8,5 +8,7 @@ mod fake_bios;
 mod fat;
 mod int13;
 mod partition;
+mod large_sectors;
+mod gpt;
 mod probe;
 mod stream;

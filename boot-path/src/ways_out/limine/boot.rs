@@ -78,10 +78,8 @@ pub fn boot<'m, M: Platform<'m>>(
     loaded.unite(machine, memory)?;
     let (image, slide) = (&loaded.kernel.image, loaded.kernel.slide);
     let entry_point = requests.entry(image, loaded, slide)?;
-    let features = machine.cpu_features();
-    let five_levels = features & handoff::CPU_LA57 != 0;
+    let five_levels = machine.cpu_features() & handoff::CPU_LA57 != 0;
     let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
-    let five_levels = paging_mode == FIVE_LEVELS;
 
     let command_line = store_command_line(machine, entry, memory)?;
     let executable = load_executable(files, entry, requests, command_line, memory)?;
@@ -97,41 +95,12 @@ pub fn boot<'m, M: Platform<'m>>(
     let tables = firmware_tables(machine);
     let mut firmware = FirmwarePages::default();
     note_firmware(machine, &tables, requests.revision, &mut firmware);
-    let stack_size = requests.stack_size(image, loaded);
-    let root = address_space::build(
-        &loaded.kernel,
-        memory,
-        Tables(machine),
-        capabilities(features),
-        &firmware,
-        requests.revision,
-        five_levels,
-    )?;
-    say!(
-        machine,
-        "11 paging   # levels, stack # KiB, direct map at #h";
-        4 + u64::from(five_levels),
-        stack_size >> 10,
-        HHDM
-    );
+    let space = build_tables(machine, requests, loaded, &firmware, paging_mode, memory)?;
 
     machine.step(12);
-    let way_tables = way_tables(machine, five_levels, memory)?;
-    let mut start = Start {
-        root,
-        stack: allocate_stack(machine, stack_size, memory)?,
-        entry: entry_point,
-        way_tables,
-        five_levels,
-        cpu_features: features,
-        uid: 0,
-        quiet: requests.revision >= 5,
-        keep_iommus: requests.has(Feature::KeepIommu),
-        rsdp: tables.rsdp,
-    };
-    machine.prepare_switch(&start);
-    let (uid, started) = processors::start(machine, requests, loaded, &start, stack_size, memory)?;
-    start.uid = uid;
+    let rsdp = tables.rsdp;
+    let (start, started) =
+        start_processors(machine, requests, loaded, &space, entry_point, rsdp, memory)?;
     let prepared = Prepared {
         requests,
         partition,
@@ -149,6 +118,83 @@ pub fn boot<'m, M: Platform<'m>>(
     };
     answer(machine, &prepared, loaded, &mut screen, memory)?;
     Ok(Handover::from(Jump::Limine(start)))
+}
+
+/// What a kernel runs in.
+struct Space {
+    /// Physical address of the top table.
+    root: u64,
+    five_levels: bool,
+    /// Bytes of each stack.
+    stack_size: u64,
+}
+
+/// Builds the page tables.
+fn build_tables<'m, M: Platform<'m>>(
+    machine: M,
+    requests: &Requests,
+    loaded: &Loaded<'m>,
+    firmware: &FirmwarePages,
+    paging_mode: u64,
+    memory: &mut MemoryMap,
+) -> Result<Space, M::Failure> {
+    let five_levels = paging_mode == FIVE_LEVELS;
+    let stack_size = requests.stack_size(&loaded.kernel.image, loaded);
+    let root = address_space::build(
+        &loaded.kernel,
+        memory,
+        Tables(machine),
+        capabilities(machine.cpu_features()),
+        firmware,
+        requests.revision,
+        five_levels,
+    )?;
+    say!(
+        machine,
+        "11 paging   # levels, stack # KiB, direct map at #h";
+        4 + u64::from(five_levels),
+        stack_size >> 10,
+        HHDM
+    );
+    Ok(Space {
+        root,
+        five_levels,
+        stack_size,
+    })
+}
+
+/// Starts the processors. Returns how this one is to begin, too.
+fn start_processors<'m, M: Platform<'m>>(
+    machine: M,
+    requests: &Requests,
+    loaded: &Loaded<'m>,
+    space: &Space,
+    entry: u64,
+    rsdp: u64,
+    memory: &mut MemoryMap,
+) -> Result<(Start, Option<Started<'m>>), M::Failure> {
+    let &Space {
+        root,
+        five_levels,
+        stack_size,
+    } = space;
+    let way_tables = way_tables(machine, five_levels, memory)?;
+    let mut start = Start {
+        root,
+        stack: allocate_stack(machine, stack_size, memory)?,
+        entry,
+        way_tables,
+        five_levels,
+        cpu_features: machine.cpu_features(),
+        uid: 0,
+        quiet: requests.revision >= 5,
+        keep_iommus: requests.has(Feature::KeepIommu),
+        rsdp,
+    };
+    machine.prepare_switch(&start);
+    let (uid, started) = processors::start(machine, requests, loaded, &start, stack_size, memory)?;
+    start.uid = uid;
+    Ok((start, started))
 }
 
 /// Sets the graphics mode, as the last thing that can fail, and writes the responses.

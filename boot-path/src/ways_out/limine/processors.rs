@@ -76,16 +76,21 @@ pub fn start<'m, M: Platform<'m>>(
 
     let list = reclaimable(machine, (most * size_of::<u64>()) as u64, memory)?;
     let list = <[u64]>::mut_from_bytes(list.keep()).unwrap_or_default();
+    let list = running(infos, HHDM + first, own, list);
+    Ok((uid, Some(Started { x2apic, list })))
+}
+
+/// Lists the addresses of the structures of those that run. The first structure is at `first`.
+fn running<'l>(infos: &[Info], first: u64, own: u32, list: &'l mut [u64]) -> &'l [u64] {
     let mut length = 0;
-    for (address, info) in (HHDM + first..).step_by(size_of::<Info>()).zip(&*infos) {
+    for (address, info) in (first..).step_by(size_of::<Info>()).zip(infos) {
         let runs = info.stack != 0 || info.apic_id == own;
         if let Some(place) = list.get_mut(length).filter(|_| runs) {
             *place = address;
             length += 1;
         }
     }
-    let list = list.get(..length).unwrap_or_default();
-    Ok((uid, Some(Started { x2apic, list })))
+    list.get(..length).unwrap_or_default()
 }
 
 /// UID and APIC ID of each processor.

@@ -50,6 +50,22 @@ pub struct Opened<'m> {
     pub expected: Option<Expected<'m>>,
 }
 
+impl Opened<'_> {
+    /// The section headers, for the information.
+    fn sections(&self) -> Option<Sections<'_>> {
+        let table = self.image.sections()?;
+        let headers = self.sections.as_deref()?;
+        Some(Sections { table, headers })
+    }
+}
+
+/// The screen of a kernel that does not draw.
+const VGA_TEXT: Screen<'_> = Screen::Text {
+    address: layout::VGA_TEXT,
+    columns: layout::TEXT_COLUMNS as u32,
+    rows: layout::TEXT_ROWS as u32,
+};
+
 /// What the checksums of a kernel are of.
 pub const fn sums(version: Version) -> Sums {
     match version {
@@ -102,15 +118,8 @@ pub fn boot<'m, M: OutMachine<'m>>(
         memory: &[],
         drive: files.disk().map(Drive::number),
         partition: partition.number,
-        sections: opened.image.sections().and_then(|table| {
-            let headers = opened.sections.as_deref()?;
-            Some(Sections { table, headers })
-        }),
-        screen: has_text.then_some(Screen::Text {
-            address: layout::VGA_TEXT,
-            columns: layout::TEXT_COLUMNS as u32,
-            rows: layout::TEXT_ROWS as u32,
-        }),
+        sections: opened.sections(),
+        screen: has_text.then_some(VGA_TEXT),
         apm: match header.apm {
             true => Apm::connect(&mut { machine }),
             false => None,
