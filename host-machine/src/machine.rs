@@ -10,8 +10,8 @@ use boot_path::machine::{Consoles, Machine as BootMachine};
 use boot_path::memory::layout;
 use boot_path::memory::map::MemoryKind;
 use boot_path::memory::ram::Allocation;
+use boot_path::ways_out::limine::LimineError;
 use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
-use boot_path::ways_out::limine::requests::LimineError;
 
 use crate::disk::Disk;
 use crate::failure::Failure;
