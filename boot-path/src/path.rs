@@ -15,7 +15,7 @@ use crate::disk::block_device::BlockDevice as _;
 use crate::disk::int13::Drive;
 use crate::disk::partition::{self, Partition, PartitionError};
 use crate::entry::choose::{self, Chosen};
-use crate::entry::entries::{Entries, NoEntry};
+use crate::entry::entries::NoEntry;
 use crate::entry::entry_file::{EntryFileError, KernelEntry};
 use crate::files::access::{self, File, Files};
 use crate::files::gzip::Decompressor;
@@ -30,7 +30,7 @@ use crate::ways_in::multiboot::{MAX_GIVEN, MultibootError};
 use crate::ways_out::handover::Handover;
 use crate::ways_out::limine::platform::Platform;
 use crate::ways_out::recognise::{self, Opened, Recognised};
-use crate::ways_out::way::{self, Way};
+use crate::ways_out::way::{self, Lists, Way};
 use crate::ways_out::{bootpath, chain, limine, linux, multiboot};
 
 /// A machine whose failures can be those of the whole path.
@@ -93,8 +93,8 @@ pub struct Rooms<'m> {
     pub text: &'m mut [u8],
     /// What `disk-builder` wrote of the files: see [`disk_layout::manifest`].
     pub manifest: &'m [u8],
-    /// For all entries.
-    pub entries: &'m mut Entries<'m>,
+    /// For all entries, then for the modules of a Limine kernel.
+    pub lists: &'m mut Lists<'m>,
     /// For what another loader has brought.
     pub brought: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
     /// For the state of a decompression.
@@ -105,8 +105,6 @@ pub struct Rooms<'m> {
     pub opened: &'m mut Option<Opened<'m>>,
     /// For graphics modes.
     pub adapter: &'m mut Adapter,
-    /// For the modules of a Limine kernel.
-    pub modules: &'m mut limine::Modules<'m>,
 }
 
 /// Steps 6 to 12, but for the jump.
@@ -122,44 +120,47 @@ pub fn boot<'m, M: PathMachine<'m>>(
     discover_memory(machine, memory)?;
 
     machine.step(7);
-    let (mut files, partition, text) = match machine.multiboot() {
-        Some(left) => {
-            let rooms = brought::Rooms {
-                text: rooms.text,
-                files: rooms.brought,
-                decompressor: rooms.decompressor,
-            };
-            let (files, text) = brought::files(machine, left, rooms, memory)?;
-            machine.step(9);
-            (files, Partition::default(), text)
-        }
-        None => {
-            let mut disk = open_disk(machine);
-            let partition = boot_partition(machine, &mut disk)?;
+    if let Some(left) = machine.multiboot() {
+        let brought_rooms = brought::Rooms {
+            text: rooms.text,
+            files: rooms.brought,
+            decompressor: rooms.decompressor,
+        };
+        let (mut files, text) = brought::files(machine, left, brought_rooms, memory)?;
+        machine.step(9);
+        let out = WayRooms {
+            headers: rooms.headers,
+            opened: rooms.opened,
+            way: way::Rooms {
+                adapter: rooms.adapter,
+                lists: rooms.lists,
+            },
+        };
+        return leave(&mut files, &Partition::default(), text, out, memory);
+    }
+    let mut disk = open_disk(machine);
+    let partition = boot_partition(machine, &mut disk)?;
 
-            machine.step(8);
-            let file_rooms = access::Rooms {
-                cache: rooms.cache,
-                manifest: rooms.manifest,
-                decompressor: rooms.decompressor,
-            };
-            let mut files = Files::open(machine, disk, &partition, file_rooms)?;
-
-            machine.step(9);
-            let entry_rooms = choose::Rooms {
-                entries: rooms.entries,
-                text: rooms.text,
-            };
-            let text = choose::choose(&mut files, entry_rooms, memory)?;
-            (files, partition, text)
-        }
+    machine.step(8);
+    let file_rooms = access::Rooms {
+        cache: rooms.cache,
+        manifest: rooms.manifest,
+        decompressor: rooms.decompressor,
     };
+    let mut files = Files::open(machine, disk, &partition, file_rooms)?;
+
+    machine.step(9);
+    let entry_rooms = choose::Rooms {
+        entries: rooms.lists.entries(),
+        text: rooms.text,
+    };
+    let text = choose::choose(&mut files, entry_rooms, memory)?;
     let out = WayRooms {
         headers: rooms.headers,
         opened: rooms.opened,
         way: way::Rooms {
             adapter: rooms.adapter,
-            modules: rooms.modules,
+            lists: rooms.lists,
         },
     };
     leave(&mut files, &partition, text, out, memory)

@@ -4,13 +4,12 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 use arrayvec::ArrayVec;
 use boot_path::bios::vbe::Adapter;
-use boot_path::entry::entries::Entries;
 use boot_path::errors::catalogue::{Named as _, Report};
 use boot_path::memory::layout::{ENTRY_FILE, FILE_CACHE};
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_out::handover::Jump;
-use boot_path::ways_out::limine::Modules;
+use boot_path::ways_out::way::Lists;
 
 use crate::machine::{Machine, Pc};
 
@@ -38,22 +37,20 @@ pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
     let mut headers = None;
     let mut adapter = Box::new(Adapter::new());
     // They hold what lives as long as they do. There is nothing to be dropped in them.
-    let mut entries = ManuallyDrop::new(Entries::new());
+    let mut lists = ManuallyDrop::new(Lists::new());
     let mut brought = ManuallyDrop::new(ArrayVec::new());
     let mut opened = ManuallyDrop::new(None);
-    let mut modules = ManuallyDrop::new(Modules::new());
     let rooms = Rooms {
         memory: &mut memory,
         cache: &mut cache,
         text: &mut text,
         manifest,
-        entries: &mut entries,
+        lists: &mut lists,
         brought: &mut brought,
         decompressor: &mut decompressor,
         headers: &mut headers,
         opened: &mut opened,
         adapter: &mut adapter,
-        modules: &mut modules,
     };
     match path::boot(Machine(pc), rooms) {
         Ok(handover) => {

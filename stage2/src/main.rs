@@ -19,7 +19,6 @@ use core::mem::MaybeUninit;
 use arrayvec::ArrayVec;
 use asm_lines::naked_asm;
 use boot_path::bios::vbe::Adapter;
-use boot_path::entry::entries::Entries;
 use boot_path::files::access::File;
 use boot_path::files::gzip::Decompressor;
 use boot_path::kernel::image::{KernelImage, Wishes};
@@ -27,8 +26,8 @@ use boot_path::memory::layout;
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_in::multiboot::MAX_GIVEN;
-use boot_path::ways_out::limine::Modules;
 use boot_path::ways_out::recognise::Opened;
+use boot_path::ways_out::way::Lists;
 use disk_layout::stage2::{self as stage2_image, MAGIC, Stage2Header, VERSION};
 use disk_layout::{manifest, multiboot as multiboot_layout};
 use zerocopy::little_endian::{U16, U32};
@@ -117,14 +116,13 @@ extern "sysv64" fn main() -> ! {
 /// What the path needs memory for, at places of its own.
 fn rooms() -> Rooms<'static> {
     static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
-    static ENTRIES: Once<Entries<'static>> = Once::new(Entries::new());
+    static LISTS: Once<Lists<'static>> = Once::new(Lists::new());
     static BROUGHT: Once<ArrayVec<File<'static>, MAX_GIVEN>> = Once::new(ArrayVec::new_const());
     static DECOMPRESSOR: Once<MaybeUninit<Decompressor>> = Once::new(MaybeUninit::uninit());
     static HEADERS: Once<MaybeUninit<Option<(KernelImage, Wishes)>>> =
         Once::new(MaybeUninit::uninit());
     static OPENED: Once<MaybeUninit<Option<Opened<'static>>>> = Once::new(MaybeUninit::uninit());
     static ADAPTER: Once<Adapter> = Once::new(Adapter::new());
-    static MODULES: Once<Modules<'static>> = Once::new(ArrayVec::new_const());
 
     let memory = MEMORY.take();
     // SAFETY: nobody gets here a second time, and nobody else uses these regions.
@@ -139,13 +137,12 @@ fn rooms() -> Rooms<'static> {
         cache,
         text,
         manifest: manifest(),
-        entries: ENTRIES.take(),
+        lists: LISTS.take(),
         brought: BROUGHT.take(),
         decompressor: DECOMPRESSOR.take(),
         headers: HEADERS.take().write(None),
         opened: OPENED.take().write(None),
         adapter: ADAPTER.take(),
-        modules: MODULES.take(),
     }
 }
 

@@ -50,9 +50,9 @@ pub struct BootEntry<'m> {
 }
 
 /// What the entries need memory for.
-pub struct Rooms<'m> {
+pub struct Rooms<'a, 'm> {
     /// For all entries: too many KiB for the stack.
-    pub entries: &'m mut Entries<'m>,
+    pub entries: &'a mut Entries<'m>,
     /// For `loader.conf`, then for `kernel.conf`: [`MAX_FILE`] bytes.
     pub text: &'m mut [u8],
 }
@@ -63,7 +63,7 @@ pub struct Rooms<'m> {
 /// 9C to 9F, 8B, 7A or 6B.
 pub fn choose<'m, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
-    rooms: Rooms<'m>,
+    rooms: Rooms<'_, 'm>,
     memory: &mut MemoryMap,
 ) -> Result<KernelEntry<'m>, M::Failure> {
     let Rooms { entries, text } = rooms;

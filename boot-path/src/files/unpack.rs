@@ -65,7 +65,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let machine = self.machine;
         let size = gzip::unpacked_length(packed)?;
         let mut out = room(machine, size, memory)?;
-        let state = MaybeUninit::write(self.decompressor, Decompressor::new());
+        let state = new_state(self.decompressor);
         if let Err(error) = gzip::unpack(packed, &mut out, state, M::crc32) {
             machine.free(out, memory);
             return Err(error);
@@ -74,6 +74,12 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         say!(machine, "10 gzip     # KiB unpacked from #"; kib(size), kib(packed.len() as u64));
         Ok(File::in_memory(out.keep()))
     }
+}
+
+/// The state of a decompression that is yet to begin. What it is copied from is on the stack only here.
+#[inline(never)]
+fn new_state(room: &mut MaybeUninit<Decompressor>) -> &mut Decompressor {
+    room.write(Decompressor::new())
 }
 
 /// Memory, as high as possible. That there is none is this file's fault, which may say anything.

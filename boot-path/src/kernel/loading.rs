@@ -31,46 +31,47 @@ impl<'m, M: FileMachine<'m, Failure: From<KernelError>>> KernelMachine<'m> for M
 #[derive(Debug)]
 pub struct Loaded<'m> {
     /// Its headers, and where it is.
-    pub kernel: Kernel,
+    pub kernel: Kernel<'m>,
     /// The memory of its groups of segments.
     blocks: ArrayVec<Block<'m>, MAX_SEGMENTS>,
 }
 
 impl<'m> Loaded<'m> {
-    /// Finds room for a kernel.
-    ///
-    /// # Errors
-    /// 10I, 10K, 10L, 11A, 6B.
-    pub fn place<M: KernelMachine<'m>>(
-        machine: M,
-        (image, wishes): &(KernelImage, Wishes),
-        memory: &mut MemoryMap,
-    ) -> Result<Self, M::Failure> {
-        let kernel = Kernel::place(image.clone(), *wishes, memory)?;
-        // What has requests of the Limine protocol instead of a note has other rules.
-        if kernel.wishes.own {
-            kernel.image.check(&kernel.wishes)?;
+    /// A kernel that is yet to be [loaded](Self::load).
+    pub fn new((image, wishes): &'m mut (KernelImage, Wishes)) -> Self {
+        Self {
+            kernel: Kernel::new(image, *wishes),
+            blocks: ArrayVec::new(),
         }
-        Ok(Self {
-            blocks: blocks(machine, &kernel),
-            kernel,
-        })
     }
 
-    /// Loads it to there.
+    /// Finds room for it, and loads it to there.
     ///
     /// # Errors
-    /// 10F, 10M, 10O, 10Q, 8B, 7A.
+    /// 10F, 10I, 10K, 10L, 10M, 10O, 10Q, 11A, 8B, 7A, 6B.
     pub fn load<M: KernelMachine<'m>>(
         &mut self,
         files: &mut Files<'m, M>,
         file: &File<'m>,
         expected: Option<Expected<'m>>,
+        memory: &mut MemoryMap,
     ) -> Result<(), M::Failure> {
         let machine = files.machine();
+        let kernel = &mut self.kernel;
+        kernel.place(memory)?;
+        // What has requests of the Limine protocol instead of a note has other rules.
+        if kernel.wishes.own {
+            kernel.image.check(&kernel.wishes)?;
+        }
+        for (start, size) in kernel.group_places() {
+            // There are no more groups than segments.
+            let _ = self
+                .blocks
+                .try_push(machine.block(Allocation::new(start, size)));
+        }
         self.read_segments(files, file, expected)?;
         let (kernel, mut segments) = self.split();
-        relocate(&kernel.image, &mut segments, kernel.slide)?;
+        relocate(kernel.image, &mut segments, kernel.slide)?;
 
         let image = &kernel.image;
         let bytes: u64 = image.segments().iter().map(|it| it.file_size).sum();
@@ -143,18 +144,10 @@ impl<'m> Loaded<'m> {
     }
 
     /// Its headers, and its segments to be written to.
-    pub fn split(&mut self) -> (&Kernel, Segments<'_, 'm>) {
+    pub fn split(&mut self) -> (&Kernel<'m>, Segments<'_, 'm>) {
         let Self { kernel, blocks } = self;
         (kernel, Segments { kernel, blocks })
     }
-}
-
-/// The memory of the groups of segments.
-fn blocks<'m>(machine: impl Machine<'m>, kernel: &Kernel) -> ArrayVec<Block<'m>, MAX_SEGMENTS> {
-    let groups = kernel.group_places();
-    groups
-        .map(|(start, size)| machine.block(Allocation::new(start, size)))
-        .collect()
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
@@ -166,12 +159,12 @@ pub fn zero(blocks: &mut [Block<'_>], start: u64, end: u64) {
 
 /// The segments of a kernel in memory.
 pub struct Segments<'a, 'm> {
-    kernel: &'a Kernel,
+    kernel: &'a Kernel<'m>,
     blocks: &'a mut [Block<'m>],
 }
 
 /// The bytes of a segment that came from the file.
-fn bytes<'b>(kernel: &Kernel, blocks: &'b [Block<'_>], segment: usize) -> &'b [u8] {
+fn bytes<'b>(kernel: &Kernel<'_>, blocks: &'b [Block<'_>], segment: usize) -> &'b [u8] {
     match kernel.segment(segment) {
         Some((segment, address)) => bytes_at(blocks, address, segment.file_size),
         None => &[],

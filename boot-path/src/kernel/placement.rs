@@ -51,11 +51,11 @@ impl LoadedModule {
     }
 }
 
-/// A kernel that has its place.
+/// A kernel, and its place.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct Kernel<'i> {
     /// Its headers.
-    pub image: KernelImage,
+    pub image: &'i mut KernelImage,
     /// What it asks for.
     pub wishes: Wishes,
     /// What is added to the addresses in `image`.
@@ -65,24 +65,24 @@ pub struct Kernel {
     modules: ArrayVec<LoadedModule, MAX_MODULES>,
 }
 
-impl Kernel {
-    /// Allocates memory for every group of segments: where the linker script wants it, or anywhere.
-    ///
-    /// # Errors
-    /// 6B.
-    pub fn place(
-        image: KernelImage,
-        wishes: Wishes,
-        memory: &mut MemoryMap,
-    ) -> Result<Self, OutOfMemory> {
-        let mut kernel = Self {
+impl<'i> Kernel<'i> {
+    /// A kernel that is yet to be [placed](Self::place).
+    pub fn new(image: &'i mut KernelImage, wishes: Wishes) -> Self {
+        Self {
             slide: image.choose_slide(),
             image,
             wishes,
             addresses: ArrayVec::new(),
             modules: ArrayVec::new(),
-        };
-        for group in kernel.image.groups() {
+        }
+    }
+
+    /// Allocates memory for every group of segments: where the linker script wants it, or anywhere.
+    ///
+    /// # Errors
+    /// 6B.
+    pub fn place(&mut self, memory: &mut MemoryMap) -> Result<(), OutOfMemory> {
+        for group in self.image.groups() {
             let wanted = group.preferred_physical.filter(|&start| {
                 start >= MIB
                     && start.saturating_add(group.size) <= EARLY_REACH
@@ -99,15 +99,15 @@ impl Kernel {
                 )?,
             };
             // The groups come in the order of the segments.
-            let segments = kernel.image.segments().get(group.first..group.end);
+            let segments = self.image.segments().get(group.first..group.end);
             for segment in segments.unwrap_or_default() {
                 let address = start + (segment.virtual_start - group.virtual_start);
-                let Ok(()) = kernel.addresses.try_push(address) else {
+                let Ok(()) = self.addresses.try_push(address) else {
                     break;
                 };
             }
         }
-        Ok(kernel)
+        Ok(())
     }
 
     /// Allocates memory for one more module, of so many bytes. There is room for as many as an entry

@@ -72,7 +72,7 @@ pub struct AddressSpace {
 /// # Errors
 /// 11A, 11B, 6B.
 pub fn build(
-    kernel: &Kernel,
+    kernel: &Kernel<'_>,
     memory: &mut MemoryMap,
     pages: impl TablePages,
     capabilities: Capabilities,
@@ -125,7 +125,7 @@ pub fn build(
 /// Maps the segments, with their permissions.
 pub(crate) fn map_kernel<M: TableMemory>(
     tables: &mut PageTables<M>,
-    kernel: &Kernel,
+    kernel: &Kernel<'_>,
 ) -> Result<(), PagingError> {
     for range in kernel.image.page_ranges(kernel.slide) {
         let physical_start = kernel
@@ -145,7 +145,7 @@ pub(crate) fn map_kernel<M: TableMemory>(
 
 /// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map
 /// touches: the stack gets it for itself.
-fn stack_slot(kernel: &Kernel, base: u64, physical_map_size: u64) -> u64 {
+fn stack_slot(kernel: &Kernel<'_>, base: u64, physical_map_size: u64) -> u64 {
     let slot = |address: u64| address >> SLOT_SHIFT & (ENTRIES - 1);
     let map = slot(base)..=slot(base.saturating_add(physical_map_size.max(1) - 1));
     let free = (ENTRIES / 2..ENTRIES).rev().find(|candidate| {

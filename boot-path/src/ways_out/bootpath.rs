@@ -211,7 +211,7 @@ fn information<'m, M: OutMachine<'m>>(
     files: &Files<'m, M>,
     partition: &Partition,
     entry: &BootEntry<'m>,
-    kernel: &Kernel,
+    kernel: &Kernel<'_>,
     space: &AddressSpace,
     memory: &mut MemoryMap,
 ) -> Result<u64, OutOfMemory> {
@@ -265,7 +265,7 @@ fn information<'m, M: OutMachine<'m>>(
 }
 
 /// Bytes that the boot information takes, and what it points to.
-fn size(entry: &BootEntry<'_>, kernel: &Kernel, memory: &MemoryMap) -> usize {
+fn size(entry: &BootEntry<'_>, kernel: &Kernel<'_>, memory: &MemoryMap) -> usize {
     let texts =
         |module: crate::entry::entry_file::Module<'_>| module.path.len() + module.string.len() + 2;
     size_of::<BootInfo>()
@@ -282,7 +282,7 @@ fn size(entry: &BootEntry<'_>, kernel: &Kernel, memory: &MemoryMap) -> usize {
 fn placed<'m>(
     machine: impl Machine<'m>,
     arena: &mut Arena<'m>,
-    kernel: &Kernel,
+    kernel: &Kernel<'_>,
     space: &AddressSpace,
 ) -> handoff::Kernel {
     let count = kernel.image.segments().len();
@@ -310,7 +310,11 @@ fn placed<'m>(
     }
 }
 
-fn store_modules(arena: &mut Arena<'_>, entry: &BootEntry<'_>, kernel: &Kernel) -> *const Module {
+fn store_modules(
+    arena: &mut Arena<'_>,
+    entry: &BootEntry<'_>,
+    kernel: &Kernel<'_>,
+) -> *const Module {
     let count = kernel.modules().len();
     let start = arena.reserve::<Module>(count);
     let loaded = kernel.modules().iter().zip(entry.text.modules());
@@ -327,7 +331,7 @@ fn store_modules(arena: &mut Arena<'_>, entry: &BootEntry<'_>, kernel: &Kernel) 
     arena.address(start)
 }
 
-fn tls(kernel: &Kernel) -> TlsTemplate {
+fn tls(kernel: &Kernel<'_>) -> TlsTemplate {
     let none = TlsTemplate {
         start: 0,
         file_size: 0,

@@ -14,12 +14,13 @@ use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::{KernelMachine, Loaded};
+use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::ways_out::limine::{LimineError, Requests, recognises, scan};
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
-use crate::ways_out::multiboot::elf::{MemoryConflict, unloaded_sections};
+use crate::ways_out::multiboot::elf::{MemoryConflict, PhysicalImage, unloaded_sections};
 use crate::ways_out::multiboot::header::{Header, HeaderError, Version};
 
 /// A machine whose failures can be those of headers.
@@ -92,7 +93,9 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     if let Some(Opened::Elf(expected)) = *opened {
         // They were set, or there was a failure.
         let headers = headers.as_mut().ok_or(KernelError::NotElf)?;
-        load(files, entry, headers, expected, opened, memory)?;
+        if let Opened::Loaded(loaded) = opened.insert(Opened::Loaded(Loaded::new(headers))) {
+            loaded.load(files, &entry.kernel, expected, memory)?;
+        }
         files.forget(memory);
     }
     match opened.as_mut() {
@@ -106,23 +109,6 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     }
 }
 
-/// Loads an ELF file, to the room where its checksums were.
-#[inline(never)] // its variables are large
-fn load<'m, M: OpenMachine<'m>>(
-    files: &mut Files<'m, M>,
-    entry: &BootEntry<'m>,
-    headers: &(KernelImage, Wishes),
-    expected: Option<Expected<'m>>,
-    room: &mut Option<Opened<'m>>,
-    memory: &mut MemoryMap,
-) -> Result<(), M::Failure> {
-    let placed = Loaded::place(files.machine(), headers, memory)?;
-    if let Opened::Loaded(loaded) = room.insert(Opened::Loaded(placed)) {
-        loaded.load(files, &entry.kernel, expected)?;
-    }
-    Ok(())
-}
-
 /// The requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
 /// entry names a protocol.
 fn find_requests(
@@ -133,7 +119,7 @@ fn find_requests(
     if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
         return Ok(None);
     }
-    match scan(&loaded.kernel.image, loaded)? {
+    match scan(loaded.kernel.image, loaded)? {
         None if wanted => Err(LimineError::Nothing),
         requests => Ok(requests),
     }
@@ -162,9 +148,10 @@ fn open<'m, M: OpenMachine<'m>>(
                 entry,
                 head: head.as_deref_mut().unwrap_or_default(),
                 headers,
+                opened,
                 memory,
             };
-            let expected = opened.insert(opening.open(reader)?).expected();
+            let expected = opening.open(reader)?;
             // The builder has read another protocol's headers there: these may be another file's.
             let is_unknown = expected.is_none() && known.is_some();
             unknown.get_or_insert(is_unknown);
@@ -190,31 +177,21 @@ fn open<'m, M: OpenMachine<'m>>(
 /// What the memory for a file's head is, as long as it is looked at: it may be where the kernel wants to be.
 const HEAD_KIND: MemoryKind = MemoryKind::Reclaimable;
 
-impl<'m> Opened<'m> {
-    fn expected(&self) -> Option<Expected<'m>> {
-        match self {
-            Self::Elf(expected) => *expected,
-            Self::Loaded(_) => None,
-            Self::Multiboot(multiboot) => multiboot.expected,
-            Self::Linux(linux) => linux.expected,
-        }
-    }
-}
-
 /// What is needed to read headers by one view of the volume.
 struct Opening<'a, 'm> {
     entry: &'a BootEntry<'m>,
     /// Room for the file's head.
     head: &'a mut [u8],
     headers: &'a mut Option<(KernelImage, Wishes)>,
+    opened: &'a mut Option<Opened<'m>>,
     memory: &'a mut MemoryMap,
 }
 
+/// The checksums that a kernel must have, if its headers could be read.
+type Checked<'m, M> = Result<Option<Expected<'m>>, <M as Machine<'m>>::Failure>;
+
 impl<'m> Opening<'_, 'm> {
-    fn open<M: OpenMachine<'m>>(
-        &mut self,
-        reader: &mut Reader<'_, 'm, M>,
-    ) -> Result<Opened<'m>, M::Failure> {
+    fn open<M: OpenMachine<'m>>(&mut self, reader: &mut Reader<'_, 'm, M>) -> Checked<'m, M> {
         match self.entry.protocol {
             Some(Protocol::Bootpath | Protocol::Limine) => {
                 self.read_elf(reader)?;
@@ -228,10 +205,7 @@ impl<'m> Opening<'_, 'm> {
     }
 
     /// A note of the loader's own handoff comes first, then Limine's requests, then the other headers.
-    fn recognise<M: OpenMachine<'m>>(
-        &mut self,
-        reader: &mut Reader<'_, 'm, M>,
-    ) -> Result<Opened<'m>, M::Failure> {
+    fn recognise<M: OpenMachine<'m>>(&mut self, reader: &mut Reader<'_, 'm, M>) -> Checked<'m, M> {
         let read = self.read_elf(reader);
         if let Err(failure) = &read
             && is_of_volume(failure)
@@ -259,12 +233,8 @@ impl<'m> Opening<'_, 'm> {
         {
             return multiboot;
         }
-        let unloaded = match &multiboot {
-            Ok(Opened::Multiboot(multiboot)) => multiboot.unloaded,
-            _ => None,
-        };
         let multiboot_sum = reader.take_sum();
-        if self.has_limine_requests(reader, unloaded)? {
+        if self.has_limine_requests(reader)? {
             reader.set_sum(sum);
             return self.elf(reader);
         }
@@ -277,10 +247,13 @@ impl<'m> Opening<'_, 'm> {
     fn has_limine_requests<M: OpenMachine<'m>>(
         &mut self,
         reader: &mut Reader<'_, 'm, M>,
-        unloaded: Option<(u64, u64)>,
     ) -> Result<bool, M::Failure> {
         let Some((image, _)) = &self.headers else {
             return Ok(false);
+        };
+        let unloaded = match self.opened.as_ref() {
+            Some(Opened::Multiboot(multiboot)) => multiboot.unloaded,
+            _ => None,
         };
         let segments = image.segments().iter();
         let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
@@ -296,74 +269,75 @@ impl<'m> Opening<'_, 'm> {
         &mut self,
         reader: &mut Reader<'_, 'm, M>,
     ) -> Result<(), M::Failure> {
-        *self.headers = None;
-        let size = self.entry.kernel.size;
-        *self.headers = Some(image::read(size, |offset, out| {
+        image::read(self.headers, self.entry.kernel.size, |offset, out| {
             reader.read_at(offset, out)
-        })?);
-        Ok(())
+        })
     }
 
-    fn elf<M: OpenMachine<'m>>(
-        &self,
-        reader: &Reader<'_, 'm, M>,
-    ) -> Result<Opened<'m>, M::Failure> {
-        Ok(Opened::Elf(self.expected(Sums::Elf, reader)?))
+    fn elf<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) -> Checked<'m, M> {
+        let expected = expected(self.entry, Sums::Elf, reader)?;
+        *self.opened = Some(Opened::Elf(expected));
+        Ok(expected)
     }
 
     fn multiboot<M: OpenMachine<'m>>(
         &mut self,
         version: Version,
         reader: &mut Reader<'_, 'm, M>,
-    ) -> Result<Opened<'m>, M::Failure> {
+    ) -> Checked<'m, M> {
         reader.take_sum();
         let length = reader.read_at(0, self.head)?;
-        let header = Header::parse(version, self.head.get(..length).unwrap_or_default())?;
-        let image = header.image(self.entry.kernel.size, |offset, out| {
-            reader.read_at(offset, out)
-        })?;
-        let mut sections = None;
-        let mut unloaded = None;
-        if let Some(table) = image.sections() {
-            let size = u64::from(table.count) * u64::from(table.entry_size);
-            let mut headers = reader.files().machine().high(size, self.memory)?;
-            reader.read_at(table.offset, &mut headers)?;
-            let file_size = self.entry.kernel.size;
-            unloaded = unloaded_sections(&headers, table.entry_size, file_size)?;
-            sections = Some(headers);
-        }
-        Ok(Opened::Multiboot(Multiboot {
+        let head = self.head.get(..length).unwrap_or_default();
+        let opened = self.opened.insert(Opened::Multiboot(Multiboot {
             version,
-            header,
-            image,
-            sections,
-            unloaded,
-            expected: self.expected(sums(version), reader)?,
-        }))
+            header: Header::parse(version, head)?,
+            image: PhysicalImage::default(),
+            sections: None,
+            unloaded: None,
+            expected: None,
+        }));
+        let Opened::Multiboot(opened) = opened else {
+            return Ok(None);
+        };
+        let size = self.entry.kernel.size;
+        let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
+        opened.header.read_image(&mut opened.image, size, read_at)?;
+        if let Some(table) = opened.image.sections() {
+            let length = u64::from(table.count) * u64::from(table.entry_size);
+            let mut headers = reader.files().machine().high(length, self.memory)?;
+            reader.read_at(table.offset, &mut headers)?;
+            opened.unloaded = unloaded_sections(&headers, table.entry_size, size)?;
+            opened.sections = Some(headers);
+        }
+        opened.expected = expected(self.entry, sums(version), reader)?;
+        Ok(opened.expected)
     }
 
     fn linux<M: OpenMachine<'m>>(
         &mut self,
         wanted: Option<LinuxEntry>,
         reader: &mut Reader<'_, 'm, M>,
-    ) -> Result<Opened<'m>, M::Failure> {
+    ) -> Checked<'m, M> {
         reader.take_sum();
         let mut head = [0; HEADER_ROOM];
         let length = reader.read_at(0, &mut head)?;
         let head = head.get(..length).unwrap_or_default();
-        Ok(Opened::Linux(Linux {
-            image: LinuxImage::read(head, self.entry.kernel.size)?,
+        let image = LinuxImage::read(head, self.entry.kernel.size)?;
+        let expected = expected(self.entry, Sums::Linux, reader)?;
+        *self.opened = Some(Opened::Linux(Linux {
+            image,
             wanted,
-            expected: self.expected(Sums::Linux, reader)?,
-        }))
+            expected,
+        }));
+        Ok(expected)
     }
+}
 
-    fn expected<M: OpenMachine<'m>>(
-        &self,
-        sums: Sums,
-        reader: &Reader<'_, 'm, M>,
-    ) -> Result<Option<Expected<'m>>, M::Failure> {
-        let files = reader.files();
-        Ok(files.expected(Role::Kernel, sums, self.entry.path, &self.entry.kernel)?)
-    }
+fn expected<'m, M: OpenMachine<'m>>(
+    entry: &BootEntry<'m>,
+    sums: Sums,
+    reader: &Reader<'_, 'm, M>,
+) -> Checked<'m, M> {
+    let files = reader.files();
+    Ok(files.expected(Role::Kernel, sums, entry.path, &entry.kernel)?)
 }

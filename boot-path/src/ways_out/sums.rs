@@ -6,7 +6,7 @@ use crate::files::file_bytes::FileBytes;
 use crate::files::integrity::{Crc32c, Sums};
 use crate::kernel::image::{self, KernelError};
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
-use crate::ways_out::multiboot::elf::check_sections;
+use crate::ways_out::multiboot::elf::{PhysicalImage, check_sections};
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
 /// The two checksums of a kernel's whole file, as an [`Entry`](disk_layout::manifest::Entry) has them: of
@@ -31,11 +31,13 @@ pub fn of_kernel(
         Sums::Elf => {}
     }
     let mut headers = 0;
-    let (image, _) = image::read(file.size(), |offset, out| {
+    let mut read = None;
+    image::read(&mut read, file.size(), |offset, out| {
         let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, KernelError>(length)
     })?;
+    let (image, _) = read.ok_or(KernelError::NotElf)?;
     let bytes = image.segments().iter().fold(0, |crc, segment| {
         let place = (segment.file_offset, segment.file_size);
         of_bytes(&mut file, crc, place, crc32c)
@@ -90,7 +92,8 @@ fn of_multiboot(
     let head = head(&mut file, HEAD);
     let mut headers = crc32c(0, head);
     let header = Header::parse(version, head)?;
-    let image = header.image(file.size(), |offset, out| {
+    let mut image = PhysicalImage::default();
+    header.read_image(&mut image, file.size(), |offset, out| {
         let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, MultibootError>(length)

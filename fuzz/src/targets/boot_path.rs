@@ -310,13 +310,16 @@ fn boot(
     let file = found.ok_or("error 9A: no kernel")?;
     let expected_file = expected_file.filter(|_| path == PATH_KERNEL);
 
-    let (image, wishes) = image::read(file.size, |offset, out| {
+    let mut headers = None;
+    image::read(&mut headers, file.size, |offset, out| {
         let read = volume.read_at(disk, cache, &file, offset, out);
         read.map_err(|e| show(&e)).map_err(Shown)
     })
     .map_err(|Shown(text)| text)?;
-    image.check(&wishes).map_err(|e| show(&e))?;
-    let mut kernel = Kernel::place(image, wishes, map).map_err(|e| show(&e))?;
+    let (image, wishes) = headers.as_mut().expect("they were read");
+    image.check(wishes).map_err(|e| show(&e))?;
+    let mut kernel = Kernel::new(image, *wishes);
+    kernel.place(map).map_err(|e| show(&e))?;
     let mut memory = Memory::new(&kernel, map);
     kernel.zeroes(|start, end| memory.zero(start, end));
     load(&mut memory, disk, cache, &volume, &file, &kernel.reads())?;

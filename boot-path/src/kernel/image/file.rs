@@ -9,14 +9,29 @@ use crate::kernel::relocate::{self, SegmentBytes};
 
 /// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say, but for
 /// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns how many
-/// there were.
+/// there were. What was read is put into `headers`, where it may stay: it is too large for the stack.
 ///
 /// # Errors
-/// 10A to 10P, and those of `read_at`.
+/// 10A to 10P, and those of `read_at`; then there is nothing in `headers`.
 pub fn read<E: From<KernelError>>(
+    headers: &mut Option<(KernelImage, Wishes)>,
+    file_size: u64,
+    read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+) -> Result<(), E> {
+    let (image, wishes) = headers.insert((KernelImage::empty(), Wishes::default()));
+    let result = fill(image, wishes, file_size, read_at);
+    if result.is_err() {
+        *headers = None;
+    }
+    result
+}
+
+fn fill<E: From<KernelError>>(
+    image: &mut KernelImage,
+    wishes: &mut Wishes,
     file_size: u64,
     mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
-) -> Result<(KernelImage, Wishes), E> {
+) -> Result<(), E> {
     const _: () = assert!(MAX_TABLE_BYTES <= MAX_NOTE_BYTES);
     let mut buffer = [0; MAX_NOTE_BYTES];
     let mut header = [0; HEADER_BYTES];
@@ -25,15 +40,14 @@ pub fn read<E: From<KernelError>>(
     let location = program_headers(present, file_size)?;
     let table = buffer.get_mut(..location.length).unwrap_or_default();
     read_at(location.offset, table)?;
-    let image = KernelImage::parse(&header, table, file_size)?;
+    image.fill(&header, table, file_size)?;
 
-    let mut wishes = Wishes::default();
     for note in image.notes() {
         let bytes = buffer.get_mut(..note.size).unwrap_or_default();
         read_at(note.offset, bytes)?;
         wishes.parse_note(bytes)?;
     }
-    Ok((image, wishes))
+    Ok(())
 }
 
 /// Checks a whole kernel file as stage2 would, relocations included, without loading it.
@@ -53,7 +67,12 @@ pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), Ker
 /// # Errors
 /// 10A to 10P.
 pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
-    read(file.size(), |offset, out| Ok(file.read_at(offset, out)))
+    let mut headers = None;
+    let size = file.size();
+    read(&mut headers, size, |offset, out| {
+        Ok(file.read_at(offset, out))
+    })?;
+    headers.ok_or(KernelError::NotElf)
 }
 
 /// A kernel as it lies in its file.

@@ -21,23 +21,40 @@ impl KernelImage {
     /// # Errors
     /// 10A to 10P.
     pub fn parse(header: &[u8], table: &[u8], file_size: u64) -> Result<Self, KernelError> {
-        let header = file_header(header, file_size)?;
-        let mut image = Self {
-            position_independent: header.kind.get() == abi::ET_DYN,
-            entry: header.entry.get(),
-            segments: ArrayVec::new(),
-            notes: ArrayVec::new(),
+        let mut image = Self::empty();
+        image.fill(header, table, file_size)?;
+        Ok(image)
+    }
+
+    /// One that is yet to be filled.
+    pub(super) const fn empty() -> Self {
+        Self {
+            position_independent: false,
+            entry: 0,
+            segments: ArrayVec::new_const(),
+            notes: ArrayVec::new_const(),
             tls: None,
             relro: None,
             dynamic: None,
-        };
+        }
+    }
+
+    /// As [`parse`](Self::parse), where the image lies already: it is too large to be moved about.
+    pub(super) fn fill(
+        &mut self,
+        header: &[u8],
+        table: &[u8],
+        file_size: u64,
+    ) -> Result<(), KernelError> {
+        let header = file_header(header, file_size)?;
+        self.position_independent = header.kind.get() == abi::ET_DYN;
+        self.entry = header.entry.get();
         let (headers, _) = table.as_chunks::<PROGRAM_HEADER_BYTES>();
         for (number, bytes) in (0..).zip(headers.iter().take(MAX_PROGRAM_HEADERS)) {
             let header: &ProgramHeader = zerocopy::transmute_ref!(bytes);
-            image.add(header, number, file_size)?;
+            self.add(header, number, file_size)?;
         }
-        image.check_addresses()?;
-        Ok(image)
+        self.check_addresses()
     }
 
     fn add(&mut self, h: &ProgramHeader, number: u16, file_size: u64) -> Result<(), KernelError> {

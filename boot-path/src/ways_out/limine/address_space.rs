@@ -13,7 +13,7 @@ use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 /// # Errors
 /// 11A, 11B, 6B.
 pub fn build(
-    kernel: &Kernel,
+    kernel: &Kernel<'_>,
     memory: &mut MemoryMap,
     pages: impl TablePages,
     capabilities: Capabilities,

@@ -83,8 +83,9 @@ pub fn boot<'m, M: Platform<'m>>(
 
     let command_line = store_command_line(machine, entry, memory)?;
     let executable = load_executable(files, entry, requests, command_line, memory)?;
+    let modules = rooms.lists.modules();
     if requests.has(Feature::Modules) {
-        load_modules(files, entry, loaded, requests, memory, rooms.modules)?;
+        load_modules(files, entry, loaded, requests, memory, modules)?;
     }
     let mut screen = match requests.has(Feature::Framebuffer) {
         true => Screen::find(machine, rooms.adapter, memory),
@@ -107,7 +108,7 @@ pub fn boot<'m, M: Platform<'m>>(
         optical: files
             .disk()
             .is_some_and(|disk| disk.sector_size() == CD_BLOCK),
-        modules: rooms.modules,
+        modules,
         tables,
         firmware,
         command_line,
@@ -255,7 +256,7 @@ fn answer<'m, M: Platform<'m>>(
 
 impl<'m> Prepared<'_, 'm> {
     /// What is to be told, but for what is known only at the very end.
-    fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel) -> Facts<'_> {
+    fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel<'_>) -> Facts<'_> {
         Facts {
             version: env!("CARGO_PKG_VERSION"),
             revision: self.requests.revision,
@@ -304,7 +305,7 @@ fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
 }
 
 /// Physical and virtual address of the kernel's first page.
-fn kernel_address(kernel: &Kernel) -> [u64; 2] {
+fn kernel_address(kernel: &Kernel<'_>) -> [u64; 2] {
     let page = |address: u64| address & !(PAGE_SIZE - 1);
     let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
     [page(kernel.physical_start()), page(start)]

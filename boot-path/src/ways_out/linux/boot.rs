@@ -9,7 +9,7 @@
 //! Linux, Documentation/arch/x86/boot.rst.
 
 use arrayvec::ArrayVec;
-use zerocopy::{FromZeros as _, IntoBytes as _};
+use zerocopy::FromBytes as _;
 
 use crate::entry::choose::BootEntry;
 use crate::entry::entry_file::MAX_MODULES;
@@ -254,14 +254,15 @@ fn to_entry<'m>(
 ) -> Result<Handover<'m>, OutOfMemory> {
     let mut room = zeroed(machine, PAGE_SIZE, memory)?;
     let mut more = zeroed(machine, place::SETUP_DATA_SIZE, memory)?;
-    let mut parameters = BootParams::new_zeroed();
-    image.copy_header(&loaded.setup, &mut parameters);
-    let length = image::fill_memory_map(memory, &mut parameters, &mut more);
-    parameters.acpi_rsdp_addr = firmware_tables(machine).rsdp.into();
-    let shift_keys = machine.firmware(BDA_KEYBOARD, 1);
-    parameters.kbd_status = shift_keys.and_then(|it| it.first()).copied().unwrap_or(0);
-    fill_screen(machine, &mut parameters);
-    copy(parameters.as_bytes(), &mut room);
+    let mut length = 0;
+    if let Ok(parameters) = BootParams::mut_from_bytes(&mut room) {
+        image.copy_header(&loaded.setup, parameters);
+        length = image::fill_memory_map(memory, parameters, &mut more);
+        parameters.acpi_rsdp_addr = firmware_tables(machine).rsdp.into();
+        let shift_keys = machine.firmware(BDA_KEYBOARD, 1);
+        parameters.kbd_status = shift_keys.and_then(|it| it.first()).copied().unwrap_or(0);
+        fill_screen(machine, parameters);
+    }
     image.fill_header(&loaded.placed, loaded.initrd, length != 0, &mut room);
 
     let entry = image.entry_point(loaded.entry, &loaded.placed);

@@ -64,8 +64,9 @@ fn far_apart() -> Elf {
 #[test]
 fn the_kernel_becomes_one_piece() {
     let mut memory = machine();
-    let image = Loaded::new(&far_apart()).image;
-    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    let mut image = Loaded::new(&far_apart()).image;
+    let mut kernel = Kernel::new(&mut image, Wishes::default());
+    kernel.place(&mut memory).unwrap();
     let old: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
     assert_ne!(old[2] - old[0], 0x80_0000, "they are apart");
     let (mut zeroed, mut copied) = (Vec::new(), Vec::new());
@@ -95,8 +96,9 @@ fn the_kernel_becomes_one_piece() {
     );
 
     // One piece stays where it is.
-    let image = Loaded::new(&elf(&[])).image;
-    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    let mut image = Loaded::new(&elf(&[])).image;
+    let mut kernel = Kernel::new(&mut image, Wishes::default());
+    kernel.place(&mut memory).unwrap();
     let old = kernel.physical_start();
     kernel
         .unite(&mut memory, |_, _| unreachable!(), |_, _, _| unreachable!())
@@ -113,7 +115,8 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     memory.mark(FRAMEBUFFER.start, FRAMEBUFFER.end, MemoryKind::Framebuffer);
     let mut image = Loaded::new(&far_apart()).image;
     image.forget_relro();
-    let mut kernel = Kernel::place(image, Wishes::default(), &mut memory).unwrap();
+    let mut kernel = Kernel::new(&mut image, Wishes::default());
+    kernel.place(&mut memory).unwrap();
     kernel.unite(&mut memory, |_, _| (), |_, _, _| ()).unwrap();
     let cpu = Capabilities {
         nx: true,

@@ -28,10 +28,12 @@ fn kernel(distance: u64) -> Elf {
 }
 
 fn read(file: &[u8]) -> Result<PhysicalImage, MultibootError> {
-    elf::read(file.len() as u64, |offset, out| {
+    let mut image = PhysicalImage::default();
+    elf::read(&mut image, file.len() as u64, |offset, out| {
         let rest = usize::try_from(offset).ok().and_then(|at| file.get(at..));
-        Ok(copy(rest.unwrap_or_default(), out))
-    })
+        Ok::<_, MultibootError>(copy(rest.unwrap_or_default(), out))
+    })?;
+    Ok(image)
 }
 
 #[track_caller]

@@ -151,42 +151,18 @@ pub enum Preference {
 }
 
 /// A kernel: what goes where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PhysicalImage {
     /// By address.
     segments: ArrayVec<Segment, MAX_SEGMENTS>,
     entry: u64,
     pub(super) sections: Option<SectionTable>,
-    is_64_bit: bool,
+    pub(super) is_64_bit: bool,
 }
 
 impl PhysicalImage {
-    /// A kernel of one piece, which is entered at this physical address.
-    ///
-    /// # Errors
-    /// 10E, 10G, 10J, 10U.
-    pub fn one_piece<E: From<KernelError> + From<MemoryConflict>>(
-        segment: Segment,
-        entry: u64,
-        file_size: u64,
-    ) -> Result<Self, E> {
-        let mut image = Self::empty(false);
-        image.add::<E>(segment, file_size)?;
-        image.enter_at(entry)?;
-        Ok(image)
-    }
-
-    pub(super) fn empty(is_64_bit: bool) -> Self {
-        Self {
-            segments: ArrayVec::new(),
-            entry: 0,
-            sections: None,
-            is_64_bit,
-        }
-    }
-
     /// Adds a segment in its place; one without memory is left out.
-    pub(super) fn add<E: From<KernelError> + From<MemoryConflict>>(
+    pub(in crate::ways_out::multiboot) fn add<E: From<KernelError> + From<MemoryConflict>>(
         &mut self,
         segment: Segment,
         file_size: u64,

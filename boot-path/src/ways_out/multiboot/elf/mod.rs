@@ -85,9 +85,10 @@ struct Load {
 /// # Errors
 /// 10A to 10H, 10J, 10U, and those of `read_at`.
 pub fn read<E: From<KernelError> + From<MemoryConflict>>(
+    image: &mut PhysicalImage,
     file_size: u64,
     mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
-) -> Result<PhysicalImage, E> {
+) -> Result<(), E> {
     let mut header = [0; HEADER_BYTES];
     let length = read_at(0, &mut header)?;
     let headers = file_header(header.get(..length).unwrap_or_default(), file_size)?;
@@ -98,7 +99,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     let table = table.get_mut(..bytes).unwrap_or_default();
     read_at(headers.offset, table)?;
 
-    let mut image = PhysicalImage::empty(headers.is_64_bit);
+    image.is_64_bit = headers.is_64_bit;
     let mut entry = None;
     let rows = table.chunks_exact(usize::from(headers.entry_size));
     for (number, bytes) in (0..).zip(rows) {
@@ -117,7 +118,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     image.enter_at(entry.unwrap_or(headers.entry))?;
 
     image.sections = headers.sections.checked(headers.is_64_bit, file_size)?;
-    Ok(image)
+    Ok(())
 }
 
 fn truncated<T>(needed: usize, present: u64) -> Result<T, KernelError> {

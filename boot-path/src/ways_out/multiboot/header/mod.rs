@@ -176,22 +176,24 @@ impl Header {
         Ok(())
     }
 
-    /// What of the kernel goes where: by the header's addresses, else by those of an ELF file.
-    /// `read_at` reads bytes of the file from an offset on, and returns how many there were.
+    /// Reads what of the kernel goes where: by the header's addresses, else by those of an ELF file.
+    /// The image is empty until then. `read_at` reads bytes of the file from an offset on, and returns
+    /// how many there were.
     ///
     /// # Errors
     /// 10A to 10H, 10J, 10S, 10U, and those of `read_at`.
-    pub fn image<E: From<HeaderError> + From<KernelError> + From<MemoryConflict>>(
+    pub fn read_image<E: From<HeaderError> + From<KernelError> + From<MemoryConflict>>(
         &self,
+        image: &mut PhysicalImage,
         file_size: u64,
         read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
-    ) -> Result<PhysicalImage, E> {
+    ) -> Result<(), E> {
         let Some(addresses) = self.addresses else {
-            let mut image = elf::read(file_size, read_at)?;
+            elf::read(image, file_size, read_at)?;
             if let Some(entry) = self.entry {
                 image.enter_at(entry)?;
             }
-            return Ok(image);
+            return Ok(());
         };
         let in_file = file_size.saturating_sub(addresses.file_offset);
         let length = addresses
@@ -205,7 +207,8 @@ impl Header {
             memory_size: size,
             number: 0,
         };
-        PhysicalImage::one_piece(segment, self.entry.unwrap_or(addresses.start), file_size)
+        image.add::<E>(segment, file_size)?;
+        Ok(image.enter_at(self.entry.unwrap_or(addresses.start))?)
     }
 }
 
@@ -220,7 +223,8 @@ pub fn check_file(
 ) -> Result<(Header, PhysicalImage), MultibootError> {
     let header = Header::parse(version, file.window(0))?;
     header.check_screen(true, true)?;
-    let image = header.image(file.size(), |offset, out| {
+    let mut image = PhysicalImage::default();
+    header.read_image(&mut image, file.size(), |offset, out| {
         Ok::<_, MultibootError>(file.read_at(offset, out))
     })?;
     if let Some(table) = image.sections() {
