@@ -13,7 +13,7 @@ use crate::entry::entry_file::{
 };
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
-use crate::errors::text::{copy, facts, utf8};
+use crate::errors::text::{Texts, copy, facts, utf8};
 use crate::files::access::{File, Files, Listing};
 use crate::files::error::FileMachine;
 use crate::files::integrity::{Role, Sums};
@@ -257,9 +257,7 @@ struct Line<'a>(&'a [&'a str], &'a dyn fmt::Display);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(" 9 ")?;
-        for text in self.0 {
-            f.write_str(text)?;
-        }
+        Texts(self.0).fmt(f)?;
         self.1.fmt(f)
     }
 }

@@ -155,6 +155,15 @@ pub fn on_screen(c: char) -> u8 {
     if c.is_ascii() { c as u8 } else { b'?' }
 }
 
+/// Texts, one behind the other.
+pub struct Texts<'a>(pub &'a [&'a str]);
+
+impl fmt::Display for Texts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|text| f.write_str(text))
+    }
+}
+
 /// A text from a file, in one line, to be shown on a terminal: as [`Escaping`] writes it. Bytes that
 /// are no UTF-8 are `\xFF`.
 #[derive(Clone, Copy, Debug)]

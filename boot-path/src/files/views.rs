@@ -9,6 +9,7 @@ use core::fmt;
 
 use crate::disk::fat::{self, View, Volume};
 use crate::errors::catalogue::Named;
+use crate::errors::text::Texts;
 use crate::files::access::{File, Files, OnDisk, Place, Source};
 use crate::files::error::{FileMachine, is_of_volume};
 use crate::files::integrity::Expected;
@@ -197,15 +198,8 @@ struct Change<'a>(&'a dyn Named, &'a str);
 impl fmt::Display for Change<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(damage, part) = self;
-        for text in [
-            " 8 files    by ",
-            part,
-            ", because of ",
-            damage.entry().code,
-            ": ",
-        ] {
-            f.write_str(text)?;
-        }
+        let code = damage.entry().code;
+        Texts(&[" 8 files    by ", part, ", because of ", code, ": "]).fmt(f)?;
         damage.fmt(f)
     }
 }

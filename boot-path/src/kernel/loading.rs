@@ -5,8 +5,6 @@
 //! belong; zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have
 //! its checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
 
-use core::cell::RefCell;
-
 use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
@@ -120,26 +118,21 @@ impl<'m> Loaded<'m> {
         memory: &mut MemoryMap,
     ) -> Result<(), OutOfMemory> {
         let Self { kernel, blocks } = self;
-        let united = RefCell::new(None);
-        kernel.unite(
-            memory,
-            |start, end| {
-                let mut block = machine.block(Allocation::new(start, end - start));
-                block.fill(0);
-                united.replace(Some(block));
-            },
-            |from, to, length| {
-                let mut united = united.borrow_mut();
-                let to = bytes_at_mut(united.as_mut_slice(), to, length);
-                copy(bytes_at(blocks, from, length), to);
-            },
-        )?;
-        if let Some(united) = united.take() {
-            for block in blocks.drain(..) {
-                machine.freed(block.start(), block.end() - block.start());
-            }
-            blocks.push(united);
+        let Some((start, size)) = kernel.place_as_one(memory)? else {
+            return Ok(());
+        };
+        let mut united = machine.block(Allocation::new(start, size));
+        united.fill(0);
+        for (from, to, length) in kernel.moves(start) {
+            let to = bytes_at_mut(core::slice::from_mut(&mut united), to, length);
+            copy(bytes_at(blocks, from, length), to);
         }
+        kernel.moved(start, memory);
+        for block in &*blocks {
+            machine.freed(block.start(), block.end() - block.start());
+        }
+        blocks.clear();
+        let _ = blocks.try_push(united); // it is the only one
         Ok(())
     }
 

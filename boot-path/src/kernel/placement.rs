@@ -131,44 +131,46 @@ impl<'i> Kernel<'i> {
         let _ = self.modules.try_push(module);
     }
 
-    /// Moves the kernel into one piece of memory, where all addresses keep their distances. Nothing
-    /// happens when it is in one already. `copy` copies bytes: source, destination, length; what was
-    /// not copied to is to be zero, and `zero` is called with start and end of all of it before.
+    /// Allocates one piece of memory for the whole kernel, where all addresses keep their distances: its
+    /// start and size. `None`: the kernel is in one piece already.
     ///
     /// # Errors
     /// 6B.
-    pub fn unite(
-        &mut self,
-        memory: &mut MemoryMap,
-        mut zero: impl FnMut(u64, u64),
-        mut copy: impl FnMut(u64, u64, u64),
-    ) -> Result<(), OutOfMemory> {
-        let groups = || self.image.groups();
-        let Some(lowest) = groups().next().filter(|_| groups().nth(1).is_some()) else {
-            return Ok(());
+    pub fn place_as_one(&self, memory: &mut MemoryMap) -> Result<Option<(u64, u64)>, OutOfMemory> {
+        let mut groups = self.image.groups();
+        let (Some(first), Some(mut last)) = (groups.next(), groups.next()) else {
+            return Ok(None);
         };
-        let end = groups().map(|group| group.virtual_start + group.size).max();
-        let size = end.unwrap_or(0).saturating_sub(lowest.virtual_start);
-        let alignment = groups()
-            .map(|group| group.alignment)
-            .fold(PAGE_SIZE, u64::max);
-        let offset = lowest.virtual_start % alignment;
-        let start = allocate(memory, size, alignment, offset, MemoryKind::Kernel)?;
-        zero(start, start + size);
-        for group in self.image.groups() {
-            let old = self.group(&group);
-            copy(
-                old,
-                start + (group.virtual_start - lowest.virtual_start),
-                group.size,
-            );
-            memory.mark(old, old + group.size, MemoryKind::Usable);
+        let mut alignment = first.alignment.max(last.alignment);
+        for group in groups {
+            alignment = alignment.max(group.alignment);
+            last = group;
         }
+        let size = last.virtual_start + last.size - first.virtual_start;
+        let offset = first.virtual_start & (alignment - 1);
+        let start = allocate(memory, size, alignment, offset, MemoryKind::Kernel)?;
+        Ok(Some((start, size)))
+    }
+
+    /// What is to be copied to one piece of memory, which is zero: from where, to where, and how many bytes.
+    pub fn moves(&self, start: u64) -> impl Iterator<Item = (u64, u64, u64)> {
+        let lowest = self.image.virtual_start() & !(PAGE_SIZE - 1);
+        self.image.groups().map(move |group| {
+            let to = start + (group.virtual_start - lowest);
+            (self.group(&group), to, group.size)
+        })
+    }
+
+    /// The kernel is in one piece now; the memory where it was is free.
+    pub fn moved(&mut self, start: u64, memory: &mut MemoryMap) {
+        for (old, _, size) in self.moves(start) {
+            memory.mark(old, old + size, MemoryKind::Usable);
+        }
+        let lowest = self.image.virtual_start() & !(PAGE_SIZE - 1);
         let segments = self.image.segments().iter();
         for (address, segment) in self.addresses.iter_mut().zip(segments) {
-            *address = start + (segment.virtual_start - lowest.virtual_start);
+            *address = start + (segment.virtual_start - lowest);
         }
-        Ok(())
     }
 
     /// The segments, and the physical address of each.

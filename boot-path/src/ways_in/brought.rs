@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use arrayvec::ArrayVec;
 
 use crate::entry::entry_file::KernelEntry;
-use crate::errors::text::copy;
+use crate::errors::text::{Texts, copy};
 use crate::files::access::{File, Files};
 use crate::files::error::FileMachine;
 use crate::files::gzip::Decompressor;
@@ -45,15 +45,17 @@ pub fn files<'m, M: FileMachine<'m>>(
 ) -> Result<(Files<'m, M>, KernelEntry<'m>), MultibootError> {
     let left = Left { machine, memory };
     let (given, entry) = read_information(&left, magic, information, rooms.text)?;
-    machine.print(&format_args!(
-        " 7 disk     none: started by {}",
-        entry.title().unwrap_or("another loader")
-    ));
+    machine.print(&Texts(&[
+        " 7 disk     none: started by ",
+        entry.title().unwrap_or("another loader"),
+    ]));
 
     machine.step(8);
     let moves = plan_moves(&given, memory)?;
     for module in &moves {
-        rooms.files.push(File::in_memory(move_one(machine, module)));
+        // There is room for as many as there are.
+        let file = File::in_memory(move_one(machine, module));
+        let _ = rooms.files.try_push(file);
     }
     give_back(&moves, memory);
     say!(machine, " 8 files    # in memory"; moves.len() as u64);

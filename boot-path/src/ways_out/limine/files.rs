@@ -4,7 +4,7 @@ use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
 use crate::entry::choose::BootEntry;
-use crate::errors::text::copy;
+use crate::errors::text::{copy, utf8};
 use crate::files::access::{File as FoundFile, Files, Plan};
 use crate::files::integrity::{Role, Sums};
 use crate::kernel::loading::{Loaded, load_module_as_it_is};
@@ -84,7 +84,9 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
         }
         let room: &'m [u8] = room;
         let (path, string) = room.split_at_checked(length).unwrap_or_default();
-        let path = core::str::from_utf8(path).map_err(|_| LimineError::Module { index })?;
+        let (path, true) = utf8(path) else {
+            return Err(LimineError::Module { index }.into());
+        };
         let file = match module.required {
             true => Some(files.find(Role::Module, path)?),
             false => files.find_if_there(Role::Module, path)?,

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::errors::text::copy;
+use crate::errors::text::{copy, utf8};
 use crate::kernel::image::{KernelImage, PREFERRED_BASE};
 use crate::kernel::relocate::LoadedKernel;
 use crate::memory::layout::PAGE_SIZE;
@@ -223,9 +223,11 @@ impl Requests {
             let module = || {
                 let module = word(list.wrapping_add(8 * index))?;
                 let field = |index: u64| word(module.wrapping_add(8 * index));
-                let path = core::str::from_utf8(text(field(0)?)?).ok()?;
+                let (path, is_text) = utf8(text(field(0)?)?);
                 // What follows a `#` is a hash.
-                let path = Some(path).filter(|path| path.bytes().all(|byte| byte != b'#'))?;
+                if !is_text || path.bytes().any(|byte| byte == b'#') {
+                    return None;
+                }
                 Some(InternalModule {
                     path,
                     string: text(field(1)?)?,

@@ -222,10 +222,12 @@ fn load<'m, M: OutMachine<'m>>(
         Some(limits) => load_base = Some(image.place_within(limits, memory)?),
         None => image.place(memory)?,
     }
-    let segments = image.segments().iter();
-    let mut blocks: ArrayVec<Block<'m>, { MAX_SEGMENTS + 1 }> = segments
-        .map(|it| machine.block(Allocation::new(it.start, it.memory_size)))
-        .collect();
+    let mut blocks = ArrayVec::<Block<'m>, { MAX_SEGMENTS + 1 }>::new();
+    for segment in image.segments() {
+        // There is room for as many.
+        let allocation = Allocation::new(segment.start, segment.memory_size);
+        let _ = blocks.try_push(machine.block(allocation));
+    }
     image.zeroes(|start, end| zero(&mut blocks, start, end));
     let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().into_iter().collect();
     let sections = place_sections(
@@ -236,8 +238,8 @@ fn load<'m, M: OutMachine<'m>>(
         memory,
     )?;
     if let Some((range, block)) = sections {
-        ranges.push(range);
-        blocks.push(block);
+        let _ = ranges.try_push(range);
+        let _ = blocks.try_push(block);
     }
     let plan = Plan {
         ranges: &ranges,

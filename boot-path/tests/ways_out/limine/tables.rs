@@ -69,17 +69,12 @@ fn the_kernel_becomes_one_piece() {
     kernel.place(&mut memory).unwrap();
     let old: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
     assert_ne!(old[2] - old[0], 0x80_0000, "they are apart");
-    let (mut zeroed, mut copied) = (Vec::new(), Vec::new());
-    kernel
-        .unite(
-            &mut memory,
-            |start, end| zeroed.push((start, end)),
-            |from, to, size| copied.push((from, to, size)),
-        )
-        .unwrap();
+    let (start, size) = kernel.place_as_one(&mut memory).unwrap().unwrap();
+    let copied: Vec<_> = kernel.moves(start).collect();
+    kernel.moved(start, &mut memory);
     let new: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
     assert_eq!([new[1] - new[0], new[2] - new[0]], [0x1000, 0x80_0000]);
-    assert_eq!(zeroed, [(new[0], new[0] + 0x80_3000)]);
+    assert_eq!((start, size), (new[0], 0x80_3000));
     assert_eq!(copied, [(old[0], new[0], 0x2000), (old[2], new[2], 0x3000)]);
     let kind = |address| {
         memory
@@ -99,11 +94,7 @@ fn the_kernel_becomes_one_piece() {
     let mut image = Loaded::new(&elf(&[])).image;
     let mut kernel = Kernel::new(&mut image, Wishes::default());
     kernel.place(&mut memory).unwrap();
-    let old = kernel.physical_start();
-    kernel
-        .unite(&mut memory, |_, _| unreachable!(), |_, _, _| unreachable!())
-        .unwrap();
-    assert_eq!(kernel.physical_start(), old);
+    assert_eq!(kernel.place_as_one(&mut memory).unwrap(), None);
 }
 
 /// Three MiB and a page.
@@ -117,7 +108,8 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     image.forget_relro();
     let mut kernel = Kernel::new(&mut image, Wishes::default());
     kernel.place(&mut memory).unwrap();
-    kernel.unite(&mut memory, |_, _| (), |_, _, _| ()).unwrap();
+    let (start, _) = kernel.place_as_one(&mut memory).unwrap().unwrap();
+    kernel.moved(start, &mut memory);
     let cpu = Capabilities {
         nx: true,
         gib_pages: true,
