@@ -34,7 +34,7 @@ impl Consoles {
 /// as long as `'m`.
 pub trait Machine<'m>: Bios + Clock + Copy {
     /// Why a step failed: any of the errors that steps have.
-    type Failure: Named;
+    type Failure: Named + From<OutOfMemory>;
 
     /// Something is done again after a failure, which is kept: of those that follow none is.
     fn again(self, again: bool);
@@ -133,7 +133,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         size: u64,
         kind: MemoryKind,
         memory: &mut MemoryMap,
-    ) -> Result<Block<'m>, OutOfMemory> {
+    ) -> Result<Block<'m>, Self::Failure> {
         let start = allocate(memory, size, PAGE_SIZE, 0, kind)?;
         Ok(self.block(Allocation::new(start, size)))
     }
@@ -142,7 +142,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     ///
     /// # Errors
     /// 6B.
-    fn high(self, size: u64, memory: &mut MemoryMap) -> Result<Block<'m>, OutOfMemory> {
+    fn high(self, size: u64, memory: &mut MemoryMap) -> Result<Block<'m>, Self::Failure> {
         let start = allocate_high(memory, size)?;
         Ok(self.block(Allocation::new(start, size)))
     }

@@ -7,29 +7,17 @@ use crate::errors::catalogue::{self, Entry, Named};
 use crate::files::gzip::GzipError;
 use crate::files::integrity::{Damage, Role};
 use crate::machine::Machine;
-use crate::memory::map::OutOfMemory;
 
 /// A machine whose failures can be those of files.
 pub trait FileMachine<'m>:
-    Machine<
-        'm,
-        Failure: From<FatError>
-                     + From<Missing<'m>>
-                     + From<Damage<'m>>
-                     + From<GzipError>
-                     + From<OutOfMemory>,
-    >
+    Machine<'m, Failure: From<FatError> + From<Missing<'m>> + From<Damage<'m>> + From<GzipError>>
 {
 }
 
 impl<'m, M> FileMachine<'m> for M where
     M: Machine<
             'm,
-            Failure: From<FatError>
-                         + From<Missing<'m>>
-                         + From<Damage<'m>>
-                         + From<GzipError>
-                         + From<OutOfMemory>,
+            Failure: From<FatError> + From<Missing<'m>> + From<Damage<'m>> + From<GzipError>,
         >
 {
 }

@@ -16,7 +16,7 @@ use crate::kernel::image::{KernelError, KernelImage, MAX_SEGMENTS, Wishes};
 use crate::kernel::placement::{Kernel, LoadedModule};
 use crate::kernel::relocate::{LoadedKernel, relocate};
 use crate::machine::Machine;
-use crate::memory::map::{MemoryMap, OutOfMemory};
+use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
 use crate::say;
 
@@ -116,7 +116,7 @@ impl<'m> Loaded<'m> {
         &mut self,
         machine: M,
         memory: &mut MemoryMap,
-    ) -> Result<(), OutOfMemory> {
+    ) -> Result<(), M::Failure> {
         let Self { kernel, blocks } = self;
         let Some((start, size)) = kernel.place_as_one(memory)? else {
             return Ok(());

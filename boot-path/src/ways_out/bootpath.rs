@@ -20,7 +20,7 @@ use crate::kernel::loading::{Loaded, load_module};
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block};
 use crate::paging::address_space::{self, AddressSpace, TablePages};
 use crate::paging::page_tables::Capabilities;
@@ -140,12 +140,12 @@ struct Arena<'m> {
 }
 
 impl<'m> Arena<'m> {
-    fn new(
-        machine: impl Machine<'m>,
+    fn new<M: Machine<'m>>(
+        machine: M,
         memory: &mut MemoryMap,
         size: usize,
         base: u64,
-    ) -> Result<Self, OutOfMemory> {
+    ) -> Result<Self, M::Failure> {
         let size = (size as u64).next_multiple_of(PAGE_SIZE);
         let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
         block.fill(0);
@@ -214,7 +214,7 @@ fn information<'m, M: OutMachine<'m>>(
     kernel: &Kernel<'_>,
     space: &AddressSpace,
     memory: &mut MemoryMap,
-) -> Result<u64, OutOfMemory> {
+) -> Result<u64, M::Failure> {
     let machine = files.machine();
     let base = kernel.wishes.physical_map_base;
     let size = size(entry, kernel, memory);

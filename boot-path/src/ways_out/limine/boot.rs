@@ -18,7 +18,7 @@ use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
 use crate::memory::ram::{Allocation, Block};
 use crate::paging::address_space::LINK;
@@ -205,7 +205,7 @@ fn answer<'m, M: Platform<'m>>(
     loaded: &mut Loaded<'m>,
     screen: &mut Option<Screen<'_>>,
     memory: &mut MemoryMap,
-) -> Result<(), OutOfMemory> {
+) -> Result<(), M::Failure> {
     let requests = prepared.requests;
     let wants = |feature| requests.has(feature);
     let wants_time = wants(Feature::Performance) || wants(Feature::TscFrequency);
@@ -287,11 +287,11 @@ impl<'m> Prepared<'_, 'm> {
 }
 
 /// Allocates memory that the kernel may have when it needs nothing of the loader any more.
-pub(super) fn reclaimable<'m>(
-    machine: impl Machine<'m>,
+pub(super) fn reclaimable<'m, M: Machine<'m>>(
+    machine: M,
     size: u64,
     memory: &mut MemoryMap,
-) -> Result<Block<'m>, OutOfMemory> {
+) -> Result<Block<'m>, M::Failure> {
     machine.pages(size, MemoryKind::Reclaimable, memory)
 }
 
@@ -312,11 +312,11 @@ fn kernel_address(kernel: &Kernel<'_>) -> [u64; 2] {
 }
 
 /// Stores the command line; returns its address, as the kernel sees it.
-fn store_command_line<'m>(
-    machine: impl Machine<'m>,
+fn store_command_line<'m, M: Machine<'m>>(
+    machine: M,
     entry: &BootEntry<'m>,
     memory: &mut MemoryMap,
-) -> Result<u64, OutOfMemory> {
+) -> Result<u64, M::Failure> {
     let size = entry.text.command_line_length() as u64 + 1;
     let mut block = reclaimable(machine, size, memory)?;
     block.fill(0);
@@ -353,20 +353,20 @@ fn note_firmware<'m>(
 }
 
 /// Allocates a stack; returns its end, as the kernel sees it.
-pub(super) fn allocate_stack<'m>(
-    machine: impl Machine<'m>,
+pub(super) fn allocate_stack<'m, M: Machine<'m>>(
+    machine: M,
     size: u64,
     memory: &mut MemoryMap,
-) -> Result<u64, OutOfMemory> {
+) -> Result<u64, M::Failure> {
     Ok(HHDM + reclaimable(machine, size, memory)?.end())
 }
 
 /// The tables on the way: the loader's own, below a table of level 5 where the kernel has one.
-fn way_tables<'m>(
-    machine: impl Machine<'m>,
+fn way_tables<'m, M: Machine<'m>>(
+    machine: M,
     five_levels: bool,
     memory: &mut MemoryMap,
-) -> Result<u64, OutOfMemory> {
+) -> Result<u64, M::Failure> {
     const LAST_ENTRY: usize = 511;
 
     let early = layout::EARLY_TABLES.start;

@@ -20,7 +20,7 @@ use crate::files::integrity::{Expected, Role};
 use crate::kernel::loading::load_whole;
 use crate::machine::Machine;
 use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
+use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block, bytes_at};
 use crate::say;
 use crate::ways_out::failure::OutMachine;
@@ -197,21 +197,21 @@ fn load_initrd<'m, M: OutMachine<'m>>(
 }
 
 /// A block of zeroes, for what goes to a place of its own in the end.
-fn zeroed<'m>(
-    machine: impl Machine<'m>,
+fn zeroed<'m, M: Machine<'m>>(
+    machine: M,
     size: u64,
     memory: &mut MemoryMap,
-) -> Result<Block<'m>, OutOfMemory> {
+) -> Result<Block<'m>, M::Failure> {
     let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
     block.fill(0);
     Ok(block)
 }
 
-fn command_line<'m>(
-    machine: impl Machine<'m>,
+fn command_line<'m, M: Machine<'m>>(
+    machine: M,
     entry: &BootEntry<'m>,
     memory: &mut MemoryMap,
-) -> Result<Block<'m>, OutOfMemory> {
+) -> Result<Block<'m>, M::Failure> {
     let length = entry.text.command_line_length() as u64;
     let mut block = zeroed(machine, length + 1, memory)?;
     entry.text.copy_command_line(&mut block);
@@ -219,12 +219,12 @@ fn command_line<'m>(
 }
 
 /// To the setup code, in real mode. It asks the BIOS for everything itself.
-fn to_setup_code<'m>(
-    machine: impl Machine<'m>,
+fn to_setup_code<'m, M: Machine<'m>>(
+    machine: M,
     image: &LinuxImage,
     loaded: Loaded<'m>,
     memory: &mut MemoryMap,
-) -> Result<Handover<'m>, OutOfMemory> {
+) -> Result<Handover<'m>, M::Failure> {
     let segment = (place::PARAMETERS >> 4) as u16;
     let mut room = zeroed(machine, place::HEAP_END.into(), memory)?;
     copy(&loaded.setup, &mut room);
@@ -246,12 +246,12 @@ fn to_setup_code<'m>(
 }
 
 /// To the 32-bit or the 64-bit entry, with all parameters.
-fn to_entry<'m>(
-    machine: impl Machine<'m>,
+fn to_entry<'m, M: Machine<'m>>(
+    machine: M,
     image: &LinuxImage,
     loaded: Loaded<'m>,
     memory: &mut MemoryMap,
-) -> Result<Handover<'m>, OutOfMemory> {
+) -> Result<Handover<'m>, M::Failure> {
     let mut room = zeroed(machine, PAGE_SIZE, memory)?;
     let mut more = zeroed(machine, place::SETUP_DATA_SIZE, memory)?;
     let mut length = 0;
