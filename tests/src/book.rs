@@ -2,7 +2,8 @@
 //! they print is compared with what the page promises.
 //!
 //! [`page`] takes a page apart, [`promise`] is the notation of what is printed, [`edit`] that of changes
-//! to the sources, and [`shell`] runs commands. `tests/tests/book.rs` says what has to be there.
+//! to the sources, [`shell`] runs commands, and [`wrap`](mod@wrap) is how wide
+//! prose is. `tests/tests/book.rs` says what has to be there.
 //!
 //! A page's directory is a copy of the repository, so that what it writes is nobody else's; but what
 //! cargo builds there is built in the repository, where most of it is built already. A page that
@@ -13,6 +14,7 @@ pub mod edit;
 pub mod page;
 pub mod promise;
 pub mod shell;
+pub mod wrap;
 
 use std::collections::HashSet;
 use std::env;

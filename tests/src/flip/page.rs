@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::region::Coverage;
 use super::{Flip, Outcome, Region, Subject};
+use crate::book::wrap::wrap;
 
 /// The part of the page for one image: a row for each region, with how often each outcome was and the
 /// codes of the errors; and where the bytes are that nothing can check.
@@ -70,33 +71,31 @@ fn row(name: &str, region: Option<Region>, flips: &[Flip], outcomes: &[Outcome])
 /// `docs/bit-flips.md`, with these sections of `count` boots each.
 pub fn page(sections: &[String], count: usize, seed: u64) -> String {
     let sections = sections.join("\n");
-    format!(
+    let page = format!(
         "# Wrong bits\n\n\
-         What a boot makes of one wrong bit on the disk. `./run.sh flip [--kernel KIND] [COUNT] [SEED]` flips one bit in a copy of an image and \
-         boots that, COUNT times for each kind of kernel;\n\
-         it fails when a boot hangs, resets the machine, or is wrong, but for what nothing can check. The kernels say exactly what they got: \
-         checksums of all bytes that they and their modules have in\n\
-         memory, command line, strings, and what else does not change between boots. So *boots* means: the same lines on the serial \
-         line as without the wrong bit, and no other. *By a copy* means that the loader\n\
-         says in addition that it went on by the second FAT or the backup boot sector. Half of the boots have a CPU with an \
+         What becomes of a boot with one wrong bit on the disk. `./run.sh flip [--kernel KIND] [COUNT] [SEED]` flips one bit in a copy of an image and \
+         boots that, COUNT times for each kind of kernel. It fails if a boot hangs, resets the machine, or is wrong, except in what nothing can check. \
+         The kernels print exactly what they got: checksums of all bytes that they and their modules have in \
+         memory, command line, strings, and everything else that does not change between boots. So *boots* means: the same lines on the serial \
+         line as without the wrong bit, and no others. *By a copy* means that the loader \
+         also said that it went on by the second FAT or the backup boot sector. Half of the boots have a CPU with an \
          instruction for CRC-32C, the others compute it by tables.\n\n\
-         This page was written by the program itself: {count} boots for each kind, spread evenly over the regions, at random places within each \
-         (seed {seed}). A run that is interrupted goes on where it was\n\
-         when it is started again.\n\n\
+         The program itself wrote this page: {count} boots for each kind, spread evenly over the regions, at random places within each \
+         (seed {seed}). A run that was interrupted continues when it is started again.\n\n\
          What is not covered, and why:\n\n\
          - *What runs before it is checked*: the first instructions of stage1. Nothing can check them, and a wrong \
-         bit there may do anything. Hangs and resets are counted, and allowed,\n\
-         \x20 there.\n\
+         bit there may do anything. Hangs and resets there are counted, and allowed.\n\
          - *55 AA*: without it, the BIOS finds nothing to boot, and says so (`BIOS`).\n\
-         - The disk signature is handed to the kernel as it is: systems change it, so nothing can tell a wrong one.\n\
-         - *The boot sector that is started*, and the entry of its partition: the system there writes them, and the loader hands over \
-         what it finds. A sector that does not end in 55 AA is refused, and so is\n\
-         \x20 an entry that is free (`12B`); all else that differs there counts as wrong, and is allowed.\n\
-         - *A payload that the kernel checks itself* has no checksum of the loader: it is the kernel that names what is wrong \
+         - The disk signature is passed to the kernel as it is: systems change it, so nothing can detect a wrong one.\n\
+         - *The boot sector that is started*, and the entry of its partition: the system there writes them, and the loader passes on \
+         what it finds. It refuses a sector that does not end in 55 AA, and an entry that is free (`12B`); \
+         any other difference there counts as wrong, and is allowed.\n\
+         - *A payload that the kernel checks itself* has no checksum of the loader: the kernel names the damage \
          (`kernel`). See [Linux](linux.md).\n\
          - A file that was copied to the stick later has no checksum: see [decision 15](decisions/0015-manifest.md). Neither has \
-         anything in an image that was built with `--no-checksums`;\n\
-         \x20 `./run.sh flip 40 1 --no-checksums` shows what becomes of that.\n\n\
+         anything in an image that was built with `--no-checksums`; \
+         `./run.sh flip 40 1 --no-checksums` shows what becomes of that.\n\n\
          {sections}"
-    )
+    );
+    wrap(&page)
 }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use disk_builder::run::QEMU;
 
 use super::{Extra, Outcome, Row, Start};
+use crate::book::wrap::wrap;
 use crate::machine::{BochsDrive, bochs_program};
 
 /// What the machines were made of.
@@ -52,13 +53,13 @@ fn first_line(program: &str, argument: &str, before: &str) -> Result<String> {
 pub fn page(rows: &[Row], versions: &Versions) -> String {
     let mut page = format!(
         "# Machines\n\n\
-         `./run.sh machines` boots one image on all of these machines and compares what the loader and the demo kernel say, line by line, \
-         with what they have to say there; it writes this page when all machines did. `./run.sh machines NAME…` runs those whose names contain \
+         `./run.sh machines` boots one image on all of these machines and compares the output of the loader and the demo kernel, line by line, \
+         with what is expected there; it writes this page if all machines passed. `./run.sh machines NAME…` runs those whose names contain \
          one of the words. Those marked ● are part of `./run.sh test`. A new machine is a row of [the table](../tests/src/matrix/table.rs).\n\n\
-         The image has the size of a 2.88 MB diskette, so that the same bytes boot as hard disk, USB stick and floppy. Names with `direct`: \
-         the same image with stage2's other road to long mode. Names with `cd` or `hybrid`: the same image built with `--cd`, as a CD and as a disk.\n\n\
+         The image has the size of a 2.88 MB diskette, so that the same bytes boot as hard disk, USB stick and floppy. Names with `direct` mean \
+         the same image with stage2's other road to long mode. Names with `cd` or `hybrid` mean the same image built with `--cd`, as a CD or as a disk.\n\n\
          {LAST_RUN}{}\n\n\
-         Machines are QEMU's with 256 MiB, or Bochs' with 64 MiB, unless they say otherwise. Usable memory is what the loader reports, in MiB.\n\n\
+         The machines are QEMU's with 256 MiB, or Bochs' with 64 MiB, unless the table says otherwise. Usable memory is what the loader reports, in MiB.\n\n\
          | | name | machine | what it shows | result | drive | usable | console |\n\
          | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         versions.0
@@ -93,7 +94,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
             },
         );
     }
-    page
+    wrap(&page)
 }
 
 impl Row {

@@ -42,15 +42,12 @@ fn introduction() -> String {
          press a key to reboot\n\
          ```\n\n\
          The code is the number of the step (as in the table of contents of \
-         [this book](README.md)) and a letter. Behind the\n\
-         sentence come the facts, where there are any: sectors, addresses, drive, the BIOS's \
-         status. Before step 5 there are\n\
-         no facts, for 16-bit code prints the line. LBAs count the drive's own sectors, whose \
-         size step 7 prints: 2048 bytes on a CD,\n\
-         else 512. The next line says what to try.\n\n\
-         stage1 has no room for sentences, on a disk or a CD. It prints its code and the status of the last BIOS call \
-         that failed (00: none did),\n\
-         and stops; switch the machine off and on:\n\n\
+         [this book](README.md)) and a letter. The facts, if there are any, follow the sentence: \
+         sectors, addresses, drive, the BIOS's status. Before step 5 there are \
+         no facts, because 16-bit code prints the line. LBAs count the drive's own sectors, whose \
+         size step 7 prints: 2048 bytes on a CD, 512 otherwise. The next line says what to try.\n\n\
+         stage1 has no room for sentences, neither on a disk nor on a CD. It prints its code and the status of the last BIOS call \
+         that failed (00: none did), and stops. Switch the machine off and on:\n\n\
          ```text\n\
          error 1A 0C\n\
          ```\n\n\
@@ -60,13 +57,12 @@ fn introduction() -> String {
          ```sh\n\
          ./run.sh break 7A\n\
          ```\n\n\
-         breaks a good image, or the machine that boots it, as it says below, and shows what \
-         was changed and what a user sees.\n\
+         breaks a good image, or the machine that boots it, as described below, and shows what \
+         was changed and what a user sees. \
          The broken image stays in `target/broken.img`. `./run.sh break all` does so with all \
-         codes, and checks that each is\n\
-         reached and that no line is printed that does not belong. Where a fact depends on the \
-         build or the machine, there is\n\
-         a `…` below.\n",
+         codes, and checks that each is \
+         reached and that no other line is printed. Where a fact depends on the \
+         build or the machine, there is a `…` below.\n",
         DISK_READ.advice
     )
 }

@@ -2,7 +2,8 @@
 //! says.
 //!
 //! After a change of the catalogue, of a recipe or of the layout of memory,
-//! `BLESS=1 cargo test -p machine-tests --test docs` writes the two pages.
+//! `BLESS=1 cargo test -p machine-tests --test docs` writes the two pages. It also wraps the prose of all
+//! others.
 
 mod errors;
 mod memory_layout;
@@ -12,16 +13,23 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use disk_builder::stages::workspace;
+use machine_tests::book::wrap::wrap;
 
 /// The directory of the manual.
 fn docs() -> PathBuf {
     workspace().join("docs")
 }
 
+/// Whether pages are to be written, not only compared.
+fn is_blessed() -> bool {
+    env::var_os("BLESS").is_some_and(|value| value == "1")
+}
+
 /// Compares a generated page with the one in `docs/`; with `BLESS=1`, writes it.
 fn check_page(name: &str, text: &str) {
     let path = docs().join(name);
-    if env::var_os("BLESS").is_some_and(|value| value == "1") {
+    let text = wrap(text);
+    if is_blessed() {
         fs::write(&path, text).expect("docs/ can be written to");
         return;
     }

@@ -140,8 +140,8 @@ fn memory_layout() -> String {
         let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
     }
     text += "\nEverything else is allocated above 1 MiB, from what the memory map calls usable: the \
-             kernel, its modules, its page\ntables, its stack and the boot information. After the \
-             handoff the loader's memory is `Reclaimable`\n([the handoff](handoff.md)), except for what the firmware \
+             kernel, its modules, its page tables, its stack and the boot information. After the \
+             handoff the loader's memory is `Reclaimable` ([the handoff](handoff.md)), except for what the firmware \
              reserved there.\n";
     text
 }

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use boot_path::errors::catalogue::{ALL, Row};
 use disk_builder::stages::workspace;
+use machine_tests::book::wrap::{WIDTH, wrap};
 
-use crate::docs;
+use crate::{docs, is_blessed};
 
 /// There is more than this of whatever each chapter has.
 const MANY: usize = 12;
 
-/// All pages: the two at the top, and everything in `docs/`.
+/// All pages of the manual: the two at the top, and everything in `docs/`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![
         workspace().join("README.md"),
@@ -140,4 +141,32 @@ fn commands_that_erase_say_so() {
         }
     }
     assert!(count > 0, "the commands were not found");
+}
+
+/// The prose of all pages has one width: `BLESS=1` gives it to them.
+#[test]
+fn prose_is_wrapped() {
+    let mut wrong = Vec::new();
+    let findings = workspace().join("findings/README.md");
+    for path in pages().into_iter().chain([findings]) {
+        let page = fs::read_to_string(&path).expect("a page");
+        let page = page.replace("\r\n", "\n");
+        let wrapped = wrap(&page);
+        if page == wrapped {
+            continue;
+        }
+        if is_blessed() {
+            fs::write(&path, wrapped).expect("a page");
+            continue;
+        }
+        let same = page.lines().zip(wrapped.lines());
+        let line = same.take_while(|(old, new)| old == new).count() + 1;
+        wrong.push(format!("{}:{line}", path.display()));
+    }
+    assert!(
+        wrong.is_empty(),
+        "prose is wrapped at column {WIDTH}, but not here; wrap it:\n    \
+         BLESS=1 cargo test -p machine-tests --test docs\n{}",
+        wrong.join("\n")
+    );
 }
