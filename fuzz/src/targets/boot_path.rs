@@ -255,7 +255,7 @@ fn volume(
 
 /// What was loaded and mapped.
 struct Booted {
-    kernel: Kernel,
+    kernel: Kernel<'static>,
     /// The file, if it is small and can be read.
     file: Option<Vec<u8>>,
     modules: Vec<Option<Vec<u8>>>,
@@ -310,8 +310,9 @@ fn boot(
     let file = found.ok_or("error 9A: no kernel")?;
     let expected_file = expected_file.filter(|_| path == PATH_KERNEL);
 
-    let mut headers = None;
-    image::read(&mut headers, file.size, |offset, out| {
+    // For as long as the program runs: there is one a boot.
+    let headers = Box::leak(Box::new(None));
+    image::read(headers, file.size, |offset, out| {
         let read = volume.read_at(disk, cache, &file, offset, out);
         read.map_err(|e| show(&e)).map_err(Shown)
     })
@@ -581,7 +582,7 @@ impl Memory {
 
 /// As in stage2's `kernel.rs`.
 struct InMemory<'a> {
-    kernel: &'a Kernel,
+    kernel: &'a Kernel<'static>,
     memory: &'a mut Memory,
 }
 

@@ -22,10 +22,15 @@ pub fn run(bytes: &[u8]) {
         &made
     };
     let checked = check_file(file);
-    let headers = read(file.len() as u64, |offset, out| {
+    let mut headers = None;
+    let read = read(&mut headers, file.len() as u64, |offset, out| {
         Ok(copy(file.get(offset as usize..).unwrap_or_default(), out))
     });
-    let image = match headers.and_then(|(image, wishes)| image.check(&wishes).map(|()| image)) {
+    let checked_alone = read.and_then(|()| {
+        let (image, wishes) = headers.expect("they were read");
+        image.check(&wishes).map(|()| image)
+    });
+    let image = match checked_alone {
         Ok(image) => image,
         Err(error) => {
             show(&error);
