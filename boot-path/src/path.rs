@@ -17,7 +17,7 @@ use crate::disk::partition::{self, Partition, PartitionError};
 use crate::entry::choose::{self, Chosen};
 use crate::entry::entries::NoEntry;
 use crate::entry::entry_file::{EntryFileError, KernelEntry};
-use crate::files::access::{self, File, Files};
+use crate::files::access::{File, Files};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::Role;
 use crate::kernel::image::{KernelImage, Wishes};
@@ -120,41 +120,33 @@ pub fn boot<'m, M: PathMachine<'m>>(
     discover_memory(machine, memory)?;
 
     machine.step(7);
-    if let Some(left) = machine.multiboot() {
-        let brought_rooms = brought::Rooms {
-            text: rooms.text,
-            files: rooms.brought,
-            decompressor: rooms.decompressor,
-        };
-        let (mut files, text) = brought::files(machine, left, brought_rooms, memory)?;
-        machine.step(9);
-        let out = WayRooms {
-            headers: rooms.headers,
-            opened: rooms.opened,
-            way: way::Rooms {
-                adapter: rooms.adapter,
-                lists: rooms.lists,
-            },
-        };
-        return leave(&mut files, &Partition::default(), text, out, memory);
-    }
-    let mut disk = open_disk(machine);
-    let partition = boot_partition(machine, &mut disk)?;
+    let mut files = Files::new(machine, rooms.decompressor);
+    let mut partition = Partition::default();
+    let text = match machine.multiboot() {
+        Some(left) => {
+            let brought_rooms = brought::Rooms {
+                text: rooms.text,
+                files: rooms.brought,
+            };
+            let text = brought::take(&mut files, left, brought_rooms, memory)?;
+            machine.step(9);
+            text
+        }
+        None => {
+            let mut disk = open_disk(machine);
+            partition = boot_partition(machine, &mut disk)?;
 
-    machine.step(8);
-    let file_rooms = access::Rooms {
-        cache: rooms.cache,
-        manifest: rooms.manifest,
-        decompressor: rooms.decompressor,
-    };
-    let mut files = Files::open(machine, disk, &partition, file_rooms)?;
+            machine.step(8);
+            files.open(disk, &partition, rooms.cache, rooms.manifest)?;
 
-    machine.step(9);
-    let entry_rooms = choose::Rooms {
-        entries: rooms.lists.entries(),
-        text: rooms.text,
+            machine.step(9);
+            let entry_rooms = choose::Rooms {
+                entries: rooms.lists.entries(),
+                text: rooms.text,
+            };
+            choose::choose(&mut files, entry_rooms, memory)?
+        }
     };
-    let text = choose::choose(&mut files, entry_rooms, memory)?;
     let out = WayRooms {
         headers: rooms.headers,
         opened: rooms.opened,
@@ -204,7 +196,7 @@ fn leave<'m, M: PathMachine<'m>>(
     };
     Ok(match recognised {
         Recognised::Bootpath(loaded) => bootpath::boot(way, loaded)?,
-        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, &requests)?,
+        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, requests)?,
         Recognised::Multiboot(opened) => multiboot::boot::boot(way, opened)?,
         Recognised::Linux(opened) => linux::boot::boot(way, opened)?,
     })

@@ -69,16 +69,6 @@ impl From<fat::File> for File<'_> {
     }
 }
 
-/// What files need memory for, at places of its own.
-pub struct Rooms<'m> {
-    /// For the file system's windows.
-    pub cache: &'m mut [u8],
-    /// What `disk-builder` wrote of the files: see [`disk_layout::manifest`].
-    pub manifest: &'m [u8],
-    /// For the state of a decompression: too many KiB for the stack.
-    pub decompressor: &'m mut MaybeUninit<Decompressor>,
-}
-
 /// The files of the boot partition, or those that another loader has brought.
 pub struct Files<'m, M> {
     pub(super) machine: M,
@@ -148,50 +138,48 @@ pub trait Listing<'m, M: FileMachine<'m>> {
 }
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
-    /// Opens the volume in a partition.
-    ///
-    /// # Errors
-    /// 8A, 8B, 8D or 7A.
-    pub fn open(
-        machine: M,
-        mut disk: Drive<M>,
-        partition: &Partition,
-        rooms: Rooms<'m>,
-    ) -> Result<Self, FatError> {
-        let mut cache = Cache::new(rooms.cache);
-        let (volume, change) = Volume::open_any(&mut disk, &mut cache, partition)?;
-        if let Some((error, view)) = change {
-            say_change(machine, &error, view);
-        }
-        say!(machine, " 8 files    ", volume.kind());
-        let on_disk = OnDisk {
-            disk,
-            cache,
-            partition: *partition,
-            volume,
-        };
-        Ok(Self {
-            machine,
-            source: Source::Volume(on_disk),
-            manifest: Manifest::new(rooms.manifest, M::crc32c),
-            decompressor: rooms.decompressor,
-            kept: None,
-        })
-    }
-
-    /// The files that another loader has brought. `disk-builder` did not put them where they are.
-    pub fn brought(
-        machine: M,
-        files: &'m [File<'m>],
-        decompressor: &'m mut MaybeUninit<Decompressor>,
-    ) -> Self {
+    /// No files yet. The state of a decompression takes too many KiB for the stack.
+    pub fn new(machine: M, decompressor: &'m mut MaybeUninit<Decompressor>) -> Self {
         Self {
             machine,
-            source: Source::Memory(files),
+            source: Source::Memory(&[]),
             manifest: Manifest::new(&[], M::crc32c),
             decompressor,
             kept: None,
         }
+    }
+
+    /// Opens the volume in a partition. `cache` is for the file system's windows, `manifest` is what
+    /// `disk-builder` wrote of the files: see [`disk_layout::manifest`].
+    ///
+    /// # Errors
+    /// 8A, 8B, 8D or 7A.
+    pub fn open(
+        &mut self,
+        mut disk: Drive<M>,
+        partition: &Partition,
+        cache: &'m mut [u8],
+        manifest: &'m [u8],
+    ) -> Result<(), FatError> {
+        let mut cache = Cache::new(cache);
+        let (volume, change) = Volume::open_any(&mut disk, &mut cache, partition)?;
+        if let Some((error, view)) = change {
+            say_change(self.machine, &error, view);
+        }
+        say!(self.machine, " 8 files    ", volume.kind());
+        self.source = Source::Volume(OnDisk {
+            disk,
+            cache,
+            partition: *partition,
+            volume,
+        });
+        self.manifest = Manifest::new(manifest, M::crc32c);
+        Ok(())
+    }
+
+    /// Takes the files that another loader has brought. `disk-builder` did not put them where they are.
+    pub fn take(&mut self, files: &'m [File<'m>]) {
+        self.source = Source::Memory(files);
     }
 
     /// The machine.

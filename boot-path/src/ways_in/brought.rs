@@ -4,15 +4,12 @@
 //! loader's information ([`multiboot`](super::multiboot)) and moves the modules out of the way, to where no
 //! kernel wants to be. **On exit**: as of step 8; but there is no disk, and the entry is known.
 
-use core::mem::MaybeUninit;
-
 use arrayvec::ArrayVec;
 
 use crate::entry::entry_file::KernelEntry;
 use crate::errors::text::{Texts, copy};
 use crate::files::access::{File, Files};
 use crate::files::error::FileMachine;
-use crate::files::gzip::Decompressor;
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::Allocation;
@@ -28,21 +25,21 @@ pub struct Rooms<'m> {
     pub text: &'m mut [u8],
     /// For the files.
     pub files: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
-    /// For the state of a decompression.
-    pub decompressor: &'m mut MaybeUninit<Decompressor>,
 }
 
-/// What another loader has brought, which left a magic number and the address of its information.
+/// Takes what another loader has brought, which left a magic number and the address of its information;
+/// returns the entry.
 ///
 /// # Errors
 /// 9G.
 #[inline(never)] // its strings would otherwise lie on the stack all the way to the kernel
-pub fn files<'m, M: FileMachine<'m>>(
-    machine: M,
+pub fn take<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
     (magic, information): (u32, u32),
     rooms: Rooms<'m>,
     memory: &mut MemoryMap,
-) -> Result<(Files<'m, M>, KernelEntry<'m>), MultibootError> {
+) -> Result<KernelEntry<'m>, MultibootError> {
+    let machine = files.machine();
     let left = Left { machine, memory };
     let (given, entry) = read_information(&left, magic, information, rooms.text)?;
     machine.print(&Texts(&[
@@ -59,10 +56,8 @@ pub fn files<'m, M: FileMachine<'m>>(
     }
     give_back(&moves, memory);
     say!(machine, " 8 files    # in memory"; moves.len() as u64);
-    Ok((
-        Files::brought(machine, rooms.files, rooms.decompressor),
-        entry,
-    ))
+    files.take(rooms.files);
+    Ok(entry)
 }
 
 /// Moves a module, unless there was no room for it twice.

@@ -16,7 +16,7 @@ use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::{KernelMachine, Loaded};
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
-use crate::ways_out::limine::{LimineError, Requests, recognises, scan};
+use crate::ways_out::limine::{LimineError, Requests, recognises, scan_into};
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
@@ -49,7 +49,7 @@ pub enum Recognised<'r, 'm> {
     /// The loader's own; it is loaded.
     Bootpath(&'r mut Loaded<'m>),
     /// Limine's; it is loaded.
-    Limine(&'r mut Loaded<'m>, Requests),
+    Limine(&'r mut Loaded<'m>, &'r Requests),
     /// Multiboot, of either version.
     Multiboot(&'r mut Multiboot<'m>),
     /// Linux.
@@ -69,8 +69,8 @@ pub struct Rooms<'m> {
 pub enum Opened<'m> {
     /// Those of an ELF file, and its checksums.
     Elf(Option<Expected<'m>>),
-    /// An ELF file that is loaded.
-    Loaded(Loaded<'m>),
+    /// An ELF file that is loaded, and what Limine requests it has.
+    Loaded(Loaded<'m>, Requests),
     /// A Multiboot header.
     Multiboot(Multiboot<'m>),
     /// The setup header of Linux.
@@ -93,7 +93,8 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     if let Some(Opened::Elf(expected)) = *opened {
         // They were set, or there was a failure.
         let headers = headers.as_mut().ok_or(KernelError::NotElf)?;
-        if let Opened::Loaded(loaded) = opened.insert(Opened::Loaded(Loaded::new(headers))) {
+        let room = opened.insert(Opened::Loaded(Loaded::new(headers), Requests::default()));
+        if let Opened::Loaded(loaded, _) = room {
             loaded.load(files, &entry.kernel, expected, memory)?;
         }
         files.forget(memory);
@@ -101,27 +102,30 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     match opened.as_mut() {
         Some(Opened::Multiboot(multiboot)) => Ok(Recognised::Multiboot(multiboot)),
         Some(Opened::Linux(linux)) => Ok(Recognised::Linux(linux)),
-        Some(Opened::Loaded(loaded)) => Ok(match find_requests(entry, loaded)? {
-            Some(requests) => Recognised::Limine(loaded, requests),
-            None => Recognised::Bootpath(loaded),
-        }),
+        Some(Opened::Loaded(loaded, requests)) => {
+            Ok(match find_requests(entry, loaded, requests)? {
+                true => Recognised::Limine(loaded, requests),
+                false => Recognised::Bootpath(loaded),
+            })
+        }
         Some(Opened::Elf(_)) | None => Err(KernelError::NotElf.into()),
     }
 }
 
-/// The requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
-/// entry names a protocol.
+/// Finds the requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
+/// entry names a protocol; says whether there are some.
 fn find_requests(
     entry: &BootEntry<'_>,
     loaded: &Loaded<'_>,
-) -> Result<Option<Requests>, LimineError> {
+    requests: &mut Requests,
+) -> Result<bool, LimineError> {
     let wanted = entry.protocol == Some(Protocol::Limine);
     if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
-        return Ok(None);
+        return Ok(false);
     }
-    match scan(loaded.kernel.image, loaded)? {
-        None if wanted => Err(LimineError::Nothing),
-        requests => Ok(requests),
+    match scan_into(requests, loaded.kernel.image, loaded)? {
+        false if wanted => Err(LimineError::Nothing),
+        found => Ok(found),
     }
 }
 
@@ -287,10 +291,9 @@ impl<'m> Opening<'_, 'm> {
     ) -> Checked<'m, M> {
         reader.take_sum();
         let length = reader.read_at(0, self.head)?;
-        let head = self.head.get(..length).unwrap_or_default();
         let opened = self.opened.insert(Opened::Multiboot(Multiboot {
             version,
-            header: Header::parse(version, head)?,
+            header: Header::new(version),
             image: PhysicalImage::default(),
             sections: None,
             unloaded: None,
@@ -299,6 +302,8 @@ impl<'m> Opening<'_, 'm> {
         let Opened::Multiboot(opened) = opened else {
             return Ok(None);
         };
+        let head = self.head.get(..length).unwrap_or_default();
+        opened.header.fill(head)?;
         let size = self.entry.kernel.size;
         let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
         opened.header.read_image(&mut opened.image, size, read_at)?;

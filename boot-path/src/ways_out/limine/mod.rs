@@ -35,6 +35,6 @@ pub use requests::{
     Requests,
 };
 pub use responses::{MAX_FILES, Writer, respond, suits};
-pub use scan::{OVERLAP, recognises, scan};
+pub use scan::{OVERLAP, recognises, scan, scan_into};
 pub use whole_file::check_file;
 pub(crate) use whole_file::recognise_file;

@@ -63,9 +63,29 @@ fn before_candidate(words: &[[u8; 8]]) -> usize {
 /// 10X.
 pub fn scan(
     image: &KernelImage,
-    mut memory: impl SegmentBytes,
+    memory: impl SegmentBytes,
 ) -> Result<Option<Requests>, LimineError> {
-    let mut scan = Scan::default();
+    let mut found = Requests::default();
+    let recognised = scan_into(&mut found, image, memory)?;
+    Ok(recognised.then_some(found))
+}
+
+/// As [`scan`], where the requests lie already; there are none yet. Says whether there were some, or a tag
+/// or a marker.
+///
+/// # Errors
+/// 10X.
+pub fn scan_into(
+    found: &mut Requests,
+    image: &KernelImage,
+    mut memory: impl SegmentBytes,
+) -> Result<bool, LimineError> {
+    let mut scan = Scan {
+        found,
+        recognised: false,
+        error: None,
+        end_marker: None,
+    };
     'all: for (index, segment) in image.segments().iter().enumerate() {
         let mut next = segment.virtual_start.next_multiple_of(8);
         loop {
@@ -88,14 +108,13 @@ pub fn scan(
     }
     match scan.error {
         Some(error) => Err(error),
-        None => Ok(scan.recognised.then_some(scan.found)),
+        None => Ok(scan.recognised),
     }
 }
 
 /// What was found so far.
-#[derive(Default)]
-struct Scan {
-    found: Requests,
+struct Scan<'r> {
+    found: &'r mut Requests,
     /// Whether there was a request, a tag or a marker.
     recognised: bool,
     /// What is wrong with what was found.
@@ -104,7 +123,7 @@ struct Scan {
     end_marker: Option<u64>,
 }
 
-impl Scan {
+impl Scan<'_> {
     /// Looks at the words from an address on, the first of which may begin something. Says whether to go
     /// on.
     fn look_at(&mut self, address: u64, words: &[[u8; 8]]) -> bool {
@@ -117,7 +136,7 @@ impl Scan {
                 self.error = Some(LimineError::Markers { start, end });
                 return false;
             }
-            (self.found, self.error) = (Requests::default(), None);
+            (*self.found, self.error) = (Requests::default(), None);
             return true;
         }
         if [first, second] == END_MARKER {
@@ -125,7 +144,7 @@ impl Scan {
             self.end_marker.get_or_insert(address);
             return true;
         }
-        let found = &mut self.found;
+        let found = &mut *self.found;
         let place = match [first, second] {
             TAG => Some(&mut found.tag),
             COMMON => {

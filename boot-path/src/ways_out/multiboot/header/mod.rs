@@ -127,16 +127,27 @@ impl Header {
     /// # Errors
     /// 10S, 10T.
     pub fn parse(version: Version, head: &[u8]) -> Result<Self, HeaderError> {
-        match version {
-            Version::One => Self::parse_1(head),
-            Version::Two => Self::parse_2(head),
+        let mut header = Self::new(version);
+        header.fill(head)?;
+        Ok(header)
+    }
+
+    /// As [`parse`](Self::parse), where the header lies already.
+    ///
+    /// # Errors
+    /// 10S, 10T.
+    pub fn fill(&mut self, head: &[u8]) -> Result<(), HeaderError> {
+        match self.version {
+            Version::One => self.fill_1(head),
+            Version::Two => self.fill_2(head),
         }
     }
 
-    fn new(version: Version, offset: usize) -> Self {
+    /// One that is yet to be [filled](Self::fill).
+    pub const fn new(version: Version) -> Self {
         Self {
             version,
-            offset: offset as u64,
+            offset: 0,
             addresses: None,
             entry: None,
             limits: None,

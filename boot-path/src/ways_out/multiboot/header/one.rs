@@ -5,9 +5,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::entry::protocol;
-use crate::ways_out::multiboot::header::{
-    AddressFields, Header, HeaderError, Version, VideoFields,
-};
+use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
 
 /// Bytes at the start of the file in which a header of version 1 lies.
 const HEAD_1: usize = 8 * 1024;
@@ -38,12 +36,12 @@ struct Video1 {
 }
 
 impl Header {
-    pub(super) fn parse_1(head: &[u8]) -> Result<Self, HeaderError> {
+    pub(super) fn fill_1(&mut self, head: &[u8]) -> Result<(), HeaderError> {
         let head = head.get(..HEAD_1.min(head.len())).unwrap_or_default();
         let offset = protocol::multiboot1_header(head).ok_or(HeaderError::NotFound {
             within: HEAD_1 as u64,
         })?;
-        let mut header = Self::new(Version::One, offset);
+        self.offset = offset as u64;
         let bytes = head.get(offset..).unwrap_or_default();
         let cut = |length: usize| HeaderError::Length {
             offset: offset as u64,
@@ -63,7 +61,7 @@ impl Header {
             return Err(HeaderError::Flags { flags: unknown });
         }
         // A text mode will do, whatever mode is asked for: the loader may choose another one.
-        header.needs_console = flags.get_bit(VIDEO_MODE);
+        self.needs_console = flags.get_bit(VIDEO_MODE);
 
         let addresses = AddressFields::ref_from_prefix(rest);
         let fields = addresses
@@ -73,8 +71,8 @@ impl Header {
             let Some((fields, (entry, _))) = fields else {
                 return Err(cut(size_of::<Magic1>() + size_of::<[U32; 5]>()));
             };
-            header.entry = Some(entry.get().into());
-            header.addresses = Some(fields.check(header.offset)?);
+            self.entry = Some(entry.get().into());
+            self.addresses = Some(fields.check(self.offset)?);
         }
         if flags.get_bit(VIDEO_MODE) {
             /// The other mode type is text.
@@ -84,9 +82,9 @@ impl Header {
                 return Err(cut(size_of::<Magic1>() + size_of::<[U32; 9]>()));
             };
             if video.mode_type.get() == GRAPHICS {
-                header.graphics = Some(video.fields.wish());
+                self.graphics = Some(video.fields.wish());
             }
         }
-        Ok(header)
+        Ok(())
     }
 }

@@ -7,9 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::bios::vbe::Wish;
 use crate::entry::protocol::{self, HEAD};
 use crate::ways_out::multiboot::elf::{Limits, Preference};
-use crate::ways_out::multiboot::header::{
-    AddressFields, Header, HeaderError, Version, VideoFields,
-};
+use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
 use crate::ways_out::multiboot::information::tag as info_tag;
 
 /// Tags of a header of version 2.
@@ -53,12 +51,12 @@ struct RelocatableFields {
 }
 
 impl Header {
-    pub(super) fn parse_2(head: &[u8]) -> Result<Self, HeaderError> {
+    pub(super) fn fill_2(&mut self, head: &[u8]) -> Result<(), HeaderError> {
         let head = head.get(..HEAD.min(head.len())).unwrap_or_default();
         let within = HEAD as u64;
         let offset = protocol::multiboot2_header(head).ok_or(HeaderError::NotFound { within })?;
         let bytes = all_of_it(head, offset)?;
-        let mut header = Self::new(Version::Two, offset);
+        self.offset = offset as u64;
         let (mut video, mut has_text) = (None, None);
         let mut position = size_of::<Magic2>();
         loop {
@@ -80,18 +78,18 @@ impl Header {
                 tag::END => break,
                 tag::INFORMATION_REQUEST => {
                     let requests = <[U32]>::ref_from_bytes(content);
-                    header.request(requests.map_err(|_| wrong)?, optional)?;
+                    self.request(requests.map_err(|_| wrong)?, optional)?;
                 }
                 tag::ADDRESS => {
                     let fields = fields::<AddressFields>(content, wrong)?;
-                    header.addresses = Some(fields.check(header.offset)?);
+                    self.addresses = Some(fields.check(self.offset)?);
                 }
                 tag::ENTRY_ADDRESS => {
-                    header.entry = Some(fields::<U32>(content, wrong)?.get().into());
+                    self.entry = Some(fields::<U32>(content, wrong)?.get().into());
                 }
                 tag::FLAGS => {
                     let flags = fields::<U32>(content, wrong)?.get();
-                    header.needs_console = flags.get_bit(0) && !optional;
+                    self.needs_console = flags.get_bit(0) && !optional;
                     has_text = Some(flags.get_bit(1));
                 }
                 tag::FRAMEBUFFER => {
@@ -99,7 +97,7 @@ impl Header {
                 }
                 tag::RELOCATABLE => {
                     let limits = fields::<RelocatableFields>(content, wrong)?;
-                    header.limits = Some(limits.check()?);
+                    self.limits = Some(limits.check()?);
                 }
                 kind if optional || tag::WITHOUT_EFFECT.contains(&kind) => {}
                 kind => return Err(HeaderError::Tag { kind }),
@@ -107,10 +105,10 @@ impl Header {
             // Tags begin at multiples of 8; the header does, and so does the file.
             position += (size as usize).next_multiple_of(8);
         }
-        header.settle_screen(video, has_text);
-        match header.addresses.is_some() && header.entry.is_none() {
+        self.settle_screen(video, has_text);
+        match self.addresses.is_some() && self.entry.is_none() {
             true => Err(HeaderError::NoEntry),
-            false => Ok(header),
+            false => Ok(()),
         }
     }
 
