@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use crate::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry};
 use crate::entry::version;
 use crate::errors::catalogue::{self, Entry, Named};
-use crate::errors::text::{facts, split_last};
+use crate::errors::text::{decimal, facts, split_last};
 
 pub use crate::entry::loader_conf::{LoaderConf, Timeout};
 pub use crate::entry::pattern::{MAX_PATTERN, matches};
@@ -77,22 +77,11 @@ impl Tries {
         let parts = || {
             let (id, counters) = split_last(stem, b'+')?;
             let (left, done) = split_last(counters, b'-').unwrap_or((counters, "0"));
-            let (left, done) = (number(left)?, number(done)?);
+            let (left, done) = (decimal(left)?, decimal(done)?);
             Some((id, Self { left, done }))
         };
         parts().map_or((stem, None), |(id, tries)| (id, Some(tries)))
     }
-}
-
-/// A number of any length; those that are too large are the largest.
-pub(crate) fn number(text: &str) -> Option<u32> {
-    let mut digits = text.bytes();
-    (!text.is_empty()).then_some(())?;
-    digits.try_fold(0u32, |number, digit| {
-        let digit = u32::from(digit.wrapping_sub(b'0'));
-        let more = number.saturating_mul(10).saturating_add(digit);
-        (digit < 10).then_some(more)
-    })
 }
 
 impl<'a> Item<'a> {

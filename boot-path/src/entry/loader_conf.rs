@@ -1,7 +1,7 @@
 //! Step 9: `/loader/loader.conf`, which says what all entries have in common.
 
-use crate::entry::entries::number;
 use crate::entry::entry_file::{self, EntryFileCause, EntryFileError};
+use crate::errors::text::decimal;
 use crate::machine::Consoles;
 
 /// A checked `/loader/loader.conf`. The default is the empty file. Keys that are not named here are
@@ -102,6 +102,6 @@ fn timeout(value: &str) -> Option<Timeout> {
     match value {
         "menu-force" => Some(Timeout::Forever),
         "menu-hidden" | "menu-disabled" => Some(Timeout::Seconds(0)),
-        _ => number(value).map(Timeout::Seconds),
+        _ => decimal(value).map(Timeout::Seconds),
     }
 }

@@ -215,3 +215,14 @@ pub fn utf8(bytes: &[u8]) -> (&str, bool) {
         Some(chunk) => (chunk.valid(), chunk.invalid().is_empty()),
     }
 }
+
+/// A number of any length; those that are too large are the largest.
+pub fn decimal(text: &str) -> Option<u32> {
+    let mut digits = text.bytes();
+    (!text.is_empty()).then_some(())?;
+    digits.try_fold(0u32, |number, digit| {
+        let digit = u32::from(digit.wrapping_sub(b'0'));
+        let more = number.saturating_mul(10).saturating_add(digit);
+        (digit < 10).then_some(more)
+    })
+}

@@ -15,7 +15,7 @@ use crate::disk::fat::{self, Cache, FatError, FileName, Volume};
 use crate::disk::int13::Drive;
 use crate::disk::partition::Partition;
 use crate::disk::stream::{self, Range};
-use crate::errors::text::copy;
+use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::{Damage, Expected, Manifest, Role, Sums};
@@ -552,5 +552,6 @@ pub const BROUGHT: &str = "/modules/";
 
 /// The number of a file that another loader has brought, by its path: 0 is the kernel.
 pub fn number_of(path: &str) -> Option<usize> {
-    path.strip_prefix(BROUGHT)?.parse().ok()
+    let number = decimal(path.strip_prefix(BROUGHT)?)?;
+    Some(number as usize)
 }

@@ -41,7 +41,8 @@ pub fn take<'m, M: FileMachine<'m>>(
 ) -> Result<KernelEntry<'m>, MultibootError> {
     let machine = files.machine();
     let left = Left { machine, memory };
-    let (given, entry) = read_information(&left, magic, information, rooms.text)?;
+    let mut given = ArrayVec::new();
+    let entry = read_information(&left, magic, information, &mut given, rooms.text)?;
     machine.print(&Texts(&[
         " 7 disk     none: started by ",
         entry.title().unwrap_or("another loader"),

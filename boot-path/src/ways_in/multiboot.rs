@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use crate::entry::entry_file::{self, EntryFileError, KernelEntry, MAX_MODULES};
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
+use crate::files::access::BROUGHT;
 use crate::memory::layout::EARLY_REACH;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate_high;
@@ -116,36 +117,23 @@ fn word(memory: &dyn Memory, address: u64) -> Result<u32, MultibootError> {
     Ok(read::<U32>(memory, address)?.get())
 }
 
-/// A string that ends in a zero byte, and how much of it is kept.
-struct Text([u8; MAX_STRING], usize);
-
-impl Text {
-    fn read(memory: &dyn Memory, address: u64) -> Result<Self, MultibootError> {
-        let mut text = Self([0; MAX_STRING], 0);
-        for (index, byte) in text.0.iter_mut().enumerate() {
-            *byte = read(memory, address.wrapping_add(index as u64))?;
-            if *byte == 0 {
-                text.1 = index;
-                return Ok(text);
-            }
+/// Reads a string that ends in a zero byte.
+fn string<'s>(
+    memory: &dyn Memory,
+    address: u64,
+    room: &'s mut [u8; MAX_STRING],
+) -> Result<&'s [u8], MultibootError> {
+    for index in 0..MAX_STRING {
+        let byte: u8 = read(memory, address.wrapping_add(index as u64))?;
+        if byte == 0 {
+            return Ok(room.get(..index).unwrap_or_default());
         }
-        Err(MultibootError::Address(address))
+        room[index] = byte;
     }
-
-    fn bytes(&self) -> &[u8] {
-        self.0.get(..self.1).unwrap_or_default()
-    }
+    Err(MultibootError::Address(address))
 }
 
-/// Path of a module in the entry's text, up to its number.
-pub const PATH: &str = "/modules/";
-
-/// The number of a module in the list, by its path.
-pub fn module_number(path: &str) -> Option<usize> {
-    path.strip_prefix(PATH)?.parse().ok()
-}
-
-/// The modules' places, the kernel first; and the entry, which stands in `text`.
+/// Reads the modules' places, the kernel's first, into `given`; returns the entry, which stands in `text`.
 ///
 /// # Errors
 /// [`MultibootError`]: 9G.
@@ -153,38 +141,35 @@ pub fn read_information<'a>(
     memory: &dyn Memory,
     magic: u32,
     information: u32,
+    given: &mut ArrayVec<Given, MAX_GIVEN>,
     text: &'a mut [u8],
-) -> Result<(ArrayVec<Given, MAX_GIVEN>, KernelEntry<'a>), MultibootError> {
+) -> Result<KernelEntry<'a>, MultibootError> {
     let mut list = List {
         memory,
-        given: ArrayVec::new(),
+        given,
         nameless: false,
         text,
         length: 0,
     };
     let information = information.into();
+    let mut room = [0; MAX_STRING];
     match magic {
-        MAGIC_1 => list.version_1(information)?,
-        MAGIC_2 => list.version_2(information)?,
+        MAGIC_1 => list.version_1(information, &mut room)?,
+        MAGIC_2 => list.version_2(information, &mut room)?,
         _ => return Err(MultibootError::Magic(magic)),
     }
-    if list.given.is_empty() {
+    let List { text, length, .. } = list;
+    if given.is_empty() {
         return Err(MultibootError::NoKernel);
     }
-    let List {
-        given,
-        text,
-        length,
-        ..
-    } = list;
     let entry = entry_file::parse(text.get(..length).unwrap_or_default());
-    Ok((given, entry.map_err(MultibootError::Text)?))
+    entry.map_err(MultibootError::Text)
 }
 
 /// What has been read so far.
 struct List<'a, 'b> {
     memory: &'b dyn Memory,
-    given: ArrayVec<Given, MAX_GIVEN>,
+    given: &'b mut ArrayVec<Given, MAX_GIVEN>,
     /// Do the strings lack the modules' names?
     nameless: bool,
     text: &'a mut [u8],
@@ -193,11 +178,15 @@ struct List<'a, 'b> {
 
 impl List<'_, '_> {
     /// Multiboot Specification 0.6.96, 3.3.
-    fn version_1(&mut self, information: u64) -> Result<(), MultibootError> {
+    fn version_1(
+        &mut self,
+        information: u64,
+        room: &mut [u8; MAX_STRING],
+    ) -> Result<(), MultibootError> {
         let flags = word(self.memory, information)?;
         if flags & FLAG_LOADER_NAME != 0 {
             let name = word(self.memory, information.wrapping_add(64))?;
-            self.loader(&Text::read(self.memory, name.into())?)?;
+            self.loader(string(self.memory, name.into(), room)?)?;
         }
         if flags & FLAG_MODULES == 0 {
             return Ok(());
@@ -208,19 +197,24 @@ impl List<'_, '_> {
         }
         for index in 0..u64::from(count.get()) {
             let address = u64::from(first.get()).wrapping_add(index * 16);
-            let [start, end, string] = read::<[U32; 3]>(self.memory, address)?.map(U32::get);
-            let string = match string {
-                0 => Text([0; MAX_STRING], 0),
-                address => Text::read(self.memory, address.into())?,
+            let [start, end, address_of_string] =
+                read::<[U32; 3]>(self.memory, address)?.map(U32::get);
+            let string = match address_of_string {
+                0 => &[],
+                address => string(self.memory, address.into(), room)?,
             };
-            self.module(start, end, &string)?;
+            self.module(start, end, string)?;
         }
         Ok(())
     }
 
     /// Multiboot2 Specification 2.0, 3.4 and 3.6: the total size, then tags of type and size, each at a
     /// multiple of 8.
-    fn version_2(&mut self, information: u64) -> Result<(), MultibootError> {
+    fn version_2(
+        &mut self,
+        information: u64,
+        room: &mut [u8; MAX_STRING],
+    ) -> Result<(), MultibootError> {
         let total = word(self.memory, information)?;
         if total > MAX_INFORMATION {
             return Err(MultibootError::Address(information));
@@ -238,13 +232,12 @@ impl List<'_, '_> {
                 match kind {
                     TAG_END => break,
                     TAG_LOADER_NAME if !modules => {
-                        self.loader(&Text::read(self.memory, address + 8)?)?;
+                        self.loader(string(self.memory, address + 8, room)?)?;
                     }
                     TAG_MODULE if modules => {
                         let [start, end] =
                             read::<[U32; 2]>(self.memory, address + 8)?.map(U32::get);
-                        let string = Text::read(self.memory, address + 16)?;
-                        self.module(start, end, &string)?;
+                        self.module(start, end, string(self.memory, address + 16, room)?)?;
                     }
                     _ => {}
                 }
@@ -254,28 +247,28 @@ impl List<'_, '_> {
         Ok(())
     }
 
-    fn loader(&mut self, name: &Text) -> Result<(), MultibootError> {
-        self.nameless = name.bytes().starts_with(NAMELESS);
+    fn loader(&mut self, name: &[u8]) -> Result<(), MultibootError> {
+        self.nameless = name.starts_with(NAMELESS);
         self.write(b"title ")?;
-        self.line(name.bytes())
+        self.line(name)
     }
 
     /// One module more, and its line.
-    fn module(&mut self, start: u32, end: u32, string: &Text) -> Result<(), MultibootError> {
+    fn module(&mut self, start: u32, end: u32, string: &[u8]) -> Result<(), MultibootError> {
         let (start, end) = (start.into(), end.into());
         if start >= end {
             return Err(MultibootError::Module { start, end });
         }
         let string = match self.nameless {
-            true => string.bytes(),
-            false => without_first_word(string.bytes()),
+            true => string,
+            false => without_first_word(string),
         };
         let number = self.given.len();
         if number == 0 {
             self.write(b"kernel /modules/0\noptions ")?;
         } else {
             self.write(b"module ")?;
-            self.write(PATH.as_bytes())?;
+            self.write(BROUGHT.as_bytes())?;
             let digits = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
             self.write(digits.get(usize::from(number < 10)..).unwrap_or_default())?;
             self.write(b" ")?;

@@ -1,10 +1,10 @@
 //! What another loader tells: both versions, with names in the strings and without; wrong
 //! information has a name.
 
+use boot_path::files::access::number_of;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::ways_in::multiboot::{
-    Given, MAX_GIVEN, Memory, Move, MultibootError, give_back, module_number, plan_moves,
-    read_information,
+    Given, MAX_GIVEN, Memory, Move, MultibootError, give_back, plan_moves, read_information,
 };
 use disk_layout::multiboot::{LOAD_ADDRESS, MAGIC_1, MAGIC_2, SAVED, SAVED_BYTES};
 use proptest::prelude::*;
@@ -79,7 +79,8 @@ fn version_2(loader: Option<&str>, modules: &[(u32, u32, &str)]) -> Piece {
 
 fn read(memory: &Piece, magic: u32) -> Result<(Vec<Given>, String), MultibootError> {
     let mut text = [0; 16 * 1024];
-    let (given, entry) = read_information(memory, magic, BASE, &mut text)?;
+    let mut given = Default::default();
+    let entry = read_information(memory, magic, BASE, &mut given, &mut text)?;
     assert_eq!(entry.kernel(), Some("/modules/0"));
     let end = text
         .iter()
@@ -120,8 +121,8 @@ fn names_are_taken_off_where_there_are_some() {
             assert_eq!(found, title + text, "{loader:?}");
         }
     }
-    assert_eq!(module_number("/modules/12"), Some(12));
-    assert_eq!(module_number("/boot/kernel.elf"), None);
+    assert_eq!(number_of("/modules/12"), Some(12));
+    assert_eq!(number_of("/boot/kernel.elf"), None);
 }
 
 #[test]

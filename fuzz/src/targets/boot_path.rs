@@ -15,7 +15,7 @@ use boot_path::entry::entries::{
     self, DIRECTORY, Entries, LoaderConf, MAX_CANDIDATES, PATH_LOADER,
 };
 use boot_path::entry::entry_file::{self, MAX_FILE, PATH_ENTRY, PATH_KERNEL};
-use boot_path::kernel::image;
+use boot_path::kernel::image::{self, KernelImage, Wishes};
 use boot_path::kernel::placement::Kernel;
 use boot_path::kernel::relocate::{LoadedKernel, relocate};
 use boot_path::memory::layout::{EARLY_REACH, PAGE_SIZE, STAGE2};
@@ -56,7 +56,9 @@ pub fn outcome(bytes: &[u8]) -> Result<(), String> {
         machine.max_transfer,
     );
     let regions = machine.memory.regions().to_vec();
-    let booted = boot(&mut disk, &mut machine, image.kernel.as_deref());
+    let mut headers = None;
+    let kernel_file = image.kernel.as_deref();
+    let booted = boot(&mut disk, &mut machine, kernel_file, &mut headers);
     if let Err(report) = &booted
         && image.kernel.is_some()
         && machine.sectors >= 1 << 20
@@ -254,8 +256,8 @@ fn volume(
 }
 
 /// What was loaded and mapped.
-struct Booted {
-    kernel: Kernel<'static>,
+struct Booted<'h> {
+    kernel: Kernel<'h>,
     /// The file, if it is small and can be read.
     file: Option<Vec<u8>>,
     modules: Vec<Option<Vec<u8>>>,
@@ -264,11 +266,12 @@ struct Booted {
 }
 
 /// Steps 7 to 11, in the order and by the calls of stage2's `main.rs`.
-fn boot(
+fn boot<'h>(
     disk: &mut SparseDisk<'_>,
     machine: &mut Machine,
     expected_file: Option<&[u8]>,
-) -> Result<Booted, String> {
+    headers: &'h mut Option<(KernelImage, Wishes)>,
+) -> Result<Booted<'h>, String> {
     let map = &mut machine.memory;
     let partition = partition::find(disk).map_err(|e| show(&e))?;
 
@@ -310,8 +313,6 @@ fn boot(
     let file = found.ok_or("error 9A: no kernel")?;
     let expected_file = expected_file.filter(|_| path == PATH_KERNEL);
 
-    // For as long as the program runs: there is one a boot.
-    let headers = Box::leak(Box::new(None));
     image::read(headers, file.size, |offset, out| {
         let read = volume.read_at(disk, cache, &file, offset, out);
         read.map_err(|e| show(&e)).map_err(Shown)
@@ -330,14 +331,14 @@ fn boot(
     }
     if memory.is_loaded() {
         if let Some(content) = &content {
-            let unrelocated = kernels::unrelocated(&kernel.image, content);
+            let unrelocated = kernels::unrelocated(kernel.image, content);
             assert!(memory.segments(&kernel) == unrelocated, "loaded wrongly");
         }
         let mut loaded = InMemory {
             kernel: &kernel,
             memory: &mut memory,
         };
-        relocate(&kernel.image, &mut loaded, kernel.slide).map_err(|e| show(&e))?;
+        relocate(kernel.image, &mut loaded, kernel.slide).map_err(|e| show(&e))?;
     }
 
     let mut modules = Vec::new();
@@ -491,7 +492,7 @@ struct Block {
 }
 
 impl Memory {
-    fn new(kernel: &Kernel, map: &MemoryMap) -> Self {
+    fn new(kernel: &Kernel<'_>, map: &MemoryMap) -> Self {
         let mut memory = Self {
             blocks: Vec::new(),
             tables: SharedTables::default(),
@@ -569,7 +570,7 @@ impl Memory {
     }
 
     /// The kernel's segments, by their physical addresses.
-    fn segments(&mut self, kernel: &Kernel) -> kernels::Memory {
+    fn segments(&mut self, kernel: &Kernel<'_>) -> kernels::Memory {
         kernel
             .segments()
             .map(|(segment, address)| {
@@ -582,7 +583,7 @@ impl Memory {
 
 /// As in stage2's `kernel.rs`.
 struct InMemory<'a> {
-    kernel: &'a Kernel<'static>,
+    kernel: &'a Kernel<'a>,
     memory: &'a mut Memory,
 }
 
@@ -612,7 +613,7 @@ enum Use {
     PhysicalMap,
 }
 
-impl Booted {
+impl Booted<'_> {
     /// Everything that was promised. `regions`: the memory before anything was allocated.
     fn check(mut self, regions: &[Region], machine: &Machine) {
         let tables = self.memory.tables.clone();

@@ -26,18 +26,16 @@ pub fn run(bytes: &[u8]) {
     let read = read(&mut headers, file.len() as u64, |offset, out| {
         Ok(copy(file.get(offset as usize..).unwrap_or_default(), out))
     });
-    let checked_alone = read.and_then(|()| {
-        let (image, wishes) = headers.expect("they were read");
-        image.check(&wishes).map(|()| image)
-    });
-    let image = match checked_alone {
-        Ok(image) => image,
-        Err(error) => {
-            show(&error);
-            assert_eq!(checked.err(), Some(error));
-            return;
-        }
+    let error = match &headers {
+        Some((image, wishes)) => image.check(wishes).err(),
+        None => read.err(),
     };
+    if let Some(error) = error {
+        show(&error);
+        assert_eq!(checked.err(), Some(error));
+        return;
+    }
+    let (image, _) = headers.expect("they were read");
     check(&image);
 
     let memory: u64 = image.segments().iter().map(|s| s.memory_size).sum();

@@ -1,10 +1,9 @@
 //! What another loader tells about its modules, and where these go.
 
 use boot_path::entry::entry_file::MAX_FILE;
+use boot_path::files::access::number_of;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
-use boot_path::ways_in::multiboot::{
-    Memory, give_back, module_number, plan_moves, read_information,
-};
+use boot_path::ways_in::multiboot::{Memory, give_back, plan_moves, read_information};
 use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
 
 use super::show;
@@ -41,8 +40,9 @@ pub fn accepts(bytes: &[u8]) -> bool {
         other => u32::from(*other),
     };
     let mut text = [0; MAX_FILE];
-    let (given, entry) = match read_information(&Piece(bytes), magic, BASE, &mut text) {
-        Ok(read) => read,
+    let mut given = Default::default();
+    let entry = match read_information(&Piece(bytes), magic, BASE, &mut given, &mut text) {
+        Ok(entry) => entry,
         Err(error) => {
             show(&error);
             return false;
@@ -51,8 +51,8 @@ pub fn accepts(bytes: &[u8]) -> bool {
     assert!(magic == MAGIC_1 || magic == MAGIC_2);
     assert!(given.iter().all(|module| module.start < module.end));
     // One file a line, by its number.
-    assert_eq!(entry.kernel().and_then(module_number), Some(0));
-    let numbers = entry.modules().map(|module| module_number(module.path));
+    assert_eq!(entry.kernel().and_then(number_of), Some(0));
+    let numbers = entry.modules().map(|module| number_of(module.path));
     assert!(numbers.eq((1..given.len()).map(Some)));
 
     let mut memory = MemoryMap::new();
