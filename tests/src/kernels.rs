@@ -19,6 +19,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
+use crate::book::wrap::wrap;
 use crate::elf::noise;
 use crate::image::{self, Image, multiboot_program, test_program, test_program_file};
 use crate::linux::{self, Fetched};
@@ -545,14 +546,14 @@ fn chaining(target: Target, directory: &TempDir) -> Result<(Machine, Option<Imag
 pub fn page() -> String {
     let mut text = String::from(
         "<!-- Made by `./run.sh kernels`. -->\n# Kernels\n\n\
-         Each of these kernels was booted in QEMU, by each of the protocols and on each of the ways that the table \
-         shows: a Linux kernel to a first process that prints the command line and the memory that it sees and switches off, memtest86+ to its \
-         screen, the others to their `OKAY`, which most of them print when they have checked what the protocol promises. `./run.sh kernels` does it again; Debian's kernels come out of its \
-         packages.\n\n\
-         The protocols are those of an [entry](09-entry.md). *Named*: the entry says so; otherwise the loader recognises the kernel by its file. \
-         *MBR*: from a disk. On the other ways another loader starts `bootpath.elf`, as [a page of its own](multiboot-in.md) has it: \
+         Each of these kernels was booted in QEMU, by each of the protocols and in each of the ways that the table shows. \
+         A Linux kernel had to reach its first process, which prints the command line and the memory that it sees and switches the machine off; \
+         memtest86+ had to reach its screen; the others had to print their `OKAY`, which most of them do when they have checked \
+         what the protocol promises. `./run.sh kernels` repeats this; Debian's kernels come from its packages.\n\n\
+         The protocols are those of an [entry](09-entry.md). *Named* means that the entry names the protocol; otherwise the loader recognises the kernel by its file. \
+         *MBR* means from a disk. In the other columns another loader starts [`bootpath.elf`](multiboot-in.md): \
          *QEMU* by `-kernel` and `-initrd`, *GRUB* 2.06 by `multiboot` and `module` (1) or `multiboot2` and `module2` (2), \
-         *SYSLINUX* 6 by `mboot.c32`. There is no entry there that could name a protocol, and no disk.\n\n\
+         *SYSLINUX* 6 by `mboot.c32`. There, no entry can name a protocol, and there is no disk.\n\n\
          | kernel | protocol | MBR | QEMU | GRUB (1) | GRUB (2) | SYSLINUX |\n\
          | --- | --- | :-: | :-: | :-: | :-: | :-: |\n",
     );
@@ -568,5 +569,5 @@ pub fn page() -> String {
         }
         text.push('\n');
     }
-    text
+    wrap(&text)
 }
