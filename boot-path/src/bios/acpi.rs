@@ -1,9 +1,9 @@
 //! ACPI tables, as far as a loader needs them: where they lie, and which processors and interrupt
 //! controllers the MADT names.
 //!
-//! Nothing here believes a length: a table that leaves the memory that can be read, or an entry that
-//! leaves its table, ends the walk. Checksums are not looked at, but for that of the RSDP, by which it
-//! was found: there are boards whose tables have wrong ones and whose operating systems do not mind.
+//! No length is trusted: a table that extends beyond readable memory, or an entry that extends beyond
+//! its table, ends the walk. Checksums are ignored, except that of the RSDP, by which it was found: some
+//! boards have tables with wrong checksums, and their operating systems do not mind.
 //!
 //! Source: ACPI specification 6.5, chapter 5.2; for DMAR and IVRS the specifications of Intel's and
 //! AMD's I/O virtualisation.

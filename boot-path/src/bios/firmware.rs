@@ -1,8 +1,8 @@
 //! The BIOS, as the code above the gate sees it.
 //!
-//! What the steps ask the BIOS for, and what they make of its answers, is generic over [`Bios`]. In
-//! the machine the gate is behind it (`bios.rs`); on the host, tests put a script or the transcript
-//! of a real machine behind it, and so every whim of a BIOS is an ordinary test.
+//! The code that asks the BIOS and interprets its answers is generic over [`Bios`]. On the machine, the
+//! gate implements it. On the host, a script or the transcript of a real machine does, so every quirk of
+//! a BIOS is an ordinary test.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 

@@ -1,4 +1,4 @@
-//! Step 6, what the BIOS says of memory: INT 15h E820, else E801, else 88h; and two words of its
+//! Step 6: the BIOS's report of memory, by INT 15h E820, else E801, else 88h, and two words of the BIOS
 //! data area.
 
 use core::fmt;

@@ -1,4 +1,4 @@
-//! What the BIOS is asked, and what becomes of its answers.
+//! The BIOS services that the loader uses, and what it makes of their answers.
 
 pub mod firmware;
 pub mod time;

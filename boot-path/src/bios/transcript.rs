@@ -1,8 +1,8 @@
 //! Transcripts: what a BIOS was asked and what it answered, as lines of text.
 //!
-//! An image that was built to be recorded writes one to the serial line, and the tests play it back
-//! through the code that asks. One line a call; lines that do not begin with [`PREFIX`] are
-//! comments, so the log of a serial line is a transcript as it is.
+//! An image built with `--record` writes one to the serial line, and tests play it back to the code that
+//! asks. Each call is a line. Lines that do not begin with [`PREFIX`] are comments, so the log of a
+//! serial line is a transcript as it is.
 //!
 //! ```text
 //! bios: transcript 2
@@ -10,14 +10,14 @@
 //! bios: INT 15h EAX=E820 ECX=0018 EDX=534D4150 EDI=7E00 EFL=0001 [] -> EAX=534D4150 …
 //! ```
 //!
-//! The first line is the version of the format. `memory` is what was found at an address: bytes in
-//! hexadecimal, without the zeros at their end. A call has the registers in front of the arrow that
-//! are not 0, and behind it those that changed. When a register pointed to the
-//! [buffer](BIOS_BUFFER), its content before and after the call follows, as far as it matters.
-//! Sectors are not recorded. A call without an arrow did not return.
+//! The first line is the version of the format. `memory` is the content of an address: bytes in
+//! hexadecimal, without the zeros at their end. A call lists the registers that are not 0 in front of
+//! the arrow, and those that changed behind it. If a register pointed to the [buffer](BIOS_BUFFER), the
+//! buffer's content before and after the call follows, as far as it matters. Sectors are not recorded.
+//! A call without an arrow did not return.
 //!
-//! `bios: time 5104 ms` is what the clock said when the code asked it, which it does when a read has
-//! failed. Version 1 has no such lines: nothing but calls decided then what was tried.
+//! `bios: time 5104 ms` is the clock's answer. The code asks the clock when a read has failed. Version 1
+//! has no such lines, because only the calls decided then what was tried next.
 
 use core::fmt;
 use core::ops::RangeInclusive;

@@ -1,11 +1,11 @@
 //! Step 12, for kernels that want a framebuffer: graphics modes, by the VBE BIOS (INT 10h AH=4Fh).
 //!
-//! Which modes there are, which one comes closest to a wish, and setting it. Only modes of direct
-//! colour with a linear framebuffer count: a kernel can draw into these without the BIOS.
+//! Finds the modes, chooses the one that comes closest to a wish, and sets it. Only modes of direct colour
+//! with a linear framebuffer count: a kernel can draw into these without the BIOS.
 //!
-//! A mode is believed only when all that is said of it makes sense, since whoever draws into it
-//! cannot know better: lists without an end, modes that are listed and not there, rows that are
-//! shorter than their pixels, colours that overlap, framebuffers that would be RAM.
+//! A mode counts only if everything that the BIOS says about it is plausible, because a kernel that draws
+//! into it cannot check that. There are lists without an end, listed modes that do not exist, rows that
+//! are shorter than their pixels, colours that overlap, and framebuffers that would be RAM.
 //!
 //! Sources: VESA BIOS Extension Core Functions Standard 3.0; VESA BIOS Extension/Display Data Channel
 //! Standard 1.1; VESA Enhanced EDID Standard, release A.

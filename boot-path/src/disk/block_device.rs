@@ -1,4 +1,4 @@
-//! Step 7, the pure half: what a disk is to the code above it.
+//! Step 7: a disk, as the code above it sees it.
 
 use core::fmt;
 

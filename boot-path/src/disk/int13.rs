@@ -1,7 +1,7 @@
-//! Step 7, the pure half: the boot drive, by INT 13h.
+//! Step 7: the boot drive, by INT 13h.
 //!
-//! By its extensions (Enhanced Disk Drive specification, EDD), else by cylinder, head and sector;
-//! with whatever helps against errors, those of disks and those of BIOSes.
+//! Reads by the extensions (Enhanced Disk Drive specification, EDD), or else by cylinder, head and sector,
+//! and recovers from errors, those of disks and those of BIOSes.
 
 use core::num::NonZeroU64;
 

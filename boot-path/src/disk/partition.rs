@@ -1,16 +1,16 @@
-//! Step 7, the pure half: which part of the disk to boot from.
+//! Step 7: which part of the disk to boot from.
 //!
 //! The choice is liberal, because the check of the file system follows anyway: the first active
 //! entry of the MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole
 //! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
 //! many sticks are sold).
 //!
-//! Where there is nothing to choose, the error names what is there instead: a GPT, or what a partition
+//! If there is no partition to choose, the error names what is there instead: a GPT, or what a partition
 //! [holds](crate::disk::probe).
 //!
-//! A partition table counts in sectors, and on a disk whose sectors have more than 512 bytes it does
-//! not say in which. A table that was made for this disk counts in the disk's own; one in an image
-//! that was made for any disk, in 512 bytes: so does that of an image which is a CD as well.
+//! A partition table counts in sectors and does not say how large they are. On a disk whose sectors have
+//! more than 512 bytes, a table that was made for this disk counts in the disk's own. A table in an image
+//! that was made for any disk counts in 512 bytes, as in an image that is a CD as well.
 
 use core::fmt;
 

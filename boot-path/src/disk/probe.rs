@@ -1,8 +1,8 @@
 //! What a partition or a disk holds that is not FAT, by its signature.
 //!
-//! It is only asked when nothing can be booted, for the message: whoever reads "no FAT file system"
-//! must not be led to format what is a system's disk. That is why it names rather too much than too
-//! little, and why nothing else depends on it.
+//! It is used only when nothing can be booted, to word the message: somebody who reads "no FAT file
+//! system" must not be led to format another system's disk. So it rather names too much than too little,
+//! and nothing else depends on it.
 //!
 //! Sources of the offsets and signatures: libblkid of util-linux 2.41 (`libblkid/src/superblocks`),
 //! and the formats' own documents. The tests say with which tools they were compared.

@@ -1,8 +1,8 @@
-//! Step 10, its disk half: pieces of a file, in as few and as large reads as possible.
+//! Step 10: reads pieces of a file, in as few and as large reads as possible.
 //!
-//! An INT 13h call has a price of its own, so what counts is their number: pieces that are close
-//! together in the file are read together, every call takes as many sectors as it may, and what
-//! the [`Cache`] happens to hold is not read again.
+//! Each INT 13h call has a fixed cost, so their number counts. Pieces that are close together in the file
+//! are read together, every call reads as many sectors as it may, and what the [`Cache`] already holds
+//! is not read again.
 
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};

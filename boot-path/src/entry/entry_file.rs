@@ -1,4 +1,4 @@
-//! Step 9: what to boot, and with which words.
+//! Step 9: the text of an entry: what to boot, and with which command line.
 //!
 //! `/boot/kernel.conf`, which is optional, and the [entries](crate::entry::entries) have the syntax of the
 //! Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entries"): UTF-8 lines of a key, spaces or

@@ -1,8 +1,8 @@
 //! Step 10: which boot protocol a kernel is made for.
 //!
-//! Each has a magic number near the start of the file, but for Limine's, whose requests may be
-//! anywhere among the loaded bytes. A kernel may be made for several; the order in which they are
-//! looked for is that of [`Protocol`].
+//! Each protocol has a magic number near the start of the file, except Limine's, whose requests may be
+//! anywhere among the loaded bytes. A kernel may be made for several protocols; they are looked for in
+//! the order of [`Protocol`].
 
 use crate::files::file_bytes::WINDOW;
 use crate::files::integrity::Sums;

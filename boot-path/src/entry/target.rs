@@ -1,4 +1,4 @@
-//! Step 9: the value of the key `chain`, which boot sector is to be started instead of a kernel.
+//! Step 9: the value of the key `chain`: which boot sector to start instead of a kernel.
 
 use core::fmt;
 

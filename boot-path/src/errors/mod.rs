@@ -1,4 +1,4 @@
-//! What can go wrong, with its codes and sentences; and how anything is put into words.
+//! The errors, with their codes and sentences, and the formatting of text.
 
 pub mod text;
 pub mod catalogue;

@@ -1,7 +1,7 @@
-//! Text, by as little code as possible.
+//! Text, with as little code as possible.
 //!
-//! `str` and `core::fmt` can do all of this and much more, and the loader would carry the code for
-//! all of that: several KiB of 64.
+//! `str` and `core::fmt` can do all of this and much more, but the loader would carry the code for all
+//! of that: several KiB.
 
 use core::fmt;
 use core::slice;

@@ -1,4 +1,4 @@
-//! Where everything of the loader lies in memory: the one file with addresses.
+//! Where every part of the loader lies in memory: the one file with addresses.
 //!
 //! All of it is below 640 KiB, which real mode reaches; everything that is allocated later (page
 //! tables, kernel, modules, stack) comes from RAM above 1 MiB. `docs/memory-layout.md` is made from

@@ -1,8 +1,8 @@
-//! Step 6, the pure half: one sorted memory map out of whatever the firmware says, and the
-//! allocator that hands out pieces of it.
+//! Step 6: one sorted memory map, made from whatever the firmware reports, and the allocator that hands
+//! out pieces of it.
 //!
 //! Firmware reports regions unsorted, overlapping, empty, wrapping or twice (ACPI specification 6.5,
-//! section 15, tells how it should be). Here a byte has the most restrictive kind that was reported
+//! section 15, says how it should be). In this map, a byte has the most restrictive kind that was reported
 //! for it, and a byte that nobody reported is not there. The map is sorted and free of overlap after
 //! every single call, so no state of it can be misread.
 //!

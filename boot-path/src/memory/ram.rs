@@ -1,8 +1,8 @@
 //! Memory that was allocated, and who may use it.
 //!
-//! The allocator of the [map](super::map) hands out addresses. What makes bytes of them is the
-//! machine ([`crate::machine::Machine::bytes`]), and it takes an [`Allocation`]: there is one value
-//! for each range, so nobody else has the same bytes.
+//! The allocator of the [map](super::map) hands out addresses. The machine turns an [`Allocation`] into
+//! bytes ([`crate::machine::Machine::bytes`]). There is only one such value for each range, so no other
+//! code has the same bytes.
 
 use core::ops::{Deref, DerefMut};
 

@@ -1,8 +1,8 @@
 //! Step 11, the plan: what the kernel finds mapped when it starts.
 //!
-//! Its segments with their own permissions, a stack under a guard page, all RAM at the physical
-//! map's base, and the page through which the loader leaves; nothing else. How that becomes entries
-//! is [`crate::paging::page_tables`]; where the entries are kept is for the caller to say ([`TablePages`]).
+//! Its segments with their own permissions, a stack above a guard page, all RAM at the base of the
+//! physical map, and the page through which the loader leaves; nothing else. [`crate::paging::page_tables`]
+//! turns that into entries; the caller says where these are kept ([`TablePages`]).
 
 use crate::kernel::placement::Kernel;
 use crate::memory::layout::PAGE_SIZE;

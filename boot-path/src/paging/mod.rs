@@ -1,4 +1,4 @@
-//! Page tables: their making, what a kernel finds mapped, and how they are walked.
+//! Page tables: what a kernel finds mapped, how the tables are built, and how they are walked.
 
 pub mod page_tables;
 pub mod address_space;

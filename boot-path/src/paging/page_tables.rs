@@ -1,8 +1,8 @@
-//! Step 11, the pure half: four-level page tables (SDM volume 3, section 4.5), filled with the
+//! Step 11: four-level page tables (SDM volume 3, section 4.5), filled with the
 //! largest pages that fit.
 //!
-//! The tables are only reached through [`TableMemory`], so that this very code fills physical memory
-//! on the machine and an array on the host.
+//! This code reaches the tables only through [`TableMemory`], so it fills physical memory on the machine
+//! and an array on the host.
 
 use core::fmt;
 
