@@ -18,7 +18,7 @@ use crate::disk::stream::{self, Range};
 use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
-use crate::files::integrity::{Damage, Expected, Manifest, Role, Sums};
+use crate::files::integrity::{Expected, Manifest, Role, Sums};
 use crate::files::views::say_change;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Block, bytes_at_mut};
@@ -213,9 +213,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         sums: Sums,
         path: &'m str,
         file: &File<'m>,
-    ) -> Result<Option<Expected<'m>>, Damage<'m>> {
+    ) -> Result<Option<Expected<'m>>, M::Failure> {
         match &file.place {
-            Place::Volume(file) => self.manifest.own(role, sums, path, file),
+            Place::Volume(file) => Ok(self.manifest.own(role, sums, path, file)?),
             Place::Memory(_) => Ok(None),
         }
     }

@@ -344,5 +344,5 @@ fn expected<'m, M: OpenMachine<'m>>(
     reader: &Reader<'_, 'm, M>,
 ) -> Checked<'m, M> {
     let files = reader.files();
-    Ok(files.expected(Role::Kernel, sums, entry.path, &entry.kernel)?)
+    files.expected(Role::Kernel, sums, entry.path, &entry.kernel)
 }

@@ -6,8 +6,8 @@ use boot_path::bios::vbe::{Field, Mode};
 use boot_path::kernel::image::{KernelImage, PREFERRED_BASE};
 use boot_path::kernel::relocate::LoadedKernel;
 use boot_path::ways_out::limine::{
-    self, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LimineError, MAX_REVISION, Requests,
-    Writer, check_file, recognises, scan,
+    self, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, LastFacts, LimineError, MAX_REVISION,
+    Requests, Writer, check_file, recognises, scan,
 };
 
 use super::show;
@@ -190,13 +190,7 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
         revision: requests.revision,
         command_line: 1,
         paging_mode: 0,
-        framebuffer: Some(Framebuffer {
-            mode,
-            modes: &[mode; 3],
-            edid: Some(&[7; 128]),
-        }),
         processors: None,
-        regions: &[],
         firmware: &firmware,
         executable: None,
         executable_address: [0, 0],
@@ -211,11 +205,19 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
         tsc_frequency: None,
         entropy: &[],
     };
+    let last = LastFacts {
+        framebuffer: Some(Framebuffer {
+            mode,
+            modes: &[mode; 3],
+            edid: Some(&[7; 128]),
+        }),
+        regions: &[],
+    };
     let mut measure = Writer::default();
-    limine::respond(requests, &facts, &mut measure);
+    limine::respond(requests, &facts, &last, &mut measure);
     let mut room = vec![0; measure.used];
     let mut writer = Writer::new(&mut room, 0x10_0000);
-    let responses = limine::respond(requests, &facts, &mut writer);
+    let responses = limine::respond(requests, &facts, &last, &mut writer);
     assert_eq!(writer.used, measure.used);
     let before = loaded.1.clone();
     requests.answer(image, loaded, &responses);

@@ -31,8 +31,8 @@ use crate::ways_out::limine::platform::{Platform, Start};
 use crate::ways_out::limine::processors::{self, Started};
 use crate::ways_out::limine::screen::Screen;
 use crate::ways_out::limine::{
-    FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, MAX_ENTROPY, Performance, Processors,
-    Requests, Writer, respond,
+    FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, LastFacts, MAX_ENTROPY, Performance,
+    Processors, Requests, Writer, respond,
 };
 use crate::ways_out::way::{Way, firmware_tables};
 
@@ -222,13 +222,12 @@ fn answer<'m, M: Platform<'m>>(
         entropy: entropy.get(..wanted).unwrap_or_default(),
         ..prepared.facts(machine, &loaded.kernel)
     };
-    let measured = Facts {
+    let likely = LastFacts {
         framebuffer: screen.as_ref().map(Screen::framebuffer),
         regions: memory.regions(),
-        ..facts
     };
     let mut measure = Writer::default();
-    respond(requests, &measured, &mut measure);
+    respond(requests, &facts, &likely, &mut measure);
     let size = (measure.used + SPARE).next_multiple_of(PAGE_SIZE as usize) as u64;
     let mut block = reclaimable(machine, size, memory)?;
 
@@ -237,14 +236,13 @@ fn answer<'m, M: Platform<'m>>(
     machine.show_cursor();
     let framebuffer = screen.as_mut().and_then(|it| it.set(machine, memory));
     // Last, so that the memory map is complete.
-    let complete = Facts {
+    let last = LastFacts {
         framebuffer,
         regions: memory.regions(),
-        ..facts
     };
     let address = HHDM + block.start();
     let mut writer = Writer::new(&mut block, address);
-    let responses = respond(requests, &complete, &mut writer);
+    let responses = respond(requests, &facts, &last, &mut writer);
     assert!(
         writer.used as u64 <= size,
         "the responses are larger than was computed"
@@ -262,13 +260,11 @@ impl<'m> Prepared<'_, 'm> {
             revision: self.requests.revision,
             command_line: self.command_line,
             paging_mode: self.paging_mode,
-            framebuffer: None,
             processors: self.started.as_ref().map(|started| Processors {
                 x2apic: started.x2apic,
                 bootstrap: machine.apic_id(),
                 infos: started.list,
             }),
-            regions: &[],
             firmware: &self.firmware,
             executable: self.executable,
             executable_address: kernel_address(kernel),

@@ -11,9 +11,7 @@ pub struct File<'a> {
     pub start: u64,
     /// Bytes.
     pub size: u64,
-    /// The path is put together from these two; the first one may be empty.
-    pub directory: &'a str,
-    /// Its second part.
+    /// Its path; the kernel sees one with a slash in front.
     pub path: &'a str,
     /// The text that goes with it.
     pub string: Text<'a>,
@@ -70,12 +68,8 @@ pub struct Facts<'a> {
     pub command_line: u64,
     /// The paging mode.
     pub paging_mode: u64,
-    /// The framebuffer; `None`: not asked for, or there is none.
-    pub framebuffer: Option<Framebuffer<'a>>,
     /// The processors; `None`: not asked for.
     pub processors: Option<Processors<'a>>,
-    /// The memory map.
-    pub regions: &'a [Region],
     /// The firmware's tables.
     pub firmware: &'a FirmwarePages,
     /// The kernel's file, when it was asked for.
@@ -102,6 +96,15 @@ pub struct Facts<'a> {
     pub tsc_frequency: Option<u64>,
     /// Random words.
     pub entropy: &'a [u64],
+}
+
+/// What is to be told, and is known only at the very end.
+#[derive(Clone, Copy, Debug)]
+pub struct LastFacts<'a> {
+    /// The framebuffer; `None`: not asked for, or there is none.
+    pub framebuffer: Option<Framebuffer<'a>>,
+    /// The memory map.
+    pub regions: &'a [Region],
 }
 
 /// The most random words that a kernel gets.

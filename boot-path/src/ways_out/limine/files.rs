@@ -47,7 +47,6 @@ pub fn load_executable<'m, M: OutMachine<'m>>(
     Ok(Some(File {
         start: block.start(),
         size,
-        directory: root(entry.path),
         path: entry.path,
         string: Text::At(command_line),
     }))
@@ -75,12 +74,9 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
         let length = directory.len() + path.len();
         let size = (length + module.string.len()) as u64;
         let room = reclaimable(files.machine(), size, memory)?.keep();
-        for (part, at) in [
-            (directory.as_bytes(), 0),
-            (path.as_bytes(), directory.len()),
-            (module.string, length),
-        ] {
-            copy(part, room.get_mut(at..).unwrap_or_default());
+        let mut used = 0;
+        for part in [directory.as_bytes(), path.as_bytes(), module.string] {
+            used += copy(part, room.get_mut(used..).unwrap_or_default());
         }
         let room: &'m [u8] = room;
         let (path, string) = room.split_at_checked(length).unwrap_or_default();
@@ -92,20 +88,15 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
             false => files.find_if_there(Role::Module, path)?,
         };
         if let Some(file) = file {
-            let _ = modules.try_push(load(files, path, string, &file, memory)?);
+            load(files, path, string, &file, memory, modules)?;
         }
     }
     for module in entry.text.modules() {
         let file = files.find(Role::Module, module.path)?;
         let string = module.string.as_bytes();
-        let _ = modules.try_push(load(files, module.path, string, &file, memory)?);
+        load(files, module.path, string, &file, memory, modules)?;
     }
     Ok(())
-}
-
-/// What is missing in front of a path, for the kernel: an entry's paths need no slash there.
-fn root(path: &str) -> &'static str {
-    if path.starts_with('/') { "" } else { "/" }
 }
 
 /// Loads one module as it is: compressed ones are the kernel's to unpack.
@@ -115,13 +106,15 @@ fn load<'m, M: OutMachine<'m>>(
     string: &'m [u8],
     file: &FoundFile<'m>,
     memory: &mut MemoryMap,
-) -> Result<File<'m>, M::Failure> {
+    modules: &mut Modules<'m>,
+) -> Result<(), M::Failure> {
     let module = load_module_as_it_is(files, path, file, memory)?;
-    Ok(File {
+    // There is room for as many as a kernel and an entry can name.
+    let _ = modules.try_push(File {
         start: module.start,
         size: module.length,
-        directory: root(path),
         path,
         string: Text::Bytes(string),
-    })
+    });
+    Ok(())
 }

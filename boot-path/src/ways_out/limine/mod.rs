@@ -25,7 +25,7 @@ pub mod screen;
 pub mod boot;
 
 pub use errors::{FileError, LimineError};
-pub use facts::{Facts, File, Framebuffer, MAX_ENTROPY, Performance, Processors, Text};
+pub use facts::{Facts, File, Framebuffer, LastFacts, MAX_ENTROPY, Performance, Processors, Text};
 pub use features::{COUNT, FEATURES, Feature};
 pub use files::Modules;
 pub use memory::{Entry, FirmwarePages, HHDM, entries, hhdm, kind};

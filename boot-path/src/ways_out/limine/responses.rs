@@ -6,10 +6,11 @@ use zerocopy::IntoBytes as _;
 use crate::bios::vbe::Mode;
 use crate::entry::entry_file::MAX_MODULES;
 use crate::errors::text::copy;
+use crate::memory::map::Region;
 use crate::ways_out::limine::features::COUNT;
 use crate::ways_out::limine::{
-    FEATURES, Facts, Feature, File, Framebuffer, HHDM, MAX_INTERNAL_MODULES, Performance,
-    Processors, Requests, Text, entries,
+    FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM, LastFacts,
+    MAX_INTERNAL_MODULES, Performance, Processors, Requests, Text, entries,
 };
 
 /// A piece of memory that is filled from the front with what the kernel will see. Without a piece of
@@ -59,18 +60,28 @@ impl<'a> Writer<'a> {
 }
 
 /// Writes the responses to what was asked for; returns the address of each, 0 where there is none.
-pub fn respond(requests: &Requests, facts: &Facts<'_>, out: &mut Writer<'_>) -> [u64; COUNT] {
+pub fn respond(
+    requests: &Requests,
+    facts: &Facts<'_>,
+    last: &LastFacts<'_>,
+    out: &mut Writer<'_>,
+) -> [u64; COUNT] {
     let mut responses = [0; COUNT];
     for (&(feature, _), place) in FEATURES.iter().zip(&mut responses) {
         if requests.has(feature) {
-            *place = response(feature, facts, out).unwrap_or(0);
+            *place = response(feature, facts, last, out).unwrap_or(0);
         }
     }
     responses
 }
 
 /// Writes one response.
-fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option<u64> {
+fn response(
+    feature: Feature,
+    facts: &Facts<'_>,
+    last: &LastFacts<'_>,
+    out: &mut Writer<'_>,
+) -> Option<u64> {
     /// BIOS.
     const FIRMWARE_TYPE: u64 = 0;
 
@@ -95,7 +106,7 @@ fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option
         Feature::Hhdm => out.words(&[0, HHDM]),
         Feature::PagingMode => out.words(&[0, facts.paging_mode]),
         Feature::Processors => processors(&facts.processors?, out),
-        Feature::MemoryMap => memory_map(facts, out),
+        Feature::MemoryMap => memory_map(last.regions, facts.firmware, out),
         Feature::ExecutableFile => {
             let file = file(facts, &facts.executable?, out);
             out.words(&[0, file])
@@ -119,7 +130,7 @@ fn response(feature: Feature, facts: &Facts<'_>, out: &mut Writer<'_>) -> Option
         }
         Feature::TscFrequency => out.words(&[0, facts.tsc_frequency?]),
         Feature::Entropy => entropy(facts.entropy, out),
-        Feature::Framebuffer => framebuffers(&facts.framebuffer?, out),
+        Feature::Framebuffer => framebuffers(&last.framebuffer?, out),
         Feature::Modules | Feature::Rsdp | Feature::Smbios => return None,
         Feature::EfiSystemTable | Feature::EfiMemoryMap | Feature::TpmEventLog => return None,
         Feature::HartId | Feature::DeviceTree | Feature::Flanterm => return None,
@@ -132,10 +143,10 @@ fn processors(processors: &Processors<'_>, out: &mut Writer<'_>) -> u64 {
     out.words(&[0, flags, processors.infos.len() as u64, list])
 }
 
-fn memory_map(facts: &Facts<'_>, out: &mut Writer<'_>) -> u64 {
+fn memory_map(regions: &[Region], firmware: &FirmwarePages, out: &mut Writer<'_>) -> u64 {
     let first = out.words(&[]);
     let mut count = 0;
-    for entry in entries(facts.regions, facts.firmware) {
+    for entry in entries(regions, firmware) {
         out.words(&[entry.base, entry.length, entry.kind]);
         count += 1;
     }
@@ -227,7 +238,8 @@ fn array_of_pointers(out: &mut Writer<'_>, first: u64, count: u64, size: u64) ->
 
 /// Writes the structure of a file.
 fn file(facts: &Facts<'_>, file: &File<'_>, out: &mut Writer<'_>) -> u64 {
-    let path = out.text(&[file.directory.as_bytes(), file.path.as_bytes()]);
+    let root = if file.path.starts_with('/') { "" } else { "/" };
+    let path = out.text(&[root.as_bytes(), file.path.as_bytes()]);
     let string = match file.string {
         Text::Bytes(bytes) => out.text(&[bytes]),
         Text::At(address) => address,

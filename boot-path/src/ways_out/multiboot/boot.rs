@@ -111,7 +111,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     machine.step(12);
     let tables = firmware_tables(machine);
     let firmware = |start, length| machine.firmware(start, length);
-    let information = Information {
+    let mut information = Information {
         loader: LOADER,
         entry: &entry.text,
         modules: &modules,
@@ -128,7 +128,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
         smbios: tables.smbios(&firmware),
         load_base: load_base.map(|base| base as u32),
     };
-    let ebx = finish(machine, opened, information, &mut graphics, memory)?;
+    let ebx = finish(machine, opened, &mut information, &mut graphics, memory)?;
     Ok(Handover::from(Jump::Protected(ProtectedMode {
         eip: opened.image.entry() as u32,
         eax: opened.version.boot_magic(),
@@ -142,13 +142,13 @@ pub fn boot<'m, M: OutMachine<'m>>(
 fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     machine: M,
     opened: &Opened<'m>,
-    mut information: Information<'i>,
+    information: &mut Information<'i>,
     graphics: &mut Option<Graphics<'_>>,
     memory: &'i mut MemoryMap,
 ) -> Result<u32, M::Failure> {
     let header = &opened.header;
     let regions = memory.regions().len() + SPARE_REGIONS;
-    let size = information::size(&information, regions) as u64;
+    let size = information::size(information, regions) as u64;
     let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
     say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry());
     machine.show_cursor();
@@ -162,8 +162,8 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     information.memory = memory.regions();
     let start = block.start() as u32;
     let length = match opened.version {
-        Version::One => information::multiboot1(&information, &mut block, start),
-        Version::Two => information::multiboot2(&information, &mut block),
+        Version::One => information::multiboot1(information, &mut block, start),
+        Version::Two => information::multiboot2(information, &mut block),
     };
     assert!(
         length.is_some(),

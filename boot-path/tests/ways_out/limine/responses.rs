@@ -5,7 +5,7 @@ use boot_path::bios::vbe::{Field, Mode};
 use boot_path::memory::map::{MemoryKind, Region};
 use boot_path::ways_out::limine::{
     self as limine, COUNT, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM,
-    Performance, Processors, Requests, Text, Writer,
+    LastFacts, Performance, Processors, Requests, Text, Writer,
 };
 use proptest::prelude::*;
 
@@ -87,7 +87,7 @@ fn modes() -> [Mode; 2] {
 }
 
 /// All that a kernel can be told.
-fn with_facts(check: impl FnOnce(&Facts<'_>)) {
+fn with_facts(check: impl FnOnce(&Facts<'_>, &LastFacts<'_>)) {
     let region = |start, end, kind| Region { start, end, kind };
     let regions = [
         region(0, 0x1000, MemoryKind::Reserved),
@@ -96,7 +96,6 @@ fn with_facts(check: impl FnOnce(&Facts<'_>)) {
     let file = |path, string| File {
         start: 0x7000,
         size: 99,
-        directory: "/",
         path,
         string,
     };
@@ -110,17 +109,11 @@ fn with_facts(check: impl FnOnce(&Facts<'_>)) {
         revision: 0,
         command_line: 0x9999,
         paging_mode: 1,
-        framebuffer: Some(Framebuffer {
-            mode: modes[1],
-            modes: &modes,
-            edid: Some(&[0x77; 128]),
-        }),
         processors: Some(Processors {
             x2apic: true,
             bootstrap: 5,
             infos: &[0x11, 0x22],
         }),
-        regions: &regions,
         firmware: &FirmwarePages::default(),
         executable: Some(file("kernel", Text::At(0x9999))),
         executable_address: [0x10_0000, BASE],
@@ -135,25 +128,33 @@ fn with_facts(check: impl FnOnce(&Facts<'_>)) {
         tsc_frequency: Some(1_000_000),
         entropy: &[8, 9],
     };
-    check(&facts);
+    let last = LastFacts {
+        framebuffer: Some(Framebuffer {
+            mode: modes[1],
+            modes: &modes,
+            edid: Some(&[0x77; 128]),
+        }),
+        regions: &regions,
+    };
+    check(&facts, &last);
 }
 
 /// The responses to all requests: where each is, 0 for none, and the memory that they are in.
-fn respond(facts: &Facts<'_>) -> ([u64; COUNT], Vec<u8>) {
+fn respond(facts: &Facts<'_>, last: &LastFacts<'_>) -> ([u64; COUNT], Vec<u8>) {
     let requests = all_requests();
     let mut measure = Writer::default();
-    limine::respond(&requests, facts, &mut measure);
+    limine::respond(&requests, facts, last, &mut measure);
     let mut room = vec![0xEE; measure.used];
     let mut writer = Writer::new(&mut room, SEEN_AT);
-    let responses = limine::respond(&requests, facts, &mut writer);
+    let responses = limine::respond(&requests, facts, last, &mut writer);
     assert_eq!(writer.used, measure.used);
     (responses, room)
 }
 
 /// What a kernel that was told everything reads.
 fn with_responses(check: impl FnOnce(&Seen<'_>, &dyn Fn(Feature) -> u64)) {
-    with_facts(|facts| {
-        let (responses, room) = respond(facts);
+    with_facts(|facts, last| {
+        let (responses, room) = respond(facts, last);
         check(&Seen(&room), &|feature| responses[feature as usize]);
     });
 }
@@ -282,7 +283,7 @@ fn what_a_pc_with_a_bios_does_not_have() {
 /// Where the firmware's tables are said to be depends on the base revision.
 #[test]
 fn addresses_of_tables() {
-    with_facts(|facts| {
+    with_facts(|facts, last| {
         for (revision, rsdp, smbios) in [
             (2, HHDM, HHDM),
             (3, 0, 0),
@@ -290,7 +291,7 @@ fn addresses_of_tables() {
             (5, HHDM, HHDM),
             (6, HHDM, HHDM),
         ] {
-            let (responses, room) = respond(&Facts { revision, ..*facts });
+            let (responses, room) = respond(&Facts { revision, ..*facts }, last);
             let seen = Seen(&room);
             let at = |feature: Feature| responses[feature as usize];
             assert_eq!(seen.words(at(Feature::Rsdp)), [0, rsdp + 0xF_0000]);
@@ -301,9 +302,8 @@ fn addresses_of_tables() {
 
 #[test]
 fn what_is_not_there_gets_no_response() {
-    with_facts(|facts| {
-        let (responses, _) = respond(&Facts {
-            framebuffer: None,
+    with_facts(|facts, last| {
+        let facts = Facts {
             processors: None,
             executable: None,
             modules: &[],
@@ -313,7 +313,12 @@ fn what_is_not_there_gets_no_response() {
             performance: None,
             tsc_frequency: None,
             ..*facts
-        });
+        };
+        let last = LastFacts {
+            framebuffer: None,
+            ..*last
+        };
+        let (responses, _) = respond(&facts, &last);
         let answered = responses.iter().filter(|&&response| response != 0).count();
         assert_eq!(answered, 11);
     });
