@@ -380,7 +380,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         file: &File<'m>,
         offset: u64,
         out: &mut [u8],
-    ) -> Result<usize, FatError> {
+    ) -> Result<usize, M::Failure> {
         match (&mut self.source, &file.place) {
             (
                 Source::Volume(OnDisk {
@@ -390,7 +390,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                     ..
                 }),
                 Place::Volume(file),
-            ) => volume.read_at(disk, cache, file, offset, out),
+            ) => Ok(volume.read_at(disk, cache, file, offset, out)?),
             _ => {
                 let bytes = file.bytes().unwrap_or_default();
                 let rest = usize::try_from(offset).ok();
@@ -427,7 +427,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         file: &File<'m>,
         ranges: &[Range],
         blocks: &mut [Block<'m>],
-    ) -> Result<(), FatError> {
+    ) -> Result<(), M::Failure> {
         let machine = self.machine;
         let mut sink = |destination, bytes: &[u8]| {
             let to = bytes_at_mut(blocks, destination, bytes.len() as u64);
@@ -447,7 +447,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                 let kept = self.kept.as_ref();
                 let kept = kept.filter(|kept| kept.file == *file && kept.volume == *volume);
                 let Some(kept) = kept else {
-                    return stream::stream(disk, cache, volume, place, ranges, &mut sink);
+                    stream::stream(disk, cache, volume, place, ranges, &mut sink)?;
+                    return Ok(());
                 };
                 for range in ranges {
                     match kept.bytes(range) {
@@ -484,7 +485,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         file: &File<'m>,
         parts: impl Iterator<Item = (u64, u64)> + Clone,
         memory: &mut MemoryMap,
-    ) -> Result<(), FatError> {
+    ) -> Result<(), M::Failure> {
         self.forget(memory);
         let Source::Volume(on_disk) = &self.source else {
             return Ok(());
