@@ -48,6 +48,17 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// Copies bytes that were read to their place in a block: as many as fit.
     fn store(self, from: &[u8], to: &mut [u8]);
 
+    /// So many bytes are written to a block before it is said that they are [`written`](Self::written).
+    const STEP: usize = usize::MAX;
+
+    /// So many bytes of a block are as they stay. They are not looked at again soon.
+    fn written(self, _: &mut [u8]) {}
+
+    /// Zeroes bytes of a block.
+    fn zero(self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+
     /// Bytes of the firmware, or of whoever else was there before the loader: start (physical) and
     /// length. `None` where the loader does not reach them.
     fn firmware(self, start: u64, length: u64) -> Option<&'m [u8]>;

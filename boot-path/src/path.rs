@@ -15,7 +15,7 @@ use crate::disk::block_device::BlockDevice as _;
 use crate::disk::int13::Drive;
 use crate::disk::partition::{self, Partition, PartitionError};
 use crate::entry::choose::{self, Chosen};
-use crate::entry::entries::NoEntry;
+use crate::entry::entries::{Item, NoEntry};
 use crate::entry::entry_file::{EntryFileError, KernelEntry};
 use crate::files::access::{File, Files};
 use crate::files::gzip::Decompressor;
@@ -115,6 +115,19 @@ pub fn boot<'m, M: PathMachine<'m>>(
     machine: M,
     rooms: Rooms<'m>,
 ) -> Result<Handover<'m>, M::Failure> {
+    boot_another(machine, rooms, |_, chosen| chosen)
+}
+
+/// As [`boot`], of an entry that somebody picks: from all entries, and the one that the loader has
+/// chosen.
+///
+/// # Errors
+/// Those of [`boot`].
+pub fn boot_another<'m, M: PathMachine<'m>>(
+    machine: M,
+    rooms: Rooms<'m>,
+    pick: impl FnOnce(&[Item<'m>], KernelEntry<'m>) -> KernelEntry<'m>,
+) -> Result<Handover<'m>, M::Failure> {
     machine.step(6);
     let memory = rooms.memory;
     discover_memory(machine, memory)?;
@@ -140,11 +153,13 @@ pub fn boot<'m, M: PathMachine<'m>>(
             files.open(disk, &partition, rooms.cache, rooms.manifest)?;
 
             machine.step(9);
+            let entries = rooms.lists.entries();
             let entry_rooms = choose::Rooms {
-                entries: rooms.lists.entries(),
+                entries: &mut *entries,
                 text: rooms.text,
             };
-            choose::choose(&mut files, entry_rooms, memory)?
+            let chosen = choose::choose(&mut files, entry_rooms, memory)?;
+            pick(entries.items(), chosen)
         }
     };
     let out = WayRooms {

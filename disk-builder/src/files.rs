@@ -175,7 +175,6 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
     }
     let mut kernel = Source::new(&recipe.kernel, Role::Kernel, entry_file::PATH_KERNEL)?;
     kernel.protocols.push(recipe.protocol);
-    check_kernel(recipe, &kernel, recipe.protocol)?;
     let mut files = Vec::new();
     let mut text = String::new();
     text += &protocol_line(recipe.protocol);
@@ -203,7 +202,7 @@ fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
     let mut host = HostFiles::default();
     let mut texts = Vec::new();
     for entry in &recipe.entries {
-        let text = text_of_entry(recipe, entry, &mut host);
+        let text = text_of_entry(entry, &mut host);
         let text = text.with_context(|| format!("entry {} is not possible", entry.name))?;
         texts.push((format!("{}/{}.conf", entries::DIRECTORY, entry.name), text));
     }
@@ -259,7 +258,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
 }
 
 /// The text of an entry, whose files are added to those of the others.
-fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result<String> {
+fn text_of_entry(entry: &Entry, host: &mut HostFiles) -> Result<String> {
     // Boot Loader Specification: "file names shall be chosen from a restricted character set". A
     // counter is nothing that a name ends in by itself.
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
@@ -284,7 +283,6 @@ fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result
     if let Some(source) = sources.find(|source| source.path == path)
         && !source.protocols.contains(&entry.protocol)
     {
-        check_kernel(recipe, source, entry.protocol)?;
         source.protocols.push(entry.protocol);
     }
     text += &protocol_line(entry.protocol);
@@ -300,17 +298,6 @@ fn text_of_entry(recipe: &Recipe, entry: &Entry, host: &mut HostFiles) -> Result
     }
     text += &options_line(&entry.command_line)?;
     Ok(text)
-}
-
-fn check_kernel(recipe: &Recipe, source: &Source, protocol: Option<Protocol>) -> Result<()> {
-    let Some(mut file) = source.open()?.filter(|_| !recipe.unchecked) else {
-        return Ok(());
-    };
-    let verdict = inspect::check_kernel(&mut file, protocol)?;
-    // What could not be read says nothing.
-    source.check(&mut file)?;
-    let name = &source.host_name;
-    verdict.map_err(|problem| anyhow::anyhow!(problem).context(format!("{name} cannot be booted")))
 }
 
 fn ensure_few(modules: usize) -> Result<()> {

@@ -19,7 +19,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
 use boot_path::files::integrity::Role;
@@ -32,7 +32,7 @@ use zerocopy::IntoBytes as _;
 use crate::cd;
 use crate::files::{self, Source};
 use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
-use crate::inspect::{self, Inspection};
+use crate::inspect::{self, Chains, Inspection};
 use crate::manifest::{Manifest, crc32c};
 use crate::output::{self, OEM_NAME, Output};
 use crate::signals;
@@ -304,11 +304,9 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         put(0, &boot_sector)?;
         disk.flush().with_context(cannot)?;
 
-        let inspection = inspect::inspect_file(file)?;
+        let inspection = inspect::inspect_file(file, Chains::Later)?;
         if !recipe.unchecked {
-            inspection
-                .verify()
-                .context("the new image is not what it should be")?;
+            check(&inspection, &files)?;
         }
         Ok(inspection)
     })?;
@@ -317,6 +315,22 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
         stage1_cd_bytes: stage1_cd.map(|program| program.used),
         stage2_bytes: stage2.used,
         inspection,
+    })
+}
+
+/// Checks that the loader boots all that is in the image.
+fn check(inspection: &Inspection, files: &[Source]) -> Result<()> {
+    let Some(refusal) = inspection.refusals.first() else {
+        let verified = inspection.verify();
+        return verified.context("the new image is not what it should be");
+    };
+    let mut files = files.iter();
+    let kernel = files.find(|source| Some(&source.path) == refusal.kernel.as_ref());
+    let kernel = kernel.map_or("the new image", |source| &source.host_name);
+    let problem = anyhow!("{kernel} cannot be booted: {}", refusal.problem);
+    Err(match &refusal.entry {
+        Some(entry) => problem.context(format!("entry {entry} is not possible")),
+        None => problem,
     })
 }
 

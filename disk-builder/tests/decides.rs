@@ -144,8 +144,6 @@ fn is_good(workshop: &Workshop, name: &str) {
     assert_eq!(status, Some(0), "{name}: {said}");
 }
 
-// --- Limine ------------------------------------------------------------------------------------
-
 /// Where the requests of a kernel are.
 const REQUESTS: u64 = KERNEL_VMA + 0x1_0000;
 
@@ -300,8 +298,6 @@ fn writable_and_relocated(kind: u32) -> Vec<u8> {
     file
 }
 
-// --- The other protocols -----------------------------------------------------------------------
-
 /// A kernel for the loader's own protocol that wants all physical memory there.
 fn with_map(base: u64, address: u64) -> Vec<u8> {
     let wish = note(
@@ -337,11 +333,14 @@ fn with_bss(size: u64) -> Vec<u8> {
 
 #[test]
 fn memory_of_an_own_kernel() {
+    const MAP: u64 = KERNEL_VMA - (4 << 30);
+
     refused(vec![
         Case::new(
             "all memory where the kernel is",
-            with_map(KERNEL_VMA, KERNEL_VMA + 0x20_0000),
-            "11A: two things would be mapped at the same address: virtual address 0xffffffff80200000",
+            // All 4 GiB that there may be have room from there on.
+            with_map(MAP, MAP + 0x20_0000),
+            "11A: two things would be mapped at the same address: virtual address 0xfffffffe80200000",
         ),
         Case::new(
             "more memory than there can be",
@@ -454,8 +453,6 @@ fn linux_comes_before_limine() {
     )]);
 }
 
-// --- Compressed files --------------------------------------------------------------------------
-
 /// A file compressed by gzip that says that it has so many bytes.
 fn gzip(bytes: &[u8], length: u32) -> Vec<u8> {
     use flate2::Compression;
@@ -480,8 +477,6 @@ fn a_length_that_no_memory_has() {
     ]);
 }
 
-// --- What the loader boots ---------------------------------------------------------------------
-
 #[test]
 fn modules_that_a_limine_kernel_brings() {
     const REQUIRED: u64 = 1;
@@ -495,6 +490,13 @@ fn modules_that_a_limine_kernel_brings() {
         )
         .with_module(b"it is there".into()),
     ]);
+}
+
+/// There is a machine that has no more memory than there is room for.
+#[test]
+fn all_memory_of_a_small_machine() {
+    let kernel = with_map(KERNEL_VMA, 0x4000_0000);
+    built(vec![Case::new("room for 2 GiB", kernel, "")]);
 }
 
 /// A kernel with the note of the loader's own handoff is a Limine kernel, if its entry says so.

@@ -30,6 +30,11 @@ pub enum Outcome {
 
 /// Runs steps 6 to 12 on a machine. `manifest` is what `disk-builder` wrote of the files.
 pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
+    boot_entry(pc, manifest, None)
+}
+
+/// As [`boot`], of the entry in this file, whichever one the loader has chosen.
+pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut memory = Box::new(MemoryMap::new());
     let mut cache = vec![0; FILE_CACHE.size() as usize];
     let mut text = vec![0; ENTRY_FILE.size() as usize];
@@ -52,7 +57,12 @@ pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
         opened: &mut opened,
         adapter: &mut adapter,
     };
-    match path::boot(Machine(pc), rooms) {
+    let booted = path::boot_another(Machine(pc), rooms, |entries, chosen| {
+        let mut entries = entries.iter();
+        let picked = entries.find(|entry| Some(entry.path) == path);
+        picked.map_or(chosen, |entry| entry.text)
+    });
+    match booted {
         Ok(handover) => {
             let moves = handover.moves.iter();
             let moves = moves.map(|(block, to)| (*to, block.to_vec())).collect();

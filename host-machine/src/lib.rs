@@ -12,7 +12,7 @@ mod failure;
 mod machine;
 mod memory;
 
-pub use boot::{Outcome, boot};
+pub use boot::{Outcome, boot, boot_entry};
 pub use disk::{Disk, Image};
 pub use failure::Failure;
 pub use machine::{Machine, Pc};

@@ -91,12 +91,33 @@ impl Pc {
         Ok(Self::new(Memory::new(None)?, disk))
     }
 
+    /// The same, with no memory from this address on, which is above 1 MiB.
+    #[must_use]
+    pub fn up_to(mut self, end: u64) -> Self {
+        self.e820.retain(|&(start, ..)| start < end);
+        for (start, length, _) in &mut self.e820 {
+            *length = (*length).min(end - *start);
+        }
+        self
+    }
+
     fn line(&self, write: impl Fn(&mut dyn fmt::Write) -> fmt::Result) {
         let mut transcript = self.transcript.borrow_mut();
         // A string takes everything.
         let _ = write(&mut Escaping::lines(&mut *transcript));
         transcript.push('\n');
     }
+}
+
+/// What is looked at in one go when zeroes are left out.
+const PAGE: usize = 4096;
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // Comparisons of whole blocks are fast in a build without optimisation, too.
+    let zero = [0; PAGE];
+    bytes
+        .chunks(PAGE)
+        .all(|chunk| *chunk == zero[..chunk.len()])
 }
 
 /// A [`Pc`] that is switched on: copies are the same machine.
@@ -138,12 +159,23 @@ impl<'h> BootMachine<'h> for Machine<'h> {
 
     /// Zeroes take no memory where there are zeroes.
     fn store(self, from: &[u8], to: &mut [u8]) {
-        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
-        for (from, to) in from.chunks(4096).zip(to.chunks_mut(4096)) {
+        for (from, to) in from.chunks(PAGE).zip(to.chunks_mut(PAGE)) {
             if !(is_zero(from) && is_zero(to)) {
                 to.copy_from_slice(&from[..to.len()]);
             }
         }
+    }
+
+    const STEP: usize = 1 << 20;
+
+    fn written(self, bytes: &mut [u8]) {
+        if is_zero(bytes) {
+            self.0.memory.zero(bytes);
+        }
+    }
+
+    fn zero(self, bytes: &mut [u8]) {
+        self.0.memory.zero(bytes);
     }
 
     fn firmware(self, start: u64, length: u64) -> Option<&'h [u8]> {

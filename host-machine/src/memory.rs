@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 
 use boot_path::memory::layout::{self, PAGE_SIZE};
@@ -32,26 +31,16 @@ impl Memory {
     pub fn new(junk: Option<u8>) -> io::Result<Self> {
         let mut options = MmapOptions::new();
         options.len(RAM_END as usize).no_reserve_swap();
-        Ok(Self::with(options.map_anon()?.into(), junk))
-    }
-
-    /// Memory whose bytes are in a sparse file, which is made as long as is needed: the host may write
-    /// back there what it has no room for.
-    ///
-    /// # Errors
-    /// When the file cannot be that long, or be mapped.
-    pub fn in_file(file: &File) -> io::Result<Self> {
-        file.set_len(RAM_END)?;
-        Ok(Self::with(MmapOptions::new().map_raw(file)?, None))
-    }
-
-    fn with(bytes: MmapRaw, junk: Option<u8>) -> Self {
-        Self {
+        let bytes = MmapRaw::from(options.map_anon()?);
+        // Of what is read, and was never written, there is only one page.
+        #[cfg(target_os = "linux")]
+        let _ = bytes.advise(memmap2::Advice::NoHugePage); // if it knows any
+        Ok(Self {
             bytes,
             taken: RefCell::default(),
             tables: RefCell::default(),
             junk,
-        }
+        })
     }
 
     /// The bytes of memory that was allocated.
@@ -91,6 +80,42 @@ impl Memory {
             known == Some(size) || size == 0,
             "{start:#x}, {size:#x} bytes, was not handed out"
         );
+        self.zero(self.slice_mut(start, size));
+    }
+
+    /// Zeroes bytes of it, which take no room from then on.
+    pub(crate) fn zero(&self, bytes: &mut [u8]) {
+        /// Whole pages of any host.
+        const UNIT: usize = 64 << 10;
+
+        let address = bytes.as_ptr().addr();
+        let skip = (address.next_multiple_of(UNIT) - address).min(bytes.len());
+        let (first, rest) = bytes.split_at_mut(skip);
+        let (whole, last) = rest.split_at_mut(rest.len() / UNIT * UNIT);
+        first.fill(0);
+        last.fill(0);
+        if !whole.is_empty() && !self.drop_pages(whole) {
+            whole.fill(0);
+        }
+    }
+
+    /// Gives whole pages back to the host. They are zero then.
+    #[cfg(target_os = "linux")]
+    fn drop_pages(&self, bytes: &mut [u8]) -> bool {
+        let offset = bytes.as_ptr().addr() - self.bytes.as_ptr().addr();
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: `bytes` is ours to write to, and of this mapping, or the sum is out of range. It
+        // belongs to no file: what is read there next is zero.
+        let dropped = unsafe {
+            self.bytes
+                .unchecked_advise_range(advice, offset, bytes.len())
+        };
+        dropped.is_ok()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn drop_pages(&self, _: &mut [u8]) -> bool {
+        false
     }
 
     /// A page becomes a page table, full of zeroes.

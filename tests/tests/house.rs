@@ -68,16 +68,11 @@ const RULES: [Rule; 12] = [
 /// What goes beyond its limit today, and by how much it does: rule, thing, number.
 #[rustfmt::skip]
 const TODAY: &[(&str, &str, usize)] = &[
-    (FILE, "disk-builder/src/inspect.rs", 1591),
     (FILE, "fuzz/src/targets/boot_path.rs", 843),
     (FILE, "kernel/src/checks.rs", 1030),
     (FILE, "tests/programs/src/limine_kernel.rs", 1079),
     (FILE, "tests/programs/src/multiboot_kernel.rs", 943),
-    (FUNCTION, "disk-builder/src/image.rs build", 67),
-    (FUNCTION, "disk-builder/src/inspect.rs fmt", 110),
-    (FUNCTION, "disk-builder/src/inspect.rs fmt_table", 102),
-    (FUNCTION, "disk-builder/src/inspect.rs read_cd", 64),
-    (FUNCTION, "disk-builder/src/inspect.rs read_kernel", 62),
+    (FUNCTION, "disk-builder/src/image.rs build", 65),
     (FUNCTION, "disk-builder/src/main.rs execute", 97),
     (FUNCTION, "disk-builder/src/multiboot.rs build", 61),
     (FUNCTION, "disk-builder/src/run/machine.rs run", 113),
@@ -104,9 +99,8 @@ const TODAY: &[(&str, &str, usize)] = &[
     (FUNCTION, "tests/programs/src/multiboot_kernel.rs check_1", 125),
     (FUNCTION, "tests/programs/src/multiboot_kernel.rs check_2", 145),
     (FUNCTION, "tests/src/shift.rs boot", 134),
-    (CUTS, "disk-builder/tests/decides.rs", 4),
     (CUTS, "tests/tests/copies.rs", 4),
-    (FOLDER, "disk-builder/src", 20),
+    (FOLDER, "disk-builder/src", 19),
     (FOLDER, "fuzz/src/targets", 19),
     (FOLDER, "tests/programs/src", 22),
     (FOLDER, "tests/src", 18),

@@ -42,8 +42,8 @@ pub fn is_entry(name: &str) -> bool {
     !name.starts_with('.') && stem(name).len() < name.len()
 }
 
-/// The name without the suffix.
-fn stem(name: &str) -> &str {
+/// The name of an entry's file without the suffix.
+pub fn stem(name: &str) -> &str {
     let parts = name.split_at_checked(name.len().saturating_sub(SUFFIX.len()));
     match parts {
         Some((stem, suffix)) if suffix.eq_ignore_ascii_case(SUFFIX) => stem,

@@ -122,6 +122,20 @@ pub fn unpack(
     decompressor: &mut Decompressor,
     crc32: fn(&[u8]) -> u32,
 ) -> Result<(), GzipError> {
+    unpack_by_steps(file, out, decompressor, crc32, (usize::MAX, |_| {}))
+}
+
+/// As [`unpack`], in steps of so many bytes: each goes to a function when it is done.
+///
+/// # Errors
+/// Those of [`unpack`].
+pub fn unpack_by_steps(
+    file: &[u8],
+    out: &mut [u8],
+    decompressor: &mut Decompressor,
+    crc32: fn(&[u8]) -> u32,
+    (step, mut written): (usize, impl FnMut(&mut [u8])),
+) -> Result<(), GzipError> {
     let trailer = trailer(file)?;
     let start = header_length(file).ok_or(GzipError::Header)? as usize;
     let end = file.len() - size_of::<Trailer>();
@@ -129,7 +143,19 @@ pub fn unpack(
 
     decompressor.init();
     let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-    let (status, consumed, unpacked) = decompress(decompressor, data, out, 0, flags);
+    let (mut consumed, mut unpacked) = (0, 0_usize);
+    let status = loop {
+        let end = out.len().min(unpacked.saturating_add(step));
+        let data = data.get(consumed..).unwrap_or_default();
+        let room = out.get_mut(..end).unwrap_or_default();
+        let (status, read, count) = decompress(decompressor, data, room, unpacked, flags);
+        written(room.get_mut(unpacked..).unwrap_or_default());
+        consumed += read;
+        unpacked += count;
+        if status != TINFLStatus::HasMoreOutput || end == out.len() {
+            break status;
+        }
+    };
     trailer.check_length(status, consumed == data.len(), unpacked as u64)?;
     trailer.check_crc(crc32(out))
 }

@@ -66,7 +66,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let size = gzip::unpacked_length(packed)?;
         let mut out = room(machine, size, memory)?;
         let state = new_state(self.decompressor);
-        if let Err(error) = gzip::unpack(packed, &mut out, state, M::crc32) {
+        let steps = (M::STEP, |bytes: &mut [u8]| machine.written(bytes));
+        if let Err(error) = gzip::unpack_by_steps(packed, &mut out, state, M::crc32, steps) {
             machine.free(out, memory);
             return Err(error);
         }

@@ -8,7 +8,6 @@
 use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
-use crate::errors::text::copy;
 use crate::files::access::{File, Files, Plan};
 use crate::files::error::FileMachine;
 use crate::files::integrity::{Expected, Role, Sums};
@@ -93,8 +92,9 @@ impl<'m> Loaded<'m> {
         file: &File<'m>,
         expected: Option<Expected<'m>>,
     ) -> Result<(), M::Failure> {
+        let machine = files.machine();
         let Self { kernel, blocks } = self;
-        kernel.zeroes(|start, end| zero(blocks, start, end));
+        kernel.zeroes(|start, end| zero(machine, blocks, start, end));
         let plan = Plan {
             ranges: &kernel.reads(),
             // Not while they pass by: that would be in the order of the file, where segments may
@@ -122,10 +122,10 @@ impl<'m> Loaded<'m> {
             return Ok(());
         };
         let mut united = machine.block(Allocation::new(start, size));
-        united.fill(0);
+        machine.zero(&mut united);
         for (from, to, length) in kernel.moves(start) {
             let to = bytes_at_mut(core::slice::from_mut(&mut united), to, length);
-            copy(bytes_at(blocks, from, length), to);
+            machine.store(bytes_at(blocks, from, length), to);
         }
         kernel.moved(start, memory);
         for block in &*blocks {
@@ -144,9 +144,9 @@ impl<'m> Loaded<'m> {
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
-pub fn zero(blocks: &mut [Block<'_>], start: u64, end: u64) {
+pub fn zero<'m>(machine: impl Machine<'m>, blocks: &mut [Block<'_>], start: u64, end: u64) {
     if start < end {
-        bytes_at_mut(blocks, start, end - start).fill(0);
+        machine.zero(bytes_at_mut(blocks, start, end - start));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use boot_path::files::gzip::{
-    Decompressor, GzipError, ROOM, is_gzip, unpack, unpack_pieces, unpacked_length,
+    Decompressor, GzipError, ROOM, is_gzip, unpack, unpack_by_steps, unpack_pieces, unpacked_length,
 };
 use flate2::{Compression, GzBuilder};
 use proptest::prelude::*;
@@ -27,7 +27,23 @@ fn unpacked(file: &[u8]) -> Result<Vec<u8>, GzipError> {
     });
     let whole = result.map(|()| whole);
     assert_eq!(pieces, whole);
+    for step in [1, 7, 4096, 1 << 20] {
+        assert_eq!(unpacked_by_steps(file, step), whole);
+    }
     whole
+}
+
+fn unpacked_by_steps(file: &[u8], step: usize) -> Result<Vec<u8>, GzipError> {
+    let mut out = vec![0; unpacked_length(file)? as usize];
+    let mut seen = Vec::new();
+    let steps = (step, |bytes: &mut [u8]| {
+        assert!(bytes.len() <= step);
+        seen.extend_from_slice(bytes);
+    });
+    let mut state = Decompressor::new();
+    unpack_by_steps(file, &mut out, &mut state, crc32fast::hash, steps)?;
+    assert_eq!(seen, out, "all of it was shown, once");
+    Ok(out)
 }
 
 fn unpacked_by_pieces(file: &[u8]) -> Result<Vec<u8>, GzipError> {

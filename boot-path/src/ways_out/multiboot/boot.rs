@@ -228,7 +228,7 @@ fn load<'m, M: OutMachine<'m>>(
         let allocation = Allocation::new(segment.start, segment.memory_size);
         let _ = blocks.try_push(machine.block(allocation));
     }
-    image.zeroes(|start, end| zero(&mut blocks, start, end));
+    image.zeroes(|start, end| zero(machine, &mut blocks, start, end));
     let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().into_iter().collect();
     let sections = place_sections(
         machine,

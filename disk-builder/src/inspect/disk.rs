@@ -1,0 +1,234 @@
+//! The disk: what the BIOS reads of it before there are files, and a CD's structures.
+
+use std::fs::File;
+use std::io;
+
+use anyhow::{Result, bail};
+use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
+use boot_path::errors::catalogue;
+use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
+use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
+use disk_layout::{
+    MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr,
+};
+use zerocopy::FromBytes as _;
+
+use super::facts::{Cd, Inspection, Sectors, Stage2};
+use super::{Problem, failure, say};
+use crate::cd;
+use crate::host_file::Sparse;
+use crate::manifest::crc32c;
+
+impl Inspection {
+    /// Checks what runs first, and returns the manifest, or nothing where there is none.
+    pub(super) fn read_stage2(&mut self, disk: &mut FileDisk, mbr: &Mbr) -> Problem<Vec<u8>> {
+        let sum = disk_layout::sum(&mbr.code[mbr::CHECKED]);
+        if sum != 0 {
+            let facts = format!("its words sum up to {sum:04X}h");
+            return Err(failure(&catalogue::STAGE1_DAMAGED, facts));
+        }
+        let parameters = &mbr.code[mbr::PARAMETER_BLOCK_OFFSET..];
+        let parameters = ParameterBlock::read_from_bytes(parameters)
+            .map_err(|_| failure(&catalogue::STAGE1_READ, "no parameter block"))?;
+        let (lba, sectors) = (parameters.lba.get().into(), parameters.sectors.get().into());
+        let most = (MAX_LENGTH / SECTOR_SIZE) as u64;
+        let end = u64::from(ParameterBlock::END_LBA);
+        if lba == 0 || !(1..=most).contains(&sectors) || lba + sectors > end {
+            let facts = format!("the parameter block says LBA {lba}, {sectors} sectors");
+            return Err(failure(&catalogue::STAGE1_READ, facts));
+        }
+        let bytes = disk
+            .sectors(lba, sectors as usize)
+            .map_err(|error| failure(&catalogue::STAGE1_READ, error.to_string()))?;
+        let Some((header, _)) = Stage2Header::ref_from_prefix(&bytes)
+            .ok()
+            .filter(|(header, _)| header.magic == MAGIC)
+        else {
+            return Err(failure(&catalogue::STAGE2_SUM, format!("LBA {lba}")));
+        };
+        let (found, stage2) = Stage2::of(&bytes, header, Sectors::new(lba, sectors));
+        let stage2 = self.stage2.insert(stage2);
+        if !stage2.verified {
+            let facts = format!(
+                "length {}, CRC-32C {found:08X}h instead of {:08X}h, sum {:08X}h",
+                stage2.length,
+                stage2.crc32c,
+                stage2_image::stage1_sum(&bytes)
+            );
+            return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
+        }
+        if stage2.version != VERSION {
+            let version = stage2.version;
+            return Err(format!(
+                "stage2's header has version {version}, not {VERSION}"
+            ));
+        }
+        let manifest = stage2_image::manifest(&bytes).unwrap_or_default();
+        Ok(manifest.to_vec())
+    }
+
+    /// A CD's structures, if the image is one: how its BIOS finds the boot program and that stage2,
+    /// and how an operating system finds the boot partition.
+    pub(super) fn read_cd(&mut self, disk: &mut FileDisk) -> Problem<()> {
+        let before = disk.sector_count().min(PARTITION_LBA.into());
+        let bytes = disk.sectors(0, before as usize).map_err(|e| say(&e))?;
+        let blocks = cd::Blocks(&bytes);
+        if !blocks.is_cd() {
+            return Ok(());
+        }
+        let found = blocks.read()?;
+        let cd = self.cd.insert(Cd::of(&found));
+
+        if found.sum != 0 {
+            let facts = format!("the words of the CD's program sum up to {:04X}h", found.sum);
+            return Err(failure(&catalogue::STAGE1_DAMAGED, facts));
+        }
+        let parameters = &found.parameters;
+        let (block, count) = (parameters.block.get(), parameters.blocks.get());
+        let unit = SECTORS_PER_BLOCK as u64;
+        if self.stage2.as_ref().is_some_and(|stage2| {
+            stage2.place.lba != u64::from(block) * unit
+                || stage2.place.sectors.div_ceil(unit) != u64::from(count)
+        }) {
+            let facts = format!("the CD's program looks at block {block}, for {count} blocks");
+            return Err(failure(&catalogue::STAGE1_READ, facts));
+        }
+        if u64::from(cd.blocks) * SECTORS_PER_BLOCK as u64 > disk.sector_count() {
+            return Err(format!(
+                "the CD has {} blocks, more than the image",
+                cd.blocks
+            ));
+        }
+        if let Some(partition) = &self.partition {
+            let mut lba = partition.place.lba;
+            for section in &cd.file {
+                if section.lba != lba {
+                    break;
+                }
+                lba += section.sectors;
+            }
+            if lba != partition.place.lba + partition.place.sectors {
+                return Err("the file on the CD is not the boot partition".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage2 {
+    /// By its header; and the CRC-32C that it has.
+    fn of(bytes: &[u8], header: &Stage2Header, place: Sectors) -> (u32, Self) {
+        let covered = stage2_image::covered(bytes);
+        let found = crc32c(0, covered.unwrap_or_default());
+        let is_right = found == header.crc32c.get() && stage2_image::stage1_sum(bytes) == SUM;
+        let stage2 = Self {
+            place,
+            length: header.length.get(),
+            crc32c: header.crc32c.get(),
+            verified: covered.is_some() && is_right,
+            version: header.version.get(),
+            road: match header.road {
+                0 => "protected",
+                1 => "direct",
+                _ => "unknown",
+            },
+            record: header.record != 0,
+        };
+        (found, stage2)
+    }
+}
+
+impl Cd {
+    fn of(found: &cd::Found) -> Self {
+        let place = |first: u32, last: u32| {
+            let unit = SECTORS_PER_BLOCK as u64;
+            Sectors::new(u64::from(first) * unit, u64::from(last - first + 1) * unit)
+        };
+        let file = found.file.iter().map(|&(block, bytes)| {
+            let sectors = u64::from(bytes).div_ceil(SECTOR_SIZE as u64);
+            Sectors::new(place(block, block).lba, sectors)
+        });
+        Self {
+            blocks: found.volume,
+            descriptors: place(layout::PRIMARY_BLOCK, layout::TERMINATOR_BLOCK),
+            catalogue: place(found.catalogue, found.catalogue),
+            directories: place(layout::PATH_TABLE_BLOCKS[0], layout::ROOT_BLOCK),
+            program: place(found.program, found.program),
+            verified: found.sum == 0,
+            file: file.collect(),
+        }
+    }
+}
+
+/// An image as the disk that it will be.
+pub(super) struct FileDisk {
+    image: Sparse,
+    pub(super) length: u64,
+    buffer: Vec<u8>,
+    /// What the host says when it cannot read the file.
+    pub(super) failure: Option<io::Error>,
+}
+
+impl FileDisk {
+    pub(super) fn new(image: File) -> Result<Self> {
+        let image = Sparse::new(image);
+        let length = image.length()?;
+        if length < SECTOR_SIZE as u64 {
+            bail!("it is too short for a disk image: {length} bytes");
+        }
+        Ok(Self {
+            image,
+            length,
+            buffer: Vec::new(),
+            failure: None,
+        })
+    }
+
+    pub(super) fn sectors(&mut self, lba: u64, count: usize) -> Result<Vec<u8>, DiskError> {
+        self.read(lba, count).map(<[u8]>::to_vec)
+    }
+
+    /// Reads bytes, which need not be whole sectors.
+    pub(super) fn read_bytes(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+        /// How the first hard disk goes by.
+        const DRIVE: u8 = 0x80;
+        const SIZE: u64 = SECTOR_SIZE as u64;
+        let error = |cause| DiskError {
+            cause,
+            lba: offset / SIZE,
+            drive: DRIVE,
+        };
+        let end = offset.checked_add(bytes.len() as u64);
+        if end.is_none_or(|end| end > self.length / SIZE * SIZE) {
+            return Err(error(DiskFailure::OutOfRange));
+        }
+        self.image.read_exact_at(offset, bytes).map_err(|failure| {
+            self.failure = Some(failure);
+            // INT 13h: uncorrectable error.
+            error(DiskFailure::Status(0x10))
+        })
+    }
+}
+
+impl BlockDevice for FileDisk {
+    fn sector_size(&self) -> usize {
+        SECTOR_SIZE
+    }
+
+    fn sector_count(&self) -> u64 {
+        self.length / SECTOR_SIZE as u64
+    }
+
+    fn max_transfer(&self) -> usize {
+        MAX_TRANSFER_SECTORS.into()
+    }
+
+    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(count * SECTOR_SIZE, 0);
+        let offset = lba.saturating_mul(SECTOR_SIZE as u64);
+        let read = self.read_bytes(offset, &mut buffer);
+        self.buffer = buffer;
+        read.map(|()| self.buffer.as_slice())
+    }
+}

@@ -1,0 +1,376 @@
+//! The files that the loader reads, and what is in them. What is wrong with one that the loader would
+//! not read, or not all of, is found here: a chain of clusters is followed to its end, and whatever has
+//! a checksum is compared with it.
+
+use boot_path::disk::block_device::BlockDevice as _;
+use boot_path::disk::fat::{Cache, File, Volume as FatVolume};
+use boot_path::disk::partition;
+use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Timeout, Warning};
+use boot_path::entry::entry_file::{self, KernelEntry};
+use boot_path::entry::protocol::Protocol;
+use boot_path::errors::catalogue;
+use boot_path::files::file_bytes::FileBytes as _;
+use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::ways_out::of_file::protocol_of_file;
+use boot_path::ways_out::sums::of_kernel;
+use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, SECTOR_SIZE};
+
+use super::disk::FileDisk;
+use super::facts::{Checksum, EntryInfo, FileInfo, Inspection, Partition, Places, Sectors, Volume};
+use super::kernels::Booted;
+use super::path::Choice;
+use super::volume::{Reader, VolumeFile};
+use super::{Problem, failure, say};
+use crate::manifest::crc32c;
+use crate::packed::{is_packed, unpacked, unpacked_length};
+
+impl Inspection {
+    /// The partition, the volume in it, and its files. `choices` gets what can be booted.
+    pub(super) fn read_partition(
+        &mut self,
+        disk: &mut FileDisk,
+        mbr: &Mbr,
+        manifest: Manifest<'_>,
+        choices: &mut Vec<Choice>,
+    ) -> Problem<()> {
+        let partition = partition::find(disk).map_err(|e| say(&e))?;
+        let entry = usize::from(partition.number)
+            .checked_sub(1)
+            .map(|n| mbr.partitions[n]);
+        self.partition = Some(Partition {
+            place: Sectors::new(partition.first_lba, partition.sectors),
+            number: partition.number,
+            kind: entry.map_or(0, |entry| entry.kind),
+        });
+        let end = partition.first_lba.saturating_add(partition.sectors);
+        if end > disk.sector_count() {
+            let facts = format!("the partition ends at LBA {end}");
+            self.add_problem(failure(&catalogue::DISK_RANGE, facts));
+        }
+
+        let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
+        let mut cache = Cache::new(&mut buffer);
+        let opened = FatVolume::open_any(disk, &mut cache, &partition);
+        let (fat, change) = opened.map_err(|error| say(&error))?;
+        if let Some((error, _)) = change {
+            // Nobody should be content with half of what is there twice.
+            return Err(say(&error));
+        }
+        let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
+        self.volume = Some(Volume::of(&boot_sector, partition.first_lba));
+        let mut reader = Reader {
+            disk,
+            cache,
+            fat,
+            manifest,
+        };
+
+        let entries = self.read_entries(&mut reader)?;
+        let mut found = Entries::default();
+        for (path, bytes) in &entries {
+            let warning = found.add(path, bytes);
+            self.warnings
+                .extend(warning.map(|warning| warning.to_string()));
+        }
+        let rest = found.rest();
+        self.warnings
+            .extend(rest.map(|warning| warning.to_string()));
+        if found.is_empty() {
+            return self.read_configuration(&mut reader, choices);
+        }
+        self.choose_entry(&mut reader, &found, choices)
+    }
+
+    /// `/boot/kernel.conf`, and what it names.
+    fn read_configuration(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        choices: &mut Vec<Choice>,
+    ) -> Problem<()> {
+        let text = self
+            .read_file(reader, entry_file::PATH_ENTRY)?
+            .unwrap_or_default();
+        let entry = entry_file::parse(&text).map_err(|e| say(&e))?;
+        let choice = choices.push_mut(Choice {
+            is_default: true,
+            ..Choice::of(&entry)
+        });
+        if !text.is_empty() {
+            self.command_line = Some(command_line(&entry));
+        }
+        self.booted = self.read_entry(reader, &entry, &mut choice.missing)?;
+        Ok(())
+    }
+
+    /// The files that are entries, or should be: paths and bytes.
+    fn read_entries(&mut self, reader: &mut Reader<'_, '_>) -> Problem<Vec<(String, Vec<u8>)>> {
+        let mut entries = Vec::new();
+        for (name, file) in reader.list(entries::DIRECTORY)? {
+            if entries::is_entry(&name) {
+                let path = format!("{}/{name}", entries::DIRECTORY);
+                // Further ones are left out, whatever is in them.
+                let bytes = match entries.len() < entries::MAX_CANDIDATES {
+                    true => self.read_text(reader, &path, &file)?,
+                    false => Vec::new(),
+                };
+                entries.push((path, bytes));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What all of them name, and which one is booted.
+    fn choose_entry(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        found: &Entries<'_>,
+        choices: &mut Vec<Choice>,
+    ) -> Problem<()> {
+        let conf = self
+            .read_file(reader, entries::PATH_LOADER)?
+            .unwrap_or_default();
+        let (conf, error) = LoaderConf::parse(&conf);
+        if let Some(error) = error {
+            self.warnings
+                .push(Warning::in_loader_conf(error).to_string());
+        }
+        self.timeout = conf.timeout().map(|timeout| match timeout {
+            Timeout::Seconds(seconds) => seconds,
+            Timeout::Forever => u32::MAX,
+        });
+        let choice = found.choose(conf.default_entry()).map_err(|e| say(&e))?;
+        if let Some(pattern) = choice.unmatched {
+            self.warnings.push(Warning::no_default(pattern).to_string());
+        }
+        choices.extend(found.items().iter().map(|item| Choice {
+            entry: Some(item.name().to_owned()),
+            is_default: item.path == choice.item.path,
+            ..Choice::of(&item.text)
+        }));
+        for (item, choice) in found.items().iter().zip(choices) {
+            let is_default = choice.is_default;
+            let text = &item.text;
+            self.entries.push(entry_info(item, is_default));
+            let booted = self.read_entry(reader, text, &mut choice.missing)?;
+            if is_default {
+                self.command_line = Some(command_line(text));
+                self.booted = booted;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes of a file for people; `None`: there is none, and there need not be.
+    fn read_file(&mut self, reader: &mut Reader<'_, '_>, path: &str) -> Problem<Option<Vec<u8>>> {
+        match reader.find(path)? {
+            Some(file) => self.read_text(reader, path, &file).map(Some),
+            None if reader.manifest.entry(path, Sums::Whole).is_some() => {
+                Err(failure(&catalogue::ENTRY_MISSING, path))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn read_text(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        path: &str,
+        file: &File,
+    ) -> Problem<Vec<u8>> {
+        let places = reader.places(file, 0, file.size)?;
+        let bytes = reader.bytes(file, MOST_OF_TEXT)?;
+        let manifest = reader.manifest;
+        let of = (Role::Text, Sums::Whole);
+        self.add_file(manifest, of, path, file, (places, None), || {
+            Ok(Some((crc32c(0, &bytes), 0)))
+        })?;
+        Ok(bytes)
+    }
+
+    /// The kernel and the modules of an entry, as far as they are there. `missing` gets the modules
+    /// that are not.
+    fn read_entry(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        entry: &KernelEntry<'_>,
+        missing: &mut Vec<String>,
+    ) -> Problem<Booted> {
+        let mut booted = Booted::default();
+        if entry.chain().is_some() {
+            return Ok(booted);
+        }
+        // Linux does it itself, and Limine's modules are files as they are.
+        let mut unpacks_modules = false;
+        let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
+        if let Some(file) = reader.find(path)? {
+            let protocol = self.read_kernel(reader, entry, (path, &file), &mut booted)?;
+            unpacks_modules = protocol
+                .is_some_and(|protocol| !matches!(protocol, Protocol::Limine | Protocol::Linux(_)));
+        }
+        for module in entry.modules() {
+            match reader.find(module.path)? {
+                Some(file) => {
+                    self.read_module(reader, (module.path, &file), unpacks_modules)?;
+                }
+                None => missing.push(module.path.to_owned()),
+            }
+        }
+        Ok(booted)
+    }
+
+    /// Reads a kernel; returns its protocol, unless it cannot be unpacked.
+    fn read_kernel(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        entry: &KernelEntry<'_>,
+        (path, file): (&str, &File),
+        booted: &mut Booted,
+    ) -> Problem<Option<Protocol>> {
+        let places = reader.places(file, 0, file.size)?;
+        let manifest = reader.manifest;
+        let mut bytes = reader.open(file);
+        let (protocol, unpacked) = look_at_kernel(&mut bytes, entry, booted)?;
+        let sums = match protocol {
+            Some(protocol) if unpacked.is_none() => protocol.sums(),
+            _ => Sums::Whole,
+        };
+        let of = (Role::Kernel, sums);
+        self.add_file(manifest, of, path, file, (places, unpacked), || {
+            let checksums = of_kernel(&mut bytes, sums, crc32c).ok();
+            bytes.check()?;
+            Ok(checksums.map(|(headers, bytes)| (bytes, headers)))
+        })?;
+        if let (Some(kernel), None) = (&mut booted.kernel, unpacked) {
+            for segment in &mut kernel.segments {
+                let (offset, size) = (segment.file_offset, segment.file_size);
+                let places = reader.places(file, offset, size)?;
+                segment.extents = places.extents;
+                segment.pieces = places.pieces;
+                segment.sectors = places.sectors;
+            }
+        }
+        Ok(protocol)
+    }
+
+    /// Reads a module, which the loader may unpack.
+    fn read_module(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        (path, file): (&str, &File),
+        unpacks: bool,
+    ) -> Problem<()> {
+        let places = reader.places(file, 0, file.size)?;
+        let manifest = reader.manifest;
+        let mut bytes = reader.open(file);
+        let mut length = None;
+        if unpacks && is_packed(&mut bytes) {
+            length = Some(unpacked_length(&mut bytes).unwrap_or(0));
+            bytes.check()?;
+        }
+        let of = (Role::Module, Sums::Whole);
+        self.add_file(manifest, of, path, file, (places, length), || {
+            let mut crc = 0;
+            bytes.pieces(0, u64::MAX, |piece| crc = crc32c(crc, piece));
+            bytes.check()?;
+            Ok(Some((crc, 0)))
+        })
+    }
+
+    /// Notes a file, which several entries may name, and, when it is the one in the manifest, compares
+    /// its checksums: of its bytes and, of a kernel, of its headers. There are none of a kernel that
+    /// cannot be booted.
+    fn add_file(
+        &mut self,
+        manifest: Manifest<'_>,
+        (role, sums): (Role, Sums),
+        path: &str,
+        file: &File,
+        (places, unpacked): (Places, Option<u64>),
+        checksums: impl FnOnce() -> Problem<Option<(u32, u32)>>,
+    ) -> Problem<()> {
+        if self.file(path).is_some() {
+            return Ok(());
+        }
+        let compared = match manifest.own(role, sums, path, file) {
+            Ok(Some(expected)) => match checksums()? {
+                Some((bytes, headers)) => expected
+                    .headers(headers)
+                    .and_then(|()| expected.bytes(bytes))
+                    .map(|()| Some(Checksum::Good)),
+                // Its headers say what is wrong with it.
+                None => Ok(Some(Checksum::Wrong)),
+            },
+            Ok(None) => Ok(manifest.entry(path, sums).map(|_| Checksum::Replaced)),
+            Err(damage) => Err(damage),
+        };
+        let checksum = compared.unwrap_or_else(|damage| {
+            self.add_problem(say(&damage));
+            Some(Checksum::Wrong)
+        });
+        self.files.push(FileInfo {
+            path: path.to_owned(),
+            size: file.size,
+            extents: places.extents,
+            pieces: places.pieces,
+            unpacked,
+            checksum,
+        });
+        Ok(())
+    }
+}
+
+/// The protocol of a kernel, unless it cannot be unpacked, and the length of what is compressed in it, if
+/// it is: 0 when it cannot be unpacked.
+fn look_at_kernel(
+    bytes: &mut VolumeFile<'_, '_>,
+    entry: &KernelEntry<'_>,
+    booted: &mut Booted,
+) -> Problem<(Option<Protocol>, Option<u64>)> {
+    let packed = is_packed(bytes);
+    let file = unpacked(&mut *bytes).map_err(|error| format!("{error:#}"))?;
+    let Ok(mut file) = file else {
+        bytes.check()?;
+        return Ok((None, Some(0)));
+    };
+    let protocol = entry.protocol();
+    let protocol = protocol.unwrap_or_else(|| protocol_of_file(&mut file));
+    booted.read(protocol, &mut file);
+    file.check().map_err(|error| format!("{error:#}"))?;
+    let unpacked = packed.then(|| file.size());
+    bytes.check()?;
+    Ok((Some(protocol), unpacked))
+}
+
+/// An entry, to be shown.
+fn entry_info(item: &Item<'_>, is_default: bool) -> EntryInfo {
+    let text = &item.text;
+    let modules = text.modules();
+    EntryInfo {
+        name: item.name().to_owned(),
+        is_default,
+        title: text.title().map(str::to_owned),
+        kernel: text.kernel().map(str::to_owned),
+        protocol: text.protocol().map(Protocol::name),
+        chain: text.chain().map(|target| target.to_string()),
+        command_line: command_line(text),
+        modules: modules.map(|module| module.path.to_owned()).collect(),
+    }
+}
+
+impl Choice {
+    fn of(entry: &KernelEntry<'_>) -> Self {
+        let kernel = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
+        Self {
+            kernel: Some(kernel.to_owned()),
+            chain: entry.chain(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Of a file for people, one byte more than the loader reads: it shows that there are more.
+const MOST_OF_TEXT: u64 = entry_file::MAX_FILE as u64 + 1;
+
+fn command_line(entry: &KernelEntry<'_>) -> String {
+    entry.options().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,156 @@
+//! Reading an image back: what lies where, and whether it is what the loader expects.
+//!
+//! Whether the image boots, and what the loader says if not, the loader's own path tells, which runs
+//! over the image on a PC in memory ([`path`]). What there is to see besides that is read by the
+//! loader's modules: partition table, file system, configuration and kernel.
+
+mod disk;
+mod volume;
+mod kernels;
+mod facts;
+mod files;
+mod path;
+mod output;
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use boot_path::errors::catalogue::{self, Named, Report};
+use boot_path::files::integrity::Manifest;
+use disk_layout::Mbr;
+use zerocopy::FromBytes as _;
+
+use crate::host_file;
+use crate::manifest::crc32c;
+use disk::FileDisk;
+
+pub use facts::{
+    Cd, Checksum, EntryInfo, FileInfo, Inspection, LISTED, Partition, Sectors, Stage2, Volume,
+};
+pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, PhysicalSegment, Segment};
+
+/// Inspects an image.
+///
+/// # Errors
+/// When it cannot be read, or is no disk image at all. What the loader would refuse is no error,
+/// but one of the [`Inspection::problems`].
+pub fn inspect(image: &Path) -> Result<Inspection> {
+    let file = host_file::open_disk(image)?;
+    inspect_file(&file, Chains::Followed)
+        .with_context(|| format!("cannot inspect {}", image.display()))
+}
+
+/// Whether the boot sectors that entries name are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Chains {
+    /// Those of this disk are.
+    Followed,
+    /// They may be made later.
+    Later,
+}
+
+/// Inspects an image that is open already.
+///
+/// # Errors
+/// Those of [`inspect`].
+pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
+    let mut disk = FileDisk::new(image.try_clone()?)?;
+    let sector = disk.sectors(0, 1).map_err(|error| refusal(&error))?;
+    let mbr = Mbr::read_from_bytes(&sector).map_err(|_| anyhow!("no MBR"))?;
+    let mut inspection = Inspection {
+        bytes: disk.length,
+        disk_signature: mbr.disk_signature.get(),
+        stage2: None,
+        cd: None,
+        partition: None,
+        volume: None,
+        files: Vec::new(),
+        entries: Vec::new(),
+        timeout: None,
+        booted: Booted::default(),
+        command_line: None,
+        warnings: Vec::new(),
+        problems: Vec::new(),
+        refusals: Vec::new(),
+    };
+    let stage2 = inspection.read_stage2(&mut disk, &mbr);
+    let (manifest, unfit) = match stage2 {
+        Ok(manifest) => (manifest, None),
+        Err(problem) => (Vec::new(), Some(problem)),
+    };
+    let mut choices = Vec::new();
+    let read = Manifest::new(&manifest, crc32c);
+    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, read, &mut choices) {
+        inspection.add_problem(problem);
+    }
+    if let Err(problem) = inspection.read_cd(&mut disk) {
+        inspection.add_problem(problem);
+    }
+    if let Some(error) = disk.failure {
+        return Err(error.into());
+    }
+    // What the loader says comes first, in its order.
+    let others = std::mem::take(&mut inspection.problems);
+    inspection.problems.extend(unfit);
+    inspection.boot_all(image, &manifest, (&choices, chains))?;
+    others.into_iter().for_each(|it| inspection.add_problem(it));
+    Ok(inspection)
+}
+
+/// An error of the loader, in its own words.
+pub(crate) fn refusal(error: &dyn Named) -> anyhow::Error {
+    anyhow!(say(error))
+}
+
+fn say(error: &dyn Named) -> String {
+    Report(error).to_string()
+}
+
+/// A row of the catalogue and the facts, for what the library of stage2 has no error type for.
+struct Failure(&'static catalogue::Entry, String);
+
+impl Named for Failure {
+    fn entry(&self) -> &'static catalogue::Entry {
+        self.0
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+fn failure(entry: &'static catalogue::Entry, facts: impl Into<String>) -> String {
+    say(&Failure(entry, facts.into()))
+}
+
+/// What is wrong with an image, in one line.
+type Problem<T> = Result<T, String>;
+
+impl Inspection {
+    /// Checks that there are no problems.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn verify(&self) -> Result<()> {
+        match self.problems.as_slice() {
+            [] => Ok(()),
+            problems => bail!("{}", problems.join("; ")),
+        }
+    }
+
+    /// The file at this path of the boot partition, if the loader reads it.
+    pub fn file(&self, path: &str) -> Option<&FileInfo> {
+        self.files.iter().find(|file| file.path == path)
+    }
+
+    /// Notes a problem that several entries may have.
+    fn add_problem(&mut self, problem: String) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+}

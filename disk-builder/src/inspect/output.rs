@@ -1,0 +1,302 @@
+//! What is shown.
+
+use std::fmt::{self, Write as _};
+
+use anyhow::Result;
+use boot_path::errors::text::{Shown, is_harmful};
+
+use super::facts::{Cd, Checksum, EntryInfo, FileInfo, Inspection, Sectors, Stage2, Volume};
+use super::kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Segment};
+
+impl Inspection {
+    /// As JSON, for programs; also fit for a terminal, which obeys more characters than JSON escapes.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_json(&self) -> Result<String> {
+        let json = serde_json::to_string_pretty(self)?;
+        let mut shown = String::with_capacity(json.len());
+        for c in json.chars() {
+            // Those of the layout are the only line ends, and all others stand in strings.
+            if is_harmful(c) && c != '\n' {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(shown, "\\u{unit:04x}")?;
+                }
+            } else {
+                shown.push(c);
+            }
+        }
+        Ok(shown)
+    }
+
+    /// What lies where, a line each.
+    pub(crate) fn fmt_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>10} {:>10}  what", "LBA", "sectors")?;
+        let mbr = format_args!(
+            "MBR: stage1 and partition table, disk {:08X}h",
+            self.disk_signature
+        );
+        line(f, Sectors::new(0, 1), mbr)?;
+        if let Some(cd) = &self.cd {
+            cd.fmt_lines(f)?;
+        }
+        if let Some(stage2) = &self.stage2 {
+            stage2.fmt_line(f)?;
+        }
+        if let Some(partition) = &self.partition {
+            let what = format_args!(
+                "partition {}: type {:02X}h",
+                partition.number, partition.kind
+            );
+            line(f, partition.place, what)?;
+        }
+        if let Some(volume) = &self.volume {
+            volume.fmt_lines(f)?;
+        }
+        self.files.iter().try_for_each(|file| file.fmt_lines(f))
+    }
+}
+
+/// A line of the table.
+fn line(f: &mut fmt::Formatter<'_>, at: Sectors, what: fmt::Arguments<'_>) -> fmt::Result {
+    writeln!(f, "{:>10} {:>10}  {what}", at.lba, at.sectors)
+}
+
+/// Whether a sum is right.
+fn state(verified: bool) -> &'static str {
+    if verified { "good" } else { "WRONG" }
+}
+
+impl Cd {
+    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blocks = self.blocks;
+        let what = format_args!("CD: volume descriptors, {blocks} blocks of 2048 bytes");
+        line(f, self.descriptors, what)?;
+        line(f, self.catalogue, format_args!("CD: boot catalogue"))?;
+        let what = format_args!("CD: path tables, root directory");
+        line(f, self.directories, what)?;
+        let state = state(self.verified);
+        line(f, self.program, format_args!("CD: boot program ({state})"))
+    }
+}
+
+impl Stage2 {
+    fn fmt_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recorded = if self.record { ", recorded" } else { "" };
+        let what = format_args!(
+            "stage2: {} road{recorded}, CRC-32C {:08X}h ({})",
+            self.road,
+            self.crc32c,
+            state(self.verified)
+        );
+        line(f, self.place, what)
+    }
+}
+
+impl Volume {
+    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = format_args!("  boot sector, FAT{}", self.fat_bits);
+        line(f, self.reserved, what)?;
+        line(f, self.fats, format_args!("  file allocation tables"))?;
+        let (count, size) = (self.clusters, self.cluster);
+        line(
+            f,
+            self.data,
+            format_args!("  {count} clusters of {size} bytes"),
+        )
+    }
+}
+
+impl FileInfo {
+    fn fmt_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// A badly fragmented file would fill many screens.
+        const MOST: usize = 8;
+
+        let checksum = match self.checksum {
+            Some(Checksum::Good) => ", checksum good",
+            Some(Checksum::Wrong) => ", checksum WRONG",
+            Some(Checksum::Replaced) => ", replaced",
+            None => "",
+        };
+        let (path, size) = (Shown::new(&self.path), self.size);
+        let Some((first, others)) = self.extents.split_first() else {
+            let what = format_args!("    {path} (empty{checksum})");
+            return line(f, Sectors::new(0, 0), what);
+        };
+        let unpacked = self.unpacked.map(|size| format!(", {size} unpacked"));
+        let unpacked = unpacked.unwrap_or_default();
+        let what = format_args!("    {path} ({size} bytes{unpacked}{checksum})");
+        line(f, *first, what)?;
+        for extent in others.iter().take(MOST - 1) {
+            line(f, *extent, format_args!("      continued"))?;
+        }
+        match self.pieces - self.pieces.min(MOST as u64) {
+            0 => Ok(()),
+            more => writeln!(f, "{:>21}      and {more} pieces more", ""),
+        }
+    }
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_table(f)?;
+        for entry in &self.entries {
+            entry.fmt(f)?;
+        }
+        if let Some(command_line) = &self.command_line {
+            writeln!(f, "command line: {}", Shown::new(command_line))?;
+        }
+        self.booted.fmt(f)?;
+        for warning in &self.warnings {
+            writeln!(f, "warning: {}", Shown::new(warning))?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "{}", Shown::new(problem))?;
+        }
+        if self.problems.is_empty() {
+            writeln!(f, "no problems found")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for EntryInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.is_default { "*" } else { " " };
+        write!(f, "entry {mark} {}", Shown::new(&self.name))?;
+        if let Some(title) = &self.title {
+            write!(f, " ({})", Shown::new(title))?;
+        }
+        match (&self.kernel, &self.chain) {
+            (Some(kernel), _) => write!(f, ": {}", Shown::new(kernel))?,
+            (None, Some(chain)) => write!(f, ": chain {}", Shown::new(chain))?,
+            (None, None) => {}
+        }
+        if let Some(protocol) = self.protocol {
+            write!(f, " by {protocol}")?;
+        }
+        for module in &self.modules {
+            write!(f, ", {}", Shown::new(module))?;
+        }
+        match self.command_line.as_str() {
+            "" => writeln!(f),
+            text => writeln!(f, ": {}", Shown::new(text)),
+        }
+    }
+}
+
+impl fmt::Display for Booted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            linux,
+            kernel,
+            multiboot,
+            limine,
+            ..
+        } = self;
+        linux.iter().try_for_each(|it| it.fmt(f))?;
+        kernel.iter().try_for_each(|it| it.fmt(f))?;
+        multiboot.iter().try_for_each(|it| it.fmt(f))?;
+        limine.iter().try_for_each(|it| it.fmt(f))
+    }
+}
+
+impl fmt::Display for Linux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relocatable = match self.relocatable {
+            true => ", relocatable",
+            false => "",
+        };
+        let long_mode = match self.long_mode {
+            true => ", 64-bit entry",
+            false => "",
+        };
+        writeln!(
+            f,
+            "kernel: Linux, protocol {}.{:02}{relocatable}{long_mode}, {} KiB at {:#x}",
+            self.version >> 8,
+            self.version & 0xFF,
+            self.init_size.div_ceil(1024),
+            self.preferred_address,
+        )
+    }
+}
+
+/// What is said of a kernel that can run at any address.
+fn position_independent(it_is: bool) -> &'static str {
+    if it_is { ", position-independent" } else { "" }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "kernel: entry {:#x}{}, stack {} KiB, physical map at {:#x}",
+            self.entry,
+            position_independent(self.position_independent),
+            self.stack_size / 1024,
+            self.physical_map_base
+        )?;
+        self.segments.iter().try_for_each(|it| it.fmt(f))
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = |bit, letter| match self.flags & bit {
+            0 => '-',
+            _ => letter,
+        };
+        write!(
+            f,
+            "  {:#018x} {}{}{} {:>10} bytes, {:>10} from the file at {:#x}",
+            self.address,
+            letter(4, 'r'),
+            letter(2, 'w'),
+            letter(1, 'x'),
+            self.memory_size,
+            self.file_size,
+            self.file_offset
+        )?;
+        match self.extents.as_slice() {
+            [] => writeln!(f),
+            [only] => writeln!(f, ": LBA {}, {} sectors", only.lba, only.sectors),
+            [first, ..] => writeln!(
+                f,
+                ": LBA {}, {} sectors in {} pieces",
+                first.lba, self.sectors, self.pieces
+            ),
+        }
+    }
+}
+
+impl fmt::Display for MultibootKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "kernel: {}, header at {:#x} of the file, entry {:#x}",
+            self.specification, self.header, self.entry
+        )?;
+        for segment in &self.segments {
+            writeln!(
+                f,
+                "  {:#010x} {:>10} bytes, {:>10} from the file at {:#x}",
+                segment.address, segment.memory_size, segment.file_size, segment.file_offset
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for LimineKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "kernel: Limine protocol, base revision {}, from {:#x}{}\n  asks for {}",
+            self.base_revision,
+            self.address,
+            position_independent(self.position_independent),
+            self.requests.join(", ")
+        )
+    }
+}
