@@ -8,8 +8,10 @@
 pub mod disk;
 pub mod input;
 pub mod kernels;
+pub mod promises;
 pub mod seeds;
 pub mod targets;
+pub mod whole_disk;
 
 #[path = "../../tests/src/elf_fixture.rs"]
 #[allow(dead_code, reason = "each program uses its own part")]

@@ -131,7 +131,7 @@ impl Memory {
     /// # Panics
     /// When there is no such table.
     pub(crate) fn table_entry(&self, table: u64, index: usize) -> u64 {
-        let known = self.tables.borrow().contains_key(&table);
+        let known = self.is_table(table);
         assert!(known && index < 512, "entry {index} of {table:#x}");
         table + 8 * index as u64
     }
@@ -145,6 +145,11 @@ impl Memory {
     pub fn write(&self, start: u64, bytes: &[u8]) {
         self.slice_mut(start, bytes.len() as u64)
             .copy_from_slice(bytes);
+    }
+
+    /// Whether a page was made a page table.
+    pub fn is_table(&self, address: u64) -> bool {
+        self.tables.borrow().contains_key(&address)
     }
 
     /// Start and length of what was handed out and not given back.

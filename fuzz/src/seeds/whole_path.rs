@@ -3,6 +3,7 @@
 use super::Add;
 use super::disks::{small_volume, trimmed};
 use super::kernels::kernels;
+use crate::bzimage::bzimage;
 
 const CONFIG: &[u8] = b"options quiet\nmodule /boot/module text\n";
 /// A machine of 64 MiB, NX and 1 GiB pages, sectors of 512 bytes.
@@ -46,8 +47,39 @@ pub(super) fn boot_path(add: &mut Add<'_>) {
     let good = "options quiet\nkernel boot/kernel.elf\ninitrd /boot/module\n";
     put("good-entry", entry(good));
     put("entry-without-kernel", entry("title t\n"));
+    boot_path_by_other_protocols(&mut put);
     boot_path_without_room(&mut put);
     boot_path_damaged(&mut put, &file);
+}
+
+/// A kernel for each of the other protocols, and a boot sector, which is that of the same disk.
+fn boot_path_by_other_protocols(put: &mut dyn FnMut(&str, Vec<u8>)) {
+    let mut one = |name: &str, file: &[u8]| {
+        let name = format!("good-{name}");
+        put(&name, [&MACHINE[..], &disk(5, 0xC0), file].concat());
+    };
+    let mut others = Vec::new();
+    let mut add = |target, name: &str, bytes: Vec<u8>| {
+        // In front there is what says that it is a file.
+        others.push((format!("{target}-{name}"), bytes[1..].to_vec()));
+    };
+    super::kernels::multiboot(&mut add);
+    super::kernels::limine(&mut add);
+    for wanted in [
+        "multiboot1-good-flat",
+        "multiboot2-good-movable",
+        "limine-good",
+    ] {
+        let mut files = others.iter().filter(|(name, _)| name == wanted);
+        let (_, file) = files.next().expect("there");
+        one(&wanted.replace("-good", ""), file);
+    }
+    one("linux", &bzimage(0x208));
+    let text = "chain drive=80h\n";
+    let mut head = vec![5, 0xC0, text.len() as u8];
+    head.extend(text.as_bytes());
+    head.extend([0; 2]);
+    put("good-chain", [&MACHINE[..], &head].concat());
 }
 
 /// Kernels that are good, but there is no room for them.
