@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use boot_path::entry::entries;
 use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
 use boot_path::files::integrity::Role;
@@ -337,6 +338,11 @@ fn check(inspection: &Inspection, files: &[Source]) -> Result<()> {
 /// The checksums of all files, as far as they are not made while the files are written.
 fn manifest(files: &[Source]) -> Result<Manifest> {
     let mut manifest = Manifest::default();
+    let entries = files.iter().filter_map(|source| {
+        let name = source.path.strip_prefix(entries::DIRECTORY)?;
+        name.strip_prefix('/')
+    });
+    manifest.add_directory(entries::DIRECTORY, entries)?;
     for source in files {
         let path = &source.path;
         match &source.content {

@@ -50,6 +50,23 @@ impl Manifest {
         self.add_sums(path, Sums::Whole, text.len() as u64, (0, crc))
     }
 
+    /// Adds a directory of texts, which all have been added: the loader is to find all of them.
+    pub(crate) fn add_directory<'p>(
+        &mut self,
+        path: &str,
+        names: impl Iterator<Item = &'p str>,
+    ) -> Result<()> {
+        let (mut count, mut sum) = (0, 0);
+        for name in names {
+            count += 1;
+            sum = integrity::sum_names(sum, name, crc32c);
+        }
+        match count {
+            0 => Ok(()),
+            _ => self.add_sums(path, Sums::Whole, count, (0, sum)),
+        }
+    }
+
     /// Adds a kernel, as it is booted by these protocols; `None`: by the one that it looks like. One
     /// that cannot be booted has no checksums.
     pub(crate) fn add_kernel(

@@ -10,7 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"BPMF";
 
-/// The most entries: `loader.conf`, 64 boot entries, and 95 kernels and modules, which those share.
+/// The most entries: `loader.conf`, 64 boot entries and their directory, and 94 of kernels and modules,
+/// which those share. A kernel may have more than one.
 pub const MAX_ENTRIES: usize = 160;
 
 /// The most bytes that it may have.
@@ -48,7 +49,8 @@ pub struct Entry {
     /// Length of the file in bytes.
     pub size: U32,
     /// CRC-32C of the bytes; of a kernel, of those that its segments get from the file, segment by
-    /// segment in the order of their addresses.
+    /// segment in the order of their addresses. Of a directory: the sum of the names in it, each as the
+    /// CRC-32C that a path has.
     pub crc32c: U32,
     /// Of a kernel: CRC-32C of the file header, the program headers and the notes, in this order.
     /// Of any other file, and of a kernel that is compressed or Linux: zero.

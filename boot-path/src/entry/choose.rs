@@ -132,10 +132,6 @@ struct Reading<'a, 'm> {
 }
 
 impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, 'm> {
-    fn begin(&mut self) {
-        self.entries.clear();
-    }
-
     fn file(
         &mut self,
         files: &mut Files<'m, M>,

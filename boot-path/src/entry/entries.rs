@@ -198,13 +198,6 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Takes all entries out.
-    pub fn clear(&mut self) {
-        self.items.clear();
-        (self.read, self.skipped, self.unnamed, self.hidden) = (0, 0, 0, 0);
-        self.first_unnamed.clear();
-    }
-
     /// Why a further file need not even be read, if so.
     pub fn full(&self) -> Option<EntryFileError> {
         let cause = if self.items.is_full() {

@@ -18,7 +18,7 @@ use crate::disk::stream::{self, Range};
 use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
-use crate::files::integrity::{Expected, Manifest, Role, Sums};
+use crate::files::integrity::{self, Expected, Manifest, Role, Sums};
 use crate::files::views::say_change;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Block, bytes_at_mut};
@@ -122,9 +122,6 @@ pub struct Plan<'p> {
 
 /// Who wants to see the files of a directory.
 pub trait Listing<'m, M: FileMachine<'m>> {
-    /// All that was seen so far does not count: it begins anew.
-    fn begin(&mut self);
-
     /// One file more.
     ///
     /// # Errors
@@ -301,15 +298,51 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         })
     }
 
-    /// Shows every file of a directory; of one that does not exist none.
+    /// Shows every file of a directory; of one that does not exist none. Which copy of the file allocation
+    /// table says what is in it, is settled before: one that can be read, and by which it has the names
+    /// that `disk-builder` wrote, if there is one.
     ///
     /// # Errors
     /// 8B or 7A, and those of the listing.
-    pub fn list(&mut self, path: &str, listing: &mut dyn Listing<'m, M>) -> Result<(), M::Failure> {
+    pub fn list(
+        &mut self,
+        path: &'m str,
+        listing: &mut dyn Listing<'m, M>,
+    ) -> Result<(), M::Failure> {
+        let mut names = 0;
         self.by_views(None, false, &mut |files, _| {
-            listing.begin();
-            files.list_by_view(path, listing)
-        })
+            names = files.sum_names(path)?;
+            Ok(())
+        })?;
+        if let Some(expected) = self.manifest.directory(path)
+            && expected.bytes(names).is_err()
+        {
+            // Where no view shows them all, somebody has added files, or deleted some.
+            let _ = self.by_views(None, true, &mut |files, _| {
+                Ok(expected.bytes(files.sum_names(path)?)?)
+            });
+        }
+        self.list_by_view(path, listing)
+    }
+
+    /// The sum of the names in a directory: see [`integrity::sum_names`].
+    fn sum_names(&mut self, path: &str) -> Result<u32, FatError> {
+        let Source::Volume(OnDisk {
+            disk,
+            cache,
+            volume,
+            ..
+        }) = &mut self.source
+        else {
+            return Ok(0);
+        };
+        let mut sum = 0;
+        if let Some(mut directory) = volume.directory(disk, cache, path)? {
+            while let Some(listed) = directory.next(disk, cache)? {
+                sum = integrity::sum_names(sum, listed.name.as_str(), M::crc32c);
+            }
+        }
+        Ok(sum)
     }
 
     fn list_by_view(

@@ -44,6 +44,13 @@ impl<'a> Manifest<'a> {
         own.find_map(|own| own.ok().flatten())
     }
 
+    /// The entry of a directory: of the names in it.
+    pub fn directory(&self, path: &'a str) -> Option<Expected<'a>> {
+        let role = Role::Text;
+        let entry = self.entry(path, Sums::Whole)?;
+        Some(Expected { role, path, entry })
+    }
+
     /// The entry of a file that was found at this path, when it is the builder's own.
     ///
     /// # Errors
@@ -120,6 +127,11 @@ pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
             crc32c(crc, &[byte.to_ascii_lowercase()])
         }
     })
+}
+
+/// Continues the sum of the names in a directory, in whatever order they come: it begins with 0.
+pub fn sum_names(sum: u32, name: &str, crc32c: Crc32c) -> u32 {
+    sum.wrapping_add(path_key(name, crc32c))
 }
 
 /// What a file is for.

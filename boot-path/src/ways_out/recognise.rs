@@ -196,6 +196,7 @@ type Checked<'m, M> = Result<Option<Expected<'m>>, <M as Machine<'m>>::Failure>;
 
 impl<'m> Opening<'_, 'm> {
     fn open<M: OpenMachine<'m>>(&mut self, reader: &mut Reader<'_, 'm, M>) -> Checked<'m, M> {
+        self.free_sections(reader);
         match self.entry.protocol {
             Some(Protocol::Bootpath | Protocol::Limine) => {
                 self.read_elf(reader)?;
@@ -205,6 +206,17 @@ impl<'m> Opening<'_, 'm> {
             Some(Protocol::Multiboot2) => self.multiboot(Version::Two, reader),
             Some(Protocol::Linux(wanted)) => self.linux(wanted, reader),
             None => self.recognise(reader),
+        }
+    }
+
+    /// The memory of section headers is free again: they were those of another view of the volume, or the
+    /// kernel is made for Limine.
+    #[inline(never)] // there is more than one caller
+    fn free_sections<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) {
+        if let Some(Opened::Multiboot(multiboot)) = self.opened
+            && let Some(block) = multiboot.sections.take()
+        {
+            reader.files().machine().free(block, self.memory);
         }
     }
 
@@ -239,6 +251,7 @@ impl<'m> Opening<'_, 'm> {
         }
         let multiboot_sum = reader.take_sum();
         if self.has_limine_requests(reader)? {
+            self.free_sections(reader);
             reader.set_sum(sum);
             return self.elf(reader);
         }
@@ -309,10 +322,10 @@ impl<'m> Opening<'_, 'm> {
         opened.header.read_image(&mut opened.image, size, read_at)?;
         if let Some(table) = opened.image.sections() {
             let length = u64::from(table.count) * u64::from(table.entry_size);
-            let mut headers = reader.files().machine().high(length, self.memory)?;
-            reader.read_at(table.offset, &mut headers)?;
-            opened.unloaded = unloaded_sections(&headers, table.entry_size, size)?;
-            opened.sections = Some(headers);
+            let headers = reader.files().machine().high(length, self.memory)?;
+            let headers = opened.sections.insert(headers);
+            reader.read_at(table.offset, headers)?;
+            opened.unloaded = unloaded_sections(headers, table.entry_size, size)?;
         }
         opened.expected = expected(self.entry, sums(version), reader)?;
         Ok(opened.expected)

@@ -1,0 +1,133 @@
+//! Boots an image with damage on a PC in the host's memory, and what the kernel finds then.
+
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use boot_path::memory::layout::TRANSFER_BUFFER;
+use boot_path::ways_out::handover::Jump;
+use handoff::{BootDisk, BootInfo};
+use host_machine::{Disk, Image as DiskImage, Outcome, Pc, boot};
+
+use crate::images::{Image, boot_sector};
+use crate::volume::SECTOR;
+
+/// What is wrong with a disk: sectors by their numbers, which hold something else, or cannot be read.
+#[derive(Clone, Debug, Default)]
+pub struct Damage(pub BTreeMap<u64, Option<Vec<u8>>>);
+
+/// An image, as it is damaged.
+struct Damaged {
+    bytes: Arc<[u8]>,
+    damage: Damage,
+}
+
+impl DiskImage for Damaged {
+    fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&mut self, offset: u64, out: &mut [u8]) -> Result<(), u8> {
+        const UNCORRECTABLE: u8 = 0x10;
+
+        out.copy_from_slice(&self.bytes[offset as usize..][..out.len()]);
+        let first = offset / SECTOR as u64;
+        let end = first + (out.len() / SECTOR) as u64;
+        for (lba, sector) in self.damage.0.range(first..end) {
+            let sector = sector.as_ref().ok_or(UNCORRECTABLE)?;
+            let at = (lba - first) as usize * SECTOR;
+            out[at..at + SECTOR].copy_from_slice(sector);
+        }
+        Ok(())
+    }
+}
+
+/// How a boot ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What the kernel would find.
+    Ready(Ready),
+    /// An error: its code, and the report.
+    Failed(&'static str, String),
+}
+
+/// All that a kernel would find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// The jump.
+    pub jump: Jump,
+    /// What is moved in the end: address, and the checksum of the bytes.
+    moves: Vec<(u64, u32)>,
+    /// What was allocated: start, length, and the checksum of the bytes.
+    memory: Vec<(u64, u64, u32)>,
+}
+
+/// A boot, and the machine that it was on.
+pub struct Boot {
+    pub found: Found,
+    pub pc: Pc,
+}
+
+/// Boots an image. There is a second disk, and no screen: the row of its cursor depends on what the
+/// loader has said.
+///
+/// # Errors
+/// When the model of memory saw a mistake, or there is no memory.
+pub fn boot_damaged(image: &Image, damage: &Damage) -> Result<Boot> {
+    let disk = Damaged {
+        bytes: Arc::clone(&image.bytes),
+        damage: damage.clone(),
+    };
+    let mut pc = Pc::with_disk(Disk::new(disk)).context("no memory")?;
+    pc.has_text = false;
+    pc.disks.get_mut().push(Disk::new(boot_sector()?));
+    let outcome = catch_unwind(AssertUnwindSafe(|| boot(&pc, &image.manifest)));
+    let outcome = outcome.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.into()));
+        anyhow!("a panic: {}", text.unwrap_or_default())
+    })?;
+    let found = match outcome {
+        Outcome::Failed { code, report } => Found::Failed(code, report),
+        Outcome::Ready(jump, moves) => {
+            forget_times(&pc, &jump);
+            let sum = |(to, bytes): (u64, Vec<u8>)| (to, crc32c::crc32c(&bytes));
+            Found::Ready(Ready {
+                jump,
+                moves: moves.into_iter().map(sum).collect(),
+                memory: memory(&pc, &jump),
+            })
+        }
+    };
+    Ok(Boot { found, pc })
+}
+
+/// Number of reads, and times, which are no bytes that come from the disk.
+fn forget_times(pc: &Pc, jump: &Jump) {
+    let Jump::Bootpath(start) = jump else {
+        return;
+    };
+    let zeroes = [0; size_of::<[u64; handoff::TIMELINE_LENGTH]>()];
+    let reads = offset_of!(BootInfo, boot_disk) + offset_of!(BootDisk, reads);
+    let timeline = offset_of!(BootInfo, timeline);
+    pc.memory
+        .write(start.boot_info + reads as u64, &zeroes[..8]);
+    pc.memory.write(start.boot_info + timeline as u64, &zeroes);
+}
+
+fn memory(pc: &Pc, jump: &Jump) -> Vec<(u64, u64, u32)> {
+    let mut places = pc.memory.taken();
+    if let Jump::BootSector { bytes, .. } = jump {
+        places.push((TRANSFER_BUFFER.start, *bytes as u64));
+    }
+    places
+        .into_iter()
+        .map(|(start, size)| {
+            let mut bytes = vec![0; size as usize];
+            pc.memory.read(start, &mut bytes);
+            (start, size, crc32c::crc32c(&bytes))
+        })
+        .collect()
+}

@@ -1,0 +1,9 @@
+//! The boot path on a PC in the host's memory, with kernels that are made here: what must hold of any
+//! damage to an image, and of the number of reads. Neither an emulator nor a built loader takes part, so
+//! thousands of boots take seconds.
+
+mod copies;
+mod images;
+mod kernels;
+mod machine;
+mod volume;
