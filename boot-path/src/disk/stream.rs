@@ -90,7 +90,8 @@ fn piece<'a, D: BlockDevice + ?Sized>(
     let bytes = match cache.peek(start) {
         Some(bytes) => bytes,
         None => {
-            let span = Span::new(sector_size, start, start + length);
+            let end = cache.gap_end(start, start + length);
+            let span = Span::new(sector_size, start, end);
             let count = span.sectors(device);
             let bytes = device.read(span.lba, count)?;
             bytes.get(span.skip..).unwrap_or_default()

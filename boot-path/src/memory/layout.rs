@@ -123,7 +123,7 @@ pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
     TRANSFER_BUFFER.end + 0x1_C000,
     "file system cache",
-    "three windows of 37 KiB; in the end, what a Linux kernel is told",
+    "five windows of 22 KiB; in the end, what a Linux kernel is told",
 );
 
 /// `/loader/loader.conf`, then `/boot/kernel.conf`.

@@ -120,7 +120,7 @@ fn disk(sector_size: usize, kind: u8, pieces: Pieces) -> MemoryDisk {
 
 /// What the loader says of the volume in the active partition; the reads that are new.
 fn opened(disk: &mut MemoryDisk) -> Result<Option<View>, FatError> {
-    let mut memory = vec![0; 3 * 16 * 1024];
+    let mut memory = vec![0; 5 * 16 * 1024];
     let mut cache = Cache::new(&mut memory);
     let partition = partition::find(disk).unwrap();
     disk.reads.clear();

@@ -24,7 +24,7 @@ impl Fixture {
         tiny.chain(clusters, &content);
         Self {
             disk: tiny.disk(),
-            memory: vec![0; 3 * window],
+            memory: vec![0; 5 * window],
             content,
         }
     }
@@ -227,7 +227,7 @@ fn errors_of_the_disk_and_the_chain_arrive() {
     disk.bad = None;
     // FAT entry of cluster 4000.
     disk.bytes[512 + 8000..][..2].fill(0);
-    let mut memory = vec![0; 3 * 512];
+    let mut memory = vec![0; 5 * 512];
     let mut cache = Cache::new(&mut memory);
     let result = stream(disk, &mut cache, &volume, &file, &[range], &mut |_, _| {});
     assert_eq!(

@@ -27,7 +27,7 @@ pub fn run(bytes: &[u8]) {
     let how = input.u8();
     let mut sector_size = input.choose(&[512, 512, 512, 1024, 2048, 4096, 65536]);
     let max_transfer = usize::from(input.u8() % 127) + 1;
-    let windows = [1, 2, 16, 64][usize::from(how >> 1 & 3)] * 3 * 4096;
+    let windows = [1, 2, 16, 64][usize::from(how >> 1 & 3)] * 5 * 4096;
     let first_lba = if how & 8 == 0 {
         0
     } else {
@@ -51,7 +51,7 @@ pub fn run(bytes: &[u8]) {
     let mut image = vec![0; first_lba as usize * sector_size];
     image.extend_from_slice(volume);
     let mut disk = SparseDisk::new(&image, sector_size, sectors, max_transfer);
-    let mut memory = vec![0; windows.max(3 * sector_size)];
+    let mut memory = vec![0; windows.max(5 * sector_size)];
     let mut cache = Cache::new(&mut memory);
     let partition = Partition {
         number: 1,

@@ -26,6 +26,8 @@ pub struct Image {
     pub name: String,
     pub bytes: Arc<[u8]>,
     pub volume: Volume,
+    /// Where the kernel is: first sector and number of sectors of each piece.
+    pub kernel: Vec<(u64, u64)>,
     /// What the loader finds behind its own image.
     pub manifest: Vec<u8>,
 }
@@ -124,8 +126,15 @@ pub fn build(subject: &Subject, how: How) -> Result<Image> {
     if how.entries {
         add_entries(&mut recipe);
     }
-    image::build(&recipe)?;
-    read(subject.name, &at("disk.img"), how)
+    let inspection = image::build(&recipe)?.inspection;
+    let mut files = inspection.files.into_iter();
+    let kernel = files.find(|file| file.path.ends_with("/kernel.elf"));
+    let pieces = kernel.map(|file| file.extents).unwrap_or_default();
+    let pieces = pieces.iter().map(|it| (it.lba, it.sectors));
+    Ok(Image {
+        kernel: pieces.collect(),
+        ..read(subject.name, &at("disk.img"), how)?
+    })
 }
 
 /// The configuration becomes the entry that is booted, among others.
@@ -161,6 +170,7 @@ fn read(name: &str, path: &Path, how: How) -> Result<Image> {
     Ok(Image {
         name: format!("{name}, FAT{}{entries}{sums}", volume.bits),
         bytes: bytes.into(),
+        kernel: Vec::new(),
         volume,
         manifest,
     })

@@ -9,10 +9,9 @@ const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
 /// Where those are that run without paging.
 const LOW: u64 = 0x20_0000;
 
-/// Bytes that are in no other file: `number` is below 16.
-pub fn content(number: usize, length: usize) -> Vec<u8> {
-    const ALL: usize = 16 << 13;
-    noise(ALL)[number << 13..][..length].to_vec()
+/// Bytes that are in no other file.
+pub fn content(number: u8, length: usize) -> Vec<u8> {
+    noise(length).iter().map(|byte| byte ^ number).collect()
 }
 
 fn load(flags: u32, start: u64, bytes: Vec<u8>) -> ProgramHeader {
@@ -38,6 +37,11 @@ pub fn bootpath(size: usize) -> Vec<u8> {
 /// For Limine: it wants its whole file, which has more than its segments, and modules, one of which it
 /// names itself.
 pub fn limine(size: usize) -> Vec<u8> {
+    limine_with(size, true)
+}
+
+/// The same; `file`: whether it wants its whole file.
+pub fn limine_with(size: usize, file: bool) -> Vec<u8> {
     const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
     const TAG: [u64; 3] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC, 3];
     const FILE: [u64; 2] = [0xAD97_E90E_83F1_ED67, 0x31EB_5D1C_5FF2_3B69];
@@ -51,7 +55,7 @@ pub fn limine(size: usize) -> Vec<u8> {
         [
             TAG.to_vec(),
             request(MEMORY_MAP),
-            request(FILE),
+            if file { request(FILE) } else { Vec::new() },
             // Revision 1: number of modules, and a table of addresses.
             [COMMON, MODULES, [1, 0]].concat(),
             vec![1, tables],
@@ -94,7 +98,7 @@ fn with_sections(mut file: Vec<u8>) -> Vec<u8> {
     let mut headers = vec![0; 64];
     for (kind, length) in [(SYMBOLS, 1500), (STRINGS, 700)] {
         let offset = file.len() as u64;
-        file.extend(content(kind as usize, length));
+        file.extend(content(kind as u8, length));
         headers.extend([0, kind].map(u32::to_le_bytes).as_flattened());
         headers.extend(words([0, 0, offset, length as u64, 0, 1, 0]));
     }

@@ -6,4 +6,5 @@ mod copies;
 mod images;
 mod kernels;
 mod machine;
+mod reads;
 mod volume;

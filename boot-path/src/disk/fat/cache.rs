@@ -4,8 +4,10 @@ use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::error::FatError;
 use crate::errors::text::copy;
 
-/// Number of windows: one tends to hold the FAT, one the directories, one the head of a file.
-const WINDOWS: usize = 3;
+/// Number of windows. A kernel that is looked at before it is loaded takes all of them: two for the FAT of
+/// 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With fewer, some of
+/// it would be read again.
+const WINDOWS: usize = 5;
 
 /// Bytes that are read where nothing was read before: what is wanted tends to be near, and slow
 /// disks (1 MB/s and less) are not made to read much that nobody asked for.
@@ -32,17 +34,20 @@ struct Window<'b> {
 }
 
 impl<'b> Cache<'b> {
-    /// A cache of three windows that share `buffer`. Each must hold at least one logical sector;
-    /// 3 × 64 KiB are best, more is of no use.
+    /// A cache of five windows that share `buffer`. Each must hold at least one logical sector;
+    /// 5 × 64 KiB are best, more is of no use.
     pub fn new(buffer: &'b mut [u8]) -> Self {
-        let size = buffer.len() / WINDOWS;
-        let (first, rest) = buffer.split_at_mut(size);
-        let (second, third) = rest.split_at_mut(size);
-        let windows = [first, second, third].map(|memory| Window {
-            memory,
-            start: 0,
-            length: 0,
-            used: 0,
+        let mut rest = buffer;
+        let size = rest.len() / WINDOWS;
+        let windows = [(); WINDOWS].map(|()| {
+            let (memory, behind) = core::mem::take(&mut rest).split_at_mut(size);
+            rest = behind;
+            Window {
+                memory,
+                start: 0,
+                length: 0,
+                used: 0,
+            }
         });
         Self { windows, clock: 0 }
     }
@@ -52,6 +57,14 @@ impl<'b> Cache<'b> {
         let (index, skip) = self.locate(offset)?;
         let window = self.windows.get(index)?;
         window.memory.get(skip..window.length)
+    }
+
+    /// Where what is in memory begins again behind `offset`, which is not; no further than `end`.
+    pub(crate) fn gap_end(&self, offset: u64, end: u64) -> u64 {
+        let windows = self.windows.iter().filter(|window| window.length != 0);
+        let starts = windows.map(|window| window.start);
+        let next = starts.filter(|&start| start > offset).min();
+        next.map_or(end, |start| start.min(end))
     }
 
     /// The bytes from `offset` of the disk on, at least one. A miss reads one window that begins

@@ -113,7 +113,7 @@ fn directories_in_a_ring_end() {
 
 /// A disk with its reads counted from here on, and what looking for a path comes to.
 fn look_for(disk: &mut MemoryDisk, path: &str) -> (Result<bool, FatError>, usize) {
-    let mut memory = vec![0; 3 * WINDOW];
+    let mut memory = vec![0; 5 * WINDOW];
     let mut cache = Cache::new(&mut memory);
     let volume = Volume::open(disk, &mut cache, &whole(disk)).unwrap();
     disk.reads.clear();
@@ -200,7 +200,7 @@ fn fat12_entries_lie_across_windows() {
     tiny.entry(0, b"FILE       ", 0, 2, 400 * 512);
     tiny.chain(&clusters, &content(4, 400 * 512));
     let mut disk = tiny.disk();
-    let mut memory = vec![0; 3 * 512];
+    let mut memory = vec![0; 5 * 512];
     let mut cache = Cache::new(&mut memory);
     let partition = whole(&disk);
     let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
@@ -353,7 +353,7 @@ fn truncated_and_unreadable_disks() {
         );
         // A read that fails leaves nothing behind that could be taken for the sectors.
         disk.bad = Some(disk.bytes.len() as u64 / 512 - 1);
-        let mut memory = vec![0; 3 * 512];
+        let mut memory = vec![0; 5 * 512];
         let mut cache = Cache::new(&mut memory);
         let partition = whole(&disk);
         let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
@@ -381,7 +381,7 @@ fn truncated_and_unreadable_disks() {
 fn a_cache_without_room_for_a_sector() {
     let mut disk = three(16).disk();
     let partition = whole(&disk);
-    for size in [0, 1, 3 * 511] {
+    for size in [0, 1, 5 * 511] {
         let mut memory = vec![0; size];
         let opened = Volume::open(&mut disk, &mut Cache::new(&mut memory), &partition);
         assert_eq!(opened.err(), Some(FatError::SectorSize(512)));
@@ -398,7 +398,7 @@ fn a_partition_without_end() {
             sectors,
             signature: 0,
         };
-        let mut memory = vec![0; 3 * 512];
+        let mut memory = vec![0; 5 * 512];
         let opened = Volume::open(&mut disk, &mut Cache::new(&mut memory), &partition);
         assert_eq!(opened.is_ok(), first_lba == 0);
     }
@@ -407,7 +407,7 @@ fn a_partition_without_end() {
 
 /// Lists a directory as far as that goes; it has no more entries than a directory can have.
 fn survive_listing(disk: &mut MemoryDisk, path: &str) -> Result<(), FatError> {
-    let mut memory = vec![0; 3 * 16 * 1024];
+    let mut memory = vec![0; 5 * 16 * 1024];
     let mut cache = Cache::new(&mut memory);
     let volume = Volume::open(disk, &mut cache, &whole(disk))?;
     let Some(mut directory) = volume.directory(disk, &mut cache, path)? else {

@@ -13,7 +13,7 @@ const WINDOW: usize = 127 * 512;
 
 /// The names of the files in a directory, and the bytes of all of them in one.
 fn list(disk: &mut MemoryDisk, path: &str) -> Option<(Vec<String>, Vec<u8>)> {
-    let mut memory = vec![0; 3 * 16 * 1024];
+    let mut memory = vec![0; 5 * 16 * 1024];
     let mut cache = Cache::new(&mut memory);
     let volume = Volume::open(disk, &mut cache, &whole(disk)).unwrap();
     let mut directory = volume.directory(disk, &mut cache, path).unwrap()?;

@@ -24,7 +24,7 @@ fn few_reads_find_a_kernel() {
             put(root, "boot/kernel.elf", &kernel);
         });
         let mut disk = MemoryDisk::new(bytes, 512);
-        let mut memory = vec![0; 3 * WINDOW];
+        let mut memory = vec![0; 5 * WINDOW];
         let mut cache = Cache::new(&mut memory);
         let partition = whole(&disk);
         let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
@@ -76,7 +76,7 @@ fn the_fat_is_read_in_large_pieces() {
     let kernel = content(2, 64 * MIB);
     fatfs_write(&mut bytes, |root| put(root, "kernel.elf", &kernel));
     let mut disk = MemoryDisk::new(bytes, 512);
-    let mut memory = vec![0; 3 * WINDOW];
+    let mut memory = vec![0; 5 * WINDOW];
     let mut cache = Cache::new(&mut memory);
     let partition = whole(&disk);
     let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
@@ -107,7 +107,7 @@ fn reads_stay_in_the_partition() {
         sectors,
         signature: 0,
     };
-    let mut memory = vec![0; 3 * WINDOW];
+    let mut memory = vec![0; 5 * WINDOW];
     let mut cache = Cache::new(&mut memory);
     let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
     let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();

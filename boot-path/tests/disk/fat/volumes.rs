@@ -165,7 +165,7 @@ fn check_listings(disk: &mut MemoryDisk, cluster: usize) {
 
 /// The fragmented file has as many extents as expected, and they cover it.
 fn check_fragments(disk: &mut MemoryDisk, cluster: u64) {
-    let mut memory = vec![0; 3 * WINDOW];
+    let mut memory = vec![0; 5 * WINDOW];
     let mut cache = Cache::new(&mut memory);
     let partition = whole(disk);
     let volume = Volume::open(disk, &mut cache, &partition).unwrap();

@@ -1,0 +1,90 @@
+//! No sector of a kernel is read twice, whichever protocol it is made for.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+
+use crate::images::{How, Image, Subject, build};
+use crate::kernels::{bootpath, limine_with, linux, multiboot1, multiboot2};
+use crate::machine::{Damage, Found, boot_damaged};
+
+/// Room for a kernel of 8 MiB, in clusters of 1 KiB.
+const LARGE: u32 = 80;
+
+fn image(subject: &Subject) -> Result<Image> {
+    let how = How {
+        mib: LARGE,
+        checksums: true,
+        entries: false,
+        scattered: false,
+    };
+    build(subject, how)
+}
+
+/// Boots an image; returns how many INT 13h calls read something, after a look at the sectors of the
+/// kernel: each of them is read once.
+fn reads_once(image: &Image) -> Result<usize> {
+    let boot = boot_damaged(image, &Damage::default())?;
+    let transcript = boot.pc.transcript.borrow();
+    ensure!(matches!(boot.found, Found::Ready(_)), "{transcript}");
+    let disks = boot.pc.disks.borrow();
+    let log = &disks[0].log;
+    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    for &(first, count) in log {
+        for lba in first..first + count {
+            *times.entry(lba).or_default() += 1;
+        }
+    }
+    let of_kernel = |lba: u64| {
+        let mut pieces = image.kernel.iter();
+        pieces.any(|&(first, count)| (first..first + count).contains(&lba))
+    };
+    let twice: Vec<_> = times
+        .iter()
+        .filter(|&(&lba, &times)| of_kernel(lba) && times > 1)
+        .map(|(lba, times)| format!("{lba}: {times}"))
+        .collect();
+    println!("{}: {} reads", image.name, log.len());
+    ensure!(
+        twice.is_empty(),
+        "{}: {} sectors of {:?} are read more than once: {:?}\n{log:?}",
+        image.name,
+        twice.len(),
+        image.kernel,
+        &twice[..twice.len().min(8)]
+    );
+    Ok(log.len())
+}
+
+#[test]
+fn each_sector_of_a_kernel_is_read_once() -> Result<()> {
+    let mut wrong = Vec::new();
+    for size in [3_000, 20_000, 300_000] {
+        for subject in [
+            Subject::new("Bootpath", bootpath(size)),
+            // One that asks for its file gets what was read for that alone.
+            Subject::new("Limine", limine_with(size, false)),
+            Subject::new("Multiboot 1", multiboot1(size)),
+            Subject::new("Multiboot 2", multiboot2(size)),
+            Subject::new("Linux", linux(size)),
+        ] {
+            if let Err(error) = reads_once(&image(&subject)?) {
+                wrong.push(format!("{size} bytes: {error:#}"));
+            }
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
+
+/// A name for the protocol saves looking for it, and nothing else.
+#[test]
+fn a_kernel_of_8_mib_takes_as_many_reads_with_its_protocol_named() -> Result<()> {
+    let mut subject = Subject::new("Multiboot 2", multiboot2(8 << 20));
+    let unnamed = reads_once(&image(&subject)?)?;
+    subject.protocol = Some("multiboot2");
+    let named = reads_once(&image(&subject)?)?;
+    println!("8 MiB: {unnamed} reads, with the protocol named {named}");
+    ensure!(named == unnamed, "{unnamed}, {named}");
+    Ok(())
+}
