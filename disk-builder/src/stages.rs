@@ -71,7 +71,8 @@ pub fn workspace() -> &'static Path {
 }
 
 /// What keeps the place of the dependencies' sources, and with it the builder's home directory, out
-/// of the panic messages of a program: one more flag for cargo.
+/// of the panic messages of a program: one more flag for cargo. A dependency goes by its name and version
+/// there, whatever registry it came from.
 ///
 /// It is in a file of arguments: cargo tells builds with other flags apart, but not when it sees that
 /// one of them remaps paths, and then each program throws away what the others are built with.
@@ -80,11 +81,18 @@ fn remap_dependencies() -> Result<String> {
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
         .unwrap_or_default();
-    let argument = format!("--remap-path-prefix={}=cargo\n", home.display());
+    let mut argument = format!("--remap-path-prefix={}=cargo\n", home.display());
+    for registry in fs::read_dir(home.join("registry/src"))
+        .into_iter()
+        .flatten()
+    {
+        // The last prefix that fits is the one that counts.
+        argument += &format!("--remap-path-prefix={}=\n", registry?.path().display());
+    }
     let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
     let directory = directory.map_or("target".into(), PathBuf::from);
     let directory = workspace().join(directory);
-    let path = directory.join("remap-dependencies");
+    let path = directory.join("remap-sources");
     if fs::read(&path).ok().as_deref() != Some(argument.as_bytes()) {
         fs::create_dir_all(&directory)?;
         // Another process may read it.

@@ -156,7 +156,8 @@ impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, 'm> {
         let path_length = path.iter().map(|part| part.len()).sum::<usize>();
         let size = (path_length + length) as u64;
         let room = files.machine().high(size, self.memory)?.keep();
-        let (path_room, room) = room.split_at_mut(path_length);
+        let halves = room.split_at_mut_checked(path_length);
+        let (path_room, room) = halves.unwrap_or_default();
         let path = join(&path, path_room);
         let length = match full {
             None => read(files, path, file, room)?,

@@ -40,7 +40,9 @@ impl<'b> Cache<'b> {
         let mut rest = buffer;
         let size = rest.len() / WINDOWS;
         let windows = [(); WINDOWS].map(|()| {
-            let (memory, behind) = core::mem::take(&mut rest).split_at_mut(size);
+            let (memory, behind) = core::mem::take(&mut rest)
+                .split_at_mut_checked(size)
+                .unwrap_or_default();
             rest = behind;
             Window {
                 memory,

@@ -24,8 +24,9 @@ struct Magic1 {
 const ALIGN_MODULES: usize = 0;
 const MEMORY_INFORMATION: usize = 1;
 const VIDEO_MODE: usize = 2;
-/// Bits from here on may be ignored.
-const OPTIONAL: usize = 16;
+/// Bits that may not be ignored, and those of them that are known.
+const REQUIRED: u32 = 0xFFFF;
+const KNOWN: u32 = 1 << ALIGN_MODULES | 1 << MEMORY_INFORMATION | 1 << VIDEO_MODE;
 const ADDRESSES: usize = 16;
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
@@ -53,10 +54,7 @@ impl Header {
             return Err(cut(size_of::<Magic1>()));
         };
         let flags = magic.flags.get();
-        let mut unknown = flags.get_bits(..OPTIONAL);
-        for known in [ALIGN_MODULES, MEMORY_INFORMATION, VIDEO_MODE] {
-            unknown.set_bit(known, false);
-        }
+        let unknown = flags & REQUIRED & !KNOWN;
         if unknown != 0 {
             return Err(HeaderError::Flags { flags: unknown });
         }
