@@ -12,7 +12,7 @@ use crate::SECTOR_SIZE;
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
 /// The most bytes that stage2 may have on disk.
-pub const MAX_LENGTH: usize = 192 * 1024;
+pub const MAX_LENGTH: usize = 176 * 1024;
 
 /// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many on
 /// disk; a shorter one is filled up with zeros. All that runs before stage2 has checked itself by its

@@ -80,9 +80,9 @@ pub const BIOS_BUFFER: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x4_4000,
+    0x4_0000,
     "stage2",
-    "image (at most 192 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 176 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The stack in long mode.
@@ -110,10 +110,18 @@ pub const DOUBLE_FAULT_STACK: Region = Region::new(
     "IST 2, for the double fault",
 );
 
+/// `/loader/loader.conf`, then `/boot/kernel.conf`.
+pub const ENTRY_FILE: Region = Region::new(
+    DOUBLE_FAULT_STACK.end,
+    DOUBLE_FAULT_STACK.end + 0x4000,
+    "entry file",
+    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
+);
+
 /// Where INT 13h puts what it reads; and INT 10h, in the end, what it says of graphics modes.
 pub const TRANSFER_BUFFER: Region = Region::new(
-    DOUBLE_FAULT_STACK.end,
-    DOUBLE_FAULT_STACK.end + 0x1_0000,
+    ENTRY_FILE.end,
+    ENTRY_FILE.end + 0x1_0000,
     "transfer buffer",
     "a 64 KiB segment of its own: no read crosses a 64 KiB line",
 );
@@ -121,17 +129,9 @@ pub const TRANSFER_BUFFER: Region = Region::new(
 /// The windows through which the file system is read.
 pub const FILE_CACHE: Region = Region::new(
     TRANSFER_BUFFER.end,
-    TRANSFER_BUFFER.end + 0x1_C000,
+    TRANSFER_BUFFER.end + 0x2_0000,
     "file system cache",
-    "five windows of 22 KiB; in the end, what a Linux kernel is told",
-);
-
-/// `/loader/loader.conf`, then `/boot/kernel.conf`.
-pub const ENTRY_FILE: Region = Region::new(
-    FILE_CACHE.end,
-    FILE_CACHE.end + 0x4000,
-    "entry file",
-    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
+    "five windows of 25 KiB; in the end, what a Linux kernel is told",
 );
 
 /// All regions, by address.
@@ -144,16 +144,16 @@ pub const REGIONS: &[Region] = &[
     STACK,
     FAULT_STACK,
     DOUBLE_FAULT_STACK,
+    ENTRY_FILE,
     TRANSFER_BUFFER,
     FILE_CACHE,
-    ENTRY_FILE,
 ];
 
 /// First byte of the loader's memory.
 pub const START: u64 = EARLY_TABLES.start;
 
 /// First byte behind the loader's memory: a machine needs this much conventional memory.
-pub const END: u64 = ENTRY_FILE.end;
+pub const END: u64 = FILE_CACHE.end;
 
 /// VGA text: 80 × 25 characters of two bytes (physical address).
 pub const VGA_TEXT: u64 = 0xB_8000;
