@@ -68,9 +68,12 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
             let moves = moves.map(|(block, to)| (*to, block.to_vec())).collect();
             Outcome::Ready(handover.jump, moves)
         }
-        Err(failure) => Outcome::Failed {
-            code: failure.entry().code,
-            report: Report(&failure).to_string(),
-        },
+        Err(failure) => {
+            pc.variant.replace(Some(failure.variant().to_owned()));
+            Outcome::Failed {
+                code: failure.entry().code,
+                report: Report(&failure).to_string(),
+            }
+        }
     }
 }

@@ -7,17 +7,45 @@ use boot_path::files::error::Missing;
 use boot_path::files::integrity::Damage;
 
 /// Any error of the path.
-pub struct Failure<'h>(Box<dyn Named + 'h>);
+pub struct Failure<'h> {
+    error: Box<dyn Named + 'h>,
+    variant: String,
+}
+
+impl Failure<'_> {
+    /// Which error it is: its type, and the variant that it is or that its cause or role is.
+    pub fn variant(&self) -> &str {
+        &self.variant
+    }
+}
+
+/// The name of a variant, by the name of the error's type and what `Debug` says of the error.
+fn variant(of: &str, debug: &str) -> String {
+    let of = of.split('<').next().unwrap_or_default();
+    let name = of.rsplit([':', ' ']).next().unwrap_or_default();
+    let inner = match debug.strip_prefix(name) {
+        None => debug,
+        Some(fields) => ["cause: ", "role: "]
+            .iter()
+            .find_map(|field| Some(fields.split_once(field)?.1))
+            .unwrap_or_default(),
+    };
+    let end = inner.find(|c: char| !c.is_alphanumeric());
+    match inner.split_at(end.unwrap_or(inner.len())).0 {
+        "" => name.to_owned(),
+        inner => format!("{name}::{inner}"),
+    }
+}
 
 impl Named for Failure<'_> {
     fn entry(&self) -> &'static Entry {
-        self.0.entry()
+        self.error.entry()
     }
 }
 
 impl fmt::Display for Failure<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
@@ -32,7 +60,8 @@ macro_rules! failure {
         $(
             impl<'h> From<$error> for Failure<'h> {
                 fn from(error: $error) -> Self {
-                    Self(Box::new(error))
+                    let variant = variant(stringify!($error), &format!("{error:?}"));
+                    Self { error: Box::new(error), variant }
                 }
             }
         )*

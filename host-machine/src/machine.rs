@@ -39,6 +39,8 @@ pub struct Pc {
     pub multiboot: Option<(u32, u32)>,
     /// What was printed.
     pub transcript: RefCell<String>,
+    /// Which error the last boot ended with: see [`Failure::variant`].
+    pub variant: RefCell<Option<String>>,
     /// The segments of the kernel: start, size, `p_flags`.
     pub segments: RefCell<Vec<(u64, u64, u32)>>,
     steps: Cell<[u64; handoff::TIMELINE_LENGTH]>,
@@ -70,6 +72,7 @@ impl Pc {
             cpu_features: !0,
             multiboot: None,
             transcript: RefCell::default(),
+            variant: RefCell::default(),
             segments: RefCell::default(),
             steps: Cell::default(),
             graphics: Cell::new(false),
