@@ -47,3 +47,6 @@ pub fn sum(bytes: &[u8]) -> u16 {
 
 /// The most sectors that one INT 13h call may transfer. Phoenix BIOSes take no more than 127.
 pub const MAX_TRANSFER_SECTORS: u16 = 127;
+
+/// I/O port of the first serial line, on which stage1 and stage2 say what they have to say.
+pub const COM1: u16 = 0x3F8;

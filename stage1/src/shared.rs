@@ -12,7 +12,7 @@
 //! A sector is what INT 13h counts in: 512 bytes on a disk, a block of 2048 bytes on a CD.
 
 use disk_layout::mbr::{ParameterBlock, frame};
-use disk_layout::{PARTITION_LBA, stage2};
+use disk_layout::{COM1, PARTITION_LBA, stage2};
 
 // The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
 // the others lie in what PUSHAD stored besides, which is not needed.
@@ -37,8 +37,6 @@ const _: () = assert!(frame::TIME_STAMP_LOW == frame::REGISTERS + 7 * 4);
 /// Offset part of the interrupt vector of #UD, the invalid-opcode exception (SDM vol. 3, 21.1.4).
 pub const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
 
-/// I/O port of the first serial line.
-pub const COM1: u16 = 0x3F8;
 // DH is the same for all of its ports.
 const _: () = assert!(COM1 >> 8 == (COM1 + 7) >> 8);
 
@@ -95,7 +93,7 @@ macro_rules! boot_program {
                 entry = const disk_layout::stage2::LOAD_ADDRESS as usize
                     + disk_layout::stage2::ENTRY_OFFSET,
                 invalid_opcode = const shared::VECTOR_INVALID_OPCODE,
-                com1 = const shared::COM1,
+                com1 = const disk_layout::COM1,
             )
         }
 
