@@ -3,3 +3,4 @@
 pub mod text;
 pub mod catalogue;
 pub mod exception;
+pub mod message;

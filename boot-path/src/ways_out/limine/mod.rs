@@ -20,6 +20,7 @@ mod facts;
 mod responses;
 pub mod platform;
 pub mod files;
+pub mod start;
 pub mod processors;
 pub mod screen;
 pub mod boot;
