@@ -9,9 +9,9 @@
 // The entry is assembly.
 #![allow(unsafe_code)]
 
-mod real;
+mod header;
 mod machine;
-
+mod real;
 mod ways_out;
 
 use core::mem::MaybeUninit;
@@ -22,41 +22,17 @@ use boot_path::bios::vbe::Adapter;
 use boot_path::files::access::File;
 use boot_path::files::gzip::Decompressor;
 use boot_path::kernel::image::{KernelImage, Wishes};
-use boot_path::memory::layout;
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_in::multiboot::MAX_GIVEN;
 use boot_path::ways_out::recognise::Opened;
 use boot_path::ways_out::way::Lists;
-use disk_layout::stage2::{self as stage2_image, MAGIC, Stage2Header, VERSION};
-use disk_layout::{manifest, multiboot as multiboot_layout};
-use zerocopy::little_endian::{U16, U32};
+use disk_layout::multiboot as multiboot_layout;
+use disk_layout::stage2 as stage2_image;
 
-use crate::machine::bios::Machine;
-use crate::machine::once::Once;
-use crate::machine::{console, faults, findings, physical};
-
-/// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
-#[used]
-#[unsafe(link_section = ".header")]
-static HEADER: Stage2Header = Stage2Header {
-    magic: MAGIC,
-    sum: U32::ZERO,
-    crc32c: U32::ZERO,
-    length: U32::ZERO,
-    version: U16::new(VERSION),
-    road: 0,
-    record: 0,
-    manifest: U32::ZERO,
-    error: [0; 4],
-    rest: [0; 4],
-};
-
-/// Room behind the image, where `disk-builder` puts what it says of the files: see
-/// [`rooms`].
-#[used]
-#[unsafe(link_section = ".bss.manifest")]
-static mut MANIFEST: MaybeUninit<[u8; manifest::MAX_LENGTH]> = MaybeUninit::uninit();
+use crate::machine::real_mode::{exceptions, findings};
+use crate::machine::variables::Once;
+use crate::machine::{Machine, console, faults, physical};
 
 /// Where stage1 jumps to, directly behind the header; and behind the first jump, the way in by
 /// Multiboot: real mode, CS = DS = SS = 0. The linker script makes sure of the first place, the assembler
@@ -86,19 +62,21 @@ extern "C" fn enter() -> ! {
         "call {cpu}",                   // 3: there is long mode
         "mov bx, 4",
         "call {stamp}",
+        "mov esi, offset {main}",
         "jmp {long_mode}",              // 4: to `main`
         ".code64",
         enter = sym enter,
         entry = const stage2_image::ENTRY_OFFSET,
         entry_of_multiboot = const multiboot_layout::ENTRY_OFFSET,
-        take_over = sym real::real_mode::take_over,
-        take_over_from_multiboot = sym real::real_mode::take_over_from_multiboot,
-        take_vectors = sym real::real_mode_faults::install,
+        take_over = sym real::take_over::take_over,
+        take_over_from_multiboot = sym real::take_over::take_over_from_multiboot,
+        take_vectors = sym exceptions::install,
         self_check = sym real::self_check::check,
-        stamp = sym real::real_mode::stamp,
+        stamp = sym real::take_over::stamp,
         a20 = sym real::a20::enable,
         cpu = sym real::cpu::check,
         long_mode = sym real::long_mode::enter,
+        main = sym main,
     )
 }
 
@@ -124,38 +102,16 @@ fn rooms() -> Rooms<'static> {
     static OPENED: Once<MaybeUninit<Option<Opened<'static>>>> = Once::new(MaybeUninit::uninit());
     static ADAPTER: Once<Adapter> = Once::new(Adapter::new());
 
-    let memory = MEMORY.take();
-    // SAFETY: nobody gets here a second time, and nobody else uses these regions.
-    let (cache, text) = unsafe {
-        (
-            physical::region(&layout::FILE_CACHE),
-            physical::region(&layout::ENTRY_FILE),
-        )
-    };
     Rooms {
-        memory,
-        cache,
-        text,
-        manifest: manifest(),
+        memory: MEMORY.take(),
+        cache: physical::file_cache(),
+        text: physical::entry_file(),
+        manifest: header::manifest(),
         lists: LISTS.take(),
         brought: BROUGHT.take(),
         decompressor: DECOMPRESSOR.take(),
         headers: HEADERS.take().write(None),
         opened: OPENED.take().write(None),
         adapter: ADAPTER.take(),
-    }
-}
-
-/// The manifest at the end of stage2's image; its place is in the header.
-fn manifest() -> &'static [u8] {
-    let header: Stage2Header = physical::read(layout::STAGE2.start);
-    let (start, length) = (header.manifest.get(), manifest::MAX_LENGTH as u32);
-    let fits = u64::from(start).saturating_add(length.into()) <= layout::STAGE2.size();
-    match start {
-        // SAFETY: nothing writes there, for the linker script keeps as much room behind the image.
-        1.. if fits => unsafe {
-            physical::bytes(layout::STAGE2.start + u64::from(start), length.into())
-        },
-        _ => &[],
     }
 }

@@ -3,207 +3,77 @@
 //! long mode → 16-bit compatibility mode → 16-bit protected mode → real mode, the interrupt, and
 //! straight back. BIOSes return with registers, segments, GDT, IDT, IF and DF changed: whatever
 //! this side relies on is set anew, and what the BIOS left in the registers is kept for the caller.
-//! While the BIOS runs, CR0, CR4 and EFER are what it had there itself: see [`BiosControl`].
+//! While the BIOS runs, CR0, CR4 and EFER are what it had there itself: see [`BiosControl`]. What is to be
+//! done around each call is in [`calls`](super::calls).
 #![allow(unsafe_code)]
 // LLVM's Intel syntax has no 16-bit far call through memory: that instruction is in AT&T syntax.
 #![allow(bad_asm_style)]
 
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
-use boot_path::bios::firmware::{Bios, FLAG_CARRY, Registers};
-use boot_path::bios::time::{Clock, Moment, Waiting};
-use boot_path::bios::transcript;
-use boot_path::errors::catalogue;
-use boot_path::errors::text::copy;
+use boot_path::bios::firmware::{FLAG_CARRY, Registers};
 use boot_path::memory::layout;
-use boot_path::memory::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use x86_64::registers::control::{Cr0Flags, EferFlags};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::HEADER;
-use crate::machine::clock;
-use crate::machine::console;
-use crate::machine::console::SerialLine;
-use crate::machine::faults;
-use crate::machine::findings;
 use crate::machine::physical;
-use crate::real::long_mode::{
-    BIOS_CONTROL, BiosControl, CODE_16, CODE_64, DATA, DATA_16, GDT_POINTER, IA32_EFER,
-};
-use crate::real::real_mode::{fail, message, message_length};
-use crate::real::real_mode_faults;
-
-/// BIOS data area: timer ticks since midnight (u32).
-const BDA_TICKS: u64 = 0x46C;
+use crate::machine::real_mode::exceptions;
+use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
+use crate::machine::real_mode::report::{fail, messages};
+use crate::machine::segments::{CODE_16, CODE_64, DATA, DATA_16, IA32_EFER};
+use crate::machine::switch::GDT_POINTER;
+use crate::machine::variables::{OneThread, placed};
 
 /// EFLAGS: interrupts enabled.
 const FLAG_INTERRUPTS: u32 = 1 << 9;
 /// EFLAGS bit 1, which is always set.
 const FLAG_ALWAYS: u32 = 1 << 1;
 
-#[unsafe(link_section = ".real_mode.rodata")]
-static OVERRUN: [u8; message_length(&catalogue::STACK_OVERRUN)] =
-    message(&catalogue::STACK_OVERRUN);
-
-/// The machine, and its BIOS behind the gate.
-#[derive(Clone, Copy)]
-pub struct Machine;
-
-impl Bios for Machine {
-    fn call(&mut self, number: u8, registers: &mut Registers) {
-        if recorded() {
-            call_and_record(number, registers);
-        } else {
-            call(number, registers);
-        }
-    }
-
-    fn read<T: FromBytes>(&self, address: u64) -> T {
-        if recorded() {
-            record_memory(address, size_of::<T>());
-        }
-        physical::read(address)
-    }
-
-    fn put<T: IntoBytes + Immutable>(&mut self, value: &T) {
-        put(value.as_bytes());
-    }
-
-    fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T) {
-        let bytes = value.as_bytes();
-        assert!(
-            address >= TRANSFER_BUFFER.start && address + bytes.len() as u64 <= TRANSFER_BUFFER.end
-        );
-        // SAFETY: the buffer is the drive's, which is not read meanwhile.
-        let buffer = unsafe { physical::bytes_mut(address, bytes.len() as u64) };
-        buffer.copy_from_slice(bytes);
-    }
-
-    fn transferred(&self, length: usize) -> &[u8] {
-        // SAFETY: the buffer is the drive's; the slice is gone before the next call.
-        unsafe { physical::bytes(TRANSFER_BUFFER.start, length as u64) }
-    }
-}
-
-impl Clock for Machine {
-    fn now(&self) -> Moment {
-        Moment {
-            tsc: findings::now(),
-            ticks: physical::read(BDA_TICKS),
-        }
-    }
-
-    fn milliseconds_since(&mut self, moment: Moment) -> u64 {
-        let frequency = clock::known_tsc_frequency();
-        let milliseconds = moment.milliseconds_to(self.now(), frequency);
-        if recorded() {
-            let _ = transcript::time(&mut SerialLine, milliseconds); // as below
-        }
-        milliseconds
-    }
-
-    fn tell(&mut self, waiting: &Waiting) {
-        console::print(waiting);
-    }
-}
+messages! { STACK_OVERRUN }
 
 /// The gate's variables, within reach of segment 0.
 #[repr(C)]
 struct Gate {
-    registers: Registers,
+    registers: Cell<Registers>,
     /// Offset and segment of the handler, from the interrupt vector table.
-    vector: u32,
+    vector: Cell<u32>,
     /// The 64-bit stack.
-    rsp: u64,
+    rsp: Cell<u64>,
     /// Control registers in long mode.
-    cr0: u32,
-    cr4: u32,
+    cr0: Cell<u32>,
+    cr4: Cell<u32>,
     /// IDTR in long mode.
-    long_idt: [u16; 5],
+    long_idt: Cell<[u16; 5]>,
 }
 
-#[unsafe(link_section = ".gate.data")]
-static mut GATE: Gate = Gate {
-    registers: Registers::new(0),
-    vector: 0,
-    rsp: 0,
-    cr0: 0,
-    cr4: 0,
-    long_idt: [0; 5],
-};
-
-/// INT 10h AH=0Eh: prints a character, and moves the cursor. Not recorded: it is no answer to
-/// anything.
-pub fn print(character: u8) {
-    let mut registers = Registers {
-        ebx: 0x0007, // page 0, grey
-        ..Registers::new(0x0E00 | u32::from(character))
-    };
-    call(0x10, &mut registers);
-}
-
-/// Was the image built to be recorded?
-fn recorded() -> bool {
-    // SAFETY: a byte of the image, which may be another one than the compiler saw.
-    unsafe { (&raw const HEADER.record).read_volatile() != 0 }
-}
-
-/// Writes the first line of a transcript to the serial line, if there is to be one.
-pub fn begin_transcript() {
-    if recorded() {
-        let _ = transcript::begin(&mut SerialLine); // as below
-    }
-}
-
-/// In two halves: of a call that does not return, the first one is there. (Writing cannot fail.)
-#[cold]
-fn call_and_record(number: u8, registers: &mut Registers) {
-    let before = *registers;
-    // SAFETY: the BIOS does not write to it while it is printed.
-    let buffer = unsafe { physical::bytes(BIOS_BUFFER.start, transcript::SHOWN as u64) };
-    let _ = transcript::question(&mut SerialLine, number, &before, buffer);
-    call(number, registers);
-    // SAFETY: as above.
-    let buffer = unsafe { physical::bytes(BIOS_BUFFER.start, transcript::SHOWN as u64) };
-    let _ = transcript::answer(&mut SerialLine, &before, registers, buffer);
-}
-
-/// What is read from the buffer is in the line of the call already.
-#[cold]
-fn record_memory(address: u64, length: usize) {
-    if address != BIOS_BUFFER.start {
-        // SAFETY: the BIOS data area; the BIOS does not run meanwhile.
-        let bytes = unsafe { physical::bytes(address, length as u64) };
-        let _ = transcript::memory(&mut SerialLine, address, bytes);
-    }
-}
-
-/// See [`Bios::put`].
-fn put(bytes: &[u8]) {
-    // SAFETY: nothing else refers to the buffer.
-    let buffer = unsafe { physical::region(&BIOS_BUFFER) };
-    let copied = copy(bytes, buffer);
-    buffer.get_mut(copied..).unwrap_or_default().fill(0);
+placed! {
+    in ".gate.data"
+    static GATE: OneThread<Gate> = OneThread::new(Gate {
+        registers: Cell::new(Registers::new(0)),
+        vector: Cell::new(0),
+        rsp: Cell::new(0),
+        cr0: Cell::new(0),
+        cr4: Cell::new(0),
+        long_idt: Cell::new([0; 5]),
+    });
 }
 
 /// Calls the interrupt `number` with `registers`, and leaves in them what the BIOS returns.
 ///
 /// The handler is called as the instruction INT would: FLAGS and a far return address on the
 /// stack, IF and TF clear.
-fn call(number: u8, registers: &mut Registers) {
-    console::tell_bios(); // it may be the BIOS that prints the next line: see `OVERRUN`
-    let gate = &raw mut GATE;
-    // SAFETY: one CPU, interrupts off: nothing else touches the variables. The vector is read from
-    // the table that real mode has at address 0, which the early tables map.
-    unsafe {
-        (*gate).registers = *registers;
-        (*gate).registers.eflags = registers.eflags & FLAG_CARRY | FLAG_ALWAYS | FLAG_INTERRUPTS;
-        (*gate).vector = vector(number);
-        pass();
-        *registers = (*gate).registers;
-    }
-    faults::check_stack();
+pub fn call(number: u8, registers: &mut Registers) {
+    let eflags = registers.eflags & FLAG_CARRY | FLAG_ALWAYS | FLAG_INTERRUPTS;
+    GATE.registers.set(Registers {
+        eflags,
+        ..*registers
+    });
+    GATE.vector.set(vector(number));
+    // SAFETY: the variables are set, and long mode has no other tables than the early ones before it is
+    // left for good. The BIOS is a part of the machine, which may do what it likes, and is trusted.
+    unsafe { pass() }
+    *registers = GATE.registers.get();
 }
 
 /// The far address in the interrupt vector table: offset in bits 15:0, segment in bits 31:16.
@@ -342,8 +212,8 @@ unsafe extern "sysv64" fn pass() {
         bios = sym BIOS_CONTROL,
         bios_cr0 = const offset_of!(BiosControl, cr0),
         bios_cr4 = const offset_of!(BiosControl, cr4),
-        protected_idt = sym real_mode_faults::IDT_POINTER,
-        vector_table = sym real_mode_faults::VECTOR_TABLE,
+        protected_idt = sym exceptions::IDT_POINTER,
+        vector_table = sym exceptions::VECTOR_TABLE,
         long_idt = const offset_of!(Gate, long_idt),
         vector = const offset_of!(Gate, vector),
         eax = const offset_of!(Registers, eax),
@@ -363,7 +233,7 @@ unsafe extern "sysv64" fn pass() {
         stack = const layout::REAL_MODE_STACK.end,
         stack_bottom = const layout::REAL_MODE_STACK.start,
         canary = const layout::CANARY,
-        overrun = sym OVERRUN,
+        overrun = sym STACK_OVERRUN,
         fail = sym fail,
         gdt_pointer = sym GDT_POINTER,
         code_16 = const CODE_16,

@@ -1,25 +1,40 @@
 //! The machine, as the boot path sees it.
 
+use core::cell::Cell;
 use core::fmt;
 
+use boot_path::devices::{cpu, seed, timer};
 use boot_path::errors::text::copy;
+use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
 use boot_path::machine::{Consoles, Machine as BootMachine};
 use boot_path::memory::ram::Allocation;
-use boot_path::ways_out::limine::LimineError;
-use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
 use handoff::TIMELINE_LENGTH;
 
-use crate::machine::bios::Machine;
-use crate::machine::{clock, console, crc, faults, findings, physical, processors, seed, switch};
-use crate::real::cpu;
-use crate::ways_out::limine;
+use crate::machine::console::CONSOLE;
+use crate::machine::failure::Failure;
+use crate::machine::real_mode::findings;
+use crate::machine::variables::{Once, OneThread};
+use crate::machine::{Machine, faults, instructions, physical, switch};
+
+/// Tables for checksums, made when they are needed; and who has them, which is nobody while they are used.
+static TABLES: Once<Tables> = Once::new(Tables::EMPTY);
+static USER: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
+
+/// A checksum by tables.
+fn by_tables(polynomial: u32, crc: u32, bytes: &[u8]) -> u32 {
+    let tables = USER.take().unwrap_or_else(|| TABLES.take());
+    let crc = tables.of(polynomial).crc(crc, bytes);
+    USER.set(Some(tables));
+    crc
+}
+
+/// The time-stamp counter's frequency, once that has been asked.
+static FREQUENCY: OneThread<Cell<Option<Option<u64>>>> = OneThread::new(Cell::new(None));
 
 impl BootMachine<'static> for Machine {
-    type Failure = faults::Failure;
+    type Failure = Failure;
 
-    fn again(self, again: bool) {
-        faults::again(again);
-    }
+    fn again(self, _: bool) {}
 
     fn bytes(self, memory: Allocation) -> &'static mut [u8] {
         physical::allocated(memory)
@@ -48,37 +63,38 @@ impl BootMachine<'static> for Machine {
     }
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
-        crc::crc32c(crc, bytes)
+        let done = instructions::crc32c(crc, bytes);
+        done.unwrap_or_else(|| by_tables(CRC_32C, crc, bytes))
     }
 
     fn crc32(bytes: &[u8]) -> u32 {
-        crc::crc32(bytes)
+        by_tables(CRC_32, 0, bytes)
     }
 
     fn print(self, line: &dyn fmt::Display) {
-        console::print(line);
+        CONSOLE.print(line);
     }
 
     fn print_line(self, texts: &[&str], numbers: &[u64]) {
-        console::print_line(texts, numbers);
+        CONSOLE.print_line(texts, numbers);
     }
 
     fn print_only(self, on: Consoles) {
-        console::print_only(on);
+        CONSOLE.print_only(on);
     }
 
     fn cursor(self) -> Option<(u64, u64)> {
-        console::cursor()
+        CONSOLE.cursor()
     }
 
     fn show_cursor(self) {
-        console::show_cursor();
+        CONSOLE.show_cursor();
     }
 
     fn screen_has_changed(self, graphics: bool) {
         match graphics {
-            true => console::without_screen(),
-            false => console::follow_bios(),
+            true => CONSOLE.without_screen(),
+            false => CONSOLE.follow_bios(),
         }
     }
 
@@ -99,11 +115,11 @@ impl BootMachine<'static> for Machine {
     }
 
     fn multiboot(self) -> Option<(u32, u32)> {
-        findings::multiboot().map(|left| (left.magic, left.information))
+        findings::multiboot()
     }
 
     fn cpu_features(self) -> u64 {
-        cpu::features()
+        cpu::features(self)
     }
 
     fn switch_page(self) -> u64 {
@@ -115,28 +131,13 @@ impl BootMachine<'static> for Machine {
     }
 
     fn random_seed(self) -> [u8; 32] {
-        seed::random_seed(cpu::features())
+        seed::random_seed(self)
     }
 
     fn tsc_frequency(self) -> Option<u64> {
-        clock::known_tsc_frequency()
-    }
-}
-
-impl Platform<'static> for Machine {
-    fn apic_id(self) -> u32 {
-        processors::apic_id()
-    }
-
-    fn prepare_switch(self, start: &Start) {
-        limine::prepare(start);
-    }
-
-    fn prepare_first(self, common: Common<'static>) -> Result<(), LimineError> {
-        processors::prepare_first(common)
-    }
-
-    fn start_processors(self, infos: &mut [Info]) {
-        processors::start(infos);
+        let known = FREQUENCY.get();
+        let frequency = known.unwrap_or_else(|| timer::tsc_frequency(self));
+        FREQUENCY.set(Some(frequency));
+        frequency
     }
 }

@@ -1,16 +1,31 @@
 //! Physical memory, which the early tables map to itself up to 4 GiB.
 //!
-//! The only file that turns addresses into references.
+//! The only file that turns addresses into references, or reads and writes by them. Every access is
+//! checked: an address that is wrong ends in a message, not in a fault.
 #![allow(unsafe_code)]
 
+use core::arch::asm;
+use core::mem::MaybeUninit;
+use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
+use core::sync::atomic::AtomicBool;
+
+use boot_path::bios::firmware::Bios;
+use boot_path::devices::Mapped;
+use boot_path::errors::text::copy;
 use boot_path::memory::layout::{self, Region};
-use boot_path::memory::ram::Allocation;
+use boot_path::memory::ram::{Allocation, Block};
+use disk_layout::stage2::ERROR_OFFSET;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// Every access is checked: an address that is wrong ends in a message, not in a fault.
+use crate::machine::Machine;
+use crate::machine::variables::first_time;
+
 fn check(start: u64, length: u64) {
-    let reach = start != 0 && start.saturating_add(length) <= layout::EARLY_REACH;
-    assert!(reach, "an address is out of the loader's reach");
+    demand(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH);
+}
+
+fn demand(is_reached: bool) {
+    assert!(is_reached, "an address is out of the loader's reach");
 }
 
 /// Reads a value from a firmware structure.
@@ -22,8 +37,8 @@ pub fn read<T: FromBytes>(address: u64) -> T {
     // SAFETY: mapped, and any bytes are a value of the type. Address 0 (the interrupt vector
     // table) is memory like any other here, but not to Rust: hence the assembly.
     unsafe {
-        let mut value = core::mem::MaybeUninit::<T>::uninit();
-        core::arch::asm!(
+        let mut value = MaybeUninit::<T>::uninit();
+        asm!(
             "rep movsb",
             inout("rcx") size_of::<T>() => _,
             inout("rsi") address => _,
@@ -34,16 +49,24 @@ pub fn read<T: FromBytes>(address: u64) -> T {
     }
 }
 
-/// Writes a value where the firmware keeps it.
+const ERROR_RECORD: u64 = layout::STAGE2.start + ERROR_OFFSET as u64;
+
+/// Writes a value where the firmware, or whoever watches the machine, looks for it: to the interrupt vector
+/// table, to what the BIOS knows and what is free behind it, to the canary of the stack, or to the error's
+/// record in the header.
 ///
 /// # Panics
-/// When the address is out of reach.
+/// When the address is another one.
+#[inline(always)] // it is a constant, as a rule
 pub fn write<T: IntoBytes + Immutable>(address: u64, value: T) {
-    check(address.max(1), size_of::<T>() as u64);
-    // SAFETY: mapped; only the interrupt vector table, canaries and the error's record are written
-    // this way, in assembly as above.
+    let is_mark = address == layout::STACK.start || address == ERROR_RECORD;
+    demand(
+        is_mark && size_of::<T>() == 4
+            || address.saturating_add(size_of::<T>() as u64) <= layout::START,
+    );
+    // SAFETY: mapped, and Rust has no references to it. In assembly as above.
     unsafe {
-        core::arch::asm!(
+        asm!(
             "rep movsb",
             inout("rcx") size_of::<T>() => _,
             inout("rsi") value.as_bytes().as_ptr() => _,
@@ -53,14 +76,34 @@ pub fn write<T: IntoBytes + Immutable>(address: u64, value: T) {
     }
 }
 
-/// Writes a word, once, as hardware wants it.
-///
-/// # Panics
-/// When the address is out of reach.
-pub fn write_u16(address: u64, value: u16) {
-    check(address, 2);
-    // SAFETY: mapped; only the BIOS data area and the VGA text window are written this way.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u16>(address as usize).write_volatile(value) }
+/// The address of a cell of the VGA text window.
+fn cell(index: u64) -> u64 {
+    let address = layout::VGA_TEXT + 2 * index;
+    demand(address < layout::VGA_TEXT_END);
+    address
+}
+
+/// Reads a cell of the VGA text window, once.
+pub fn read_cell(index: u64) -> u16 {
+    // SAFETY: mapped; Rust has no references to the window.
+    unsafe { with_exposed_provenance::<u16>(cell(index) as usize).read_volatile() }
+}
+
+/// Writes a cell of the VGA text window, once.
+pub fn write_cell(index: u64, value: u16) {
+    // SAFETY: as above.
+    unsafe { with_exposed_provenance_mut::<u16>(cell(index) as usize).write_volatile(value) }
+}
+
+/// Copies cells of the VGA text window from `first` on to its start.
+pub fn move_cells_up(first: u64, count: u64) {
+    cell(first + count);
+    let (from, to) = (cell(first) as usize, cell(0) as usize);
+    // SAFETY: both ranges are in the window; as above.
+    unsafe {
+        let from = with_exposed_provenance::<u16>(from);
+        from.copy_to(with_exposed_provenance_mut(to), count as usize);
+    }
 }
 
 /// Bytes that were allocated.
@@ -69,21 +112,94 @@ pub fn allocated(memory: Allocation) -> &'static mut [u8] {
     unsafe { bytes_mut(memory.start(), memory.size()) }
 }
 
-/// Copies bytes to where the loader needs nothing any more.
-pub fn overwrite(address: u64, bytes: &[u8]) {
-    // SAFETY: mapped; who had the memory has gone, or it is nobody's.
-    let room = unsafe { bytes_mut(address, bytes.len() as u64) };
-    room.copy_from_slice(bytes);
+/// The windows of the file system.
+///
+/// # Panics
+/// The second time.
+pub fn file_cache() -> &'static mut [u8] {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    first_time(&TAKEN);
+    // SAFETY: RAM that the layout has for this alone; this is the only reference there ever is.
+    unsafe { bytes_mut(layout::FILE_CACHE.start, layout::FILE_CACHE.size()) }
 }
 
-/// Reads an entry of a page table.
+/// Room for the entry file.
+///
+/// # Panics
+/// The second time.
+pub fn entry_file() -> &'static mut [u8] {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+
+    first_time(&TAKEN);
+    // SAFETY: as above.
+    unsafe { bytes_mut(layout::ENTRY_FILE.start, layout::ENTRY_FILE.size()) }
+}
+
+/// What the BIOS was passed, or has answered, for as long as it is not called.
+pub fn bios_buffer(_: &impl Bios) -> &[u8] {
+    // SAFETY: RAM that the layout has for this alone. What writes to it, the BIOS and `fill_bios_buffer`,
+    // needs the borrowed value.
+    unsafe { bytes(layout::BIOS_BUFFER.start, layout::BIOS_BUFFER.size()) }
+}
+
+/// Puts bytes at the start of what the BIOS is passed, and zeroes behind them.
+pub fn fill_bios_buffer(bytes: &[u8]) {
+    let Region { start, .. } = layout::BIOS_BUFFER;
+    // SAFETY: RAM that the layout has for this alone; the reference does not leave the function.
+    let buffer = unsafe { bytes_mut(start, layout::BIOS_BUFFER.size()) };
+    let copied = copy(bytes, buffer);
+    buffer.get_mut(copied..).unwrap_or_default().fill(0);
+}
+
+/// Writes to the transfer buffer.
+///
+/// # Panics
+/// When the address is somewhere else.
+#[inline(always)] // what is written is mostly zeroes, which need not be in the image then
+pub fn write_transfer_buffer(address: u64, bytes: &[u8]) {
+    let Region { start, end, .. } = layout::TRANSFER_BUFFER;
+    let length = bytes.len() as u64;
+    demand(address >= start && address + length <= end);
+    // SAFETY: RAM that the layout has for this alone; the reference does not leave the function, and
+    // those of `transferred` end before anything is written.
+    unsafe { bytes_mut(address, length) }.copy_from_slice(bytes);
+}
+
+/// The first bytes of the transfer buffer, for as long as the BIOS is not called.
+pub fn transferred(_: &impl Bios, length: usize) -> &[u8] {
+    let (start, most) = (
+        layout::TRANSFER_BUFFER.start,
+        layout::TRANSFER_BUFFER.size(),
+    );
+    // SAFETY: RAM that the layout has for this alone. What writes to it, the BIOS and the function
+    // above, needs the borrowed value.
+    unsafe { bytes(start, most.min(length as u64)) }
+}
+
+/// Puts what the next program is told at its place, which was the loader's: blocks, and their addresses.
+///
+/// # Panics
+/// When a place is needed for what is still to be done.
+pub fn hand_over(moves: &[(Block<'static>, u64)]) {
+    for (block, to) in moves {
+        let (to, length) = (*to, block.len() as u64);
+        let free = to >= layout::TRANSFER_BUFFER.start && to + length <= layout::END;
+        demand(free);
+        // SAFETY: mapped RAM, and not the code, the variables and the stacks. Who had its buffers was the
+        // path, which has ended: these blocks are what is left of it.
+        unsafe { bytes_mut(to, length) }.copy_from_slice(block);
+    }
+}
+
+/// Reads an entry of a page table, or another quadword that others write.
 ///
 /// # Panics
 /// When the address is out of reach.
 pub fn read_quadword(address: u64) -> u64 {
     check(address, 8);
     // SAFETY: mapped, and aligned: tables are whole pages. Nobody has a reference to it.
-    unsafe { core::ptr::with_exposed_provenance::<u64>(address as usize).read() }
+    unsafe { with_exposed_provenance::<u64>(address as usize).read_volatile() }
 }
 
 /// Writes an entry of a page table.
@@ -93,54 +209,25 @@ pub fn read_quadword(address: u64) -> u64 {
 pub fn write_quadword(address: u64, value: u64) {
     check(address, 8);
     // SAFETY: as above.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u64>(address as usize).write(value) }
+    unsafe { with_exposed_provenance_mut::<u64>(address as usize).write_volatile(value) }
 }
 
-/// Reads a register of a device, once.
-///
-/// # Panics
-/// When the address is out of reach.
-pub fn read_register(address: u64) -> u32 {
-    check(address, 4);
-    // SAFETY: mapped; callers know the device.
-    unsafe { core::ptr::with_exposed_provenance::<u32>(address as usize).read_volatile() }
-}
+impl Mapped for Machine {
+    fn register(self, address: u64) -> u32 {
+        check(address, 4);
+        // SAFETY: mapped. That a device is there, and no memory, say the CPU and the firmware's tables,
+        // which are believed in this as the memory map is.
+        unsafe { with_exposed_provenance::<u32>(address as usize).read_volatile() }
+    }
 
-/// Writes a register of a device, once.
-///
-/// # Panics
-/// When the address is out of reach.
-pub fn write_register(address: u64, value: u32) {
-    check(address, 4);
-    // SAFETY: mapped; callers know the device.
-    unsafe { core::ptr::with_exposed_provenance_mut::<u32>(address as usize).write_volatile(value) }
-}
-
-/// Bytes of a region of the layout.
-///
-/// # Safety
-/// The region has no other user for as long as the slice is used.
-pub unsafe fn region(region: &Region) -> &'static mut [u8] {
-    // SAFETY: see above; the range is RAM and mapped.
-    unsafe { bytes_mut(region.start, region.size()) }
-}
-
-/// Bytes that were allocated from the memory map, or that belong to the firmware.
-///
-/// # Safety
-/// The range is mapped, not at address 0, and nothing else writes to it meanwhile.
-pub unsafe fn bytes(start: u64, length: u64) -> &'static [u8] {
-    check(start, length);
-    // SAFETY: the caller's promise.
-    unsafe {
-        core::slice::from_raw_parts(
-            core::ptr::with_exposed_provenance(start as usize),
-            length as usize,
-        )
+    fn set_register(self, address: u64, value: u32) {
+        check(address, 4);
+        // SAFETY: as above.
+        unsafe { with_exposed_provenance_mut::<u32>(address as usize).write_volatile(value) }
     }
 }
 
-/// As [`bytes`], of what the firmware says that is there; `None` where the loader does not reach it.
+/// Bytes of the firmware, or of another loader; `None` where the loader does not reach them.
 pub fn firmware_bytes(start: u64, length: u64) -> Option<&'static [u8]> {
     let end = start.checked_add(length)?;
     // SAFETY: mapped. Tables of the firmware are not written to; if it points to what the loader uses,
@@ -148,17 +235,24 @@ pub fn firmware_bytes(start: u64, length: u64) -> Option<&'static [u8]> {
     (start != 0 && end <= layout::EARLY_REACH).then(|| unsafe { bytes(start, length) })
 }
 
+/// Bytes that the early tables map.
+///
+/// # Safety
+/// Nobody writes to them while the slice is used.
+unsafe fn bytes(start: u64, length: u64) -> &'static [u8] {
+    check(start, length);
+    let start = with_exposed_provenance(start as usize);
+    // SAFETY: mapped, and the caller's promise.
+    unsafe { core::slice::from_raw_parts(start, length as usize) }
+}
+
 /// As [`bytes`], to be written.
 ///
 /// # Safety
-/// The range is RAM, mapped, not at address 0, and has no other user meanwhile.
-pub unsafe fn bytes_mut(start: u64, length: u64) -> &'static mut [u8] {
+/// The range is RAM, and has no other user while the slice is used.
+unsafe fn bytes_mut(start: u64, length: u64) -> &'static mut [u8] {
     check(start, length);
-    // SAFETY: the caller's promise.
-    unsafe {
-        core::slice::from_raw_parts_mut(
-            core::ptr::with_exposed_provenance_mut(start as usize),
-            length as usize,
-        )
-    }
+    let start = with_exposed_provenance_mut(start as usize);
+    // SAFETY: mapped, and the caller's promise.
+    unsafe { core::slice::from_raw_parts_mut(start, length as usize) }
 }

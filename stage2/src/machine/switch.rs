@@ -7,18 +7,18 @@
 //! readable report. The kernel may unmap the page as soon as it has its own GDT and IDT.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
 use boot_path::errors::exception;
 use boot_path::memory::layout;
-use x86_64::VirtAddr;
-use x86_64::structures::gdt::DescriptorFlags;
+use boot_path::ways_out::bootpath::Start;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::real::long_mode::{
-    CODE_16, CODE_32, CODE_64, CR0_CLEAR, CR4, DATA, DATA_16, DescriptorPointer, TSS,
-};
+use crate::machine::faults;
+use crate::machine::segments::{CODE_64, CR0_CLEAR, CR4, DescriptorPointer, GDT, TSS};
+use crate::machine::variables::{OneThread, placed};
 
 /// An interrupt gate to a stub: offset in bits 63:48 and 15:0 (filled in by [`fill_tables`]), type,
 /// IST, selector (SDM vol. 3, 6.14.1). The double fault has a stack of its own.
@@ -31,88 +31,92 @@ const fn gate(vector: usize) -> [u64; 2] {
     [(CODE_64 as u64) << 16 | ist << 32 | 0x8E << 40, 0]
 }
 
-/// A present, available 64-bit TSS; its base is filled in by [`fill_tables`].
-const TSS_DESCRIPTOR: u64 = 0x89 << 40 | (size_of::<TaskStateSegment>() - 1) as u64;
-
 /// Number of exception vectors (SDM vol. 3, 6.3.1).
-pub const VECTORS: usize = 32;
+const VECTORS: usize = 32;
 
 /// Bytes from one stub to the next: the assembler fills each one up, wherever the first one begins.
 const STUB_SIZE: u64 = 8;
 
-/// A 16-bit segment: base 0, limit FFFFh, present, accessed, writable or readable.
-pub const SEGMENT_16: u64 = DescriptorFlags::USER_SEGMENT.bits()
-    | DescriptorFlags::PRESENT.bits()
-    | DescriptorFlags::ACCESSED.bits()
-    | DescriptorFlags::WRITABLE.bits()
-    | DescriptorFlags::LIMIT_0_15.bits();
-
-/// The descriptors, in the places that the selectors name; that of the TSS takes two.
-const GDT: [u64; 8] = {
-    let mut gdt = [0; 8];
-    gdt[index(CODE_64)] = DescriptorFlags::KERNEL_CODE64.bits();
-    gdt[index(CODE_32)] = DescriptorFlags::KERNEL_CODE32.bits();
-    gdt[index(DATA)] = DescriptorFlags::KERNEL_DATA.bits();
-    gdt[index(CODE_16)] = SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits();
-    gdt[index(DATA_16)] = SEGMENT_16;
-    gdt[index(TSS)] = TSS_DESCRIPTOR;
-    gdt
-};
-const _: () = assert!(index(TSS) + 1 < GDT.len());
-
-/// The place of a selector's descriptor.
-const fn index(selector: u16) -> usize {
-    assert!(selector != 0 && selector.is_multiple_of(8));
-    selector as usize / size_of::<u64>()
-}
-
 /// The data of the switch page.
 #[repr(C, align(16))]
-pub struct SwitchPage {
+struct SwitchPage {
     /// One [`gate`] for each exception.
-    idt: [[u64; 2]; VECTORS],
-    pub gdt: [u64; GDT.len()],
-    tss: TaskStateSegment,
+    idt: Cell<[[u64; 2]; VECTORS]>,
+    gdt: Cell<[u64; GDT.len()]>,
+    tss: TaskState,
     /// CR3 of the loader.
     loader_tables: u64,
     /// What is to be taken from the address of the fault stack when the loader's tables are back.
-    stack_bias: u64,
+    stack_bias: Cell<u64>,
 }
 
-/// The page. It is written by the loader only.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = ".switch.data")]
-pub static mut SWITCH: SwitchPage = SwitchPage {
-    idt: {
-        let mut idt = [[0; 2]; VECTORS];
-        let mut vector = 0;
-        while vector < VECTORS {
-            idt[vector] = gate(vector);
-            vector += 1;
-        }
-        idt
-    },
-    gdt: GDT,
-    tss: {
-        let mut tss = TaskStateSegment::new();
-        tss.interrupt_stack_table[0] = VirtAddr::new_truncate(layout::FAULT_STACK.end);
-        tss.interrupt_stack_table[1] = VirtAddr::new_truncate(layout::DOUBLE_FAULT_STACK.end);
-        tss
-    },
-    loader_tables: layout::EARLY_TABLES.start,
-    stack_bias: 0,
-};
+placed! {
+    /// The page. It is written by the loader only.
+    in ".switch.data"
+    static SWITCH: OneThread<SwitchPage> = OneThread::new(SwitchPage {
+        idt: Cell::new({
+            let mut idt = [[0; 2]; VECTORS];
+            let mut vector = 0;
+            while vector < VECTORS {
+                idt[vector] = gate(vector);
+                vector += 1;
+            }
+            idt
+        }),
+        gdt: Cell::new(GDT),
+        tss: TaskState {
+            before: [0; 9],
+            stack: {
+                let [low, high] = end(&layout::FAULT_STACK, 0);
+                [Cell::new(low), Cell::new(high)]
+            },
+            double_fault_stack: {
+                let [low, high] = end(&layout::DOUBLE_FAULT_STACK, 0);
+                [Cell::new(low), Cell::new(high)]
+            },
+            behind: [0; 12],
+            permission_map: (size_of::<TaskState>() as u32) << 16,
+        },
+        loader_tables: layout::EARLY_TABLES.start,
+        stack_bias: Cell::new(0),
+    });
+
+    /// What LGDT loads before long mode and after each BIOS call.
+    in ".real_mode.data"
+    pub static GDT_POINTER: OneThread<DescriptorPointer> =
+        OneThread::new(DescriptorPointer::new(&raw const SWITCH.value().gdt));
+
+    /// What LIDT loads in long mode.
+    in ".real_mode.data"
+    pub static IDT_POINTER: OneThread<DescriptorPointer> =
+        OneThread::new(DescriptorPointer::new(&raw const SWITCH.value().idt));
+}
+
+/// The task state segment, by doublewords: it aligns no quadword. There is no I/O permission map behind it,
+/// and nothing in it but the stacks of the handlers: IST 1, and IST 2 for the double fault, which may mean
+/// that the other one is broken.
+#[repr(C)]
+struct TaskState {
+    before: [u32; 9],
+    stack: [Cell<u32>; 2],
+    double_fault_stack: [Cell<u32>; 2],
+    behind: [u32; 12],
+    permission_map: u32,
+}
+const _: () = assert!(size_of::<TaskState>() == size_of::<TaskStateSegment>());
+const _: () =
+    assert!(offset_of!(TaskState, stack) == offset_of!(TaskStateSegment, interrupt_stack_table));
+
+/// The halves of a stack's end, in memory that is seen `base` bytes higher.
+const fn end(stack: &layout::Region, base: u64) -> [u32; 2] {
+    let end = stack.end.wrapping_add(base);
+    [end as u32, (end >> 32) as u32]
+}
 
 /// Physical address of the switch page.
 pub fn address() -> u64 {
     (&raw const SWITCH) as u64 & !(layout::PAGE_SIZE - 1)
 }
-
-/// What LIDT loads in long mode.
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut IDT_POINTER: DescriptorPointer =
-    // SAFETY: an address, and nothing more.
-    DescriptorPointer::new(unsafe { &raw const SWITCH.idt });
 
 /// Fills in the addresses in IDT and GDT, which no constant can take to pieces: the switch page is below
 /// 64 KiB, by the linker script, and one piece is enough. Clobbers AX, CX, DI.
@@ -144,67 +148,36 @@ pub extern "C" fn fill_tables() {
     )
 }
 
-/// An IDT without entries, for a kernel that wants no reports: a fault resets the machine.
-pub fn uninstall() {
-    // SAFETY: the caller is about to leave the loader; nothing of it depends on exceptions.
-    unsafe {
-        x86_64::instructions::tables::lidt(&x86_64::structures::DescriptorTablePointer {
-            limit: 0,
-            base: VirtAddr::zero(),
-        });
-    }
-}
-
 /// The loader's own tables are in use again, for good: further exceptions find their stacks there.
 pub fn back_in_loader() {
-    let page = &raw mut SWITCH;
-    // SAFETY: one thread; what is being handled does not return.
-    unsafe {
-        (*page).stack_bias = 0;
-        set_fault_stacks(0);
-    }
+    show_stacks_at(0);
 }
 
-/// Where the handlers' stacks are when physical address 0 is seen at `base`: IST 1, and IST 2 for
-/// the double fault, which may mean that the other one is broken.
-///
-/// # Safety
-/// Nobody returns from an exception.
-unsafe fn set_fault_stacks(base: u64) {
-    let page = &raw mut SWITCH;
-    for (slot, stack) in [layout::FAULT_STACK, layout::DOUBLE_FAULT_STACK]
-        .iter()
-        .enumerate()
-    {
-        let top = VirtAddr::new_truncate(base.wrapping_add(stack.end));
-        // SAFETY: the caller's promise; nothing else writes to the page.
-        unsafe { (*page).tss.interrupt_stack_table[slot] = top };
-    }
+/// The handlers find their stacks where physical address 0 is seen at `base`.
+fn show_stacks_at(base: u64) {
+    SWITCH.stack_bias.set(base);
+    let set = |place: &[Cell<u32>; 2], stack| {
+        let [low, high] = end(stack, base);
+        place[0].set(low);
+        place[1].set(high);
+    };
+    set(&SWITCH.tss.stack, &layout::FAULT_STACK);
+    set(&SWITCH.tss.double_fault_stack, &layout::DOUBLE_FAULT_STACK);
 }
 
-/// Leaves the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the stack, and the kernel
-/// begins at `entry` with `boot_info` in RDI. Faults are still reported, on a stack in the physical
-/// map at `physical_map_base`.
-///
-/// # Safety
-/// The tables map the switch page, the stack, the entry point and the physical map.
-pub unsafe fn to_kernel(
-    tables: u64,
-    stack_top: u64,
-    entry: u64,
-    boot_info: u64,
-    physical_map_base: u64,
-) -> ! {
-    let page = &raw mut SWITCH;
-    // SAFETY: nothing else runs; the caller's promise covers the rest.
-    unsafe {
-        (*page).stack_bias = physical_map_base;
-        set_fault_stacks(physical_map_base);
-        leap(tables, stack_top, entry, boot_info)
-    }
+/// Leaves the loader for a kernel of its own protocol. Faults are still reported, on a stack in the
+/// physical map.
+pub fn to_kernel(start: &Start) -> ! {
+    let base = start.physical_map_base;
+    show_stacks_at(base);
+    let boot_info = base.wrapping_add(start.boot_info);
+    // SAFETY: the tables were made for exactly this: they map the switch page, the stack, the entry point
+    // and the physical map. Nothing else runs.
+    unsafe { leap(start.root, start.stack_top, start.entry, boot_info) }
 }
 
-/// The last instructions of the loader.
+/// The last instructions of the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the stack, and
+/// the kernel begins at `entry` with `boot_info` in RDI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
 unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_info: u64) -> ! {
@@ -275,7 +248,7 @@ impl Saved {
 
 /// One stub a vector, [`STUB_SIZE`] bytes each, from the function's own address on: the call's return
 /// address tells which it was. All lead to the common part, which saves the registers, goes back to the loader's tables and calls
-/// [`crate::machine::faults::report`].
+/// [`faults::report`].
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
 extern "C" fn stubs() {
@@ -329,6 +302,6 @@ extern "C" fn stubs() {
         page = sym SWITCH,
         stack_bias = const offset_of!(SwitchPage, stack_bias),
         loader_tables = const offset_of!(SwitchPage, loader_tables),
-        report = sym crate::machine::faults::report,
+        report = sym faults::report,
     )
 }

@@ -7,17 +7,20 @@
 //! With A20 off, address bit 20 is forced to 0: every odd MiB is a copy of the even one below it.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
+
 use asm_lines::naked_asm;
-use boot_path::errors::catalogue;
 
-use crate::real::real_mode::{fail, message, message_length};
+use crate::machine::real_mode::report::{fail, messages};
+use crate::machine::variables::{OneThread, placed};
 
-/// Two places to test at: their copies 1 MiB higher belong to different words.
-#[unsafe(link_section = ".real_mode.data")]
-static mut PROBES: [u32; 2] = [0; 2];
+placed! {
+    /// Two places to test at: their copies 1 MiB higher belong to different words.
+    in ".real_mode.data"
+    static PROBES: OneThread<Cell<[u32; 2]>> = OneThread::new(Cell::new([0; 2]));
+}
 
-#[unsafe(link_section = ".real_mode.rodata")]
-static STUCK: [u8; message_length(&catalogue::A20_STUCK)] = message(&catalogue::A20_STUCK);
+messages! { A20_STUCK }
 
 /// Comparisons in the first test, when A20 is expected to be as it will stay.
 const FEW: u16 = 32;
@@ -95,7 +98,7 @@ pub extern "C" fn enable() {
         many = const MANY,
         is_on = sym is_on,
         wait_for_keyboard = sym wait_for_keyboard,
-        stuck = sym STUCK,
+        stuck = sym A20_STUCK,
         fail = sym fail,
     )
 }

@@ -1,9 +1,10 @@
 //! Step 4: long mode.
 //!
-//! **On entry**: real mode, CS = DS = SS = 0, A20 on, a CPU that has long mode. **This step**:
+//! **On entry**: real mode, CS = DS = SS = 0, A20 on, a CPU that has long mode; ESI: where the 64-bit
+//! program begins. **This step**:
 //! tables that map the first 4 GiB to themselves, then one of two roads, as the header says: through
 //! 32-bit protected mode, or straight from real mode by setting PE and PG in one write to CR0.
-//! **On exit**: 64-bit mode at [`crate::main`], interrupts off, flat segments, SSE enabled, stack
+//! **On exit**: 64-bit mode at the address in ESI, interrupts off, flat segments, SSE enabled, stack
 //! at the top of [`layout::STACK`], `.bss` zeroed.
 //!
 //! Intel SDM vol. 3, 11.8.5 "Initializing IA-32e mode"; AMD APM vol. 2, 14.6.
@@ -15,97 +16,16 @@ use asm_lines::naked_asm;
 use boot_path::memory::layout;
 use disk_layout::Road;
 use disk_layout::stage2::Stage2Header;
-use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
+use x86_64::registers::control::EferFlags;
 use x86_64::structures::paging::PageTableFlags;
 
-use crate::HEADER;
-use crate::machine::switch::{self, SWITCH};
-use crate::real::real_mode_faults;
-
-/// The model-specific register EFER.
-pub const IA32_EFER: u32 = 0xC000_0080;
-
-/// CR0 in long mode: what is set …
-pub const CR0_SET: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
-    | Cr0Flags::MONITOR_COPROCESSOR.bits()
-    | Cr0Flags::EXTENSION_TYPE.bits()
-    | Cr0Flags::NUMERIC_ERROR.bits()
-    | Cr0Flags::WRITE_PROTECT.bits()
-    | Cr0Flags::PAGING.bits()) as u32;
-/// … and what is cleared: no FPU emulation, caches on (Bochs' BIOS leaves them off).
-pub const CR0_CLEAR: u32 = (Cr0Flags::EMULATE_COPROCESSOR.bits()
-    | Cr0Flags::TASK_SWITCHED.bits()
-    | Cr0Flags::ALIGNMENT_MASK.bits()) as u32
-    | CACHES_OFF;
-/// CR0: no caches.
-const CACHES_OFF: u32 =
-    (Cr0Flags::NOT_WRITE_THROUGH.bits() | Cr0Flags::CACHE_DISABLE.bits()) as u32;
-/// CR4 in long mode: the host's `core` uses SSE2.
-pub const CR4: u32 = (Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits()
-    | Cr4Flags::OSFXSR.bits()
-    | Cr4Flags::OSXMMEXCPT_ENABLE.bits()) as u32;
-
-/// What the BIOS has in its control registers: it gets that back for each call, and so does a program that
-/// begins in real mode.
-#[repr(C)]
-pub struct BiosControl {
-    /// Caches are on: where the BIOS had left them off, switching them off and on again for each call
-    /// would lose what is in them. 0 until [`enter`] has filled it in: then it is still in the register.
-    pub cr0: u32,
-    /// As the BIOS left it after the last call.
-    pub cr4: u32,
-}
-
-/// Filled in by [`enter`] and the [gate](crate::machine::bios).
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut BIOS_CONTROL: BiosControl = BiosControl { cr0: 0, cr4: 0 };
-
-// Selectors in the GDT, which is on the switch page.
-/// 64-bit code.
-pub const CODE_64: u16 = 0x08;
-/// Flat 32-bit code, for the road through protected mode. Its selector and the next one are those
-/// that Linux's 32-bit entry wants.
-pub const CODE_32: u16 = 0x10;
-/// Flat data, for 64-bit and 32-bit code.
-pub const DATA: u16 = 0x18;
-/// 16-bit code with base 0, for the way back to real mode.
-pub const CODE_16: u16 = 0x20;
-/// 16-bit data with base 0 and a limit of 64 KiB, which real mode expects to find.
-pub const DATA_16: u16 = 0x28;
-/// The task state segment (two entries).
-pub const TSS: u16 = 0x30;
-
-/// The operand of LGDT and LIDT: limit, base. Modes other than the 64-bit one read four bytes of the
-/// base, which is all of an address in stage2.
-#[repr(C, packed)]
-pub struct DescriptorPointer {
-    limit: u16,
-    base: *const (),
-}
-
-impl DescriptorPointer {
-    /// For a whole table.
-    pub const fn new<T>(table: *const T) -> Self {
-        Self {
-            limit: (size_of::<T>() - 1) as u16,
-            base: table.cast(),
-        }
-    }
-
-    /// An empty table.
-    pub const fn none() -> Self {
-        Self {
-            limit: 0,
-            base: core::ptr::null(),
-        }
-    }
-}
-
-/// What LGDT loads before long mode and after each BIOS call.
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut GDT_POINTER: DescriptorPointer =
-    // SAFETY: an address, and nothing more.
-    DescriptorPointer::new(unsafe { &raw const SWITCH.gdt });
+use crate::header::HEADER;
+use crate::machine::real_mode::exceptions;
+use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
+use crate::machine::segments::{
+    CACHES_OFF, CODE_32, CODE_64, CR0_CLEAR, CR0_SET, CR4, DATA, IA32_EFER, TSS,
+};
+use crate::machine::switch::{self, GDT_POINTER};
 
 /// Flags of a table entry that leads to another table.
 const TABLE: u64 = PageTableFlags::PRESENT.bits() | PageTableFlags::WRITABLE.bits();
@@ -113,7 +33,8 @@ const TABLE: u64 = PageTableFlags::PRESENT.bits() | PageTableFlags::WRITABLE.bit
 const PAGE_2_MIB: u64 = TABLE | PageTableFlags::HUGE_PAGE.bits();
 
 unsafe extern "C" {
-    static mut bss_start: u8;
+    // From the linker script.
+    static bss_start: u8;
     static bss_end: u8;
 }
 
@@ -139,7 +60,7 @@ macro_rules! switch_on {
     };
 }
 
-/// From real mode to [`crate::main`], by the road that the header names.
+/// From real mode to the 64-bit program at the address in ESI, by the road that the header names.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn enter() -> ! {
@@ -209,7 +130,7 @@ pub extern "C" fn enter() -> ! {
         bios_cr4 = const offset_of!(BiosControl, cr4),
         fill_tables = sym switch::fill_tables,
         gdt_pointer = sym GDT_POINTER,
-        idt_pointer = sym real_mode_faults::IDT_POINTER,
+        idt_pointer = sym exceptions::IDT_POINTER,
         header = sym HEADER,
         road = const offset_of!(Stage2Header, road),
         direct = const Road::Direct as u8,
@@ -230,36 +151,6 @@ pub extern "C" fn enter() -> ! {
         cr0_clear = const CR0_CLEAR,
         cr0_set = const CR0_SET,
         begin = sym begin,
-    )
-}
-
-/// In real mode: gives the BIOS its control registers back, after an exception on the way from one mode
-/// to the other. Before step 4 there is nothing to do.
-///
-/// Clobbers EAX, ECX, EDX.
-#[unsafe(naked)]
-#[unsafe(link_section = ".real_mode.text")]
-pub extern "C" fn give_control_back() {
-    naked_asm!(
-        ".code16",
-        "mov eax, [{bios} + {bios_cr0}]",
-        "test eax, eax",
-        "jz 2f",
-        "mov cr0, eax",
-        "mov eax, [{bios} + {bios_cr4}]",
-        "mov cr4, eax",
-        "mov ecx, {efer}",
-        "rdmsr",
-        "and eax, ~{lme}",
-        "wrmsr",
-        "2:",
-        "ret",
-        ".code64",
-        bios = sym BIOS_CONTROL,
-        bios_cr0 = const offset_of!(BiosControl, cr0),
-        bios_cr4 = const offset_of!(BiosControl, cr4),
-        efer = const IA32_EFER,
-        lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
     )
 }
 
@@ -287,7 +178,8 @@ extern "C" fn begin() -> ! {
         "ltr ax",
         "fninit",
         "xor ebp, ebp",
-        "call {main}",
+        "mov eax, esi",                 // bits 63:32 of a register are not kept on the way
+        "call rax",
         "ud2",
         data = const DATA,
         idt_pointer = sym switch::IDT_POINTER,
@@ -297,6 +189,5 @@ extern "C" fn begin() -> ! {
         canary = const layout::CANARY,
         bss_start = sym bss_start,
         bss_end = sym bss_end,
-        main = sym crate::main,
     )
 }

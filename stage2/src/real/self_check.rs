@@ -8,14 +8,13 @@
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
-use boot_path::errors::catalogue;
 use boot_path::files::checksum::CRC_32C;
 use boot_path::memory::layout;
 use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, SUMMED, Stage2Header};
 
-use crate::HEADER;
+use crate::header::HEADER;
+use crate::machine::real_mode::report::{fail, messages};
 use crate::real::cpu::has_cpuid;
-use crate::real::real_mode::{fail, message, message_length};
 
 /// Where the table for one byte a step is built: 1 KiB of the memory that step 4 fills with page
 /// tables. Making it takes ten thousand instructions; in the image it would take two sectors.
@@ -33,9 +32,7 @@ const _: () = assert!(LOAD_ADDRESS as usize + SUMMED >= 0x1_0000);
 /// CPUID leaf 1, ECX bit 20: SSE4.2, which has the instruction CRC32 (SDM vol. 2A), in real mode as well.
 const CPUID_SSE4_2: u32 = 1 << 20;
 
-#[unsafe(link_section = ".real_mode.rodata")]
-static CORRUPT: [u8; message_length(&catalogue::STAGE2_CORRUPT)] =
-    message(&catalogue::STAGE2_CORRUPT);
+messages! { STAGE2_CORRUPT }
 
 /// Returns only when the image is what `disk-builder` wrote.
 ///
@@ -145,7 +142,7 @@ pub extern "C" fn check() {
         load_address = const LOAD_ADDRESS,
         polynomial = const CRC_32C,
         table = const TABLE,
-        corrupt = sym CORRUPT,
+        corrupt = sym STAGE2_CORRUPT,
         fail = sym fail,
     )
 }

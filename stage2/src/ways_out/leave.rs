@@ -1,116 +1,90 @@
-//! Out of long mode for good, to a program that begins in 32-bit protected mode or in real mode.
+//! To a program that is none of the loader's own protocol or Limine's: one that begins in 32-bit protected
+//! mode, in real mode, or in long mode as Linux does.
 //!
 //! What follows gets the machine as the BIOS left it: interrupt vectors, interrupt controllers,
 //! timer; in real mode, where it may call the BIOS, the control registers as well. Nothing of the loader is
 //! needed any more once the program's first instruction runs.
 #![allow(unsafe_code)]
 
-use core::mem::offset_of;
+use core::cell::Cell;
+use core::mem::{MaybeUninit, offset_of};
 
 use asm_lines::naked_asm;
 use boot_path::memory::layout::TRANSFER_BUFFER;
 use boot_path::ways_out::handover::{ProtectedMode, RealMode};
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
+use x86_64::structures::gdt::DescriptorFlags;
 
-use crate::machine::{console, faults};
-use crate::real::long_mode::{
-    BIOS_CONTROL, BiosControl, CODE_16, CODE_32, DATA, DATA_16, IA32_EFER,
-};
-use crate::real::real_mode_faults;
+use crate::machine::console::CONSOLE;
+use crate::machine::faults;
+use crate::machine::real_mode::exceptions::{self, VECTOR_TABLE};
+use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
+use crate::machine::segments::{CODE_16, CODE_32, DATA, DATA_16, DescriptorPointer, IA32_EFER};
+use crate::machine::variables::{OneThread, placed};
 
 /// CR0 in protected mode: all off but PE, and ET, which says what FPU there is.
 const CR0: u32 = (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
 
-/// Copies of both, within reach of 16-bit code.
+/// A boot sector, which is copied to where the BIOS loads one: its segment, and its bytes; 0: there is
+/// none.
 #[repr(C)]
-struct Target {
-    protected: ProtectedMode,
-    real: RealMode,
-    /// A boot sector, which is copied to where the BIOS loads one: its segment …
-    sector: u16,
-    /// … and bytes; 0: there is none.
-    sector_bytes: u16,
+struct Sector {
+    segment: Cell<u16>,
+    bytes: Cell<u16>,
 }
 
-#[unsafe(link_section = ".leave.data")]
-static mut TARGET: Target = Target {
-    protected: ProtectedMode {
-        eip: 0,
-        eax: 0,
-        ebx: 0,
-        ecx: 0,
-        edx: 0,
-        esi: 0,
-        edi: 0,
-        ebp: 0,
-        esp: 0,
-    },
-    real: RealMode {
-        ip: 0,
-        cs: 0,
-        flags: 0,
-        sp: 0,
-        ss: 0,
-        ds: 0,
-        es: 0,
-        fs: 0,
-        gs: 0,
-        padding: 0,
-        eax: 0,
-        ebx: 0,
-        ecx: 0,
-        edx: 0,
-        esi: 0,
-        edi: 0,
-        ebp: 0,
-    },
-    sector: 0,
-    sector_bytes: 0,
-};
+placed! {
+    /// Copies of what the program begins with, within reach of 16-bit code.
+    in ".leave.data"
+    static PROTECTED: OneThread<Cell<MaybeUninit<ProtectedMode>>> =
+        OneThread::new(Cell::new(MaybeUninit::uninit()));
+
+    /// See there.
+    in ".leave.data"
+    static REAL: OneThread<Cell<MaybeUninit<RealMode>>> =
+        OneThread::new(Cell::new(MaybeUninit::uninit()));
+
+    /// See there.
+    in ".leave.data"
+    static SECTOR: OneThread<Sector> = OneThread::new(Sector {
+        segment: Cell::new(0),
+        bytes: Cell::new(0),
+    });
+}
 
 /// The last things to do before the loader is left, whatever follows.
 pub fn prepare() {
     faults::check_stack();
-    console::drain();
-    real_mode_faults::give_back();
+    CONSOLE.drain();
+    exceptions::give_back();
 }
 
 /// Starts a program in protected mode.
 pub fn to_protected_mode(state: &ProtectedMode) -> ! {
     prepare();
-    let target = &raw mut TARGET;
-    // SAFETY: one thread; the program is there, or it is none of the loader's.
-    unsafe {
-        (*target).protected = *state;
-        leave_to_protected_mode()
-    }
+    PROTECTED.set(MaybeUninit::new(*state));
+    // SAFETY: the state is set. The program is there, or it is none of the loader's.
+    unsafe { leave_to_protected_mode() }
 }
 
 /// Starts a program in real mode.
 pub fn to_real_mode(state: &RealMode) -> ! {
     prepare();
-    let target = &raw mut TARGET;
+    REAL.set(MaybeUninit::new(*state));
     // SAFETY: as above.
-    unsafe {
-        (*target).real = *state;
-        leave_to_real_mode()
-    }
+    unsafe { leave_to_real_mode() }
 }
 
 /// Starts a boot sector of so many bytes, which is copied to 7C00h from the transfer buffer. A large one
 /// overwrites the first pages of stage2, and only what follows here runs after that.
 pub fn to_boot_sector(state: &RealMode, bytes: usize) -> ! {
-    let target = &raw mut TARGET;
-    // SAFETY: one thread.
-    unsafe {
-        (*target).sector = (TRANSFER_BUFFER.start >> 4) as u16;
-        (*target).sector_bytes = bytes as u16;
-    }
+    SECTOR.segment.set((TRANSFER_BUFFER.start >> 4) as u16);
+    SECTOR.bytes.set(bytes as u16);
     to_real_mode(state)
 }
 
-/// Long mode → compatibility mode → 32-bit protected mode. In: [`TARGET`].
+/// Long mode → compatibility mode → 32-bit protected mode. In: [`PROTECTED`].
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
@@ -148,27 +122,27 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
         "mov esp, [{target} + {esp}]",
         "jmp dword ptr [{target} + {eip}]",
         ".code64",
-        target = sym TARGET,
-        eip = const offset_of!(Target, protected.eip),
-        eax = const offset_of!(Target, protected.eax),
-        ebx = const offset_of!(Target, protected.ebx),
-        ecx = const offset_of!(Target, protected.ecx),
-        edx = const offset_of!(Target, protected.edx),
-        esi = const offset_of!(Target, protected.esi),
-        edi = const offset_of!(Target, protected.edi),
-        ebp = const offset_of!(Target, protected.ebp),
-        esp = const offset_of!(Target, protected.esp),
+        target = sym PROTECTED,
+        eip = const offset_of!(ProtectedMode, eip),
+        eax = const offset_of!(ProtectedMode, eax),
+        ebx = const offset_of!(ProtectedMode, ebx),
+        ecx = const offset_of!(ProtectedMode, ecx),
+        edx = const offset_of!(ProtectedMode, edx),
+        esi = const offset_of!(ProtectedMode, esi),
+        edi = const offset_of!(ProtectedMode, edi),
+        ebp = const offset_of!(ProtectedMode, ebp),
+        esp = const offset_of!(ProtectedMode, esp),
         cr0 = const CR0,
         code_32 = const CODE_32,
         data = const DATA,
-        vector_table = sym real_mode_faults::VECTOR_TABLE,
+        vector_table = sym VECTOR_TABLE,
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
         nxe = const EferFlags::NO_EXECUTE_ENABLE.bits() as u32,
     )
 }
 
-/// Long mode → compatibility mode → 16-bit protected mode → real mode. In: [`TARGET`].
+/// Long mode → compatibility mode → 16-bit protected mode → real mode. In: [`REAL`] and [`SECTOR`].
 #[unsafe(naked)]
 #[unsafe(link_section = ".leave.text")]
 unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
@@ -203,10 +177,10 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         ".Lleft:",
         "xor ax, ax",
         "mov es, ax",
-        "mov ds, cs:[{target} + {sector}]",
+        "mov ds, cs:[{from} + {segment}]",
         "xor si, si",
         "mov di, {load_address}",
-        "mov cx, cs:[{target} + {sector_bytes}]",
+        "mov cx, cs:[{from} + {bytes}]",
         "rep movsb es:[di], ds:[si]",
         "mov ss, cs:[{target} + {ss}]",
         "movzx esp, word ptr cs:[{target} + {sp}]",
@@ -226,34 +200,100 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
         "push word ptr cs:[{target} + {ip}]",
         ".byte 0xCF",                   // IRET
         ".code64",
-        target = sym TARGET,
+        target = sym REAL,
+        from = sym SECTOR,
         load_address = const mbr::LOAD_ADDRESS,
-        sector = const offset_of!(Target, sector),
-        sector_bytes = const offset_of!(Target, sector_bytes),
-        ip = const offset_of!(Target, real.ip),
-        cs = const offset_of!(Target, real.cs),
-        flags = const offset_of!(Target, real.flags),
-        sp = const offset_of!(Target, real.sp),
-        ss = const offset_of!(Target, real.ss),
-        ds = const offset_of!(Target, real.ds),
-        es = const offset_of!(Target, real.es),
-        fs = const offset_of!(Target, real.fs),
-        gs = const offset_of!(Target, real.gs),
-        eax = const offset_of!(Target, real.eax),
-        ebx = const offset_of!(Target, real.ebx),
-        ecx = const offset_of!(Target, real.ecx),
-        edx = const offset_of!(Target, real.edx),
-        esi = const offset_of!(Target, real.esi),
-        edi = const offset_of!(Target, real.edi),
-        ebp = const offset_of!(Target, real.ebp),
+        segment = const offset_of!(Sector, segment),
+        bytes = const offset_of!(Sector, bytes),
+        ip = const offset_of!(RealMode, ip),
+        cs = const offset_of!(RealMode, cs),
+        flags = const offset_of!(RealMode, flags),
+        sp = const offset_of!(RealMode, sp),
+        ss = const offset_of!(RealMode, ss),
+        ds = const offset_of!(RealMode, ds),
+        es = const offset_of!(RealMode, es),
+        fs = const offset_of!(RealMode, fs),
+        gs = const offset_of!(RealMode, gs),
+        eax = const offset_of!(RealMode, eax),
+        ebx = const offset_of!(RealMode, ebx),
+        ecx = const offset_of!(RealMode, ecx),
+        edx = const offset_of!(RealMode, edx),
+        esi = const offset_of!(RealMode, esi),
+        edi = const offset_of!(RealMode, edi),
+        ebp = const offset_of!(RealMode, ebp),
         bios = sym BIOS_CONTROL,
         bios_cr0 = const offset_of!(BiosControl, cr0),
         bios_cr4 = const offset_of!(BiosControl, cr4),
         pg = const Cr0Flags::PAGING.bits() as u32,
         code_16 = const CODE_16,
         data_16 = const DATA_16,
-        vector_table = sym real_mode_faults::VECTOR_TABLE,
+        vector_table = sym VECTOR_TABLE,
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
+    )
+}
+
+/// What a Linux kernel finds as its selectors 10h and 18h when it is entered in long mode.
+static LINUX_GDT: [u64; 4] = [
+    0,
+    0,
+    DescriptorFlags::KERNEL_CODE64.bits(),
+    DescriptorFlags::KERNEL_DATA.bits(),
+];
+/// The first of them: 64-bit code.
+const BOOT_CS: u16 = 0x10;
+/// The second one: flat data.
+const BOOT_DS: u16 = 0x18;
+
+/// Starts a Linux kernel at its 64-bit entry: Documentation/arch/x86/boot.rst, "64-bit boot protocol".
+pub fn to_64_bit_code(entry: u64, parameters: u64) -> ! {
+    prepare();
+    let table = DescriptorPointer::new(&raw const LINUX_GDT);
+    let none = DescriptorPointer::none();
+    // SAFETY: the kernel was loaded there; the early tables map it and its parameters.
+    unsafe { enter_64(entry, parameters, &table, &none) }
+}
+
+/// Long mode stays; the kernel gets a GDT with the selectors that it is used to, and no IDT: the
+/// loader's handlers would not be found there.
+///
+/// In: RDI = entry, RSI = parameters, RDX, RCX = operands of LGDT and LIDT.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn enter_64(
+    entry: u64,
+    parameters: u64,
+    gdt: &DescriptorPointer,
+    idt: &DescriptorPointer,
+) -> ! {
+    naked_asm!(
+        "cli",
+        "cld",
+        "lgdt [rdx]",
+        "lidt [rcx]",
+        "mov eax, {data}",
+        "mov ds, eax",
+        "mov es, eax",
+        "mov ss, eax",
+        "mov fs, eax",
+        "mov gs, eax",
+        "xor eax, eax",
+        "xor ebx, ebx",
+        "xor ecx, ecx",
+        "xor edx, edx",
+        "xor ebp, ebp",
+        "xor r8d, r8d",
+        "xor r9d, r9d",
+        "xor r10d, r10d",
+        "xor r11d, r11d",
+        "xor r12d, r12d",
+        "xor r13d, r13d",
+        "xor r14d, r14d",
+        "xor r15d, r15d",
+        "push {code}",
+        "push rdi",
+        "xor edi, edi",
+        "retfq",
+        data = const BOOT_DS,
+        code = const BOOT_CS,
     )
 }

@@ -2,32 +2,35 @@
 
 pub mod leave;
 pub mod bootpath;
-pub mod linux;
 pub mod limine;
+
+use core::sync::atomic::AtomicBool;
 
 use boot_path::ways_out::chain::boot::PARTITION_ENTRY;
 use boot_path::ways_out::handover::{Handover, Jump};
 
 use crate::machine::physical;
+use crate::machine::variables::first_time;
 
 /// Leaves the loader. Nothing of it is needed any more but what follows here.
 pub fn leave(handover: Handover<'static>) -> ! {
-    for (block, to) in &handover.moves {
-        physical::overwrite(*to, block);
-    }
+    static LEFT: AtomicBool = AtomicBool::new(false);
+
+    first_time(&LEFT);
+    physical::hand_over(&handover.moves);
     match handover.jump {
         Jump::Bootpath(start) => bootpath::start(&start),
         Jump::Limine(start) => limine::start_kernel(&start),
         Jump::Protected(state) => leave::to_protected_mode(&state),
         Jump::Real(state) => leave::to_real_mode(&state),
-        Jump::Linux64 { entry, parameters } => linux::start(entry, parameters),
+        Jump::Linux64 { entry, parameters } => leave::to_64_bit_code(entry, parameters),
         Jump::BootSector {
             state,
             bytes,
             partition,
         } => {
-            if let Some(entry) = &partition {
-                physical::overwrite(PARTITION_ENTRY.into(), entry);
+            if let Some(entry) = partition {
+                physical::write(PARTITION_ENTRY.into(), entry);
             }
             leave::to_boot_sector(&state, bytes)
         }

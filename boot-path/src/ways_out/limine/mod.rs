@@ -20,7 +20,6 @@ mod facts;
 mod responses;
 pub mod platform;
 pub mod files;
-pub mod start;
 pub mod processors;
 pub mod screen;
 pub mod boot;

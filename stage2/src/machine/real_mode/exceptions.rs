@@ -7,18 +7,22 @@
 //! BIOS has not set the controller up (QEMU's microvm). Those the BIOS gets as before.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
-use boot_path::errors::catalogue;
+use boot_path::errors::catalogue::REAL_MODE_EXCEPTION;
+use boot_path::errors::message::{self, BEFORE_CODE, facts_offset, message};
 use boot_path::memory::layout;
 use disk_layout::stage2::Stage2Header;
-use x86_64::registers::control::Cr0Flags;
+use x86_64::registers::control::{Cr0Flags, EferFlags};
 
-use crate::HEADER;
+use crate::header::HEADER;
 use crate::machine::physical;
-use crate::real::long_mode::{CODE_16, DescriptorPointer, give_control_back};
-use crate::real::real_mode::{BEFORE_CODE, fail, message_length, message_with_facts};
+use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
+use crate::machine::real_mode::report::fail;
+use crate::machine::segments::{CODE_16, DescriptorPointer, IA32_EFER};
+use crate::machine::variables::{OneThread, placed};
 
 /// The vectors (SDM vol. 3, table 20-1): #DE, #UD, #NM, #SS, #GP. The other exceptions of real mode
 /// are traps, which do not repeat, or have a vector of IRQ 0 or of a BIOS service.
@@ -30,47 +34,50 @@ const _: () = assert!(matches!(VECTORS, [0, 6, 7, 12, 13]));
 /// The facts, until the digits are filled in.
 const FACTS: &str = ": vector ##h at ####:####";
 
-#[unsafe(link_section = ".real_mode.data")]
-static mut MESSAGE: [u8; message_length(&catalogue::REAL_MODE_EXCEPTION) + FACTS.len()] =
-    message_with_facts(&catalogue::REAL_MODE_EXCEPTION, FACTS);
-
 /// Where the digits are in [`MESSAGE`]: vector, segment, offset.
 const DIGITS: [usize; 3] = {
-    let entry = &catalogue::REAL_MODE_EXCEPTION;
-    let facts = BEFORE_CODE.len() + entry.code.len() + b": ".len() + entry.sentence.len();
+    let facts = facts_offset(&REAL_MODE_EXCEPTION);
     [facts + 9, facts + 16, facts + 21]
 };
-
-/// What was in [`VECTORS`] before: offset, segment.
-#[unsafe(link_section = ".real_mode.data")]
-static mut BIOS_VECTORS: [u32; VECTORS.len()] = [0; VECTORS.len()];
-
-/// Has an exception been reported? A second one comes from the report.
-#[unsafe(link_section = ".real_mode.data")]
-static mut REPORTED: u8 = 0;
 
 /// Up to #GP. What has no gate becomes one of those that have.
 const GATES: usize = 14;
 /// A 16-bit interrupt gate; [`install`] fills in the offset.
 const GATE: u64 = (CODE_16 as u64) << 16 | 0x86 << 40;
 
-/// The IDT of protected mode without paging: #UD, #DF, #GP.
-#[unsafe(link_section = ".real_mode.data")]
-static mut IDT: [u64; GATES] = {
-    let mut idt = [0; GATES];
-    idt[6] = GATE;
-    idt[8] = GATE;
-    idt[13] = GATE;
-    idt
-};
+placed! {
+    in ".real_mode.data"
+    static MESSAGE: OneThread<Cell<[u8; message::length(&REAL_MODE_EXCEPTION, FACTS)]>> =
+        OneThread::new(Cell::new(message(&REAL_MODE_EXCEPTION, FACTS)));
 
-/// The operand of LIDT for these gates.
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut IDT_POINTER: DescriptorPointer = DescriptorPointer::new(&raw const IDT);
+    /// What was in [`VECTORS`] before: offset, segment.
+    in ".real_mode.data"
+    static BIOS_VECTORS: OneThread<Cell<[u32; VECTORS.len()]>> =
+        OneThread::new(Cell::new([0; VECTORS.len()]));
 
-/// The operand of LIDT in real mode: the interrupt vector table.
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut VECTOR_TABLE: [u16; 3] = [0x3FF, 0, 0];
+    /// Has an exception been reported? A second one comes from the report.
+    in ".real_mode.data"
+    static REPORTED: OneThread<Cell<u8>> = OneThread::new(Cell::new(0));
+
+    /// The IDT of protected mode without paging: #UD, #DF, #GP.
+    in ".real_mode.data"
+    static IDT: OneThread<Cell<[u64; GATES]>> = OneThread::new(Cell::new({
+        let mut idt = [0; GATES];
+        idt[6] = GATE;
+        idt[8] = GATE;
+        idt[13] = GATE;
+        idt
+    }));
+
+    /// The operand of LIDT for these gates.
+    in ".real_mode.data"
+    pub static IDT_POINTER: OneThread<DescriptorPointer> =
+        OneThread::new(DescriptorPointer::new(&raw const IDT));
+
+    /// The operand of LIDT in real mode: the interrupt vector table.
+    in ".real_mode.data"
+    pub static VECTOR_TABLE: [u16; 3] = [0x3FF, 0, 0];
+}
 
 /// Takes the vectors. Clobbers EAX, BX, SI, DI.
 #[unsafe(naked)]
@@ -238,12 +245,39 @@ pub extern "C" fn install() {
     )
 }
 
+/// In real mode: gives the BIOS its control registers back, after an exception on the way from one mode
+/// to the other. Before step 4 there is nothing to do.
+///
+/// Clobbers EAX, ECX, EDX.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+extern "C" fn give_control_back() {
+    naked_asm!(
+        ".code16",
+        "mov eax, [{bios} + {bios_cr0}]",
+        "test eax, eax",
+        "jz 2f",
+        "mov cr0, eax",
+        "mov eax, [{bios} + {bios_cr4}]",
+        "mov cr4, eax",
+        "mov ecx, {efer}",
+        "rdmsr",
+        "and eax, ~{lme}",
+        "wrmsr",
+        "2:",
+        "ret",
+        ".code64",
+        bios = sym BIOS_CONTROL,
+        bios_cr0 = const offset_of!(BiosControl, cr0),
+        bios_cr4 = const offset_of!(BiosControl, cr4),
+        efer = const IA32_EFER,
+        lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
+    )
+}
+
 /// Gives the vectors back to the BIOS.
 pub fn give_back() {
-    let old = &raw const BIOS_VECTORS;
-    // SAFETY: one thread, and the 16-bit code that fills it has run.
-    let old = unsafe { *old };
-    for (vector, address) in VECTORS.into_iter().zip(old) {
+    for (vector, address) in VECTORS.into_iter().zip(BIOS_VECTORS.get()) {
         physical::write(u64::from(vector) * 4, address);
     }
 }

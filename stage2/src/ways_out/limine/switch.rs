@@ -11,6 +11,7 @@
 //! specification.
 #![allow(unsafe_code)]
 
+use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
@@ -20,9 +21,11 @@ use boot_path::ways_out::limine::platform::{Info, Start};
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
 use x86_64::structures::gdt::DescriptorFlags;
 
-use crate::machine::switch::SEGMENT_16;
-use crate::machine::{physical, pic, processors};
-use crate::real::long_mode::{CODE_32, CODE_64, CR0_SET, CR4, DATA, GDT_POINTER, IA32_EFER};
+use crate::machine::physical;
+use crate::machine::segments::{CODE_32, CODE_64, CR0_SET, CR4, DATA, IA32_EFER, SEGMENT_16};
+use crate::machine::switch::GDT_POINTER;
+use crate::machine::variables::{OneThread, placed};
+use crate::ways_out::limine::processors;
 
 /// Selectors of 64-bit code, 64-bit data, and a task state segment that is not there.
 const LAST_CODE: u16 = 0x28;
@@ -36,6 +39,7 @@ const CR0: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
     | Cr0Flags::PAGING.bits()) as u32;
 
 /// The operand of LGDT and LIDT in 64-bit mode.
+#[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Pointer {
     limit: u16,
@@ -44,28 +48,28 @@ struct Pointer {
 
 /// All that the code here needs to know.
 #[repr(C)]
-pub struct Last {
-    gdt: [u64; LAST_GDT.len()],
-    gdt_pointer: Pointer,
-    idt_pointer: Pointer,
+struct Last {
+    gdt: Cell<[u64; LAST_GDT.len()]>,
+    gdt_pointer: Cell<Pointer>,
+    idt_pointer: Cell<Pointer>,
     /// Somebody loads TR.
-    lock: u32,
+    lock: Cell<u32>,
     /// CR3, physical, and CR4 on the way: the tables map the loader, with as many levels as the
     /// kernel's.
-    pub way_tables: u32,
-    pub way_cr4: u32,
+    way_tables: Cell<u32>,
+    way_cr4: Cell<u32>,
     /// EFER at last.
-    pub efer: u32,
+    efer: Cell<u32>,
     /// CR4 at last.
-    pub cr4: u32,
+    cr4: Cell<u32>,
     /// CR3 at last.
-    pub tables: u64,
+    tables: Cell<u64>,
     /// The end of the first processor's stack, and where it begins, as the kernel sees them.
-    pub stack: u64,
-    pub entry: u64,
+    stack: Cell<u64>,
+    entry: Cell<u64>,
     /// The other processors: an array of [`Info`] (physical address), and its length.
-    pub infos: u64,
-    pub count: u32,
+    infos: Cell<u64>,
+    count: Cell<u32>,
 }
 
 /// The descriptors that the protocol wants, in its order; and a task state segment with base 0 and limit
@@ -87,26 +91,25 @@ const _: () = {
     assert!(LAST_GDT[LAST_TSS as usize / 8] == 0x89 << 40);
 };
 
-/// In the first 64 KiB, where real mode reaches it.
-#[unsafe(link_section = ".real_mode.data")]
-pub static mut LAST: Last = Last {
-    gdt: LAST_GDT,
-    gdt_pointer: Pointer {
-        limit: size_of_val(&LAST_GDT) as u16 - 1,
-        base: 0,
-    },
-    idt_pointer: Pointer { limit: 0, base: 0 },
-    lock: 0,
-    way_tables: 0,
-    way_cr4: 0,
-    efer: 0,
-    cr4: 0,
-    tables: 0,
-    stack: 0,
-    entry: 0,
-    infos: 0,
-    count: 0,
-};
+placed! {
+    /// In the first 64 KiB, where real mode reaches it.
+    in ".real_mode.data"
+    static LAST: OneThread<Last> = OneThread::new(Last {
+        gdt: Cell::new(LAST_GDT),
+        gdt_pointer: Cell::new(Pointer { limit: 0, base: 0 }),
+        idt_pointer: Cell::new(Pointer { limit: 0, base: 0 }),
+        lock: Cell::new(0),
+        way_tables: Cell::new(0),
+        way_cr4: Cell::new(0),
+        efer: Cell::new(0),
+        cr4: Cell::new(0),
+        tables: Cell::new(0),
+        stack: Cell::new(0),
+        entry: Cell::new(0),
+        infos: Cell::new(0),
+        count: Cell::new(0),
+    });
+}
 
 /// Writes down what the last switch needs, and lets the loader's tables show all memory in the upper
 /// half, too, where the GDT is found then.
@@ -120,29 +123,30 @@ pub fn prepare(start: &Start) {
         EferFlags::NO_EXECUTE_ENABLE,
         start.cpu_features & handoff::CPU_NX != 0,
     );
-    let last = &raw mut LAST;
-    // SAFETY: one thread; no other processor runs yet, and nobody uses the variable.
-    let last = unsafe { &mut *last };
-    last.gdt_pointer.base = HHDM + (&raw const last.gdt) as u64;
-    last.way_tables = start.way_tables as u32;
-    last.way_cr4 = cr4(start.five_levels, CR4);
-    last.efer = efer.bits() as u32;
-    last.cr4 = cr4(start.five_levels, 0);
-    last.tables = start.root;
-    last.stack = start.stack;
-    last.entry = start.entry;
+    LAST.gdt_pointer.set(Pointer {
+        limit: size_of_val(&LAST_GDT) as u16 - 1,
+        base: HHDM + (&raw const LAST.gdt) as u64,
+    });
+    LAST.way_tables.set(start.way_tables as u32);
+    LAST.way_cr4.set(cr4(start.five_levels, CR4));
+    LAST.efer.set(efer.bits() as u32);
+    LAST.cr4.set(cr4(start.five_levels, 0));
+    LAST.tables.set(start.root);
+    LAST.stack.set(start.stack);
+    LAST.entry.set(start.entry);
 }
 
-/// Starts the kernel: quietens interrupt controllers and switches.
-pub fn start_kernel(start: &Start) -> ! {
-    crate::ways_out::leave::prepare();
-    pic::mask();
-    processors::quieten_first(start.uid);
-    processors::mask_io_apics(start.rsdp, start.quiet);
-    if start.quiet && !start.keep_iommus {
-        processors::disable_iommus(start.rsdp);
-    }
-    // SAFETY: all that it needs was written by `prepare`.
+/// Writes down which other processors there are; `infos` is at its physical address. Returns where they
+/// begin, in real mode.
+pub fn processors_begin(infos: &[Info]) -> u64 {
+    LAST.infos.set(infos.as_ptr() as u64);
+    LAST.count.set(infos.len() as u32);
+    (begin as *const ()) as u64
+}
+
+/// Leaves the loader.
+pub fn to_kernel() -> ! {
+    // SAFETY: the path gives out a `Start` only when `prepare` had it, whose tables were made for this.
     unsafe { leave() }
 }
 
@@ -150,7 +154,7 @@ pub fn start_kernel(start: &Start) -> ! {
 /// They come here by a far jump to segment 0.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
-pub unsafe extern "C" fn start() -> ! {
+unsafe extern "C" fn begin() -> ! {
     naked_asm!(
         ".code16",
         "cli",
@@ -240,7 +244,7 @@ pub unsafe extern "C" fn start() -> ! {
 /// It says where to.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
-pub unsafe extern "sysv64" fn leave() -> ! {
+unsafe extern "sysv64" fn leave() -> ! {
     naked_asm!(
         "cli",
         "cld",
@@ -381,7 +385,7 @@ unsafe extern "C" fn finish() -> ! {
 }
 
 /// CR4 with so many levels, besides what else is to be set.
-pub const fn cr4(five_levels: bool, others: u32) -> u32 {
+const fn cr4(five_levels: bool, others: u32) -> u32 {
     let levels = if five_levels {
         Cr4Flags::L5_PAGING.bits() as u32
     } else {

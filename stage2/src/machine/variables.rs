@@ -1,0 +1,199 @@
+//! Variables of the whole program. Each kind has one reason why it may be shared, and checks what it
+//! can: there is no `static mut`.
+#![allow(unsafe_code)]
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::MaybeUninit;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use boot_path::errors::catalogue::Named;
+
+/// A variable of the one thread that the loader is. What changes in it is a [`Cell`]: nobody ever has
+/// a reference to what another one writes, neither a fault handler that comes in between, nor the assembly
+/// that reaches the variable by its symbol and runs only when Rust calls it.
+#[repr(transparent)]
+pub struct OneThread<T>(T);
+
+// SAFETY: one CPU runs the loader, with interrupts off. Other processors run `limine::processors::run`,
+// which uses none of these.
+unsafe impl<T> Sync for OneThread<T> {}
+
+impl<T> OneThread<T> {
+    /// The variable with its first value.
+    pub const fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The variable, in constants.
+    pub const fn value(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Deref for OneThread<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A variable that somebody takes, once: what is too large for the stack.
+pub struct Once<T> {
+    taken: AtomicBool,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: only one gets the value.
+unsafe impl<T: Send> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    /// The variable with its first value.
+    pub const fn new(value: T) -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    /// The second time.
+    #[expect(clippy::mut_from_ref, reason = "there is one reference: see `taken`")]
+    pub fn take(&'static self) -> &'static mut T {
+        first_time(&self.taken);
+        // SAFETY: this is the only reference there ever is.
+        unsafe { &mut *self.value.get() }
+    }
+}
+
+/// A variable that is written once, and read by all processors from then on.
+pub struct Published<T> {
+    begun: AtomicBool,
+    done: AtomicBool,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+// SAFETY: nobody reads it before it is written, and nobody writes it after that.
+unsafe impl<T: Send + Sync> Sync for Published<T> {}
+
+impl<T> Published<T> {
+    /// The variable without a value.
+    pub const fn new() -> Self {
+        Self {
+            begun: AtomicBool::new(false),
+            done: AtomicBool::new(false),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Writes it.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn set(&self, value: T) -> &T {
+        first_time(&self.begun);
+        // SAFETY: nobody else gets here, and nobody reads it yet.
+        let value = unsafe { (*self.value.get()).write(value) };
+        self.done.store(true, Ordering::Release);
+        value
+    }
+
+    /// The value, as soon as there is one.
+    pub fn get(&self) -> Option<&T> {
+        let done = self.done.load(Ordering::Acquire);
+        // SAFETY: it has been written, and nobody writes it any more.
+        done.then(|| unsafe { (*self.value.get()).assume_init_ref() })
+    }
+}
+
+/// What happens once is marked.
+///
+/// # Panics
+/// The second time.
+pub fn first_time(mark: &AtomicBool) {
+    let again = mark.swap(true, Ordering::Relaxed);
+    assert!(!again, "what happens once happens again");
+}
+
+/// How many errors there can be at a time: something fails, and so do other copies of it, each of which
+/// may be looked for in other ways.
+const ERRORS: usize = 4;
+
+/// Room for any error.
+type Room = UnsafeCell<MaybeUninit<[u64; 12]>>;
+
+/// Places for errors, and which of them are in use: a bit each.
+static PLACES: OneThread<(Cell<u32>, [Room; ERRORS])> = OneThread::new((
+    Cell::new(0),
+    [const { UnsafeCell::new(MaybeUninit::uninit()) }; ERRORS],
+));
+
+/// An error in one of the [places](PLACES), which is free again when this is dropped.
+pub struct Kept(&'static dyn Named);
+
+impl Kept {
+    /// Puts an error into a place that is free.
+    ///
+    /// # Panics
+    /// When none is.
+    pub fn new<E: Named + 'static>(error: E) -> Self {
+        const {
+            assert!(size_of::<E>() <= size_of::<Room>() && align_of::<E>() <= align_of::<Room>());
+            assert!(!core::mem::needs_drop::<E>());
+        }
+        let place = free_place().get().cast::<E>();
+        // SAFETY: there is room for it, and nobody refers to it: it was free until now.
+        unsafe {
+            place.write(error);
+            Self(&*place)
+        }
+    }
+}
+
+/// Takes a place for an error.
+fn free_place() -> &'static Room {
+    let (used, places) = &*PLACES;
+    let index = used.get().trailing_ones();
+    assert!(index < ERRORS as u32, "too many errors at a time");
+    used.set(used.get() | 1 << index);
+    &places[index as usize]
+}
+
+impl Deref for Kept {
+    type Target = dyn Named;
+
+    fn deref(&self) -> &Self::Target {
+        self.0
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let (used, places) = &*PLACES;
+        let offset = (&raw const *self.0).addr() - (&raw const *places).addr();
+        used.set(used.get() & !(1 << (offset / size_of::<Room>())));
+    }
+}
+
+/// Declares variables in sections that the linker script puts where 16-bit code, or who makes the image,
+/// reaches them.
+macro_rules! placed {
+    ($(
+        $(#[$attribute:meta])*
+        in $section:literal
+        $visibility:vis static $name:ident: $Type:ty = $value:expr;
+    )+) => {
+        $(
+            $(#[$attribute])*
+            // Every section of the program is RAM that is there, and has its first value, before anything
+            // reads it.
+            #[allow(unsafe_code)]
+            #[unsafe(link_section = $section)]
+            $visibility static $name: $Type = $value;
+        )+
+    };
+}
+pub(crate) use placed;
