@@ -44,7 +44,6 @@ impl<'m, M> OpenMachine<'m> for M where
 }
 
 /// A kernel, and the protocol that it is made for.
-#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Recognised<'r, 'm> {
     /// The loader's own; it is loaded.
     Bootpath(&'r mut Loaded<'m>),

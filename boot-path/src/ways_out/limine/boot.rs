@@ -72,11 +72,11 @@ pub fn boot<'m, M: Platform<'m>>(
         rooms,
     } = way;
     let machine = files.machine();
-    requests.check(&loaded.kernel.image)?;
+    requests.check(loaded.kernel.image)?;
     say!(machine, "10 kernel   Limine protocol, base revision #"; requests.revision);
     loaded.kernel.image.forget_relro();
     loaded.unite(machine, memory)?;
-    let (image, slide) = (&loaded.kernel.image, loaded.kernel.slide);
+    let (image, slide) = (&*loaded.kernel.image, loaded.kernel.slide);
     let entry_point = requests.entry(image, loaded, slide)?;
     let five_levels = machine.cpu_features() & handoff::CPU_LA57 != 0;
     let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
@@ -140,7 +140,7 @@ fn build_tables<'m, M: Platform<'m>>(
     memory: &mut MemoryMap,
 ) -> Result<Space, M::Failure> {
     let five_levels = paging_mode == FIVE_LEVELS;
-    let stack_size = requests.stack_size(&loaded.kernel.image, loaded);
+    let stack_size = requests.stack_size(loaded.kernel.image, loaded);
     let root = address_space::build(
         &loaded.kernel,
         memory,
@@ -210,7 +210,7 @@ fn answer<'m, M: Platform<'m>>(
     let wants = |feature| requests.has(feature);
     let wants_time = wants(Feature::Performance) || wants(Feature::TscFrequency);
     let frequency = wants_time.then(|| machine.tsc_frequency()).flatten();
-    let wanted = requests.argument(&loaded.kernel.image, loaded, Feature::Entropy, 0);
+    let wanted = requests.argument(loaded.kernel.image, loaded, Feature::Entropy, 0);
     let wanted = wanted.min(MAX_ENTROPY as u64) as usize;
     let entropy = entropy(machine, wanted);
     let facts = Facts {
@@ -248,7 +248,7 @@ fn answer<'m, M: Platform<'m>>(
         "the responses are larger than was computed"
     );
     let (kernel, mut segments) = loaded.split();
-    requests.answer(&kernel.image, &mut segments, &responses);
+    requests.answer(kernel.image, &mut segments, &responses);
     Ok(())
 }
 

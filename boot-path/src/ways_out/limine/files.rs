@@ -66,7 +66,7 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     let directory = directory.map_or(0, |slash| slash + 1);
     let directory = entry.path.get(..directory).unwrap_or_default();
     let slide = loaded.kernel.slide;
-    let internal = requests.internal_modules(&loaded.kernel.image, loaded, slide)?;
+    let internal = requests.internal_modules(loaded.kernel.image, loaded, slide)?;
     for (index, module) in (0..).zip(&internal) {
         let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
         let path = module.path.get(slashes..).unwrap_or_default();
