@@ -71,8 +71,8 @@ pub fn boot<'m, M: Platform<'m>>(
         memory,
         rooms,
     } = way;
-    let machine = files.machine();
     requests.check(loaded.kernel.image)?;
+    let machine = files.machine();
     say!(machine, "10 kernel   Limine protocol, base revision #"; requests.revision);
     loaded.kernel.image.forget_relro();
     loaded.unite(machine, memory)?;
@@ -80,7 +80,6 @@ pub fn boot<'m, M: Platform<'m>>(
     let entry_point = requests.entry(image, loaded, slide)?;
     let five_levels = machine.cpu_features() & handoff::CPU_LA57 != 0;
     let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
-
     let command_line = store_command_line(machine, entry, memory)?;
     let executable = load_executable(files, entry, requests, command_line, memory)?;
     let modules = rooms.lists.modules();
