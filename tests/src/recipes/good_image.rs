@@ -96,8 +96,14 @@ impl GoodImage {
         let image = Image::build(&kernel, |recipe, directory| {
             recipe.command_line = "exit".into();
             recipe.checksums = good == GoodKernel::Checked;
-            if recipe.checksums {
-                let file = directory.join(MODULE.rsplit('/').next().unwrap_or_default());
+            let module = match good {
+                GoodKernel::Checked => MODULE.rsplit('/').next(),
+                // That kernel does not do without.
+                GoodKernel::Limine => Some("inner.bin"),
+                _ => None,
+            };
+            if let Some(name) = module {
+                let file = directory.join(name);
                 // The builder finds out when it is not there.
                 let _ = fs::write(&file, noise(MODULE_BYTES));
                 let string = String::new();
