@@ -6,15 +6,13 @@ use boot_path::memory::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use boot_path::memory::map::MemoryKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::machine::{Machine, Pc};
+use crate::machine::{FRAMEBUFFER, Machine, Pc};
 
 /// `SMAP`.
 const SMAP: u32 = 0x534D_4150;
 
 /// Graphics modes: number, width, height; all have 32 bits a pixel.
 const MODES: [(u16, u16, u16); 3] = [(0x115, 800, 600), (0x118, 1024, 768), (0x11B, 1280, 1024)];
-/// Where the framebuffer is.
-const FRAMEBUFFER: u32 = 0xE000_0000;
 
 impl Bios for Machine<'_> {
     fn call(&mut self, number: u8, registers: &mut Registers) {
@@ -197,7 +195,7 @@ fn mode_info((_, width, height): (u16, u16, u16)) -> [u8; 256] {
     put(20, &height.to_le_bytes());
     put(24, &[1, 32, 1, 6]);
     put(31, &colors);
-    put(40, &FRAMEBUFFER.to_le_bytes());
+    put(40, &(FRAMEBUFFER as u32).to_le_bytes());
     put(50, &(4 * width).to_le_bytes());
     put(54, &colors);
     info

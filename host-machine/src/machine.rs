@@ -49,6 +49,9 @@ pub struct Pc {
     pub(crate) continuation: Cell<usize>,
 }
 
+/// Where the framebuffer is, in a hole of the memory.
+pub(crate) const FRAMEBUFFER: u64 = 0xFE00_0000;
+
 /// The EBDA begins here.
 const EBDA: u64 = 0x9_FC00;
 
@@ -65,7 +68,8 @@ impl Pc {
                 (0, EBDA, MemoryKind::Usable),
                 (EBDA, 0xA_0000 - EBDA, MemoryKind::Reserved),
                 (0xF_0000, 0x1_0000, MemoryKind::Reserved),
-                (0x10_0000, RAM_END - 0x10_0000, MemoryKind::Usable),
+                (0x10_0000, FRAMEBUFFER - 0x10_0000, MemoryKind::Usable),
+                (FRAMEBUFFER, RAM_END - FRAMEBUFFER, MemoryKind::Reserved),
             ],
             has_text: true,
             has_graphics: true,
