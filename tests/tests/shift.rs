@@ -15,7 +15,7 @@ fn functions_may_lie_anywhere() -> Result<()> {
     };
     let stubs = place("switch::stubs")?;
     let gate = place("bios::pass")?;
-    let handlers = place("real_mode_faults::install")?;
+    let handlers = place("exceptions::install")?;
     // Every eighth function, by all that there is in 1 to 15 bytes; and some alone.
     for shift in [
         Shift::Part(1, 0),
