@@ -209,12 +209,12 @@ fn leave<'m, M: PathMachine<'m>>(
         memory,
         rooms: rooms.way,
     };
-    Ok(match recognised {
-        Recognised::Bootpath(loaded) => bootpath::boot(way, loaded)?,
-        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, requests)?,
-        Recognised::Multiboot(opened) => multiboot::boot::boot(way, opened)?,
-        Recognised::Linux(opened) => linux::boot::boot(way, opened)?,
-    })
+    match recognised {
+        Recognised::Bootpath(loaded) => bootpath::boot(way, loaded),
+        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, requests),
+        Recognised::Multiboot(opened) => multiboot::boot::boot(way, opened),
+        Recognised::Linux(opened) => linux::boot::boot(way, opened),
+    }
 }
 
 /// Step 6: the memory map. INT 15h E820, else E801, else 88h ([`int15`]), normalised into one map; the
@@ -224,10 +224,10 @@ fn leave<'m, M: PathMachine<'m>>(
 /// # Errors
 /// 6A when there is no answer, 6B when there is not even room for the loader.
 #[inline(never)]
-fn discover_memory<'m>(
-    mut machine: impl Machine<'m>,
+fn discover_memory<'m, M: PathMachine<'m>>(
+    mut machine: M,
     memory: &mut MemoryMap,
-) -> Result<(), MemoryError> {
+) -> Result<(), M::Failure> {
     let source = int15::discover(&mut machine, memory)?;
     let usable = memory.usable();
     // The loader is there already, whatever the BIOS says of that memory; but the kernel may reclaim
@@ -263,10 +263,10 @@ fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
 /// # Errors
 /// 7A to 7D.
 #[inline(never)]
-fn boot_partition<'m, M: Machine<'m>>(
+fn boot_partition<'m, M: PathMachine<'m>>(
     machine: M,
     disk: &mut Drive<M>,
-) -> Result<Partition, PartitionError> {
+) -> Result<Partition, M::Failure> {
     let partition = partition::find(disk)?;
     say!(
         machine,

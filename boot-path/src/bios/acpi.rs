@@ -8,6 +8,8 @@
 //! Source: ACPI specification 6.5, chapter 5.2; for DMAR and IVRS the specifications of Intel's and
 //! AMD's I/O virtualisation.
 
+use crate::errors::text::rows;
+
 /// Length of the header that all tables but RSDP and FACS begin with, in bytes.
 const HEADER: usize = 36;
 
@@ -53,7 +55,7 @@ pub fn tables<'a>(rsdp: u64, memory: Memory<'_, 'a>, visit: Visit<'_, 'a>) {
         let Some(list) = table(list, memory, visit) else {
             continue;
         };
-        for entry in list.get(HEADER..).unwrap_or_default().chunks_exact(width) {
+        for entry in rows(list.get(HEADER..).unwrap_or_default(), width) {
             let Some(bytes) = table(number(entry), memory, visit) else {
                 continue;
             };

@@ -4,6 +4,7 @@
 //! of that: several KiB.
 
 use core::fmt;
+use core::iter;
 use core::slice;
 
 /// Writes `text`, which is ASCII, with the numbers in the places of its `#`:
@@ -193,6 +194,18 @@ pub fn copy(from: &[u8], to: &mut [u8]) -> usize {
     let length = from.len().min(to.len());
     to[..length].copy_from_slice(&from[..length]);
     length
+}
+
+/// The rows of a table, each of `size` bytes; one that is cut off at the end is left out.
+///
+/// `chunks_exact` checks that the size is not 0 by a panic, whose text and code would be the loader's.
+pub fn rows(table: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
+    let mut rest = if size == 0 { &[] } else { table };
+    iter::from_fn(move || {
+        let (row, behind) = rest.split_at_checked(size)?;
+        rest = behind;
+        (!row.is_empty()).then_some(row)
+    })
 }
 
 /// Splits in front of the first ASCII character of a kind, or at the end.

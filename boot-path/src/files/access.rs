@@ -157,12 +157,10 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         partition: &Partition,
         cache: &'m mut [u8],
         manifest: &'m [u8],
-    ) -> Result<(), FatError> {
+    ) -> Result<(), M::Failure> {
         let mut cache = Cache::new(cache);
-        let (volume, change) = Volume::open_any(&mut disk, &mut cache, partition)?;
-        if let Some((error, view)) = change {
-            say_change(self.machine, &error, view);
-        }
+        let mut changed = |error: &FatError, view| say_change(self.machine, error, view);
+        let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed)?;
         say!(self.machine, " 8 files    ", volume.kind());
         self.source = Source::Volume(OnDisk {
             disk,

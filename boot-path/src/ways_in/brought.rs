@@ -33,12 +33,12 @@ pub struct Rooms<'m> {
 /// # Errors
 /// 9G.
 #[inline(never)] // its strings would otherwise lie on the stack all the way to the kernel
-pub fn take<'m, M: FileMachine<'m>>(
+pub fn take<'m, M: FileMachine<'m, Failure: From<MultibootError>>>(
     files: &mut Files<'m, M>,
     (magic, information): (u32, u32),
     rooms: Rooms<'m>,
     memory: &mut MemoryMap,
-) -> Result<KernelEntry<'m>, MultibootError> {
+) -> Result<KernelEntry<'m>, M::Failure> {
     let machine = files.machine();
     let left = Left { machine, memory };
     let mut given = ArrayVec::new();

@@ -124,7 +124,9 @@ fn opened(disk: &mut MemoryDisk) -> Result<Option<View>, FatError> {
     let mut cache = Cache::new(&mut memory);
     let partition = partition::find(disk).unwrap();
     disk.reads.clear();
-    Volume::open_any(disk, &mut cache, &partition).map(|(_, change)| change.map(|(_, view)| view))
+    let mut by = None;
+    Volume::open_any(disk, &mut cache, &partition, &mut |_, view| by = Some(view))?;
+    Ok(by)
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! a checksum is compared with it.
 
 use boot_path::disk::block_device::BlockDevice as _;
-use boot_path::disk::fat::{Cache, File, Volume as FatVolume};
+use boot_path::disk::fat::{Cache, FatError, File, Volume as FatVolume};
 use boot_path::disk::partition;
 use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Timeout, Warning};
 use boot_path::entry::entry_file::{self, KernelEntry};
@@ -50,11 +50,13 @@ impl Inspection {
 
         let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
         let mut cache = Cache::new(&mut buffer);
-        let opened = FatVolume::open_any(disk, &mut cache, &partition);
-        let (fat, change) = opened.map_err(|error| say(&error))?;
-        if let Some((error, _)) = change {
+        let mut damage = None;
+        let mut changed = |error: &FatError, _| damage = Some(say(error));
+        let opened = FatVolume::open_any(disk, &mut cache, &partition, &mut changed);
+        let fat = opened.map_err(|error| say(&error))?;
+        if let Some(damage) = damage {
             // Nobody should be content with half of what is there twice.
-            return Err(say(&error));
+            return Err(damage);
         }
         let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
         self.volume = Some(Volume::of(&boot_sector, partition.first_lba));

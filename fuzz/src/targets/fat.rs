@@ -59,15 +59,8 @@ pub fn run(bytes: &[u8]) {
         sectors: sectors.saturating_sub(first_lba),
         signature: 0,
     };
-    let volume = match Volume::open(&mut disk, &mut cache, &partition) {
-        Ok(volume) => volume,
-        Err(error) => {
-            show(&error);
-            if let Err(error) = Volume::open_any(&mut disk, &mut cache, &partition) {
-                show(&error);
-            }
-            return;
-        }
+    let Some(volume) = open(&mut disk, &mut cache, &partition) else {
+        return;
     };
     for view in View::ALL {
         if let Ok(other) = Volume::open_view(&mut disk, &mut cache, &partition, view) {
@@ -101,6 +94,22 @@ pub fn run(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// Opens a volume by the usual view; where that fails, by any, to see that it ends.
+fn open(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, partition: &Partition) -> Option<Volume> {
+    let error = match Volume::open(disk, cache, partition) {
+        Ok(volume) => return Some(volume),
+        Err(error) => error,
+    };
+    show(&error);
+    let changed = &mut |error: &FatError, _| {
+        show(error);
+    };
+    if let Err(error) = Volume::open_any(disk, cache, partition, changed) {
+        show(&error);
+    }
+    None
 }
 
 /// Looks for a file, by no more reads than the clusters of the largest directory need: one for each, and

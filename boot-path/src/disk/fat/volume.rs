@@ -67,7 +67,7 @@ impl Volume {
     }
 
     /// Opens the volume by the first of its [views](View::ALL) that makes sense. If that is not the
-    /// usual one, it is given too, with what was wrong with the usual one.
+    /// usual one, `changed` is told of it, and of what was wrong with the usual one.
     ///
     /// # Errors
     /// Those of [`open`](Self::open); [`FatError::Foreign`] when it is known to be something else.
@@ -75,9 +75,10 @@ impl Volume {
         device: &mut D,
         cache: &mut Cache<'_>,
         partition: &Partition,
-    ) -> Result<(Self, Option<(FatError, View)>), FatError> {
+        changed: &mut dyn FnMut(&FatError, View),
+    ) -> Result<Self, FatError> {
         let error = match Self::open(device, cache, partition) {
-            Ok(volume) => return Ok((volume, None)),
+            Ok(volume) => return Ok(volume),
             Err(error) => error,
         };
         if let FatError::Disk(DiskError {
@@ -102,7 +103,8 @@ impl Volume {
         }
         for view in View::ALL {
             if let Ok(volume) = Self::open_view(device, cache, partition, view) {
-                return Ok((volume, Some((error, view))));
+                changed(&error, view);
+                return Ok(volume);
             }
         }
         match probe::at_end(device, first, length) {

@@ -4,12 +4,12 @@ use core::mem;
 
 use arrayvec::ArrayVec;
 use elf::abi;
+use zerocopy::FromBytes as _;
 
 use crate::kernel::image::headers::{ProgramHeader, check_in_file, file_header};
 use crate::kernel::image::{
     AddressRange, FileRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, MAX_NOTE_BYTES,
-    MAX_PROGRAM_HEADERS, PAGE, PREFERRED_BASE, PROGRAM_HEADER_BYTES, Segment, Table, Tls,
-    UPPER_HALF,
+    MAX_PROGRAM_HEADERS, PAGE, PREFERRED_BASE, Segment, Table, Tls, UPPER_HALF,
 };
 
 impl KernelImage {
@@ -49,10 +49,13 @@ impl KernelImage {
         let header = file_header(header, file_size)?;
         self.position_independent = header.kind.get() == abi::ET_DYN;
         self.entry = header.entry.get();
-        let (headers, _) = table.as_chunks::<PROGRAM_HEADER_BYTES>();
-        for (number, bytes) in (0..).zip(headers.iter().take(MAX_PROGRAM_HEADERS)) {
-            let header: &ProgramHeader = zerocopy::transmute_ref!(bytes);
+        let mut rest = table;
+        for number in 0..MAX_PROGRAM_HEADERS as u16 {
+            let Ok((header, behind)) = ProgramHeader::ref_from_prefix(rest) else {
+                break;
+            };
             self.add(header, number, file_size)?;
+            rest = behind;
         }
         self.check_addresses()
     }

@@ -11,7 +11,9 @@ use crate::kernel::loading::{Loaded, load_module_as_it_is};
 use crate::memory::map::MemoryMap;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::limine::boot::reclaimable;
-use crate::ways_out::limine::{Feature, File, LimineError, MAX_FILES, Requests, Text};
+use crate::ways_out::limine::{
+    Feature, File, InternalModules, LimineError, MAX_FILES, Requests, Text,
+};
 
 /// The modules.
 pub type Modules<'m> = ArrayVec<File<'m>, MAX_FILES>;
@@ -66,7 +68,8 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     let directory = directory.map_or(0, |slash| slash + 1);
     let directory = entry.path.get(..directory).unwrap_or_default();
     let slide = loaded.kernel.slide;
-    let internal = requests.internal_modules(loaded.kernel.image, loaded, slide)?;
+    let mut internal = InternalModules::new();
+    requests.internal_modules(loaded.kernel.image, loaded, slide, &mut internal)?;
     for (index, module) in (0..).zip(&internal) {
         let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
         let path = module.path.get(slashes..).unwrap_or_default();

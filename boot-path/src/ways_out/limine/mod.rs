@@ -31,8 +31,8 @@ pub use files::Modules;
 pub use memory::{Entry, FirmwarePages, HHDM, entries, hhdm, kind};
 pub use platform::Start;
 pub use requests::{
-    FIVE_LEVELS, FOUR_LEVELS, InternalModule, MAX_INTERNAL_MODULES, MAX_REVISION, MIN_STACK,
-    Requests,
+    FIVE_LEVELS, FOUR_LEVELS, InternalModule, InternalModules, MAX_INTERNAL_MODULES, MAX_REVISION,
+    MIN_STACK, Requests,
 };
 pub use responses::{MAX_FILES, Writer, respond, suits};
 pub use scan::{OVERLAP, recognises, scan, scan_into};

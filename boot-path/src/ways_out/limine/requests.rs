@@ -18,6 +18,9 @@ pub const MIN_STACK: u64 = 64 * 1024;
 /// The most internal modules.
 pub const MAX_INTERNAL_MODULES: usize = 32;
 
+/// The modules that a kernel itself asks for.
+pub type InternalModules<'a> = ArrayVec<InternalModule<'a>, MAX_INTERNAL_MODULES>;
+
 /// Offsets in a request.
 const REVISION: u64 = 32;
 const RESPONSE: u64 = 40;
@@ -200,13 +203,13 @@ impl Requests {
         image: &KernelImage,
         memory: &'a impl LoadedKernel,
         slide: u64,
-    ) -> Result<ArrayVec<InternalModule<'a>, MAX_INTERNAL_MODULES>, LimineError> {
+        modules: &mut InternalModules<'a>,
+    ) -> Result<(), LimineError> {
         const FEATURE: Feature = Feature::Modules;
         const REQUIRED: u64 = 1;
 
-        let mut modules = ArrayVec::new();
         if !self.has(FEATURE) || self.revision_of(image, memory, FEATURE) == 0 {
-            return Ok(modules);
+            return Ok(());
         }
         let count = self.argument(image, memory, FEATURE, 0);
         if count > MAX_INTERNAL_MODULES as u64 {
@@ -237,7 +240,7 @@ impl Requests {
             let module = module().ok_or(LimineError::Module { index })?;
             let _ = modules.try_push(module);
         }
-        Ok(modules)
+        Ok(())
     }
 
     /// Writes into the kernel which base revision is used, and where the responses are. A request

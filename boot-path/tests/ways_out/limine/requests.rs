@@ -2,7 +2,7 @@
 
 use boot_path::errors::catalogue::Named;
 use boot_path::ways_out::limine::{
-    self as limine, COUNT, FEATURES, Feature, LimineError, recognises,
+    self as limine, COUNT, FEATURES, Feature, InternalModules, LimineError, recognises,
 };
 use proptest::prelude::*;
 
@@ -247,8 +247,10 @@ fn with_modules(paths: &[&str], flags: u64) -> Loaded {
 #[test]
 fn internal_modules_are_read() {
     let read = |loaded: &Loaded| {
-        let modules = loaded.requests().internal_modules(&loaded.image, loaded, 0);
-        modules.map(|modules| {
+        let mut modules = InternalModules::new();
+        let requests = loaded.requests();
+        let read = requests.internal_modules(&loaded.image, loaded, 0, &mut modules);
+        read.map(|()| {
             let text =
                 |m: &limine::InternalModule<'_>| (m.path.to_owned(), m.string.to_vec(), m.required);
             modules.iter().map(text).collect::<Vec<_>>()
@@ -310,7 +312,8 @@ proptest! {
             let _ = requests.stack_size(&loaded.image, &loaded);
             let _ = requests.entry(&loaded.image, &loaded, 0);
             let _ = requests.paging_mode(&loaded.image, &loaded, true);
-            let _ = requests.internal_modules(&loaded.image, &loaded, 0);
+            let modules = &mut InternalModules::new();
+            let _ = requests.internal_modules(&loaded.image, &loaded, 0, modules);
         }
         prop_assert_eq!(found != Ok(None), recognises(&words(data.iter().copied()), DATA));
     }

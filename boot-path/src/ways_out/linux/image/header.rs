@@ -356,7 +356,6 @@ pub fn checks_itself(payload: &[u8]) -> bool {
     payload.starts_with(&XZ_CRC_32)
         || payload.starts_with(b"BZh")
         || payload
-            .strip_prefix(&ZSTD)
-            .and_then(<[u8]>::first)
-            .is_some_and(|descriptor| descriptor & ZSTD_CHECKSUM != 0)
+            .get(ZSTD.len())
+            .is_some_and(|descriptor| payload.starts_with(&ZSTD) && descriptor & ZSTD_CHECKSUM != 0)
 }

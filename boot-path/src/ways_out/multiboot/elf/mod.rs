@@ -12,6 +12,7 @@ use elf::abi;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use crate::errors::text::rows;
 use crate::kernel::image::{
     FileHeader, HEADER_BYTES, KernelError, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, ProgramHeader,
     check_in_file,
@@ -101,7 +102,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
 
     image.is_64_bit = headers.is_64_bit;
     let mut entry = None;
-    let rows = table.chunks_exact(usize::from(headers.entry_size));
+    let rows = rows(table, usize::from(headers.entry_size));
     for (number, bytes) in (0..).zip(rows) {
         let Some(load) = program_header(bytes, headers.is_64_bit, number) else {
             continue;

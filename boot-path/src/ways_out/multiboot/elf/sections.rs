@@ -4,6 +4,7 @@ use elf::abi;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::errors::text::rows;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{KernelError, check_in_file};
 
@@ -76,7 +77,7 @@ pub fn unloaded_sections(
     file_size: u64,
 ) -> Result<Option<Span>, KernelError> {
     let mut span: Option<Span> = None;
-    for bytes in headers.chunks_exact(usize::from(entry_size).max(1)) {
+    for bytes in rows(headers, entry_size.into()) {
         let Some((offset, size)) = unloaded_section(bytes, entry_size) else {
             continue;
         };
@@ -117,7 +118,9 @@ pub fn check_sections(
 
 /// Enters into the section headers that the file from `start` on was loaded to `address`.
 pub fn place_sections(headers: &mut [u8], entry_size: u16, start: u64, address: u64) {
-    for bytes in headers.chunks_exact_mut(usize::from(entry_size).max(1)) {
+    let mut rest = headers;
+    while let Some((bytes, behind)) = rest.split_at_mut_checked(usize::from(entry_size).max(1)) {
+        rest = behind;
         let Some((offset, _)) = unloaded_section(bytes, entry_size) else {
             continue;
         };
