@@ -15,6 +15,10 @@ use x86_64::registers::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 
 use crate::sync::Shared;
 
+/// The stack that the kernel wishes for. It is not what every kernel gets, so that it shows that the
+/// note is read.
+pub const STACK_SIZE: u64 = 128 * 1024;
+
 /// The registers at the kernel's first instruction.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]

@@ -19,8 +19,8 @@ use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::idt::InterruptDescriptorTable;
 use x86_64::structures::tss::TaskStateSegment;
 
-use crate::println;
 use crate::sync::Shared;
+use crate::{println, verdict};
 
 /// The slot of the interrupt stack table that all handlers use; the CPU counts from 1, the crate
 /// `x86_64` from 0.
@@ -109,7 +109,14 @@ pub fn install() {
     // SAFETY: one past the end of the static.
     let stack_top = unsafe { STACK.get().add(1) };
     tss.interrupt_stack_table[usize::from(IST_SLOT)] = VirtAddr::from_ptr(stack_top);
+    load_segments(gdt, tss);
+    set_handlers(idt);
+    // SAFETY: the table is a static, and its handlers are valid.
+    unsafe { idt.load_unsafe() };
+}
 
+/// Fills the GDT, and loads it and what its entries are for.
+fn load_segments(gdt: &'static mut GlobalDescriptorTable, tss: &'static TaskStateSegment) {
     let code = gdt.append(Descriptor::kernel_code_segment());
     let data = gdt.append(Descriptor::kernel_data_segment());
     // SAFETY: the TSS is a static.
@@ -124,7 +131,10 @@ pub fn install() {
         ES::set_reg(data);
         load_tss(task);
     }
+}
 
+/// Has every exception handled by its [`stub`], on the stack of the faults.
+fn set_handlers(idt: &mut InterruptDescriptorTable) {
     /// One entry per exception: its name, its vector, and whether the CPU pushes an error code.
     macro_rules! handlers {
         ($($name:ident $vector:literal $has_code:literal;)*) => {
@@ -161,8 +171,6 @@ pub fn install() {
         virtualization 20 false;
         cp_protection_exception 21 true;
     }
-    // SAFETY: the table is a static, and its handlers are valid.
-    unsafe { idt.load_unsafe() };
 }
 
 /// The first instructions of the handler of an exception.
@@ -223,7 +231,7 @@ extern "C" fn handle(frame: &mut Frame) {
             "unexpected fault: {fault}, RIP {:#x}, RSP {:#x}",
             frame.rip, frame.rsp
         );
-        crate::finish(false, true);
+        verdict::finish(false, true);
     }
     // SAFETY: nobody reads it while a fault is being provoked.
     unsafe { *LAST.get() = fault };

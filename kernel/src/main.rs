@@ -1,6 +1,6 @@
 //! The demo kernel: checks every promise of the handoff by itself, and says what it found.
 //!
-//! To be read in this order: this file; `checks.rs`, the promises; `faults.rs`, how a kernel gets
+//! To be read in this order: this file; the folder `checks`, the promises; `faults.rs`, how a kernel gets
 //! its own fault handlers; `paging.rs`, what is mapped; `console.rs`. The last line of its output is
 //! `OKAY` or `FAIL`. The serial line gets all of it, and the screen a summary that stays in sight.
 //!
@@ -15,6 +15,7 @@ mod entry;
 mod console;
 mod report;
 mod time;
+mod verdict;
 mod faults;
 mod paging;
 mod checks;
@@ -24,14 +25,10 @@ mod sync;
 use core::panic::PanicInfo;
 
 use checks::{CHECKS, Machine};
-use console::Colour;
-use entry::SystemState;
+use entry::{STACK_SIZE, SystemState};
 use handoff::BootInfo;
 use paging::PageMap;
-use x86_64::instructions::{hlt, interrupts, port::PortWriteOnly};
-
-/// Not what every kernel gets, so that it shows that the note is read.
-const STACK_SIZE: u64 = 128 * 1024;
+use verdict::finish;
 
 /// Failed checks that the screen shows by name.
 const FAILURES_SHOWN: usize = 6;
@@ -96,33 +93,6 @@ fn check_all(machine: &Machine, failed: usize) -> bool {
         CHECKS.len()
     );
     failures == 0
-}
-
-/// Prints the verdict, ends QEMU if so wished, and stops.
-fn finish(okay: bool, exit: bool) -> ! {
-    match okay {
-        true => console::print_coloured(Colour::Green, "OKAY"),
-        false => console::print_coloured(Colour::Red, "FAIL"),
-    }
-    if exit {
-        leave_qemu(okay);
-    }
-    interrupts::disable();
-    loop {
-        hlt();
-    }
-}
-
-/// Ends QEMU through its device `isa-debug-exit`: it exits with twice the value plus one.
-#[allow(unsafe_code)] // a port
-fn leave_qemu(okay: bool) {
-    let value = if okay {
-        handoff::EXIT_SUCCESS
-    } else {
-        handoff::EXIT_FAILURE
-    };
-    // SAFETY: the port is QEMU's; on a PC it belongs to nobody.
-    unsafe { PortWriteOnly::new(handoff::EXIT_PORT).write(value) };
 }
 
 #[panic_handler]

@@ -38,7 +38,7 @@ const KINDS: [&[&str]; 2] = [
 
 /// The lists in the demo kernel's source: names of its checks, and of the steps in its timeline.
 const CHECKS: (&str, &str) = (
-    include_str!("../../../kernel/src/checks.rs"),
+    include_str!("../../../kernel/src/checks/mod.rs"),
     "pub const CHECKS: &[(&str, Check)] = &[",
 );
 const STEPS: (&str, &str) = (
