@@ -55,6 +55,13 @@ macro_rules! constants {
 
 fn facts() -> Facts {
     let mut facts = Facts::default();
+    add_structures(&mut facts);
+    add_constants(&mut facts);
+    add_kinds(&mut facts);
+    facts
+}
+
+fn add_structures(facts: &mut Facts) {
     structure!(facts, MemoryRegion = "bootpath_memory_region" { start, length, kind, reserved });
     structure!(facts, Text = "bootpath_text" { start, length });
     structure!(facts, KernelSegment = "bootpath_kernel_segment" {
@@ -80,6 +87,9 @@ fn facts() -> Facts {
         physical_map_base, physical_map_size, kernel, modules, module_count, display, rsdp, smbios,
         smbios3, boot_disk, tls, cpu_features, timeline, random_seed,
     });
+}
+
+fn add_constants(facts: &mut Facts) {
     constants!(
         facts,
         NOTE_STACK_SIZE,
@@ -104,6 +114,10 @@ fn facts() -> Facts {
     );
     facts.add("BOOTPATH_MAGIC", BOOTPATH_MAGIC as usize);
     facts.add("BOOTPATH_VERSION", BOOTPATH_VERSION as usize);
+}
+
+/// The values of the enumerations.
+fn add_kinds(facts: &mut Facts) {
     for (name, kind) in [
         ("USABLE", MemoryKind::Usable),
         ("RECLAIMABLE", MemoryKind::Reclaimable),
@@ -124,7 +138,6 @@ fn facts() -> Facts {
     ] {
         facts.add(&format!("BOOTPATH_DISPLAY_KIND_{name}"), kind as usize);
     }
-    facts
 }
 
 /// Compiles and runs a C program; returns what it prints.

@@ -85,7 +85,6 @@ const TODAY: &[(&str, &str, usize)] = &[
     (FUNCTION, "fuzz/src/targets/linux.rs run", 120),
     (FUNCTION, "fuzz/src/targets/memory_map.rs use_it", 85),
     (FUNCTION, "fuzz/src/targets/multiboot.rs make", 63),
-    (FUNCTION, "handoff/tests/layout.rs facts", 73),
     (FUNCTION, "tests/programs/src/limine_kernel.rs check_framebuffer", 102),
     (FUNCTION, "tests/programs/src/limine_kernel.rs check_responses", 78),
     (FUNCTION, "tests/programs/src/linux_check.rs main", 84),
