@@ -8,7 +8,7 @@
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
 
-#[path = "../programs/src/checksum.rs"]
+#[path = "../programs/src/report/checksum.rs"]
 pub mod checksum;
 mod elf_fixture;
 pub mod book;
@@ -20,9 +20,9 @@ pub mod kernels;
 pub mod linux;
 pub mod machine;
 mod parallel;
-#[path = "../programs/src/defect.rs"]
+#[path = "../programs/src/firmware/defect.rs"]
 mod defect;
-#[path = "../programs/src/test_card.rs"]
+#[path = "../programs/src/screen/test_card.rs"]
 mod test_card;
 mod pattern;
 pub mod matrix;

@@ -33,7 +33,7 @@ pub mod header {
     pub const INIT_SIZE: usize = 0x260;
 }
 
-/// The bzImage of `tests/programs/src/linux_check.rs`, with some bytes of it changed.
+/// The bzImage of `tests/programs/src/linux/check.rs`, with some bytes of it changed.
 ///
 /// # Errors
 /// When it does not build.
@@ -50,7 +50,7 @@ pub fn check_kernel_with_payload(mut payload: Vec<u8>) -> Result<Vec<u8>> {
     bz_image("linux-check", |kernel| append(kernel, &payload), &[])
 }
 
-/// The bzImage of `tests/programs/src/bench_linux.rs` with this behind its program, as its payload.
+/// The bzImage of `tests/programs/src/bench/linux.rs` with this behind its program, as its payload.
 ///
 /// # Errors
 /// When it does not build.

@@ -1,6 +1,6 @@
 //! Kernels with a Multiboot header boot, each in every form that it may have; and what cannot be
 //! given to a kernel is refused by name. The kernels check themselves what they are given:
-//! `tests/programs/src/multiboot_kernel.rs`.
+//! `tests/programs/src/multiboot/kernel/main.rs`.
 
 use std::fs;
 use std::path::Path;

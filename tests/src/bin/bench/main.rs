@@ -1,7 +1,7 @@
 //! `./run.sh bench [-- --build]`: how long the boot path takes, next to a floor; `./run.sh bench peers`:
 //! next to other loaders ([`peers`]).
 //!
-//! The floor is `tests/programs/src/floor.rs`, an MBR that does nothing but read as many sectors
+//! The floor is `tests/programs/src/bench/floor.rs`, an MBR that does nothing but read as many sectors
 //! and copy them. Both are measured by the guest's own time-stamp counter, from the MBR's first
 //! instruction; the loader's time ends with the kernel's first one. What is loaded cannot be
 //! compressed, and the kernel's checksum over it has to be right.

@@ -80,7 +80,7 @@ impl Setup<'_> {
     }
 }
 
-/// `tests/programs/src/floor.rs`: an MBR that only reads.
+/// `tests/programs/src/bench/floor.rs`: an MBR that only reads.
 pub struct Floor(Elf);
 
 impl Floor {

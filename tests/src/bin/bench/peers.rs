@@ -2,9 +2,9 @@
 //! other loaders.
 //!
 //! All boot the same files from the same FAT volume on the same machine, and are set up by
-//! [`machine_tests::peers`]. What is in the MBR's place is `tests/programs/src/stopwatch.rs`, which
+//! [`machine_tests::peers`]. What is in the MBR's place is `tests/programs/src/bench/stopwatch.rs`, which
 //! notes the time and starts the loader's own MBR from the last sector before the partition. The kernel,
-//! `tests/programs/src/bench_linux.rs`, reads the time in its first instruction, whichever entry the
+//! `tests/programs/src/bench/linux.rs`, reads the time in its first instruction, whichever entry the
 //! loader takes, and checks afterwards that all has arrived.
 //!
 //! Then the same with a kernel of Debian's, from power-on to its first process.

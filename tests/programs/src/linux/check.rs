@@ -15,11 +15,12 @@ use core::arch::asm;
 use core::ptr::with_exposed_provenance;
 
 mod bzimage;
-#[path = "../../../kernel/src/mem.rs"]
+#[path = "../../../../kernel/src/mem.rs"]
 mod mem;
+#[path = "../report/mod.rs"]
 mod report;
 
-use bzimage::{CR0_PE, LINKED_AT, Memory, read};
+use bzimage::{CR0_PE, Entered, LINKED_AT, Memory, read};
 use handoff::{EXIT_PORT, EXIT_SUCCESS};
 use report::{checksum, output, send};
 
@@ -43,20 +44,7 @@ extern "C" fn main() -> ! {
     let parameters = Memory(notes.parameters);
     let command_line = parameters.number(0x228, 4);
     let wanted = word_of(command_line, b"entry=");
-
-    print(b"entry ");
-    print_decimal(notes.bits);
-    print(b", loaded at ");
-    print_hexadecimal(notes.loaded_at);
-    print(b", parameters at ");
-    print_hexadecimal(notes.parameters);
-    print(b"\r\ncommand line: ");
-    let mut length = 0;
-    while read(command_line + length) != 0 {
-        send(read(command_line + length));
-        length += 1;
-    }
-    print(b"\r\n");
+    print_entry(notes, command_line);
 
     let mut good = true;
     let mut check = |what: &[u8], holds: bool| {
@@ -68,44 +56,12 @@ extern "C" fn main() -> ! {
         }
     };
     check(b"entry", wanted == notes.bits);
-    match wanted {
-        16 => {
-            // The address is an offset, for the setup code's segment.
-            let offset = (&raw const real).addr() as u64;
-            let found = Memory(notes.parameters + offset);
-            let segment = notes.parameters >> 4;
-            let word = |index: u64| found.number(2 * index, 2);
-            check(b"CS", word(0) == segment + 0x20);
-            check(b"DS to SS", (1..6).all(|index| word(index) == segment));
-            check(b"SP", word(6) == parameters.number(0x224, 2) + 0x200);
-            check(b"FLAGS", word(7) & FLAGS_IF_DF == 0);
-            check(b"INT 12h", (512..=640).contains(&word(8)));
-            check(b"INT 15h", word(9) == 0x4150);
-            check(
-                b"below 640 KiB",
-                command_line >= notes.parameters + 0x1_0000 - 0x2000,
-            );
-        }
-        _ => {
-            let [cs, ds, es, ss] = notes.selectors;
-            check(b"selectors", [cs, ds, es, ss] == [0x10, 0x18, 0x18, 0x18]);
-            check(b"FLAGS", notes.flags & FLAGS_IF_DF == 0);
-            check(b"EBX, EBP, EDI", notes.zeros == 0);
-            check(b"CR0", notes.cr0 as u32 & CR0_PE != 0);
-            check(b"paging", (notes.cr0 & CR0_PG != 0) == (notes.bits == 64));
-            check(b"EFER", (notes.efer & EFER_LMA != 0) == (notes.bits == 64));
-            let [limit, low, high, ..] = notes.gdt;
-            let gdt = Memory(u64::from(low) | u64::from(high) << 16);
-            let code = gdt.number(0x10, 8) & !(1 << 40); // accessed
-            let data = gdt.number(0x18, 8) & !(1 << 40);
-            let expected = match notes.bits {
-                64 => 0x00AF_9A00_0000_FFFF,
-                _ => 0x00CF_9A00_0000_FFFF,
-            };
-            check(b"GDT", limit >= 0x1F && code == expected);
-            check(b"data segment", data == 0x00CF_9200_0000_FFFF);
-            check_parameters(&parameters, &mut check);
-        }
+    if wanted == 16 {
+        check_real_mode(notes, &parameters, &mut check);
+    } else {
+        check_registers(notes, &mut check);
+        check_descriptors(notes, &mut check);
+        check_parameters(&parameters, &mut check);
     }
     check_header(&parameters, notes.loaded_at, &mut check);
     print_ram_disk(&parameters);
@@ -121,6 +77,67 @@ extern "C" fn main() -> ! {
         // SAFETY: this only waits.
         unsafe { asm!("hlt") };
     }
+}
+
+/// Which entry was taken, where everything is, and the command line.
+fn print_entry(notes: &Entered, command_line: u64) {
+    print(b"entry ");
+    print_decimal(notes.bits);
+    print(b", loaded at ");
+    print_hexadecimal(notes.loaded_at);
+    print(b", parameters at ");
+    print_hexadecimal(notes.parameters);
+    print(b"\r\ncommand line: ");
+    let mut length = 0;
+    while read(command_line + length) != 0 {
+        send(read(command_line + length));
+        length += 1;
+    }
+    print(b"\r\n");
+}
+
+/// What the setup code found at the 16-bit entry.
+fn check_real_mode(notes: &Entered, parameters: &Memory, check: &mut dyn FnMut(&[u8], bool)) {
+    // The address is an offset, for the setup code's segment.
+    let offset = (&raw const real).addr() as u64;
+    let found = Memory(notes.parameters + offset);
+    let segment = notes.parameters >> 4;
+    let word = |index: u64| found.number(2 * index, 2);
+    check(b"CS", word(0) == segment + 0x20);
+    check(b"DS to SS", (1..6).all(|index| word(index) == segment));
+    check(b"SP", word(6) == parameters.number(0x224, 2) + 0x200);
+    check(b"FLAGS", word(7) & FLAGS_IF_DF == 0);
+    check(b"INT 12h", (512..=640).contains(&word(8)));
+    check(b"INT 15h", word(9) == 0x4150);
+    check(
+        b"below 640 KiB",
+        parameters.number(0x228, 4) >= notes.parameters + 0x1_0000 - 0x2000,
+    );
+}
+
+/// The registers at the 32-bit or 64-bit entry.
+fn check_registers(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
+    let [cs, ds, es, ss] = notes.selectors;
+    check(b"selectors", [cs, ds, es, ss] == [0x10, 0x18, 0x18, 0x18]);
+    check(b"FLAGS", notes.flags & FLAGS_IF_DF == 0);
+    check(b"EBX, EBP, EDI", notes.zeros == 0);
+    check(b"CR0", notes.cr0 as u32 & CR0_PE != 0);
+    check(b"paging", (notes.cr0 & CR0_PG != 0) == (notes.bits == 64));
+    check(b"EFER", (notes.efer & EFER_LMA != 0) == (notes.bits == 64));
+}
+
+/// The segments at the 32-bit or 64-bit entry.
+fn check_descriptors(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
+    let [limit, low, high, ..] = notes.gdt;
+    let gdt = Memory(u64::from(low) | u64::from(high) << 16);
+    let code = gdt.number(0x10, 8) & !(1 << 40); // accessed
+    let data = gdt.number(0x18, 8) & !(1 << 40);
+    let expected = match notes.bits {
+        64 => 0x00AF_9A00_0000_FFFF,
+        _ => 0x00CF_9A00_0000_FFFF,
+    };
+    check(b"GDT", limit >= 0x1F && code == expected);
+    check(b"data segment", data == 0x00CF_9200_0000_FFFF);
 }
 
 /// What the loader fills in, of the header.

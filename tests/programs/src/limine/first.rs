@@ -8,7 +8,7 @@
 // Ports, and an entry that enables SSE.
 #![allow(unsafe_code)]
 
-#[path = "../../../kernel/src/mem.rs"]
+#[path = "../../../../kernel/src/mem.rs"]
 mod mem;
 
 use core::arch::{asm, naked_asm};

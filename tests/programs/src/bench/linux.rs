@@ -13,7 +13,8 @@
 
 use core::ptr::with_exposed_provenance;
 
-#[allow(dead_code, reason = "most of what it notes is for linux_check")]
+#[allow(dead_code, reason = "most of what it notes is for `linux-check`")]
+#[path = "../linux/bzimage.rs"]
 mod bzimage;
 mod started;
 mod tell;

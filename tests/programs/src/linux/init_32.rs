@@ -1,4 +1,4 @@
-//! **The first process** for Linux kernels of 32 bits: what `linux_init.rs` does, in i386 assembly.
+//! **The first process** for Linux kernels of 32 bits: what `init.rs` does, in i386 assembly.
 //! The tests put the ELF header in front of it, in which case it is at its address.
 #![no_std]
 #![no_main]

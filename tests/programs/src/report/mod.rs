@@ -4,7 +4,6 @@
 use core::arch::asm;
 use core::fmt;
 
-#[path = "checksum.rs"]
 mod checksum;
 
 pub use checksum::checksum;

@@ -10,8 +10,9 @@
 #![allow(unsafe_code)]
 
 // What the ready-made `core` expects of its program.
-#[path = "../../../kernel/src/mem.rs"]
+#[path = "../../../../kernel/src/mem.rs"]
 mod mem;
+#[path = "../report/mod.rs"]
 mod report;
 
 use core::hint::spin_loop;

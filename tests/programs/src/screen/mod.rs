@@ -1,6 +1,8 @@
 //! A framebuffer that test kernels draw in.
 
-use crate::test_card::color;
+mod test_card;
+
+use test_card::color;
 
 /// A framebuffer of direct colour.
 pub struct Framebuffer {

@@ -1,0 +1,86 @@
+//! **A kernel that checks what Multiboot promises**, of version 1 and 2: registers and segments at
+//! its first instruction, every part of the boot information, and that nothing of it overlaps.
+//!
+//! It has both headers; which loader it was, EAX tells. What it finds it says on COM1, a line each,
+//! and at last `OKAY` or `FAIL`; it leaves QEMU through isa-debug-exit. Moved away from its linked
+//! address, it only compares the address with what the boot information says.
+//!
+//! Version 2 is read by the crate `multiboot2` as it is.
+#![no_std]
+#![no_main]
+// The entry is assembly, and everything is at addresses that somebody else wrote down.
+#![allow(unsafe_code)]
+
+#[path = "../../../../../kernel/src/mem.rs"]
+mod mem;
+#[path = "../../report/mod.rs"]
+mod report;
+#[path = "../../screen/mod.rs"]
+mod screen;
+
+mod headers;
+mod exit;
+mod entry;
+mod memory;
+mod outcome;
+mod machine;
+mod parts;
+mod memory_map;
+mod video;
+mod version_1;
+mod version_2;
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use exit::{EXIT_FAIL, EXIT_OKAY, EXIT_PORT};
+use memory::{Uses, address, bytes};
+use outcome::Checks;
+use report::{output, say};
+use video::STAY;
+
+/// What is in EAX.
+const LOADER_1: u32 = 0x2BAD_B002;
+
+const LOADER_2: u32 = multiboot2::MAGIC;
+
+extern "C" fn main() -> ! {
+    let state = &raw const entry::STATE;
+    // SAFETY: it is not written to any more.
+    let state = unsafe { &*state };
+    let mut checks = Checks { failed: false };
+    let mut uses = Uses::NONE;
+    machine::check_machine(state, &mut checks);
+    let (start, end) = (
+        address(&raw const memory::image_start),
+        address(&raw const memory::image_end),
+    );
+    checks.check("kernel's place", uses.add(start, end - start));
+    let loaded = address(&raw const memory::_edata) - start;
+    report::bytes("kernel", bytes(start, loaded), &[]);
+    let info = u64::from(state.ebx);
+    match state.eax {
+        LOADER_2 => version_2::check_2(info, &mut checks, &mut uses),
+        LOADER_1 => version_1::check_1(info, &mut checks, &mut uses),
+        eax => {
+            say!("EAX {eax:x}");
+            checks.failed = true;
+        }
+    }
+    say!("{}", if checks.failed { "FAIL" } else { "OKAY" });
+    while STAY.load(Relaxed) {
+        core::hint::spin_loop();
+    }
+    output(EXIT_PORT, if checks.failed { EXIT_FAIL } else { EXIT_OKAY });
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    say!("{info}");
+    output(EXIT_PORT, EXIT_FAIL);
+    loop {
+        core::hint::spin_loop();
+    }
+}
