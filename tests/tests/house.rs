@@ -83,11 +83,8 @@ const TODAY: &[(&str, &str, usize)] = &[
     (FUNCTION, "fuzz/src/targets/linux.rs run", 120),
     (FUNCTION, "fuzz/src/targets/memory_map.rs use_it", 85),
     (FUNCTION, "fuzz/src/targets/multiboot.rs make", 63),
-    (FUNCTION, "tests/src/shift.rs boot", 134),
-    (CUTS, "tests/tests/copies.rs", 4),
     (FOLDER, "disk-builder/src", 19),
     (FOLDER, "fuzz/src/targets", 19),
-    (FOLDER, "tests/src", 18),
     (CIRCLES, "stage2", 3),
     (MACHINE, "stage2", 4996),
 ];

@@ -1,7 +1,7 @@
 //! One wrong bit on the disk: what becomes of the boot.
 //!
 //! For each [`Kind`] of kernel there is an image ([`subject`]) whose kernel tells exactly what it got
-//! (`tests/programs/src/report.rs`). So a boot is right when the serial line has what it has without the
+//! (`tests/programs/src/report/mod.rs`). So a boot is right when the serial line has what it has without the
 //! wrong bit, and nothing else.
 
 mod boot;

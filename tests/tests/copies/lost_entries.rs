@@ -1,0 +1,80 @@
+//! The first FAT has lost an entry, which the second one has.
+
+use anyhow::{Context as _, Result};
+use machine_tests::fats::{Fat, Fats};
+use machine_tests::samples::{
+    Sample, bootpath, chain, entries, limine, limine_with_multiboot2, linux,
+    linux_in_small_clusters, multiboot1,
+};
+
+use crate::{CONFIGURATION, ENTRIES, KERNEL, MODULES, each};
+
+/// An entry of the first FAT, and what lies where it counts.
+#[derive(Clone, Copy)]
+struct Lost {
+    sample: fn() -> Result<Sample>,
+    path: &'static str,
+    /// The byte of the file whose cluster leads nowhere; from its end, when it is negative.
+    at: i64,
+}
+
+/// Each boots as if nothing had happened, by the second FAT.
+fn found_by_the_second_fat(lost: &[Lost]) -> Result<()> {
+    each(lost, |Lost { sample, path, at }| {
+        let sample = sample()?;
+        let fats = Fats::of(&sample.image)?;
+        let chain = fats.chain(path)?;
+        let index = at.div_euclid(fats.cluster() as i64);
+        let index = usize::try_from(index).unwrap_or_else(|_| chain.len() - 2);
+        let cluster = chain[index];
+        fats.link(&[Fat::First], cluster, 0)?;
+        let change = format!("the second FAT, because of 8B: cluster {cluster} leads to 0x0");
+        sample
+            .boots(Some(&change))
+            .with_context(|| format!("{path}, cluster {index} of it"))
+    })
+}
+
+#[test]
+fn of_a_compressed_kernel_and_its_files() -> Result<()> {
+    let lost = |path, at| Lost {
+        sample: bootpath,
+        path,
+        at,
+    };
+    found_by_the_second_fat(&[
+        lost(KERNEL, 10_000),
+        lost("/boot/modules/two", 30_000),
+        lost(CONFIGURATION, 1024),
+    ])
+}
+
+#[test]
+fn of_entries() -> Result<()> {
+    let lost = |sample, path| Lost {
+        sample,
+        path,
+        at: 0,
+    };
+    found_by_the_second_fat(&[
+        lost(entries, ENTRIES),
+        lost(entries, "/loader/loader.conf"),
+        lost(chain, "/loader/entries/one.conf"),
+    ])
+}
+
+#[test]
+fn by_other_protocols() -> Result<()> {
+    let lost = |sample: fn() -> Result<Sample>, path, at| Lost { sample, path, at };
+    // Behind all that is loaded of the kernel: it wants its whole file.
+    found_by_the_second_fat(&[
+        lost(limine, KERNEL, -1),
+        // What is looked for by Limine, where there is a Multiboot header as well.
+        lost(limine_with_multiboot2, KERNEL, 34 << 10),
+        lost(limine, MODULES, 0),
+        // Headers of sections, and sections.
+        lost(multiboot1, KERNEL, -1),
+        lost(linux, MODULES, 0),
+        lost(linux_in_small_clusters, KERNEL, 512),
+    ])
+}

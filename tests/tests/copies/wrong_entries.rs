@@ -1,0 +1,102 @@
+//! An entry of a FAT is another one, and makes sense: checksums tell.
+
+use anyhow::{Context as _, Result, ensure};
+use machine_tests::fats::{Fat, Fats};
+use machine_tests::samples::{Sample, bootpath, limine, linux, multiboot1, multiboot2};
+
+use crate::{CONFIGURATION, KERNEL, each};
+
+/// How an entry of a FAT can be wrong and make sense.
+#[derive(Clone, Copy)]
+enum Wrong {
+    /// From the end of the first cluster on it is a file of as many clusters.
+    Twin(&'static str),
+    /// There is a cluster too few at this byte of the file. Nobody needs the end of it.
+    Skips(usize),
+}
+
+impl Wrong {
+    /// Damages one FAT, another entry for each.
+    fn apply(self, fats: &Fats<'_>, fat: Fat, path: &str) -> Result<()> {
+        let chain = fats.chain(path)?;
+        let further = usize::from(fat == Fat::Second);
+        match self {
+            Self::Twin(twin) => {
+                let twin = fats.chain(twin)?;
+                ensure!(twin.len() == chain.len(), "{path} and its twin");
+                fats.link(&[fat], chain[further], twin[further + 1])
+            }
+            Self::Skips(at) => {
+                let index = at / fats.cluster() + further;
+                fats.link(&[fat], chain[index], chain[index + 2])
+            }
+        }
+    }
+}
+
+/// One of the files of each kind, and the error when neither FAT leads to its bytes.
+type Confused = (fn() -> Result<Sample>, &'static str, Wrong, &'static str);
+const CONFUSED: [Confused; 6] = [
+    (
+        bootpath,
+        CONFIGURATION,
+        Wrong::Twin("/boot/modules/three"),
+        "9E",
+    ),
+    (
+        bootpath,
+        "/boot/modules/one",
+        Wrong::Twin("/boot/modules/two"),
+        "10R",
+    ),
+    // Its sections are at the end of the file, so that the chain is found to be too short first.
+    (multiboot2, KERNEL, Wrong::Skips(0x2000), "8B"),
+    (
+        multiboot1,
+        "/boot/modules/second",
+        Wrong::Twin("/boot/modules/first"),
+        "10R",
+    ),
+    (limine, KERNEL, Wrong::Skips(0x2000), "10Q"),
+    (
+        linux,
+        "/boot/modules/initrd-1",
+        Wrong::Twin("/boot/modules/initrd-0"),
+        "10R",
+    ),
+];
+
+#[test]
+fn a_checksum_finds_the_better_fat() -> Result<()> {
+    each(CONFUSED, |(sample, path, wrong, code)| {
+        let sample = sample()?;
+        wrong.apply(&Fats::of(&sample.image)?, Fat::First, path)?;
+        let facts = match code {
+            "8B" => "the chain from cluster ".to_owned(),
+            _ => format!("{path}, CRC-32C "),
+        };
+        let change = format!("the second FAT, because of {code}: {facts}");
+        sample
+            .boots(Some(&change))
+            .with_context(|| format!("{path}, {code}"))
+    })
+}
+
+#[test]
+fn where_both_are_wrong_the_error_is_that_of_the_first_one() -> Result<()> {
+    let confused = [CONFUSED[0], CONFUSED[1], CONFUSED[4]];
+    each(confused, |(sample, path, wrong, code)| {
+        let sample = sample()?;
+        let fats = Fats::of(&sample.image)?;
+        wrong.apply(&fats, Fat::Second, path)?;
+        wrong.apply(&fats, Fat::First, path)?;
+        let row = match code {
+            "9E" => "a configuration file is damaged",
+            "10R" => "a module is damaged",
+            _ => "the kernel is damaged",
+        };
+        sample
+            .fails(&format!("{code}: {row}: {path}, CRC-32C "))
+            .with_context(|| format!("{path}, {code}"))
+    })
+}
