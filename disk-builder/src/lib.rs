@@ -15,7 +15,6 @@ pub mod output;
 pub mod stages;
 mod geometry;
 mod sparse;
-mod files;
 mod cd;
 mod manifest;
 mod packed;

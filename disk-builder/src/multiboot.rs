@@ -43,9 +43,20 @@ pub fn build(
     let entry = entry(way_in)?;
     segment.extend(&stage2.bytes);
 
+    let header = file_header(entry);
+    let program_header = program_header(u32::try_from(segment.len())?);
+    let mut file = [pod::bytes_of(&header), pod::bytes_of(&program_header)].concat();
+    file.resize(OFFSET, 0);
+    file.extend(segment);
+    output.write(|mut target| Ok(target.write_all(&file)?))?;
+    Ok(file.len())
+}
+
+/// Says where the program begins, and that the only program header is next.
+fn file_header(entry: u32) -> FileHeader32<LittleEndian> {
     let e = LittleEndian;
     let header_size = size_of::<FileHeader32<LittleEndian>>() as u16;
-    let header = FileHeader32 {
+    FileHeader32 {
         e_ident: Ident {
             magic: ELFMAG,
             class: ELFCLASS32,
@@ -68,20 +79,20 @@ pub fn build(
         e_shentsize: U16::new(e, 0),
         e_shnum: U16::new(e, 0),
         e_shstrndx: U16::new(e, SymbolSection::default()),
-    };
-    let program_header = ProgramHeader32 {
+    }
+}
+
+/// Of a segment with so many bytes in the file, which also holds what the way in saves.
+fn program_header(length: u32) -> ProgramHeader32<LittleEndian> {
+    let e = LittleEndian;
+    ProgramHeader32 {
         p_type: U32::new(e, PT_LOAD),
         p_offset: U32::new(e, OFFSET as u32),
         p_vaddr: U32::new(e, LOAD_ADDRESS),
         p_paddr: U32::new(e, LOAD_ADDRESS),
-        p_filesz: U32::new(e, u32::try_from(segment.len())?),
+        p_filesz: U32::new(e, length),
         p_memsz: U32::new(e, SAVED + SAVED_BYTES - LOAD_ADDRESS),
         p_flags: U32::new(e, PF_R | PF_W | PF_X),
         p_align: U32::new(e, OFFSET as u32),
-    };
-    let mut file = [pod::bytes_of(&header), pod::bytes_of(&program_header)].concat();
-    file.resize(OFFSET, 0);
-    file.extend(segment);
-    output.write(|mut target| Ok(target.write_all(&file)?))?;
-    Ok(file.len())
+    }
 }

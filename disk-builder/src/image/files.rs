@@ -10,9 +10,9 @@ use boot_path::entry::target::Target;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::Role;
 
+use super::{Entry, Extra, Module, Recipe};
 use crate::geometry::{Content as Sizes, MAX_FILE};
 use crate::host_file::{self, HostFile};
-use crate::image::{Entry, Extra, Module, Recipe};
 use crate::inspect;
 
 /// Where the kernels of entries are in the boot partition.
@@ -22,20 +22,20 @@ const KERNEL_DIRECTORY: &str = "/boot/kernels";
 const MODULE_DIRECTORY: &str = "/boot/modules";
 
 /// A file on its way into the image.
-pub(crate) struct Source {
+pub(super) struct Source {
     /// Its path in the boot partition.
-    pub(crate) path: String,
+    pub(super) path: String,
     /// What it is called on the host.
-    pub(crate) host_name: String,
+    pub(super) host_name: String,
     /// What it is for.
-    pub(crate) role: Role,
+    pub(super) role: Role,
     /// By what a kernel is booted.
-    pub(crate) protocols: Vec<Option<Protocol>>,
-    pub(crate) content: Content,
+    pub(super) protocols: Vec<Option<Protocol>>,
+    pub(super) content: Content,
 }
 
 /// What is in a file.
-pub(crate) enum Content {
+pub(super) enum Content {
     /// This text.
     Text(String),
     /// The bytes of a file of the host, and their number. It is not kept open: there may be thousands.
@@ -72,7 +72,7 @@ impl Source {
     }
 
     /// Length in bytes.
-    pub(crate) fn size(&self) -> u64 {
+    pub(super) fn size(&self) -> u64 {
         match &self.content {
             Content::Text(text) => text.len() as u64,
             Content::File(_, size) => *size,
@@ -82,7 +82,7 @@ impl Source {
 
 impl Source {
     /// Opens the file of the host; `None`: it is a text.
-    pub(crate) fn open(&self) -> Result<Option<HostFile>> {
+    pub(super) fn open(&self) -> Result<Option<HostFile>> {
         let Content::File(path, size) = &self.content else {
             return Ok(None);
         };
@@ -96,7 +96,7 @@ impl Source {
     }
 
     /// Calls `each` with all its bytes, piece by piece.
-    pub(crate) fn pieces(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn pieces(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         if let Content::Text(text) = &self.content {
             return each(text.as_bytes());
         }
@@ -116,7 +116,7 @@ impl Source {
     }
 
     /// That all could be read that was asked for.
-    pub(crate) fn check(&self, file: &mut HostFile) -> Result<()> {
+    pub(super) fn check(&self, file: &mut HostFile) -> Result<()> {
         let read = file.check();
         read.with_context(|| format!("cannot read {}", self.host_name))
     }
@@ -126,7 +126,7 @@ impl Source {
 ///
 /// # Errors
 /// When one cannot be opened, or the loader would refuse it.
-pub(crate) fn of(recipe: &Recipe) -> Result<Vec<Source>> {
+pub(super) fn of(recipe: &Recipe) -> Result<Vec<Source>> {
     if recipe.entries.is_empty() {
         of_one_kernel(recipe)
     } else {
@@ -135,7 +135,7 @@ pub(crate) fn of(recipe: &Recipe) -> Result<Vec<Source>> {
 }
 
 /// The parents of all files, those of others first; not the root.
-pub(crate) fn directories(files: &[Source]) -> Vec<String> {
+pub(super) fn directories(files: &[Source]) -> Vec<String> {
     let mut directories = Vec::new();
     for source in files {
         let slashes = source.path.match_indices('/').map(|(at, _)| at);
@@ -150,7 +150,7 @@ pub(crate) fn directories(files: &[Source]) -> Vec<String> {
 }
 
 /// What the files take.
-pub(crate) fn content(files: &[Source]) -> Sizes {
+pub(super) fn content(files: &[Source]) -> Sizes {
     let mut sizes = Sizes::default();
     files.iter().for_each(|source| sizes.file(source.size()));
     let directories = directories(files);

@@ -1,5 +1,6 @@
 //! One run: the image, QEMU, and the end.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -24,24 +25,8 @@ use crate::stages::{self, Stages};
 /// See [`super::run`].
 pub fn run(options: &Options) -> Result<Outcome> {
     // First what can be wrong with the command line, then what takes time.
-    ensure!(
-        !qemu::has_argument(&options.arguments, "daemonize"),
-        "-daemonize is not possible: nobody would see how it ends"
-    );
     let what = BootFile::at(&options.file)?;
-    let name = options.file.display();
-    let words: Vec<&str> = options
-        .words
-        .iter()
-        .map(|word| word.to_str())
-        .collect::<Option<_>>()
-        .context("the kernel's command line is not UTF-8")?;
-    let words = words.join(" ");
-    ensure!(
-        what == BootFile::Kernel || words.is_empty(),
-        "{name} is an image, which holds its kernel's command line: it cannot be given another one \
-         ({words:?}); QEMU's arguments go behind `--`"
-    );
+    let words = words(options, what)?;
     if !qemu::is_installed() {
         return Ok(Outcome::NoMachine(format!(
             "{QEMU} is not installed (Debian, Ubuntu: qemu-system-x86; Fedora: qemu-system-x86; \
@@ -64,21 +49,6 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let programs = File::open(&image)
         .and_then(|mut file| Programs::of(&mut file))
         .with_context(|| format!("cannot read {}", image.display()))?;
-
-    let cd = options.cd || what == BootFile::Cd;
-    let log = directory.join("qemu.log");
-    let logs = !["d", "D"]
-        .map(|name| qemu::has_argument(&options.arguments, name))
-        .contains(&true);
-    let (qmp, theirs, mut own) = Qmp::connect().context("cannot make a socket")?;
-    if logs {
-        own.extend([
-            "-d".into(),
-            "cpu_reset".into(),
-            "-D".into(),
-            log.clone().into(),
-        ]);
-    }
     if options.gdb {
         let gdb = qemu::GDB;
         eprintln!(
@@ -86,8 +56,82 @@ pub fn run(options: &Options) -> Result<Outcome> {
              gdb{symbols} -ex 'target remote {gdb}'"
         );
     }
+    let log = Log::of(options, directory);
+    let cd = options.cd || what == BootFile::Cd;
+    boot(options, &image, cd, programs, &log)
+}
+
+/// The kernel's command line. Refuses what does not go together.
+fn words(options: &Options, what: BootFile) -> Result<String> {
+    ensure!(
+        !qemu::has_argument(&options.arguments, "daemonize"),
+        "-daemonize is not possible: nobody would see how it ends"
+    );
+    let words: Vec<&str> = options
+        .words
+        .iter()
+        .map(|word| word.to_str())
+        .collect::<Option<_>>()
+        .context("the kernel's command line is not UTF-8")?;
+    let words = words.join(" ");
+    let name = options.file.display();
+    ensure!(
+        what == BootFile::Kernel || words.is_empty(),
+        "{name} is an image, which holds its kernel's command line: it cannot be given another one \
+         ({words:?}); QEMU's arguments go behind `--`"
+    );
+    Ok(words)
+}
+
+/// QEMU's log, in which it notes triple faults.
+struct Log {
+    path: PathBuf,
+    /// Whether it is this one: the user may have one of their own.
+    is_written: bool,
+    /// Whether a triple fault shows there.
+    has_faults: bool,
+}
+
+impl Log {
+    fn of(options: &Options, directory: &Path) -> Self {
+        let is_written = !["d", "D"]
+            .map(|name| qemu::has_argument(&options.arguments, name))
+            .contains(&true);
+        let is_virtualized = qemu::is_virtualized(&options.arguments, options.machine.as_deref());
+        Self {
+            path: directory.join("qemu.log"),
+            is_written,
+            has_faults: is_written && !is_virtualized,
+        }
+    }
+
+    /// QEMU's arguments for it.
+    fn arguments(&self) -> Vec<OsString> {
+        if !self.is_written {
+            return Vec::new();
+        }
+        let path = self.path.clone().into();
+        vec!["-d".into(), "cpu_reset".into(), "-D".into(), path]
+    }
+
+    /// Whether there was a triple fault, if that is known.
+    fn triple_fault(&self) -> Option<bool> {
+        self.has_faults.then(|| had_triple_fault(&self.path))
+    }
+}
+
+/// Starts QEMU, and waits for its end or for the loader's.
+fn boot(
+    options: &Options,
+    image: &Path,
+    cd: bool,
+    programs: Programs,
+    log: &Log,
+) -> Result<Outcome> {
+    let (qmp, theirs, mut own) = Qmp::connect().context("cannot make a socket")?;
+    own.extend(log.arguments());
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
-    let mut command = qemu::command(options, &image, cd, &own);
+    let mut command = qemu::command(options, image, cd, &own);
     let qemu = match Running::spawn(&mut command) {
         Ok(qemu) => qemu,
         Err(error) => return Ok(Outcome::NoMachine(format!("cannot run {QEMU}: {error}"))),
@@ -95,15 +139,31 @@ pub fn run(options: &Options) -> Result<Outcome> {
     drop(theirs);
 
     let mut watch = Watch::new(&qemu, qmp, programs);
+    let outcome = wait(&mut watch, options, deadline, log)?;
+    watch.quit();
+    // If it does not end, it is ended here.
+    drop(qemu);
+    // Ctrl-C ends QEMU as well, but is what matters.
+    signals::settle();
+    Ok(outcome)
+}
+
+/// Waits until it is known what came of it. With a debugger, an error of the loader is not the end:
+/// somebody is looking at the machine.
+fn wait(
+    watch: &mut Watch<'_>,
+    options: &Options,
+    deadline: Option<Instant>,
+    log: &Log,
+) -> Result<Outcome> {
     let mut end = watch.until(deadline, true)?;
     let mut stopped = None;
     if let (true, End::LoaderError(error)) = (options.gdb, &end) {
-        // Somebody is looking at the machine.
         eprintln!("disk-builder: the loader stopped: {error}");
         stopped = Some(error.clone());
         end = watch.until(deadline, false)?;
     }
-    let outcome = match (end, stopped) {
+    Ok(match (end, stopped) {
         (End::Qemu { .. }, Some(error)) | (End::LoaderError(error), _) => {
             Outcome::LoaderError(error)
         }
@@ -118,22 +178,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
                 reason,
             },
             None,
-        ) => {
-            let resets =
-                if !logs || qemu::is_virtualized(&options.arguments, options.machine.as_deref()) {
-                    None
-                } else {
-                    Some(had_triple_fault(&log))
-                };
-            outcome(status, started, reason.as_deref(), resets)
-        }
-    };
-    watch.quit();
-    // If it does not end, it is ended here.
-    drop(qemu);
-    // Ctrl-C ends QEMU as well, but is what matters.
-    signals::settle();
-    Ok(outcome)
+        ) => outcome(status, started, reason.as_deref(), log.triple_fault()),
+    })
 }
 
 /// Makes an image with the kernel: its path, and what tells gdb the kernel's symbols.

@@ -1,0 +1,156 @@
+//! What an image is made of.
+
+use std::path::PathBuf;
+
+use boot_path::entry::protocol::Protocol;
+use boot_path::entry::target::Target;
+use disk_layout::Road;
+
+use crate::stages::Stages;
+
+/// A file for the kernel besides itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The file on the host.
+    pub file: PathBuf,
+    /// A text that the kernel gets with it; may be empty.
+    pub string: String,
+}
+
+/// A file in `/loader/entries`, and what it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The file's name, without `.conf`.
+    pub name: String,
+    /// What a person sees.
+    pub title: Option<String>,
+    /// By what entries are sorted first.
+    pub sort_key: Option<String>,
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Whether other loaders may boot it as well: the key is then `linux`, which is that of the
+    /// specification, and not `kernel`.
+    pub linux: bool,
+    /// The boot sector that is started instead of a kernel: but for title and sort key, nothing else
+    /// is of consequence then.
+    pub chain: Option<Target>,
+    /// The protocol to boot it by; `None`: what it looks like.
+    pub protocol: Option<Protocol>,
+    /// The kernel's command line; may be empty.
+    pub command_line: String,
+    /// Modules and initrds, in the order in which the kernel sees them.
+    pub modules: Vec<Extra>,
+}
+
+impl Entry {
+    /// An entry with nothing but a kernel.
+    pub fn new(name: impl Into<String>, kernel: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            title: None,
+            sort_key: None,
+            kernel: kernel.into(),
+            linux: false,
+            chain: None,
+            protocol: None,
+            command_line: String::new(),
+            modules: Vec::new(),
+        }
+    }
+}
+
+/// What comes with a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// A module, and its text.
+    Module(Module),
+    /// An initrd, by the key of the specification.
+    Initrd(PathBuf),
+}
+
+/// What an image is made of.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The kernel, when there are no `entries`.
+    pub kernel: PathBuf,
+    /// The image: a file that is replaced when the new one is complete, if it is an image, too.
+    pub output: PathBuf,
+    /// Replaces a file that is no image as well.
+    pub force: bool,
+    /// ELF files of the two stages.
+    pub stages: Stages,
+    /// The command line of `kernel`; may be empty.
+    pub command_line: String,
+    /// Modules of `kernel`, in the order in which it sees them.
+    pub modules: Vec<Module>,
+    /// The protocol to boot `kernel` by; `None`: what it looks like.
+    pub protocol: Option<Protocol>,
+    /// The boot sector that is started instead of `kernel`: the four above are of no consequence then.
+    pub chain: Option<Target>,
+    /// Boot entries. Where there are some, the five above are of no consequence.
+    pub entries: Vec<Entry>,
+    /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
+    pub default: Option<String>,
+    /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
+    pub timeout: Option<u32>,
+    /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
+    pub console: Option<String>,
+    /// stage2's road to long mode.
+    pub road: Road,
+    /// Writes each BIOS call of stage2 to the serial line.
+    pub record: bool,
+    /// Size of the image in MiB; `None`: what suits the content.
+    pub size_mib: Option<u32>,
+    /// ELF file of the boot program that makes it a CD as well.
+    pub stage1_cd: Option<PathBuf>,
+    /// Takes the kernel as it is, even when the loader will refuse it.
+    pub unchecked: bool,
+    /// Gives stage2 the checksums of what it will load.
+    pub checksums: bool,
+}
+
+impl Recipe {
+    /// An image with nothing but a kernel.
+    pub fn new(kernel: impl Into<PathBuf>, output: impl Into<PathBuf>, stages: Stages) -> Self {
+        Self {
+            kernel: kernel.into(),
+            output: output.into(),
+            force: false,
+            stages,
+            command_line: String::new(),
+            modules: Vec::new(),
+            protocol: None,
+            chain: None,
+            entries: Vec::new(),
+            default: None,
+            timeout: None,
+            console: None,
+            road: Road::default(),
+            record: false,
+            size_mib: None,
+            stage1_cd: None,
+            unchecked: false,
+            checksums: true,
+        }
+    }
+
+    /// The files that the image is made from.
+    pub(super) fn inputs(&self) -> Vec<PathBuf> {
+        let Stages { stage1, stage2 } = &self.stages;
+        let modules = self.modules.iter().map(|module| &module.file);
+        let entries = self.entries.iter().flat_map(|entry| {
+            let extras = entry.modules.iter().map(|extra| match extra {
+                Extra::Module(module) => &module.file,
+                Extra::Initrd(file) => file,
+            });
+            [&entry.kernel].into_iter().chain(extras)
+        });
+        [&self.kernel, stage1, stage2]
+            .into_iter()
+            .chain(&self.stage1_cd)
+            .chain(modules)
+            .chain(entries)
+            .cloned()
+            .collect()
+    }
+}
