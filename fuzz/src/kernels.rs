@@ -25,75 +25,96 @@ const BASES: [u64; 8] = [
 /// front of the input.
 pub fn make(input: &mut Input<'_>) -> Vec<u8> {
     let how = input.u8();
-    let position_independent = how & 1 != 0;
-    let kind = if position_independent {
-        ET_DYN
-    } else {
-        ET_EXEC
-    };
-    let mut base = match how >> 1 & 7 {
+    let kind = if how & 1 != 0 { ET_DYN } else { ET_EXEC };
+    let base = base(how, input);
+    let distance = distance(base, input);
+    let mut elf = Elf::new(kind, 0);
+    let mut address = base;
+    let count = 1 + input.u8() % 6;
+    let mut writable = base;
+    for number in 0..count {
+        let (load, next) = load(number, address, distance, input);
+        if load.flags & W != 0 {
+            writable = address;
+        }
+        elf = elf.with(load);
+        address = next;
+    }
+    elf.entry = base.wrapping_add(u64::from(input.u8()));
+
+    let extras = input.u8();
+    elf = with_extras(elf, extras, writable, input);
+    if extras & 8 != 0 {
+        elf = with_dynamic(elf, input, base, address);
+    }
+    elf.build()
+}
+
+/// Where its first segment is linked.
+fn base(how: u8, input: &mut Input<'_>) -> u64 {
+    let base = match how >> 1 & 7 {
         7 => input.border(),
-        _ if position_independent => 0,
+        _ if how & 1 != 0 => 0,
         _ => input.choose(&BASES),
     };
-    if how & 0x10 != 0 {
-        base = base.wrapping_add(input.u16().into());
+    if how & 0x10 == 0 {
+        return base;
     }
-    let distance = match input.u8() & 7 {
+    base.wrapping_add(input.u16().into())
+}
+
+/// How far its virtual addresses are from the physical ones.
+fn distance(base: u64, input: &mut Input<'_>) -> u64 {
+    match input.u8() & 7 {
         0..=2 => 0,
         3 => base.wrapping_sub(0x10_0000),
         4 => base.wrapping_sub(u64::from(input.u16()) << 12),
         5 => base.wrapping_sub(input.border()),
         6 => base,
         _ => input.u64(),
-    };
-
-    let mut elf = Elf::new(kind, 0);
-    let mut address = base;
-    let count = 1 + input.u8() % 6;
-    let mut writable = base;
-    for number in 0..count {
-        let shape = input.u8();
-        let flags = match shape & 7 {
-            0 | 1 => R | X,
-            2 => R,
-            3 | 4 => R | W,
-            5 => R | W | X,
-            _ => [R | X, R, R | W][usize::from(number) % 3],
-        };
-        let file = usize::from(input.u16()) % 0x2800;
-        let bss = match shape >> 3 & 7 {
-            0..=2 => 0,
-            3 => u64::from(input.u8()),
-            4 => u64::from(input.u16()),
-            5 => u64::from(input.u16()) << 9,
-            6 => u64::from(input.u16()) << 16,
-            _ => input.border() >> 32,
-        };
-        if flags & W != 0 {
-            writable = address;
-        }
-        // Different from segment to segment and from byte to byte.
-        let data = (0..file).map(|at| (at * 7 + at / 251 + usize::from(number) * 41) as u8);
-        let data = data.collect();
-        let memory_size = file as u64 + bss;
-        let mut load = ProgramHeader::load(flags, address, data, memory_size)
-            .at(address.wrapping_sub(distance));
-        load.alignment = match input.u8() {
-            byte @ 0..64 => 1 << (byte % 24),
-            _ => PAGE,
-        };
-        address = address.wrapping_add(memory_size);
-        address = match shape >> 6 {
-            0 | 1 => address.wrapping_add(PAGE - 1) & !(PAGE - 1),
-            2 => address,
-            _ => address.wrapping_add(input.border() >> 30),
-        };
-        elf = elf.with(load);
     }
-    elf.entry = base.wrapping_add(u64::from(input.u8()));
+}
 
-    let extras = input.u8();
+/// A segment, and where the next one may begin.
+fn load(number: u8, address: u64, distance: u64, input: &mut Input<'_>) -> (ProgramHeader, u64) {
+    let shape = input.u8();
+    let flags = match shape & 7 {
+        0 | 1 => R | X,
+        2 => R,
+        3 | 4 => R | W,
+        5 => R | W | X,
+        _ => [R | X, R, R | W][usize::from(number) % 3],
+    };
+    let file = usize::from(input.u16()) % 0x2800;
+    let bss = match shape >> 3 & 7 {
+        0..=2 => 0,
+        3 => u64::from(input.u8()),
+        4 => u64::from(input.u16()),
+        5 => u64::from(input.u16()) << 9,
+        6 => u64::from(input.u16()) << 16,
+        _ => input.border() >> 32,
+    };
+    // Different from segment to segment and from byte to byte.
+    let data = (0..file).map(|at| (at * 7 + at / 251 + usize::from(number) * 41) as u8);
+    let data = data.collect();
+    let memory_size = file as u64 + bss;
+    let mut load =
+        ProgramHeader::load(flags, address, data, memory_size).at(address.wrapping_sub(distance));
+    load.alignment = match input.u8() {
+        byte @ 0..64 => 1 << (byte % 24),
+        _ => PAGE,
+    };
+    let end = address.wrapping_add(memory_size);
+    let next = match shape >> 6 {
+        0 | 1 => end.wrapping_add(PAGE - 1) & !(PAGE - 1),
+        2 => end,
+        _ => end.wrapping_add(input.border() >> 30),
+    };
+    (load, next)
+}
+
+/// Adds a note, and what is to be in the writable segment.
+fn with_extras(mut elf: Elf, extras: u8, writable: u64, input: &mut Input<'_>) -> Elf {
     if extras & 1 != 0 {
         let kind = 1 + u32::from(input.u8() % 4);
         let value = match kind {
@@ -102,12 +123,8 @@ pub fn make(input: &mut Input<'_>) -> Vec<u8> {
             3 => u64::from(input.u8() & 1),
             _ => input.u64(),
         };
-        elf = elf.with(ProgramHeader::note(note(
-            "Bootpath",
-            kind,
-            &value.to_le_bytes(),
-            4,
-        )));
+        let wish = note("Bootpath", kind, &value.to_le_bytes(), 4);
+        elf = elf.with(ProgramHeader::note(wish));
     }
     if extras & 2 != 0 {
         let size = u64::from(input.u16()) % 0x3000;
@@ -118,10 +135,7 @@ pub fn make(input: &mut Input<'_>) -> Vec<u8> {
         let start = writable.wrapping_add(u64::from(input.u8()));
         elf = elf.with(ProgramHeader::within_load(PT_TLS, start, input.u8().into()));
     }
-    if extras & 8 != 0 {
-        elf = with_dynamic(elf, input, base, address);
-    }
-    elf.build()
+    elf
 }
 
 /// Adds a segment with a dynamic section and relocations.
@@ -251,64 +265,15 @@ pub fn relocate(image: &KernelImage, memory: &mut Memory, slide: u64) -> Option<
         return Some(0);
     };
     let mut space = Space { image, memory };
-    let mut table = [None; 40];
-    let mut jumps_are_rel = false;
-    let mut needed = false;
     space.of_file(dynamic.start, dynamic.size)?;
-    for index in 0..dynamic.size / 16 {
-        let at = dynamic.start.wrapping_add(index * 16);
-        let (tag, value) = (space.file_word(at)?, space.file_word(at.wrapping_add(8))?);
-        match tag {
-            0 => break,
-            1 => needed = true,
-            20 => jumps_are_rel = value == 17,
-            tag if tag < 40 => table[tag as usize] = Some(value),
-            _ => {}
-        }
-    }
-    // Neither symbols of others, nor addends in the places themselves.
-    if needed || table[18].unwrap_or(0) != 0 || jumps_are_rel && table[2].unwrap_or(0) != 0 {
-        return None;
-    }
-    let relrs = space.table(table[36], table[35], table[37], 8)?;
-    let relas = space.table(table[7], table[8], table[9], 24)?;
-    let jumps = space.table(table[23], table[2], Some(24), 24)?;
-    let (mut count, mut at) = (0, None);
-    for entry in relrs {
-        let entry = space.file_word(entry)?;
-        if entry & 1 == 0 {
-            space.add(entry, slide)?;
-            count += 1;
-            at = Some(entry.wrapping_add(8));
-            continue;
-        }
-        let start = at?;
-        let places = (0..63).filter(|bit| entry >> (bit + 1) & 1 != 0);
-        for bit in places {
-            space.add(start.wrapping_add(bit * 8), slide)?;
-            count += 1;
-        }
-        at = Some(start.wrapping_add(63 * 8));
-    }
+    let section = space.dynamic_section(dynamic.start, dynamic.size)?;
+    let relrs = space.table(section[36], section[35], section[37], 8)?;
+    let relas = space.table(section[7], section[8], section[9], 24)?;
+    let jumps = space.table(section[23], section[2], Some(24), 24)?;
+    let mut count = space.apply_relrs(&relrs, slide)?;
     for entries in [relas, jumps] {
         for batch in entries.chunks(64) {
-            // The loader takes 64 at a time out of the table; one that a relocation changes while
-            // it is in a batch is used as it was.
-            let mut read = Vec::new();
-            for &entry in batch {
-                let words = [0, 8, 16].map(|skip| space.file_word(entry.wrapping_add(skip)));
-                read.push((words[0]?, words[1]?, words[2]?));
-            }
-            for (place, info, addend) in read {
-                match info as u32 {
-                    0 => {}
-                    8 => {
-                        space.set(place, addend.wrapping_add(slide))?;
-                        count += 1;
-                    }
-                    _ => return None,
-                }
-            }
+            count += space.apply_relas(batch, slide)?;
         }
     }
     Some(count)
@@ -329,6 +294,71 @@ impl Space<'_> {
             offset <= segment.file_size && size <= segment.file_size - offset
         });
         inside.then_some(())
+    }
+
+    /// The values of the dynamic section, by their tags. It may want no symbols of others, and no addends
+    /// in the places themselves.
+    fn dynamic_section(&mut self, start: u64, size: u64) -> Option<[Option<u64>; 40]> {
+        let mut values = [None; 40];
+        let mut jumps_are_rel = false;
+        let mut needed = false;
+        for index in 0..size / 16 {
+            let at = start.wrapping_add(index * 16);
+            let (tag, value) = (self.file_word(at)?, self.file_word(at.wrapping_add(8))?);
+            match tag {
+                0 => break,
+                1 => needed = true,
+                20 => jumps_are_rel = value == 17,
+                tag if tag < 40 => values[tag as usize] = Some(value),
+                _ => {}
+            }
+        }
+        let rels = values[18].unwrap_or(0) != 0 || jumps_are_rel && values[2].unwrap_or(0) != 0;
+        (!needed && !rels).then_some(values)
+    }
+
+    /// Applies a table of relative relocations in the compact form: addresses and bitmaps.
+    fn apply_relrs(&mut self, entries: &[u64], slide: u64) -> Option<u64> {
+        let (mut count, mut at) = (0, None);
+        for &entry in entries {
+            let entry = self.file_word(entry)?;
+            if entry & 1 == 0 {
+                self.add(entry, slide)?;
+                count += 1;
+                at = Some(entry.wrapping_add(8));
+                continue;
+            }
+            let start = at?;
+            let places = (0..63).filter(|bit| entry >> (bit + 1) & 1 != 0);
+            for bit in places {
+                self.add(start.wrapping_add(bit * 8), slide)?;
+                count += 1;
+            }
+            at = Some(start.wrapping_add(63 * 8));
+        }
+        Some(count)
+    }
+
+    /// Applies relocations with addends. The loader takes 64 at a time out of the table; one that a
+    /// relocation changes while it is in a batch is used as it was.
+    fn apply_relas(&mut self, batch: &[u64], slide: u64) -> Option<u64> {
+        let mut read = Vec::new();
+        for &entry in batch {
+            let words = [0, 8, 16].map(|skip| self.file_word(entry.wrapping_add(skip)));
+            read.push((words[0]?, words[1]?, words[2]?));
+        }
+        let mut count = 0;
+        for (place, info, addend) in read {
+            match info as u32 {
+                0 => {}
+                8 => {
+                    self.set(place, addend.wrapping_add(slide))?;
+                    count += 1;
+                }
+                _ => return None,
+            }
+        }
+        Some(count)
     }
 
     /// The addresses of a table's entries.

@@ -1,23 +1,16 @@
-//! The targets, in the order of the boot path.
+//! The targets, by what they are given: disks, what a machine says, texts, kernels; and the whole path.
 
-pub mod stage2_header;
-pub mod memory_map;
-pub mod mbr;
-pub mod fat;
-pub mod command_line;
-pub mod entries;
-pub mod multiboot_information;
-pub mod elf;
-pub mod elf_note;
-pub mod multiboot;
-pub mod multiboot1;
-pub mod multiboot2;
-pub mod linux;
-pub mod chain;
-pub mod limine;
-pub mod vbe;
-pub mod gzip;
+pub mod disks;
+pub mod kernels;
+pub mod machine;
+pub mod texts;
 pub mod boot_path;
+
+// Each target has its own name, wherever its module is.
+pub use disks::{chain, fat, mbr, stage2_header};
+pub use kernels::{elf, elf_note, limine, linux, multiboot1, multiboot2};
+pub use machine::{memory_map, multiboot_information, vbe};
+pub use texts::{command_line, entries, gzip};
 
 use ::boot_path::errors::catalogue::{Named, Report};
 

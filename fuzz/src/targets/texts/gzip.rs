@@ -7,7 +7,7 @@ use boot_path::files::gzip::{
 };
 use flate2::read::GzDecoder;
 
-use super::show;
+use crate::targets::show;
 
 /// What a file may have unpacked: the fuzzer's memory has an end.
 const MOST: u64 = 1 << 20;

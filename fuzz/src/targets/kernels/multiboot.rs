@@ -5,9 +5,9 @@ use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::multiboot::elf::{PhysicalImage, Preference};
 use boot_path::ways_out::multiboot::header::{Header, Version, check_file};
 
-use super::show;
 use crate::elf_fixture::{ET_EXEC, Elf, PT_LOAD, ProgramHeader};
 use crate::input::Input;
+use crate::targets::show;
 
 /// The input: a file; or, when the first byte is odd, what to make one of.
 pub fn run(version: Version, bytes: &[u8]) {
@@ -38,29 +38,7 @@ pub fn run(version: Version, bytes: &[u8]) {
 /// A file with a header whose sum is right, in a good or a strange ELF file or in none.
 fn make(version: Version, input: &mut Input<'_>) -> Vec<u8> {
     let kind = input.u8();
-    let count = usize::from(input.u8() % 32);
-    let mut words = match version {
-        Version::One => vec![0x1BAD_B002, input.u32() & 0x0001_0007, 0],
-        Version::Two => vec![0xE852_50D6, 0, 0, 0],
-    };
-    for _ in 0..count {
-        words.push(match input.u8() {
-            0x80 => input.u32(),
-            0x81 => MIB as u32 + u32::from(input.u16()),
-            0x82 => u32::from(input.u8()) | 1 << 16,
-            small => small.into(),
-        });
-    }
-    if version == Version::Two {
-        words.extend([0, 8]);
-        words[2] = 4 * words.len() as u32;
-    }
-    let last = if version == Version::One { 2 } else { 3 };
-    words[last] = 0;
-    let sum = words[..last].iter().fold(0, |a: u32, b| a.wrapping_add(*b));
-    words[last] = sum.wrapping_neg();
-    let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-
+    let header = make_header(version, input);
     if kind & 3 == 0 {
         return [&header, input.rest()].concat();
     }
@@ -98,6 +76,32 @@ fn make(version: Version, input: &mut Input<'_>) -> Vec<u8> {
     } else {
         elf.build_32()
     }
+}
+
+/// A header whose sum is right.
+fn make_header(version: Version, input: &mut Input<'_>) -> Vec<u8> {
+    let count = usize::from(input.u8() % 32);
+    let mut words = match version {
+        Version::One => vec![0x1BAD_B002, input.u32() & 0x0001_0007, 0],
+        Version::Two => vec![0xE852_50D6, 0, 0, 0],
+    };
+    for _ in 0..count {
+        words.push(match input.u8() {
+            0x80 => input.u32(),
+            0x81 => MIB as u32 + u32::from(input.u16()),
+            0x82 => u32::from(input.u8()) | 1 << 16,
+            small => small.into(),
+        });
+    }
+    if version == Version::Two {
+        words.extend([0, 8]);
+        words[2] = 4 * words.len() as u32;
+    }
+    let last = if version == Version::One { 2 } else { 3 };
+    words[last] = 0;
+    let sum = words[..last].iter().fold(0, |a: u32, b| a.wrapping_add(*b));
+    words[last] = sum.wrapping_neg();
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
 fn check_header(header: &Header) {

@@ -5,8 +5,8 @@ use boot_path::memory::map::{
     low_memory_end,
 };
 
-use super::show;
 use crate::input::Input;
+use crate::targets::show;
 
 /// With fewer regions than this there is always room.
 const ROOM: usize = 150;
@@ -125,7 +125,6 @@ fn report(input: &mut Input<'_>, map: &mut MemoryMap, reported: &mut Vec<Region>
 fn use_it(input: &mut Input<'_>, map: &mut MemoryMap) {
     while !input.is_empty() {
         let before = map.regions().to_vec();
-        let roomy = before.len() < CAPACITY - 2;
         let kind = KINDS[1 + usize::from(input.u8()) % (KINDS.len() - 1)];
         let action = input.u8();
         let size = match action & 3 {
@@ -134,77 +133,100 @@ fn use_it(input: &mut Input<'_>, map: &mut MemoryMap) {
             2 => input.border(),
             _ => u64::from(input.u8()) << 30,
         };
-        // The pages that change.
         let changed = match action >> 2 & 3 {
-            0 => {
-                let start = input.border();
-                let end = start.saturating_add(size);
-                map.mark(start, end, kind);
-                let end = end.min(PHYSICAL_END);
-                (start < end).then_some((start, end))
-            }
-            1 => {
-                let start = input.border();
-                let taken = map.allocate_at(start, size, kind);
-                let end = start.saturating_add(size.max(1));
-                let inside = |r: &Region| r.start <= start && end <= r.end && end > start;
-                let usable = |r: &Region| r.kind == MemoryKind::Usable;
-                let free = before.iter().any(|region| usable(region) && inside(region));
-                assert!(taken == free || !taken && !roomy);
-                taken.then_some((start, end))
-            }
-            _ => {
-                let align = 1u64 << (input.u8() % 32);
-                let request = Request {
-                    size,
-                    align,
-                    offset: input.u64() & (align - 1),
-                    min: if action & 16 == 0 {
-                        MIB
-                    } else {
-                        input.border()
-                    },
-                    max: if action & 32 == 0 {
-                        4 << 30
-                    } else {
-                        input.border()
-                    },
-                    kind,
-                };
-                match map.allocate(&request) {
-                    Ok(start) => {
-                        let end = start + size.max(1);
-                        assert!(request.min <= start && end <= request.max);
-                        assert_eq!(start & (align - 1), request.offset);
-                        assert!(pages(start, end).all(|page| is_free(&before, page)));
-                        Some((start, end))
-                    }
-                    Err(error) => {
-                        show(&error);
-                        assert_eq!(map.regions(), before);
-                        assert_eq!(error.needed, size.max(1));
-                        // With the loosest alignment, only size counts.
-                        assert!(align > 1 || !roomy || error.largest < error.needed);
-                        None
-                    }
-                }
-            }
+            0 => mark(map, input.border(), size, kind),
+            1 => allocate_at(map, input.border(), size, kind),
+            _ => allocate(map, &request(action, size, kind, input)),
         };
         check_form(map, PAGE);
-        let changed = changed.map(|(start, end)| (start & !(PAGE - 1), end.next_multiple_of(PAGE)));
-        for address in borders(&[&before, map.regions()]) {
-            let inside = changed.is_some_and(|(start, end)| (start..end).contains(&address));
-            let expected = if inside {
-                Some(kind)
-            } else {
-                kind_at(&before, address)
-            };
-            let found = kind_at(map.regions(), address);
-            assert!(
-                found == expected || !roomy,
-                "{address:x}: {found:?}, {expected:?}"
-            );
+        check_change(map, &before, changed, kind);
+    }
+}
+
+/// Whether there is room for regions that a change may add.
+fn is_roomy(regions: &[Region]) -> bool {
+    regions.len() < CAPACITY - 2
+}
+
+/// Marks a range, and returns what changes by it.
+fn mark(map: &mut MemoryMap, start: u64, size: u64, kind: MemoryKind) -> Option<(u64, u64)> {
+    let end = start.saturating_add(size);
+    map.mark(start, end, kind);
+    let end = end.min(PHYSICAL_END);
+    (start < end).then_some((start, end))
+}
+
+/// Takes a range where it is free, and only there. Returns what changes.
+fn allocate_at(map: &mut MemoryMap, start: u64, size: u64, kind: MemoryKind) -> Option<(u64, u64)> {
+    let before = map.regions().to_vec();
+    let taken = map.allocate_at(start, size, kind);
+    let end = start.saturating_add(size.max(1));
+    let inside = |r: &Region| r.start <= start && end <= r.end && end > start;
+    let usable = |r: &Region| r.kind == MemoryKind::Usable;
+    let free = before.iter().any(|region| usable(region) && inside(region));
+    assert!(taken == free || !taken && !is_roomy(&before));
+    taken.then_some((start, end))
+}
+
+/// A request for memory.
+fn request(action: u8, size: u64, kind: MemoryKind, input: &mut Input<'_>) -> Request {
+    let align = 1u64 << (input.u8() % 32);
+    Request {
+        size,
+        align,
+        offset: input.u64() & (align - 1),
+        min: if action & 16 == 0 {
+            MIB
+        } else {
+            input.border()
+        },
+        max: if action & 32 == 0 {
+            4 << 30
+        } else {
+            input.border()
+        },
+        kind,
+    }
+}
+
+/// Takes what a request asks for, and returns what changes by it. What is refused changes nothing.
+fn allocate(map: &mut MemoryMap, request: &Request) -> Option<(u64, u64)> {
+    let before = map.regions().to_vec();
+    let size = request.size.max(1);
+    match map.allocate(request) {
+        Ok(start) => {
+            let end = start + size;
+            assert!(request.min <= start && end <= request.max);
+            assert_eq!(start & (request.align - 1), request.offset);
+            assert!(pages(start, end).all(|page| is_free(&before, page)));
+            Some((start, end))
         }
+        Err(error) => {
+            show(&error);
+            assert_eq!(map.regions(), before);
+            assert_eq!(error.needed, size);
+            // With the loosest alignment, only size counts.
+            assert!(request.align > 1 || !is_roomy(&before) || error.largest < error.needed);
+            None
+        }
+    }
+}
+
+/// The pages that have changed are of this kind, and all others are of theirs.
+fn check_change(map: &MemoryMap, before: &[Region], changed: Option<(u64, u64)>, kind: MemoryKind) {
+    let changed = changed.map(|(start, end)| (start & !(PAGE - 1), end.next_multiple_of(PAGE)));
+    for address in borders(&[before, map.regions()]) {
+        let inside = changed.is_some_and(|(start, end)| (start..end).contains(&address));
+        let expected = if inside {
+            Some(kind)
+        } else {
+            kind_at(before, address)
+        };
+        let found = kind_at(map.regions(), address);
+        assert!(
+            found == expected || !is_roomy(before),
+            "{address:x}: {found:?}, {expected:?}"
+        );
     }
 }
 

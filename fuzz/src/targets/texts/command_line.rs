@@ -6,7 +6,7 @@ use boot_path::entry::entry_file::{
     KernelEntry, MAX_FILE, MAX_LINE, MAX_MODULES, check_module, check_options, parse,
 };
 
-use super::show;
+use crate::targets::show;
 
 /// The input: the file.
 pub fn run(bytes: &[u8]) {

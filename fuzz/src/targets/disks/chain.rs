@@ -3,8 +3,8 @@
 use boot_path::entry::target::Target;
 use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, find};
 
-use super::show;
 use crate::input::Input;
+use crate::targets::show;
 
 /// The input: the number of the partition (8 bytes), and sectors, whose places are taken modulo their
 /// number. All of it is also the text of a `chain` line.

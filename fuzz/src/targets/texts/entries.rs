@@ -7,7 +7,7 @@ use boot_path::entry::entries::{
     matches,
 };
 
-use super::show;
+use crate::targets::show;
 
 /// Between the files: the name of the next one, and a line end, follow.
 const SEPARATOR: u8 = 0x1C;
@@ -28,29 +28,7 @@ pub fn run(bytes: &[u8]) {
         .collect();
 
     let mut entries = Entries::default();
-    let mut named = 0;
-    let mut comparisons = 0;
-    for (path, text) in &files {
-        let mut compare = |one: &Item<'_>, other: &Item<'_>| {
-            comparisons += 1;
-            one.compare(other)
-        };
-        if let Some(warning) = entries.add_by(path, text, &mut compare) {
-            named += 1;
-            assert!(warning.to_string().starts_with(path.as_str()));
-        }
-    }
-    assert!(comparisons <= 7 * MAX_ENTRIES);
-    // However many they are, few lines tell of them.
-    assert!(named <= MAX_NAMED);
-    assert_eq!(entries.rest().is_some(), entries.unnamed() > 0);
-    let good: Vec<Item<'_>> = files
-        .iter()
-        .take(MAX_CANDIDATES)
-        .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
-        .collect();
-    assert_eq!(entries.items().len(), good.len().min(MAX_ENTRIES));
-    assert_eq!(entries.is_empty(), files.is_empty());
+    add_all(&mut entries, &files);
     check_order(entries.items());
 
     let pattern = conf.default_entry();
@@ -63,26 +41,53 @@ pub fn run(bytes: &[u8]) {
         }
     };
     // By trying all of them.
-    let wanted = |item: &&Item<'_>| {
-        let name = item.name();
-        let stem = &name[..name.len() - ".conf".len()];
-        let id = match item.tries() {
-            Some(_) => &stem[..stem.rfind('+').expect("a counter")],
-            None => stem,
-        };
-        let sane = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN);
-        sane.is_some_and(|pattern| {
-            naive(pattern.as_bytes(), id.as_bytes())
-                || naive(pattern.as_bytes(), format!("{id}.conf").as_bytes())
-        })
-    };
-    let expected = entries.items().iter().find(wanted);
+    let mut items = entries.items().iter();
+    let expected = pattern.and_then(|pattern| items.find(|item| is_wanted(item, pattern)));
     assert_eq!(choice.item, *expected.unwrap_or(&entries.items()[0]));
     assert_eq!(choice.unmatched, pattern.filter(|_| expected.is_none()));
     // Whoever is chosen can be booted.
     let text = choice.item.text;
     assert!(text.kernel().is_some() != text.chain().is_some());
     assert!(!text.is_for_others());
+}
+
+/// Adds entries: however many they are, it takes few comparisons, and few lines tell of them.
+fn add_all<'a>(entries: &mut Entries<'a>, files: &'a [(String, &'a [u8])]) {
+    let mut named = 0;
+    let mut comparisons = 0;
+    for (path, text) in files {
+        let mut compare = |one: &Item<'_>, other: &Item<'_>| {
+            comparisons += 1;
+            one.compare(other)
+        };
+        if let Some(warning) = entries.add_by(path, text, &mut compare) {
+            named += 1;
+            assert!(warning.to_string().starts_with(path.as_str()));
+        }
+    }
+    assert!(comparisons <= 7 * MAX_ENTRIES);
+    assert!(named <= MAX_NAMED);
+    assert_eq!(entries.rest().is_some(), entries.unnamed() > 0);
+    let good: Vec<Item<'_>> = files
+        .iter()
+        .take(MAX_CANDIDATES)
+        .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
+        .collect();
+    assert_eq!(entries.items().len(), good.len().min(MAX_ENTRIES));
+    assert_eq!(entries.is_empty(), files.is_empty());
+}
+
+/// Whether a pattern is meant for an entry.
+fn is_wanted(item: &Item<'_>, pattern: &str) -> bool {
+    let name = item.name();
+    let stem = &name[..name.len() - ".conf".len()];
+    let id = match item.tries() {
+        Some(_) => &stem[..stem.rfind('+').expect("a counter")],
+        None => stem,
+    };
+    pattern.len() <= MAX_PATTERN
+        && (naive(pattern.as_bytes(), id.as_bytes())
+            || naive(pattern.as_bytes(), format!("{id}.conf").as_bytes()))
 }
 
 /// Both sides agree, and so do neighbours.

@@ -6,7 +6,7 @@ use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::ways_in::multiboot::{Memory, give_back, plan_moves, read_information};
 use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
 
-use super::show;
+use crate::targets::show;
 
 /// Where the bytes lie, and the information with them.
 pub const BASE: u32 = 0x9000;

@@ -6,9 +6,9 @@ use handoff::{
     NOTE_STACK_SIZE,
 };
 
-use super::show;
 use crate::elf_fixture::note;
 use crate::input::Input;
+use crate::targets::show;
 
 /// The input: the bytes of a PT_NOTE; or, when the first byte is odd, notes to make one of.
 pub fn run(bytes: &[u8]) {

@@ -3,8 +3,8 @@
 use boot_path::disk::fat::is_boot_sector;
 use boot_path::disk::partition::boot_partition;
 
-use super::show;
 use crate::input::Input;
+use crate::targets::show;
 
 /// The input: how large the disk is (8 bytes), and its sector 0.
 pub fn run(bytes: &[u8]) {

@@ -2,14 +2,12 @@
 
 use boot_path::errors::text::copy;
 use boot_path::kernel::image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
-use boot_path::kernel::relocate::{LoadedKernel, relocate};
+use boot_path::kernel::relocate::relocate;
 
-use super::show;
+use super::loaded::Loaded;
 use crate::input::Input;
-use crate::kernels::{self, Memory};
-
-/// Kernels that need more memory are not loaded.
-const MOST: u64 = 4 << 20;
+use crate::kernels;
+use crate::targets::show;
 
 /// The input: a file; or, when the first byte is odd, what to make one of.
 pub fn run(bytes: &[u8]) {
@@ -38,37 +36,29 @@ pub fn run(bytes: &[u8]) {
     let (image, _) = headers.expect("they were read");
     check(&image);
 
-    let memory: u64 = image.segments().iter().map(|s| s.memory_size).sum();
-    if memory > MOST {
+    let Some(mut loaded) = Loaded::new(&image, file) else {
         return;
-    }
-    let mut loaded = Loaded(&image, kernels::unrelocated(&image, file));
-    let mut expected = loaded.1.clone();
+    };
+    let mut expected = loaded.memory.clone();
     let slide = image.choose_slide();
     let result = relocate(&image, &mut loaded, slide);
     kernels::agree(&result, kernels::relocate(&image, &mut expected, slide));
     if let Err(error) = &result {
         show(error);
     } else {
-        assert!(loaded.1 == expected, "relocations differ");
-    }
-}
-
-/// A kernel in memory of its own.
-struct Loaded<'a>(&'a KernelImage, Memory);
-
-impl LoadedKernel for Loaded<'_> {
-    fn bytes(&self, segment: usize) -> &[u8] {
-        &self.1[segment][..self.0.segments()[segment].file_size as usize]
-    }
-
-    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
-        Some(&mut self.1[segment])
+        assert!(loaded.memory == expected, "relocations differ");
     }
 }
 
 /// What an image promises.
 fn check(image: &KernelImage) {
+    check_segments(image);
+    check_groups(image);
+    check_page_ranges(image);
+}
+
+/// Segments do not overlap, and may be where they are.
+fn check_segments(image: &KernelImage) {
     let segments = image.segments();
     assert!((1..=MAX_SEGMENTS).contains(&segments.len()));
     for pair in segments.windows(2) {
@@ -88,8 +78,11 @@ fn check(image: &KernelImage) {
     }
     let entry = image.entry().wrapping_sub(image.virtual_start());
     assert!(entry < image.virtual_end() - image.virtual_start());
+}
 
-    // The groups: all segments, in order, each within.
+/// The groups have all segments, in order, each within.
+fn check_groups(image: &KernelImage) {
+    let (segments, slide) = (image.segments(), image.choose_slide());
     let mut next = 0;
     let mut before: Option<u64> = None;
     for group in image.groups() {
@@ -114,8 +107,11 @@ fn check(image: &KernelImage) {
         before = Some(end);
     }
     assert_eq!(next, segments.len());
+}
 
-    // The page ranges: no gap and no overlap with respect to the segments, the right permissions.
+/// The page ranges: no gap and no overlap with respect to the segments, the right permissions.
+fn check_page_ranges(image: &KernelImage) {
+    let slide = image.choose_slide();
     let edges = kernels::edges(image, slide);
     let mut covered = Vec::new();
     for range in image.page_ranges(slide) {

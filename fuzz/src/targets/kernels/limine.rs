@@ -10,9 +10,10 @@ use boot_path::ways_out::limine::{
     LimineError, MAX_REVISION, Requests, Writer, check_file, recognises, scan,
 };
 
-use super::show;
+use super::loaded::Loaded;
 use crate::elf_fixture::{ET_DYN, ET_EXEC, Elf, ProgramHeader, R, W, X, words};
 use crate::input::Input;
+use crate::targets::show;
 
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
 const TAG: [u64; 2] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC];
@@ -23,9 +24,6 @@ const START: [u64; 4] = [
     0x181E_920A_7852_B9D9,
 ];
 const END: [u64; 2] = [0xADC0_E053_1BB1_0D03, 0x9572_709F_3176_4C62];
-/// Kernels that need more memory are not loaded.
-const MOST: u64 = 4 << 20;
-
 /// The input: a file; or, when the first byte is odd, what to make one of.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
@@ -92,82 +90,71 @@ fn make(input: &mut Input<'_>) -> Elf {
         .with(load(R | W, second, &segments[1]))
 }
 
-/// A kernel in memory of its own.
-struct Loaded<'a>(&'a KernelImage, Vec<Vec<u8>>);
-
-impl LoadedKernel for Loaded<'_> {
-    fn bytes(&self, segment: usize) -> &[u8] {
-        &self.1[segment][..self.0.segments()[segment].file_size as usize]
-    }
-
-    fn memory(&mut self, segment: usize) -> Option<&mut [u8]> {
-        Some(&mut self.1[segment])
+/// Scans a kernel, asks it everything, and answers.
+fn with(file: &[u8], image: KernelImage) {
+    let Some(mut loaded) = Loaded::new(&image, file) else {
+        return;
+    };
+    if let Some(requests) = find(&loaded) {
+        ask(&loaded, &requests);
+        answer(&image, &mut loaded, &requests);
     }
 }
 
-/// Scans a kernel, asks it everything, and answers.
-fn with(file: &[u8], image: KernelImage) {
-    let size: u64 = image.segments().iter().map(|s| s.memory_size).sum();
-    if size > MOST {
-        return;
-    }
-    let segments = image.segments().iter().map(|s| {
-        // A segment without bytes may have any offset.
-        let bytes = file.get(s.file_offset as usize..).unwrap_or_default();
-        let mut memory = bytes[..s.file_size as usize].to_vec();
-        memory.resize(s.memory_size as usize, 0);
-        memory
-    });
-    let mut loaded = Loaded(&image, segments.collect());
-    let found = scan(&image, &loaded);
-    let naive = naive(&loaded);
+/// Finds the requests: by the scan, which a slower one agrees with.
+fn find(loaded: &Loaded<'_>) -> Option<Requests> {
+    let image = loaded.image;
+    let found = scan(image, loaded);
+    let naive = naive(loaded);
     let recognised = image
         .segments()
         .iter()
         .enumerate()
         .any(|(index, s)| recognises(loaded.bytes(index), s.virtual_start));
-    match &found {
-        Ok(found) => {
-            assert_eq!(found.is_some(), recognised);
-            let (tag, requests) = naive.expect("it was accepted");
-            let empty = found.is_none() && tag.is_none() && requests.is_empty();
-            let same = found.is_some_and(|found| {
-                let tags = found.revision == tag.unwrap_or(0);
-                let asked = FEATURES
-                    .iter()
-                    .all(|(feature, name)| found.has(*feature) == requests.contains_key(name));
-                tags && asked
-            });
-            assert!(empty || same, "{found:x?}");
-        }
+    let found = match found {
+        Ok(found) => found,
         Err(error) => {
-            show(error);
+            show(&error);
             assert!(naive.is_err());
-            return;
+            return None;
         }
-    }
-    let Ok(Some(requests)) = found else { return };
+    };
+    assert_eq!(found.is_some(), recognised);
+    let (tag, requests) = naive.expect("it was accepted");
+    let empty = found.is_none() && tag.is_none() && requests.is_empty();
+    let same = found.is_some_and(|found| {
+        let tags = found.revision == tag.unwrap_or(0);
+        let asked = FEATURES
+            .iter()
+            .all(|(feature, name)| found.has(*feature) == requests.contains_key(name));
+        tags && asked
+    });
+    assert!(empty || same, "{found:x?}");
+    found
+}
+
+/// Asks for all that a request can have.
+fn ask(loaded: &Loaded<'_>, requests: &Requests) {
+    let image = loaded.image;
     let slide = image.choose_slide();
-    let _ = requests.check(&image);
-    assert!(requests.stack_size(&image, &loaded) >= 65536);
+    let _ = requests.check(image);
+    assert!(requests.stack_size(image, loaded) >= 65536);
     for five_levels in [false, true] {
-        if let Ok(mode) = requests.paging_mode(&image, &loaded, five_levels) {
+        if let Ok(mode) = requests.paging_mode(image, loaded, five_levels) {
             assert!(mode <= u64::from(five_levels));
         }
     }
-    if let Ok(entry) = requests.entry(&image, &loaded, slide) {
+    if let Ok(entry) = requests.entry(image, loaded, slide) {
         let inside = |s: &boot_path::kernel::image::Segment| {
             entry.wrapping_sub(slide).wrapping_sub(s.virtual_start) < s.memory_size
         };
         assert!(image.segments().iter().any(inside));
     }
     let mut modules = InternalModules::new();
-    match requests.internal_modules(&image, &loaded, slide, &mut modules) {
+    match requests.internal_modules(image, loaded, slide, &mut modules) {
         Ok(()) | Err(LimineError::Module { .. } | LimineError::TooManyModules { .. }) => {}
         Err(error) => panic!("{error:?}"),
     }
-    drop(modules);
-    answer(&image, &mut loaded, &requests);
 }
 
 /// Writes responses; nothing else of the kernel changes.
@@ -216,12 +203,12 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     let mut writer = Writer::new(&mut room, 0x10_0000);
     let responses = limine::respond(requests, &facts, &last, &mut writer);
     assert_eq!(writer.used, measure.used);
-    let before = loaded.1.clone();
+    let before = loaded.memory.clone();
     requests.answer(image, loaded, &responses);
     let changed: usize = before
         .iter()
         .flatten()
-        .zip(loaded.1.iter().flatten())
+        .zip(loaded.memory.iter().flatten())
         .filter(|(old, new)| old != new)
         .count();
     let answers = responses.iter().filter(|&&response| response != 0).count();
@@ -235,7 +222,7 @@ type Found = (Option<u64>, BTreeMap<[u64; 2], usize>);
 fn naive(loaded: &Loaded<'_>) -> Result<Found, ()> {
     // All words, in order; a segment's last one is followed by nothing.
     let mut all: Vec<Vec<u64>> = Vec::new();
-    for (index, segment) in loaded.0.segments().iter().enumerate() {
+    for (index, segment) in loaded.image.segments().iter().enumerate() {
         let skip = (segment.virtual_start.wrapping_neg() % 8) as usize;
         let bytes = loaded.bytes(index).get(skip..).unwrap_or_default();
         let words = bytes.chunks_exact(8);

@@ -1,0 +1,202 @@
+//! A Linux kernel's setup header: where it is put, and what it is told.
+
+use boot_path::entry::protocol::{LinuxEntry, Protocol};
+use boot_path::memory::layout::EARLY_REACH;
+use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use boot_path::ways_out::linux::image::{
+    HEADER, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed,
+};
+
+use crate::input::Input;
+use crate::targets::show;
+
+/// The input: the file's size (8 bytes), bytes of initial RAM disk (8), a page where a hole in memory
+/// begins (8), length of the command line (8), and the file from its setup header on.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let (size, modules) = (input.u64(), input.u64());
+    let (hole, command_line) = ((input.u64() % (8 << 18)) << 12, input.u64() % 20_000);
+    let file = input.rest();
+    // A file that is shorter than this is refused for its size alone.
+    let mut head = [0; HEADER_ROOM];
+    let length = file.len().min(HEADER_ROOM - HEADER);
+    head[HEADER..][..length].copy_from_slice(&file[..length]);
+    let head = &head[..];
+
+    let image = match LinuxImage::read(head, size) {
+        Ok(image) => image,
+        Err(error) => {
+            show(&error);
+            return;
+        }
+    };
+    assert_eq!(Protocol::by_magic(head), Protocol::Linux(None));
+    let header = SetupHeader(head);
+    check_image(&image, &header, size);
+    check_command_line(&image, &header, command_line);
+
+    let mut memory = memory_with_hole(hole);
+    let before = MemoryMapCopy::of(&memory);
+    let Some(placed) = place(&image, &header, &mut memory, &before) else {
+        return;
+    };
+    let initrd = place_initrd(&image, modules, &mut memory);
+    check_initrd(initrd, &header, &placed, &before);
+    let mut page = [0xC5; 4096];
+    image.fill_header(&placed, initrd, true, &mut page);
+    assert!(
+        page[..HEADER]
+            .iter()
+            .chain(&page[header.end().max(0x26C)..])
+            .all(|&byte| byte == 0xC5)
+    );
+}
+
+/// The setup header by boot.rst, and not by the code under test.
+struct SetupHeader<'a>(&'a [u8]);
+
+impl SetupHeader<'_> {
+    fn number(&self, at: usize, length: usize) -> u64 {
+        let bytes = self.0.get(at..at + length).unwrap_or_default();
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |n, &byte| n << 8 | u64::from(byte))
+    }
+
+    fn version(&self) -> u64 {
+        self.number(0x206, 2)
+    }
+
+    /// Where it ends.
+    fn end(&self) -> usize {
+        0x202 + self.number(0x201, 1) as usize
+    }
+
+    /// A field that there is since a version.
+    fn field(&self, since: u64, at: usize, length: usize) -> Option<u64> {
+        let known = self.version() >= since && at + length <= self.end();
+        known.then(|| self.number(at, length))
+    }
+}
+
+/// What the image says of itself.
+fn check_image(image: &LinuxImage, header: &SetupHeader<'_>, size: u64) {
+    assert!(header.version() >= 0x202 && header.number(0x211, 1) & 1 == 1);
+    let setup_sectors = header.number(0x1F1, 1);
+    let sectors = [setup_sectors, 4][usize::from(setup_sectors == 0)];
+    assert_eq!(image.setup_bytes() as u64, 512 * (sectors + 1));
+    assert!(image.setup_bytes() <= 0x8000 && image.setup_bytes() as u64 <= size);
+    let flags = header.field(0x20C, 0x236, 2);
+    let long_mode = flags.is_some_and(|flags| flags & 1 != 0);
+    assert_eq!(image.entry(Some(LinuxEntry::Bits64)).is_ok(), long_mode);
+    assert!(image.entry(None).is_ok());
+}
+
+/// A command line is refused if it is too long, and only then.
+fn check_command_line(image: &LinuxImage, header: &SetupHeader<'_>, length: u64) {
+    let limit = match header.version() {
+        0x206.. => header.field(0x206, 0x238, 4).unwrap_or(0),
+        _ => 255,
+    };
+    match image.check_command_line(length as usize) {
+        Ok(()) => assert!(length <= limit),
+        Err(error) => {
+            show(&error);
+            assert!(length > limit);
+        }
+    }
+}
+
+/// A machine with memory below and above 4 GiB, and a MiB of it reserved.
+fn memory_with_hole(hole: u64) -> MemoryMap {
+    let mut memory = MemoryMap::new();
+    for (start, end, kind) in [
+        (0, 0xA_0000, MemoryKind::Usable),
+        (MIB, 3 << 30, MemoryKind::Usable),
+        (4 << 30, 6 << 30, MemoryKind::Usable),
+        (hole, hole + 0x10_0000, MemoryKind::Reserved),
+    ] {
+        memory.add(Region { start, end, kind });
+    }
+    memory.finish(0x9_F000);
+    memory
+}
+
+/// Places the kernel where there was nothing, and where it can run.
+fn place(
+    image: &LinuxImage,
+    header: &SetupHeader<'_>,
+    memory: &mut MemoryMap,
+    before: &MemoryMapCopy,
+) -> Option<Placed> {
+    let placed = match image.place(memory) {
+        Ok(placed) => placed,
+        Err(PlaceError::Memory(error)) => {
+            show(&error);
+            return None;
+        }
+        Err(PlaceError::NotFree(error)) => {
+            show(&error);
+            return None;
+        }
+    };
+    let end = placed.start + placed.length;
+    assert!(placed.start >= MIB && end <= EARLY_REACH);
+    assert!(before.is_free(placed.start, end));
+    assert!(!MemoryMapCopy::of(memory).is_free(placed.start, placed.start + 1));
+    if let Some(init_size) = header.field(0x20A, 0x260, 4) {
+        let running = match image.relocatable() {
+            true => placed.start,
+            false => match header.field(0x20A, 0x258, 8) {
+                Some(address) if address != 0 => address,
+                _ => MIB,
+            },
+        };
+        assert!(before.is_free(running, running + init_size));
+    }
+    Some(placed)
+}
+
+fn place_initrd(image: &LinuxImage, size: u64, memory: &mut MemoryMap) -> Initrd {
+    match image.place_initrd(size, memory) {
+        Ok(initrd) => initrd,
+        Err(error) => {
+            show(&error);
+            Initrd::default()
+        }
+    }
+}
+
+/// The initial RAM disk lies where there was nothing, as low as the kernel wants it, and apart from it.
+fn check_initrd(initrd: Initrd, header: &SetupHeader<'_>, placed: &Placed, before: &MemoryMapCopy) {
+    if initrd.size == 0 {
+        return;
+    }
+    let end = initrd.start + initrd.size;
+    assert!(initrd.start.is_multiple_of(4096) && initrd.start >= MIB && end <= EARLY_REACH);
+    let highest = header.field(0x203, 0x22C, 4).unwrap_or(0x37FF_FFFF);
+    assert!(end - 1 <= highest.max(limit_of_old(header.version())));
+    assert!(before.is_free(initrd.start, end));
+    assert!(end <= placed.start || initrd.start >= placed.start + placed.length);
+}
+
+/// Kernels before 2.03 do not say where their RAM disk may be.
+fn limit_of_old(version: u64) -> u64 {
+    if version < 0x203 { 0x37FF_FFFF } else { 0 }
+}
+
+/// What was free before.
+struct MemoryMapCopy(Vec<Region>);
+
+impl MemoryMapCopy {
+    fn of(memory: &MemoryMap) -> Self {
+        Self(memory.regions().to_vec())
+    }
+
+    fn is_free(&self, start: u64, end: u64) -> bool {
+        let mut regions = self.0.iter();
+        start >= end
+            || regions.any(|r| r.kind == MemoryKind::Usable && r.start <= start && end <= r.end)
+    }
+}
