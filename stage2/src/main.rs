@@ -9,7 +9,6 @@
 // The entry is assembly.
 #![allow(unsafe_code)]
 
-mod header;
 mod machine;
 mod real;
 mod ways_out;
@@ -32,7 +31,7 @@ use disk_layout::stage2 as stage2_image;
 
 use crate::machine::real_mode::{exceptions, findings};
 use crate::machine::variables::Once;
-use crate::machine::{Machine, console, faults, physical};
+use crate::machine::{Machine, console, faults, header, physical};
 
 /// Where stage1 jumps to, directly behind the header; and behind the first jump, the way in by
 /// Multiboot: real mode, CS = DS = SS = 0. The linker script makes sure of the first place, the assembler

@@ -9,8 +9,8 @@ use boot_path::machine::Machine as _;
 use boot_path::memory::layout::BIOS_BUFFER;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::header::recorded;
 use crate::machine::console::{CONSOLE, serial_line};
+use crate::machine::header::recorded;
 use crate::machine::{Machine, bios, faults, physical};
 
 /// BIOS data area: timer ticks since midnight (u32).

@@ -10,7 +10,7 @@ use boot_path::bios::transcript;
 use boot_path::devices::console::{Console, Screen, SerialLine};
 use boot_path::say;
 
-use crate::header::recorded;
+use crate::machine::header::recorded;
 use crate::machine::variables::OneThread;
 use crate::machine::{Machine, calls, physical};
 

@@ -20,10 +20,9 @@ use boot_path::say;
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::debug::{Dr7, Dr7Value};
 
-use crate::header;
 use crate::machine::switch::{self, Saved};
 use crate::machine::variables::OneThread;
-use crate::machine::{Machine, console, instructions, physical};
+use crate::machine::{Machine, console, header, instructions, physical};
 
 /// Has the kernel been started?
 static KERNEL_RUNS: OneThread<Cell<bool>> = OneThread::new(Cell::new(false));

@@ -1,5 +1,6 @@
 //! What only the machine has, for all steps.
 
+pub mod header;
 pub mod bios;
 pub mod calls;
 pub mod console;

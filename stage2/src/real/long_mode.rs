@@ -19,7 +19,7 @@ use disk_layout::stage2::Stage2Header;
 use x86_64::registers::control::EferFlags;
 use x86_64::structures::paging::PageTableFlags;
 
-use crate::header::HEADER;
+use crate::machine::header::HEADER;
 use crate::machine::real_mode::exceptions;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::segments::{

@@ -12,7 +12,7 @@ use boot_path::files::checksum::CRC_32C;
 use boot_path::memory::layout;
 use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, SUMMED, Stage2Header};
 
-use crate::header::HEADER;
+use crate::machine::header::HEADER;
 use crate::machine::real_mode::report::{fail, messages};
 use crate::real::cpu::has_cpuid;
 

@@ -17,7 +17,7 @@ use boot_path::memory::layout;
 use disk_layout::stage2::Stage2Header;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
-use crate::header::HEADER;
+use crate::machine::header::HEADER;
 use crate::machine::physical;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::real_mode::report::fail;

@@ -8,7 +8,7 @@ use boot_path::errors::message::BEFORE_CODE;
 use disk_layout::COM1;
 use disk_layout::stage2::Stage2Header;
 
-use crate::header::HEADER;
+use crate::machine::header::HEADER;
 use crate::machine::variables::placed;
 
 /// Declares the [messages](boot_path::errors::message) for errors of the catalogue, where 16-bit code
