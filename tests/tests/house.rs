@@ -67,9 +67,7 @@ const RULES: [Rule; 12] = [
 
 /// What goes beyond its limit today, and by how much it does: rule, thing, number.
 #[rustfmt::skip]
-const TODAY: &[(&str, &str, usize)] = &[
-    (MACHINE, "stage2", 4996),
-];
+const TODAY: &[(&str, &str, usize)] = &[];
 
 /// The loader: what runs on the machine.
 const LOADER: [&str; 2] = ["stage1", "stage2"];

@@ -1,4 +1,5 @@
-//! Drivers: what the loader does to devices and to the CPU itself, without the BIOS.
+//! Drivers: what the loader does to devices and to the CPU itself, without the BIOS. With them is what
+//! the CPU's descriptor tables and control registers hold while the loader runs.
 //!
 //! A driver is ordinary code over a trait, as what asks the BIOS is. On the machine, the instructions are
 //! behind it; on the host, a device that a test has made up. The traits take [`Port`](port::Port) and
@@ -6,6 +7,8 @@
 
 pub mod port;
 pub mod cpu;
+pub mod descriptors;
+pub mod control_registers;
 pub mod serial;
 pub mod console;
 pub mod keyboard;

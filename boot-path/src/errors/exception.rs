@@ -29,6 +29,8 @@ vector 15\n\
 #VE virtualization exception\n\
 #CP control protection";
 
+/// How many vectors are of exceptions (SDM volume 3, 6.3.1).
+pub const VECTORS: usize = 32;
 /// The double fault's vector.
 pub const DOUBLE_FAULT: u64 = 8;
 /// The page fault's vector.
@@ -56,7 +58,7 @@ pub const fn has_error_code(vector: u64) -> bool {
 /// `#PF page fault (vector 14), error code 2h (write to an unmapped page)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
-    /// Its vector, below 32.
+    /// Its vector, below [`VECTORS`].
     pub vector: u64,
     /// What the CPU pushed.
     pub error_code: u64,

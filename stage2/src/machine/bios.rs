@@ -14,6 +14,8 @@ use core::mem::offset_of;
 
 use asm_lines::naked_asm;
 use boot_path::bios::firmware::{FLAG_CARRY, Registers};
+use boot_path::devices::control_registers::IA32_EFER;
+use boot_path::devices::descriptors::{CODE_16, CODE_64, DATA, DATA_16};
 use boot_path::memory::layout;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 
@@ -21,7 +23,6 @@ use crate::machine::physical;
 use crate::machine::real_mode::exceptions;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::real_mode::report::{fail, messages};
-use crate::machine::segments::{CODE_16, CODE_64, DATA, DATA_16, IA32_EFER};
 use crate::machine::switch::GDT_POINTER;
 use crate::machine::variables::{OneThread, placed};
 

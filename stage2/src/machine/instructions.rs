@@ -5,12 +5,11 @@ use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_crc32_u8, _rdtsc};
 
 use boot_path::devices::cpu::{Cpu, Leaf, Msr, features, has_crc32};
-use x86_64::VirtAddr;
+use boot_path::devices::descriptors::NO_TABLE;
 use x86_64::instructions::tables::lidt;
 use x86_64::instructions::tlb;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific;
-use x86_64::structures::DescriptorTablePointer;
 
 use crate::machine::Machine;
 
@@ -127,12 +126,8 @@ pub fn prepare_for_kernel(no_execute: bool) {
 
 /// An IDT without entries: from here on a fault resets the machine.
 pub fn without_handlers() {
-    let none = DescriptorTablePointer {
-        limit: 0,
-        base: VirtAddr::zero(),
-    };
     // SAFETY: nothing of the loader depends on exceptions, and interrupts are off.
-    unsafe { lidt(&none) }
+    unsafe { lidt(&NO_TABLE) }
 }
 
 /// A triple fault, which resets the machine.

@@ -6,7 +6,6 @@ pub mod calls;
 pub mod console;
 pub mod failure;
 pub mod faults;
-pub mod segments;
 pub mod switch;
 pub mod physical;
 pub mod path;

@@ -11,28 +11,14 @@ use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
-use boot_path::errors::exception;
+use boot_path::devices::control_registers::{CR0_CLEAR, CR4};
+use boot_path::devices::descriptors::{DescriptorPointer, GDT, Gate, IDT, TSS, TaskState};
+use boot_path::errors::exception::{self, VECTORS};
 use boot_path::memory::layout;
 use boot_path::ways_out::bootpath::Start;
-use x86_64::structures::tss::TaskStateSegment;
 
 use crate::machine::faults;
-use crate::machine::segments::{CODE_64, CR0_CLEAR, CR4, DescriptorPointer, GDT, TSS};
 use crate::machine::variables::{OneThread, placed};
-
-/// An interrupt gate to a stub: offset in bits 63:48 and 15:0 (filled in by [`fill_tables`]), type,
-/// IST, selector (SDM vol. 3, 6.14.1). The double fault has a stack of its own.
-const fn gate(vector: usize) -> [u64; 2] {
-    let ist = if vector as u64 == exception::DOUBLE_FAULT {
-        2
-    } else {
-        1
-    };
-    [(CODE_64 as u64) << 16 | ist << 32 | 0x8E << 40, 0]
-}
-
-/// Number of exception vectors (SDM vol. 3, 6.3.1).
-const VECTORS: usize = 32;
 
 /// Bytes from one stub to the next: the assembler fills each one up, wherever the first one begins.
 const STUB_SIZE: u64 = 8;
@@ -40,8 +26,7 @@ const STUB_SIZE: u64 = 8;
 /// The data of the switch page.
 #[repr(C, align(16))]
 struct SwitchPage {
-    /// One [`gate`] for each exception.
-    idt: Cell<[[u64; 2]; VECTORS]>,
+    idt: Cell<[Gate; IDT.len()]>,
     gdt: Cell<[u64; GDT.len()]>,
     tss: TaskState,
     /// CR3 of the loader.
@@ -54,29 +39,9 @@ placed! {
     /// The page. It is written by the loader only.
     in ".switch.data"
     static SWITCH: OneThread<SwitchPage> = OneThread::new(SwitchPage {
-        idt: Cell::new({
-            let mut idt = [[0; 2]; VECTORS];
-            let mut vector = 0;
-            while vector < VECTORS {
-                idt[vector] = gate(vector);
-                vector += 1;
-            }
-            idt
-        }),
+        idt: Cell::new(IDT),
         gdt: Cell::new(GDT),
-        tss: TaskState {
-            before: [0; 9],
-            stack: {
-                let [low, high] = end(&layout::FAULT_STACK, 0);
-                [Cell::new(low), Cell::new(high)]
-            },
-            double_fault_stack: {
-                let [low, high] = end(&layout::DOUBLE_FAULT_STACK, 0);
-                [Cell::new(low), Cell::new(high)]
-            },
-            behind: [0; 12],
-            permission_map: (size_of::<TaskState>() as u32) << 16,
-        },
+        tss: TaskState::new(),
         loader_tables: layout::EARLY_TABLES.start,
         stack_bias: Cell::new(0),
     });
@@ -90,27 +55,6 @@ placed! {
     in ".real_mode.data"
     pub static IDT_POINTER: OneThread<DescriptorPointer> =
         OneThread::new(DescriptorPointer::new(&raw const SWITCH.value().idt));
-}
-
-/// The task state segment, by doublewords: it aligns no quadword. There is no I/O permission map behind it,
-/// and nothing in it but the stacks of the handlers: IST 1, and IST 2 for the double fault, which may mean
-/// that the other one is broken.
-#[repr(C)]
-struct TaskState {
-    before: [u32; 9],
-    stack: [Cell<u32>; 2],
-    double_fault_stack: [Cell<u32>; 2],
-    behind: [u32; 12],
-    permission_map: u32,
-}
-const _: () = assert!(size_of::<TaskState>() == size_of::<TaskStateSegment>());
-const _: () =
-    assert!(offset_of!(TaskState, stack) == offset_of!(TaskStateSegment, interrupt_stack_table));
-
-/// The halves of a stack's end, in memory that is seen `base` bytes higher.
-const fn end(stack: &layout::Region, base: u64) -> [u32; 2] {
-    let end = stack.end.wrapping_add(base);
-    [end as u32, (end >> 32) as u32]
 }
 
 /// Physical address of the switch page.
@@ -144,7 +88,7 @@ pub extern "C" fn fill_tables() {
         idt = const offset_of!(SwitchPage, idt),
         vectors = const VECTORS,
         stub_size = const STUB_SIZE,
-        gate_size = const size_of::<[u64; 2]>(),
+        gate_size = const size_of::<Gate>(),
     )
 }
 
@@ -156,13 +100,7 @@ pub fn back_in_loader() {
 /// The handlers find their stacks where physical address 0 is seen at `base`.
 fn show_stacks_at(base: u64) {
     SWITCH.stack_bias.set(base);
-    let set = |place: &[Cell<u32>; 2], stack| {
-        let [low, high] = end(stack, base);
-        place[0].set(low);
-        place[1].set(high);
-    };
-    set(&SWITCH.tss.stack, &layout::FAULT_STACK);
-    set(&SWITCH.tss.double_fault_stack, &layout::DOUBLE_FAULT_STACK);
+    SWITCH.tss.show_stacks_at(base);
 }
 
 /// Leaves the loader for a kernel of its own protocol. Faults are still reported, on a stack in the

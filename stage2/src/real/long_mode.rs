@@ -13,6 +13,8 @@
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
+use boot_path::devices::control_registers::{CACHES_OFF, CR0_CLEAR, CR0_SET, CR4, IA32_EFER};
+use boot_path::devices::descriptors::{CODE_32, CODE_64, DATA, TSS};
 use boot_path::memory::layout;
 use disk_layout::Road;
 use disk_layout::stage2::Stage2Header;
@@ -22,9 +24,6 @@ use x86_64::structures::paging::PageTableFlags;
 use crate::machine::header::HEADER;
 use crate::machine::real_mode::exceptions;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
-use crate::machine::segments::{
-    CACHES_OFF, CODE_32, CODE_64, CR0_CLEAR, CR0_SET, CR4, DATA, IA32_EFER, TSS,
-};
 use crate::machine::switch::{self, GDT_POINTER};
 
 /// Flags of a table entry that leads to another table.

@@ -10,17 +10,21 @@ use core::cell::Cell;
 use core::mem::{MaybeUninit, offset_of};
 
 use asm_lines::naked_asm;
+use boot_path::devices::control_registers::IA32_EFER;
+use boot_path::devices::descriptors::{
+    CODE_16, CODE_32, DATA, DATA_16, DescriptorPointer, NO_TABLE,
+};
 use boot_path::memory::layout::TRANSFER_BUFFER;
 use boot_path::ways_out::handover::{ProtectedMode, RealMode};
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
+use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::DescriptorFlags;
 
 use crate::machine::console::CONSOLE;
 use crate::machine::faults;
 use crate::machine::real_mode::exceptions::{self, VECTOR_TABLE};
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
-use crate::machine::segments::{CODE_16, CODE_32, DATA, DATA_16, DescriptorPointer, IA32_EFER};
 use crate::machine::variables::{OneThread, placed};
 
 /// CR0 in protected mode: all off but PE, and ET, which says what FPU there is.
@@ -249,9 +253,8 @@ const BOOT_DS: u16 = 0x18;
 pub fn to_64_bit_code(entry: u64, parameters: u64) -> ! {
     prepare();
     let table = DescriptorPointer::new(&raw const LINUX_GDT);
-    let none = DescriptorPointer::none();
     // SAFETY: the kernel was loaded there; the early tables map it and its parameters.
-    unsafe { enter_64(entry, parameters, &table, &none) }
+    unsafe { enter_64(entry, parameters, &table, &NO_TABLE) }
 }
 
 /// Long mode stays; the kernel gets a GDT with the selectors that it is used to, and no IDT: the
@@ -263,7 +266,7 @@ unsafe extern "sysv64" fn enter_64(
     entry: u64,
     parameters: u64,
     gdt: &DescriptorPointer,
-    idt: &DescriptorPointer,
+    idt: &DescriptorTablePointer,
 ) -> ! {
     naked_asm!(
         "cli",

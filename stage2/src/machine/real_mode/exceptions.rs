@@ -11,6 +11,8 @@ use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
+use boot_path::devices::control_registers::IA32_EFER;
+use boot_path::devices::descriptors::{DescriptorPointer, GATE_16};
 use boot_path::errors::catalogue::REAL_MODE_EXCEPTION;
 use boot_path::errors::message::{self, BEFORE_CODE, facts_offset, message};
 use boot_path::memory::layout;
@@ -21,7 +23,6 @@ use crate::machine::header::HEADER;
 use crate::machine::physical;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::real_mode::report::fail;
-use crate::machine::segments::{CODE_16, DescriptorPointer, IA32_EFER};
 use crate::machine::variables::{OneThread, placed};
 
 /// The vectors (SDM vol. 3, table 20-1): #DE, #UD, #NM, #SS, #GP. The other exceptions of real mode
@@ -42,8 +43,6 @@ const DIGITS: [usize; 3] = {
 
 /// Up to #GP. What has no gate becomes one of those that have.
 const GATES: usize = 14;
-/// A 16-bit interrupt gate; [`install`] fills in the offset.
-const GATE: u64 = (CODE_16 as u64) << 16 | 0x86 << 40;
 
 placed! {
     in ".real_mode.data"
@@ -59,13 +58,13 @@ placed! {
     in ".real_mode.data"
     static REPORTED: OneThread<Cell<u8>> = OneThread::new(Cell::new(0));
 
-    /// The IDT of protected mode without paging: #UD, #DF, #GP.
+    /// The IDT of protected mode without paging: #UD, #DF, #GP. [`install`] fills in the offsets.
     in ".real_mode.data"
     static IDT: OneThread<Cell<[u64; GATES]>> = OneThread::new(Cell::new({
         let mut idt = [0; GATES];
-        idt[6] = GATE;
-        idt[8] = GATE;
-        idt[13] = GATE;
+        idt[6] = GATE_16;
+        idt[8] = GATE_16;
+        idt[13] = GATE_16;
         idt
     }));
 

@@ -15,14 +15,17 @@ use core::cell::Cell;
 use core::mem::offset_of;
 
 use asm_lines::naked_asm;
+use boot_path::devices::control_registers::{CR0_SET, CR4, IA32_EFER};
+use boot_path::devices::descriptors::{CODE_32, CODE_64, DATA, NO_TABLE, SEGMENT_16};
 use boot_path::memory::layout;
 use boot_path::ways_out::limine::HHDM;
 use boot_path::ways_out::limine::platform::{Info, Start};
+use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
+use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::DescriptorFlags;
 
 use crate::machine::physical;
-use crate::machine::segments::{CODE_32, CODE_64, CR0_SET, CR4, DATA, IA32_EFER, SEGMENT_16};
 use crate::machine::switch::GDT_POINTER;
 use crate::machine::variables::{OneThread, placed};
 use crate::ways_out::limine::processors;
@@ -38,20 +41,12 @@ const CR0: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
     | Cr0Flags::WRITE_PROTECT.bits()
     | Cr0Flags::PAGING.bits()) as u32;
 
-/// The operand of LGDT and LIDT in 64-bit mode.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Pointer {
-    limit: u16,
-    base: u64,
-}
-
 /// All that the code here needs to know.
 #[repr(C)]
 struct Last {
     gdt: Cell<[u64; LAST_GDT.len()]>,
-    gdt_pointer: Cell<Pointer>,
-    idt_pointer: Cell<Pointer>,
+    gdt_pointer: Cell<DescriptorTablePointer>,
+    idt_pointer: DescriptorTablePointer,
     /// Somebody loads TR.
     lock: Cell<u32>,
     /// CR3, physical, and CR4 on the way: the tables map the loader, with as many levels as the
@@ -96,8 +91,8 @@ placed! {
     in ".real_mode.data"
     static LAST: OneThread<Last> = OneThread::new(Last {
         gdt: Cell::new(LAST_GDT),
-        gdt_pointer: Cell::new(Pointer { limit: 0, base: 0 }),
-        idt_pointer: Cell::new(Pointer { limit: 0, base: 0 }),
+        gdt_pointer: Cell::new(NO_TABLE),
+        idt_pointer: NO_TABLE,
         lock: Cell::new(0),
         way_tables: Cell::new(0),
         way_cr4: Cell::new(0),
@@ -123,9 +118,9 @@ pub fn prepare(start: &Start) {
         EferFlags::NO_EXECUTE_ENABLE,
         start.cpu_features & handoff::CPU_NX != 0,
     );
-    LAST.gdt_pointer.set(Pointer {
+    LAST.gdt_pointer.set(DescriptorTablePointer {
         limit: size_of_val(&LAST_GDT) as u16 - 1,
-        base: HHDM + (&raw const LAST.gdt) as u64,
+        base: VirtAddr::new_truncate(HHDM + (&raw const LAST.gdt) as u64),
     });
     LAST.way_tables.set(start.way_tables as u32);
     LAST.way_cr4.set(cr4(start.five_levels, CR4));

@@ -1,0 +1,3 @@
+//! What the loader tells the CPU and its devices.
+
+mod descriptors;
