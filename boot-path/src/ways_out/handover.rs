@@ -2,6 +2,7 @@
 //! the machine's.
 
 use arrayvec::ArrayVec;
+use x86_64::registers::control::Cr0Flags;
 
 use crate::memory::ram::Block;
 
@@ -66,6 +67,12 @@ pub struct ProtectedMode {
     pub edi: u32,
     pub ebp: u32,
     pub esp: u32,
+}
+
+impl ProtectedMode {
+    /// CR0: all off but PE, and ET, which says what FPU there is.
+    pub const CR0: u32 =
+        (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
 }
 
 /// What a program in real mode begins with.

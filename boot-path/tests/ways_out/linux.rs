@@ -8,6 +8,7 @@ use boot_path::ways_out::linux::image::{
     BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError,
     checks_itself, e820, fill_memory_map, initrd_size, place,
 };
+use boot_path::ways_out::linux::segments;
 use boot_path::ways_out::sums::of_kernel;
 use proptest::prelude::*;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
@@ -49,6 +50,16 @@ fn refused(changes: &[(usize, &[u8])], code: &str, facts: &str) {
     assert_eq!(error.entry().code, code);
     let report = Report(&error).to_string();
     assert!(report.ends_with(&format!(": {facts}")), "{report}");
+}
+
+/// "`__BOOT_CS` must have execute/read permission; `__BOOT_DS` must have read/write permission": 64-bit code
+/// and flat data, at 10h and 18h.
+#[test]
+fn the_64_bit_entry_has_its_segments() {
+    let descriptor = |selector: u16| segments::GDT[usize::from(selector) / 8];
+    assert_eq!((segments::BOOT_CS, segments::BOOT_DS), (0x10, 0x18));
+    assert_eq!(descriptor(segments::BOOT_CS), 0x00AF_9B00_0000_FFFF);
+    assert_eq!(descriptor(segments::BOOT_DS), 0x00CF_9300_0000_FFFF);
 }
 
 #[test]

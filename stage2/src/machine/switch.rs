@@ -114,6 +114,29 @@ pub fn to_kernel(start: &Start) -> ! {
     unsafe { leap(start.root, start.stack_top, start.entry, boot_info) }
 }
 
+/// Zeroes in all general registers but RDI, RSI and RSP: what they hold tells a 64-bit program nothing.
+/// Changes the flags.
+macro_rules! clear_registers {
+    () => {
+        asm_lines::lines!(
+            "xor eax, eax",
+            "xor ebx, ebx",
+            "xor ecx, ecx",
+            "xor edx, edx",
+            "xor ebp, ebp",
+            "xor r8d, r8d",
+            "xor r9d, r9d",
+            "xor r10d, r10d",
+            "xor r11d, r11d",
+            "xor r12d, r12d",
+            "xor r13d, r13d",
+            "xor r14d, r14d",
+            "xor r15d, r15d",
+        )
+    };
+}
+pub(crate) use clear_registers;
+
 /// The last instructions of the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the stack, and
 /// the kernel begins at `entry` with `boot_info` in RDI.
 #[unsafe(naked)]
@@ -127,20 +150,8 @@ unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_inf
         "push 2", // RFLAGS: nothing but the bit that is always set
         "mov rdi, rcx",
         "popfq",
-        "xor eax, eax",
-        "xor ebx, ebx",
-        "xor ecx, ecx",
-        "xor edx, edx",
         "xor esi, esi",
-        "xor ebp, ebp",
-        "xor r8d, r8d",
-        "xor r9d, r9d",
-        "xor r10d, r10d",
-        "xor r11d, r11d",
-        "xor r12d, r12d",
-        "xor r13d, r13d",
-        "xor r14d, r14d",
-        "xor r15d, r15d",
+        clear_registers!(),
         "push 2",
         "popfq", // XOR changed the flags
         "ret",

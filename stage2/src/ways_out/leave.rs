@@ -16,19 +16,17 @@ use boot_path::devices::descriptors::{
 };
 use boot_path::memory::layout::TRANSFER_BUFFER;
 use boot_path::ways_out::handover::{ProtectedMode, RealMode};
+use boot_path::ways_out::linux::segments;
 use disk_layout::mbr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 use x86_64::structures::DescriptorTablePointer;
-use x86_64::structures::gdt::DescriptorFlags;
 
 use crate::machine::console::CONSOLE;
 use crate::machine::faults;
 use crate::machine::real_mode::exceptions::{self, VECTOR_TABLE};
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
+use crate::machine::switch::clear_registers;
 use crate::machine::variables::{OneThread, placed};
-
-/// CR0 in protected mode: all off but PE, and ET, which says what FPU there is.
-const CR0: u32 = (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
 
 /// A boot sector, which is copied to where the BIOS loads one: its segment, and its bytes; 0: there is
 /// none.
@@ -136,7 +134,7 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
         edi = const offset_of!(ProtectedMode, edi),
         ebp = const offset_of!(ProtectedMode, ebp),
         esp = const offset_of!(ProtectedMode, esp),
-        cr0 = const CR0,
+        cr0 = const ProtectedMode::CR0,
         code_32 = const CODE_32,
         data = const DATA,
         vector_table = sym VECTOR_TABLE,
@@ -237,22 +235,10 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
     )
 }
 
-/// What a Linux kernel finds as its selectors 10h and 18h when it is entered in long mode.
-static LINUX_GDT: [u64; 4] = [
-    0,
-    0,
-    DescriptorFlags::KERNEL_CODE64.bits(),
-    DescriptorFlags::KERNEL_DATA.bits(),
-];
-/// The first of them: 64-bit code.
-const BOOT_CS: u16 = 0x10;
-/// The second one: flat data.
-const BOOT_DS: u16 = 0x18;
-
 /// Starts a Linux kernel at its 64-bit entry: Documentation/arch/x86/boot.rst, "64-bit boot protocol".
 pub fn to_64_bit_code(entry: u64, parameters: u64) -> ! {
     prepare();
-    let table = DescriptorPointer::new(&raw const LINUX_GDT);
+    let table = DescriptorPointer::new(&raw const segments::GDT);
     // SAFETY: the kernel was loaded there; the early tables map it and its parameters.
     unsafe { enter_64(entry, parameters, &table, &NO_TABLE) }
 }
@@ -279,24 +265,12 @@ unsafe extern "sysv64" fn enter_64(
         "mov ss, eax",
         "mov fs, eax",
         "mov gs, eax",
-        "xor eax, eax",
-        "xor ebx, ebx",
-        "xor ecx, ecx",
-        "xor edx, edx",
-        "xor ebp, ebp",
-        "xor r8d, r8d",
-        "xor r9d, r9d",
-        "xor r10d, r10d",
-        "xor r11d, r11d",
-        "xor r12d, r12d",
-        "xor r13d, r13d",
-        "xor r14d, r14d",
-        "xor r15d, r15d",
+        clear_registers!(),
         "push {code}",
         "push rdi",
         "xor edi, edi",
         "retfq",
-        data = const BOOT_DS,
-        code = const BOOT_CS,
+        data = const segments::BOOT_DS,
+        code = const segments::BOOT_CS,
     )
 }

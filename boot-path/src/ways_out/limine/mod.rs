@@ -19,6 +19,7 @@ pub mod address_space;
 mod facts;
 mod responses;
 pub mod platform;
+pub mod state;
 pub mod files;
 pub mod processors;
 pub mod screen;

@@ -1,4 +1,5 @@
 //! The Linux x86 boot protocol.
 
 pub mod image;
+pub mod segments;
 pub mod boot;

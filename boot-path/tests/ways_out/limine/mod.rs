@@ -11,6 +11,7 @@ use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, W, X, words};
 mod memory;
 mod requests;
 mod responses;
+mod state;
 mod tables;
 
 const BASE: u64 = 0xFFFF_FFFF_8000_0000;

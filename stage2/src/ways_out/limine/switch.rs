@@ -16,35 +16,23 @@ use core::mem::offset_of;
 
 use asm_lines::naked_asm;
 use boot_path::devices::control_registers::{CR0_SET, CR4, IA32_EFER};
-use boot_path::devices::descriptors::{CODE_32, CODE_64, DATA, NO_TABLE, SEGMENT_16};
+use boot_path::devices::descriptors::{CODE_32, CODE_64, DATA, NO_TABLE};
 use boot_path::memory::layout;
-use boot_path::ways_out::limine::HHDM;
 use boot_path::ways_out::limine::platform::{Info, Start};
+use boot_path::ways_out::limine::{HHDM, state};
 use x86_64::VirtAddr;
-use x86_64::registers::control::{Cr0Flags, Cr4Flags, EferFlags};
+use x86_64::registers::control::{Cr0Flags, EferFlags};
 use x86_64::structures::DescriptorTablePointer;
-use x86_64::structures::gdt::DescriptorFlags;
 
 use crate::machine::physical;
-use crate::machine::switch::GDT_POINTER;
+use crate::machine::switch::{GDT_POINTER, clear_registers};
 use crate::machine::variables::{OneThread, placed};
 use crate::ways_out::limine::processors;
-
-/// Selectors of 64-bit code, 64-bit data, and a task state segment that is not there.
-const LAST_CODE: u16 = 0x28;
-const LAST_DATA: u16 = 0x30;
-const LAST_TSS: u16 = 0x38;
-
-/// CR0 as the protocol wants it.
-const CR0: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
-    | Cr0Flags::EXTENSION_TYPE.bits()
-    | Cr0Flags::WRITE_PROTECT.bits()
-    | Cr0Flags::PAGING.bits()) as u32;
 
 /// All that the code here needs to know.
 #[repr(C)]
 struct Last {
-    gdt: Cell<[u64; LAST_GDT.len()]>,
+    gdt: Cell<[u64; state::GDT.len()]>,
     gdt_pointer: Cell<DescriptorTablePointer>,
     idt_pointer: DescriptorTablePointer,
     /// Somebody loads TR.
@@ -67,30 +55,11 @@ struct Last {
     count: Cell<u32>,
 }
 
-/// The descriptors that the protocol wants, in its order; and a task state segment with base 0 and limit
-/// 0, available, of 64 bits.
-const LAST_GDT: [u64; 9] = [
-    0,
-    SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),
-    SEGMENT_16,
-    DescriptorFlags::KERNEL_CODE32.bits(),
-    DescriptorFlags::KERNEL_DATA.bits(),
-    DescriptorFlags::KERNEL_CODE64.bits(),
-    DescriptorFlags::KERNEL_DATA.bits(),
-    0x89 << 40,
-    0,
-];
-const _: () = {
-    assert!(LAST_GDT[LAST_CODE as usize / 8] == DescriptorFlags::KERNEL_CODE64.bits());
-    assert!(LAST_GDT[LAST_DATA as usize / 8] == DescriptorFlags::KERNEL_DATA.bits());
-    assert!(LAST_GDT[LAST_TSS as usize / 8] == 0x89 << 40);
-};
-
 placed! {
     /// In the first 64 KiB, where real mode reaches it.
     in ".real_mode.data"
     static LAST: OneThread<Last> = OneThread::new(Last {
-        gdt: Cell::new(LAST_GDT),
+        gdt: Cell::new(state::GDT),
         gdt_pointer: Cell::new(NO_TABLE),
         idt_pointer: NO_TABLE,
         lock: Cell::new(0),
@@ -113,19 +82,14 @@ pub fn prepare(start: &Start) {
 
     let early = layout::EARLY_TABLES.start;
     physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
-    let mut efer = EferFlags::LONG_MODE_ENABLE | EferFlags::LONG_MODE_ACTIVE;
-    efer.set(
-        EferFlags::NO_EXECUTE_ENABLE,
-        start.cpu_features & handoff::CPU_NX != 0,
-    );
     LAST.gdt_pointer.set(DescriptorTablePointer {
-        limit: size_of_val(&LAST_GDT) as u16 - 1,
+        limit: size_of_val(&state::GDT) as u16 - 1,
         base: VirtAddr::new_truncate(HHDM + (&raw const LAST.gdt) as u64),
     });
     LAST.way_tables.set(start.way_tables as u32);
-    LAST.way_cr4.set(cr4(start.five_levels, CR4));
-    LAST.efer.set(efer.bits() as u32);
-    LAST.cr4.set(cr4(start.five_levels, 0));
+    LAST.way_cr4.set(CR4 | state::cr4(start.five_levels));
+    LAST.efer.set(state::efer(start.cpu_features));
+    LAST.cr4.set(state::cr4(start.five_levels));
     LAST.tables.set(start.root);
     LAST.stack.set(start.stack);
     LAST.entry.set(start.entry);
@@ -340,20 +304,8 @@ unsafe extern "C" fn finish() -> ! {
         ".Lgo:",
         "push 0",                       // there is nowhere to return to
         "push rax",
-        "xor eax, eax",
-        "xor ebx, ebx",
-        "xor ecx, ecx",
-        "xor edx, edx",
         "xor esi, esi",
-        "xor ebp, ebp",
-        "xor r8d, r8d",
-        "xor r9d, r9d",
-        "xor r10d, r10d",
-        "xor r11d, r11d",
-        "xor r12d, r12d",
-        "xor r13d, r13d",
-        "xor r14d, r14d",
-        "xor r15d, r15d",
+        clear_registers!(),
         "push 2",
         "popfq",
         "ret",
@@ -362,7 +314,7 @@ unsafe extern "C" fn finish() -> ! {
         ia32_efer = const IA32_EFER,
         efer = const offset_of!(Last, efer),
         tables = const offset_of!(Last, tables),
-        cr0 = const CR0,
+        cr0 = const state::CR0,
         cr4 = const offset_of!(Last, cr4),
         gdt = const offset_of!(Last, gdt),
         gdt_pointer = const offset_of!(Last, gdt_pointer),
@@ -373,20 +325,10 @@ unsafe extern "C" fn finish() -> ! {
         info_stack = const offset_of!(Info, stack),
         go_to = const offset_of!(Info, go_to),
         extra = const offset_of!(Info, extra),
-        code = const LAST_CODE,
-        data = const LAST_DATA,
-        tss = const LAST_TSS,
+        code = const state::CODE,
+        data = const state::DATA,
+        tss = const state::TSS,
     )
-}
-
-/// CR4 with so many levels, besides what else is to be set.
-const fn cr4(five_levels: bool, others: u32) -> u32 {
-    let levels = if five_levels {
-        Cr4Flags::L5_PAGING.bits() as u32
-    } else {
-        0
-    };
-    levels | Cr4Flags::PHYSICAL_ADDRESS_EXTENSION.bits() as u32 | others
 }
 
 const _: () = assert!(size_of::<Info>() == 32 && offset_of!(Info, go_to) == 16);
