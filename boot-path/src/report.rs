@@ -4,7 +4,7 @@ use core::fmt;
 use core::panic::PanicInfo;
 
 use crate::errors::catalogue::{self, Entry, Named, Report};
-use crate::errors::exception::{self, Exception};
+use crate::errors::exception::{self, Exception, Saved};
 use crate::errors::text::facts;
 use crate::machine::Machine;
 use crate::memory::layout;
@@ -51,7 +51,19 @@ impl fmt::Display for Fault<'_> {
     }
 }
 
-impl Fault<'_> {
+impl<'s> Fault<'s> {
+    /// What a handler has saved of an exception with this vector.
+    pub fn new(saved: &'s Saved, vector: u64, kernel: bool, paging: Paging) -> Self {
+        let [rip, cs, rflags, rsp, ss] = saved.interrupted(vector);
+        Self {
+            exception: saved.exception(vector),
+            kernel,
+            registers: [rip, cs, ss, rflags, rsp, saved.cr2, saved.cr3],
+            general: &saved.general,
+            paging,
+        }
+    }
+
     /// Says everything that is known of it. `segments`: the kernel's.
     pub fn say<'m>(&self, machine: impl Machine<'m>, segments: &[KernelSegment], read: Read<'_>) {
         let [rip, _, _, _, _, cr2, _] = self.registers;

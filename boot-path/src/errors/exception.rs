@@ -54,6 +54,47 @@ pub const fn has_error_code(vector: u64) -> bool {
     matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
 }
 
+/// What the stubs of the fault handlers leave on the stack, from the lowest address on.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Saved {
+    /// CR3.
+    pub cr3: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15.
+    pub general: [u64; 15],
+    /// Return address of the stub's call, which tells the vector.
+    pub stub: u64,
+    /// Error code (where the vector has one), RIP, CS, RFLAGS, RSP, SS.
+    pub frame: [u64; 6],
+}
+
+impl Saved {
+    /// The exception, which has this vector.
+    pub fn exception(&self, vector: u64) -> Exception {
+        let [error_code, ..] = self.frame;
+        Exception {
+            vector,
+            error_code: if has_error_code(vector) {
+                error_code
+            } else {
+                0
+            },
+        }
+    }
+
+    /// RIP, CS, RFLAGS, RSP, SS of what an exception with this vector has interrupted.
+    pub fn interrupted(&self, vector: u64) -> [u64; 5] {
+        let [first, frame @ ..] = self.frame;
+        if has_error_code(vector) {
+            return frame;
+        }
+        let [cs, rflags, rsp, ss, _] = frame;
+        [first, cs, rflags, rsp, ss]
+    }
+}
+
 /// An exception and its error code, of those that have one:
 /// `#PF page fault (vector 14), error code 2h (write to an unmapped page)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

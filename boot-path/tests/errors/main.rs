@@ -1,4 +1,5 @@
 //! What can go wrong: the catalogue, and how it is put into words.
 
 mod catalogue;
+mod exception;
 mod text;

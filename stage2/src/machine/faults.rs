@@ -10,7 +10,7 @@ use boot_path::bios::int16;
 use boot_path::devices::cpu::{features, physical_bits};
 use boot_path::devices::keyboard;
 use boot_path::errors::catalogue::{self, Entry, Named, Report};
-use boot_path::errors::exception::Exception;
+use boot_path::errors::exception::Saved;
 use boot_path::kernel::image::MAX_SEGMENTS;
 use boot_path::machine::Machine as _;
 use boot_path::memory::layout;
@@ -20,9 +20,8 @@ use boot_path::say;
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::debug::{Dr7, Dr7Value};
 
-use crate::machine::switch::{self, Saved};
 use crate::machine::variables::OneThread;
-use crate::machine::{Machine, console, header, instructions, physical};
+use crate::machine::{Machine, console, header, instructions, physical, switch};
 
 /// Has the kernel been started?
 static KERNEL_RUNS: OneThread<Cell<bool>> = OneThread::new(Cell::new(false));
@@ -50,23 +49,14 @@ pub fn segment_is_at(segment: KernelSegment) {
 pub extern "sysv64" fn report(saved: &Saved) -> ! {
     switch::back_in_loader();
     begin_report();
-    let [rip, cs, rflags, rsp, ss] = saved.interrupted();
-    let fault = Fault {
-        exception: Exception {
-            vector: saved.vector(),
-            error_code: saved.error_code().unwrap_or(0),
-        },
-        kernel: KERNEL_RUNS.get(),
-        registers: [rip, cs, ss, rflags, rsp, saved.cr2, saved.cr3],
-        general: &saved.general,
-        paging: Paging {
-            root: saved.cr3,
-            levels: 4,
-            nx: Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE),
-            gib_pages: features(Machine) & ::handoff::CPU_1GIB_PAGES != 0,
-            physical_bits: physical_bits(Machine),
-        },
+    let paging = Paging {
+        root: saved.cr3,
+        levels: 4,
+        nx: Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE),
+        gib_pages: features(Machine) & ::handoff::CPU_1GIB_PAGES != 0,
+        physical_bits: physical_bits(Machine),
     };
+    let fault = Fault::new(saved, switch::vector(saved), KERNEL_RUNS.get(), paging);
     let known = KERNEL_SEGMENTS.try_borrow();
     let segments = known.as_ref().map_or(&[][..], |known| known);
     fault.say(Machine, segments, &quadword);

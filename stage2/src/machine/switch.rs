@@ -13,7 +13,7 @@ use core::mem::offset_of;
 use asm_lines::naked_asm;
 use boot_path::devices::control_registers::{CR0_CLEAR, CR4};
 use boot_path::devices::descriptors::{DescriptorPointer, GDT, Gate, IDT, TSS, TaskState};
-use boot_path::errors::exception::{self, VECTORS};
+use boot_path::errors::exception::{Saved, VECTORS};
 use boot_path::memory::layout;
 use boot_path::ways_out::bootpath::Start;
 
@@ -158,41 +158,14 @@ unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_inf
     )
 }
 
-/// What [`stubs`] leave on the fault stack, from the lowest address on.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Saved {
-    pub cr3: u64,
-    pub cr2: u64,
-    /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15.
-    pub general: [u64; 15],
-    /// Return address of the stub's call, which tells the vector.
-    stub: u64,
-    /// Error code (where the vector has one), RIP, CS, RFLAGS, RSP, SS.
-    frame: [u64; 6],
-}
-
 // In the order in which `.Lsave` pushes, backwards.
 const _: () = assert!(offset_of!(Saved, cr3) == 0 && offset_of!(Saved, cr2) == 8);
 const _: () = assert!(offset_of!(Saved, general) == 16 && offset_of!(Saved, stub) == 17 * 8);
 const _: () = assert!(offset_of!(Saved, frame) == 18 * 8 && size_of::<Saved>() == 24 * 8);
 
-impl Saved {
-    /// The exception's vector.
-    pub fn vector(&self) -> u64 {
-        (self.stub - (stubs as *const ()) as u64) / STUB_SIZE
-    }
-
-    /// The error code, where the exception has one (SDM vol. 3, table 6-1).
-    pub fn error_code(&self) -> Option<u64> {
-        exception::has_error_code(self.vector()).then_some(self.frame[0])
-    }
-
-    /// RIP, CS, RFLAGS, RSP, SS.
-    pub fn interrupted(&self) -> [u64; 5] {
-        let first = usize::from(self.error_code().is_some());
-        core::array::from_fn(|i| self.frame[first + i])
-    }
+/// The vector of the exception whose stub left this.
+pub fn vector(saved: &Saved) -> u64 {
+    (saved.stub - (stubs as *const ()) as u64) / STUB_SIZE
 }
 
 /// One stub a vector, [`STUB_SIZE`] bytes each, from the function's own address on: the call's return
