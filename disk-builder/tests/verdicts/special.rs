@@ -73,7 +73,8 @@ fn of_elf() -> Vec<Kernel> {
         Kernel::new("at address 0", at(0, own_notes())),
         Kernel::new("notes twice", at(KERNEL_VMA, own_notes().repeat(2))),
         Kernel::new("8 GiB", large),
-        Kernel::new("4 GiB in a stream", put(packed, end, &[0xFF; 4])),
+        Kernel::new("4 GiB in a stream", put(packed.clone(), end, &[0xFF; 4])),
+        Kernel::new("reserved flags of a stream", put(packed, 3, &[0xE0])),
     ]
 }
 
@@ -176,6 +177,7 @@ fn of_multiboot() -> Vec<Kernel> {
         ),
         two("an unknown request", 0, 0, &[1, 12, 99, 0, 0, 8]),
         two("a wrong console", 0, 0, &[4, 12, 0xFF, 0, 0, 8]),
+        two("a console without text", 0, 0, &[4, 12, 1, 0, 0, 8]),
         two("nowhere", 0, 0, &[10, 24, 0, 0x1000, 0x1000, 0, 0, 8]),
         one("unknown flags", 0x8000),
         one("addresses that make no sense", 0x1_0000),

@@ -63,7 +63,7 @@ const NOT_MET: [(&str, &str); 41] = [
         "of the machine: its memory, screen, or processors",
     ),
     (
-        "HeaderError::Console",
+        "HeaderError::Graphics",
         "of the machine: its memory, screen, or processors",
     ),
     (
