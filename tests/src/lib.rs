@@ -3,7 +3,8 @@
 //! kernels that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
 //! with [`linux`] for those of Linux, [`samples`] has an image for each protocol, [`sums`] the checksums
 //! that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the
-//! catalogue, [`book`] carries out the book, and [`shift`] moves functions of the loader.
+//! catalogue, [`book`] carries out the book, [`shift`] moves functions of the loader, and [`verdicts`]
+//! compares what is said of an image with what becomes of it.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.
@@ -31,3 +32,4 @@ pub mod recipes;
 pub mod samples;
 pub mod shift;
 pub mod sums;
+pub mod verdicts;

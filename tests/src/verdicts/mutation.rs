@@ -1,10 +1,10 @@
 //! Changes of fields, always the same ones for a seed.
 
 /// A generator of numbers: a linear congruential one (Knuth's MMIX).
-pub struct Generator(u64);
+pub(super) struct Generator(u64);
 
 impl Generator {
-    pub fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut generator = Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         generator.next();
         generator
@@ -17,17 +17,17 @@ impl Generator {
     }
 
     /// A number below this one.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(super) fn below(&mut self, end: usize) -> usize {
         self.next() as usize % end
     }
 
     /// One of several.
-    pub fn one_of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+    pub(super) fn one_of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[self.below(all.len())]
     }
 
     /// Changes one field, at a place where something stands or beside it.
-    pub fn change(&mut self, bytes: &mut [u8]) {
+    pub(super) fn change(&mut self, bytes: &mut [u8]) {
         let size = *self.one_of(&[1, 1, 2, 4, 8]);
         let size = size.min(bytes.len());
         let fields = bytes.len() / size;

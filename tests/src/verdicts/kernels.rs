@@ -6,15 +6,17 @@ use std::ops::Range;
 
 use disk_builder::Protocol;
 
-use crate::elf_fixture::{
-    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, note, rela, words,
+use super::mutation::Generator;
+use crate::elf::{
+    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, noise, note, rela, words,
 };
-use crate::mutation::Generator;
-use crate::support::{KERNEL_VMA, noise};
+
+/// Where 64-bit kernels are linked for.
+pub(super) const KERNEL_VMA: u64 = 0xFFFF_FFFF_8000_0000;
 
 /// A kernel, and what goes with it.
 #[derive(Clone)]
-pub struct Kernel {
+pub(super) struct Kernel {
     pub name: &'static str,
     pub bytes: Vec<u8>,
     pub protocol: Option<Protocol>,
@@ -27,7 +29,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(name: &'static str, bytes: Vec<u8>) -> Self {
+    pub(super) fn new(name: &'static str, bytes: Vec<u8>) -> Self {
         Self {
             name,
             fields: iter::once(0..bytes.len().min(512)).collect(),
@@ -45,13 +47,13 @@ impl Kernel {
         self
     }
 
-    pub fn by(self, protocol: Protocol) -> Self {
+    pub(super) fn by(self, protocol: Protocol) -> Self {
         let protocol = Some(protocol);
         Self { protocol, ..self }
     }
 
     /// The same with one field changed, or two.
-    pub fn changed(&self, generator: &mut Generator) -> Self {
+    pub(super) fn changed(&self, generator: &mut Generator) -> Self {
         let mut kernel = self.clone();
         for _ in 0..=generator.below(2) {
             let fields = generator.one_of(&self.fields).clone();
@@ -68,7 +70,7 @@ impl Kernel {
     }
 }
 
-pub fn pack(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     let level = flate2::Compression::fast();
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(bytes).unwrap();
@@ -76,14 +78,17 @@ pub fn pack(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// One of each kind, and those with what no change makes of them.
-pub fn all() -> Vec<Kernel> {
+pub(super) fn all() -> Vec<Kernel> {
+    const RELATIVE: u32 = 8; // R_X86_64_RELATIVE
+
     let own = own().build();
-    let pie = relocated(&own_notes());
+    let pie = relocated(&[(RELATIVE, 0x2000), (RELATIVE, 0x2008)], &[]);
     let [limine, multiboot1, multiboot2] = [limine(), multiboot1(), multiboot2()];
     let packed = pack(&own);
     let length = packed.len();
     let end = |bytes: &[u8]| bytes.len().saturating_sub(600)..bytes.len();
     let module = Some(pack(b"a module of a kernel that unpacks it"));
+    let interpreter = ProgramHeader::within_load(PT_INTERP, KERNEL_VMA, 3);
     vec![
         Kernel::new("own", own.clone()).with_fields(end(&own)),
         Kernel::new("relocated", pie.clone()).with_fields(0x1000..0x1200),
@@ -117,29 +122,40 @@ pub fn all() -> Vec<Kernel> {
             command_line: "x".repeat(3000),
             ..Kernel::new("named linux", linux()).by(Protocol::Linux(None))
         },
-        Kernel::new("interpreter", elf().with(header(PT_INTERP)).build()),
+        Kernel::new("interpreter", elf().with(interpreter).build()),
         Kernel::new("writable code", writable()),
     ]
 }
 
-pub const CODE: [u8; 3] = [0xF4, 0xEB, 0xFD];
-
-pub fn elf() -> Elf {
-    let code = ProgramHeader::load(R | X, KERNEL_VMA, CODE.into(), 3);
-    Elf::new(ET_EXEC, KERNEL_VMA).with(code)
+/// What kernels do: they report success. It is the same in protected and in long mode.
+pub(super) fn code() -> Vec<u8> {
+    let [port_low, port_high] = handoff::EXIT_PORT.to_le_bytes();
+    let success = handoff::EXIT_SUCCESS.to_le_bytes();
+    [
+        &[0x66, 0xBA, port_low, port_high][..], // mov dx, EXIT_PORT
+        &[0xB8],                                // mov eax, EXIT_SUCCESS
+        &success,
+        &[0xEF],             // out dx, eax
+        &[0xF4, 0xEB, 0xFD], // hlt; jmp to it
+    ]
+    .concat()
 }
 
-fn header(kind: u32) -> ProgramHeader {
-    ProgramHeader::within_load(kind, KERNEL_VMA, 3)
+/// A segment with [`code`].
+pub(super) fn code_at(flags: u32, address: u64) -> ProgramHeader {
+    ProgramHeader::filled(flags, address, code())
+}
+
+pub(super) fn elf() -> Elf {
+    Elf::new(ET_EXEC, KERNEL_VMA).with(code_at(R | X, KERNEL_VMA))
 }
 
 fn writable() -> Vec<u8> {
-    let code = ProgramHeader::load(R | W | X, KERNEL_VMA, CODE.into(), 3);
-    let elf = Elf::new(ET_EXEC, KERNEL_VMA).with(code);
+    let elf = Elf::new(ET_EXEC, KERNEL_VMA).with(code_at(R | W | X, KERNEL_VMA));
     elf.with(ProgramHeader::note(own_notes())).build()
 }
 
-pub fn own_notes() -> Vec<u8> {
+pub(super) fn own_notes() -> Vec<u8> {
     [
         note(
             "Bootpath",
@@ -157,33 +173,43 @@ pub fn own_notes() -> Vec<u8> {
     .concat()
 }
 
-fn own() -> Elf {
+/// A kernel of the loader's own protocol.
+pub(super) fn own() -> Elf {
     let data = ProgramHeader::load(R | W, KERNEL_VMA + 0x1000, b"data".into(), 0x3000);
     elf().with(data).with(ProgramHeader::note(own_notes()))
 }
 
-/// A position-independent kernel with two relocations.
-fn relocated(notes: &[u8]) -> Vec<u8> {
+/// A position-independent kernel with these relocations (type and place), and with more words in its
+/// dynamic section.
+pub(super) fn relocated(relocations: &[(u32, u64)], more: &[u64]) -> Vec<u8> {
     const DYNAMIC: u64 = 0x1000;
     const TABLE: u64 = 0x1100;
     const DATA: u64 = 0x2000;
-    const RELATIVE: u32 = 8;
 
-    let table = [rela(RELATIVE, DATA, 0), rela(RELATIVE, DATA + 8, 0x1000)].concat();
+    let table = relocations
+        .iter()
+        .flat_map(|&(kind, place)| rela(kind, place, 0x1000))
+        .collect::<Vec<_>>();
     let size = table.len() as u64;
-    // DT_RELA, DT_RELASZ, DT_RELAENT.
-    let mut tables = words([7, TABLE, 8, size, 9, 24, 0, 0]);
+    // DT_RELA, DT_RELASZ, DT_RELAENT; the end.
+    let dynamic = [&[7, TABLE, 8, size, 9, 24][..], more, &[0, 0]].concat();
+    let mut tables = words(dynamic);
     let dynamic = ProgramHeader::within_load(PT_DYNAMIC, DYNAMIC, tables.len() as u64);
     tables.resize((TABLE - DYNAMIC) as usize, 0);
     tables.extend(table);
-    let size = tables.len() as u64;
     Elf::new(ET_DYN, 0)
-        .with(ProgramHeader::load(R | X, 0, CODE.into(), 3))
-        .with(ProgramHeader::load(R, DYNAMIC, tables, size))
+        .with(code_at(R | X, 0))
+        .with(ProgramHeader::filled(R, DYNAMIC, tables))
         .with(ProgramHeader::load(R | W, DATA, vec![7; 64], 0x1000))
         .with(dynamic)
-        .with(ProgramHeader::note(notes.into()))
+        .with(ProgramHeader::note(own_notes()))
         .build()
+}
+
+/// The tag of a revision, and requests.
+pub(super) fn words_of_limine(revision: u64, requests: &[u64]) -> Vec<u8> {
+    let tag = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC, revision];
+    words([&tag[..], requests].concat())
 }
 
 /// A kernel with a request of each kind that can be refused.
@@ -191,7 +217,7 @@ fn limine() -> Vec<u8> {
     const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
     const START: u64 = KERNEL_VMA + 0x1000;
 
-    let mut data = vec![0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC, 3];
+    let mut data = Vec::new();
     let mut request = |name: [u64; 2], arguments: &[u64]| {
         data.extend(COMMON);
         data.extend(name);
@@ -210,24 +236,25 @@ fn limine() -> Vec<u8> {
     let (module, text) = (list + 8, list + 8 + 24);
     data.extend([module, text, text + 5, 0]);
     data.extend([u64::from_le_bytes(*b"/none\0\0\0")]);
-    let data = words(data);
-    let size = data.len() as u64;
+    let data = words_of_limine(3, &data);
     elf()
-        .with(ProgramHeader::load(R | W, START, data, size))
+        .with(ProgramHeader::filled(R | W, START, data))
         .build()
 }
 
-pub fn bytes_of(words: &[u32]) -> Vec<u8> {
+pub(super) fn bytes_of(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// An ELF kernel of 1 MiB upwards that begins with these bytes.
-pub fn physical(mut code: Vec<u8>) -> Vec<u8> {
-    code.extend(CODE);
-    let size = code.len() as u64;
+/// An ELF kernel of 1 MiB upwards that begins with this header.
+pub(super) fn physical(mut header: Vec<u8>) -> Vec<u8> {
+    const START: u64 = 0x10_0000;
+
+    let entry = START + header.len() as u64;
+    header.extend(code());
     let data = ProgramHeader::load(R | W, 0x10_2000, vec![7; 100], 0x3000);
-    Elf::new(ET_EXEC, 0x10_0000)
-        .with(ProgramHeader::load(R | X, 0x10_0000, code, size))
+    Elf::new(ET_EXEC, entry)
+        .with(ProgramHeader::filled(R | X, START, header))
         .with(data)
         .build()
 }
@@ -261,7 +288,7 @@ fn multiboot2() -> Vec<u8> {
     physical(bytes_of(&[&header[..], &tags].concat()))
 }
 
-pub fn linux() -> Vec<u8> {
+pub(super) fn linux() -> Vec<u8> {
     let mut file = noise(4 * 512);
     file[0x1F1..0x290].fill(0);
     for (offset, bytes) in [
@@ -275,6 +302,9 @@ pub fn linux() -> Vec<u8> {
         (0x238, &[0xFF, 7]),
         (0x258, &[0, 0, 0, 1]),
         (0x260, &[0, 0, 0x10, 0]),
+        // Both entries, of protected and of long mode.
+        (0x400, &code()),
+        (0x600, &code()),
     ] {
         file[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
