@@ -10,6 +10,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod position;
 pub mod errors;
 pub mod memory;
 pub mod bios;

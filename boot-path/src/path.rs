@@ -276,7 +276,7 @@ fn boot_partition<'m, M: PathMachine<'m>>(
         disk.number().into(),
         disk.sector_size() as u64,
         partition.number.into(),
-        partition.first_lba
+        partition.first_lba.as_u64()
     );
     Ok(partition)
 }

@@ -1,6 +1,7 @@
 //! A disk of which only the beginning is kept.
 
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
+use boot_path::position::Lba;
 
 /// A disk whose first bytes are given; all others are zero.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl BlockDevice for SparseDisk<'_> {
         self.max_transfer
     }
 
-    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+    fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError> {
         assert!(
             (1..=self.max_transfer).contains(&count),
             "a read of {count} sectors"
@@ -49,7 +50,7 @@ impl BlockDevice for SparseDisk<'_> {
         self.reads += 1;
         if lba
             .checked_add(count as u64)
-            .is_none_or(|end| end > self.sectors)
+            .is_none_or(|end| end > Lba::new(self.sectors))
         {
             return Err(DiskError {
                 cause: DiskFailure::OutOfRange,
@@ -57,10 +58,7 @@ impl BlockDevice for SparseDisk<'_> {
                 drive: 0x80,
             });
         }
-        let start = usize::try_from(lba)
-            .ok()
-            .and_then(|lba| lba.checked_mul(self.sector_size))
-            .unwrap_or(usize::MAX);
+        let start = usize::try_from(lba.bytes(self.sector_size)).unwrap_or(usize::MAX);
         let length = count * self.sector_size;
         let given = self.bytes.get(start..).unwrap_or_default();
         let given = &given[..given.len().min(length)];

@@ -4,6 +4,7 @@ use boot_path::bios::firmware::{Bios, FLAG_CARRY, Registers};
 use boot_path::bios::vbe::{CONTROLLER_BLOCK, MODE_BLOCK};
 use boot_path::memory::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
 use boot_path::memory::map::MemoryKind;
+use boot_path::position::Lba;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::machine::{FRAMEBUFFER, Machine, Pc};
@@ -81,7 +82,7 @@ impl Pc {
                 let count = u16::from_le_bytes(self.field(packet + 2));
                 let offset = u16::from_le_bytes(self.field(packet + 4));
                 let segment = u16::from_le_bytes(self.field(packet + 6));
-                let lba = u64::from_le_bytes(self.field(packet + 8));
+                let lba = Lba::new(u64::from_le_bytes(self.field(packet + 8)));
                 let mut bytes = vec![0; usize::from(count) * disk.sector_size];
                 let to = linear(segment, offset.into());
                 let end = to + bytes.len() as u64;

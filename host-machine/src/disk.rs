@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 
+use boot_path::position::Lba;
+
 /// The bytes of a disk.
 pub trait Image {
     /// Number of bytes.
@@ -53,7 +55,7 @@ pub struct Disk {
     /// How often it was read (AH=42h).
     pub reads: u64,
     /// The sectors that were read, one after the other: first sector, and how many.
-    pub log: Vec<(u64, u64)>,
+    pub log: Vec<(Lba, u64)>,
 }
 
 impl Disk {
@@ -73,17 +75,16 @@ impl Disk {
     }
 
     /// Reads whole sectors.
-    pub(crate) fn read(&mut self, lba: u64, out: &mut [u8]) -> Result<(), u8> {
-        let size = self.sector_size as u64;
-        let count = out.len() as u64 / size;
+    pub(crate) fn read(&mut self, lba: Lba, out: &mut [u8]) -> Result<(), u8> {
+        let count = (out.len() / self.sector_size) as u64;
         self.reads += 1;
         self.log.push((lba, count));
         if lba
             .checked_add(count)
-            .is_none_or(|end| end > self.sectors())
+            .is_none_or(|end| end > Lba::new(self.sectors()))
         {
             return Err(READ_ERROR);
         }
-        self.image.read(lba * size, out)
+        self.image.read(lba.bytes(self.sector_size), out)
     }
 }

@@ -7,6 +7,7 @@
 use core::fmt;
 
 use crate::errors::text::facts;
+use crate::position::Lba;
 
 /// Both counters, as they stood at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl<C: Clock> Clock for &mut C {
 pub struct Waiting {
     /// The drive number of INT 13h.
     pub drive: u8,
-    /// The first sector of the read, in the disk's logical sectors.
-    pub lba: u64,
+    /// The first sector of the read.
+    pub lba: Lba,
     /// The status (AH) of the last failure.
     pub status: u8,
 }
@@ -88,7 +89,7 @@ impl fmt::Display for Waiting {
         facts(
             f,
             " 7 disk     waiting for drive ##h: LBA #, status ##h",
-            &[self.drive.into(), self.lba, self.status.into()],
+            &[self.drive.into(), self.lba.as_u64(), self.status.into()],
         )
     }
 }

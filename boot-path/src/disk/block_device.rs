@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
+use crate::position::Lba;
 
 /// A disk that reads whole logical sectors.
 pub trait BlockDevice {
@@ -22,7 +23,7 @@ pub trait BlockDevice {
     ///
     /// # Errors
     /// [`DiskError`] when the sectors are not on the disk or cannot be read, after all retries.
-    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError>;
+    fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError>;
 }
 
 /// Why sectors could not be read.
@@ -30,8 +31,8 @@ pub trait BlockDevice {
 pub struct DiskError {
     /// What went wrong.
     pub cause: DiskFailure,
-    /// The first sector of the read that failed, in the disk's logical sectors.
-    pub lba: u64,
+    /// The first sector of the read that failed.
+    pub lba: Lba,
     /// The drive number of INT 13h.
     pub drive: u8,
 }
@@ -58,7 +59,11 @@ impl Named for DiskError {
 
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        facts(f, "LBA #, drive ##h", &[self.lba, self.drive.into()])?;
+        facts(
+            f,
+            "LBA #, drive ##h",
+            &[self.lba.as_u64(), self.drive.into()],
+        )?;
         match self.cause {
             DiskFailure::Status(status) => facts(f, ", status ##h", &[status.into()]),
             DiskFailure::NoAnswer(status) => {

@@ -13,6 +13,7 @@ use crate::bios::firmware::{BUFFER_OFFSET, Bios, Registers};
 use crate::bios::time::{Clock, Moment, Waiting};
 use crate::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use crate::memory::layout::{BIOS_BUFFER, TRANSFER_BUFFER};
+use crate::position::Lba;
 
 /// Tries of a read before its size is halved.
 const TRIES: u32 = 3;
@@ -53,9 +54,9 @@ pub struct Drive<B> {
     /// Reads in a row that failed and whose sectors were read one by one afterwards.
     doubts: u8,
     /// The first sector of the last read that succeeded.
-    good: Option<u64>,
+    good: Option<Lba>,
     /// The sector that was last tried for long enough, and its status.
-    bad: Option<(u64, u8)>,
+    bad: Option<(Lba, u8)>,
     /// It does not answer any more: the last status.
     gone: Option<u8>,
     reads: u32,
@@ -202,7 +203,7 @@ impl<B: Bios + Clock> Drive<B> {
     }
 
     /// Reads up to `count` sectors to `address` by one call. Returns how many it were.
-    fn read_once(&mut self, lba: u64, count: usize, address: u64) -> Result<usize, u8> {
+    fn read_once(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         if self.extensions {
             self.read_extended(lba, count, address)
         } else {
@@ -211,7 +212,7 @@ impl<B: Bios + Clock> Drive<B> {
     }
 
     /// INT 13h AH=42h. The packet is made anew for each call: BIOSes write to it.
-    fn read_extended(&mut self, lba: u64, count: usize, address: u64) -> Result<usize, u8> {
+    fn read_extended(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         let (segment, offset) = far(address);
         self.bios.put(&Packet {
             size: size_of::<Packet>() as u8,
@@ -219,7 +220,7 @@ impl<B: Bios + Clock> Drive<B> {
             sectors: U16::new(count as u16),
             offset: U16::new(offset),
             segment: U16::new(segment),
-            lba: U64::new(lba),
+            lba: U64::new(lba.as_u64()),
         });
         let mut registers = Registers {
             esi: BUFFER_OFFSET,
@@ -238,7 +239,7 @@ impl<B: Bios + Clock> Drive<B> {
     }
 
     /// INT 13h AH=02h, up to the end of the track.
-    fn read_track(&mut self, lba: u64, count: usize, address: u64) -> Result<usize, u8> {
+    fn read_track(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         let Some(Geometry {
             sectors_per_track,
             heads,
@@ -246,6 +247,7 @@ impl<B: Bios + Clock> Drive<B> {
         else {
             return Err(STATUS_NOT_FOUND);
         };
+        let lba = lba.as_u64();
         let (track, sector) = (lba / sectors_per_track, lba % sectors_per_track);
         let (cylinder, head) = (track / heads, track % heads);
         if cylinder > MAX_CYLINDER {
@@ -279,7 +281,7 @@ impl<B: Bios + Clock> Drive<B> {
     /// is up.
     fn attempt(
         &mut self,
-        lba: u64,
+        lba: Lba,
         count: usize,
         address: u64,
         trouble: &mut Trouble,
@@ -343,7 +345,7 @@ impl<B: Bios + Clock> Drive<B> {
     /// [`wait_for`](Self::wait_for) goes on.
     fn read_stubbornly(
         &mut self,
-        lba: u64,
+        lba: Lba,
         count: usize,
         address: u64,
         mode: &mut Mode,
@@ -390,7 +392,7 @@ impl<B: Bios + Clock> Drive<B> {
     /// turn, until the disk is back or the time is up.
     fn wait_for(
         &mut self,
-        lba: u64,
+        lba: Lba,
         address: u64,
         trouble: &mut Trouble,
         mode: &mut Mode,
@@ -442,7 +444,7 @@ impl<B: Bios + Clock> Drive<B> {
     /// stays the way if it works.
     fn read_the_other_way(
         &mut self,
-        lba: u64,
+        lba: Lba,
         address: u64,
         trouble: &mut Trouble,
     ) -> Option<usize> {
@@ -497,7 +499,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
         room.min(MAX_TRANSFER_SECTORS.into())
     }
 
-    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+    fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError> {
         let mut count = count.min(self.max_transfer());
         let number = self.number;
         let error = |cause, lba| DiskError {
@@ -528,7 +530,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
                     let cause = if self.gone.is_some() {
                         DiskFailure::NoAnswer(status)
                     // Only now: BIOSes that report too small a disk can read behind its end.
-                    } else if lba < self.sectors {
+                    } else if lba.is_within(self.sectors) {
                         DiskFailure::Status(status)
                     } else {
                         DiskFailure::OutOfRange
@@ -545,7 +547,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
                 self.limit = (count.min(self.limit) / 2).max(1);
             }
         }
-        if lba >= self.sectors {
+        if !lba.is_within(self.sectors) {
             self.sectors = u64::MAX; // it is one of those
         }
         Ok(self.bios.transferred(done * self.sector_size))
@@ -555,7 +557,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
 /// The trouble with one read: it begins with its first failure, and ends when the read succeeds or
 /// is given up.
 struct Trouble {
-    lba: u64,
+    lba: Lba,
     /// The status of its last failure.
     status: u8,
     /// When the first failure was there.
@@ -570,7 +572,7 @@ struct Trouble {
 
 impl Trouble {
     /// None so far.
-    fn with(lba: u64) -> Self {
+    fn with(lba: Lba) -> Self {
         Self {
             lba,
             status: 0,

@@ -23,6 +23,7 @@ use crate::disk::fat;
 use crate::disk::probe::{self, Foreign};
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
+use crate::position::Lba;
 
 /// The status byte of a partition to boot from.
 const ACTIVE: u8 = 0x80;
@@ -41,11 +42,56 @@ const GPT: &[u8] = b"EFI PART";
 pub struct Partition {
     /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
     pub number: u8,
-    /// First sector, in the disk's logical sectors.
-    pub first_lba: u64,
+    /// Its first sector.
+    pub first_lba: Lba,
     /// Length, in the disk's logical sectors.
     pub sectors: u64,
     /// The disk signature of the MBR; 0 without a table.
+    pub signature: u32,
+}
+
+/// The first sector of a partition as the table of an MBR says it (32 bits), in the table's unit: the
+/// disk's own sectors, or 512 bytes. Only a choice of the unit makes an [`Lba`] of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct TableLba(u32);
+
+/// The unit of a table that was made for this disk. A unit is given as a binary logarithm: of how many of
+/// it make a sector of the disk.
+const OWN: u32 = 0;
+
+impl TableLba {
+    /// What the table says.
+    pub const fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// What the table says.
+    pub const fn as_u64(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// The sector of the disk that it is, or is in.
+    fn on_disk(self, unit: u32) -> Lba {
+        Lba::new(self.as_u64() >> unit)
+    }
+
+    /// Whether it begins within a sector of the disk.
+    fn is_within_sector(self, unit: u32) -> bool {
+        self.as_u64() & ((1 << unit) - 1) != 0
+    }
+}
+
+/// What is to be booted, in the table's unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// As in [`Partition`].
+    pub number: u8,
+    /// Its first sector; 0 for the whole disk.
+    pub first_lba: TableLba,
+    /// Length, in the table's unit.
+    pub sectors: u64,
+    /// As in [`Partition`].
     pub signature: u32,
 }
 
@@ -60,23 +106,23 @@ pub enum PartitionError {
     Foreign(Foreign),
     /// The disk has a GPT. Its header, or the copy, is in this LBA; `None`: the MBR says so, but
     /// neither is there.
-    Gpt(Option<u64>),
-    /// The entry of this number is to be booted, but starts at this LBA, behind the disk's end.
+    Gpt(Option<Lba>),
+    /// The entry of this number is to be booted, but starts at this sector, behind the disk's end.
     BehindEnd {
         /// 1 to 4.
         number: u8,
         /// First sector of the partition.
-        first_lba: u64,
-        /// Sectors of the disk.
+        first_lba: TableLba,
+        /// Sectors of the disk, in the table's unit.
         disk_sectors: u64,
     },
-    /// The entry of this number is to be booted, but starts at this LBA, counted in 512 bytes, within
-    /// a sector of the disk.
+    /// The entry of this number is to be booted, but starts at this sector, counted in 512 bytes,
+    /// within a sector of the disk.
     WithinSector {
         /// 1 to 4.
         number: u8,
         /// First sector of the partition.
-        first_lba: u64,
+        first_lba: TableLba,
         /// Bytes in a sector of the disk.
         sector_size: usize,
     },
@@ -113,7 +159,7 @@ impl fmt::Display for PartitionError {
             ),
             Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
             Self::Foreign(foreign) => foreign.fmt(f),
-            Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba]),
+            Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba.as_u64()]),
             Self::Gpt(None) => f.write_str("LBA 0 says so, but there is no header"),
             Self::BehindEnd {
                 number,
@@ -122,7 +168,7 @@ impl fmt::Display for PartitionError {
             } => facts(
                 f,
                 "partition # starts at LBA #, the disk has # sectors",
-                &[number.into(), first_lba, disk_sectors],
+                &[number.into(), first_lba.as_u64(), disk_sectors],
             ),
             Self::WithinSector {
                 number,
@@ -131,7 +177,7 @@ impl fmt::Display for PartitionError {
             } => facts(
                 f,
                 "partition # starts at LBA # of 512 bytes, within a sector of #",
-                &[number.into(), first_lba, sector_size as u64],
+                &[number.into(), first_lba.as_u64(), sector_size as u64],
             ),
             Self::Disk(error) => error.fmt(f),
         }
@@ -145,7 +191,7 @@ impl fmt::Display for PartitionError {
 /// [`PartitionError`], when sector 0 cannot be read, or there is nothing to choose.
 pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
     let mut sector = [0; SECTOR_SIZE];
-    copy(device.read(0, 1)?, &mut sector);
+    copy(device.read(Lba::ZERO, 1)?, &mut sector);
     find_by(device, &sector).map_err(|error| match error {
         PartitionError::NoSignature(_) | PartitionError::NoEntry | PartitionError::Gpt(_) => {
             instead(device, &sector).unwrap_or(error)
@@ -164,7 +210,7 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
     } else {
         sectors.saturating_sub(1)
     };
-    for lba in [1, last] {
+    for lba in [1, last].map(Lba::new) {
         if device
             .read(lba, 1)
             .is_ok_and(|sector| sector.starts_with(GPT))
@@ -178,7 +224,8 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
             return Some(PartitionError::Gpt(None));
         }
         for (partition, entry) in (1..).zip(&mbr.partitions) {
-            let (first_lba, length) = (entry.first_lba.get().into(), entry.sectors.get().into());
+            let first_lba = TableLba::new(entry.first_lba.get()).on_disk(OWN);
+            let length = entry.sectors.get().into();
             if is_used(entry)
                 && let Some(name) = probe::find(device, first_lba, length)
             {
@@ -186,7 +233,7 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
             }
         }
     }
-    let name = probe::find(device, 0, sectors)?;
+    let name = probe::find(device, Lba::ZERO, sectors)?;
     Some(PartitionError::Foreign(Foreign { partition: 0, name }))
 }
 
@@ -195,19 +242,17 @@ fn find_by<D: BlockDevice + ?Sized>(
     device: &mut D,
     sector: &[u8],
 ) -> Result<Partition, PartitionError> {
-    // The binary logarithms of how many of the table's units make a sector of the disk.
-    let own = 0;
     let small = device
         .sector_size()
         .trailing_zeros()
         .saturating_sub(SECTOR_SIZE.trailing_zeros());
-    if small == own {
-        return find_in_unit(device, sector, own);
+    if small == OWN {
+        return find_in_unit(device, sector, OWN);
     }
     let units = if is_iso9660(device) {
-        [small, own]
+        [small, OWN]
     } else {
-        [own, small]
+        [OWN, small]
     };
     for unit in units {
         let candidate = find_in_unit(device, sector, unit);
@@ -230,25 +275,32 @@ fn find_in_unit<D: BlockDevice + ?Sized>(
 ) -> Result<Partition, PartitionError> {
     let end = device.sector_count().saturating_mul(1 << shift);
     let found = boot_partition(sector, end);
-    let mut partition = match found {
+    let Candidate {
+        number,
+        first_lba,
+        sectors,
+        signature,
+    } = match found {
         Err(PartitionError::BehindEnd { first_lba, .. })
-            if device.read(first_lba >> shift, 1).is_ok() =>
+            if device.read(first_lba.on_disk(shift), 1).is_ok() =>
         {
             boot_partition(sector, u64::MAX)
         }
         found => found,
     }?;
-    let mask = (1 << shift) - 1;
-    if partition.first_lba & mask != 0 {
+    if first_lba.is_within_sector(shift) {
         return Err(PartitionError::WithinSector {
-            number: partition.number,
-            first_lba: partition.first_lba,
+            number,
+            first_lba,
             sector_size: device.sector_size(),
         });
     }
-    partition.first_lba >>= shift;
-    partition.sectors = (partition.sectors >> shift) + u64::from(partition.sectors & mask != 0);
-    Ok(partition)
+    Ok(Partition {
+        number,
+        first_lba: first_lba.on_disk(shift),
+        sectors: (sectors >> shift) + u64::from(sectors & ((1 << shift) - 1) != 0),
+        signature,
+    })
 }
 
 /// Whether there is a volume descriptor of ISO 9660 in its place.
@@ -257,27 +309,27 @@ fn is_iso9660<D: BlockDevice + ?Sized>(device: &mut D) -> bool {
     let mask = device.sector_size() - 1;
     let lba = iso9660::DESCRIPTORS >> mask.count_ones();
     let identifier = (iso9660::DESCRIPTORS & mask) + 1;
-    device.read(lba as u64, 1).is_ok_and(|sector| {
+    device.read(Lba::new(lba as u64), 1).is_ok_and(|sector| {
         let found = sector.get(identifier..).unwrap_or_default();
         found.starts_with(&iso9660::STANDARD_IDENTIFIER)
     })
 }
 
-/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` logical sectors (`u64::MAX`:
-/// unknown).
+/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` sectors (`u64::MAX`: unknown), in
+/// the table's unit.
 ///
 /// # Errors
 /// [`PartitionError`], when there is nothing to choose.
-pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Partition, PartitionError> {
+pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate, PartitionError> {
     let Ok((mbr, _)) = Mbr::ref_from_prefix(mbr_sector) else {
         return Err(PartitionError::NoSignature(0));
     };
     if mbr.signature.get() != BOOT_SIGNATURE {
         return Err(PartitionError::NoSignature(mbr.signature.get()));
     }
-    let whole_disk = Partition {
+    let whole_disk = Candidate {
         number: 0,
-        first_lba: 0,
+        first_lba: TableLba::new(0),
         sectors: disk_sectors,
         signature: 0,
     };
@@ -304,20 +356,20 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Partition,
             false => Err(PartitionError::NoEntry),
         };
     };
-    let partition = Partition {
+    let candidate = Candidate {
         number,
-        first_lba: entry.first_lba.get().into(),
+        first_lba: TableLba::new(entry.first_lba.get()),
         sectors: entry.sectors.get().into(),
         signature: mbr.disk_signature.get(),
     };
-    if partition.first_lba >= disk_sectors {
+    if candidate.first_lba.as_u64() >= disk_sectors {
         return Err(PartitionError::BehindEnd {
             number,
-            first_lba: partition.first_lba,
+            first_lba: candidate.first_lba,
             disk_sectors,
         });
     }
-    Ok(partition)
+    Ok(candidate)
 }
 
 /// Whether the entry describes a partition at all. One that starts at LBA 0 would contain its own

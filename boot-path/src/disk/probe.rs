@@ -16,6 +16,7 @@ use zerocopy::FromBytes as _;
 
 use crate::disk::block_device::BlockDevice;
 use crate::errors::text::{copy, facts};
+use crate::position::Lba;
 
 /// Something else than FAT, in a place where a FAT volume was looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +123,7 @@ const _: () = {
 /// that is known, which need not mean that there is nothing.
 pub fn find<D: BlockDevice + ?Sized>(
     device: &mut D,
-    first_lba: u64,
+    first_lba: Lba,
     sectors: u64,
 ) -> Option<&'static str> {
     at_start(device, first_lba, sectors).or_else(|| at_end(device, first_lba, sectors))
@@ -132,7 +133,7 @@ pub fn find<D: BlockDevice + ?Sized>(
 /// system, which may be what was there earlier.
 pub fn at_start<D: BlockDevice + ?Sized>(
     device: &mut D,
-    first_lba: u64,
+    first_lba: Lba,
     sectors: u64,
 ) -> Option<&'static str> {
     let mut found = None;
@@ -151,7 +152,7 @@ pub fn at_start<D: BlockDevice + ?Sized>(
             }
             read = Some(start);
             // That of the disk itself is no partition.
-            if start == 0 && first_lba != 0 && is_table(&sector) {
+            if start == 0 && first_lba != Lba::ZERO && is_table(&sector) {
                 found = Some("other partitions");
             }
         }
@@ -173,7 +174,7 @@ pub fn at_start<D: BlockDevice + ?Sized>(
 /// is at its start is the start of the RAID, if it is a mirror.)
 pub fn at_end<D: BlockDevice + ?Sized>(
     device: &mut D,
-    first_lba: u64,
+    first_lba: Lba,
     sectors: u64,
 ) -> Option<&'static str> {
     let mut sector = [0; SECTOR_SIZE];
@@ -199,7 +200,7 @@ fn units<D: BlockDevice + ?Sized>(device: &D) -> u64 {
 /// behind its end, or cannot be read.
 fn read_512<D: BlockDevice + ?Sized>(
     device: &mut D,
-    first_lba: u64,
+    first_lba: Lba,
     sectors: u64,
     start: u64,
     out: &mut [u8; SECTOR_SIZE],

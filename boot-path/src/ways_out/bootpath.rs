@@ -377,7 +377,7 @@ fn boot_disk<'m, M: OutMachine<'m>>(files: &Files<'m, M>, partition: &Partition)
         partition: partition.number,
         reserved: 0,
         signature: partition.signature,
-        partition_lba: partition.first_lba,
+        partition_lba: partition.first_lba.as_u64(),
         partition_sectors: partition.sectors,
         sector_size: files.disk().map_or(0, |disk| disk.sector_size() as u32),
         reads: files.disk().map_or(0, Drive::reads),

@@ -20,6 +20,7 @@ use boot_path::disk::int13::Drive;
 use boot_path::errors::catalogue::Report;
 use boot_path::memory::layout::BIOS_BUFFER;
 use boot_path::memory::map::MemoryMap;
+use boot_path::position::Lba;
 use disk_layout::CD_BLOCK;
 use proptest::prelude::*;
 
@@ -251,7 +252,7 @@ fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
             ),
         };
         reads += 1;
-        match drive.read(lba, count) {
+        match drive.read(Lba::new(lba), count) {
             Ok(bytes) => assert!(!bytes.is_empty()),
             Err(error) => writeln!(out, "  {}", Report(&error)).unwrap(),
         }

@@ -5,6 +5,7 @@ use boot_path::bios::time::{Moment, Patience};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::disk::int13::Drive;
 use boot_path::errors::catalogue::{Named as _, Report};
+use boot_path::position::Lba;
 
 use crate::fake_bios::{Counters, FakeBios, FakeDisk, Whim};
 
@@ -31,10 +32,10 @@ fn pulled(status: u8, takes: u64, back: u64, counters: Counters) -> FakeBios {
 fn third_read(bios: &mut FakeBios) -> (Result<usize, DiskError>, usize, u64) {
     let expected = bios.disk.sectors_from(2000, 127);
     let mut drive = Drive::open(&mut *bios, 0x80);
-    assert_eq!(drive.read(0, 1).unwrap().len(), 512);
-    assert_eq!(drive.read(100, 127).unwrap().len(), 127 * 512);
+    assert_eq!(drive.read(Lba::new(0), 1).unwrap().len(), 512);
+    assert_eq!(drive.read(Lba::new(100), 127).unwrap().len(), 127 * 512);
     let (calls, before) = (drive.bios().calls.len(), drive.bios().disk.now);
-    let result = drive.read(2000, 127).map(|bytes| {
+    let result = drive.read(Lba::new(2000), 127).map(|bytes| {
         assert!(bytes == &expected[..bytes.len()], "other bytes");
         bytes.len() / 512
     });
@@ -45,8 +46,8 @@ fn third_read(bios: &mut FakeBios) -> (Result<usize, DiskError>, usize, u64) {
         // for others, such as those of the second FAT.
         let calls = drive.bios().calls.len();
         for lba in [2000, 0, 100, 2001] {
-            let again = drive.read(lba, 1).unwrap_err();
-            assert_eq!((again.lba, again.cause), (lba, error.cause));
+            let again = drive.read(Lba::new(lba), 1).unwrap_err();
+            assert_eq!((again.lba, again.cause), (Lba::new(lba), error.cause));
         }
         assert_eq!(drive.bios().calls.len(), calls);
     }
@@ -62,7 +63,7 @@ fn a_disk_that_is_gone() {
                 let mut bios = pulled(status, takes, NEVER, counters);
                 let (result, calls, before) = third_read(&mut bios);
                 let cause = DiskFailure::NoAnswer(status);
-                let (lba, drive) = (2000, 0x80);
+                let (lba, drive) = (Lba::new(2000), 0x80);
                 assert_eq!(result, Err(DiskError { cause, lba, drive }), "{what}");
 
                 // From the first failure on, no call begins after 20 s; and there are not many. (A tick
@@ -149,7 +150,7 @@ fn a_disk_that_comes_back() {
     let mut bios = pulled(0x0C, 5_100, 6_000, Counters::Both);
     let mut drive = Drive::open(&mut bios, 0x80);
     for lba in [0, 127, 254, 381, 508] {
-        assert_eq!(drive.read(lba, 127).unwrap().len(), 127 * 512);
+        assert_eq!(drive.read(Lba::new(lba), 127).unwrap().len(), 127 * 512);
     }
     assert_eq!(bios.disk.sizes.last(), Some(&127));
     assert_eq!(bios.told.len(), 1);
@@ -164,8 +165,8 @@ fn a_drive_that_has_never_answered() {
             let mut bios = FakeBios::with_disk(disk.with(Whim::Takes(0, takes)));
             bios.counters = counters;
             let mut drive = Drive::open(&mut bios, 0x80);
-            let error = drive.read(0, 1).unwrap_err();
-            assert_eq!((error.lba, error.entry().code), (0, "7A"));
+            let error = drive.read(Lba::new(0), 1).unwrap_err();
+            assert_eq!((error.lba, error.entry().code), (Lba::ZERO, "7A"));
             assert!(bios.calls.len() < 30);
             if counters != Counters::Neither {
                 let last = *bios.times.last().unwrap();
@@ -185,7 +186,7 @@ fn a_slow_disk_is_no_trouble() {
         let expected = bios.disk.sectors_from(50, 127);
         let mut drive = Drive::open(&mut bios, 0x80);
         for _ in 0..20 {
-            assert!(drive.read(50, 127).unwrap() == expected);
+            assert!(drive.read(Lba::new(50), 127).unwrap() == expected);
         }
         assert_eq!((bios.clock_asked, &bios.told[..]), (0, &[][..]));
         let services: Vec<_> = bios.calls.iter().map(|(_, call)| call.ah()).collect();
@@ -206,20 +207,24 @@ fn a_bad_sector_that_takes_long() {
             let mut bios = FakeBios::with_disk(disk);
             bios.counters = counters;
             let mut drive = Drive::open(&mut bios, 0x80);
-            drive.read(0, 1).unwrap();
+            drive.read(Lba::new(0), 1).unwrap();
             // All that lies in front of it arrives.
             let mut read = Vec::new();
             while read.len() < 50 * 512 {
                 let lba = 100 + (read.len() / 512) as u64;
-                read.extend_from_slice(drive.read(lba, 127).unwrap());
+                read.extend_from_slice(drive.read(Lba::new(lba), 127).unwrap());
             }
             assert!(read == expected[..50 * 512], "{what}");
             // It is bad, and the disk is there: another FAT can be tried.
-            let error = drive.read(150, 3).unwrap_err();
+            let error = drive.read(Lba::new(150), 3).unwrap_err();
             let cause = DiskFailure::Status(0x10);
-            assert_eq!((error.lba, error.cause), (150, cause), "{what}");
+            assert_eq!((error.lba, error.cause), (Lba::new(150), cause), "{what}");
             assert!(drive.is_there(), "{what}");
-            assert_eq!(drive.read(151, 127).unwrap().len(), 127 * 512, "{what}");
+            assert_eq!(
+                drive.read(Lba::new(151), 127).unwrap().len(),
+                127 * 512,
+                "{what}"
+            );
             // Found out twice: by the large call, and by the small ones. Each time, the last call begins
             // in the first 20 s.
             let now = drive.bios().disk.now;
@@ -229,9 +234,13 @@ fn a_bad_sector_that_takes_long() {
             }
             // Once that is known, it costs no time any more, whoever asks and for how much around it.
             if takes >= 2_000 && counters != Counters::Neither {
-                let again = drive.read(150, 1).unwrap_err();
+                let again = drive.read(Lba::new(150), 1).unwrap_err();
                 assert_eq!(again.cause, cause, "{what}");
-                assert_eq!(drive.read(140, 100).unwrap().len(), 10 * 512, "{what}");
+                assert_eq!(
+                    drive.read(Lba::new(140), 100).unwrap().len(),
+                    10 * 512,
+                    "{what}"
+                );
                 assert!(drive.bios().disk.now <= now + 1, "{what}");
             }
         }
@@ -253,7 +262,9 @@ fn a_disk_with_many_weak_sectors() {
             let mut read = Vec::new();
             while read.len() < expected.len() {
                 let done = read.len() / 512;
-                read.extend_from_slice(drive.read(lba + done as u64, 127 - done).unwrap());
+                read.extend_from_slice(
+                    drive.read(Lba::new(lba + done as u64), 127 - done).unwrap(),
+                );
             }
             assert!(read == expected);
             weak += (lba..lba + 127).filter(|lba| lba % step == 0).count();
@@ -272,9 +283,9 @@ fn calls_that_are_too_large_and_take_long() {
         .with(Whim::Takes(1, 5_000));
     let mut bios = FakeBios::with_disk(disk);
     let mut drive = Drive::open(&mut bios, 0x80);
-    drive.read(0, 1).unwrap();
+    drive.read(Lba::new(0), 1).unwrap();
     for lba in (0..12_700).step_by(127) {
-        assert_eq!(drive.read(lba, 127).unwrap().len(), 127 * 512);
+        assert_eq!(drive.read(Lba::new(lba), 127).unwrap().len(), 127 * 512);
     }
     assert_eq!(bios.disk.sizes.last(), Some(&1), "127 is 63 and 63 and 1");
     assert!(bios.disk.now < 2 * 5_000 + 1_000, "{} ms", bios.disk.now);

@@ -3,6 +3,7 @@
 use boot_path::disk::block_device::BlockDevice as _;
 use boot_path::disk::partition::{self, Partition, PartitionError};
 use boot_path::errors::catalogue::Report;
+use boot_path::position::Lba;
 
 use crate::disks::MemoryDisk;
 
@@ -29,18 +30,18 @@ fn a_gpt_is_named() {
         let last = disk.sector_count() - 1;
         assert_eq!(
             partition::find(&mut disk),
-            Err(PartitionError::Gpt(Some(1)))
+            Err(PartitionError::Gpt(Some(Lba::new(1))))
         );
         // Some BIOSes boot only where an entry is active.
         disk.bytes[446] = 0x80;
         assert_eq!(
             partition::find(&mut disk),
-            Err(PartitionError::Gpt(Some(1)))
+            Err(PartitionError::Gpt(Some(Lba::new(1))))
         );
         // A loader behind the MBR has overwritten the header.
         disk.bytes[sector_size..][..8].fill(0);
         let error = partition::find(&mut disk).unwrap_err();
-        assert_eq!(error, PartitionError::Gpt(Some(last)));
+        assert_eq!(error, PartitionError::Gpt(Some(Lba::new(last))));
         assert_eq!(
             Report(&error).to_string(),
             format!(
@@ -62,7 +63,7 @@ fn a_gpt_is_named() {
     disk.bytes[..512].fill(0);
     assert_eq!(
         partition::find(&mut disk),
-        Err(PartitionError::Gpt(Some(1)))
+        Err(PartitionError::Gpt(Some(Lba::new(1))))
     );
 }
 
@@ -78,7 +79,7 @@ fn a_fat_partition_beside_a_gpt_is_booted() {
         disk.bytes[462..478].copy_from_slice(&entry);
         let expected = Partition {
             number: 2,
-            first_lba: 2048,
+            first_lba: Lba::new(2048),
             sectors: 4096,
             signature: 0,
         };

@@ -4,6 +4,7 @@ use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::disk::int13::Drive;
 use boot_path::disk::partition::{self, PartitionError};
 use boot_path::errors::catalogue::Named as _;
+use boot_path::position::Lba;
 use proptest::prelude::*;
 
 use crate::fake_bios::{FakeBios, FakeDisk, Fate, INVALID, RandomBios, Whim};
@@ -31,7 +32,7 @@ fn read_all(bios: &mut FakeBios, lba: u64, count: usize) {
     while read.len() < expected.len() {
         let done = read.len() / drive.sector_size();
         let at_once = (count - done).min(drive.max_transfer());
-        read.extend_from_slice(drive.read(lba + done as u64, at_once).unwrap());
+        read.extend_from_slice(drive.read(Lba::new(lba + done as u64), at_once).unwrap());
     }
     assert!(read == expected, "other bytes");
 }
@@ -41,14 +42,16 @@ fn bad(disk: FakeDisk, lba: u64, count: usize) -> (DiskError, FakeBios) {
     let mut bios = FakeBios::with_disk(disk);
     bios.clobbers = true;
     let mut drive = Drive::open(&mut bios, 0x80);
-    let error = drive.read(lba, count).expect_err("it cannot be read");
+    let error = drive
+        .read(Lba::new(lba), count)
+        .expect_err("it cannot be read");
     (error, bios)
 }
 
 fn status(status: u8, lba: u64) -> DiskError {
     DiskError {
         cause: DiskFailure::Status(status),
-        lba,
+        lba: Lba::new(lba),
         drive: 0x80,
     }
 }
@@ -85,7 +88,7 @@ fn every_call_names_the_drive() {
     let expected = bios.disk.sector(7);
     let mut drive = Drive::open(&mut bios, 0x81);
     assert_eq!(drive.number(), 0x81);
-    assert!(drive.read(7, 1).unwrap() == expected);
+    assert!(drive.read(Lba::new(7), 1).unwrap() == expected);
     assert_eq!(drive.reads(), 2);
 }
 
@@ -193,8 +196,8 @@ fn a_drive_that_was_read_before_is_not_asked() {
     let mut drive = Drive::proved(&mut bios, 0x80, 2048);
     assert!(drive.by_lba());
     assert_eq!((drive.sector_size(), drive.max_transfer()), (2048, 32));
-    assert!(drive.read(512, 32).unwrap() == &expected[..32 * 2048]);
-    assert!(drive.read(544, 32).unwrap() == &expected[32 * 2048..][..32 * 2048]);
+    assert!(drive.read(Lba::new(512), 32).unwrap() == &expected[..32 * 2048]);
+    assert!(drive.read(Lba::new(544), 32).unwrap() == &expected[32 * 2048..][..32 * 2048]);
     let services: Vec<_> = bios.calls.iter().map(|(_, call)| call.ah()).collect();
     assert_eq!(services, [0x42, 0x42]);
 }
@@ -227,7 +230,7 @@ fn a_disk_that_is_larger_than_its_bios_says() {
     bios.disk.content.insert(0, mbr(2048));
     let mut drive = Drive::open(&mut bios, 0x80);
     let partition = partition::find(&mut drive).unwrap();
-    assert_eq!(partition.first_lba, 2048);
+    assert_eq!(partition.first_lba, Lba::new(2048));
     assert_eq!(drive.sector_count(), u64::MAX, "what was said was wrong");
 }
 
@@ -244,7 +247,7 @@ fn a_partition_behind_the_end() {
     };
     assert_eq!(disk_sectors, 1000);
     // And a read there says so, too.
-    let error = drive.read(1000, 1).unwrap_err();
+    let error = drive.read(Lba::new(1000), 1).unwrap_err();
     assert_eq!(error.cause, DiskFailure::OutOfRange);
 }
 
@@ -326,13 +329,16 @@ fn a_dead_sector_costs_only_itself() {
         let mut read = Vec::new();
         while read.len() < expected.len() {
             let lba = 100 + (read.len() / 512) as u64;
-            read.extend_from_slice(drive.read(lba, 127).unwrap());
+            read.extend_from_slice(drive.read(Lba::new(lba), 127).unwrap());
         }
         assert!(read == expected, "all in front of it, and not more");
         for lba in [150, 151] {
-            assert_eq!(drive.read(lba, 127).unwrap_err(), status(0x10, lba));
+            assert_eq!(
+                drive.read(Lba::new(lba), 127).unwrap_err(),
+                status(0x10, lba)
+            );
         }
-        assert_eq!(drive.read(152, 127).unwrap().len(), 127 * 512);
+        assert_eq!(drive.read(Lba::new(152), 127).unwrap().len(), 127 * 512);
         let longest = if drive.by_lba() { 127 } else { 63 };
         assert_eq!(bios.disk.sizes.iter().rev().take(3).max(), Some(&longest));
         assert!(bios.calls.len() < 300);
@@ -366,7 +372,7 @@ fn carry_decides_and_not_the_status() {
             _ => Whim::NoExtensions,
         });
         let (error, bios) = bad(disk, 4, 10);
-        assert_eq!(error.lba, 4);
+        assert_eq!(error.lba, Lba::new(4));
         assert!(bios.calls.len() < 40);
     }
     let fates = vec![Fate::CarryAlone; 3];
@@ -464,13 +470,13 @@ proptest! {
         bios.clobbers = clobbers;
         let mut drive = Drive::open(&mut bios, 0x80);
         for (lba, count) in asked {
-            match drive.read(lba, count) {
+            match drive.read(Lba::new(lba), count) {
                 Ok(bytes) => {
                     let done = bytes.len() / 512;
                     prop_assert!(bytes.len() % 512 == 0 && (1..=count).contains(&done));
                     prop_assert!(bytes == pristine.sectors_from(lba, done), "LBA {lba}");
                 }
-                Err(error) => prop_assert_eq!((error.lba, error.drive), (lba, 0x80)),
+                Err(error) => prop_assert_eq!((error.lba, error.drive), (Lba::new(lba), 0x80)),
             }
         }
         // Five reads of single sectors, each with two errors and two resets.
@@ -486,7 +492,7 @@ proptest! {
         let mut drive = Drive::open(bios, 0x80);
         let size = drive.sector_size();
         prop_assert!(size.is_power_of_two() && (512..=32768).contains(&size));
-        if let Ok(bytes) = drive.read(lba, count) {
+        if let Ok(bytes) = drive.read(Lba::new(lba), count) {
             prop_assert!(!bytes.is_empty() && bytes.len() <= count * size);
         }
         let _ = partition::find(&mut drive);

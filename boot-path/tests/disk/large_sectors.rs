@@ -3,6 +3,7 @@
 use boot_path::disk::block_device::{DiskError, DiskFailure};
 use boot_path::disk::partition::{self, PartitionError};
 use boot_path::errors::catalogue::Report;
+use boot_path::position::Lba;
 
 use crate::disks::{MemoryDisk, Tiny};
 use crate::partition::{SIGNATURE, mbr};
@@ -33,7 +34,7 @@ fn with_iso9660(mut disk: MemoryDisk) -> MemoryDisk {
 fn found(disk: &mut MemoryDisk) -> Result<(u64, u64), PartitionError> {
     partition::find(disk).map(|partition| {
         assert_eq!((partition.number, partition.signature), (1, SIGNATURE));
-        (partition.first_lba, partition.sectors)
+        (partition.first_lba.as_u64(), partition.sectors)
     })
 }
 
@@ -127,7 +128,7 @@ fn a_disk_that_cannot_be_read_is_no_disk_without_a_table() {
         error,
         PartitionError::Disk(DiskError {
             cause: DiskFailure::Status(0x10),
-            lba: 0,
+            lba: Lba::ZERO,
             drive: 0x80
         })
     );

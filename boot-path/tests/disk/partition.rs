@@ -1,6 +1,6 @@
 //! The choice of the boot partition.
 
-use boot_path::disk::partition::{Partition, PartitionError, boot_partition};
+use boot_path::disk::partition::{Candidate, PartitionError, TableLba, boot_partition};
 use boot_path::errors::catalogue::{self, Named as _, Report};
 use proptest::prelude::*;
 
@@ -26,7 +26,8 @@ pub(crate) fn mbr(entries: &[(usize, u8, u8, u32, u32)]) -> [u8; 512] {
 fn chosen(entries: &[(usize, u8, u8, u32, u32)]) -> Result<(u8, u64, u64), PartitionError> {
     boot_partition(&mbr(entries), 1 << 20).map(|partition| {
         assert_eq!(partition.signature, SIGNATURE);
-        (partition.number, partition.first_lba, partition.sectors)
+        let first_lba = partition.first_lba.as_u64();
+        (partition.number, first_lba, partition.sectors)
     })
 }
 
@@ -88,7 +89,7 @@ fn the_partition_starts_on_the_disk() {
     let sector = mbr(&[(2, 0x80, 0x0C, 2048, 1000)]);
     let error = PartitionError::BehindEnd {
         number: 2,
-        first_lba: 2048,
+        first_lba: TableLba::new(2048),
         disk_sectors: 2048,
     };
     assert_eq!(boot_partition(&sector, 2048), Err(error));
@@ -99,7 +100,7 @@ fn the_partition_starts_on_the_disk() {
     let last = mbr(&[(2, 0x80, 0x0C, u32::MAX, u32::MAX)]);
     let partition = boot_partition(&last, u64::MAX).unwrap();
     assert_eq!(
-        partition.first_lba + partition.sectors,
+        partition.first_lba.as_u64() + partition.sectors,
         2 * u64::from(u32::MAX)
     );
 }
@@ -124,9 +125,9 @@ fn what_is_no_boot_sector_is_refused() {
 #[test]
 fn a_disk_can_be_one_volume() {
     let boot = Tiny::new(12).image();
-    let whole = Partition {
+    let whole = Candidate {
         number: 0,
-        first_lba: 0,
+        first_lba: TableLba::new(0),
         sectors: 5000,
         signature: 0,
     };
@@ -149,7 +150,10 @@ fn a_disk_can_be_one_volume() {
 fn sectors_may_be_larger() {
     let mut sector = mbr(&[(1, 0x80, 0x0C, 256, 1000)]).to_vec();
     sector.resize(4096, 0xAA);
-    assert_eq!(boot_partition(&sector, 5000).unwrap().first_lba, 256);
+    assert_eq!(
+        boot_partition(&sector, 5000).unwrap().first_lba,
+        TableLba::new(256)
+    );
 }
 
 proptest! {
@@ -165,7 +169,8 @@ proptest! {
         }
         if let Ok(partition) = boot_partition(&sector, disk_sectors) {
             prop_assert!((1..=4).contains(&partition.number));
-            prop_assert!(partition.first_lba > 0 && partition.first_lba < disk_sectors);
+            let first_lba = partition.first_lba.as_u64();
+            prop_assert!(first_lba > 0 && first_lba < disk_sectors);
             prop_assert!(partition.sectors > 0);
             let at = 446 + 16 * (usize::from(partition.number) - 1);
             prop_assert!(sector[at] & 0x7F == 0);

@@ -15,6 +15,7 @@ use boot_path::disk::fat::{Cache, FatError, View, Volume};
 use boot_path::disk::partition::{self, PartitionError};
 use boot_path::disk::probe::{self, Foreign};
 use boot_path::errors::catalogue::Report;
+use boot_path::position::Lba;
 use proptest::prelude::*;
 
 use crate::disks::{self, MemoryDisk, Tiny};
@@ -297,7 +298,7 @@ fn what_is_nothing_is_not_named() {
     for bits in [12, 16, 32] {
         let mut disk = Tiny::new(bits).disk();
         let sectors = disk.sector_count();
-        assert_eq!(probe::find(&mut disk, 0, sectors), None);
+        assert_eq!(probe::find(&mut disk, Lba::new(0), sectors), None);
     }
 }
 
@@ -307,7 +308,7 @@ fn a_disk_that_fails_is_left_alone() {
     for bad in [LBA as u64, LBA as u64 + 2, LBA as u64 + 64] {
         let mut disk = disk(512, 0x83, &[(65_600, b"_BHRfS_M")]);
         disk.bad = Some(bad);
-        assert_eq!(probe::at_start(&mut disk, LBA as u64, 4096), None);
+        assert_eq!(probe::at_start(&mut disk, Lba::new(LBA as u64), 4096), None);
         let last = disk.reads.last().copied();
         assert_eq!(last, Some((bad, 1)), "{:?}", disk.reads);
     }
@@ -315,7 +316,7 @@ fn a_disk_that_fails_is_left_alone() {
     let mut disk = disk(512, 0x83, &[(65_600, b"_BHRfS_M")]);
     for sectors in [1, 7, 100, 128] {
         disk.reads.clear();
-        assert_eq!(probe::find(&mut disk, LBA as u64, sectors), None);
+        assert_eq!(probe::find(&mut disk, Lba::new(LBA as u64), sectors), None);
         let end = LBA as u64 + sectors;
         assert!(
             disk.reads.iter().all(|&(lba, _)| lba < end),
@@ -323,7 +324,10 @@ fn a_disk_that_fails_is_left_alone() {
             disk.reads
         );
     }
-    assert_eq!(probe::find(&mut disk, LBA as u64, 129), Some("btrfs"));
+    assert_eq!(
+        probe::find(&mut disk, Lba::new(LBA as u64), 129),
+        Some("btrfs")
+    );
 }
 
 proptest! {
@@ -343,7 +347,7 @@ proptest! {
         let mut disk = MemoryDisk::new(noise.repeat(64), 512 << shift);
         for (first, sectors) in [(first, sectors), (near, length), (near, sectors)] {
             disk.reads.clear();
-            let _ = probe::find(&mut disk, first, sectors);
+            let _ = probe::find(&mut disk, Lba::new(first), sectors);
             prop_assert!(disk.reads.len() <= 14);
             for &(lba, count) in &disk.reads {
                 prop_assert!(count == 1 && lba >= first && lba - first < sectors);

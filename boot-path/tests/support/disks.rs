@@ -12,6 +12,7 @@ use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::disk::fat::{Cache, FatError, File, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::disk::stream::{self, Range};
+use boot_path::position::Lba;
 
 #[allow(unused_imports, reason = "each test program uses its own part")]
 pub use tiny::{Tiny, checksum, entry, long_entries};
@@ -60,12 +61,12 @@ impl BlockDevice for MemoryDisk {
         self.max_transfer
     }
 
-    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+    fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError> {
         assert!(
             (1..=self.max_transfer).contains(&count),
             "a read of {count} sectors"
         );
-        self.reads.push((lba, count));
+        self.reads.push((lba.as_u64(), count));
         let error = |cause| {
             Err(DiskError {
                 cause,
@@ -73,16 +74,18 @@ impl BlockDevice for MemoryDisk {
                 drive: 0x80,
             })
         };
-        let Some(end) = lba
-            .checked_add(count as u64)
-            .filter(|&end| end <= self.sectors())
-        else {
+        let end = lba.checked_add(count as u64);
+        let Some(end) = end.filter(|&end| end <= Lba::new(self.sectors())) else {
             return error(DiskFailure::OutOfRange);
         };
-        if self.bad.is_some_and(|bad| (lba..end).contains(&bad)) {
+        if self
+            .bad
+            .is_some_and(|bad| (lba..end).contains(&Lba::new(bad)))
+        {
             return error(DiskFailure::Status(0x10));
         }
-        Ok(&self.bytes[lba as usize * self.sector_size..end as usize * self.sector_size])
+        let [start, end] = [lba, end].map(|lba| lba.bytes(self.sector_size) as usize);
+        Ok(&self.bytes[start..end])
     }
 }
 
@@ -90,7 +93,7 @@ impl BlockDevice for MemoryDisk {
 pub fn whole(disk: &MemoryDisk) -> Partition {
     Partition {
         number: 0,
-        first_lba: 0,
+        first_lba: Lba::ZERO,
         sectors: disk.sectors(),
         signature: 0,
     }

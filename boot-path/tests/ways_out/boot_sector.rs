@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use boot_path::entry::target::Target;
 use boot_path::errors::catalogue::{Named, Report};
+use boot_path::position::Lba;
 use boot_path::ways_out::chain::boot_sector::{ChainError, Sector, bytes, check, find};
 use disk_layout::PartitionEntry;
 use proptest::prelude::*;
@@ -62,7 +63,7 @@ fn sector(entries: &Entries) -> Sector {
 /// A disk with these tables; all else is zero.
 fn look(disk: &[(u64, &Entries)], number: u8) -> Result<PartitionEntry, ChainError> {
     find(number, 0x80, |lba| {
-        let found = disk.iter().find(|(at, _)| *at == lba);
+        let found = disk.iter().find(|(at, _)| Lba::new(*at) == lba);
         Ok(found.map_or([0; 512], |(_, entries)| sector(entries)))
     })
 }
@@ -141,7 +142,7 @@ fn a_ring_ends() {
     let reads = Cell::new(0);
     let found = find(255, 0x80, |lba| {
         reads.set(reads.get() + 1);
-        Ok::<_, ChainError>(match lba {
+        Ok::<_, ChainError>(match lba.as_u64() {
             0 => sector(&[(0x05, 1000, 10)]),
             _ => sector(&[(0x83, 1, 1), (0x05, 500, 10)]),
         })
@@ -153,11 +154,11 @@ fn a_ring_ends() {
 #[test]
 fn the_signature_is_what_makes_a_boot_sector() {
     let good = sector(&[]);
-    assert_eq!(check(&good, 7, 0x81), Ok(()));
+    assert_eq!(check(&good, Lba::new(7), 0x81), Ok(()));
     for at in [510, 511] {
         let mut bad = good;
         bad[at] ^= 1;
-        let error = check(&bad, 7, 0x81).unwrap_err();
+        let error = check(&bad, Lba::new(7), 0x81).unwrap_err();
         assert_eq!(error.entry().code, "12B");
     }
 }
@@ -175,7 +176,7 @@ proptest! {
         let mut reads = 0;
         let found = find(number, 0x80, |lba| {
             reads += 1;
-            let index = usize::try_from(lba).unwrap_or(0) % tables.len();
+            let index = usize::try_from(lba.as_u64()).unwrap_or(0) % tables.len();
             Ok::<_, ChainError>(sector(&tables[index]))
         });
         prop_assert!(reads <= 252);

@@ -6,6 +6,7 @@ use std::io;
 use anyhow::{Result, bail};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::errors::catalogue;
+use boot_path::position::Lba;
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
@@ -38,7 +39,7 @@ impl Inspection {
             return Err(failure(&catalogue::STAGE1_READ, facts));
         }
         let bytes = disk
-            .sectors(lba, sectors as usize)
+            .sectors(Lba::new(lba), sectors as usize)
             .map_err(|error| failure(&catalogue::STAGE1_READ, error.to_string()))?;
         let Some((header, _)) = Stage2Header::ref_from_prefix(&bytes)
             .ok()
@@ -46,7 +47,7 @@ impl Inspection {
         else {
             return Err(failure(&catalogue::STAGE2_SUM, format!("LBA {lba}")));
         };
-        let (found, stage2) = Stage2::of(&bytes, header, Sectors::new(lba, sectors));
+        let (found, stage2) = Stage2::of(&bytes, header, Sectors::new(Lba::new(lba), sectors));
         let stage2 = self.stage2.insert(stage2);
         if !stage2.verified {
             let facts = format!(
@@ -71,7 +72,9 @@ impl Inspection {
     /// and how an operating system finds the boot partition.
     pub(super) fn read_cd(&mut self, disk: &mut FileDisk) -> Problem<()> {
         let before = disk.sector_count().min(PARTITION_LBA.into());
-        let bytes = disk.sectors(0, before as usize).map_err(|e| say(&e))?;
+        let bytes = disk
+            .sectors(Lba::ZERO, before as usize)
+            .map_err(|e| say(&e))?;
         let blocks = cd::Blocks(&bytes);
         if !blocks.is_cd() {
             return Ok(());
@@ -140,13 +143,12 @@ impl Stage2 {
 
 impl Cd {
     fn of(found: &cd::Found) -> Self {
-        let place = |first: u32, last: u32| {
-            let unit = SECTORS_PER_BLOCK as u64;
-            Sectors::new(u64::from(first) * unit, u64::from(last - first + 1) * unit)
-        };
+        const UNIT: u64 = SECTORS_PER_BLOCK as u64;
+        let lba = |block: u32| Lba::new(u64::from(block) * UNIT);
+        let place = |first, last| Sectors::new(lba(first), u64::from(last - first + 1) * UNIT);
         let file = found.file.iter().map(|&(block, bytes)| {
             let sectors = u64::from(bytes).div_ceil(SECTOR_SIZE as u64);
-            Sectors::new(place(block, block).lba, sectors)
+            Sectors::new(lba(block), sectors)
         });
         Self {
             blocks: found.volume,
@@ -184,7 +186,7 @@ impl FileDisk {
         })
     }
 
-    pub(super) fn sectors(&mut self, lba: u64, count: usize) -> Result<Vec<u8>, DiskError> {
+    pub(super) fn sectors(&mut self, lba: Lba, count: usize) -> Result<Vec<u8>, DiskError> {
         self.read(lba, count).map(<[u8]>::to_vec)
     }
 
@@ -195,7 +197,7 @@ impl FileDisk {
         const SIZE: u64 = SECTOR_SIZE as u64;
         let error = |cause| DiskError {
             cause,
-            lba: offset / SIZE,
+            lba: Lba::new(offset / SIZE),
             drive: DRIVE,
         };
         let end = offset.checked_add(bytes.len() as u64);
@@ -223,11 +225,10 @@ impl BlockDevice for FileDisk {
         MAX_TRANSFER_SECTORS.into()
     }
 
-    fn read(&mut self, lba: u64, count: usize) -> Result<&[u8], DiskError> {
+    fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(count * SECTOR_SIZE, 0);
-        let offset = lba.saturating_mul(SECTOR_SIZE as u64);
-        let read = self.read_bytes(offset, &mut buffer);
+        let read = self.read_bytes(lba.bytes(SECTOR_SIZE), &mut buffer);
         self.buffer = buffer;
         read.map(|()| self.buffer.as_slice())
     }

@@ -1,5 +1,6 @@
 //! What is in an image, as `inspect` tells it.
 
+use boot_path::position::Lba;
 use serde::Serialize;
 
 use super::kernels::Booted;
@@ -15,7 +16,9 @@ pub struct Sectors {
 }
 
 impl Sectors {
-    pub(super) fn new(lba: u64, sectors: u64) -> Self {
+    /// From a sector of the image on, read as a disk with sectors of 512 bytes.
+    pub(super) fn new(first: Lba, sectors: u64) -> Self {
+        let lba = first.as_u64();
         Self { lba, sectors }
     }
 }

@@ -11,6 +11,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::errors::catalogue;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::position::Lba;
 use boot_path::ways_out::of_file::protocol_of_file;
 use boot_path::ways_out::sums::of_kernel;
 use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, SECTOR_SIZE};
@@ -43,8 +44,8 @@ impl Inspection {
             kind: entry.map_or(0, |entry| entry.kind),
         });
         let end = partition.first_lba.saturating_add(partition.sectors);
-        if end > disk.sector_count() {
-            let facts = format!("the partition ends at LBA {end}");
+        if end > Lba::new(disk.sector_count()) {
+            let facts = format!("the partition ends at LBA {}", end.as_u64());
             self.add_problem(failure(&catalogue::DISK_RANGE, facts));
         }
 

@@ -19,6 +19,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use boot_path::errors::catalogue::{self, Named, Report};
 use boot_path::files::integrity::Manifest;
+use boot_path::position::Lba;
 use disk_layout::Mbr;
 use zerocopy::FromBytes as _;
 
@@ -57,7 +58,9 @@ pub(crate) enum Chains {
 /// Those of [`inspect`].
 pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
     let mut disk = FileDisk::new(image.try_clone()?)?;
-    let sector = disk.sectors(0, 1).map_err(|error| refusal(&error))?;
+    let sector = disk
+        .sectors(Lba::ZERO, 1)
+        .map_err(|error| refusal(&error))?;
     let mbr = Mbr::read_from_bytes(&sector).map_err(|_| anyhow!("no MBR"))?;
     let mut inspection = Inspection {
         bytes: disk.length,

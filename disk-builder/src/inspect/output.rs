@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use anyhow::Result;
 use boot_path::errors::text::{Shown, is_harmful};
+use boot_path::position::Lba;
 
 use super::facts::{Cd, Checksum, EntryInfo, FileInfo, Inspection, Sectors, Stage2, Volume};
 use super::kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Segment};
@@ -36,7 +37,7 @@ impl Inspection {
             "MBR: stage1 and partition table, disk {:08X}h",
             self.disk_signature
         );
-        line(f, Sectors::new(0, 1), mbr)?;
+        line(f, Sectors::new(Lba::ZERO, 1), mbr)?;
         if let Some(cd) = &self.cd {
             cd.fmt_lines(f)?;
         }
@@ -121,7 +122,7 @@ impl FileInfo {
         let (path, size) = (Shown::new(&self.path), self.size);
         let Some((first, others)) = self.extents.split_first() else {
             let what = format_args!("    {path} (empty{checksum})");
-            return line(f, Sectors::new(0, 0), what);
+            return line(f, Sectors::new(Lba::ZERO, 0), what);
         };
         let unpacked = self.unpacked.map(|size| format!(", {size} unpacked"));
         let unpacked = unpacked.unwrap_or_default();

@@ -4,6 +4,7 @@ use boot_path::disk::fat::{Cache, Extent, ExtentWalker, FatError, File, Volume a
 use boot_path::disk::stream::{self, Range};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::Manifest;
+use boot_path::position::Lba;
 use disk_layout::SECTOR_SIZE;
 
 use super::disk::FileDisk;
@@ -12,7 +13,7 @@ use super::{Problem, say};
 
 impl Volume {
     /// By a boot sector that stage2 has accepted.
-    pub(super) fn of(boot_sector: &[u8], start: u64) -> Self {
+    pub(super) fn of(boot_sector: &[u8], start: Lba) -> Self {
         // Offsets: Microsoft, "FAT: General Overview of On-Disk Format", section "Boot Sector and
         // BPB".
         let number = |offset: usize, length: usize| {
@@ -90,7 +91,7 @@ impl<'c> Reader<'_, 'c> {
             if from < to {
                 let first = (extent.disk_offset + (from - extent.file_offset)) / SIZE;
                 let behind = (extent.disk_offset + (to - extent.file_offset)).div_ceil(SIZE);
-                places.add(Sectors::new(first, behind - first));
+                places.add(Sectors::new(Lba::new(first), behind - first));
             }
         }
         Ok(places)

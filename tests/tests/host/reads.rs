@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
+use boot_path::position::Lba;
 
 use crate::images::{How, Image, Subject, build};
 use crate::kernels::{bootpath, limine_with, linux, multiboot1, multiboot2};
@@ -29,20 +30,20 @@ fn reads_once(image: &Image) -> Result<usize> {
     ensure!(matches!(boot.found, Found::Ready(_)), "{transcript}");
     let disks = boot.pc.disks.borrow();
     let log = &disks[0].log;
-    let mut times: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut times: BTreeMap<Lba, u32> = BTreeMap::new();
     for &(first, count) in log {
-        for lba in first..first + count {
-            *times.entry(lba).or_default() += 1;
+        for index in 0..count {
+            *times.entry(first + index).or_default() += 1;
         }
     }
-    let of_kernel = |lba: u64| {
+    let of_kernel = |lba: Lba| {
         let mut pieces = image.kernel.iter();
-        pieces.any(|&(first, count)| (first..first + count).contains(&lba))
+        pieces.any(|&(first, count)| (first..first + count).contains(&lba.as_u64()))
     };
     let twice: Vec<_> = times
         .iter()
         .filter(|&(&lba, &times)| of_kernel(lba) && times > 1)
-        .map(|(lba, times)| format!("{lba}: {times}"))
+        .map(|(lba, times)| format!("{}: {times}", lba.as_u64()))
         .collect();
     println!("{}: {} reads", image.name, log.len());
     ensure!(

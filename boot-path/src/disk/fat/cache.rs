@@ -3,6 +3,7 @@
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::error::FatError;
 use crate::errors::text::copy;
+use crate::position::Lba;
 
 /// Number of windows. A kernel that is looked at before it is loaded takes all of them: two for the FAT of
 /// 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With fewer, some of
@@ -106,9 +107,10 @@ impl<'b> Cache<'b> {
     ) -> Result<(usize, usize), FatError> {
         let sector_size = device.sector_size();
         let span = Span::new(sector_size, offset, end);
-        let goes_on = self.windows.iter().any(|window| {
-            window.length != 0 && window.start + window.length as u64 == span.lba << span.shift
-        });
+        let goes_on = self
+            .windows
+            .iter()
+            .any(|window| window.length != 0 && window.start + window.length as u64 == span.start);
         let oldest = self.windows.iter_mut().enumerate();
         let oldest = oldest.min_by_key(|(_, window)| window.used);
         let Some((index, window)) = oldest else {
@@ -125,7 +127,7 @@ impl<'b> Cache<'b> {
             return Err(FatError::SectorSize(sector_size));
         }
         let bytes = device.read(span.lba, count)?;
-        window.start = span.lba << span.shift;
+        window.start = span.start;
         window.length = copy(bytes, window.memory);
         Ok((index, span.skip))
     }
@@ -135,32 +137,34 @@ impl<'b> Cache<'b> {
 pub(crate) struct Span {
     /// The binary logarithm of the sector size.
     pub shift: u32,
+    /// Where the first sector begins: byte offset on the disk.
+    start: u64,
     /// The first sector.
-    pub lba: u64,
+    pub lba: Lba,
     /// Bytes in it in front of the first byte of the span.
     pub skip: usize,
     /// The last sector.
-    last: u64,
+    last: Lba,
 }
 
 impl Span {
     /// The sectors that hold the bytes `start..end`, and that of `start` in any case.
     pub fn new(sector_size: usize, start: u64, end: u64) -> Self {
         let shift = sector_size.trailing_zeros() & 31;
-        let lba = start >> shift;
-        let last = (end.max(start + 1) - 1) >> shift;
+        let skip = start & ((1 << shift) - 1);
         Self {
             shift,
-            lba,
-            skip: (start & ((1 << shift) - 1)) as usize,
-            last,
+            start: start - skip,
+            lba: Lba::new(start >> shift),
+            skip: skip as usize,
+            last: Lba::new((end.max(start + 1) - 1) >> shift),
         }
     }
 
     /// As many of them as one call can read; at least 1. One that lies behind the end of the disk
     /// is for the device to refuse.
     pub fn sectors<D: BlockDevice + ?Sized>(&self, device: &D) -> usize {
-        let end = (self.last + 1).min(device.sector_count());
+        let end = (self.last + 1).min(Lba::new(device.sector_count()));
         let count = end.saturating_sub(self.lba).max(1);
         count.min(device.max_transfer() as u64) as usize
     }

@@ -128,8 +128,8 @@ impl Volume {
         /// "BPB_BkBootSec": no value other than 6 is recommended.
         const BACKUP: u64 = 6;
 
+        let start = partition.first_lba.bytes(device.sector_size());
         let unit = device.sector_size() as u64;
-        let start = partition.first_lba.saturating_mul(unit);
         let end = start.saturating_add(partition.sectors.saturating_mul(unit));
         let mut offset = start;
         let refuse = |offset, field, value| FatError::NotFat {

@@ -12,6 +12,7 @@ use crate::disk::block_device::{BlockDevice as _, DiskError};
 use crate::disk::int13::Drive;
 use crate::entry::target::Target;
 use crate::errors::text::copy;
+use crate::position::Lba;
 use crate::say;
 use crate::ways_out::chain::boot_sector::{self, Sector};
 use crate::ways_out::failure::OutMachine;
@@ -34,13 +35,13 @@ pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handove
     let drive = target.drive.unwrap_or(boot_drive);
     // One that is not there cannot be read.
     let mut disk = Drive::open(machine, drive);
-    let mut lba = 0;
+    let mut lba = Lba::ZERO;
     let mut partition = None;
     if target.partition != 0 {
         let found = boot_sector::find(target.partition, drive, |lba| {
             Ok::<_, M::Failure>(read(&mut disk, lba)?)
         })?;
-        lba = u64::from(found.first_lba.get());
+        lba = Lba::new(found.first_lba.get().into());
         partition = Some(boot_sector::bytes(&found));
     }
     boot_sector::check(&read(&mut disk, lba)?, lba, drive)?;
@@ -49,7 +50,7 @@ pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handove
     say!(
         machine,
         "12 handoff  to the boot sector at LBA # of drive ##h";
-        lba,
+        lba.as_u64(),
         drive.into()
     );
     machine.show_cursor();
@@ -70,7 +71,7 @@ pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handove
 }
 
 /// The first bytes of a sector, all of which is in the transfer buffer then.
-fn read<'m, M: OutMachine<'m>>(disk: &mut Drive<M>, lba: u64) -> Result<Sector, DiskError> {
+fn read<'m, M: OutMachine<'m>>(disk: &mut Drive<M>, lba: Lba) -> Result<Sector, DiskError> {
     let mut sector = [0; 512];
     copy(disk.read(lba, 1)?, &mut sector);
     Ok(sector)

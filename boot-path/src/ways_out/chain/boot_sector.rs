@@ -11,6 +11,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
+use crate::position::Lba;
 
 /// Why there is nothing to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum ChainError {
     /// The table of partitions has no such entry, or an empty one.
     NoPartition { number: u8, drive: u8 },
     /// The sector does not end in the signature of a boot sector or of a table.
-    NoSignature { lba: u64, drive: u8, found: u16 },
+    NoSignature { lba: Lba, drive: u8, found: u16 },
 }
 
 impl Named for ChainError {
@@ -39,7 +40,12 @@ impl fmt::Display for ChainError {
             Self::NoSignature { lba, drive, found } => facts(
                 f,
                 "LBA # of drive ##h ends in ####h instead of ####h",
-                &[lba, drive.into(), found.into(), BOOT_SIGNATURE.into()],
+                &[
+                    lba.as_u64(),
+                    drive.into(),
+                    found.into(),
+                    BOOT_SIGNATURE.into(),
+                ],
             ),
         }
     }
@@ -52,7 +58,7 @@ pub type Sector = [u8; 512];
 ///
 /// # Errors
 /// 12B.
-pub fn check(sector: &Sector, lba: u64, drive: u8) -> Result<(), ChainError> {
+pub fn check(sector: &Sector, lba: Lba, drive: u8) -> Result<(), ChainError> {
     let &[.., low, high] = sector;
     match u16::from_le_bytes([low, high]) {
         BOOT_SIGNATURE => Ok(()),
@@ -68,23 +74,23 @@ pub fn check(sector: &Sector, lba: u64, drive: u8) -> Result<(), ChainError> {
 pub fn find<E: From<ChainError>>(
     number: u8,
     drive: u8,
-    mut read: impl FnMut(u64) -> Result<Sector, E>,
+    mut read: impl FnMut(Lba) -> Result<Sector, E>,
 ) -> Result<PartitionEntry, E> {
     const LOGICAL: u8 = 5;
 
-    let mut start = 0;
-    let mut sector = read(0)?;
+    let mut start = Lba::ZERO;
+    let mut sector = read(start)?;
     check(&sector, start, drive)?;
     let missing = || ChainError::NoPartition { number, drive };
     let mut index = usize::from(number).wrapping_sub(1);
     if number >= LOGICAL {
         // The first table leads to the extended partition, from whose start all others are counted.
         // The number bounds the walk, even in a ring.
-        let mut first = 0;
+        let mut first = Lba::ZERO;
         for _ in LOGICAL..=number {
             let next = entries(&sector).find(is_extended).ok_or_else(missing)?;
             start = first + u64::from(next.first_lba.get());
-            if first == 0 {
+            if first == Lba::ZERO {
                 first = start;
             }
             sector = read(start)?;
@@ -96,7 +102,7 @@ pub fn find<E: From<ChainError>>(
     }
     let mut entry = entries(&sector).nth(index).ok_or_else(missing)?;
     let lba = start + u64::from(entry.first_lba.get());
-    match u32::try_from(lba) {
+    match u32::try_from(lba.as_u64()) {
         Ok(lba @ 1..) if entry.kind != 0 && entry.sectors.get() != 0 => {
             entry.status = 0x80;
             entry.first_lba = lba.into();

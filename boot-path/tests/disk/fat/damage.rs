@@ -4,6 +4,7 @@ use boot_path::disk::block_device::{BlockDevice as _, DiskFailure};
 use boot_path::disk::fat::{self, Cache, FatError, Field, Refusal, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::errors::catalogue::{self, Named as _, Report};
+use boot_path::position::Lba;
 use proptest::prelude::*;
 
 use crate::disks::*;
@@ -339,7 +340,7 @@ fn truncated_and_unreadable_disks() {
         };
         assert_eq!(
             (error.cause, error.lba),
-            (DiskFailure::OutOfRange, cut as u64 / 512)
+            (DiskFailure::OutOfRange, Lba::new(cut as u64 / 512))
         );
         let error = FatError::Disk(error);
         assert_eq!(error.entry(), &catalogue::DISK_RANGE);
@@ -394,7 +395,7 @@ fn a_partition_without_end() {
     for (first_lba, sectors) in [(u64::MAX, u64::MAX), (1 << 52, 1), (0, 0), (0, u64::MAX)] {
         let partition = Partition {
             number: 1,
-            first_lba,
+            first_lba: Lba::new(first_lba),
             sectors,
             signature: 0,
         };

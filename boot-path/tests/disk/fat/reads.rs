@@ -2,6 +2,7 @@
 
 use boot_path::disk::fat::{Cache, Volume};
 use boot_path::disk::partition::Partition;
+use boot_path::position::Lba;
 use fatfs::{FatType, FormatVolumeOptions};
 
 use crate::disks::*;
@@ -103,7 +104,7 @@ fn reads_stay_in_the_partition() {
     disk.claimed_sectors = Some(u64::MAX);
     let partition = Partition {
         number: 1,
-        first_lba: 7,
+        first_lba: Lba::new(7),
         sectors,
         signature: 0,
     };

@@ -23,7 +23,7 @@ pub fn run(bytes: &[u8]) {
     let found = find(number, 0x80, |lba| {
         reads += 1;
         let mut sector: Sector = [0; 512];
-        let start = 512 * (lba % count) as usize;
+        let start = 512 * (lba.as_u64() % count) as usize;
         let bytes = &disk[start.min(disk.len())..];
         let length = bytes.len().min(512);
         sector[..length].copy_from_slice(&bytes[..length]);

@@ -1,7 +1,7 @@
 //! Sector 0 of a disk: which partition is booted from.
 
 use boot_path::disk::fat::is_boot_sector;
-use boot_path::disk::partition::boot_partition;
+use boot_path::disk::partition::{TableLba, boot_partition};
 
 use crate::input::Input;
 use crate::targets::show;
@@ -38,16 +38,17 @@ pub fn run(bytes: &[u8]) {
         }
         Ok(found) if found.number == 0 => {
             assert!(is_boot_sector(sector));
-            assert_eq!((found.first_lba, found.sectors), (0, disk_sectors));
+            assert_eq!(found.first_lba, TableLba::new(0));
+            assert_eq!(found.sectors, disk_sectors);
         }
         Ok(found) => {
             assert_eq!(sector[510..512], [0x55, 0xAA]);
             let (_, entry) = entries[usize::from(found.number) - 1];
             assert!(is_used(entry));
-            assert_eq!(found.first_lba, word(entry, 8));
+            assert_eq!(found.first_lba.as_u64(), word(entry, 8));
             assert_eq!(found.sectors, word(entry, 12));
             assert_eq!(u64::from(found.signature), word(sector, 440));
-            assert!(found.first_lba < disk_sectors);
+            assert!(found.first_lba.as_u64() < disk_sectors);
             let active = |entry: &[u8]| is_used(entry) && entry[0] == 0x80;
             if let Some((number, _)) = entries.iter().find(|(_, entry)| active(entry)) {
                 assert_eq!(*number, found.number, "the first active one");

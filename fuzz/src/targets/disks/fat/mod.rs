@@ -6,6 +6,7 @@ mod model;
 use boot_path::disk::fat::{Cache, FatError, File, View, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::disk::stream::{self, Range};
+use boot_path::position::Lba;
 
 use crate::disk::SparseDisk;
 use crate::input::Input;
@@ -79,7 +80,7 @@ pub fn run(bytes: &[u8]) {
     let mut cache = Cache::new(&mut memory);
     let partition = Partition {
         number: 1,
-        first_lba: shape.first_lba,
+        first_lba: Lba::new(shape.first_lba),
         sectors: shape.sectors.saturating_sub(shape.first_lba),
         signature: 0,
     };

@@ -1,0 +1,120 @@
+//! Positions, each of its own kind: a number that says where, and in what unit.
+//!
+//! A position is no distance. The difference of two positions of a kind is a distance, a plain `u64` in
+//! the same unit, and a position plus a distance is a position of that kind. So neither a count, nor what is
+//! counted from the start of a partition or of a volume, is taken for a place on the disk: it has to
+//! be added to the place that it is counted from:
+//!
+//! ```
+//! use boot_path::position::Lba;
+//!
+//! let (partition, sectors) = (Lba::new(2048), 1000);
+//! let last: Lba = partition + (sectors - 1);
+//! let before: u64 = last - partition;
+//! ```
+//!
+//! What makes no sense is not compiled: two places have no sum,
+//!
+//! ```compile_fail,E0277
+//! # use boot_path::position::Lba;
+//! let _ = Lba::new(2048) + Lba::new(1000);
+//! ```
+//!
+//! and a number is no place.
+//!
+//! ```compile_fail,E0277
+//! # use boot_path::position::Lba;
+//! let _: Lba = 2048.into();
+//! ```
+
+use core::ops::{Add, Sub};
+
+macro_rules! positions {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(transparent)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The first one.
+            pub const ZERO: Self = Self(0);
+
+            /// The position with this number. Every number is one.
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// Its number.
+            pub const fn as_u64(self) -> u64 {
+                self.0
+            }
+
+            /// The position that far behind; `None` if no number says it.
+            pub fn checked_add(self, distance: u64) -> Option<Self> {
+                self.0.checked_add(distance).map(Self)
+            }
+
+            /// The position that far behind, or the last one.
+            pub fn saturating_add(self, distance: u64) -> Self {
+                Self(self.0.saturating_add(distance))
+            }
+
+            /// How far it is behind `start`; `None` if it is in front of it.
+            pub fn checked_sub(self, start: Self) -> Option<u64> {
+                self.0.checked_sub(start.0)
+            }
+
+            /// How far it is behind `start`; 0 if it is in front of it.
+            pub fn saturating_sub(self, start: Self) -> u64 {
+                self.0.saturating_sub(start.0)
+            }
+        }
+
+        /// For sums that are known to have a number.
+        impl Add<u64> for $name {
+            type Output = Self;
+
+            fn add(self, distance: u64) -> Self {
+                Self(self.0 + distance)
+            }
+        }
+
+        /// For a start that is known to be in front.
+        impl Sub for $name {
+            type Output = u64;
+
+            fn sub(self, start: Self) -> u64 {
+                self.0 - start.0
+            }
+        }
+    )*};
+}
+
+positions! {
+    /// The number of a sector of a disk (logical block address), from its first sector on, in the unit
+    /// that the disk reads: its own logical sectors ([`BlockDevice::sector_size`]), be they of 512 bytes
+    /// or not.
+    ///
+    /// INT 13h takes 64 bits (EDD 3.0, "Disk Address Packet") and ATA disks have 48 (ACS-3, 4.1.2), but
+    /// none is checked here: what a disk does not have, [`BlockDevice::read`] refuses. What an MBR says is
+    /// no such number until its unit is known: see [`TableLba`].
+    ///
+    /// [`BlockDevice::sector_size`]: crate::disk::block_device::BlockDevice::sector_size
+    /// [`BlockDevice::read`]: crate::disk::block_device::BlockDevice::read
+    /// [`TableLba`]: crate::disk::partition::TableLba
+    Lba
+}
+
+impl Lba {
+    /// Where the sector begins, in bytes from the start of a disk with sectors of this size; the
+    /// largest number if it is larger.
+    pub fn bytes(self, sector_size: usize) -> u64 {
+        self.0.saturating_mul(sector_size as u64)
+    }
+
+    /// Whether a disk of so many sectors has it.
+    pub fn is_within(self, sectors: u64) -> bool {
+        self.0 < sectors
+    }
+}
