@@ -8,6 +8,7 @@ use core::fmt;
 use crate::bios::firmware::Bios;
 use crate::bios::time::Clock;
 use crate::errors::catalogue::Named;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::{allocate, allocate_high};
@@ -42,8 +43,8 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The bytes of memory that was allocated. What they hold is not defined.
     fn bytes(self, memory: Allocation) -> &'m mut [u8];
 
-    /// Memory is not used any more: start (physical) and length.
-    fn freed(self, start: u64, length: u64);
+    /// Memory is not used any more: first byte and length.
+    fn freed(self, start: PhysAddr, length: u64);
 
     /// Copies bytes that were read to their place in a block: as many as fit.
     fn store(self, from: &[u8], to: &mut [u8]);
@@ -61,16 +62,16 @@ pub trait Machine<'m>: Bios + Clock + Copy {
 
     /// Bytes of the firmware, or of whoever else was there before the loader: start (physical) and
     /// length. `None` where the loader does not reach them.
-    fn firmware(self, start: u64, length: u64) -> Option<&'m [u8]>;
+    fn firmware(self, start: PhysAddr, length: u64) -> Option<&'m [u8]>;
 
     /// Makes a page table of a page that was allocated: all its entries are zero.
     fn new_table(self, page: Allocation);
 
     /// Reads an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
-    fn table_entry(self, table: u64, index: usize) -> u64;
+    fn table_entry(self, table: PhysAddr, index: usize) -> u64;
 
     /// Writes an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
-    fn set_table_entry(self, table: u64, index: usize, entry: u64);
+    fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64);
 
     /// The CRC-32C of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;
@@ -117,12 +118,12 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// What the CPU can do: `handoff::CPU_…`.
     fn cpu_features(self) -> u64;
 
-    /// Physical address of the page through which the loader leaves for a kernel of its own protocol.
-    fn switch_page(self) -> u64;
+    /// The page through which the loader leaves for a kernel of its own protocol.
+    fn switch_page(self) -> PhysAddr;
 
     /// Notes a segment of the kernel (first address, bytes, `p_flags`), for reports of what the kernel does
     /// wrong before it has an IDT.
-    fn note_segment(self, start: u64, size: u64, flags: u32);
+    fn note_segment(self, start: VirtAddr, size: u64, flags: u32);
 
     /// 256 bits that nobody can guess, as far as the machine can do that.
     fn random_seed(self) -> [u8; 32];

@@ -22,6 +22,7 @@ use crate::files::gzip::Decompressor;
 use crate::files::integrity::Role;
 use crate::kernel::image::{KernelImage, Wishes};
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::say;
@@ -232,9 +233,14 @@ fn discover_memory<'m, M: PathMachine<'m>>(
     let usable = memory.usable();
     // The loader is there already, whatever the BIOS says of that memory; but the kernel may reclaim
     // only what the BIOS calls free.
-    memory.claim(layout::START, layout::END, MemoryKind::Reclaimable);
+    memory.claim(
+        const { PhysAddr::new(layout::START) },
+        const { PhysAddr::new(layout::END) },
+        MemoryKind::Reclaimable,
+    );
     if machine.cursor().is_some() {
-        let (start, end) = (layout::VGA_TEXT, layout::VGA_TEXT_END);
+        let start = PhysAddr::new(layout::VGA_TEXT);
+        let end = PhysAddr::new(layout::VGA_TEXT_END);
         memory.mark(start, end, MemoryKind::Framebuffer);
     }
     say!(machine, " 6 memory   # MiB usable, by ", source; usable >> 20);

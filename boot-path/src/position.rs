@@ -27,8 +27,7 @@
 //! let _: Lba = 2048.into();
 //! ```
 
-use core::ops::{Add, Sub};
-
+/// Declares kinds of positions.
 macro_rules! positions {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -51,28 +50,37 @@ macro_rules! positions {
             }
 
             /// The position that far behind; `None` if no number says it.
-            pub fn checked_add(self, distance: u64) -> Option<Self> {
-                self.0.checked_add(distance).map(Self)
+            pub const fn checked_add(self, distance: u64) -> Option<Self> {
+                match self.0.checked_add(distance) {
+                    Some(number) => Some(Self(number)),
+                    None => None,
+                }
             }
 
             /// The position that far behind, or the last one.
-            pub fn saturating_add(self, distance: u64) -> Self {
+            pub const fn saturating_add(self, distance: u64) -> Self {
                 Self(self.0.saturating_add(distance))
             }
 
             /// How far it is behind `start`; `None` if it is in front of it.
-            pub fn checked_sub(self, start: Self) -> Option<u64> {
+            pub const fn checked_sub(self, start: Self) -> Option<u64> {
                 self.0.checked_sub(start.0)
             }
 
             /// How far it is behind `start`; 0 if it is in front of it.
-            pub fn saturating_sub(self, start: Self) -> u64 {
+            pub const fn saturating_sub(self, start: Self) -> u64 {
                 self.0.saturating_sub(start.0)
             }
         }
 
+        impl core::fmt::LowerHex for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                core::fmt::LowerHex::fmt(&self.0, f)
+            }
+        }
+
         /// For sums that are known to have a number.
-        impl Add<u64> for $name {
+        impl core::ops::Add<u64> for $name {
             type Output = Self;
 
             fn add(self, distance: u64) -> Self {
@@ -81,7 +89,7 @@ macro_rules! positions {
         }
 
         /// For a start that is known to be in front.
-        impl Sub for $name {
+        impl core::ops::Sub for $name {
             type Output = u64;
 
             fn sub(self, start: Self) -> u64 {
@@ -90,6 +98,7 @@ macro_rules! positions {
         }
     )*};
 }
+pub(crate) use positions;
 
 positions! {
     /// The number of a sector of a disk (logical block address), from its first sector on, in the unit

@@ -7,15 +7,16 @@ use crate::errors::catalogue::{self, Entry, Named, Report};
 use crate::errors::exception::{self, Exception, Saved};
 use crate::errors::text::facts;
 use crate::machine::Machine;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout;
 use crate::paging::page_walk::{self, Paging};
 use crate::say;
 
 /// A segment of the kernel that runs: first address, bytes, `p_flags`.
-pub type KernelSegment = (u64, u64, u32);
+pub type KernelSegment = (VirtAddr, u64, u32);
 
-/// Reads the quadword at a physical address, where the loader reaches it.
-pub type Read<'a> = &'a dyn Fn(u64) -> Option<u64>;
+/// Reads the quadword at an address, where the loader reaches it.
+pub type Read<'a> = &'a dyn Fn(PhysAddr) -> Option<u64>;
 
 /// Rows of quadwords of the stack in a report.
 const STACK_ROWS: u64 = 2;
@@ -85,10 +86,10 @@ impl<'s> Fault<'s> {
             self.general,
         );
         if self.kernel {
-            say_segment(machine, rip, segments);
+            say_segment(machine, VirtAddr::new(rip), segments);
         }
         if self.exception.vector == exception::PAGE_FAULT {
-            let translation = self.paging.translate(cr2, read);
+            let translation = self.paging.translate(VirtAddr::new(cr2), read);
             machine.print(&format_args!("CR2 is {translation}"));
         }
         self.say_stack(machine, read);
@@ -99,14 +100,14 @@ impl<'s> Fault<'s> {
         let [_, _, _, _, rsp, _, _] = self.registers;
         for row in 0..STACK_ROWS {
             let mut words = [0; 4];
-            let mut address = rsp.wrapping_add(row * size_of_val(&words) as u64);
+            let mut address = VirtAddr::new(rsp).wrapping_add(row * size_of_val(&words) as u64);
             for (column, word) in words.iter_mut().enumerate() {
                 match self.paging.read(address, read) {
                     Some(found) => *word = found,
                     None if column > 0 => {}
                     None => {
                         if row == 0 {
-                            let translation = self.paging.translate(rsp, read);
+                            let translation = self.paging.translate(VirtAddr::new(rsp), read);
                             machine.print(&format_args!("RSP is {translation}"));
                         }
                         return;
@@ -126,7 +127,7 @@ impl<'s> Fault<'s> {
 }
 
 /// Where in the kernel an address is.
-fn say_segment<'m>(machine: impl Machine<'m>, address: u64, segments: &[KernelSegment]) {
+fn say_segment<'m>(machine: impl Machine<'m>, address: VirtAddr, segments: &[KernelSegment]) {
     let holds = |&(start, size, _): &KernelSegment| address.wrapping_sub(start) < size;
     let number = segments.iter().position(holds);
     match number.and_then(|number| Some((number, segments.get(number)?))) {

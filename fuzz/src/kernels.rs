@@ -203,7 +203,8 @@ fn with_dynamic(mut elf: Elf, input: &mut Input<'_>, base: u64, address: u64) ->
 pub fn permissions(image: &KernelImage, slide: u64, page: u64) -> Option<(bool, bool)> {
     let page = page.wrapping_sub(slide) & !(PAGE - 1);
     let in_page = |s: &&boot_path::kernel::image::Segment| {
-        let (first, last) = (s.virtual_start, s.virtual_start + (s.memory_size - 1));
+        let first = s.virtual_start.as_u64();
+        let last = first + (s.memory_size - 1);
         first & !(PAGE - 1) <= page && page <= last
     };
     let mut there = image.segments().iter().filter(in_page).peekable();
@@ -211,8 +212,8 @@ pub fn permissions(image: &KernelImage, slide: u64, page: u64) -> Option<(bool, 
     let flags = there.fold(0, |flags, segment| flags | segment.flags);
     let relro = image.relro().is_some_and(|relro| {
         let (start, end) = (
-            relro.start & !(PAGE - 1),
-            (relro.start + relro.size) & !(PAGE - 1),
+            relro.start.as_u64() & !(PAGE - 1),
+            (relro.start.as_u64() + relro.size) & !(PAGE - 1),
         );
         (start..end).contains(&page)
     });
@@ -225,14 +226,14 @@ pub fn edges(image: &KernelImage, slide: u64) -> Vec<u64> {
     let mut edges: Vec<u64> = segments
         .flat_map(|s| {
             [
-                s.virtual_start & !(PAGE - 1),
-                (s.virtual_end() + PAGE - 1) & !(PAGE - 1),
+                s.virtual_start.as_u64() & !(PAGE - 1),
+                (s.virtual_end().as_u64() + PAGE - 1) & !(PAGE - 1),
             ]
         })
         .chain(image.relro().into_iter().flat_map(|relro| {
             [
-                relro.start & !(PAGE - 1),
-                (relro.start + relro.size) & !(PAGE - 1),
+                relro.start.as_u64() & !(PAGE - 1),
+                (relro.start.as_u64() + relro.size) & !(PAGE - 1),
             ]
         }))
         .map(|edge| edge.wrapping_add(slide))
@@ -265,8 +266,9 @@ pub fn relocate(image: &KernelImage, memory: &mut Memory, slide: u64) -> Option<
         return Some(0);
     };
     let mut space = Space { image, memory };
-    space.of_file(dynamic.start, dynamic.size)?;
-    let section = space.dynamic_section(dynamic.start, dynamic.size)?;
+    let start = dynamic.start.as_u64();
+    space.of_file(start, dynamic.size)?;
+    let section = space.dynamic_section(start, dynamic.size)?;
     let relrs = space.table(section[36], section[35], section[37], 8)?;
     let relas = space.table(section[7], section[8], section[9], 24)?;
     let jumps = space.table(section[23], section[2], Some(24), 24)?;
@@ -290,7 +292,7 @@ impl Space<'_> {
     fn of_file(&self, start: u64, size: u64) -> Option<()> {
         let mut segments = self.image.segments().iter();
         let inside = segments.any(|segment| {
-            let offset = start.wrapping_sub(segment.virtual_start);
+            let offset = start.wrapping_sub(segment.virtual_start.as_u64());
             offset <= segment.file_size && size <= segment.file_size - offset
         });
         inside.then_some(())
@@ -391,7 +393,7 @@ impl Space<'_> {
             } else {
                 segment.memory_size
             };
-            let offset = address.wrapping_sub(segment.virtual_start);
+            let offset = address.wrapping_sub(segment.virtual_start.as_u64());
             if offset < end && end - offset >= 8 {
                 return memory[offset as usize..].first_chunk_mut();
             }

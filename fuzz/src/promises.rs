@@ -20,13 +20,13 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
     match jump {
         Jump::Bootpath(start) => Booted::new(pc, regions, start, files).check(),
         Jump::Limine(start) => {
-            let pages = pages(pc, start.root);
-            let page = page_of(&pages, start.entry);
+            let pages = pages(pc, start.root.as_u64());
+            let page = page_of(&pages, start.entry.as_u64());
             let page = page.expect("the entry point is mapped");
             assert!(page.executable, "the entry point: {page:x?}");
-            let at = page.physical_start + (start.entry - page.virtual_start);
+            let at = page.physical_start + (start.entry.as_u64() - page.virtual_start);
             assert!(is_taken(pc, at), "the entry point at {at:x}");
-            let below = page_of(&pages, start.stack - 8);
+            let below = page_of(&pages, start.stack.as_u64() - 8);
             let below = below.expect("the stack is mapped");
             assert!(below.writable, "the stack: {below:x?}");
         }
@@ -37,7 +37,7 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
             assert!(state.esi == 0 || u64::from(state.esi) < END);
         }
         Jump::Linux64 { entry, parameters } => {
-            assert!(is_taken(pc, *entry) && *parameters < END);
+            assert!(is_taken(pc, entry.as_u64()) && parameters.as_u64() < END);
         }
         Jump::Real(state) => {
             assert!((u64::from(state.cs) << 4) + u64::from(state.ip) < END);
@@ -129,7 +129,7 @@ impl<'a> Booted<'a> {
 
     /// A number in the boot information.
     fn info(&self, offset: usize) -> u64 {
-        self.u64(self.start.boot_info + offset as u64)
+        self.u64(self.start.boot_info.as_u64() + offset as u64)
     }
 
     fn kernel(&self, offset: usize) -> u64 {
@@ -148,7 +148,7 @@ impl<'a> Booted<'a> {
 
     /// The physical address of what the boot information points to.
     fn physical(&self, pointer: u64) -> u64 {
-        pointer.wrapping_sub(self.start.physical_map_base)
+        pointer.wrapping_sub(self.start.physical_map_base.as_u64())
     }
 
     /// Start and end of each region in the map that the kernel gets, and its kind.
@@ -168,12 +168,12 @@ impl<'a> Booted<'a> {
 
     fn check(&self) {
         assert_eq!(self.info(0), handoff::BOOTPATH_MAGIC);
-        let pages = pages(self.pc, self.start.root);
+        let pages = pages(self.pc, self.start.root.as_u64());
         self.check_memory_map();
         let stack_size = self.kernel(offset_of!(Kernel, stack_size));
         let stack = self.kernel(offset_of!(Kernel, stack_bottom));
         let map_size = self.info(offset_of!(BootInfo, physical_map_size));
-        assert_eq!(self.start.stack_top, stack + stack_size);
+        assert_eq!(self.start.stack_top.as_u64(), stack + stack_size);
 
         let mut mapped = [0; 4];
         for page in &pages {
@@ -225,7 +225,7 @@ impl<'a> Booted<'a> {
     fn check_memory_map(&self) {
         let kind_before = |address: u64| {
             let mut regions = self.regions.iter();
-            let there = regions.find(|r| (r.start..r.end).contains(&address));
+            let there = regions.find(|r| (r.start.as_u64()..r.end.as_u64()).contains(&address));
             there.map(|region| region.kind as u32)
         };
         let new = [
@@ -349,7 +349,7 @@ impl<'a> Booted<'a> {
             let mut wanted = vec![0; page.size as usize];
             for (segment, bytes) in segments.clone() {
                 // Where the page begins in the segment, or the segment in the page.
-                let start = segment.virtual_start.wrapping_add(slide);
+                let start = segment.virtual_start.wrapping_add(slide).as_u64();
                 let skip = page.virtual_start.saturating_sub(start) as usize;
                 let at = start.saturating_sub(page.virtual_start) as usize;
                 let bytes = bytes.get(skip..).unwrap_or_default();
@@ -392,9 +392,10 @@ impl<'a> Booted<'a> {
         let mut ram = vec![(0, MIB)];
         let is_ram = |r: &&Region| !matches!(r.kind, MemoryKind::Reserved | MemoryKind::Bad);
         for region in self.regions.iter().filter(is_ram) {
+            let (first, behind) = (region.start.as_u64(), region.end.as_u64());
             match ram.last_mut() {
-                Some((_, end)) if region.start <= *end => *end = region.end.max(*end),
-                _ => ram.push((region.start, region.end)),
+                Some((_, end)) if first <= *end => *end = behind.max(*end),
+                _ => ram.push((first, behind)),
             }
         }
         ram

@@ -65,7 +65,9 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     match booted {
         Ok(handover) => {
             let moves = handover.moves.iter();
-            let moves = moves.map(|(block, to)| (*to, block.to_vec())).collect();
+            let moves = moves
+                .map(|(block, to)| (to.as_u64(), block.to_vec()))
+                .collect();
             Outcome::Ready(handover.jump, moves)
         }
         Err(failure) => {

@@ -7,6 +7,7 @@ use std::io;
 use boot_path::bios::time::{Clock, Moment, Waiting};
 use boot_path::errors::text::{Escaping, fill_in};
 use boot_path::machine::{Consoles, Machine as BootMachine};
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::layout;
 use boot_path::memory::map::MemoryKind;
 use boot_path::memory::ram::Allocation;
@@ -160,7 +161,7 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.take(&memory)
     }
 
-    fn freed(self, start: u64, length: u64) {
+    fn freed(self, start: PhysAddr, length: u64) {
         self.0.memory.give_back(start, length);
     }
 
@@ -185,7 +186,8 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.zero(bytes);
     }
 
-    fn firmware(self, start: u64, length: u64) -> Option<&'h [u8]> {
+    fn firmware(self, start: PhysAddr, length: u64) -> Option<&'h [u8]> {
+        let start = start.as_u64();
         let end = start.checked_add(length)?;
         (start != 0 && end <= RAM_END).then(|| self.0.memory.slice(start, length))
     }
@@ -194,14 +196,14 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.make_table(&page);
     }
 
-    fn table_entry(self, table: u64, index: usize) -> u64 {
+    fn table_entry(self, table: PhysAddr, index: usize) -> u64 {
         let mut entry = [0; 8];
         let address = self.0.memory.table_entry(table, index);
         self.0.memory.read(address, &mut entry);
         u64::from_le_bytes(entry)
     }
 
-    fn set_table_entry(self, table: u64, index: usize, entry: u64) {
+    fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64) {
         let address = self.0.memory.table_entry(table, index);
         self.0.memory.write(address, &entry.to_le_bytes());
     }
@@ -267,12 +269,15 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.cpu_features
     }
 
-    fn switch_page(self) -> u64 {
-        layout::STAGE2.start
+    fn switch_page(self) -> PhysAddr {
+        PhysAddr::new(layout::STAGE2.start)
     }
 
-    fn note_segment(self, start: u64, size: u64, flags: u32) {
-        self.0.segments.borrow_mut().push((start, size, flags));
+    fn note_segment(self, start: VirtAddr, size: u64, flags: u32) {
+        self.0
+            .segments
+            .borrow_mut()
+            .push((start.as_u64(), size, flags));
     }
 
     fn random_seed(self) -> [u8; 32] {

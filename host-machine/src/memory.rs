@@ -5,12 +5,13 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{self, PAGE_SIZE};
 use boot_path::memory::ram::Allocation;
 use memmap2::{MmapOptions, MmapRaw};
 
 /// First byte behind all memory: what the loader reaches.
-pub const RAM_END: u64 = layout::EARLY_REACH;
+pub const RAM_END: u64 = layout::EARLY_REACH.as_u64();
 
 /// Physical memory, from address 0 on.
 pub struct Memory {
@@ -48,7 +49,7 @@ impl Memory {
     /// # Panics
     /// When some of it was handed out before and not given back, or is not memory that can be allocated.
     pub(crate) fn take(&self, memory: &Allocation) -> &mut [u8] {
-        let (start, size) = (memory.start(), memory.size());
+        let (start, size) = (memory.start().as_u64(), memory.size());
         let end = start.checked_add(size).expect("an address of 64 bits");
         assert!(start >= layout::END, "{start:#x} is not allocated memory");
         assert!(end <= RAM_END, "{end:#x} is out of the loader's reach");
@@ -74,7 +75,8 @@ impl Memory {
     ///
     /// # Panics
     /// When it was not handed out.
-    pub(crate) fn give_back(&self, start: u64, size: u64) {
+    pub(crate) fn give_back(&self, start: PhysAddr, size: u64) {
+        let start = start.as_u64();
         let known = self.taken.borrow_mut().remove(&start);
         assert!(
             known == Some(size) || size == 0,
@@ -121,16 +123,20 @@ impl Memory {
     /// A page becomes a page table, full of zeroes.
     pub(crate) fn make_table(&self, page: &Allocation) {
         assert_eq!(page.size(), PAGE_SIZE, "a table is a page");
-        assert_eq!(page.start() % PAGE_SIZE, 0, "a table is a whole page");
+        assert!(
+            page.start().is_aligned(PAGE_SIZE),
+            "a table is a whole page"
+        );
         self.take(page).fill(0);
-        self.tables.borrow_mut().insert(page.start(), ());
+        self.tables.borrow_mut().insert(page.start().as_u64(), ());
     }
 
     /// The place of an entry of a page table.
     ///
     /// # Panics
     /// When there is no such table.
-    pub(crate) fn table_entry(&self, table: u64, index: usize) -> u64 {
+    pub(crate) fn table_entry(&self, table: PhysAddr, index: usize) -> u64 {
+        let table = table.as_u64();
         let known = self.is_table(table);
         assert!(known && index < 512, "entry {index} of {table:#x}");
         table + 8 * index as u64

@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::bios::firmware::{Bios, Registers};
 use crate::bios::int10;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, TRANSFER_BUFFER};
 use crate::memory::map::{MIB, MemoryKind, Region};
 
@@ -148,7 +149,7 @@ impl Mode {
         let good = mode.width > 0
             && mode.height > 0
             && u32::from(mode.pitch) >= row
-            && u64::from(mode.address) >= MIB
+            && mode.start().as_u64() >= MIB
             && mode.end() <= EARLY_REACH;
         good.then_some(mode)
     }
@@ -157,14 +158,19 @@ impl Mode {
         u32::from(self.bits_per_pixel).div_ceil(8)
     }
 
-    /// The byte behind the last row, as a physical address.
-    pub fn end(&self) -> u64 {
-        u64::from(self.address) + u64::from(self.pitch) * u64::from(self.height)
+    /// The first byte of the framebuffer.
+    pub fn start(&self) -> PhysAddr {
+        self.address.into()
+    }
+
+    /// The byte behind the last row.
+    pub fn end(&self) -> PhysAddr {
+        self.start() + u64::from(self.pitch) * u64::from(self.height)
     }
 
     /// Whether the framebuffer touches what is known to be memory.
     fn is_in_ram(&self, memory: &[Region]) -> bool {
-        let start = u64::from(self.address);
+        let start = self.start();
         memory
             .iter()
             .filter(|region| !matches!(region.kind, MemoryKind::Reserved | MemoryKind::Framebuffer))
@@ -302,7 +308,7 @@ impl Adapter {
     /// Of the size that is wanted, or else the largest one that is not larger, or else the smallest
     /// one; among these of the depth that is wanted, or else with the most bits. No size: that which
     /// the monitor prefers, if there is such a mode, or [`USUAL`].
-    pub fn choose(&self, wish: &Wish, within: &Range<u64>) -> Option<Mode> {
+    pub fn choose(&self, wish: &Wish, within: &Range<PhysAddr>) -> Option<Mode> {
         let has = |&(width, height): &(u16, u16)| {
             self.modes
                 .iter()
@@ -316,7 +322,7 @@ impl Adapter {
             }
             size => size,
         };
-        let fits = |mode: &&Mode| within.start <= mode.address.into() && mode.end() <= within.end;
+        let fits = |mode: &&Mode| within.start <= mode.start() && mode.end() <= within.end;
         let key = |mode: &&Mode| {
             let is = |wanted: u32, found: u16| wanted == 0 || wanted == u32::from(found);
             let most = |wanted: u32, found: u16| wanted == 0 || wanted >= found.into();
@@ -343,7 +349,12 @@ impl Adapter {
     ///
     /// Modes that cannot be set are none any more. What the BIOS says of the one that was set is in
     /// [`MODE_BLOCK`] then.
-    pub fn set(&mut self, bios: &mut impl Bios, wish: &Wish, within: &Range<u64>) -> Option<Mode> {
+    pub fn set(
+        &mut self,
+        bios: &mut impl Bios,
+        wish: &Wish,
+        within: &Range<PhysAddr>,
+    ) -> Option<Mode> {
         for _ in 0..TRIES {
             let mode = self.choose(wish, within)?;
             if ask_mode(bios, mode.number) {

@@ -59,7 +59,7 @@ pub fn disable_iommus(machine: impl Mapped, rsdp: u64, memory: Memory<'_, '_>) {
     const AMD_CONTROL: u64 = 0x18;
     const AMD_ENABLED: u32 = 1;
 
-    let reached = |base: &u64| *base != 0 && *base < EARLY_REACH - 0x1000;
+    let reached = |base: &u64| *base != 0 && *base < EARLY_REACH.as_u64() - 0x1000;
     let dmar = acpi::find(rsdp, memory, b"DMAR").unwrap_or(&[]);
     for unit in acpi::intel_iommus(dmar).filter(reached) {
         for bit in [REMAPPING, TRANSLATION] {

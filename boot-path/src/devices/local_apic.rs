@@ -95,7 +95,7 @@ impl<M: Cpu + Mapped> LocalApic<M> {
         let base = machine.msr(Msr::APIC_BASE);
         let address = base.get_bits(12..52) << 12;
         let x2apic = base & X2APIC != 0;
-        let reached = x2apic || address != 0 && address < EARLY_REACH;
+        let reached = x2apic || address != 0 && address < EARLY_REACH.as_u64();
         (base & ENABLED != 0 && reached).then_some(Self {
             machine,
             memory: (!x2apic).then_some(address),

@@ -6,6 +6,7 @@
 
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
+use crate::memory::address::PhysAddr;
 
 /// Bytes of a file and where they are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub struct Range {
     pub file_offset: u64,
     /// Number of bytes; with `file_offset` no more than the file has.
     pub length: u64,
-    /// Where the first byte goes: whatever the caller's sink makes of it.
-    pub destination: u64,
+    /// Where the first byte goes.
+    pub destination: PhysAddr,
 }
 
 /// Ranges with fewer bytes between them are read in one go: that many cost less than a call.
@@ -33,7 +34,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
     volume: &Volume,
     file: &File,
     ranges: &[Range],
-    sink: &mut impl FnMut(u64, &[u8]),
+    sink: &mut impl FnMut(PhysAddr, &[u8]),
 ) -> Result<(), FatError> {
     let mut end = 0;
     for range in ranges.iter().filter(|range| range.length != 0) {
@@ -128,7 +129,7 @@ fn next_run(ranges: &[Range], position: u64) -> Option<(u64, u64)> {
 }
 
 /// Hands the bytes that lie at `position` of the file to every range that wants some of them.
-fn deliver(ranges: &[Range], position: u64, bytes: &[u8], sink: &mut impl FnMut(u64, &[u8])) {
+fn deliver(ranges: &[Range], position: u64, bytes: &[u8], sink: &mut impl FnMut(PhysAddr, &[u8])) {
     let end = position + bytes.len() as u64;
     for range in ranges {
         let from = range.file_offset.max(position);

@@ -15,6 +15,7 @@ use crate::kernel::image::{KernelError, KernelImage, MAX_SEGMENTS, Wishes};
 use crate::kernel::placement::{Kernel, LoadedModule};
 use crate::kernel::relocate::{LoadedKernel, relocate};
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
 use crate::say;
@@ -80,7 +81,7 @@ impl<'m> Loaded<'m> {
             machine, "10 kernel   ", kind, ", # segments, # KiB at #h";
             image.segments().len() as u64,
             bytes.div_ceil(1024),
-            kernel.physical_start()
+            kernel.physical_start().as_u64()
         );
         Ok(())
     }
@@ -144,7 +145,12 @@ impl<'m> Loaded<'m> {
 }
 
 /// Zeroes the bytes from `start` to `end`, if there are any.
-pub fn zero<'m>(machine: impl Machine<'m>, blocks: &mut [Block<'_>], start: u64, end: u64) {
+pub fn zero<'m>(
+    machine: impl Machine<'m>,
+    blocks: &mut [Block<'_>],
+    start: PhysAddr,
+    end: PhysAddr,
+) {
     if start < end {
         machine.zero(bytes_at_mut(blocks, start, end - start));
     }
@@ -212,7 +218,7 @@ pub fn load_module_as_it_is<'m, M: FileMachine<'m>>(
 ) -> Result<LoadedModule, M::Failure> {
     let machine = files.machine();
     let module = LoadedModule::place(file.size, memory)?;
-    let size = module.memory_end() - module.start;
+    let size = module.memory_size();
     let mut block = machine.block(Allocation::new(module.start, size));
     load_whole(files, path, file, &mut block, 0)?;
     let rest = block.get_mut(module.length as usize..);

@@ -9,6 +9,7 @@ use arrayvec::ArrayVec;
 use crate::disk::stream::Range;
 use crate::entry::entry_file::MAX_MODULES;
 use crate::kernel::image::{Group, KernelImage, MAX_SEGMENTS, Segment, Wishes};
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::allocate;
@@ -16,8 +17,8 @@ use crate::memory::placement::allocate;
 /// A module that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadedModule {
-    /// Physical address, a multiple of 4 KiB.
-    pub start: u64,
+    /// First byte, a multiple of 4 KiB.
+    pub start: PhysAddr,
     /// Length in bytes.
     pub length: u64,
 }
@@ -28,8 +29,11 @@ impl LoadedModule {
     /// # Errors
     /// 6B.
     pub fn place(length: u64, memory: &mut MemoryMap) -> Result<Self, OutOfMemory> {
-        let mut module = Self { start: 0, length };
-        let size = module.memory_end();
+        let mut module = Self {
+            start: PhysAddr::new(0),
+            length,
+        };
+        let size = module.memory_size();
         module.start = allocate(memory, size, PAGE_SIZE, 0, MemoryKind::Module)?;
         Ok(module)
     }
@@ -43,11 +47,10 @@ impl LoadedModule {
         }
     }
 
-    /// First byte behind its memory: whole pages, and at least one. What is between its bytes and
-    /// this address is to be zero.
-    pub const fn memory_end(&self) -> u64 {
+    /// Bytes of its memory: whole pages, and at least one. What is behind its own bytes is to be zero.
+    pub const fn memory_size(&self) -> u64 {
         let last = self.length.saturating_sub(1) / PAGE_SIZE;
-        self.start + (last + 1) * PAGE_SIZE
+        (last + 1) * PAGE_SIZE
     }
 }
 
@@ -60,8 +63,8 @@ pub struct Kernel<'i> {
     pub wishes: Wishes,
     /// What is added to the addresses in `image`.
     pub slide: u64,
-    /// Physical address of each segment.
-    addresses: ArrayVec<u64, MAX_SEGMENTS>,
+    /// Where each segment is.
+    addresses: ArrayVec<PhysAddr, MAX_SEGMENTS>,
     modules: ArrayVec<LoadedModule, MAX_MODULES>,
 }
 
@@ -84,7 +87,7 @@ impl<'i> Kernel<'i> {
     pub fn place(&mut self, memory: &mut MemoryMap) -> Result<(), OutOfMemory> {
         for group in self.image.groups() {
             let wanted = group.preferred_physical.filter(|&start| {
-                start >= MIB
+                start.as_u64() >= MIB
                     && start.saturating_add(group.size) <= EARLY_REACH
                     && memory.allocate_at(start, group.size, MemoryKind::Kernel)
             });
@@ -136,7 +139,10 @@ impl<'i> Kernel<'i> {
     ///
     /// # Errors
     /// 6B.
-    pub fn place_as_one(&self, memory: &mut MemoryMap) -> Result<Option<(u64, u64)>, OutOfMemory> {
+    pub fn place_as_one(
+        &self,
+        memory: &mut MemoryMap,
+    ) -> Result<Option<(PhysAddr, u64)>, OutOfMemory> {
         let mut groups = self.image.groups();
         let (Some(first), Some(mut last)) = (groups.next(), groups.next()) else {
             return Ok(None);
@@ -147,14 +153,14 @@ impl<'i> Kernel<'i> {
             last = group;
         }
         let size = last.virtual_start + last.size - first.virtual_start;
-        let offset = first.virtual_start & (alignment - 1);
+        let offset = first.virtual_start.as_u64() & (alignment - 1);
         let start = allocate(memory, size, alignment, offset, MemoryKind::Kernel)?;
         Ok(Some((start, size)))
     }
 
     /// What is to be copied to one piece of memory, which is zero: from where, to where, and how many bytes.
-    pub fn moves(&self, start: u64) -> impl Iterator<Item = (u64, u64, u64)> {
-        let lowest = self.image.virtual_start() & !(PAGE_SIZE - 1);
+    pub fn moves(&self, start: PhysAddr) -> impl Iterator<Item = (PhysAddr, PhysAddr, u64)> {
+        let lowest = self.image.virtual_start().align_down(PAGE_SIZE);
         self.image.groups().map(move |group| {
             let to = start + (group.virtual_start - lowest);
             (self.group(&group), to, group.size)
@@ -162,11 +168,11 @@ impl<'i> Kernel<'i> {
     }
 
     /// The kernel is in one piece now; the memory where it was is free.
-    pub fn moved(&mut self, start: u64, memory: &mut MemoryMap) {
+    pub fn moved(&mut self, start: PhysAddr, memory: &mut MemoryMap) {
         for (old, _, size) in self.moves(start) {
             memory.mark(old, old + size, MemoryKind::Usable);
         }
-        let lowest = self.image.virtual_start() & !(PAGE_SIZE - 1);
+        let lowest = self.image.virtual_start().align_down(PAGE_SIZE);
         let segments = self.image.segments().iter();
         for (address, segment) in self.addresses.iter_mut().zip(segments) {
             *address = start + (segment.virtual_start - lowest);
@@ -174,25 +180,25 @@ impl<'i> Kernel<'i> {
     }
 
     /// The segments, and the physical address of each.
-    pub fn segments(&self) -> impl Iterator<Item = (&Segment, u64)> {
+    pub fn segments(&self) -> impl Iterator<Item = (&Segment, PhysAddr)> {
         let addresses = self.addresses.iter().copied();
         self.image.segments().iter().zip(addresses)
     }
 
     /// A segment by its index, and its physical address.
-    pub fn segment(&self, index: usize) -> Option<(&Segment, u64)> {
+    pub fn segment(&self, index: usize) -> Option<(&Segment, PhysAddr)> {
         let address = self.addresses.get(index)?;
         Some((self.image.segments().get(index)?, *address))
     }
 
-    /// Physical address of the first segment.
-    pub fn physical_start(&self) -> u64 {
-        self.addresses.first().copied().unwrap_or(0)
+    /// Where the first segment is.
+    pub fn physical_start(&self) -> PhysAddr {
+        self.addresses.first().copied().unwrap_or_default()
     }
 
-    /// Physical address of a page of the kernel, by its virtual address with the slide.
-    pub fn physical_page(&self, address: u64) -> Option<u64> {
-        let address = address.wrapping_sub(self.slide);
+    /// Where a page of the kernel is, by its virtual address with the slide.
+    pub fn physical_page(&self, address: VirtAddr) -> Option<PhysAddr> {
+        let address = address.wrapping_before(self.slide);
         let group = self.image.groups().find(|group| group.contains(address))?;
         Some(self.group(&group) + (address - group.virtual_start))
     }
@@ -207,7 +213,7 @@ impl<'i> Kernel<'i> {
         let mut ranges = [Range {
             file_offset: 0,
             length: 0,
-            destination: 0,
+            destination: PhysAddr::new(0),
         }; MAX_SEGMENTS];
         for (range, (segment, address)) in ranges.iter_mut().zip(self.segments()) {
             *range = Range {
@@ -219,10 +225,10 @@ impl<'i> Kernel<'i> {
         ranges
     }
 
-    /// Calls `zero` with start and end (physical) of whatever else is in the segments' pages, and
+    /// Calls `zero` with start and end of whatever else is in the segments' pages, and
     /// sometimes with an end that is not behind the start: `.bss`, and what would otherwise still
     /// hold data of whoever used the memory before.
-    pub fn zeroes(&self, mut zero: impl FnMut(u64, u64)) {
+    pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
         for group in self.image.groups() {
             let start = self.group(&group);
             let mut position = start;
@@ -237,16 +243,17 @@ impl<'i> Kernel<'i> {
         }
     }
 
-    /// Where the groups of segments are: physical address and size of each.
-    pub fn group_places(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// Where the groups of segments are: first byte and size of each.
+    pub fn group_places(&self) -> impl Iterator<Item = (PhysAddr, u64)> {
         let groups = self.image.groups();
         groups.map(|group| (self.group(&group), group.size))
     }
 
-    /// Physical address of a group of segments.
-    fn group(&self, group: &Group) -> u64 {
-        self.segment(group.first).map_or(0, |(segment, address)| {
-            address - (segment.virtual_start - group.virtual_start)
-        })
+    /// Where a group of segments is.
+    fn group(&self, group: &Group) -> PhysAddr {
+        self.segment(group.first)
+            .map_or(PhysAddr::default(), |(segment, address)| {
+                address.wrapping_before(segment.virtual_start - group.virtual_start)
+            })
     }
 }

@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::files::file_bytes::WINDOW;
 use crate::kernel::image::{AddressRange, KernelError, KernelImage, Segment, Table};
+use crate::memory::address::VirtAddr;
 
 // Younger than the list in `elf`.
 const DT_RELRSZ: i64 = 35;
@@ -181,6 +182,7 @@ impl Described {
                 size: Some(size),
                 entry_size: Some(given),
             } if given == entry_size as u64 && size.is_multiple_of(given) => {
+                let start = VirtAddr::new(start);
                 locate(segments, kind, AddressRange { start, size })
             }
             _ => Err(KernelError::TableSize {
@@ -240,7 +242,7 @@ impl Tables {
             rel = jumps;
         }
         if let Some(size @ 1..) = rel.size {
-            let address = rel.address.unwrap_or(0);
+            let address = VirtAddr::new(rel.address.unwrap_or(0));
             return Err(KernelError::ImplicitAddends { address, size });
         }
         jumps.entry_size = Some(size_of::<Rela>() as u64);
@@ -262,7 +264,7 @@ struct Relocator<'a, M> {
 }
 
 /// One address to relocate, and a number.
-type Place = (u64, u64);
+type Place = (VirtAddr, u64);
 
 /// At least as many as a bitmap of DT_RELR has.
 const BATCH: usize = 64;
@@ -273,7 +275,7 @@ impl<M: SegmentBytes> Relocator<'_, M> {
         for position in (0..table.size).step_by(BATCH * size_of::<Rela>()) {
             let mut free = batch.iter_mut();
             for rela in entries::<Rela>(&mut self.memory, table, position) {
-                let address = rela.offset.get();
+                let address = VirtAddr::new(rela.offset.get());
                 match rela.info.get() as u32 {
                     abi::R_X86_64_RELATIVE => {
                         let Some(place) = free.next() else { break };
@@ -291,7 +293,7 @@ impl<M: SegmentBytes> Relocator<'_, M> {
 
     fn relr(&mut self, table: Location) -> Result<(), KernelError> {
         let add = |word: u64, slide| word.wrapping_add(slide);
-        let mut batch = [(0, self.slide); BATCH];
+        let mut batch = [(VirtAddr::default(), self.slide); BATCH];
         let mut next = None;
         for position in (0..table.size).step_by(size_of::<U64>()) {
             let Some(entry) = entries::<U64>(&mut self.memory, table, position).first() else {
@@ -300,12 +302,14 @@ impl<M: SegmentBytes> Relocator<'_, M> {
             let entry = entry.get();
             if entry & 1 == 0 {
                 // An address; the words behind it are the subject of the next bitmaps.
-                self.apply(&[(entry, self.slide)], add)?;
-                next = Some(entry.wrapping_add(8));
+                let address = VirtAddr::new(entry);
+                self.apply(&[(address, self.slide)], add)?;
+                next = Some(address.wrapping_add(8));
                 continue;
             }
             let Some(start) = next else {
-                return Err(KernelError::RelocationTarget { address: entry });
+                let address = VirtAddr::new(entry);
+                return Err(KernelError::RelocationTarget { address });
             };
             // A bitmap: bit n (from 1) is the (n - 1)th word.
             let mut bits = entry >> 1;
@@ -351,9 +355,9 @@ impl<M: SegmentBytes> Relocator<'_, M> {
     /// memory.
     fn run(
         &mut self,
-        first: u64,
+        first: VirtAddr,
         places: &[Place],
-    ) -> Result<(usize, u64, Option<&mut [u8]>), KernelError> {
+    ) -> Result<(usize, VirtAddr, Option<&mut [u8]>), KernelError> {
         // Not all offsets are those of a whole word.
         let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
         let holds = |(_, s): &(_, &Segment)| first.wrapping_sub(s.virtual_start) < offsets(s);

@@ -6,6 +6,8 @@
 
 use disk_layout::{mbr, stage2};
 
+use crate::memory::address::PhysAddr;
+
 /// A range of physical memory with a purpose.
 #[derive(Debug)]
 pub struct Region {
@@ -36,7 +38,7 @@ impl Region {
     }
 }
 
-/// A page, and the unit in which everything is mapped.
+/// Size of a page in bytes: the unit in which everything is mapped, and of the finished memory map.
 pub const PAGE_SIZE: u64 = 4096;
 
 /// The page tables of the loader: identity, first 4 GiB, by 2 MiB pages. One PML4, one PDPT, four
@@ -168,7 +170,7 @@ pub const TEXT_COLUMNS: u64 = 80;
 pub const TEXT_ROWS: u64 = 25;
 
 /// The highest address that the loader itself can reach, exclusive: what its tables map.
-pub const EARLY_REACH: u64 = 4 << 30;
+pub const EARLY_REACH: PhysAddr = PhysAddr::new(4 << 30);
 
 const _: () = {
     let mut i = 1;

@@ -20,16 +20,15 @@ use zerocopy::little_endian::{U32, U64};
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-
-/// Size of a page and granularity of the finished map, in bytes.
-pub const PAGE: u64 = 4096;
+use crate::memory::address::PhysAddr;
+use crate::memory::layout::PAGE_SIZE;
 
 /// End of the memory that a PC has always had a special order for, in bytes.
 pub const MIB: u64 = 1 << 20;
 
 /// End of the physical address space: no CPU has more than 52 bits (SDM volume 3, section 4.1.4).
 /// What is reported beyond cannot be reached and is dropped.
-pub const PHYSICAL_END: u64 = 1 << 52;
+pub const PHYSICAL_END: PhysAddr = PhysAddr::new(1 << 52);
 
 /// The most regions that the map holds.
 pub const CAPACITY: usize = 512;
@@ -42,9 +41,9 @@ const REPORTED: usize = CAPACITY - 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// First byte.
-    pub start: u64,
+    pub start: PhysAddr,
     /// The byte behind the last one.
-    pub end: u64,
+    pub end: PhysAddr,
     /// What it holds.
     pub kind: MemoryKind,
 }
@@ -52,8 +51,8 @@ pub struct Region {
 impl From<Region> for MemoryRegion {
     fn from(region: Region) -> Self {
         MemoryRegion {
-            start: region.start,
-            length: region.end.saturating_sub(region.start),
+            start: region.start.as_u64(),
+            length: region.end.checked_sub(region.start).unwrap_or(0),
             kind: region.kind as u32,
             reserved: 0,
         }
@@ -82,7 +81,7 @@ struct E820Entry {
 /// reserved.
 pub fn e820_region(bytes: &[u8; 24], size: u32) -> Option<Region> {
     let entry: E820Entry = zerocopy::transmute!(*bytes);
-    let (start, length) = (entry.base.get(), entry.length.get());
+    let (start, length) = (PhysAddr::new(entry.base.get()), entry.length.get());
     let ignored = size >= 24 && entry.attributes.get() & 1 == 0;
     if size < 20 || ignored || length == 0 {
         return None;
@@ -126,9 +125,9 @@ pub struct Request {
     /// What is to be left over when the address is divided by `align`; less than `align`.
     pub offset: u64,
     /// Lowest address that will do.
-    pub min: u64,
+    pub min: PhysAddr,
     /// The last byte lies below this address.
-    pub max: u64,
+    pub max: PhysAddr,
     /// What the memory becomes.
     pub kind: MemoryKind,
 }
@@ -253,8 +252,8 @@ impl MemoryMap {
     /// Adds the memory below 1 MiB, up to `end` (see [`low_memory_end`]): for firmware without E820.
     pub fn add_low_memory(&mut self, end: u64) {
         self.add(Region {
-            start: 0,
-            end: end.min(MIB),
+            start: PhysAddr::new(0),
+            end: PhysAddr::new(end.min(MIB)),
             kind: MemoryKind::Usable,
         });
     }
@@ -284,8 +283,8 @@ impl MemoryMap {
     /// Adds `size` bytes of free memory from 1 MiB on.
     fn add_extended(&mut self, size: u64) -> bool {
         self.add(Region {
-            start: MIB,
-            end: MIB + size,
+            start: PhysAddr::new(MIB),
+            end: PhysAddr::new(MIB + size),
             kind: MemoryKind::Usable,
         });
         size != 0
@@ -297,13 +296,13 @@ impl MemoryMap {
     /// restrictive one.
     pub fn finish(&mut self, low_memory_end: u64) {
         self.add(Region {
-            start: 0,
-            end: PAGE,
+            start: PhysAddr::new(0),
+            end: PhysAddr::new(PAGE_SIZE),
             kind: MemoryKind::Reserved,
         });
         self.add(Region {
-            start: low_memory_end,
-            end: MIB,
+            start: PhysAddr::new(low_memory_end),
+            end: PhysAddr::new(MIB),
             kind: MemoryKind::Reserved,
         });
 
@@ -364,12 +363,12 @@ impl MemoryMap {
     ///
     /// # Errors
     /// [`OutOfMemory`] when there is none; nothing is taken then.
-    pub fn allocate(&mut self, request: &Request) -> Result<u64, OutOfMemory> {
+    pub fn allocate(&mut self, request: &Request) -> Result<PhysAddr, OutOfMemory> {
         let size = request.size.max(1);
         let mask = request.align.max(1) - 1;
         let fit = self.free().find_map(|free| {
             let low = free.start.max(request.min);
-            let start = low.checked_add(request.offset.wrapping_sub(low) & mask)?;
+            let start = low.checked_add(request.offset.wrapping_sub(low.as_u64()) & mask)?;
             let end = start.checked_add(size)?;
             (end <= free.end.min(request.max)).then_some((start, end, free))
         });
@@ -385,12 +384,12 @@ impl MemoryMap {
     ///
     /// # Errors
     /// As there.
-    pub fn allocate_highest(&mut self, request: &Request) -> Result<u64, OutOfMemory> {
+    pub fn allocate_highest(&mut self, request: &Request) -> Result<PhysAddr, OutOfMemory> {
         let size = request.size.max(1);
         let mask = request.align.max(1) - 1;
         let fit = self.free().rev().find_map(|free| {
-            let top = free.end.min(request.max).checked_sub(size)?;
-            let start = top.checked_sub(top.wrapping_sub(request.offset) & mask)?;
+            let top = free.end.min(request.max).checked_before(size)?;
+            let start = top.checked_before(top.as_u64().wrapping_sub(request.offset) & mask)?;
             (start >= free.start.max(request.min)).then_some((start, start + size, free))
         });
         if let Some((start, end, free)) = fit
@@ -403,9 +402,8 @@ impl MemoryMap {
 
     fn out_of_memory(&self, request: &Request) -> OutOfMemory {
         let largest = self.free().map(|free| {
-            free.end
-                .min(request.max)
-                .saturating_sub(free.start.max(request.min))
+            let end = free.end.min(request.max);
+            end.checked_sub(free.start.max(request.min)).unwrap_or(0)
         });
         OutOfMemory {
             needed: request.size.max(1),
@@ -421,7 +419,7 @@ impl MemoryMap {
 
     /// Takes the pages of the `size` bytes at `start`, if all of them are free; says whether they
     /// were.
-    pub fn allocate_at(&mut self, start: u64, size: u64, kind: MemoryKind) -> bool {
+    pub fn allocate_at(&mut self, start: PhysAddr, size: u64, kind: MemoryKind) -> bool {
         let Some(end) = start.checked_add(size.max(1)) else {
             return false;
         };
@@ -432,7 +430,7 @@ impl MemoryMap {
     }
 
     /// Whether all bytes from `start` to `end` are free.
-    pub fn is_free(&self, start: u64, end: u64) -> bool {
+    pub fn is_free(&self, start: PhysAddr, end: PhysAddr) -> bool {
         self.free()
             .any(|free| free.start <= start && end <= free.end)
     }
@@ -445,7 +443,7 @@ impl MemoryMap {
     }
 
     /// Takes the pages from `start` to `end` out of the region `free` around them.
-    fn take(&mut self, start: u64, end: u64, free: Region, kind: MemoryKind) -> bool {
+    fn take(&mut self, start: PhysAddr, end: PhysAddr, free: Region, kind: MemoryKind) -> bool {
         let start = page_down(start).max(free.start);
         let end = page_up(end).min(free.end);
         self.set(Region { start, end, kind }, CAPACITY)
@@ -453,7 +451,7 @@ impl MemoryMap {
 
     /// Gives the pages from `start` to `end` the kind `kind`, whatever was there. (Should the map be
     /// full, the rules of [`MemoryMap::add`] hold.)
-    pub fn mark(&mut self, start: u64, end: u64, kind: MemoryKind) {
+    pub fn mark(&mut self, start: PhysAddr, end: PhysAddr, kind: MemoryKind) {
         let end = end.min(PHYSICAL_END);
         let region = Region {
             start: page_down(start),
@@ -468,7 +466,7 @@ impl MemoryMap {
     /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map. Where
     /// the firmware reported a more restrictive kind, that stays; and a page that it did not report
     /// is still not there.
-    pub fn claim(&mut self, start: u64, end: u64, kind: MemoryKind) {
+    pub fn claim(&mut self, start: PhysAddr, end: PhysAddr, kind: MemoryKind) {
         let (mut start, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
         loop {
             let mut later = self.regions.iter().filter(|region| region.end > start);
@@ -536,8 +534,8 @@ impl MemoryMap {
     /// `first` one on. Returns `false`, with nothing done, when the map would grow beyond `limit`.
     fn make_room(&mut self, first: usize, touched: usize, count: usize, limit: usize) -> bool {
         const NOTHING: Region = Region {
-            start: 0,
-            end: 0,
+            start: PhysAddr::new(0),
+            end: PhysAddr::new(0),
             kind: MemoryKind::Usable,
         };
 
@@ -572,11 +570,11 @@ impl MemoryMap {
 }
 
 /// The page boundary at or below an address.
-const fn page_down(address: u64) -> u64 {
-    address & !(PAGE - 1)
+const fn page_down(address: PhysAddr) -> PhysAddr {
+    address.align_down(PAGE_SIZE)
 }
 
 /// The page boundary at or above an address, which is at most `PHYSICAL_END`.
-const fn page_up(address: u64) -> u64 {
-    page_down(address.saturating_add(PAGE - 1))
+const fn page_up(address: PhysAddr) -> PhysAddr {
+    page_down(address.saturating_add(PAGE_SIZE - 1))
 }

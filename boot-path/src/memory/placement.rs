@@ -1,5 +1,6 @@
 //! Where in memory the loader puts what it loads and makes: above 1 MiB, within the loader's own reach.
 
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
 
@@ -13,12 +14,12 @@ pub fn allocate(
     align: u64,
     offset: u64,
     kind: MemoryKind,
-) -> Result<u64, OutOfMemory> {
+) -> Result<PhysAddr, OutOfMemory> {
     memory.allocate(&Request {
         size,
         align,
         offset,
-        min: MIB,
+        min: PhysAddr::new(MIB),
         max: EARLY_REACH,
         kind,
     })
@@ -28,12 +29,12 @@ pub fn allocate(
 ///
 /// # Errors
 /// 6B.
-pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<u64, OutOfMemory> {
+pub fn allocate_high(memory: &mut MemoryMap, size: u64) -> Result<PhysAddr, OutOfMemory> {
     memory.allocate_highest(&Request {
         size,
         align: PAGE_SIZE,
         offset: 0,
-        min: MIB,
+        min: PhysAddr::new(MIB),
         max: EARLY_REACH,
         kind: MemoryKind::Reclaimable,
     })

@@ -6,21 +6,23 @@
 
 use core::ops::{Deref, DerefMut};
 
+use crate::memory::address::PhysAddr;
+
 /// A range of physical memory that was allocated. Whoever has it may use the memory, and nobody else.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Allocation {
-    start: u64,
+    start: PhysAddr,
     size: u64,
 }
 
 impl Allocation {
-    /// For what an allocator has just returned: the start (a physical address), and the number of bytes.
-    pub(crate) const fn new(start: u64, size: u64) -> Self {
+    /// For what an allocator has just returned: the start, and the number of bytes.
+    pub(crate) const fn new(start: PhysAddr, size: u64) -> Self {
         Self { start, size }
     }
 
-    /// The first byte (physical address).
-    pub const fn start(&self) -> u64 {
+    /// Its first byte.
+    pub const fn start(&self) -> PhysAddr {
         self.start
     }
 
@@ -33,24 +35,24 @@ impl Allocation {
 /// Memory that was allocated, and its bytes.
 #[derive(Debug)]
 pub struct Block<'m> {
-    start: u64,
+    start: PhysAddr,
     bytes: &'m mut [u8],
 }
 
 impl<'m> Block<'m> {
     /// The bytes of the memory from this physical address on.
-    pub const fn new(start: u64, bytes: &'m mut [u8]) -> Self {
+    pub const fn new(start: PhysAddr, bytes: &'m mut [u8]) -> Self {
         Self { start, bytes }
     }
 
-    /// The first byte (physical address).
-    pub const fn start(&self) -> u64 {
+    /// Its first byte.
+    pub const fn start(&self) -> PhysAddr {
         self.start
     }
 
-    /// First byte behind it (physical address).
-    pub const fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
+    /// The first byte behind it.
+    pub const fn end(&self) -> PhysAddr {
+        self.start.wrapping_add(self.bytes.len() as u64)
     }
 
     /// Only its bytes: the memory stays allocated.
@@ -59,7 +61,7 @@ impl<'m> Block<'m> {
     }
 
     /// The bytes at a physical address, if all of them are in this block.
-    fn place(&self, address: u64, length: u64) -> Option<core::ops::Range<usize>> {
+    fn place(&self, address: PhysAddr, length: u64) -> Option<core::ops::Range<usize>> {
         let first = usize::try_from(address.checked_sub(self.start)?).ok()?;
         let end = first.checked_add(usize::try_from(length).ok()?)?;
         (end <= self.bytes.len()).then_some(first..end)
@@ -81,7 +83,7 @@ impl DerefMut for Block<'_> {
 }
 
 /// The bytes at a physical address, in whichever block they are; none where they are in none.
-pub fn bytes_at<'b>(blocks: &'b [Block<'_>], address: u64, length: u64) -> &'b [u8] {
+pub fn bytes_at<'b>(blocks: &'b [Block<'_>], address: PhysAddr, length: u64) -> &'b [u8] {
     let found = blocks.iter().find_map(|block| {
         let place = block.place(address, length)?;
         block.get(place)
@@ -90,7 +92,11 @@ pub fn bytes_at<'b>(blocks: &'b [Block<'_>], address: u64, length: u64) -> &'b [
 }
 
 /// As [`bytes_at`], to be written.
-pub fn bytes_at_mut<'b>(blocks: &'b mut [Block<'_>], address: u64, length: u64) -> &'b mut [u8] {
+pub fn bytes_at_mut<'b>(
+    blocks: &'b mut [Block<'_>],
+    address: PhysAddr,
+    length: u64,
+) -> &'b mut [u8] {
     let found = blocks.iter_mut().find_map(|block| {
         let place = block.place(address, length)?;
         block.get_mut(place)

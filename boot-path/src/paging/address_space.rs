@@ -5,6 +5,7 @@
 //! turns that into entries; the caller says where these are kept ([`TablePages`]).
 
 use crate::kernel::placement::Kernel;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
@@ -23,13 +24,13 @@ pub const LINK: u64 = 3;
 /// Pages of physical memory as page tables: those that were allocated for it.
 pub trait TablePages {
     /// Makes all entries of a page zero.
-    fn clear(&mut self, table: u64);
+    fn clear(&mut self, table: PhysAddr);
 
     /// Reads an entry; `index` is below 512.
-    fn read(&self, table: u64, index: usize) -> u64;
+    fn read(&self, table: PhysAddr, index: usize) -> u64;
 
     /// Writes an entry; `index` is below 512.
-    fn write(&mut self, table: u64, index: usize, value: u64);
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64);
 }
 
 /// Page tables in memory that is allocated one by one.
@@ -39,18 +40,18 @@ pub(crate) struct Frames<'a, P> {
 }
 
 impl<P: TablePages> TableMemory for Frames<'_, P> {
-    fn allocate(&mut self) -> Result<u64, PagingError> {
+    fn allocate(&mut self) -> Result<PhysAddr, PagingError> {
         let kind = MemoryKind::Reclaimable;
         let start = allocate(self.memory, PAGE_SIZE, PAGE_SIZE, 0, kind)?;
         self.pages.clear(start);
         Ok(start)
     }
 
-    fn read(&self, table: u64, index: usize) -> u64 {
+    fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.pages.read(table, index)
     }
 
-    fn write(&mut self, table: u64, index: usize, value: u64) {
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.pages.write(table, index, value);
     }
 }
@@ -58,15 +59,15 @@ impl<P: TablePages> TableMemory for Frames<'_, P> {
 /// Tables, and what they map besides the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressSpace {
-    /// Physical address of the top table: CR3.
-    pub root: u64,
+    /// The top table: CR3.
+    pub root: PhysAddr,
     /// Lowest virtual address of the stack; the page below it is not mapped.
-    pub stack_bottom: u64,
+    pub stack_bottom: VirtAddr,
     /// Bytes from the physical map's base to the end of its last mapping.
     pub physical_map_size: u64,
 }
 
-/// Builds the tables. `switch_page` is the physical address of the page through which the loader
+/// Builds the tables. `switch_page` is the page through which the loader
 /// leaves: it is mapped to itself.
 ///
 /// # Errors
@@ -76,7 +77,7 @@ pub fn build(
     memory: &mut MemoryMap,
     pages: impl TablePages,
     capabilities: Capabilities,
-    switch_page: u64,
+    switch_page: PhysAddr,
 ) -> Result<AddressSpace, PagingError> {
     let base = kernel.wishes.physical_map_base;
     let stack_size = kernel.wishes.stack_size;
@@ -86,12 +87,12 @@ pub fn build(
     // tables are allocated, but not which are RAM: so the list is asked anew for each mapping.
     let physical_map_size = physical_map(memory.regions(), base)
         .last()
-        .map_or(0, |last| last.physical_start + last.size);
+        .map_or(0, |last| last.physical_start.as_u64() + last.size);
     let stack_bottom = stack_slot(kernel, base, physical_map_size) + PAGE_SIZE;
 
     let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
     tables.map(&Mapping {
-        virtual_start: switch_page,
+        virtual_start: VirtAddr::new(switch_page.as_u64()),
         physical_start: switch_page,
         size: PAGE_SIZE,
         writable: false,
@@ -145,8 +146,8 @@ pub(crate) fn map_kernel<M: TableMemory>(
 
 /// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map
 /// touches: the stack gets it for itself.
-fn stack_slot(kernel: &Kernel<'_>, base: u64, physical_map_size: u64) -> u64 {
-    let slot = |address: u64| address >> SLOT_SHIFT & (ENTRIES - 1);
+fn stack_slot(kernel: &Kernel<'_>, base: VirtAddr, physical_map_size: u64) -> VirtAddr {
+    let slot = |address: VirtAddr| address.as_u64() >> SLOT_SHIFT & (ENTRIES - 1);
     let map = slot(base)..=slot(base.saturating_add(physical_map_size.max(1) - 1));
     let free = (ENTRIES / 2..ENTRIES).rev().find(|candidate| {
         !map.contains(candidate)
@@ -157,5 +158,5 @@ fn stack_slot(kernel: &Kernel<'_>, base: u64, physical_map_size: u64) -> u64 {
     });
     // There are 256 slots and no machine whose memory fills them: with none free, the mapping of
     // the stack is refused as a conflict.
-    free.unwrap_or(ENTRIES / 2) << SLOT_SHIFT | 0xFFFF << 48
+    VirtAddr::new(free.unwrap_or(ENTRIES / 2) << SLOT_SHIFT | 0xFFFF << 48)
 }

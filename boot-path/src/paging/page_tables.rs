@@ -10,10 +10,12 @@ use x86_64::structures::paging::PageTableFlags as Flags;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::memory::map::{MIB, MemoryKind, OutOfMemory, PAGE, PHYSICAL_END, Region};
+use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::layout::PAGE_SIZE;
+use crate::memory::map::{MIB, MemoryKind, OutOfMemory, PHYSICAL_END, Region};
 
 /// The part of an entry that is an address.
-const ADDRESS: u64 = PHYSICAL_END - PAGE;
+pub(super) const ADDRESS: u64 = PHYSICAL_END.as_u64() - PAGE_SIZE;
 
 /// Binary logarithm of what one entry covers in the top table: 512 GiB.
 const TOP: u32 = 39;
@@ -24,21 +26,21 @@ const SMALL: u32 = 12;
 /// Physical memory below this address is mapped by small pages only: the memory types of the fixed
 /// MTRRs change every few KiB below 1 MiB, and a large page over several types is undefined (SDM
 /// volume 3, "Large Page Size Considerations" in the chapter on MTRRs).
-const SMALL_PAGES_BELOW: u64 = 2 * MIB;
+const SMALL_PAGES_BELOW: PhysAddr = PhysAddr::new(2 * MIB);
 
-/// Where page tables live. Tables are named by their physical address.
+/// Where page tables live. Tables are named by their address.
 pub trait TableMemory {
     /// Gets a new table: 4 KiB, aligned to 4 KiB, all zero.
     ///
     /// # Errors
     /// [`PagingError::OutOfMemory`].
-    fn allocate(&mut self) -> Result<u64, PagingError>;
+    fn allocate(&mut self) -> Result<PhysAddr, PagingError>;
 
     /// Reads an entry; `index` is below 512.
-    fn read(&self, table: u64, index: usize) -> u64;
+    fn read(&self, table: PhysAddr, index: usize) -> u64;
 
     /// Writes an entry; `index` is below 512.
-    fn write(&mut self, table: u64, index: usize, value: u64);
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64);
 }
 
 /// What the CPU's paging can do.
@@ -55,9 +57,9 @@ pub struct Capabilities {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// First virtual address.
-    pub virtual_start: u64,
+    pub virtual_start: VirtAddr,
     /// First physical address.
-    pub physical_start: u64,
+    pub physical_start: PhysAddr,
     /// Length in bytes; 0 maps nothing.
     pub size: u64,
     /// May be written.
@@ -69,18 +71,18 @@ pub struct Mapping {
     pub write_combining: bool,
 }
 
-/// Why something cannot be mapped; the addresses are virtual.
+/// Why something cannot be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagingError {
     /// Something is mapped at this address already.
-    Conflict(u64),
+    Conflict(VirtAddr),
     /// The mapping from this address on leaves its half of the canonical address space, or the
     /// physical one.
-    OutOfRange(u64),
+    OutOfRange(VirtAddr),
     /// The mapping from this address on does not consist of whole pages.
-    Unaligned(u64),
+    Unaligned(VirtAddr),
     /// The mapping from this address on would be writable and executable.
-    WritableCode(u64),
+    WritableCode(VirtAddr),
     /// There is no memory for another table.
     OutOfMemory(OutOfMemory),
 }
@@ -109,7 +111,7 @@ impl fmt::Display for PagingError {
             | PagingError::OutOfRange(address)
             | PagingError::Unaligned(address)
             | PagingError::WritableCode(address) => {
-                facts(f, "virtual address 0x################", &[address])
+                facts(f, "virtual address 0x################", &[address.as_u64()])
             }
             PagingError::OutOfMemory(error) => error.fmt(f),
         }
@@ -121,7 +123,7 @@ impl fmt::Display for PagingError {
 pub struct PageTables<M> {
     memory: M,
     capabilities: Capabilities,
-    root: u64,
+    root: PhysAddr,
     global: bool,
     writable_code: bool,
 }
@@ -133,8 +135,8 @@ const PAT_LARGE: u32 = 12;
 
 /// What is left of a mapping.
 struct Rest {
-    virtual_start: u64,
-    physical_start: u64,
+    virtual_start: VirtAddr,
+    physical_start: PhysAddr,
     size: u64,
     flags: u64,
     /// The bit "PAT".
@@ -166,8 +168,8 @@ impl<M: TableMemory> PageTables<M> {
         })
     }
 
-    /// Physical address of the top table: what CR3 gets.
-    pub fn root(&self) -> u64 {
+    /// The top table: what CR3 gets.
+    pub fn root(&self) -> PhysAddr {
         self.root
     }
 
@@ -209,15 +211,14 @@ impl<M: TableMemory> PageTables<M> {
         if size == 0 {
             return Ok(());
         }
-        if (virtual_start | physical_start | size) & (PAGE - 1) != 0 {
+        if (virtual_start.as_u64() | physical_start.as_u64() | size) & (PAGE_SIZE - 1) != 0 {
             return Err(PagingError::Unaligned(virtual_start));
         }
-        let canonical = |address: u64| ((address << 16) as i64 >> 16) as u64 == address;
         let virtual_last = virtual_start.checked_add(size - 1);
         let physical_end = physical_start.checked_add(size);
         // From one half into the other it would be too long for the physical address space.
-        let in_range = canonical(virtual_start)
-            && virtual_last.is_some_and(canonical)
+        let in_range = virtual_start.is_canonical()
+            && virtual_last.is_some_and(VirtAddr::is_canonical)
             && physical_end.is_some_and(|end| end <= PHYSICAL_END);
         if !in_range {
             return Err(PagingError::OutOfRange(virtual_start));
@@ -230,7 +231,7 @@ impl<M: TableMemory> PageTables<M> {
         flags.set(Flags::WRITABLE, writable);
         flags.set(Flags::NO_EXECUTE, !executable && self.capabilities.nx);
         flags.set(Flags::WRITE_THROUGH, write_combining);
-        flags.set(Flags::GLOBAL, self.global && virtual_start >> 63 != 0);
+        flags.set(Flags::GLOBAL, self.global && virtual_start.is_upper_half());
         let mut rest = Rest {
             virtual_start,
             physical_start,
@@ -243,22 +244,22 @@ impl<M: TableMemory> PageTables<M> {
 
     /// Maps `rest` as far as one table reaches, whose entries cover `1 << shift` bytes each. It
     /// calls itself once for each of the four levels.
-    fn fill(&mut self, table: u64, shift: u32, rest: &mut Rest) -> Result<(), PagingError> {
+    fn fill(&mut self, table: PhysAddr, shift: u32, rest: &mut Rest) -> Result<(), PagingError> {
         let present = Flags::PRESENT.bits();
-        let first = (rest.virtual_start >> shift) as usize % 512;
+        let first = (rest.virtual_start.as_u64() >> shift) as usize % 512;
         if shift == SMALL {
             // Thousands of these: nothing in this loop but the entry.
-            let pages = (rest.size / PAGE).min(512 - first as u64);
-            let mut entry = rest.physical_start | rest.flags | rest.pat << PAT_SMALL;
+            let pages = (rest.size / PAGE_SIZE).min(512 - first as u64);
+            let mut entry = rest.physical_start.as_u64() | rest.flags | rest.pat << PAT_SMALL;
             for index in first..first + pages as usize {
                 if self.memory.read(table, index) & present != 0 {
-                    let before = (index - first) as u64 * PAGE;
+                    let before = (index - first) as u64 * PAGE_SIZE;
                     return Err(PagingError::Conflict(rest.virtual_start + before));
                 }
                 self.memory.write(table, index, entry);
-                entry += PAGE;
+                entry += PAGE_SIZE;
             }
-            rest.advance(pages * PAGE);
+            rest.advance(pages * PAGE_SIZE);
             return Ok(());
         }
 
@@ -271,13 +272,13 @@ impl<M: TableMemory> PageTables<M> {
             let entry = self.memory.read(table, index);
             if has_pages
                 && rest.size >= page
-                && (rest.virtual_start | rest.physical_start) & (page - 1) == 0
+                && (rest.virtual_start.as_u64() | rest.physical_start.as_u64()) & (page - 1) == 0
                 && rest.physical_start >= SMALL_PAGES_BELOW
             {
                 if entry & present != 0 {
                     return Err(PagingError::Conflict(rest.virtual_start));
                 }
-                let large = rest.physical_start
+                let large = rest.physical_start.as_u64()
                     | rest.flags
                     | Flags::HUGE_PAGE.bits()
                     | rest.pat << PAT_LARGE;
@@ -288,13 +289,13 @@ impl<M: TableMemory> PageTables<M> {
             let next = if entry & present == 0 {
                 let next = self.memory.allocate()?;
                 // All permissions here: the last entry of a walk decides.
-                let link = next | (Flags::PRESENT | Flags::WRITABLE).bits();
+                let link = next.as_u64() | (Flags::PRESENT | Flags::WRITABLE).bits();
                 self.memory.write(table, index, link);
                 next
             } else if entry & Flags::HUGE_PAGE.bits() != 0 {
                 return Err(PagingError::Conflict(rest.virtual_start));
             } else {
-                entry & ADDRESS
+                PhysAddr::new(entry & ADDRESS)
             };
             self.fill(next, shift - 9, rest)?;
         }
@@ -306,11 +307,11 @@ impl<M: TableMemory> PageTables<M> {
 /// not executable. `regions` are those of a finished [`MemoryMap`](crate::memory::map::MemoryMap).
 /// Regions that touch come as one, so that large pages can lie across their borders. An address that
 /// does not fit behind `base` comes as one that [`PageTables::map`] refuses.
-pub fn physical_map(regions: &[Region], base: u64) -> impl Iterator<Item = Mapping> {
+pub fn physical_map(regions: &[Region], base: VirtAddr) -> impl Iterator<Item = Mapping> {
     let mut mapped = regions
         .iter()
         .filter(|region| !matches!(region.kind, MemoryKind::Reserved | MemoryKind::Bad));
-    let mut next = Some((0, MIB));
+    let mut next = Some((PhysAddr::new(0), PhysAddr::new(MIB)));
     core::iter::from_fn(move || {
         let (start, mut end) = next.take()?;
         for region in mapped.by_ref() {
@@ -321,7 +322,7 @@ pub fn physical_map(regions: &[Region], base: u64) -> impl Iterator<Item = Mappi
             end = end.max(region.end);
         }
         Some(Mapping {
-            virtual_start: base.saturating_add(start),
+            virtual_start: base.saturating_add(start.as_u64()),
             physical_start: start,
             size: end - start,
             writable: true,

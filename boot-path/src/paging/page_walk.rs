@@ -4,7 +4,9 @@
 use core::fmt;
 
 use crate::errors::text::facts;
-use crate::memory::map::{PAGE, PHYSICAL_END};
+use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::layout::PAGE_SIZE;
+use crate::paging::page_tables::ADDRESS;
 
 /// In an entry: there is something (bit 0).
 const PRESENT: u64 = 1 << 0;
@@ -18,14 +20,11 @@ const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 /// In an entry of a large page: bit 12 is no address, but chooses the memory type.
 const LARGE_PAT: u64 = 1 << 12;
-/// The address in an entry, as wide as it can be.
-const ADDRESS: u64 = PHYSICAL_END - PAGE;
-
 /// How the CPU walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging {
-    /// CR3: the physical address of the top table; its other bits are ignored.
-    pub root: u64,
+    /// CR3: the top table; its other bits are ignored.
+    pub root: PhysAddr,
     /// 4, or 5 with CR4.LA57.
     pub levels: u32,
     /// EFER.NXE is set.
@@ -45,8 +44,8 @@ pub enum Translation {
     NotMapped { level: u32, entry: u64 },
     /// The entry has reserved bits set.
     Reserved { level: u32, entry: u64 },
-    /// The table of this level, at this physical address, cannot be read.
-    OutOfReach { level: u32, table: u64 },
+    /// The table of this level, at this address, cannot be read.
+    OutOfReach { level: u32, table: PhysAddr },
     /// A page.
     Page(Page),
 }
@@ -54,8 +53,8 @@ pub enum Translation {
 /// An address that is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The physical address, of the byte and not of the page.
-    pub physical: u64,
+    /// The address of the byte, and not of the page.
+    pub physical: PhysAddr,
     /// Binary logarithm of the page's size: 12, 21 or 30.
     pub shift: u32,
     /// May be written.
@@ -69,18 +68,22 @@ pub struct Page {
 impl Paging {
     /// Looks `address` up. `read` returns the quadword at a physical address, or nothing when it is
     /// out of reach.
-    pub fn translate(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Translation {
+    pub fn translate(
+        &self,
+        address: VirtAddr,
+        read: &dyn Fn(PhysAddr) -> Option<u64>,
+    ) -> Translation {
         let unused = 64 - (12 + 9 * self.levels);
-        if (address << unused) as i64 >> unused != address as i64 {
+        if (address.as_u64() << unused) as i64 >> unused != address.as_u64() as i64 {
             return Translation::NotCanonical;
         }
-        let mut table = self.root & ADDRESS;
+        let mut table = PhysAddr::new(self.root.as_u64() & ADDRESS);
         // What all levels allow; NX is turned round, so that all three are permissions.
         let mut allowed = WRITABLE | USER | NO_EXECUTE;
         let mut level = self.levels;
         loop {
             let shift = 3 + 9 * level;
-            let index = address >> shift & 511;
+            let index = address.as_u64() >> shift & 511;
             let Some(entry) = read(table + index * 8) else {
                 return Translation::OutOfReach { level, table };
             };
@@ -94,7 +97,7 @@ impl Paging {
                 reserved |= NO_EXECUTE;
             }
             if last && level > 1 {
-                reserved |= (size - PAGE) & !LARGE_PAT;
+                reserved |= (size - PAGE_SIZE) & !LARGE_PAT;
                 if level > 3 || level == 3 && !self.gib_pages {
                     reserved |= LARGE;
                 }
@@ -104,30 +107,31 @@ impl Paging {
             }
             allowed &= entry ^ NO_EXECUTE;
             if last {
+                let page = entry & ADDRESS & !(size - 1);
                 return Translation::Page(Page {
-                    physical: entry & ADDRESS & !(size - 1) | address & (size - 1),
+                    physical: PhysAddr::new(page | address.as_u64() & (size - 1)),
                     shift,
                     writable: allowed & WRITABLE != 0,
                     executable: allowed & NO_EXECUTE != 0,
                     user: allowed & USER != 0,
                 });
             }
-            table = entry & ADDRESS;
+            table = PhysAddr::new(entry & ADDRESS);
             level -= 1;
         }
     }
 
     /// Reads the quadword at a virtual address, which may lie across two pages; nothing when a byte
     /// of it is not mapped or out of reach.
-    pub fn read(&self, address: u64, read: &dyn Fn(u64) -> Option<u64>) -> Option<u64> {
+    pub fn read(&self, address: VirtAddr, read: &dyn Fn(PhysAddr) -> Option<u64>) -> Option<u64> {
         let mut value = 0;
         for offset in (0..8).rev() {
             let address = address.wrapping_add(offset);
             let Translation::Page(page) = self.translate(address, read) else {
                 return None;
             };
-            let word = read(page.physical & !7)?;
-            value = value << 8 | word >> (8 * (page.physical & 7)) & 0xFF;
+            let word = read(page.physical.align_down(8))?;
+            value = value << 8 | word >> (8 * (page.physical.as_u64() & 7)) & 0xFF;
         }
         Some(value)
     }
@@ -156,7 +160,7 @@ impl fmt::Display for Translation {
             Translation::OutOfReach { level, table } => (
                 "unknown (the table of level # at #h is out of the loader's reach)",
                 level,
-                table,
+                table.as_u64(),
             ),
             Translation::Page(page) => {
                 let (number, unit) = match page.shift {
@@ -167,7 +171,7 @@ impl fmt::Display for Translation {
                 facts(f, unit, &[number])?;
                 f.write_str(permissions(page.writable, page.executable))?;
                 f.write_str(if page.user { ", user" } else { ", supervisor" })?;
-                return facts(f, ", at physical #h", &[page.physical]);
+                return facts(f, ", at physical #h", &[page.physical.as_u64()]);
             }
         };
         facts(f, text, &[level.into(), value])

@@ -11,6 +11,7 @@ use crate::errors::text::{Texts, copy};
 use crate::files::access::{File, Files};
 use crate::files::error::FileMachine;
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::Allocation;
 use crate::say;
@@ -85,7 +86,7 @@ struct Left<'a, M> {
 }
 
 impl<'m, M: Machine<'m>> Memory for Left<'_, M> {
-    fn read(&self, address: u64, out: &mut [u8]) -> bool {
+    fn read(&self, address: PhysAddr, out: &mut [u8]) -> bool {
         let length = out.len() as u64;
         let bytes = present_address(address, length, self.memory)
             .and_then(|address| self.machine.firmware(address, length));

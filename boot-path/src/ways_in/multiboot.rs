@@ -16,6 +16,7 @@ use crate::entry::entry_file::{self, EntryFileError, KernelEntry, MAX_MODULES};
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
 use crate::files::access::BROUGHT;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::EARLY_REACH;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate_high;
@@ -42,10 +43,10 @@ const NAMELESS: &[u8] = b"GRUB 2";
 /// A module where the other loader has put it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// First byte (physical).
-    pub start: u64,
+    /// First byte.
+    pub start: PhysAddr,
     /// The byte behind its last one.
-    pub end: u64,
+    pub end: PhysAddr,
 }
 
 /// Why there is nothing to boot.
@@ -54,7 +55,7 @@ pub enum MultibootError {
     /// EAX says that this is neither version.
     Magic(u32),
     /// Something lies where no memory is, or has no end: its address.
-    Address(u64),
+    Address(PhysAddr),
     /// A module ends before it begins.
     Module {
         /// Where it begins.
@@ -82,7 +83,7 @@ impl fmt::Display for MultibootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Magic(magic) => facts(f, "EAX is ########h", &[magic.into()]),
-            Self::Address(address) => facts(f, "address ########h", &[address]),
+            Self::Address(address) => facts(f, "address ########h", &[address.as_u64()]),
             Self::Module { start, end } => {
                 facts(f, "a module from ########h to ########h", &[start, end])
             }
@@ -102,10 +103,13 @@ impl fmt::Display for MultibootError {
 /// no such memory.
 pub trait Memory {
     /// Reads.
-    fn read(&self, address: u64, out: &mut [u8]) -> bool;
+    fn read(&self, address: PhysAddr, out: &mut [u8]) -> bool;
 }
 
-fn read<T: FromBytes + IntoBytes>(memory: &dyn Memory, address: u64) -> Result<T, MultibootError> {
+fn read<T: FromBytes + IntoBytes>(
+    memory: &dyn Memory,
+    address: PhysAddr,
+) -> Result<T, MultibootError> {
     let mut value = T::new_zeroed();
     match memory.read(address, value.as_mut_bytes()) {
         true => Ok(value),
@@ -113,14 +117,14 @@ fn read<T: FromBytes + IntoBytes>(memory: &dyn Memory, address: u64) -> Result<T
     }
 }
 
-fn word(memory: &dyn Memory, address: u64) -> Result<u32, MultibootError> {
+fn word(memory: &dyn Memory, address: PhysAddr) -> Result<u32, MultibootError> {
     Ok(read::<U32>(memory, address)?.get())
 }
 
 /// Reads a string that ends in a zero byte.
 fn string<'s>(
     memory: &dyn Memory,
-    address: u64,
+    address: PhysAddr,
     room: &'s mut [u8; MAX_STRING],
 ) -> Result<&'s [u8], MultibootError> {
     for index in 0..MAX_STRING {
@@ -180,7 +184,7 @@ impl List<'_, '_> {
     /// Multiboot Specification 0.6.96, 3.3.
     fn version_1(
         &mut self,
-        information: u64,
+        information: PhysAddr,
         room: &mut [u8; MAX_STRING],
     ) -> Result<(), MultibootError> {
         let flags = word(self.memory, information)?;
@@ -196,7 +200,7 @@ impl List<'_, '_> {
             return Err(MultibootError::TooManyModules);
         }
         for index in 0..u64::from(count.get()) {
-            let address = u64::from(first.get()).wrapping_add(index * 16);
+            let address = PhysAddr::from(first.get()).wrapping_add(index * 16);
             let [start, end, address_of_string] =
                 read::<[U32; 3]>(self.memory, address)?.map(U32::get);
             let string = match address_of_string {
@@ -212,7 +216,7 @@ impl List<'_, '_> {
     /// multiple of 8.
     fn version_2(
         &mut self,
-        information: u64,
+        information: PhysAddr,
         room: &mut [u8; MAX_STRING],
     ) -> Result<(), MultibootError> {
         let total = word(self.memory, information)?;
@@ -255,8 +259,8 @@ impl List<'_, '_> {
 
     /// One module more, and its line.
     fn module(&mut self, start: u32, end: u32, string: &[u8]) -> Result<(), MultibootError> {
-        let (start, end) = (start.into(), end.into());
         if start >= end {
+            let (start, end) = (start.into(), end.into());
             return Err(MultibootError::Module { start, end });
         }
         let string = match self.nameless {
@@ -274,6 +278,7 @@ impl List<'_, '_> {
             self.write(b" ")?;
         }
         self.line(string)?;
+        let (start, end) = (start.into(), end.into());
         self.given
             .try_push(Given { start, end })
             .map_err(|_| MultibootError::TooManyModules)
@@ -313,15 +318,15 @@ fn without_first_word(string: &[u8]) -> &[u8] {
 
 /// The program itself: the way in, stage2 as it was loaded, and the copy of low memory.
 const PROGRAM: Given = Given {
-    start: LOAD_ADDRESS as u64,
-    end: SAVED as u64 + SAVED_BYTES as u64,
+    start: PhysAddr::new(LOAD_ADDRESS as u64),
+    end: PhysAddr::new(SAVED as u64 + SAVED_BYTES as u64),
 };
 
 /// Where something is now that the other loader has put at an address; `None`: no memory is there.
-pub fn present_address(start: u64, length: u64, memory: &MemoryMap) -> Option<u64> {
+pub fn present_address(start: PhysAddr, length: u64, memory: &MemoryMap) -> Option<PhysAddr> {
     let end = start.checked_add(length)?;
-    if end <= SAVED_BYTES.into() {
-        return Some(u64::from(SAVED) + start);
+    if end.as_u64() <= SAVED_BYTES.into() {
+        return Some(start + u64::from(SAVED));
     }
     let is_free = memory.is_free(start, end);
     let is_program = start < PROGRAM.end && end > PROGRAM.start;
@@ -331,10 +336,10 @@ pub fn present_address(start: u64, length: u64, memory: &MemoryMap) -> Option<u6
 /// A module on its way to another place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
-    /// Where it is (physical).
-    pub from: u64,
+    /// Where it is.
+    pub from: PhysAddr,
     /// Where it is to be; the same when there is no room for it twice.
-    pub to: u64,
+    pub to: PhysAddr,
     /// Bytes.
     pub size: u64,
 }
@@ -350,7 +355,7 @@ pub fn plan_moves(
 ) -> Result<ArrayVec<Move, MAX_GIVEN>, MultibootError> {
     let mut moves = ArrayVec::new();
     for &Given { start, end } in given {
-        let size = end.saturating_sub(start);
+        let size = end.checked_sub(start).unwrap_or(0);
         let from = present_address(start, size, memory);
         let from = from.ok_or(MultibootError::Address(start))?;
         let to = from;

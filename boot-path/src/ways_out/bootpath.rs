@@ -19,6 +19,7 @@ use crate::files::access::Files;
 use crate::kernel::loading::{Loaded, load_module};
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block};
@@ -35,16 +36,16 @@ const SPARE_REGIONS: usize = 4;
 /// Everything that the jump needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Physical address of the top page table.
-    pub root: u64,
+    /// The top page table.
+    pub root: PhysAddr,
     /// The end of the stack.
-    pub stack_top: u64,
+    pub stack_top: VirtAddr,
     /// The entry point, with the slide.
-    pub entry: u64,
-    /// Physical address of the boot information.
-    pub boot_info: u64,
-    /// Virtual address of physical address 0.
-    pub physical_map_base: u64,
+    pub entry: VirtAddr,
+    /// The boot information.
+    pub boot_info: PhysAddr,
+    /// Where physical address 0 is seen.
+    pub physical_map_base: VirtAddr,
     /// What the CPU can do: `handoff::CPU_…`.
     pub cpu_features: u64,
     /// Whether the loader reports what the kernel does wrong before it has an IDT.
@@ -86,7 +87,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     say!(
         machine, "11 paging   stack # KiB, physical map at #h";
         kernel.wishes.stack_size >> 10,
-        kernel.wishes.physical_map_base
+        kernel.wishes.physical_map_base.as_u64()
     );
 
     machine.step(12);
@@ -108,15 +109,15 @@ pub fn boot<'m, M: OutMachine<'m>>(
 pub struct Tables<M>(pub M);
 
 impl<'m, M: OutMachine<'m>> TablePages for Tables<M> {
-    fn clear(&mut self, table: u64) {
+    fn clear(&mut self, table: PhysAddr) {
         self.0.new_table(Allocation::new(table, PAGE_SIZE));
     }
 
-    fn read(&self, table: u64, index: usize) -> u64 {
+    fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.0.table_entry(table, index)
     }
 
-    fn write(&mut self, table: u64, index: usize, value: u64) {
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.0.set_table_entry(table, index, value);
     }
 }
@@ -135,8 +136,8 @@ pub fn capabilities(cpu_features: u64) -> Capabilities {
 struct Arena<'m> {
     block: Block<'m>,
     used: usize,
-    /// Virtual address of physical address 0.
-    base: u64,
+    /// Where physical address 0 is seen.
+    base: VirtAddr,
 }
 
 impl<'m> Arena<'m> {
@@ -144,7 +145,7 @@ impl<'m> Arena<'m> {
         machine: M,
         memory: &mut MemoryMap,
         size: usize,
-        base: u64,
+        base: VirtAddr,
     ) -> Result<Self, M::Failure> {
         let size = (size as u64).next_multiple_of(PAGE_SIZE);
         let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
@@ -200,12 +201,12 @@ impl<'m> Arena<'m> {
 
     /// The address that the kernel sees.
     fn address<T>(&self, offset: usize) -> *const T {
-        let address = self.base.wrapping_add(self.block.start() + offset as u64);
-        core::ptr::without_provenance(address as usize)
+        let place = self.block.start() + offset as u64;
+        core::ptr::without_provenance(self.base.wrapping_add(place.as_u64()).as_u64() as usize)
     }
 }
 
-/// Puts the boot information together; returns its physical address.
+/// Puts the boot information together; returns where it is.
 #[inline(never)]
 fn information<'m, M: OutMachine<'m>>(
     files: &Files<'m, M>,
@@ -214,7 +215,7 @@ fn information<'m, M: OutMachine<'m>>(
     kernel: &Kernel<'_>,
     space: &AddressSpace,
     memory: &mut MemoryMap,
-) -> Result<u64, M::Failure> {
+) -> Result<PhysAddr, M::Failure> {
     let machine = files.machine();
     let base = kernel.wishes.physical_map_base;
     let size = size(entry, kernel, memory);
@@ -245,7 +246,7 @@ fn information<'m, M: OutMachine<'m>>(
         command_line,
         memory_map,
         memory_map_count: regions.len() as u64,
-        physical_map_base: base,
+        physical_map_base: base.as_u64(),
         physical_map_size: space.physical_map_size,
         kernel: placed,
         modules,
@@ -291,21 +292,25 @@ fn placed<'m>(
         machine.note_segment(start, segment.memory_size, segment.flags);
     }
     let segments = kernel.segments().map(|(segment, address)| KernelSegment {
-        virtual_start: segment.virtual_start.wrapping_add(kernel.slide),
-        physical_start: address,
+        virtual_start: segment.virtual_start.wrapping_add(kernel.slide).as_u64(),
+        physical_start: address.as_u64(),
         length: segment.memory_size,
         flags: segment.flags,
         reserved: 0,
     });
     handoff::Kernel {
-        virtual_base: kernel.image.virtual_start().wrapping_add(kernel.slide),
-        physical_base: kernel.physical_start(),
+        virtual_base: kernel
+            .image
+            .virtual_start()
+            .wrapping_add(kernel.slide)
+            .as_u64(),
+        physical_base: kernel.physical_start().as_u64(),
         size: kernel.image.virtual_end() - kernel.image.virtual_start(),
         slide: kernel.slide,
-        entry: kernel.image.entry().wrapping_add(kernel.slide),
+        entry: kernel.image.entry().wrapping_add(kernel.slide).as_u64(),
         segments: arena.store(segments, count),
         segment_count: count as u64,
-        stack_bottom: space.stack_bottom,
+        stack_bottom: space.stack_bottom.as_u64(),
         stack_size: kernel.wishes.stack_size,
     }
 }
@@ -316,19 +321,20 @@ fn store_modules(
     kernel: &Kernel<'_>,
 ) -> *const Module {
     let count = kernel.modules().len();
-    let start = arena.reserve::<Module>(count);
+    let list = arena.reserve::<Module>(count);
     let loaded = kernel.modules().iter().zip(entry.text.modules());
     for (index, (loaded, line)) in loaded.enumerate() {
+        let start = arena.base.wrapping_add(loaded.start.as_u64());
         let module = Module {
-            start: core::ptr::without_provenance(arena.base.wrapping_add(loaded.start) as usize),
-            physical_start: loaded.start,
+            start: core::ptr::without_provenance(start.as_u64() as usize),
+            physical_start: loaded.start.as_u64(),
             length: loaded.length,
             path: arena.text(line.path),
             string: arena.text(line.string),
         };
-        arena.put(start + index * size_of::<Module>(), &module);
+        arena.put(list + index * size_of::<Module>(), &module);
     }
-    arena.address(start)
+    arena.address(list)
 }
 
 fn tls(kernel: &Kernel<'_>) -> TlsTemplate {
@@ -339,7 +345,7 @@ fn tls(kernel: &Kernel<'_>) -> TlsTemplate {
         alignment: 0,
     };
     kernel.image.tls().map_or(none, |tls| TlsTemplate {
-        start: tls.virtual_start.wrapping_add(kernel.slide),
+        start: tls.virtual_start.wrapping_add(kernel.slide).as_u64(),
         file_size: tls.file_size,
         memory_size: tls.memory_size,
         alignment: tls.alignment,

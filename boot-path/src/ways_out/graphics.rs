@@ -11,6 +11,7 @@ use crate::bios::vbe::{
     Adapter, CONTROLLER_BLOCK, CONTROLLER_BYTES, MODE_BLOCK, MODE_BYTES, Mode, Wish,
 };
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 
 /// Asks the BIOS what modes there are. Nothing is read from disks any more.
@@ -24,7 +25,7 @@ pub fn set<'m>(
     mut machine: impl Machine<'m>,
     adapter: &mut Adapter,
     wish: &Wish,
-    within: &Range<u64>,
+    within: &Range<PhysAddr>,
 ) -> Option<Mode> {
     let mode = adapter.set(&mut machine, wish, within);
     machine.screen_has_changed(mode.is_some());
@@ -33,7 +34,11 @@ pub fn set<'m>(
 
 /// What the BIOS has said of the controller, and of the mode that was set.
 pub fn blocks<'m>(machine: impl Machine<'m>) -> (&'m [u8], &'m [u8]) {
-    let block = |start, length| machine.firmware(start, length).unwrap_or_default();
+    let block = |start, length| {
+        machine
+            .firmware(PhysAddr::new(start), length)
+            .unwrap_or_default()
+    };
     (
         block(CONTROLLER_BLOCK, CONTROLLER_BYTES as u64),
         block(MODE_BLOCK, MODE_BYTES as u64),

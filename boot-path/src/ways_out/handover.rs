@@ -4,13 +4,14 @@
 use arrayvec::ArrayVec;
 use x86_64::registers::control::Cr0Flags;
 
+use crate::memory::address::PhysAddr;
 use crate::memory::ram::Block;
 
 /// How the loader is left.
 #[derive(Debug)]
 pub struct Handover<'m> {
-    /// What goes to a place that the loader itself still uses: each block, and its physical address then.
-    pub moves: ArrayVec<(Block<'m>, u64), 3>,
+    /// What goes to a place that the loader itself still uses: each block, and its address then.
+    pub moves: ArrayVec<(Block<'m>, PhysAddr), 3>,
     /// The jump.
     pub jump: Jump,
 }
@@ -36,9 +37,9 @@ pub enum Jump {
     /// To a Linux kernel in long mode.
     Linux64 {
         /// Where it begins.
-        entry: u64,
+        entry: PhysAddr,
         /// Its parameters.
-        parameters: u64,
+        parameters: PhysAddr,
     },
     /// To a boot sector, which is in the transfer buffer.
     BootSector {

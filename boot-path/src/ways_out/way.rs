@@ -7,6 +7,7 @@ use crate::entry::choose::BootEntry;
 use crate::entry::entries::Entries;
 use crate::files::access::Files;
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 use crate::ways_out::limine::Modules;
 
@@ -77,5 +78,5 @@ impl Default for Lists<'_> {
 
 /// What the firmware left in memory.
 pub fn firmware_tables<'m>(machine: impl Machine<'m>) -> FirmwareTables {
-    FirmwareTables::find(&|start, length| machine.firmware(start, length))
+    FirmwareTables::find(&|start, length| machine.firmware(PhysAddr::new(start), length))
 }

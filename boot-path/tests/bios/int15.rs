@@ -23,11 +23,13 @@ fn ask(mut bios: FakeBios) -> (Found, FakeBios) {
     let found = discover(&mut bios, &mut map).map(|source| {
         let usable = map.regions().iter().filter(|region| {
             assert!(region.start < region.end);
-            region.kind == MemoryKind::Usable && region.start >= MIB
+            region.kind == MemoryKind::Usable && region.start.as_u64() >= MIB
         });
         (
             source,
-            usable.map(|region| (region.start, region.end)).collect(),
+            usable
+                .map(|region| (region.start.as_u64(), region.end.as_u64()))
+                .collect(),
         )
     });
     (found, bios)
@@ -265,8 +267,8 @@ fn the_end_of_low_memory() {
         discover(&mut bios, &mut map).map(|_| {
             let usable = map.regions().iter();
             usable
-                .filter(|region| region.kind == MemoryKind::Usable && region.start < MIB)
-                .map(|region| region.end)
+                .filter(|region| region.kind == MemoryKind::Usable && region.start.as_u64() < MIB)
+                .map(|region| region.end.as_u64())
                 .max()
                 .unwrap()
         })
@@ -354,7 +356,7 @@ proptest! {
             prop_assert!(pair[0].end <= pair[1].start);
         }
         for region in map.regions().iter().filter(|region| region.kind == MemoryKind::Usable) {
-            for address in [region.start, region.end - 1] {
+            for address in [region.start.as_u64(), region.end.as_u64() - 1] {
                 prop_assert!(reported(address), "{address:X} was not reported");
             }
         }

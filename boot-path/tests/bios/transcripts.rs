@@ -203,7 +203,9 @@ fn play_back(text: &str) -> String {
         writeln!(
             out,
             "  {:012X} {:012X} {:?}",
-            region.start, region.end, region.kind
+            region.start.as_u64(),
+            region.end.as_u64(),
+            region.kind
         )
         .unwrap();
     }

@@ -5,13 +5,14 @@ use boot_path::bios::vbe::{
     Adapter, CONTROLLER_BLOCK, Edid, Field, LINEAR, MAX_MODES, MODE_BLOCK, Mode, Wish, preferred,
     protected_mode_interface,
 };
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{EARLY_REACH, TRANSFER_BUFFER};
 use boot_path::memory::map::{MemoryKind, Region};
 use proptest::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const FRAMEBUFFER: u32 = 0xFD00_0000;
-const ALL: std::ops::Range<u64> = 0..EARLY_REACH;
+const ALL: std::ops::Range<PhysAddr> = PhysAddr::new(0)..EARLY_REACH;
 /// Where the list of modes is: in ROM.
 const ROM: u32 = 0xC000_1234;
 
@@ -117,13 +118,13 @@ impl Video {
 fn memory() -> [Region; 2] {
     [
         Region {
-            start: 0,
-            end: 64 << 20,
+            start: PhysAddr::new(0),
+            end: PhysAddr::new(64 << 20),
             kind: MemoryKind::Usable,
         },
         Region {
-            start: 0xF000_0000,
-            end: 0xF800_0000,
+            start: PhysAddr::new(0xF000_0000),
+            end: PhysAddr::new(0xF800_0000),
             kind: MemoryKind::Reserved,
         },
     ]
@@ -281,7 +282,7 @@ fn a_good_bios() {
         colors: [field(16, 8), field(8, 8), field(0, 8)],
     };
     assert_eq!(adapter.modes()[0], mode);
-    assert_eq!(mode.end(), u64::from(FRAMEBUFFER) + 4096 * 768);
+    assert_eq!(mode.end().as_u64(), u64::from(FRAMEBUFFER) + 4096 * 768);
     let mode = adapter.modes()[1];
     assert_eq!(
         (mode.number, mode.pitch, mode.bits_per_pixel),
@@ -511,7 +512,7 @@ fn the_closest_mode_that_lies_within() {
     let mut bios = Video::new(&MODES);
     let adapter = bios.ask();
     let wish = Wish::default();
-    let start = u64::from(FRAMEBUFFER);
+    let start = PhysAddr::from(FRAMEBUFFER);
     let within = |size| adapter.choose(&wish, &(start..start + size));
     assert_eq!(within(1024 * 768 * 3).map(|mode| mode.number), Some(0x107));
     assert_eq!(
@@ -565,7 +566,8 @@ fn modes_are_set() {
     let mut bios = Video::new(&modes);
     let mut adapter = bios.ask();
     bios.calls.clear();
-    assert_eq!(adapter.set(&mut bios, &wish, &(0..1000)), None);
+    let little = PhysAddr::new(0)..PhysAddr::new(1000);
+    assert_eq!(adapter.set(&mut bios, &wish, &little), None);
     assert_eq!(bios.calls, []);
     // A mode that is not there any more.
     bios.status = vec![(0x4F01, 0x014F)];

@@ -3,6 +3,7 @@
 use boot_path::disk::fat::FatError;
 use boot_path::disk::fat::{Cache, File, Volume};
 use boot_path::disk::stream::{Range, stream};
+use boot_path::memory::address::PhysAddr;
 use proptest::prelude::*;
 
 use crate::disks::*;
@@ -49,7 +50,7 @@ impl Fixture {
             .map(|(n, &(file_offset, length))| Range {
                 file_offset,
                 length,
-                destination: n << 32,
+                destination: PhysAddr::new(n << 32),
             })
             .collect();
         let mut loaded = vec![Vec::new(); ranges.len()];
@@ -60,6 +61,7 @@ impl Fixture {
             &file,
             &ranges,
             &mut |destination, bytes| {
+                let destination = destination.as_u64();
                 let range: &mut Vec<u8> = &mut loaded[(destination >> 32) as usize];
                 // Every byte once, in order.
                 assert_eq!(destination & 0xFFFF_FFFF, range.len() as u64);
@@ -159,7 +161,7 @@ fn ranges_outside_of_the_file_are_refused() {
         let range = Range {
             file_offset,
             length,
-            destination: 0,
+            destination: PhysAddr::new(0),
         };
         let end = file_offset.saturating_add(length);
         let result = stream(
@@ -175,7 +177,7 @@ fn ranges_outside_of_the_file_are_refused() {
     let nothing = Range {
         file_offset: u64::MAX,
         length: 0,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     let result = stream(
         disk,
@@ -209,7 +211,7 @@ fn errors_of_the_disk_and_the_chain_arrive() {
     let range = Range {
         file_offset: 0,
         length: content.len() as u64,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     let mut good = 0;
     let result = stream(

@@ -4,6 +4,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::{FileBytes as _, WINDOW};
 use boot_path::files::integrity::Sums;
 use boot_path::kernel::image;
+use boot_path::memory::address::VirtAddr;
 use boot_path::ways_out::limine;
 use boot_path::ways_out::multiboot::header;
 use boot_path::ways_out::multiboot::header::Version;
@@ -175,7 +176,7 @@ fn tables_of_relocations_are_longer_than_a_window() {
         image::check_file(Narrow(&elf(OTHER))).unwrap_err(),
         image::KernelError::Relocation {
             kind: OTHER,
-            address: TARGET + 8 * (count as u64 - 1)
+            address: VirtAddr::new(TARGET + 8 * (count as u64 - 1))
         }
     );
 }

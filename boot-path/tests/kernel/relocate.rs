@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use boot_path::errors::catalogue::Named;
 use boot_path::kernel::image::{KernelError, KernelImage, Table, check_file};
 use boot_path::kernel::relocate::{LoadedKernel, relocate};
+use boot_path::memory::address::VirtAddr;
 use proptest::prelude::*;
 
 use crate::elf_fixture::{ET_DYN, Elf, PT_DYNAMIC, ProgramHeader, R, W, X, rela, words};
@@ -252,14 +253,14 @@ fn other_relocations() {
         let table = [rela(RELATIVE, DATA, 0), rela(kind, DATA + 8, 0)].concat();
         let error = KernelError::Relocation {
             kind,
-            address: DATA + 8,
+            address: VirtAddr::new(DATA + 8),
         };
         refuse(&with_rela(&table), "10M", error);
         let dynamic = [DT_JMPREL, TABLE, DT_PLTRELSZ, 48, DT_PLTREL, DT_RELA];
         refuse(&kernel(&dynamic, &table), "10M", error);
     }
     let error = KernelError::ImplicitAddends {
-        address: TABLE,
+        address: VirtAddr::new(TABLE),
         size: 16,
     };
     let table = words([DATA, 8]);
@@ -274,6 +275,9 @@ fn other_relocations() {
 
 #[test]
 fn other_places() {
+    let target = |address| KernelError::RelocationTarget {
+        address: VirtAddr::new(address),
+    };
     for address in [
         DATA - 8,
         DATA - 1,
@@ -284,7 +288,7 @@ fn other_places() {
         u64::MAX,
         u64::MAX - 7,
     ] {
-        let error = KernelError::RelocationTarget { address };
+        let error = target(address);
         refuse(&with_rela(&rela(RELATIVE, address, 0)), "10M", error);
         // In DT_RELR, odd numbers are bitmaps.
         if address.is_multiple_of(2) {
@@ -292,16 +296,9 @@ fn other_places() {
         }
     }
     // Behind the end by a bitmap, and a bitmap without an address.
-    let error = KernelError::RelocationTarget { address: DATA_END };
-    refuse(&with_relr(&[DATA_END - 8, 3]), "10M", error);
-    refuse(
-        &with_relr(&[3]),
-        "10M",
-        KernelError::RelocationTarget { address: 3 },
-    );
-    let error = KernelError::RelocationTarget {
-        address: DATA_END + 63 * 8,
-    };
+    refuse(&with_relr(&[DATA_END - 8, 3]), "10M", target(DATA_END));
+    refuse(&with_relr(&[3]), "10M", target(3));
+    let error = target(DATA_END + 63 * 8);
     refuse(&with_relr(&[DATA_END - 8, 1, 3]), "10M", error);
 }
 
@@ -318,7 +315,7 @@ fn shared_libraries() {
 fn bad_tables() {
     let not_loaded = |kind, address, size| KernelError::NotLoaded {
         kind,
-        address,
+        address: VirtAddr::new(address),
         size,
     };
     // One byte too long; somewhere else; in the zeroed part of a segment; at the end of memory.
@@ -378,7 +375,7 @@ fn a_table_that_relocates_itself() {
     // The first entry replaces a later one: no memory is touched that is not a segment's.
     let mut table = rela(RELATIVE, TABLE + 200 * 24, u64::MAX - 0x1000 - 7);
     table.extend(rela(RELATIVE, DATA, 0).repeat(200));
-    let address = u64::MAX - 7;
+    let address = VirtAddr::new(u64::MAX - 7);
     let error = KernelError::RelocationTarget { address };
     let mut memory = Memory::load(&with_rela(&table));
     assert_eq!(memory.relocate(0x1000), Err(error));

@@ -1,10 +1,13 @@
 //! The memory map against a model that looks at one page at a time.
 
+use std::ops::Range;
+
 use boot_path::errors::catalogue::Report;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
 use boot_path::memory::map::{
-    CAPACITY, E820_BUFFER, MIB, MemoryKind, MemoryMap, OutOfMemory, PAGE, PHYSICAL_END, Region,
-    Request, e820_region, low_memory_end,
+    CAPACITY, E820_BUFFER, MIB, MemoryKind, MemoryMap, OutOfMemory, PHYSICAL_END, Region, Request,
+    e820_region, low_memory_end,
 };
 use handoff::MemoryRegion;
 use proptest::prelude::*;
@@ -23,8 +26,9 @@ const KINDS: [MemoryKind; 9] = [
     Bad,
 ];
 
+const PAGE: u64 = 4096;
 /// The addresses that are looked at page by page: around 1 MiB.
-const WINDOW: std::ops::Range<u64> = 0x8_0000..0x1A_0000;
+const WINDOW: Range<u64> = 0x8_0000..0x1A_0000;
 const WINDOW_PAGES: u64 = (WINDOW.end - WINDOW.start) / PAGE;
 
 /// A failure shows its smallest input; nothing is kept in a file.
@@ -36,8 +40,21 @@ fn config(cases: u32) -> ProptestConfig {
     }
 }
 
+const fn physical(address: u64) -> PhysAddr {
+    PhysAddr::new(address)
+}
+
 fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
-    Region { start, end, kind }
+    Region {
+        start: physical(start),
+        end: physical(end),
+        kind,
+    }
+}
+
+/// Its addresses, as numbers.
+fn range(region: &Region) -> Range<u64> {
+    region.start.as_u64()..region.end.as_u64()
 }
 
 fn built(reported: &[Region], low_end: u64) -> MemoryMap {
@@ -50,7 +67,7 @@ fn built(reported: &[Region], low_end: u64) -> MemoryMap {
     check_order(&map);
     for region in map.regions() {
         assert_eq!(
-            (region.start % PAGE, region.end % PAGE),
+            (region.start.as_u64() % PAGE, region.end.as_u64() % PAGE),
             (0, 0),
             "{region:x?}"
         );
@@ -77,10 +94,7 @@ fn check_order(map: &MemoryMap) {
 }
 
 fn kind_at(map: &MemoryMap, address: u64) -> Option<MemoryKind> {
-    let mut found = map
-        .regions()
-        .iter()
-        .filter(|r| (r.start..r.end).contains(&address));
+    let mut found = map.regions().iter().filter(|r| range(r).contains(&address));
     let kind = found.next().map(|r| r.kind);
     assert!(found.next().is_none());
     kind
@@ -90,7 +104,7 @@ fn kind_at(map: &MemoryMap, address: u64) -> Option<MemoryKind> {
 /// when free memory covers all of it.
 fn model(reported: &[Region], low_end: u64, page: u64) -> Option<MemoryKind> {
     let fixed = [region(0, PAGE, Reserved), region(low_end, MIB, Reserved)];
-    let inside = |r: &&Region| r.start.max(page) < r.end.min(page + PAGE);
+    let inside = |r: &&Region| range(r).start.max(page) < range(r).end.min(page + PAGE);
     let all: Vec<&Region> = reported.iter().chain(&fixed).filter(inside).collect();
     if let Some(kind) = all
         .iter()
@@ -101,8 +115,8 @@ fn model(reported: &[Region], low_end: u64, page: u64) -> Option<MemoryKind> {
         return Some(kind);
     }
     let mut covered = page;
-    while let Some(next) = all.iter().find(|r| r.start <= covered && covered < r.end) {
-        covered = next.end;
+    while let Some(next) = all.iter().find(|r| range(r).contains(&covered)) {
+        covered = range(next).end;
         if covered >= page + PAGE {
             return Some(Usable);
         }
@@ -131,7 +145,7 @@ fn crowded(count: usize) -> impl Strategy<Value = Vec<Region>> {
 fn wild(count: usize) -> impl Strategy<Value = Vec<Region>> {
     let edge = prop_oneof![
         any::<u64>(),
-        0..PHYSICAL_END,
+        0..PHYSICAL_END.as_u64(),
         0..16 * MIB,
         Just(u64::MAX),
         Just(0)
@@ -165,7 +179,7 @@ proptest! {
     #[test]
     fn the_order_of_reports_does_not_matter(reported in crowded(24), seed in any::<u64>()) {
         let mut shuffled = reported.clone();
-        shuffled.sort_by_key(|r| (r.start ^ r.end << 7 ^ seed).wrapping_mul(seed | 1));
+        shuffled.sort_by_key(|r| (r.start.as_u64() ^ r.end.as_u64() << 7 ^ seed).wrapping_mul(seed | 1));
         let (one, other) = (built(&reported, 0xA_0000), built(&shuffled, 0xA_0000));
         prop_assert_eq!(one.regions(), other.regions());
     }
@@ -173,11 +187,11 @@ proptest! {
     #[test]
     fn anything_may_be_reported(reported in wild(200)) {
         let map = built(&reported, 0x9_F000);
-        let edges = reported.iter().flat_map(|r| [r.start, r.end.saturating_sub(1)]);
+        let edges = reported.iter().map(range).flat_map(|r| [r.start, r.end.saturating_sub(1)]);
         for edge in edges.chain([0, MIB]) {
             for page in [edge.saturating_sub(PAGE), edge, edge.saturating_add(PAGE)] {
                 let page = page & !(PAGE - 1);
-                if page < PHYSICAL_END {
+                if page < PHYSICAL_END.as_u64() {
                     prop_assert_eq!(kind_at(&map, page), model(&reported, 0x9_F000, page), "{:x}", page);
                 }
             }
@@ -209,7 +223,7 @@ proptest! {
         check_order(&map);
         prop_assert!(map.regions().len() > 300);
         for region in map.regions() {
-            for page in (region.start..region.end).step_by(PAGE as usize) {
+            for page in range(region).step_by(PAGE as usize) {
                 let expected = model(&reported, 0xA_0000, page);
                 let expected = expected.map(|kind| kind.min(Reserved));
                 prop_assert!(Some(region.kind) >= expected, "{:x?}: {:?}", region, expected);
@@ -251,7 +265,7 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         3 => (any::<bool>(), size(), 4..18_u32, any::<u64>(), bounds, kind()).prop_map(|(highest, size, align, offset, (min, max), kind)| {
             let align = 1 << align;
-            Action::Allocate(highest, Request { size, align, offset: offset % align, min, max, kind })
+            Action::Allocate(highest, Request { size, align, offset: offset % align, min: physical(min), max: physical(max), kind })
         }),
         1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::At(start, size, kind)),
         1 => (address(), size(), kind()).prop_map(|(start, size, kind)| Action::Mark(start, start + size, kind)),
@@ -264,15 +278,15 @@ fn fitting(before: &[Option<MemoryKind>], request: &Request) -> impl Iterator<It
     (first..WINDOW.end)
         .step_by(request.align as usize)
         .filter(|&start| {
-            start >= request.min
+            start >= request.min.as_u64()
                 && start
                     .checked_add(request.size.max(1))
-                    .is_some_and(|end| end <= request.max)
+                    .is_some_and(|end| end <= request.max.as_u64())
                 && is_free(before, start, request.size)
         })
 }
 
-fn touched(start: u64, size: u64) -> Option<std::ops::Range<usize>> {
+fn touched(start: u64, size: u64) -> Option<Range<usize>> {
     let first = start.checked_sub(WINDOW.start)? / PAGE;
     let last = (start + size - 1 - WINDOW.start) / PAGE;
     (last < WINDOW_PAGES).then_some(first as usize..last as usize + 1)
@@ -303,6 +317,7 @@ proptest! {
                         let lowest = fitting(&expected, &request).next();
                         (lowest, map.allocate(&request))
                     };
+                    let got = got.map(PhysAddr::as_u64);
                     prop_assert_eq!(got.ok(), wanted, "{:x?}", request);
                     match got {
                         Ok(start) => {
@@ -317,11 +332,11 @@ proptest! {
                 }
                 Action::At(start, size, kind) => {
                     let free = is_free(&expected, start, size);
-                    prop_assert_eq!(map.allocate_at(start, size, kind), free);
+                    prop_assert_eq!(map.allocate_at(physical(start), size, kind), free);
                     (start, if free { size.max(1) } else { 0 }, kind)
                 }
                 Action::Mark(start, end, kind) => {
-                    map.mark(start, end, kind);
+                    map.mark(physical(start), physical(end), kind);
                     (start, end - start, kind)
                 }
             };
@@ -354,7 +369,7 @@ proptest! {
         let end = (start + count).min(WINDOW_PAGES);
         // Anywhere in the first page and in the last one.
         let (from, to) = (WINDOW.start + start * PAGE + 17, WINDOW.start + end * PAGE - 17);
-        map.claim(from, to, kind);
+        map.claim(physical(from), physical(to), kind);
         check_order(&map);
         for (page, (after, before)) in (0..).zip(pages(&map).into_iter().zip(before)) {
             let claimed = (start..end).contains(&page);
@@ -370,7 +385,7 @@ fn the_loaders_memory_is_not_given_away() {
     let (start, end) = (layout::START, layout::END);
     let claimed = |reported: &[Region]| {
         let mut map = built(reported, 0x9_FC00);
-        map.claim(start, end, Reclaimable);
+        map.claim(physical(start), physical(end), Reclaimable);
         check_order(&map);
         map.regions().to_vec()
     };
@@ -453,7 +468,7 @@ fn a_map_without_room_is_restricted_not_freed() {
             Usable,
         ));
     }
-    let (kept, last) = (map.regions().len(), *map.regions().last().unwrap());
+    let (kept, last) = (map.regions().len(), range(map.regions().last().unwrap()));
     assert!(kept < CAPACITY);
     // In the middle of a free region: all of it is reserved.
     map.add(region(last.start + 512, last.start + 1024, AcpiReclaimable));
@@ -463,7 +478,7 @@ fn a_map_without_room_is_restricted_not_freed() {
     );
     // In a gap: it is lost, and free memory cannot come in its place.
     map.add(region(last.end + PAGE, last.end + 2 * PAGE, Bad));
-    map.add(region(0, PHYSICAL_END, Usable));
+    map.add(region(0, PHYSICAL_END.as_u64(), Usable));
     assert_eq!(map.regions().len(), kept);
     assert!(map.regions().iter().all(|r| r.end - r.start == PAGE));
     // The loader's own go on until there is no room at all, and then fail by name.
@@ -472,22 +487,22 @@ fn a_map_without_room_is_restricted_not_freed() {
         size: 1,
         align: 1,
         offset: 0,
-        min: start,
-        max: u64::MAX,
+        min: physical(start),
+        max: physical(u64::MAX),
         kind: Kernel,
     };
     map.add(region(MIB, MIB + PAGE * 4 * CAPACITY as u64, Reserved));
     assert_eq!(map.regions().len(), 1);
     let mut map = MemoryMap::new();
-    map.add(region(0, PHYSICAL_END, Usable));
+    map.add(region(0, PHYSICAL_END.as_u64(), Usable));
     while map.allocate(&third(MIB + 2 * taken * PAGE)).is_ok() {
         taken += 1;
         assert!(taken < CAPACITY as u64);
         check_order(&map);
     }
     assert_eq!(taken, (CAPACITY as u64 - 1) / 2);
-    let end = map.regions().last().unwrap().end;
-    map.mark(end - 2 * PAGE, end - PAGE, Kernel);
+    let end = range(map.regions().last().unwrap()).end;
+    map.mark(physical(end - 2 * PAGE), physical(end - PAGE), Kernel);
     assert_eq!(kind_at(&map, end - PAGE), Some(Kernel));
     check_order(&map);
 }
@@ -541,7 +556,10 @@ fn older_calls() {
         let mut map = MemoryMap::new();
         let found = add(&mut map);
         assert_eq!(found, !map.regions().is_empty());
-        map.regions().iter().map(|r| (r.start, r.end)).next()
+        map.regions()
+            .iter()
+            .map(|r| (r.start.as_u64(), r.end.as_u64()))
+            .next()
     };
     let e801 = |ax, bx, cx, dx| extended(&|map| map.add_e801(ax, bx, cx, dx));
     assert_eq!(e801(15360, 0x700, 15360, 0x700), Some((MIB, 0x800_0000)));
@@ -593,14 +611,14 @@ fn the_end_of_low_memory() {
 #[test]
 fn too_little_memory_is_told_in_numbers() {
     let mut map = built(&[region(MIB, 32 * MIB + 512, Usable)], 0xA_0000);
-    map.mark(20 * MIB, 21 * MIB, Reclaimable);
-    map.mark(30 * MIB, 31 * MIB, Framebuffer);
+    map.mark(physical(20 * MIB), physical(21 * MIB), Reclaimable);
+    map.mark(physical(30 * MIB), physical(31 * MIB), Framebuffer);
     let request = Request {
         size: 64 * MIB + 1,
         align: 0,
         offset: 0,
-        min: 2 * MIB,
-        max: u64::MAX,
+        min: physical(2 * MIB),
+        max: physical(u64::MAX),
         kind: Kernel,
     };
     let error = map.allocate(&request).unwrap_err();
@@ -632,7 +650,7 @@ fn too_little_memory_is_told_in_numbers() {
     assert!(huge.to_string().starts_with("17592186044416 MiB needed"));
     let endless = Request {
         size: u64::MAX,
-        min: u64::MAX,
+        min: physical(u64::MAX),
         ..request
     };
     assert_eq!(

@@ -4,6 +4,7 @@
 use std::cell::Cell;
 
 use boot_path::errors::catalogue::Report;
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::map::{MemoryKind, OutOfMemory, Region};
 use boot_path::paging::page_tables::{
     Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
@@ -60,32 +61,39 @@ const NO_MEMORY: OutOfMemory = OutOfMemory {
 };
 
 impl TableMemory for Tables {
-    fn allocate(&mut self) -> Result<u64, PagingError> {
+    fn allocate(&mut self) -> Result<PhysAddr, PagingError> {
         if self.tables.len() == self.limit {
             return Err(NO_MEMORY.into());
         }
         self.tables.push([0; 512]);
-        Ok(FIRST_TABLE + (self.tables.len() as u64 - 1) * 4096)
+        Ok(PhysAddr::new(
+            FIRST_TABLE + (self.tables.len() as u64 - 1) * 4096,
+        ))
     }
 
-    fn read(&self, table: u64, index: usize) -> u64 {
+    fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.reads.set(self.reads.get() + 1);
-        self.tables[Tables::index(table)][index]
+        self.tables[Tables::index(table.as_u64())][index]
     }
 
-    fn write(&mut self, table: u64, index: usize, value: u64) {
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.writes += 1;
-        self.tables[Tables::index(table)][index] = value;
+        self.tables[Tables::index(table.as_u64())][index] = value;
     }
 }
 
 /// All pages that a CPU would find in the tables.
-fn all_pages(tables: &Tables, root: u64, cpu: Capabilities) -> Vec<Page> {
+fn all_pages(tables: &Tables, root: PhysAddr, cpu: Capabilities) -> Vec<Page> {
     mmu::all_pages(
         &|table| tables.tables[Tables::index(table)].to_vec(),
-        root,
+        root.as_u64(),
         cpu,
     )
+}
+
+/// Whether an address is of those that a mapping is for.
+fn is_in(address: u64, mapping: &Mapping) -> bool {
+    address.wrapping_sub(mapping.virtual_start.as_u64()) < mapping.size
 }
 
 /// Everything that is mapped is what was asked for, and all of it, with the largest pages.
@@ -94,14 +102,16 @@ fn check(pages: &[Page], mappings: &[Mapping], cpu: Capabilities, global: bool) 
     for page in pages {
         let mapping = mappings
             .iter()
-            .find(|m| page.virtual_start.wrapping_sub(m.virtual_start) < m.size)
+            .find(|m| is_in(page.virtual_start, m))
             .unwrap_or_else(|| panic!("nobody asked for {page:x?}"));
-        let offset = page.virtual_start - mapping.virtual_start;
+        let virtual_start = mapping.virtual_start.as_u64();
+        let physical_start = mapping.physical_start.as_u64();
+        let offset = page.virtual_start - virtual_start;
         assert!(
             mapping.size - offset >= page.size,
             "{page:x?} is larger than {mapping:x?}"
         );
-        assert_eq!(page.physical_start, mapping.physical_start + offset);
+        assert_eq!(page.physical_start, physical_start + offset);
         assert_eq!(page.writable, mapping.writable);
         assert_eq!(page.executable, mapping.executable || !cpu.nx);
         assert_eq!(page.write_combining, mapping.write_combining);
@@ -118,10 +128,10 @@ fn check(pages: &[Page], mappings: &[Mapping], cpu: Capabilities, global: bool) 
                 continue;
             }
             let start = page.virtual_start & !(larger - 1);
-            let possible = start >= mapping.virtual_start
-                && start - mapping.virtual_start + larger <= mapping.size
-                && (mapping.physical_start + (start - mapping.virtual_start)) % larger == 0
-                && mapping.physical_start + (start - mapping.virtual_start) >= MIB2;
+            let possible = start >= virtual_start
+                && start - virtual_start + larger <= mapping.size
+                && (physical_start + (start - virtual_start)) % larger == 0
+                && physical_start + (start - virtual_start) >= MIB2;
             assert!(!possible, "{page:x?} of {mapping:x?} could be larger");
         }
     }
@@ -171,8 +181,8 @@ fn mapping() -> impl Strategy<Value = Mapping> {
             let half_end = if virtual_start >> 63 == 0 { 1 << 47 } else { 0_u64.wrapping_sub(KIB4) };
             size = size.min(half_end - virtual_start);
             Mapping {
-                virtual_start,
-                physical_start,
+                virtual_start: VirtAddr::new(virtual_start),
+                physical_start: PhysAddr::new(physical_start),
                 size,
                 writable: rights == 1,
                 executable: rights == 2,
@@ -217,22 +227,22 @@ proptest! {
     ) {
         // Begin the second one somewhere in the first one, or the first one in the second one.
         let pages = (first.size / KIB4) as usize;
-        let inside = first.virtual_start + place.index(pages) as u64 * KIB4;
+        let inside = first.virtual_start.as_u64() + place.index(pages) as u64 * KIB4;
         let half_end = if inside >> 63 == 0 { 1 << 47 } else { 0_u64.wrapping_sub(KIB4) };
-        let second = Mapping { virtual_start: inside, size: second.size.min(half_end - inside).min(GIB1 / 8), ..second };
+        let second = Mapping { virtual_start: VirtAddr::new(inside), size: second.size.min(half_end - inside).min(GIB1 / 8), ..second };
         for (one, other) in [(first, second), (second, first)] {
             let mut tables = PageTables::new(Tables::new(usize::MAX), cpu).unwrap();
             tables.map(&one).unwrap();
             let Err(PagingError::Conflict(address)) = tables.map(&other) else {
                 panic!("mapped twice: {one:x?} {other:x?}");
             };
-            prop_assert!(address.wrapping_sub(other.virtual_start) < other.size);
+            prop_assert!(is_in(address.as_u64(), &other));
             // What was there is still there.
             let root = tables.root();
             let pages = all_pages(&tables.into_memory(), root, cpu);
-            for page in pages.iter().filter(|p| p.virtual_start.wrapping_sub(one.virtual_start) < one.size) {
-                let offset = page.virtual_start - one.virtual_start;
-                prop_assert_eq!(page.physical_start, one.physical_start + offset);
+            for page in pages.iter().filter(|p| is_in(p.virtual_start, &one)) {
+                let offset = page.virtual_start - one.virtual_start.as_u64();
+                prop_assert_eq!(page.physical_start, one.physical_start.as_u64() + offset);
             }
         }
     }
@@ -244,8 +254,8 @@ proptest! {
     ) {
         let mask = if aligned { !(KIB4 - 1) } else { u64::MAX };
         let mapping = Mapping {
-            virtual_start: ((virtual_start << 16) as i64 >> 16) as u64 & mask,
-            physical_start: physical_start & mask & (LARGEST - 1),
+            virtual_start: VirtAddr::new(((virtual_start << 16) as i64 >> 16) as u64 & mask),
+            physical_start: PhysAddr::new(physical_start & mask & (LARGEST - 1)),
             size: (size >> bits) & mask,
             writable: rights & 1 != 0,
             executable: rights & 2 != 0,
@@ -276,25 +286,25 @@ proptest! {
             // Every second one touches the one before it.
             let start = address + if gap % 2 == 0 { 0 } else { gap * KIB4 };
             address = start + size * KIB4;
-            regions.push(Region { start, end: address, kind: kinds[kind as usize - 1] });
+            regions.push(Region { start: PhysAddr::new(start), end: PhysAddr::new(address), kind: kinds[kind as usize - 1] });
         }
-        let mappings: Vec<Mapping> = physical_map(&regions, base).collect();
+        let mappings: Vec<Mapping> = physical_map(&regions, VirtAddr::new(base)).collect();
         let is_ram = |page: u64| {
             page < 1 << 20
                 || regions.iter().any(|r| {
-                    (r.start..r.end).contains(&page)
+                    (r.start.as_u64()..r.end.as_u64()).contains(&page)
                         && !matches!(r.kind, MemoryKind::Reserved | MemoryKind::Bad)
                 })
         };
         for mapping in &mappings {
             prop_assert!(mapping.writable && !mapping.executable);
-            prop_assert_eq!(mapping.virtual_start, base + mapping.physical_start);
+            prop_assert_eq!(mapping.virtual_start.as_u64(), base + mapping.physical_start.as_u64());
         }
         for pair in mappings.windows(2) {
             prop_assert!(pair[0].physical_start + pair[0].size < pair[1].physical_start, "not merged");
         }
         for page in (0..address.max(1 << 20) + 2 * KIB4).step_by(KIB4 as usize) {
-            let mapped = mappings.iter().any(|m| page.wrapping_sub(m.physical_start) < m.size);
+            let mapped = mappings.iter().any(|m| page.wrapping_sub(m.physical_start.as_u64()) < m.size);
             prop_assert_eq!(mapped, is_ram(page), "page {:x}", page);
         }
         let mut tables = PageTables::new(Tables::new(usize::MAX), cpu).unwrap();
@@ -311,10 +321,22 @@ const FULL: Capabilities = Capabilities {
     gib_pages: true,
 };
 
+fn unaligned(address: u64) -> PagingError {
+    PagingError::Unaligned(VirtAddr::new(address))
+}
+
+fn out_of_range(address: u64) -> PagingError {
+    PagingError::OutOfRange(VirtAddr::new(address))
+}
+
+fn writable_code(address: u64) -> PagingError {
+    PagingError::WritableCode(VirtAddr::new(address))
+}
+
 fn data(virtual_start: u64, physical_start: u64, size: u64) -> Mapping {
     Mapping {
-        virtual_start,
-        physical_start,
+        virtual_start: VirtAddr::new(virtual_start),
+        physical_start: PhysAddr::new(physical_start),
         size,
         writable: true,
         executable: false,
@@ -327,40 +349,25 @@ fn refusals() {
     let mut tables = PageTables::new(Tables::new(usize::MAX), FULL).unwrap();
     let mut refused = |mapping: Mapping| tables.map(&mapping).unwrap_err();
     let top = 0_u64.wrapping_sub(KIB4);
-    assert_eq!(refused(data(1, 0, KIB4)), PagingError::Unaligned(1));
-    assert_eq!(refused(data(0, 0x800, KIB4)), PagingError::Unaligned(0));
-    assert_eq!(refused(data(KIB4, 0, 5)), PagingError::Unaligned(KIB4));
-    assert_eq!(
-        refused(data(1 << 47, 0, KIB4)),
-        PagingError::OutOfRange(1 << 47)
-    );
+    assert_eq!(refused(data(1, 0, KIB4)), unaligned(1));
+    assert_eq!(refused(data(0, 0x800, KIB4)), unaligned(0));
+    assert_eq!(refused(data(KIB4, 0, 5)), unaligned(KIB4));
+    assert_eq!(refused(data(1 << 47, 0, KIB4)), out_of_range(1 << 47));
     let below = (1 << 47) - KIB4;
-    assert_eq!(
-        refused(data(below, 0, 2 * KIB4)),
-        PagingError::OutOfRange(below)
-    );
+    assert_eq!(refused(data(below, 0, 2 * KIB4)), out_of_range(below));
     let hole_end = 0xFFFF_7FFF_FFFF_F000;
-    assert_eq!(
-        refused(data(hole_end, 0, 2 * KIB4)),
-        PagingError::OutOfRange(hole_end)
-    );
+    assert_eq!(refused(data(hole_end, 0, 2 * KIB4)), out_of_range(hole_end));
     // Both ends are canonical, but not what is between.
-    assert_eq!(refused(data(0, 0, top)), PagingError::OutOfRange(0));
-    assert_eq!(
-        refused(data(top, 0, 2 * KIB4)),
-        PagingError::OutOfRange(top)
-    );
-    assert_eq!(refused(data(0, LARGEST, KIB4)), PagingError::OutOfRange(0));
-    assert_eq!(
-        refused(data(0, LARGEST - KIB4, 2 * KIB4)),
-        PagingError::OutOfRange(0)
-    );
-    assert_eq!(refused(data(0, top, KIB4)), PagingError::OutOfRange(0));
+    assert_eq!(refused(data(0, 0, top)), out_of_range(0));
+    assert_eq!(refused(data(top, 0, 2 * KIB4)), out_of_range(top));
+    assert_eq!(refused(data(0, LARGEST, KIB4)), out_of_range(0));
+    assert_eq!(refused(data(0, LARGEST - KIB4, 2 * KIB4)), out_of_range(0));
+    assert_eq!(refused(data(0, top, KIB4)), out_of_range(0));
     let both = Mapping {
         executable: true,
         ..data(0x5000, 0, KIB4)
     };
-    assert_eq!(refused(both), PagingError::WritableCode(0x5000));
+    assert_eq!(refused(both), writable_code(0x5000));
     assert_eq!(tables.map(&data(0, 0, 0)), Ok(()));
     let root = tables.root();
     tables.set_writable_code(true);
@@ -378,12 +385,12 @@ fn refusals() {
 
 #[test]
 fn a_physical_map_that_does_not_fit_is_refused() {
-    let base = 0xFFFF_FFFF_C000_0000;
+    let base = VirtAddr::new(0xFFFF_FFFF_C000_0000);
     for end in [GIB1 + KIB4, 3 * GIB1] {
         for start in [0, 512 * KIB4, GIB1, end - KIB4] {
             let region = [Region {
-                start,
-                end,
+                start: PhysAddr::new(start),
+                end: PhysAddr::new(end),
                 kind: MemoryKind::Usable,
             }];
             let mut tables = PageTables::new(Tables::new(usize::MAX), FULL).unwrap();
@@ -392,8 +399,8 @@ fn a_physical_map_that_does_not_fit_is_refused() {
         }
     }
     let fits = [Region {
-        start: 0,
-        end: GIB1,
+        start: PhysAddr::new(0),
+        end: PhysAddr::new(GIB1),
         kind: MemoryKind::Usable,
     }];
     let mut tables = PageTables::new(Tables::new(usize::MAX), FULL).unwrap();
@@ -435,12 +442,12 @@ fn small_pages_are_cheap() {
 fn failures_have_names() {
     let shown = |error: PagingError| Report(&error).to_string();
     assert_eq!(
-        shown(PagingError::Conflict(0xFFFF_8000_0000_1000)),
+        shown(PagingError::Conflict(VirtAddr::new(0xFFFF_8000_0000_1000))),
         "error 11A: two things would be mapped at the same address: \
          virtual address 0xffff800000001000"
     );
-    assert!(shown(PagingError::OutOfRange(0)).starts_with("error 11B: "));
-    assert!(shown(PagingError::Unaligned(0)).starts_with("error 11B: "));
-    assert!(shown(PagingError::WritableCode(0)).starts_with("error 10K: "));
+    assert!(shown(out_of_range(0)).starts_with("error 11B: "));
+    assert!(shown(unaligned(0)).starts_with("error 11B: "));
+    assert!(shown(writable_code(0)).starts_with("error 10K: "));
     assert!(shown(NO_MEMORY.into()).starts_with("error 6B: there is too little memory: 4 KiB"));
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use boot_path::errors::exception::Exception;
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::paging::page_walk::{Page, Paging, Translation};
 
 const PAGING: Paging = Paging {
-    root: 0x1000,
+    root: PhysAddr::new(0x1000),
     levels: 4,
     nx: true,
     gib_pages: true,
@@ -29,7 +30,9 @@ fn tables(address: u64, entries: [u64; 4]) -> HashMap<u64, u64> {
 
 fn walk(paging: &Paging, address: u64, entries: [u64; 4]) -> Translation {
     let tables = tables(address, entries);
-    paging.translate(address, &|place| Some(*tables.get(&place).unwrap_or(&0)))
+    paging.translate(VirtAddr::new(address), &|place| {
+        Some(*tables.get(&place.as_u64()).unwrap_or(&0))
+    })
 }
 
 const ADDRESS: u64 = 0xFFFF_FFFF_8123_4567;
@@ -38,7 +41,7 @@ const ADDRESS: u64 = 0xFFFF_FFFF_8123_4567;
 fn pages_of_all_sizes() {
     let page = |physical, shift, writable, executable, user| {
         Translation::Page(Page {
-            physical,
+            physical: PhysAddr::new(physical),
             shift,
             writable,
             executable,
@@ -110,12 +113,12 @@ fn what_is_not_mapped_says_where() {
             Translation::Reserved { level, entry }
         );
     }
-    let far = PAGING.translate(ADDRESS, &|_| None);
+    let far = PAGING.translate(VirtAddr::new(ADDRESS), &|_| None);
     assert_eq!(
         far,
         Translation::OutOfReach {
             level: 4,
-            table: 0x1000
+            table: PhysAddr::new(0x1000)
         }
     );
     for address in [1 << 47, 0xFFFF_7FFF_FFFF_FFFF] {
@@ -151,7 +154,9 @@ fn a_quadword_may_lie_across_two_pages() {
         [0x2000 | ALL, 0x3000 | ALL, 0x4000 | ALL, 0x9000 | ALL],
     );
     let read = |memory: &HashMap<u64, u64>| {
-        PAGING.read(first, &|place| Some(*memory.get(&place).unwrap_or(&0)))
+        PAGING.read(VirtAddr::new(first), &|place| {
+            Some(*memory.get(&place.as_u64()).unwrap_or(&0))
+        })
     };
     memory.insert(0x9FF8, 0x4433_2211_0000_0000);
     assert_eq!(read(&memory), None);

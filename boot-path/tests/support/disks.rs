@@ -12,6 +12,7 @@ use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::disk::fat::{Cache, FatError, File, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::disk::stream::{self, Range};
+use boot_path::memory::address::PhysAddr;
 use boot_path::position::Lba;
 
 #[allow(unused_imports, reason = "each test program uses its own part")]
@@ -149,10 +150,10 @@ pub fn stream_file(
     let range = Range {
         file_offset: 0,
         length: file.size,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     stream::stream(disk, cache, volume, file, &[range], &mut |at, piece| {
-        bytes[at as usize..][..piece.len()].copy_from_slice(piece);
+        bytes[at.as_u64() as usize..][..piece.len()].copy_from_slice(piece);
     })?;
     Ok(bytes)
 }

@@ -2,6 +2,7 @@
 //! information has a name.
 
 use boot_path::files::access::number_of;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::ways_in::multiboot::{
     Given, MAX_GIVEN, Memory, Move, MultibootError, give_back, plan_moves, read_information,
@@ -13,8 +14,8 @@ use proptest::prelude::*;
 struct Piece(u64, Vec<u8>);
 
 impl Memory for Piece {
-    fn read(&self, address: u64, out: &mut [u8]) -> bool {
-        let start = address.checked_sub(self.0);
+    fn read(&self, address: PhysAddr, out: &mut [u8]) -> bool {
+        let start = address.as_u64().checked_sub(self.0);
         let bytes = start.and_then(|start| self.1.get(start as usize..)?.get(..out.len()));
         bytes.map(|bytes| out.copy_from_slice(bytes)).is_some()
     }
@@ -183,25 +184,36 @@ proptest! {
 
 const MIB: u64 = 1 << 20;
 
+const fn physical(address: u64) -> PhysAddr {
+    PhysAddr::new(address)
+}
+
 /// A machine with so much memory, and the loader in it.
 fn machine(end: u64) -> MemoryMap {
     let mut memory = MemoryMap::new();
     for (start, end) in [(0, 0x9_F000), (MIB, end)] {
         let kind = MemoryKind::Usable;
-        memory.add(Region { start, end, kind });
+        memory.add(Region {
+            start: physical(start),
+            end: physical(end),
+            kind,
+        });
     }
     memory.finish(0x9_F000);
     memory
 }
 
 fn plan(places: &[(u64, u64)], memory: &mut MemoryMap) -> Result<Vec<Move>, MultibootError> {
-    let given = places.iter().map(|&(start, end)| Given { start, end });
+    let given = places.iter().map(|&(start, end)| Given {
+        start: physical(start),
+        end: physical(end),
+    });
     let given: Vec<_> = given.collect();
     Ok(plan_moves(&given, memory)?.to_vec())
 }
 
 /// The kind of the page at an address.
-fn kind(memory: &MemoryMap, address: u64) -> Option<MemoryKind> {
+fn kind(memory: &MemoryMap, address: PhysAddr) -> Option<MemoryKind> {
     let mut regions = memory.regions().iter();
     let region = regions.find(|region| (region.start..region.end).contains(&address));
     region.map(|region| region.kind)
@@ -216,16 +228,17 @@ fn modules_make_room() {
         (3 * MIB, 9 * MIB),
     ];
     let moves = plan(&places, &mut memory).unwrap();
-    let froms: Vec<u64> = moves.iter().map(|module| module.from).collect();
+    let froms: Vec<u64> = moves.iter().map(|module| module.from.as_u64()).collect();
     // What was low is in the copy.
     assert_eq!(froms, [2 * MIB, u64::from(SAVED) + 0x5000, 3 * MIB]);
     for module in &moves {
-        assert!(module.to >= 48 * MIB && module.to % 4096 == 0, "{moves:?}");
+        let to = module.to.as_u64();
+        assert!(to >= 48 * MIB && to % 4096 == 0, "{moves:?}");
         assert_eq!(kind(&memory, module.from), Some(MemoryKind::Reclaimable));
     }
     assert!(!memory.is_free(LOAD_ADDRESS.into(), (SAVED + SAVED_BYTES).into()));
     give_back(&moves, &mut memory);
-    assert!(memory.is_free(MIB, 48 * MIB));
+    assert!(memory.is_free(physical(MIB), physical(48 * MIB)));
     for module in &moves {
         assert_eq!(kind(&memory, module.to), Some(MemoryKind::Reclaimable));
     }
@@ -236,11 +249,14 @@ fn without_room_they_stay() {
     let mut memory = machine(8 * MIB);
     let places = [(3 * MIB, 7 * MIB), (0x5000, 0x6000)];
     let moves = plan(&places, &mut memory).unwrap();
-    assert_eq!(moves[0].to, 3 * MIB);
+    assert_eq!(moves[0].to, physical(3 * MIB));
     assert_ne!(moves[1].to, moves[1].from);
     give_back(&moves, &mut memory);
-    assert_eq!(kind(&memory, 3 * MIB), Some(MemoryKind::Reclaimable));
-    assert!(memory.is_free(MIB, 3 * MIB));
+    assert_eq!(
+        kind(&memory, physical(3 * MIB)),
+        Some(MemoryKind::Reclaimable)
+    );
+    assert!(memory.is_free(physical(MIB), physical(3 * MIB)));
 
     // All of the memory: not even what is in the copy can leave it.
     let mut memory = machine(u64::from(SAVED + SAVED_BYTES));
@@ -248,7 +264,7 @@ fn without_room_they_stay() {
     assert_eq!(moves[0].to, moves[0].from);
     give_back(&moves, &mut memory);
     assert_eq!(kind(&memory, moves[0].from), Some(MemoryKind::Reclaimable));
-    assert!(memory.is_free(MIB, moves[0].from));
+    assert!(memory.is_free(physical(MIB), moves[0].from));
 }
 
 #[test]
@@ -265,7 +281,7 @@ fn modules_lie_in_memory() {
         let mut memory = machine(end);
         assert_eq!(
             plan(&[(start, start.saturating_add(2))], &mut memory),
-            Err(MultibootError::Address(start))
+            Err(MultibootError::Address(physical(start)))
         );
     }
 }
@@ -281,7 +297,7 @@ proptest! {
         if let Ok(moves) = plan(&places, &mut memory) {
             give_back(&moves, &mut memory);
             for (index, one) in moves.iter().enumerate() {
-                for address in [one.to, one.to + one.size - 1] {
+                for address in [one.to, one.to + (one.size - 1)] {
                     prop_assert_eq!(kind(&memory, address), Some(MemoryKind::Reclaimable));
                 }
                 for other in &moves[..index] {

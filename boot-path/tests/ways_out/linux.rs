@@ -3,6 +3,7 @@
 use boot_path::entry::protocol::LinuxEntry;
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::files::integrity::Sums;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::linux::image::{
     BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError,
@@ -16,6 +17,14 @@ use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 use crate::bzimage::*;
 
 const GIB: u64 = 1 << 30;
+
+fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
+    Region {
+        start: PhysAddr::new(start),
+        end: PhysAddr::new(end),
+        kind,
+    }
+}
 
 fn read(file: &[u8]) -> Result<LinuxImage, LinuxError> {
     LinuxImage::read(&file[..file.len().min(HEADER_ROOM)], file.len() as u64)
@@ -37,8 +46,7 @@ fn image(changes: &[(usize, &[u8])]) -> LinuxImage {
 fn ram(ranges: &[(u64, u64)]) -> MemoryMap {
     let mut memory = MemoryMap::new();
     for &(start, end) in ranges {
-        let kind = MemoryKind::Usable;
-        memory.add(Region { start, end, kind });
+        memory.add(region(start, end, MemoryKind::Usable));
     }
     memory.finish(0x9_F000);
     memory
@@ -105,7 +113,7 @@ fn what_a_version_does_not_have_is_not_looked_at() {
     assert_eq!(old.check_command_line(256), Err(error));
     let mut memory = ram(&[(MIB, 2 * GIB)]);
     let initrd = old.place_initrd(5000, &mut memory).unwrap();
-    assert_eq!(initrd.start, 0x3800_0000 - 0x2000);
+    assert_eq!(initrd.start.as_u64(), 0x3800_0000 - 0x2000);
     // What the jump leaves out is not there either, whatever the version says.
     let short = image(&[(JUMP + 1, &[0x2A])]);
     assert_eq!(short.header().xloadflags.get(), 0);
@@ -217,8 +225,8 @@ fn the_entry_is_the_best_one_or_the_one_that_is_asked_for() {
     let placed = new.place(&mut ram(&[(MIB, GIB)])).unwrap();
     let point = |entry| new.entry_point(entry, &placed);
     assert_eq!(point(LinuxEntry::Bits16), place::PARAMETERS + 0x200);
-    assert_eq!(point(LinuxEntry::Bits32), 0x100_0000);
-    assert_eq!(point(LinuxEntry::Bits64), 0x100_0200);
+    assert_eq!(point(LinuxEntry::Bits32), PhysAddr::new(0x100_0000));
+    assert_eq!(point(LinuxEntry::Bits64), PhysAddr::new(0x100_0200));
 }
 
 #[test]
@@ -249,8 +257,8 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
         let mut parameters = [0; 4096];
         image.fill_header(&placed, Initrd::default(), false, &mut parameters);
         let number = |at: usize| u32::from_le_bytes(parameters[at..at + 4].try_into().unwrap());
-        assert_eq!(u64::from(number(0x214)), placed.start);
-        Some((placed.start, number(KERNEL_ALIGNMENT)))
+        assert_eq!(u64::from(number(0x214)), placed.start.as_u64());
+        Some((placed.start.as_u64(), number(KERNEL_ALIGNMENT)))
     };
     let large = [(MIB, GIB)];
     assert_eq!(at(&[], &large), Some((0x100_0000, 0x20_0000)));
@@ -277,7 +285,7 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
     let old = read(&changed(&[(VERSION, &[9, 2])])).unwrap();
     let mut memory = ram(&large);
     let placed = old.place(&mut memory).unwrap();
-    assert_eq!((placed.start, placed.length), (0x20_0000, 100_000));
+    assert_eq!((placed.start.as_u64(), placed.length), (0x20_0000, 100_000));
     let taken = memory
         .regions()
         .iter()
@@ -293,11 +301,12 @@ fn nothing_is_preferred_out_of_reach() {
     let high = 5 * GIB;
     let wish: (usize, &[u8]) = (PREF_ADDRESS, &high.to_le_bytes());
     let mut memory = ram(&[(MIB, GIB), (4 * GIB, 8 * GIB)]);
-    assert_eq!(image(&[wish]).place(&mut memory).unwrap().start, 0x20_0000);
+    let mut start = |wish| image(&[wish]).place(&mut memory).unwrap().start.as_u64();
+    assert_eq!(start(wish), 0x20_0000);
     let wish: (usize, &[u8]) = (PREF_ADDRESS, &u64::MAX.to_le_bytes());
-    assert_eq!(image(&[wish]).place(&mut memory).unwrap().start, 0x60_0000);
+    assert_eq!(start(wish), 0x60_0000);
     let wish: (usize, &[u8]) = (PREF_ADDRESS, &0x1_0000_u64.to_le_bytes());
-    assert_eq!(image(&[wish]).place(&mut memory).unwrap().start, 0xA0_0000);
+    assert_eq!(start(wish), 0xA0_0000);
 }
 
 #[test]
@@ -308,12 +317,12 @@ fn a_kernel_that_cannot_move_gets_both_its_places() {
         let taken = memory.regions().iter();
         taken
             .filter(|r| r.kind == MemoryKind::Kernel)
-            .map(|r| (r.start, r.end))
+            .map(|r| (r.start.as_u64(), r.end.as_u64()))
             .collect()
     };
     let mut memory = ram(&[(MIB, GIB)]);
     let placed = kernel.place(&mut memory).unwrap();
-    assert_eq!(placed.start, MIB);
+    assert_eq!(placed.start.as_u64(), MIB);
     assert_eq!(kinds(&memory), [(MIB, 0x11_9000), (0x100_0000, 0x140_0000)]);
     // Where both touch, they are one.
     let near: (usize, &[u8]) = (PREF_ADDRESS, &0x11_0000_u64.to_le_bytes());
@@ -338,7 +347,7 @@ fn the_ram_disk_is_as_high_as_it_may_be() {
         let mut memory = ram(ranges);
         let initrd = image(changes).place_initrd(size, &mut memory).ok()?;
         assert_eq!(initrd.size, size);
-        Some(initrd.start)
+        Some(initrd.start.as_u64())
     };
     let ranges = [(MIB, 0xBFFE_0000), (4 * GIB, 6 * GIB)];
     assert_eq!(place(&[], &ranges, 0), Some(0));
@@ -375,14 +384,14 @@ fn the_header_says_what_the_loader_did_and_keeps_the_rest() {
     image.copy_header(&file, &mut parameters);
     let mut page = parameters.as_bytes().to_vec();
     let initrd = Initrd {
-        start: 0x3FFF_0000,
+        start: PhysAddr::new(0x3FFF_0000),
         size: 0x1234,
     };
     image.fill_header(&placed, initrd, true, &mut page);
 
     let mut expected = vec![0; 4096];
     expected[HEADER..0x26C].copy_from_slice(&file[HEADER..0x26C]);
-    let command_line = place::COMMAND_LINE as u32;
+    let command_line = place::COMMAND_LINE.as_u64() as u32;
     set(&mut expected, 0x1FA, &[0xFF; 2]);
     set(&mut expected, 0x210, &[0xFF, 0x81]);
     set(&mut expected, 0x214, &0x100_0000_u32.to_le_bytes());
@@ -390,7 +399,11 @@ fn the_header_says_what_the_loader_did_and_keeps_the_rest() {
     set(&mut expected, 0x21C, &0x1234_u32.to_le_bytes());
     set(&mut expected, 0x224, &0xDE00_u16.to_le_bytes());
     set(&mut expected, 0x228, &command_line.to_le_bytes());
-    set(&mut expected, 0x250, &place::SETUP_DATA.to_le_bytes());
+    set(
+        &mut expected,
+        0x250,
+        &place::SETUP_DATA.as_u64().to_le_bytes(),
+    );
     assert_eq!(page, expected);
 }
 
@@ -404,7 +417,7 @@ fn an_old_header_is_not_written_behind_its_end() {
     assert!(code[0x22C..].iter().all(|&byte| byte == 0xC5));
     assert_eq!(
         code[0x228..0x22C],
-        (place::COMMAND_LINE as u32).to_le_bytes()
+        (place::COMMAND_LINE.as_u64() as u32).to_le_bytes()
     );
 }
 
@@ -415,7 +428,7 @@ fn long_map(regions: u64) -> MemoryMap {
         let kind = [MemoryKind::Usable, MemoryKind::AcpiReclaimable][number as usize % 2];
         let start = MIB + number * 0x1_0000;
         let end = start + 0x1_0000;
-        memory.add(Region { start, end, kind });
+        memory.add(region(start, end, kind));
     }
     memory
 }
@@ -423,14 +436,21 @@ fn long_map(regions: u64) -> MemoryMap {
 #[test]
 fn what_the_loader_took_is_free_to_the_kernel() {
     let mut memory = ram(&[(0, 0xA_0000), (MIB, 0x1000_0000)]);
-    let bad = |kind, start, end| Region { start, end, kind };
-    memory.add(bad(MemoryKind::AcpiNvs, 0x1000_0000, 0x1000_2000));
-    memory.add(bad(MemoryKind::AcpiReclaimable, 0x1000_2000, 0x1000_4000));
-    memory.add(bad(MemoryKind::Bad, 0x1000_5000, 0x1000_6000));
-    memory.mark(0x1000, 0x8_0000, MemoryKind::Reclaimable);
-    memory.mark(MIB, 2 * MIB, MemoryKind::Kernel);
-    memory.mark(0xFFF_0000, 0x1000_0000, MemoryKind::Module);
-    memory.mark(0xB_8000, 0xC_0000, MemoryKind::Framebuffer);
+    memory.add(region(0x1000_0000, 0x1000_2000, MemoryKind::AcpiNvs));
+    memory.add(region(
+        0x1000_2000,
+        0x1000_4000,
+        MemoryKind::AcpiReclaimable,
+    ));
+    memory.add(region(0x1000_5000, 0x1000_6000, MemoryKind::Bad));
+    for (start, end, kind) in [
+        (0x1000, 0x8_0000, MemoryKind::Reclaimable),
+        (MIB, 2 * MIB, MemoryKind::Kernel),
+        (0xFFF_0000, 0x1000_0000, MemoryKind::Module),
+        (0xB_8000, 0xC_0000, MemoryKind::Framebuffer),
+    ] {
+        memory.mark(PhysAddr::new(start), PhysAddr::new(end), kind);
+    }
     let found: Vec<_> = e820(&memory)
         .map(|e| (e.address.get(), e.size.get(), e.kind.get()))
         .collect();
@@ -505,22 +525,23 @@ proptest! {
         let mut memory = ram(&ranges);
         let before: u64 = e820(&memory).filter(|e| e.kind.get() == 1).map(|e| e.size.get()).sum();
         if let Ok(placed) = image.place(&mut memory) {
-            prop_assert!(placed.start >= MIB);
-            prop_assert!(placed.start + placed.length <= 4 * GIB);
+            let (start, end) = (placed.start.as_u64(), placed.start.as_u64() + placed.length);
+            prop_assert!(start >= MIB);
+            prop_assert!(end <= 4 * GIB);
             prop_assert_eq!(image.read_kernel(&placed).file_offset + placed.length, file_size);
             let mut page = [0; 4096];
             let initrd = image.place_initrd(modules, &mut memory).unwrap_or_default();
-            prop_assert!(initrd.start.is_multiple_of(4096));
+            let at = initrd.start.as_u64();
+            prop_assert!(at.is_multiple_of(4096));
             if initrd.size != 0 {
-                prop_assert!(initrd.start >= MIB && initrd.start + initrd.size <= 4 * GIB);
-                let (a, b) = (placed.start, placed.start + placed.length);
-                prop_assert!(initrd.start >= b || initrd.start + initrd.size <= a);
+                prop_assert!(at >= MIB && at + initrd.size <= 4 * GIB);
+                prop_assert!(at >= end || at + initrd.size <= start);
             }
             image.fill_header(&placed, initrd, true, &mut page);
             if image.relocatable() {
                 let alignment = u32::from_le_bytes(page[0x230..0x234].try_into().unwrap());
                 if version >= 0x020A {
-                    prop_assert!(placed.start.is_multiple_of(alignment.into()));
+                    prop_assert!(start.is_multiple_of(alignment.into()));
                 }
             }
         }

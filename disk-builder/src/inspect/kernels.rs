@@ -107,7 +107,7 @@ impl MultibootKernel {
     fn read(version: Multiboot, file: &mut impl FileBytes) -> Option<Self> {
         let (header, image) = header::check_file(version, file).ok()?;
         let segments = image.segments().iter().map(|segment| PhysicalSegment {
-            address: segment.start,
+            address: segment.start.as_u64(),
             memory_size: segment.memory_size,
             file_offset: segment.file_offset,
             file_size: segment.file_size,
@@ -115,7 +115,7 @@ impl MultibootKernel {
         Some(Self {
             specification: version.name(),
             header: header.offset,
-            entry: image.entry(),
+            entry: image.entry().as_u64(),
             segments: segments.collect(),
         })
     }
@@ -173,7 +173,7 @@ impl LimineKernel {
         Some(Self {
             base_revision: requests.revision,
             requests: asked.map(|(feature, _)| format!("{feature:?}")).collect(),
-            address: image.virtual_start(),
+            address: image.virtual_start().as_u64(),
             position_independent: image.position_independent(),
         })
     }
@@ -183,7 +183,7 @@ impl Kernel {
     fn read(file: &mut impl FileBytes) -> Option<Self> {
         let (image, wishes) = image::check_file(file).ok()?;
         let segments = image.segments().iter().map(|segment| Segment {
-            address: segment.virtual_start,
+            address: segment.virtual_start.as_u64(),
             memory_size: segment.memory_size,
             flags: segment.flags,
             file_offset: segment.file_offset,
@@ -193,10 +193,10 @@ impl Kernel {
             sectors: 0,
         });
         Some(Self {
-            entry: image.entry(),
+            entry: image.entry().as_u64(),
             position_independent: image.position_independent(),
             stack_size: wishes.stack_size,
-            physical_map_base: wishes.physical_map_base,
+            physical_map_base: wishes.physical_map_base.as_u64(),
             segments: segments.collect(),
         })
     }

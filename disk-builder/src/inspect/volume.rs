@@ -4,6 +4,7 @@ use boot_path::disk::fat::{Cache, Extent, ExtentWalker, FatError, File, Volume a
 use boot_path::disk::stream::{self, Range};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::Manifest;
+use boot_path::memory::address::PhysAddr;
 use boot_path::position::Lba;
 use disk_layout::SECTOR_SIZE;
 
@@ -119,7 +120,7 @@ impl<'c> Reader<'_, 'c> {
         let range = Range {
             file_offset: 0,
             length,
-            destination: 0,
+            destination: PhysAddr::new(0),
         };
         stream::stream(
             self.disk,
@@ -127,7 +128,7 @@ impl<'c> Reader<'_, 'c> {
             &self.fat,
             file,
             &[range],
-            &mut |at, piece| bytes[at as usize..][..piece.len()].copy_from_slice(piece),
+            &mut |at, piece| bytes[at.as_u64() as usize..][..piece.len()].copy_from_slice(piece),
         )
         .map_err(|e| say(&e))?;
         Ok(bytes)

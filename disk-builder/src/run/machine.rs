@@ -250,7 +250,7 @@ fn symbols(kernel: &Path, inspection: &Inspection) -> String {
     match image.segments.first() {
         Some(first) if image.position_independent => {
             let page = first.address & !(layout::PAGE_SIZE - 1);
-            let slide = PREFERRED_BASE.wrapping_sub(page);
+            let slide = PREFERRED_BASE.as_u64().wrapping_sub(page);
             format!(" -ex 'add-symbol-file {name} -o {slide:#x}'")
         }
         _ => format!(" '{name}'"),

@@ -5,6 +5,7 @@
 //! [`host_machine`].
 
 use boot_path::errors::catalogue::{DISK_READ, FAT_DAMAGED, FAT_NOT_FAT};
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use host_machine::{Disk, Image as DiskImage, Memory, Outcome, Pc, boot};
 
@@ -113,6 +114,7 @@ impl Machine {
     fn regions(&self) -> Vec<Region> {
         let mut map = MemoryMap::new();
         for &(start, length, kind) in &self.memory {
+            let start = PhysAddr::new(start);
             let end = start + length;
             map.add(Region { start, end, kind });
         }

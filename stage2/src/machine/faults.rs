@@ -13,6 +13,7 @@ use boot_path::errors::catalogue::{self, Entry, Named, Report};
 use boot_path::errors::exception::Saved;
 use boot_path::kernel::image::MAX_SEGMENTS;
 use boot_path::machine::Machine as _;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
 use boot_path::paging::page_walk::Paging;
 use boot_path::report::{Fault, KernelSegment, Panic, StackOverwritten};
@@ -50,7 +51,7 @@ pub extern "sysv64" fn report(saved: &Saved) -> ! {
     switch::back_in_loader();
     begin_report();
     let paging = Paging {
-        root: saved.cr3,
+        root: PhysAddr::new(saved.cr3),
         levels: 4,
         nx: Efer::read().contains(EferFlags::NO_EXECUTE_ENABLE),
         gib_pages: features(Machine) & ::handoff::CPU_1GIB_PAGES != 0,
@@ -63,10 +64,10 @@ pub extern "sysv64" fn report(saved: &Saved) -> ! {
     offer_reboot(fault.entry())
 }
 
-/// The quadword at a physical address, within the loader's reach.
-fn quadword(address: u64) -> Option<u64> {
-    let reach = layout::EARLY_REACH - size_of::<u64>() as u64;
-    (address <= reach).then(|| physical::read(address))
+/// The quadword at an address, within the loader's reach.
+fn quadword(address: PhysAddr) -> Option<u64> {
+    let reach = layout::EARLY_REACH.wrapping_before(size_of::<u64>() as u64);
+    (address <= reach).then(|| physical::read(address.as_u64()))
 }
 
 /// Every report begins here. One that is interrupted by another would never end: the second one is

@@ -7,6 +7,7 @@ use boot_path::devices::{cpu, seed, timer};
 use boot_path::errors::text::copy;
 use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
 use boot_path::machine::{Consoles, Machine as BootMachine};
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::ram::Allocation;
 use handoff::TIMELINE_LENGTH;
 
@@ -40,26 +41,26 @@ impl BootMachine<'static> for Machine {
         physical::allocated(memory)
     }
 
-    fn freed(self, _: u64, _: u64) {}
+    fn freed(self, _: PhysAddr, _: u64) {}
 
     fn store(self, from: &[u8], to: &mut [u8]) {
         copy(from, to);
     }
 
-    fn firmware(self, start: u64, length: u64) -> Option<&'static [u8]> {
-        physical::firmware_bytes(start, length)
+    fn firmware(self, start: PhysAddr, length: u64) -> Option<&'static [u8]> {
+        physical::firmware_bytes(start.as_u64(), length)
     }
 
     fn new_table(self, page: Allocation) {
         physical::allocated(page).fill(0);
     }
 
-    fn table_entry(self, table: u64, index: usize) -> u64 {
-        physical::read_quadword(table + 8 * index as u64)
+    fn table_entry(self, table: PhysAddr, index: usize) -> u64 {
+        physical::read_quadword(table.as_u64() + 8 * index as u64)
     }
 
-    fn set_table_entry(self, table: u64, index: usize, entry: u64) {
-        physical::write_quadword(table + 8 * index as u64, entry);
+    fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64) {
+        physical::write_quadword(table.as_u64() + 8 * index as u64, entry);
     }
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
@@ -122,11 +123,11 @@ impl BootMachine<'static> for Machine {
         cpu::features(self)
     }
 
-    fn switch_page(self) -> u64 {
-        switch::address()
+    fn switch_page(self) -> PhysAddr {
+        PhysAddr::new(switch::address())
     }
 
-    fn note_segment(self, start: u64, size: u64, flags: u32) {
+    fn note_segment(self, start: VirtAddr, size: u64, flags: u32) {
         faults::segment_is_at((start, size, flags));
     }
 

@@ -12,6 +12,7 @@ use core::sync::atomic::AtomicBool;
 use boot_path::bios::firmware::Bios;
 use boot_path::devices::Mapped;
 use boot_path::errors::text::copy;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{self, Region};
 use boot_path::memory::ram::{Allocation, Block};
 use disk_layout::stage2::ERROR_OFFSET;
@@ -21,7 +22,7 @@ use crate::machine::Machine;
 use crate::machine::variables::first_time;
 
 fn check(start: u64, length: u64) {
-    demand(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH);
+    demand(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH.as_u64());
 }
 
 fn demand(is_reached: bool) {
@@ -109,7 +110,7 @@ pub fn move_cells_up(first: u64, count: u64) {
 /// Bytes that were allocated.
 pub fn allocated(memory: Allocation) -> &'static mut [u8] {
     // SAFETY: there is one value for each range, and it is gone now: so this is the only reference.
-    unsafe { bytes_mut(memory.start(), memory.size()) }
+    unsafe { bytes_mut(memory.start().as_u64(), memory.size()) }
 }
 
 /// The windows of the file system.
@@ -181,9 +182,9 @@ pub fn transferred(_: &impl Bios, length: usize) -> &[u8] {
 ///
 /// # Panics
 /// When a place is needed for what is still to be done.
-pub fn hand_over(moves: &[(Block<'static>, u64)]) {
+pub fn hand_over(moves: &[(Block<'static>, PhysAddr)]) {
     for (block, to) in moves {
-        let (to, length) = (*to, block.len() as u64);
+        let (to, length) = (to.as_u64(), block.len() as u64);
         let free = to >= layout::TRANSFER_BUFFER.start && to + length <= layout::END;
         demand(free);
         // SAFETY: mapped RAM, and not the code, the variables and the stacks. Who had its buffers was the
@@ -232,7 +233,7 @@ pub fn firmware_bytes(start: u64, length: u64) -> Option<&'static [u8]> {
     let end = start.checked_add(length)?;
     // SAFETY: mapped. Tables of the firmware are not written to; if it points to what the loader uses,
     // that is no table, and nothing of it is believed.
-    (start != 0 && end <= layout::EARLY_REACH).then(|| unsafe { bytes(start, length) })
+    (start != 0 && end <= layout::EARLY_REACH.as_u64()).then(|| unsafe { bytes(start, length) })
 }
 
 /// Bytes that the early tables map.

@@ -14,6 +14,7 @@ use asm_lines::naked_asm;
 use boot_path::devices::control_registers::{CR0_CLEAR, CR4};
 use boot_path::devices::descriptors::{DescriptorPointer, GDT, Gate, IDT, TSS, TaskState};
 use boot_path::errors::exception::{Saved, VECTORS};
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::layout;
 use boot_path::ways_out::bootpath::Start;
 
@@ -94,11 +95,12 @@ pub extern "C" fn fill_tables() {
 
 /// The loader's own tables are in use again, for good: further exceptions find their stacks there.
 pub fn back_in_loader() {
-    show_stacks_at(0);
+    show_stacks_at(VirtAddr::new(0));
 }
 
 /// The handlers find their stacks where physical address 0 is seen at `base`.
-fn show_stacks_at(base: u64) {
+fn show_stacks_at(base: VirtAddr) {
+    let base = base.as_u64();
     SWITCH.stack_bias.set(base);
     SWITCH.tss.show_stacks_at(base);
 }
@@ -108,7 +110,7 @@ fn show_stacks_at(base: u64) {
 pub fn to_kernel(start: &Start) -> ! {
     let base = start.physical_map_base;
     show_stacks_at(base);
-    let boot_info = base.wrapping_add(start.boot_info);
+    let boot_info = base.wrapping_add(start.boot_info.as_u64());
     // SAFETY: the tables were made for exactly this: they map the switch page, the stack, the entry point
     // and the physical map. Nothing else runs.
     unsafe { leap(start.root, start.stack_top, start.entry, boot_info) }
@@ -141,7 +143,12 @@ pub(crate) use clear_registers;
 /// the kernel begins at `entry` with `boot_info` in RDI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
-unsafe extern "sysv64" fn leap(tables: u64, stack_top: u64, entry: u64, boot_info: u64) -> ! {
+unsafe extern "sysv64" fn leap(
+    tables: PhysAddr,
+    stack_top: VirtAddr,
+    entry: VirtAddr,
+    boot_info: VirtAddr,
+) -> ! {
     naked_asm!(
         "mov cr3, rdi",
         "mov rsp, rsi",

@@ -14,6 +14,7 @@ use boot_path::devices::control_registers::IA32_EFER;
 use boot_path::devices::descriptors::{
     CODE_16, CODE_32, DATA, DATA_16, DescriptorPointer, NO_TABLE,
 };
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::TRANSFER_BUFFER;
 use boot_path::ways_out::handover::{ProtectedMode, RealMode};
 use boot_path::ways_out::linux::segments;
@@ -236,7 +237,7 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
 }
 
 /// Starts a Linux kernel at its 64-bit entry: Documentation/arch/x86/boot.rst, "64-bit boot protocol".
-pub fn to_64_bit_code(entry: u64, parameters: u64) -> ! {
+pub fn to_64_bit_code(entry: PhysAddr, parameters: PhysAddr) -> ! {
     prepare();
     let table = DescriptorPointer::new(&raw const segments::GDT);
     // SAFETY: the kernel was loaded there; the early tables map it and its parameters.
@@ -249,8 +250,8 @@ pub fn to_64_bit_code(entry: u64, parameters: u64) -> ! {
 /// In: RDI = entry, RSI = parameters, RDX, RCX = operands of LGDT and LIDT.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn enter_64(
-    entry: u64,
-    parameters: u64,
+    entry: PhysAddr,
+    parameters: PhysAddr,
     gdt: &DescriptorPointer,
     idt: &DescriptorTablePointer,
 ) -> ! {

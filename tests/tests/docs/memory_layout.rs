@@ -75,7 +75,7 @@ fn numbers() -> Vec<(&'static str, u64, &'static str)> {
         ),
         (
             "`layout::EARLY_REACH`",
-            layout::EARLY_REACH,
+            layout::EARLY_REACH.as_u64(),
             "end of what the early page tables map: kernel, modules and tables lie below",
         ),
         (

@@ -113,8 +113,9 @@ fn forget_times(pc: &Pc, jump: &Jump) {
     let reads = offset_of!(BootInfo, boot_disk) + offset_of!(BootDisk, reads);
     let timeline = offset_of!(BootInfo, timeline);
     pc.memory
-        .write(start.boot_info + reads as u64, &zeroes[..8]);
-    pc.memory.write(start.boot_info + timeline as u64, &zeroes);
+        .write(start.boot_info.as_u64() + reads as u64, &zeroes[..8]);
+    pc.memory
+        .write(start.boot_info.as_u64() + timeline as u64, &zeroes);
 }
 
 fn memory(pc: &Pc, jump: &Jump) -> Vec<(u64, u64, u32)> {

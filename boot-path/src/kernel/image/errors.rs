@@ -5,6 +5,7 @@ use core::fmt;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::{MAX_NOTE_BYTES, MAX_NOTES, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use crate::memory::address::VirtAddr;
 
 /// Why a kernel is refused. Segments go by the number of their program header, from 0, as
 /// `readelf -lW` counts them.
@@ -42,7 +43,7 @@ pub enum KernelError {
     /// PT_TLS, or a table of the dynamic section, is not among the bytes that are loaded.
     NotLoaded {
         kind: Table,
-        address: u64,
+        address: VirtAddr,
         size: u64,
     },
     /// A table of the dynamic section has entries of an unknown size, or not a whole number of
@@ -64,23 +65,23 @@ pub enum KernelError {
     /// 2 GiB.
     Wraps {
         segment: u16,
-        address: u64,
+        address: VirtAddr,
         size: u64,
     },
     /// The entry point is not in an executable segment.
     Entry { entry: u64 },
     /// Pages would be writable and executable, and the kernel's note does not ask for it.
-    WritableCode { address: u64, size: u64 },
+    WritableCode { address: VirtAddr, size: u64 },
     /// Pages would lie where the loader maps something else.
-    Conflict { address: u64 },
+    Conflict { address: VirtAddr },
     /// A segment lies in page 0.
-    PageZero { segment: u16, address: u64 },
+    PageZero { segment: u16, address: VirtAddr },
     /// A relocation other than R_X86_64_RELATIVE (or none).
-    Relocation { kind: u32, address: u64 },
+    Relocation { kind: u32, address: VirtAddr },
     /// A relocation of what is not loaded.
-    RelocationTarget { address: u64 },
+    RelocationTarget { address: VirtAddr },
     /// Relocations with implicit addends (DT_REL).
-    ImplicitAddends { address: u64, size: u64 },
+    ImplicitAddends { address: VirtAddr, size: u64 },
     /// A PT_NOTE of more than [`MAX_NOTE_BYTES`].
     NoteSize { segment: u16, size: u64 },
     /// A wish whose value has another length than 8 bytes, or ends behind its PT_NOTE.
@@ -95,7 +96,7 @@ pub enum KernelError {
     Alignment {
         segment: u16,
         alignment: u64,
-        virtual_address: u64,
+        virtual_address: VirtAddr,
         offset: u64,
     },
 }
@@ -186,7 +187,7 @@ impl fmt::Display for KernelError {
                 ("segment #: p_filesz 0x#, p_memsz 0x#", &[segment.into(), file_size, memory_size]),
             Self::NotLoaded { kind, address, size } => {
                 kind.fmt(f)?;
-                (" at 0x#, 0x# bytes, is not loaded", &[address, size])
+                (" at 0x#, 0x# bytes, is not loaded", &[address.as_u64(), size])
             }
             Self::TableSize { kind, size, entry_size } => {
                 kind.fmt(f)?;
@@ -194,14 +195,14 @@ impl fmt::Display for KernelError {
             }
             Self::Overlap { first, second, address } =>
                 ("segments # and # at 0x#", &[first.into(), second.into(), address]),
-            Self::Wraps { segment, address, size } => ("segment # at 0x#, 0x# bytes", &[segment.into(), address, size]),
+            Self::Wraps { segment, address, size } => ("segment # at 0x#, 0x# bytes", &[segment.into(), address.as_u64(), size]),
             Self::Entry { entry } => ("e_entry 0x#", &[entry]),
-            Self::WritableCode { address, size } => ("at 0x#, 0x# bytes", &[address, size]),
-            Self::Conflict { address } => ("virtual address 0x################", &[address]),
-            Self::PageZero { segment, address } => ("segment # at 0x#", &[segment.into(), address]),
-            Self::Relocation { kind, address } => ("type # at 0x#", &[kind.into(), address]),
-            Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address]),
-            Self::ImplicitAddends { address, size } => ("DT_REL at 0x#, 0x# bytes", &[address, size]),
+            Self::WritableCode { address, size } => ("at 0x#, 0x# bytes", &[address.as_u64(), size]),
+            Self::Conflict { address } => ("virtual address 0x################", &[address.as_u64()]),
+            Self::PageZero { segment, address } => ("segment # at 0x#", &[segment.into(), address.as_u64()]),
+            Self::Relocation { kind, address } => ("type # at 0x#", &[kind.into(), address.as_u64()]),
+            Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address.as_u64()]),
+            Self::ImplicitAddends { address, size } => ("DT_REL at 0x#, 0x# bytes", &[address.as_u64(), size]),
             Self::NoteSize { segment, size } =>
                 ("segment #: 0x# bytes, at most 0x#", &[segment.into(), size, MAX_NOTE_BYTES as u64]),
             Self::NoteLength { kind, length } => ("type #, # bytes, not 8", &[kind.into(), length.into()]),
@@ -210,7 +211,7 @@ impl fmt::Display for KernelError {
             Self::SharedLibrary => ("DT_NEEDED", &[]),
             Self::Alignment { segment, alignment, virtual_address, offset } => (
                 "segment #: p_align 0x#, p_vaddr 0x#, p_offset 0x#",
-                &[segment.into(), alignment, virtual_address, offset],
+                &[segment.into(), alignment, virtual_address.as_u64(), offset],
             ),
         };
         facts(f, text, numbers)

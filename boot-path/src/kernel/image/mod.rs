@@ -17,7 +17,8 @@
 
 use arrayvec::ArrayVec;
 
-use crate::memory::layout;
+use crate::memory::address::VirtAddr;
+use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::MIB;
 
 mod errors;
@@ -51,24 +52,15 @@ pub const MAX_NOTE_BYTES: usize = 4096;
 
 /// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, for which the
 /// code models `kernel` and `small` (position-independent) are made.
-pub const PREFERRED_BASE: u64 = 0xFFFF_FFFF_8000_0000;
+pub const PREFERRED_BASE: VirtAddr = VirtAddr::new(0xFFFF_FFFF_8000_0000);
 
-const PAGE: u64 = 4096;
 const LARGE_PAGE: u64 = 2 << 20;
 const GIB: u64 = 1 << 30;
 /// End of the lower half of the canonical address space.
-const LOWER_HALF_END: u64 = 1 << 47;
-const UPPER_HALF: u64 = !(LOWER_HALF_END - 1);
+const LOWER_HALF_END: VirtAddr = VirtAddr::new(1 << 47);
+const UPPER_HALF: VirtAddr = VirtAddr::new(!(LOWER_HALF_END.as_u64() - 1));
 /// Nothing is put into the very last page, so that every end fits into a u64.
-const LAST_PAGE: u64 = !(PAGE - 1);
-/// Below it is what the BIOS needs and where the loader is.
-const LOW_MEMORY_END: u64 = 1 << 20;
-/// The architecture's limit of physical addresses.
-const PHYSICAL_END: u64 = 1 << 52;
-
-const fn page_floor(address: u64) -> u64 {
-    address & !(PAGE - 1)
-}
+const LAST_PAGE: VirtAddr = VirtAddr::new(!(PAGE_SIZE - 1));
 
 /// A kernel whose headers were checked.
 ///
@@ -77,7 +69,7 @@ const fn page_floor(address: u64) -> u64 {
 #[derive(Clone, Debug)]
 pub struct KernelImage {
     position_independent: bool,
-    entry: u64,
+    entry: VirtAddr,
     segments: ArrayVec<Segment, MAX_SEGMENTS>,
     notes: ArrayVec<FileRange, MAX_NOTES>,
     tls: Option<Tls>,
@@ -97,13 +89,13 @@ impl KernelImage {
         for range in self.page_ranges(slide) {
             if range.writable && range.executable && !wishes.allow_writable_code() {
                 return Err(KernelError::WritableCode {
-                    address: range.virtual_start.wrapping_sub(slide),
+                    address: range.virtual_start.wrapping_before(slide),
                     size: range.size,
                 });
             }
             let last = range.virtual_start + (range.size - 1);
             for (start, size) in [
-                (layout::STAGE2.start, layout::PAGE_SIZE),
+                (VirtAddr::new(layout::STAGE2.start), PAGE_SIZE),
                 (wishes.physical_map_base, MIB),
             ] {
                 if range.virtual_start < start.saturating_add(size) && start <= last {
@@ -122,7 +114,7 @@ impl KernelImage {
     }
 
     /// Virtual address of the entry point, without the slide.
-    pub const fn entry(&self) -> u64 {
+    pub const fn entry(&self) -> VirtAddr {
         self.entry
     }
 
@@ -158,14 +150,14 @@ impl KernelImage {
     }
 
     /// Lowest virtual address of the segments, without the slide.
-    pub fn virtual_start(&self) -> u64 {
-        self.segments()
-            .first()
-            .map_or(0, |first| first.virtual_start)
+    pub fn virtual_start(&self) -> VirtAddr {
+        let first = self.segments().first();
+        first.map_or(VirtAddr::default(), |first| first.virtual_start)
     }
 
     /// The byte behind the last segment, without the slide.
-    pub fn virtual_end(&self) -> u64 {
-        self.segments().last().map_or(0, Segment::virtual_end)
+    pub fn virtual_end(&self) -> VirtAddr {
+        let last = self.segments().last();
+        last.map_or(VirtAddr::default(), Segment::virtual_end)
     }
 }

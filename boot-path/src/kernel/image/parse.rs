@@ -9,8 +9,10 @@ use zerocopy::FromBytes as _;
 use crate::kernel::image::headers::{ProgramHeader, check_in_file, file_header};
 use crate::kernel::image::{
     AddressRange, FileRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, MAX_NOTE_BYTES,
-    MAX_PROGRAM_HEADERS, PAGE, PREFERRED_BASE, Segment, Table, Tls, UPPER_HALF,
+    MAX_PROGRAM_HEADERS, PREFERRED_BASE, Segment, Table, Tls, UPPER_HALF,
 };
+use crate::memory::address::VirtAddr;
+use crate::memory::layout::PAGE_SIZE;
 
 impl KernelImage {
     /// Reads and checks the headers. `table` is what [`program_headers`](super::program_headers) pointed to.
@@ -30,7 +32,7 @@ impl KernelImage {
     pub(super) const fn empty() -> Self {
         Self {
             position_independent: false,
-            entry: 0,
+            entry: VirtAddr::new(0),
             segments: ArrayVec::new_const(),
             notes: ArrayVec::new_const(),
             tls: None,
@@ -48,7 +50,7 @@ impl KernelImage {
     ) -> Result<(), KernelError> {
         let header = file_header(header, file_size)?;
         self.position_independent = header.kind.get() == abi::ET_DYN;
-        self.entry = header.entry.get();
+        self.entry = VirtAddr::new(header.entry.get());
         let mut rest = table;
         for number in 0..MAX_PROGRAM_HEADERS as u16 {
             let Ok((header, behind)) = ProgramHeader::ref_from_prefix(rest) else {
@@ -63,7 +65,7 @@ impl KernelImage {
     fn add(&mut self, h: &ProgramHeader, number: u16, file_size: u64) -> Result<(), KernelError> {
         let kind = h.kind.get();
         let range = AddressRange {
-            start: h.virtual_address.get(),
+            start: VirtAddr::new(h.virtual_address.get()),
             size: h.memory_size.get(),
         };
         match kind {
@@ -157,7 +159,7 @@ impl KernelImage {
 
     fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
         let tls = Tls {
-            virtual_start: h.virtual_address.get(),
+            virtual_start: VirtAddr::new(h.virtual_address.get()),
             file_size: h.file_size.get(),
             memory_size: h.memory_size.get(),
             alignment: h.alignment.get().max(1),
@@ -191,7 +193,7 @@ impl KernelImage {
                 return Err(KernelError::Overlap {
                     first: before.number,
                     second: behind.number,
-                    address: behind.virtual_start,
+                    address: behind.virtual_start.as_u64(),
                 });
             }
         }
@@ -202,7 +204,7 @@ impl KernelImage {
             }
         } else {
             for segment in segments {
-                if segment.virtual_start < PAGE {
+                if segment.virtual_start.as_u64() < PAGE_SIZE {
                     return Err(KernelError::PageZero {
                         segment: segment.number,
                         address: segment.virtual_start,
@@ -218,7 +220,9 @@ impl KernelImage {
             .iter()
             .any(|s| s.executable() && s.contains(self.entry))
         {
-            return Err(KernelError::Entry { entry: self.entry });
+            return Err(KernelError::Entry {
+                entry: self.entry.as_u64(),
+            });
         }
         if let Some(Tls {
             virtual_start: address,

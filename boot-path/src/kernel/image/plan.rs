@@ -4,9 +4,11 @@
 use elf::abi;
 
 use crate::kernel::image::{
-    AddressRange, KernelImage, LARGE_PAGE, LOW_MEMORY_END, LOWER_HALF_END, PAGE, PHYSICAL_END,
-    PREFERRED_BASE, Segment, page_floor,
+    AddressRange, KernelImage, LARGE_PAGE, LOWER_HALF_END, PREFERRED_BASE, Segment,
 };
+use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::layout::PAGE_SIZE;
+use crate::memory::map::{MIB, PHYSICAL_END};
 
 /// Segments so near to each other that they keep their distances in physical memory too: they may
 /// share pages, and large pages may hold several of them.
@@ -17,7 +19,7 @@ pub struct Group {
     /// The segment behind its last one.
     pub end: usize,
     /// First byte in memory, without the slide; aligned to 4 KiB.
-    pub virtual_start: u64,
+    pub virtual_start: VirtAddr,
     /// Length in bytes, a multiple of 4 KiB.
     pub size: u64,
     /// What the physical address has to be aligned to, after `offset` is taken off: 4 KiB, or more
@@ -27,12 +29,12 @@ pub struct Group {
     pub offset: u64,
     /// Where the linker script wants it: the load addresses, if they are usable and were meant.
     /// The kernel runs wherever it is put; this only keeps a promise where it can be kept.
-    pub preferred_physical: Option<u64>,
+    pub preferred_physical: Option<PhysAddr>,
 }
 
 impl Group {
     /// Whether a virtual address, without the slide, is in it.
-    pub const fn contains(&self, address: u64) -> bool {
+    pub const fn contains(&self, address: VirtAddr) -> bool {
         address.wrapping_sub(self.virtual_start) < self.size
     }
 }
@@ -41,7 +43,7 @@ impl Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRange {
     /// First byte, with the slide; aligned to 4 KiB.
-    pub virtual_start: u64,
+    pub virtual_start: VirtAddr,
     /// Length in bytes, a multiple of 4 KiB.
     pub size: u64,
     /// Whether it may be written to.
@@ -67,14 +69,20 @@ impl KernelImage {
         let lowest = segments.first()?;
         let near = |[before, behind]: &&[Segment; 2]| {
             // Two segments in one page: the difference is below 0.
-            behind.first_page().saturating_sub(before.page_end()) < LARGE_PAGE
+            match behind.first_page().checked_sub(before.page_end()) {
+                Some(gap) => gap < LARGE_PAGE,
+                None => true,
+            }
         };
         let count = 1 + segments.array_windows().take_while(near).count();
         let segments = segments.get(..count)?;
         let virtual_start = lowest.first_page();
         let size = segments.last()?.page_end() - virtual_start;
 
-        let asked = segments.iter().map(|s| s.alignment).fold(PAGE, u64::max);
+        let asked = segments
+            .iter()
+            .map(|s| s.alignment)
+            .fold(PAGE_SIZE, u64::max);
         let alignment = if size >= LARGE_PAGE {
             LARGE_PAGE
         } else {
@@ -86,25 +94,28 @@ impl KernelImage {
             virtual_start,
             size,
             alignment,
-            offset: virtual_start % alignment,
+            offset: virtual_start.as_u64() % alignment,
             preferred_physical: self.load_address(segments, size),
         })
     }
 
     /// The physical address that the linker script gives a group, if it means one.
-    fn load_address(&self, segments: &[Segment], size: u64) -> Option<u64> {
+    fn load_address(&self, segments: &[Segment], size: u64) -> Option<PhysAddr> {
         let lowest = segments.first()?;
-        let distance = lowest.load_address.wrapping_sub(lowest.virtual_start);
-        let same = segments
-            .iter()
-            .all(|s| s.load_address.wrapping_sub(s.virtual_start) == distance);
+        let distance = |s: &Segment| {
+            s.load_address
+                .as_u64()
+                .wrapping_sub(s.virtual_start.as_u64())
+        };
+        let moved = distance(lowest);
+        let same = segments.iter().all(|s| distance(s) == moved);
         // Without AT(), p_paddr merely repeats p_vaddr. That is a wish only where the address is
         // what the kernel was linked for and could be a physical one.
         let meant =
-            distance != 0 || !self.position_independent && lowest.virtual_start < LOWER_HALF_END;
-        let start = lowest.first_page().wrapping_add(distance);
-        let usable = start.is_multiple_of(PAGE)
-            && (LOW_MEMORY_END..PHYSICAL_END).contains(&start)
+            moved != 0 || !self.position_independent && lowest.virtual_start < LOWER_HALF_END;
+        let start = PhysAddr::new(lowest.first_page().as_u64().wrapping_add(moved));
+        let usable = start.is_aligned(PAGE_SIZE)
+            && (PhysAddr::new(MIB)..PHYSICAL_END).contains(&start)
             && size <= PHYSICAL_END - start;
         (same && meant && usable).then_some(start)
     }
@@ -113,13 +124,13 @@ impl KernelImage {
     fn alignment(&self) -> u64 {
         self.groups()
             .map(|group| group.alignment)
-            .fold(PAGE, u64::max)
+            .fold(PAGE_SIZE, u64::max)
     }
 
     /// The address that goes to [`PREFERRED_BASE`]: that of the lowest segment, as far down as the
     /// alignment asks.
-    pub(super) fn slide_origin(&self) -> u64 {
-        self.virtual_start() & !(self.alignment() - 1)
+    pub(super) fn slide_origin(&self) -> VirtAddr {
+        self.virtual_start().align_down(self.alignment())
     }
 
     /// What to add (wrapping) to the addresses of a position-independent kernel, so that it begins
@@ -146,8 +157,8 @@ impl KernelImage {
                 let (flags, next) = self.permissions(start);
                 if let (Some(flags), Some(end)) = (flags, next) {
                     let piece = PageRange {
-                        virtual_start: page_floor(start).wrapping_add(slide),
-                        size: end - page_floor(start),
+                        virtual_start: start.align_down(PAGE_SIZE).wrapping_add(slide),
+                        size: end - start.align_down(PAGE_SIZE),
                         writable: flags & abi::PF_W != 0,
                         executable: flags & abi::PF_X != 0,
                     };
@@ -175,15 +186,15 @@ impl KernelImage {
 
     /// The permissions of the page at an address, if it belongs to a segment, and the next address
     /// at which they may be others.
-    fn permissions(&self, address: u64) -> (Option<u32>, Option<u64>) {
-        let page = page_floor(address);
+    fn permissions(&self, address: VirtAddr) -> (Option<u32>, Option<VirtAddr>) {
+        let page = address.align_down(PAGE_SIZE);
         let mut flags = None;
         let mut next = None;
-        let mut within = |start: u64, end: u64| {
+        let mut within = |start: VirtAddr, end: VirtAddr| {
             let inside = start <= page && page < end;
             let edge = if inside { end } else { start };
             if edge > page {
-                next = Some(next.map_or(edge, |next: u64| next.min(edge)));
+                next = Some(next.map_or(edge, |next: VirtAddr| next.min(edge)));
             }
             inside
         };
@@ -193,7 +204,10 @@ impl KernelImage {
             }
         }
         if let Some(AddressRange { start, size }) = self.relro
-            && within(page_floor(start), page_floor(start + size))
+            && within(
+                start.align_down(PAGE_SIZE),
+                (start + size).align_down(PAGE_SIZE),
+            )
         {
             flags = flags.map(|flags| flags & !abi::PF_W);
         }

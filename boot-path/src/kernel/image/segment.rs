@@ -3,7 +3,9 @@
 use elf::abi;
 
 use crate::kernel::image::headers::{ProgramHeader, check_in_file};
-use crate::kernel::image::{KernelError, LARGE_PAGE, LAST_PAGE, PAGE, page_floor};
+use crate::kernel::image::{KernelError, LARGE_PAGE, LAST_PAGE};
+use crate::memory::address::{PhysAddr, VirtAddr};
+use crate::memory::layout::PAGE_SIZE;
 
 /// One PT_LOAD with bytes in memory.
 ///
@@ -16,11 +18,11 @@ pub struct Segment {
     /// Bytes in the file (`p_filesz`).
     pub file_size: u64,
     /// First byte in memory (`p_vaddr`), without the slide.
-    pub virtual_start: u64,
+    pub virtual_start: VirtAddr,
     /// Bytes in memory (`p_memsz`), never 0; what goes beyond `file_size` is zero.
     pub memory_size: u64,
     /// What the linker script calls the load address (`p_paddr`).
-    pub load_address: u64,
+    pub load_address: PhysAddr,
     /// `p_align`, a power of two from 1 to 2 MiB.
     pub alignment: u64,
     /// `p_flags`: 1 executable, 2 writable, 4 readable.
@@ -31,18 +33,20 @@ pub struct Segment {
 
 impl Segment {
     /// The byte behind its last one.
-    pub const fn virtual_end(&self) -> u64 {
-        self.virtual_start + self.memory_size
+    pub const fn virtual_end(&self) -> VirtAddr {
+        self.virtual_start.wrapping_add(self.memory_size)
     }
 
     /// Start of its first page.
-    pub const fn first_page(&self) -> u64 {
-        page_floor(self.virtual_start)
+    pub const fn first_page(&self) -> VirtAddr {
+        self.virtual_start.align_down(PAGE_SIZE)
     }
 
     /// End of its last page.
-    pub const fn page_end(&self) -> u64 {
-        page_floor(self.virtual_end() + (PAGE - 1))
+    pub const fn page_end(&self) -> VirtAddr {
+        self.virtual_end()
+            .wrapping_add(PAGE_SIZE - 1)
+            .align_down(PAGE_SIZE)
     }
 
     /// Whether it is writable.
@@ -55,7 +59,7 @@ impl Segment {
         self.flags & abi::PF_X != 0
     }
 
-    pub(super) fn contains(&self, address: u64) -> bool {
+    pub(super) fn contains(&self, address: VirtAddr) -> bool {
         address.wrapping_sub(self.virtual_start) < self.memory_size
     }
 
@@ -68,9 +72,9 @@ impl Segment {
         let segment = Self {
             file_offset: header.offset.get(),
             file_size: header.file_size.get(),
-            virtual_start: header.virtual_address.get(),
+            virtual_start: VirtAddr::new(header.virtual_address.get()),
             memory_size: header.memory_size.get(),
-            load_address: header.physical_address.get(),
+            load_address: PhysAddr::new(header.physical_address.get()),
             alignment: header.alignment.get().max(1),
             flags: header.flags.get(),
             number,
@@ -91,8 +95,12 @@ impl Segment {
         }
         // The bytes are copied, so offset and address need to agree only as far as a page goes:
         // that is the mark of a file that was not patched by hand.
-        let within = segment.alignment.min(PAGE) - 1;
-        let disagree = segment.file_offset.wrapping_sub(segment.virtual_start) & within != 0;
+        let within = segment.alignment.min(PAGE_SIZE) - 1;
+        let disagree = segment
+            .file_offset
+            .wrapping_sub(segment.virtual_start.as_u64())
+            & within
+            != 0;
         if !segment.alignment.is_power_of_two()
             || segment.alignment > LARGE_PAGE
             || disagree && segment.file_size > 0
@@ -120,7 +128,7 @@ impl Segment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// First byte of the initialised part, without the slide.
-    pub virtual_start: u64,
+    pub virtual_start: VirtAddr,
     /// Bytes of the initialised part.
     pub file_size: u64,
     /// Bytes in all.
@@ -142,7 +150,7 @@ pub struct FileRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRange {
     /// First byte.
-    pub start: u64,
+    pub start: VirtAddr,
     /// Length in bytes.
     pub size: u64,
 }

@@ -1,8 +1,10 @@
 //! What a kernel asks for.
 
-use crate::kernel::image::{GIB, KernelError, LOWER_HALF_END, PAGE, UPPER_HALF, page_floor};
+use crate::kernel::image::{GIB, KernelError};
+use crate::memory::address::VirtAddr;
+use crate::memory::layout::PAGE_SIZE;
 
-const MIN_STACK_SIZE: u64 = PAGE;
+const MIN_STACK_SIZE: u64 = PAGE_SIZE;
 const MAX_STACK_SIZE: u64 = 16 << 20;
 
 /// What a kernel asks for by notes named [`handoff::NOTE_NAME`].
@@ -10,8 +12,8 @@ const MAX_STACK_SIZE: u64 = 16 << 20;
 pub struct Wishes {
     /// Size of the stack in bytes: 4 KiB to 16 MiB, a multiple of 4 KiB.
     pub stack_size: u64,
-    /// Virtual address of the physical map: canonical, not 0, a multiple of 1 GiB.
-    pub physical_map_base: u64,
+    /// Where the physical map begins: canonical, not 0, a multiple of 1 GiB.
+    pub physical_map_base: VirtAddr,
     /// `handoff::FLAG_…`
     pub flags: u64,
     /// Whether there is such a note: the kernel is made for the loader's own handoff.
@@ -22,7 +24,7 @@ impl Default for Wishes {
     fn default() -> Self {
         Self {
             stack_size: handoff::DEFAULT_STACK_SIZE,
-            physical_map_base: handoff::DEFAULT_PHYSICAL_MAP_BASE,
+            physical_map_base: VirtAddr::new(handoff::DEFAULT_PHYSICAL_MAP_BASE),
             flags: 0,
             own: false,
         }
@@ -85,14 +87,14 @@ impl Wishes {
     fn grant(&mut self, kind: u32, value: u64) -> Result<(), KernelError> {
         let possible = match kind {
             handoff::NOTE_STACK_SIZE => {
-                self.stack_size = page_floor(value.saturating_add(PAGE - 1));
+                self.stack_size = value.saturating_add(PAGE_SIZE - 1) & !(PAGE_SIZE - 1);
                 (MIN_STACK_SIZE..=MAX_STACK_SIZE).contains(&value)
             }
             handoff::NOTE_PHYSICAL_MAP_BASE => {
-                self.physical_map_base = value;
-                value.is_multiple_of(GIB)
-                    && value != 0
-                    && !(LOWER_HALF_END..UPPER_HALF).contains(&value)
+                self.physical_map_base = VirtAddr::new(value);
+                value != 0
+                    && self.physical_map_base.is_aligned(GIB)
+                    && self.physical_map_base.is_canonical()
             }
             handoff::NOTE_FLAGS => {
                 self.flags |= value;

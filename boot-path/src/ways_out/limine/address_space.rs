@@ -1,13 +1,14 @@
 //! Step 11 for a Limine kernel: what it finds mapped when it starts.
 
 use crate::kernel::placement::Kernel;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::map::MemoryMap;
 use crate::paging::address_space::{ENTRIES, Frames, LINK, TablePages, map_kernel};
 use crate::paging::page_tables::{Capabilities, PageTables, PagingError, TableMemory as _};
 use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 
 /// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
-/// 0 the identity map. Returns the physical address of the top table, which is of level 5 when
+/// 0 the identity map. Returns the top table, which is of level 5 when
 /// `five_levels` says so.
 ///
 /// # Errors
@@ -20,7 +21,7 @@ pub fn build(
     firmware: &FirmwarePages,
     revision: u64,
     five_levels: bool,
-) -> Result<u64, PagingError> {
+) -> Result<PhysAddr, PagingError> {
     // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
     // change: no page of 1 GiB there.
     let gib_pages = capabilities.gib_pages && revision > 2;
@@ -31,7 +32,7 @@ pub fn build(
     let mut tables = PageTables::new(Frames { memory, pages }, capabilities)?;
     tables.set_writable_code(true);
     map_kernel(&mut tables, kernel)?;
-    let bases = [Some(HHDM), (revision == 0).then_some(0)];
+    let bases = [Some(HHDM), (revision == 0).then_some(VirtAddr::new(0))];
     for base in bases.into_iter().flatten() {
         // Which regions are free changes while tables are allocated, but not what is mapped: so the list
         // is asked anew for each mapping.
@@ -49,7 +50,7 @@ pub fn build(
     // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
     let mut memory = tables.into_memory();
     let top = memory.allocate()?;
-    let entry = root | LINK;
+    let entry = root.as_u64() | LINK;
     memory.write(top, ENTRIES as usize - 1, entry);
     if revision == 0 {
         memory.write(top, 0, entry);

@@ -17,6 +17,7 @@ use crate::entry::choose::BootEntry;
 use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
@@ -32,7 +33,7 @@ use crate::ways_out::limine::processors::{self, Started};
 use crate::ways_out::limine::screen::Screen;
 use crate::ways_out::limine::{
     FIVE_LEVELS, Facts, Feature, File, FirmwarePages, HHDM, LastFacts, MAX_ENTROPY, Performance,
-    Processors, Requests, Writer, respond,
+    Processors, Requests, Writer, in_hhdm, respond,
 };
 use crate::ways_out::way::{Way, firmware_tables};
 
@@ -47,11 +48,11 @@ struct Prepared<'a, 'm> {
     modules: &'a Modules<'m>,
     tables: FirmwareTables,
     firmware: FirmwarePages,
-    command_line: u64,
+    command_line: VirtAddr,
     executable: Option<File<'m>>,
     started: Option<Started<'m>>,
     paging_mode: u64,
-    entry_point: u64,
+    entry_point: VirtAddr,
 }
 
 /// Gets everything ready for the kernel.
@@ -122,8 +123,8 @@ pub fn boot<'m, M: Platform<'m>>(
 
 /// What a kernel runs in.
 struct Space {
-    /// Physical address of the top table.
-    root: u64,
+    /// The top table.
+    root: PhysAddr,
     five_levels: bool,
     /// Bytes of each stack.
     stack_size: u64,
@@ -154,7 +155,7 @@ fn build_tables<'m, M: Platform<'m>>(
         "11 paging   # levels, stack # KiB, direct map at #h";
         4 + u64::from(five_levels),
         stack_size >> 10,
-        HHDM
+        HHDM.as_u64()
     );
     Ok(Space {
         root,
@@ -169,7 +170,7 @@ fn start_processors<'m, M: Platform<'m>>(
     requests: &Requests,
     loaded: &Loaded<'m>,
     space: &Space,
-    entry: u64,
+    entry: VirtAddr,
     rsdp: u64,
     memory: &mut MemoryMap,
 ) -> Result<(Start, Option<Started<'m>>), M::Failure> {
@@ -231,7 +232,7 @@ fn answer<'m, M: Platform<'m>>(
     let mut block = reclaimable(machine, size, memory)?;
 
     let count = facts.processors.map_or(0, |it| it.infos.len());
-    say!(machine, "12 handoff  to #h, # processors"; prepared.entry_point, count.max(1) as u64);
+    say!(machine, "12 handoff  to #h, # processors"; prepared.entry_point.as_u64(), count.max(1) as u64);
     machine.show_cursor();
     let framebuffer = screen.as_mut().and_then(|it| it.set(machine, memory));
     // Last, so that the memory map is complete.
@@ -239,7 +240,7 @@ fn answer<'m, M: Platform<'m>>(
         framebuffer,
         regions: memory.regions(),
     };
-    let address = HHDM + block.start();
+    let address = in_hhdm(block.start());
     let mut writer = Writer::new(&mut block, address);
     let responses = respond(requests, &facts, &last, &mut writer);
     assert!(
@@ -299,11 +300,11 @@ fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
     zerocopy::transmute!(seeds)
 }
 
-/// Physical and virtual address of the kernel's first page.
-fn kernel_address(kernel: &Kernel<'_>) -> [u64; 2] {
-    let page = |address: u64| address & !(PAGE_SIZE - 1);
+/// Where the kernel's first page is.
+fn kernel_address(kernel: &Kernel<'_>) -> (PhysAddr, VirtAddr) {
     let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
-    [page(kernel.physical_start()), page(start)]
+    let physical = kernel.physical_start().align_down(PAGE_SIZE);
+    (physical, start.align_down(PAGE_SIZE))
 }
 
 /// Stores the command line; returns its address, as the kernel sees it.
@@ -311,12 +312,12 @@ fn store_command_line<'m, M: Machine<'m>>(
     machine: M,
     entry: &BootEntry<'m>,
     memory: &mut MemoryMap,
-) -> Result<u64, M::Failure> {
+) -> Result<VirtAddr, M::Failure> {
     let size = entry.text.command_line_length() as u64 + 1;
     let mut block = reclaimable(machine, size, memory)?;
     block.fill(0);
     entry.text.copy_command_line(&mut block);
-    Ok(HHDM + block.start())
+    Ok(in_hhdm(block.start()))
 }
 
 /// Notes where the firmware's tables are, as far as a base revision promises that they are mapped.
@@ -326,7 +327,7 @@ fn note_firmware<'m>(
     revision: u64,
     pages: &mut FirmwarePages,
 ) {
-    let memory = |start, length| machine.firmware(start, length);
+    let memory = |start, length| machine.firmware(PhysAddr::new(start), length);
     if revision >= 4 && tables.rsdp != 0 {
         acpi::tables(tables.rsdp, &memory, &mut |start, bytes| {
             pages.add(start, bytes.len() as u64);
@@ -352,8 +353,8 @@ pub(super) fn allocate_stack<'m, M: Machine<'m>>(
     machine: M,
     size: u64,
     memory: &mut MemoryMap,
-) -> Result<u64, M::Failure> {
-    Ok(HHDM + reclaimable(machine, size, memory)?.end())
+) -> Result<VirtAddr, M::Failure> {
+    Ok(in_hhdm(reclaimable(machine, size, memory)?.end()))
 }
 
 /// The tables on the way: the loader's own, below a table of level 5 where the kernel has one.
@@ -361,18 +362,18 @@ fn way_tables<'m, M: Machine<'m>>(
     machine: M,
     five_levels: bool,
     memory: &mut MemoryMap,
-) -> Result<u64, M::Failure> {
+) -> Result<PhysAddr, M::Failure> {
     const LAST_ENTRY: usize = 511;
 
-    let early = layout::EARLY_TABLES.start;
+    let early = PhysAddr::new(layout::EARLY_TABLES.start);
     if !five_levels {
         return Ok(early);
     }
     let kind = MemoryKind::Reclaimable;
     let top = allocate(memory, PAGE_SIZE, PAGE_SIZE, 0, kind)?;
     machine.new_table(Allocation::new(top, PAGE_SIZE));
-    machine.set_table_entry(top, 0, early | LINK);
-    machine.set_table_entry(top, LAST_ENTRY, early | LINK);
+    machine.set_table_entry(top, 0, early.as_u64() | LINK);
+    machine.set_table_entry(top, LAST_ENTRY, early.as_u64() | LINK);
     Ok(top)
 }
 

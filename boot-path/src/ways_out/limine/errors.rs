@@ -5,6 +5,7 @@ use core::fmt;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::KernelError;
+use crate::memory::address::VirtAddr;
 use crate::ways_out::limine::{MAX_INTERNAL_MODULES, MAX_REVISION};
 
 /// Why a kernel with Limine requests is refused. Addresses are those that it was linked for.
@@ -14,19 +15,19 @@ pub enum LimineError {
     /// No request, tag or marker, though the entry says that there are some.
     Nothing,
     /// The same request, or the base revision tag, twice.
-    Duplicate { first: u64, second: u64 },
+    Duplicate { first: VirtAddr, second: VirtAddr },
     /// A request leaves the bytes of its segment.
-    Cut { address: u64 },
+    Cut { address: VirtAddr },
     /// The end marker lies before the start marker.
-    Markers { start: u64, end: u64 },
+    Markers { start: VirtAddr, end: VirtAddr },
     /// A base revision that is not known.
     Revision { revision: u64 },
     /// A segment lies below the last 2 GiB.
-    Low { address: u64 },
+    Low { address: VirtAddr },
     /// No way of paging is in the range that the kernel supports.
     Paging { lowest: u64, highest: u64 },
     /// The entry point is not in the kernel.
-    Entry { address: u64 },
+    Entry { address: VirtAddr },
     /// More than [`MAX_INTERNAL_MODULES`].
     TooManyModules { count: u64 },
     /// An internal module whose description or strings are not in the kernel, or are not text, or
@@ -52,17 +53,21 @@ impl fmt::Display for LimineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, numbers): (_, &[u64]) = match *self {
             Self::Nothing => ("there are none", &[]),
-            Self::Duplicate { first, second } => ("twice: at 0x# and at 0x#", &[first, second]),
-            Self::Cut { address } => ("at 0x#: cut off", &[address]),
-            Self::Markers { start, end } => {
-                ("start marker at 0x#, end marker at 0x#", &[start, end])
-            }
+            Self::Duplicate { first, second } => (
+                "twice: at 0x# and at 0x#",
+                &[first.as_u64(), second.as_u64()],
+            ),
+            Self::Cut { address } => ("at 0x#: cut off", &[address.as_u64()]),
+            Self::Markers { start, end } => (
+                "start marker at 0x#, end marker at 0x#",
+                &[start.as_u64(), end.as_u64()],
+            ),
             Self::Revision { revision } => {
                 ("revision #, known are 0 to #", &[revision, MAX_REVISION])
             }
-            Self::Low { address } => ("segment at 0x#, not in the last 2 GiB", &[address]),
+            Self::Low { address } => ("segment at 0x#, not in the last 2 GiB", &[address.as_u64()]),
             Self::Paging { lowest, highest } => ("paging modes # to #", &[lowest, highest]),
-            Self::Entry { address } => ("entry point 0x#", &[address]),
+            Self::Entry { address } => ("entry point 0x#", &[address.as_u64()]),
             Self::TooManyModules { count } => (
                 "# internal modules, at most #",
                 &[count, MAX_INTERNAL_MODULES as u64],

@@ -1,14 +1,15 @@
 //! What a kernel is told.
 
 use crate::bios::vbe::{Edid, Mode};
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::map::Region;
 use crate::ways_out::limine::FirmwarePages;
 
 /// A file that is in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
-    /// Physical address.
-    pub start: u64,
+    /// Its first byte.
+    pub start: PhysAddr,
     /// Bytes.
     pub size: u64,
     /// Its path; the kernel sees one with a slash in front.
@@ -23,7 +24,7 @@ pub enum Text<'a> {
     /// Its bytes.
     Bytes(&'a [u8]),
     /// Its address; a zero byte follows it.
-    At(u64),
+    At(VirtAddr),
 }
 
 /// The processors.
@@ -65,7 +66,7 @@ pub struct Facts<'a> {
     /// The base revision.
     pub revision: u64,
     /// Address at which the kernel sees its command line.
-    pub command_line: u64,
+    pub command_line: VirtAddr,
     /// The paging mode.
     pub paging_mode: u64,
     /// The processors; `None`: not asked for.
@@ -75,7 +76,7 @@ pub struct Facts<'a> {
     /// The kernel's file, when it was asked for.
     pub executable: Option<File<'a>>,
     /// Physical and virtual address of the kernel.
-    pub executable_address: [u64; 2],
+    pub executable_address: (PhysAddr, VirtAddr),
     /// The modules.
     pub modules: &'a [File<'a>],
     /// Where files come from: is it an optical disk?

@@ -8,6 +8,7 @@ use crate::errors::text::{copy, utf8};
 use crate::files::access::{File as FoundFile, Files, Plan};
 use crate::files::integrity::{Role, Sums};
 use crate::kernel::loading::{Loaded, load_module_as_it_is};
+use crate::memory::address::VirtAddr;
 use crate::memory::map::MemoryMap;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::limine::boot::reclaimable;
@@ -23,7 +24,7 @@ pub fn load_executable<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
     requests: &Requests,
-    command_line: u64,
+    command_line: VirtAddr,
     memory: &mut MemoryMap,
 ) -> Result<Option<File<'m>>, M::Failure> {
     if !requests.has(Feature::ExecutableFile) {

@@ -2,13 +2,19 @@
 
 use arrayvec::ArrayVec;
 
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, Region};
 use crate::paging::page_tables::Mapping;
 
 /// Where the higher half direct map begins: physical address 0. The same with four levels of page
 /// tables and with five.
-pub const HHDM: u64 = 0xFFFF_8000_0000_0000;
+pub const HHDM: VirtAddr = VirtAddr::new(0xFFFF_8000_0000_0000);
+
+/// Where a kernel sees a physical address.
+pub const fn in_hhdm(address: PhysAddr) -> VirtAddr {
+    HHDM.wrapping_add(address.as_u64())
+}
 
 /// What a memory map entry is: the protocol's numbers.
 #[expect(missing_docs, reason = "named as in the protocol")]
@@ -99,9 +105,9 @@ fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<
         end = end.min(if inside { behind } else { start });
         inside
     };
-    let region = regions.iter().find(|region| region.end > address);
+    let region = regions.iter().find(|region| region.end.as_u64() > address);
     let mut kind = region
-        .filter(|region| holds(region.start, region.end))
+        .filter(|region| holds(region.start.as_u64(), region.end.as_u64()))
         .map(kind_of);
     let pages = firmware.0.iter().find(|&&(_, behind)| behind > address);
     if pages.is_some_and(|&(start, behind)| holds(start, behind))
@@ -122,7 +128,7 @@ fn kind_of(region: &Region) -> u64 {
         MemoryKind::AcpiNvs => kind::ACPI_NVS,
         MemoryKind::Bad => kind::BAD_MEMORY,
         // VGA's text window is no framebuffer in this protocol.
-        MemoryKind::Framebuffer if region.start >= MIB => kind::FRAMEBUFFER,
+        MemoryKind::Framebuffer if region.start.as_u64() >= MIB => kind::FRAMEBUFFER,
         MemoryKind::Framebuffer | MemoryKind::Reserved => kind::RESERVED,
     }
 }
@@ -148,10 +154,17 @@ pub fn hhdm<'a>(
     regions: &'a [Region],
     firmware: &'a FirmwarePages,
     revision: u64,
-    base: u64,
+    base: VirtAddr,
 ) -> impl Iterator<Item = Mapping> + 'a {
-    let everything = if revision < 3 { EARLY_REACH } else { 0 };
-    let mut position = if base == 0 { PAGE_SIZE } else { 0 };
+    let everything = if revision < 3 {
+        EARLY_REACH.as_u64()
+    } else {
+        0
+    };
+    let mut position = match base.as_u64() {
+        0 => PAGE_SIZE,
+        _ => 0,
+    };
     core::iter::from_fn(move || {
         let mut mapping: Option<Mapping> = None;
         while position < u64::MAX {
@@ -166,7 +179,7 @@ pub fn hhdm<'a>(
                 None if mapped => {
                     mapping = Some(Mapping {
                         virtual_start: base.saturating_add(position),
-                        physical_start: position,
+                        physical_start: PhysAddr::new(position),
                         size: end - position,
                         writable: true,
                         executable: true,

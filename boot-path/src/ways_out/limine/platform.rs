@@ -2,6 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::limine::LimineError;
 
@@ -35,15 +36,14 @@ pub struct Common<'m> {
 /// Everything that the last switch needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
-    /// Physical address of the kernel's top page table.
-    pub root: u64,
+    /// The kernel's top page table.
+    pub root: PhysAddr,
     /// The end of the first processor's stack, as the kernel sees it.
-    pub stack: u64,
+    pub stack: VirtAddr,
     /// The entry point.
-    pub entry: u64,
-    /// Physical address of the top page table on the way: of the loader's own, with as many levels as
-    /// the kernel's.
-    pub way_tables: u64,
+    pub entry: VirtAddr,
+    /// The top page table on the way: of the loader's own, with as many levels as the kernel's.
+    pub way_tables: PhysAddr,
     /// Whether there are five levels.
     pub five_levels: bool,
     /// What the CPU can do: `handoff::CPU_…`.

@@ -12,11 +12,12 @@ use crate::devices::memory_types::{self, Mtrrs};
 use crate::devices::port::Ports;
 use crate::devices::timer;
 use crate::kernel::loading::Loaded;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::MemoryMap;
 use crate::ways_out::limine::boot::{allocate_stack, reclaimable};
 use crate::ways_out::limine::platform::{Common, Info, Platform, Start};
-use crate::ways_out::limine::{Feature, HHDM, LimineError, Requests};
+use crate::ways_out::limine::{Feature, LimineError, Requests, in_hhdm};
 
 /// The processors that run.
 pub struct Started<'m> {
@@ -42,7 +43,7 @@ pub fn start<'m, M: Platform<'m>>(
     stack_size: u64,
     memory: &mut MemoryMap,
 ) -> Result<(u32, Option<Started<'m>>), M::Failure> {
-    let firmware = |start, length| machine.firmware(start, length);
+    let firmware = |start, length| machine.firmware(PhysAddr::new(start), length);
     let madt = acpi::find(start.rsdp, &firmware, b"APIC").unwrap_or(&[]);
     let own = machine.apic_id();
     let uid = all(madt).find(|&(_, apic_id)| apic_id == own);
@@ -76,7 +77,7 @@ pub fn start<'m, M: Platform<'m>>(
         info.uid = uid;
         info.apic_id = apic_id;
         if apic_id != own {
-            info.stack = allocate_stack(machine, stack_size, memory)?;
+            info.stack = allocate_stack(machine, stack_size, memory)?.as_u64();
         }
         count += 1;
     }
@@ -85,7 +86,7 @@ pub fn start<'m, M: Platform<'m>>(
 
     let list = reclaimable(machine, (most * size_of::<u64>()) as u64, memory)?;
     let list = <[u64]>::mut_from_bytes(list.keep()).unwrap_or_default();
-    let list = running(infos, HHDM + first, own, list);
+    let list = running(infos, in_hhdm(first).as_u64(), own, list);
     Ok((uid, Some(Started { x2apic, list })))
 }
 

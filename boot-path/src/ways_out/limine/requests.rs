@@ -5,6 +5,7 @@ use arrayvec::ArrayVec;
 use crate::errors::text::{copy, utf8};
 use crate::kernel::image::{KernelImage, PREFERRED_BASE};
 use crate::kernel::relocate::LoadedKernel;
+use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::ways_out::limine::features::COUNT;
 use crate::ways_out::limine::{Feature, LimineError};
@@ -32,14 +33,14 @@ pub struct Requests {
     /// The base revision; 0 when there is no tag.
     pub revision: u64,
     /// Address of the tag; 0: there is none.
-    pub(super) tag: u64,
+    pub(super) tag: VirtAddr,
     /// Address of the request for each feature; 0: there is none.
-    pub(super) addresses: [u64; COUNT],
+    pub(super) addresses: [VirtAddr; COUNT],
 }
 
 /// The bytes of the kernel's file that lie from an address on, as far as their segment reaches.
-fn bytes_at<'a>(image: &KernelImage, memory: &'a impl LoadedKernel, address: u64) -> &'a [u8] {
-    let holds = |start: u64, size: u64| address.wrapping_sub(start) < size;
+fn bytes_at<'a>(image: &KernelImage, memory: &'a impl LoadedKernel, address: VirtAddr) -> &'a [u8] {
+    let holds = |start, size| address.wrapping_sub(start) < size;
     let segments = image.segments();
     let Some(index) = segments
         .iter()
@@ -47,12 +48,12 @@ fn bytes_at<'a>(image: &KernelImage, memory: &'a impl LoadedKernel, address: u64
     else {
         return &[];
     };
-    let start = segments.get(index).map_or(0, |s| s.virtual_start);
+    let start = segments.get(index).map_or(address, |s| s.virtual_start);
     let offset = (address - start) as usize;
     memory.bytes(index).get(offset..).unwrap_or_default()
 }
 
-fn word_at(image: &KernelImage, memory: &impl LoadedKernel, address: u64) -> Option<u64> {
+fn word_at(image: &KernelImage, memory: &impl LoadedKernel, address: VirtAddr) -> Option<u64> {
     let word = bytes_at(image, memory, address).first_chunk();
     word.map(|&word| u64::from_le_bytes(word))
 }
@@ -76,11 +77,12 @@ pub struct InternalModule<'a> {
 impl Requests {
     /// Whether a feature was asked for.
     pub fn has(&self, feature: Feature) -> bool {
-        self.address(feature) != 0
+        self.address(feature) != VirtAddr::default()
     }
 
-    fn address(&self, feature: Feature) -> u64 {
-        self.addresses.get(feature as usize).copied().unwrap_or(0)
+    fn address(&self, feature: Feature) -> VirtAddr {
+        let address = self.addresses.get(feature as usize);
+        address.copied().unwrap_or_default()
     }
 
     /// A word of a request behind its response: 0 is the first one. 0 when there is no request, or
@@ -93,7 +95,7 @@ impl Requests {
         index: u64,
     ) -> u64 {
         let address = self.address(feature);
-        if address == 0 {
+        if address == VirtAddr::default() {
             return 0;
         }
         word_at(image, memory, address + ARGUMENTS + 8 * index).unwrap_or(0)
@@ -143,12 +145,12 @@ impl Requests {
         image: &KernelImage,
         memory: &impl LoadedKernel,
         slide: u64,
-    ) -> Result<u64, LimineError> {
+    ) -> Result<VirtAddr, LimineError> {
         if !self.has(Feature::EntryPoint) {
             return Ok(image.entry().wrapping_add(slide));
         }
-        let entry = self.argument(image, memory, Feature::EntryPoint, 0);
-        let address = entry.wrapping_sub(slide);
+        let entry = VirtAddr::new(self.argument(image, memory, Feature::EntryPoint, 0));
+        let address = entry.wrapping_before(slide);
         let mut segments = image.segments().iter();
         let inside = segments.any(|segment| {
             segment.executable()
@@ -215,16 +217,17 @@ impl Requests {
         if count > MAX_INTERNAL_MODULES as u64 {
             return Err(LimineError::TooManyModules { count });
         }
-        let list = self.argument(image, memory, FEATURE, 1);
+        let list = VirtAddr::new(self.argument(image, memory, FEATURE, 1));
         for index in 0..count {
-            let word = |address: u64| word_at(image, memory, address.wrapping_sub(slide));
+            let word = |address: VirtAddr| word_at(image, memory, address.wrapping_before(slide));
             let text = |address: u64| {
-                let bytes = bytes_at(image, memory, address.wrapping_sub(slide));
+                let address = VirtAddr::new(address).wrapping_before(slide);
+                let bytes = bytes_at(image, memory, address);
                 let end = bytes.iter().position(|&byte| byte == 0)?;
                 bytes.get(..end)
             };
             let module = || {
-                let module = word(list.wrapping_add(8 * index))?;
+                let module = VirtAddr::new(word(list.wrapping_add(8 * index))?);
                 let field = |index: u64| word(module.wrapping_add(8 * index));
                 let (path, is_text) = utf8(text(field(0)?)?);
                 // What follows a `#` is a hash.
@@ -251,8 +254,9 @@ impl Requests {
         memory: &mut impl LoadedKernel,
         responses: &[u64; COUNT],
     ) {
-        let mut write = |address: u64, value: u64| {
-            let holds = |(_, start, size): &(usize, u64, u64)| address.wrapping_sub(*start) < *size;
+        let mut write = |address: VirtAddr, value: u64| {
+            let holds =
+                |&(_, start, size): &(usize, VirtAddr, u64)| address.wrapping_sub(start) < size;
             let segments = image.segments().iter().enumerate();
             let mut segments = segments.map(|(index, s)| (index, s.virtual_start, s.memory_size));
             if let Some((index, start, _)) = segments.find(holds)
@@ -262,12 +266,12 @@ impl Requests {
                 copy(&value.to_le_bytes(), place);
             }
         };
-        if self.tag != 0 {
+        if self.tag != VirtAddr::default() {
             write(self.tag + 8, self.revision);
             write(self.tag + 16, 0);
         }
         for (&address, &response) in self.addresses.iter().zip(responses) {
-            if address != 0 && response != 0 {
+            if address != VirtAddr::default() && response != 0 {
                 write(address + RESPONSE, response);
             }
         }

@@ -6,11 +6,12 @@ use zerocopy::IntoBytes as _;
 use crate::bios::vbe::Mode;
 use crate::entry::entry_file::MAX_MODULES;
 use crate::errors::text::copy;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::map::Region;
 use crate::ways_out::limine::features::COUNT;
 use crate::ways_out::limine::{
     FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM, LastFacts,
-    MAX_INTERNAL_MODULES, Performance, Processors, Requests, Text, entries,
+    MAX_INTERNAL_MODULES, Performance, Processors, Requests, Text, entries, in_hhdm,
 };
 
 /// A piece of memory that is filled from the front with what the kernel will see. Without a piece of
@@ -19,14 +20,14 @@ use crate::ways_out::limine::{
 pub struct Writer<'a> {
     room: &'a mut [u8],
     /// The address at which the kernel sees its first byte.
-    address: u64,
+    address: VirtAddr,
     /// Bytes that are used, or would be.
     pub used: usize,
 }
 
 impl<'a> Writer<'a> {
     /// Fills `room`, which the kernel sees at `address`, a multiple of 8.
-    pub fn new(room: &'a mut [u8], address: u64) -> Self {
+    pub fn new(room: &'a mut [u8], address: VirtAddr) -> Self {
         Self {
             room,
             address,
@@ -40,7 +41,7 @@ impl<'a> Writer<'a> {
         if let Some(room) = self.room.get_mut(start..self.used) {
             copy(bytes, room);
         }
-        self.address.wrapping_add(start as u64)
+        self.address.wrapping_add(start as u64).as_u64()
     }
 
     /// Stores words, aligned to 8 bytes; returns the address of the first.
@@ -51,7 +52,7 @@ impl<'a> Writer<'a> {
 
     /// Stores a text, put together from parts, and a zero byte; returns its address.
     pub fn text(&mut self, parts: &[&[u8]]) -> u64 {
-        let start = self.address.wrapping_add(self.used as u64);
+        let start = self.address.wrapping_add(self.used as u64).as_u64();
         for part in parts.iter().chain(&[&[0_u8][..]]) {
             self.bytes(part);
         }
@@ -91,7 +92,7 @@ fn response(
         if address == 0 || physical {
             address
         } else {
-            HHDM + address
+            in_hhdm(PhysAddr::new(address)).as_u64()
         }
     };
     Some(match feature {
@@ -100,10 +101,10 @@ fn response(
             let version = out.text(&[facts.version.as_bytes()]);
             out.words(&[0, name, version])
         }
-        Feature::CommandLine => out.words(&[0, facts.command_line]),
+        Feature::CommandLine => out.words(&[0, facts.command_line.as_u64()]),
         Feature::FirmwareType => out.words(&[0, FIRMWARE_TYPE]),
         Feature::StackSize | Feature::EntryPoint | Feature::KeepIommu => out.words(&[0]),
-        Feature::Hhdm => out.words(&[0, HHDM]),
+        Feature::Hhdm => out.words(&[0, HHDM.as_u64()]),
         Feature::PagingMode => out.words(&[0, facts.paging_mode]),
         Feature::Processors => processors(&facts.processors?, out),
         Feature::MemoryMap => memory_map(last.regions, facts.firmware, out),
@@ -121,8 +122,8 @@ fn response(
         }
         Feature::Date => out.words(&[0, facts.date?]),
         Feature::ExecutableAddress => {
-            let [physical, virtual_address] = facts.executable_address;
-            out.words(&[0, physical, virtual_address])
+            let (physical, virtual_address) = facts.executable_address;
+            out.words(&[0, physical.as_u64(), virtual_address.as_u64()])
         }
         Feature::Performance => {
             let Performance { begin, end } = facts.performance?;
@@ -214,7 +215,7 @@ fn framebuffer(framebuffer: &Framebuffer<'_>, out: &mut Writer<'_>) -> u64 {
     let edid = framebuffer.edid.map_or(0, |edid| out.bytes(edid));
     let edid_size = framebuffer.edid.map_or(0, |edid| edid.len());
     let mode = &framebuffer.mode;
-    let address = HHDM.wrapping_add(mode.address.into());
+    let address = in_hhdm(mode.start()).as_u64();
     let size = [mode.width, mode.height, mode.pitch].map(u64::from);
     let start = out.words(&[address]);
     out.words(&size);
@@ -242,10 +243,10 @@ fn file(facts: &Facts<'_>, file: &File<'_>, out: &mut Writer<'_>) -> u64 {
     let path = out.text(&[root.as_bytes(), file.path.as_bytes()]);
     let string = match file.string {
         Text::Bytes(bytes) => out.text(&[bytes]),
-        Text::At(address) => address,
+        Text::At(address) => address.as_u64(),
     };
     let disk = u64::from(facts.partition) | u64::from(facts.disk_signature) << 32;
-    let address = HHDM.wrapping_add(file.start);
+    let address = in_hhdm(file.start).as_u64();
     // Then TFTP's address and port, and three UUIDs, which FAT and the MBR do not have.
     let media_type = u64::from(facts.optical);
     let words = [0, address, file.size, path, string, media_type, 0, disk];

@@ -2,6 +2,7 @@
 
 use crate::kernel::image::KernelImage;
 use crate::kernel::relocate::SegmentBytes;
+use crate::memory::address::VirtAddr;
 use crate::ways_out::limine::requests::ARGUMENTS;
 use crate::ways_out::limine::{FEATURES, LimineError, Requests};
 
@@ -19,7 +20,7 @@ const END_MARKER: [u64; 2] = [0xADC0_E053_1BB1_0D03, 0x9572_709F_3176_4C62];
 
 /// Whether some bytes that are loaded to `address` hold a request, a base revision tag or a marker.
 /// Looks at the first two words of each: pieces of a segment have to share [`OVERLAP`] bytes.
-pub fn recognises(bytes: &[u8], address: u64) -> bool {
+pub fn recognises(bytes: &[u8], address: VirtAddr) -> bool {
     let mut rest = words(bytes, address);
     while let Some([first, behind @ ..]) = rest.get(before_candidate(rest)..) {
         let second = behind.first().map_or(0, |&word| u64::from_le_bytes(word));
@@ -36,8 +37,8 @@ pub fn recognises(bytes: &[u8], address: u64) -> bool {
 pub const OVERLAP: u64 = 15;
 
 /// The 8-byte aligned words of some bytes.
-fn words(bytes: &[u8], address: u64) -> &[[u8; 8]] {
-    let skip = address.wrapping_neg() % 8;
+fn words(bytes: &[u8], address: VirtAddr) -> &[[u8; 8]] {
+    let skip = address.as_u64().wrapping_neg() % 8;
     bytes.get(skip as usize..).unwrap_or_default().as_chunks().0
 }
 
@@ -87,7 +88,7 @@ pub fn scan_into(
         end_marker: None,
     };
     'all: for (index, segment) in image.segments().iter().enumerate() {
-        let mut next = segment.virtual_start.next_multiple_of(8);
+        let mut next = segment.virtual_start.wrapping_add(7).align_down(8);
         loop {
             let words = memory.window(index, next - segment.virtual_start);
             let words = words.as_chunks().0;
@@ -120,13 +121,13 @@ struct Scan<'r> {
     /// What is wrong with what was found.
     error: Option<LimineError>,
     /// Address of the first end marker.
-    end_marker: Option<u64>,
+    end_marker: Option<VirtAddr>,
 }
 
 impl Scan<'_> {
     /// Looks at the words from an address on, the first of which may begin something. Says whether to go
     /// on.
-    fn look_at(&mut self, address: u64, words: &[[u8; 8]]) -> bool {
+    fn look_at(&mut self, address: VirtAddr, words: &[[u8; 8]]) -> bool {
         let word = |index: usize| words.get(index).map(|&word| u64::from_le_bytes(word));
         let [first, second] = [word(0).unwrap_or(0), word(1).unwrap_or(0)];
         if [first, second, word(2).unwrap_or(0), word(3).unwrap_or(0)] == START_MARKER {
@@ -161,7 +162,7 @@ impl Scan<'_> {
             return true;
         };
         let length = if first == TAG[0] { 3 } else { ARGUMENTS / 8 };
-        if *place != 0 {
+        if *place != VirtAddr::default() {
             let first = *place;
             self.error = self.error.or(Some(LimineError::Duplicate {
                 first,

@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use crate::bios::vbe::{Adapter, Mode, Wish};
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::ways_out::graphics;
@@ -15,7 +16,7 @@ pub struct Screen<'a> {
     /// The mode that is likely to be set.
     mode: Mode,
     /// The pages of its framebuffer.
-    pages: Range<u64>,
+    pages: Range<PhysAddr>,
 }
 
 impl<'a> Screen<'a> {
@@ -35,9 +36,9 @@ impl<'a> Screen<'a> {
     ) -> Option<Self> {
         graphics::ask(machine, adapter, memory);
         adapter.keep(suits);
-        let mode = adapter.choose(&Self::WISH, &(0..EARLY_REACH))?;
-        let start = u64::from(mode.address) & !(PAGE_SIZE - 1);
-        let pages = start..mode.end().next_multiple_of(PAGE_SIZE);
+        let mode = adapter.choose(&Self::WISH, &(PhysAddr::new(0)..EARLY_REACH))?;
+        let end = mode.end().wrapping_add(PAGE_SIZE - 1);
+        let pages = mode.start().align_down(PAGE_SIZE)..end.align_down(PAGE_SIZE);
         memory.mark(pages.start, pages.end, MemoryKind::Framebuffer);
         Some(Self {
             adapter,

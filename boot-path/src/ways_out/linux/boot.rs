@@ -19,6 +19,7 @@ use crate::files::access::{File, Files, Plan};
 use crate::files::integrity::{Expected, Role};
 use crate::kernel::loading::load_whole;
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block, bytes_at};
@@ -31,9 +32,9 @@ use crate::ways_out::linux::image::{
 use crate::ways_out::way::{Way, firmware_tables};
 
 /// BIOS data area: state of the keyboard's shift keys (u8).
-const BDA_KEYBOARD: u64 = 0x417;
+const BDA_KEYBOARD: PhysAddr = PhysAddr::new(0x417);
 /// BIOS data area: rows of pixels in a character (u16).
-const BDA_CHARACTER_HEIGHT: u64 = 0x485;
+const BDA_CHARACTER_HEIGHT: PhysAddr = PhysAddr::new(0x485);
 
 /// A kernel whose setup header is read.
 pub struct Opened<'m> {
@@ -81,7 +82,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
         LinuxEntry::Bits32 => "protected mode",
         LinuxEntry::Bits64 => "long mode",
     };
-    say!(machine, "12 handoff  to #h in ", how; image.entry_point(bits, &loaded.placed));
+    say!(machine, "12 handoff  to #h in ", how; image.entry_point(bits, &loaded.placed).as_u64());
     machine.show_cursor();
     let command_line = command_line(machine, entry, memory)?;
     let mut handover = match bits {
@@ -132,7 +133,7 @@ fn load<'m, M: OutMachine<'m>>(
         major.into(),
         minor.into(),
         placed.length.div_ceil(1024),
-        placed.start
+        placed.start.as_u64()
     );
     let initrd = load_initrd(files, entry, image, memory)?;
     Ok(Loaded {
@@ -148,9 +149,9 @@ fn load<'m, M: OutMachine<'m>>(
 fn checked(
     image: &LinuxImage,
     blocks: &[Block<'_>],
-    setup: u64,
+    setup: PhysAddr,
     placed: &Placed,
-) -> [(u64, u64); 3] {
+) -> [(PhysAddr, u64); 3] {
     let size = image.setup_bytes() as u64;
     let end = size + placed.length;
     let address = |offset| placed.start + (offset - size);
@@ -183,7 +184,7 @@ fn load_initrd<'m, M: OutMachine<'m>>(
     if size == 0 {
         return Ok(initrd);
     }
-    say!(machine, "10 modules  initrd, # KiB at #h"; size.div_ceil(1024), initrd.start);
+    say!(machine, "10 modules  initrd, # KiB at #h"; size.div_ceil(1024), initrd.start.as_u64());
     let mut block = machine.block(Allocation::new(initrd.start, size));
     let mut position = 0;
     for (path, file) in &found {
@@ -225,7 +226,7 @@ fn to_setup_code<'m, M: Machine<'m>>(
     loaded: Loaded<'m>,
     memory: &mut MemoryMap,
 ) -> Result<Handover<'m>, M::Failure> {
-    let segment = (place::PARAMETERS >> 4) as u16;
+    let segment = (place::PARAMETERS.as_u64() >> 4) as u16;
     let mut room = zeroed(machine, place::HEAP_END.into(), memory)?;
     copy(&loaded.setup, &mut room);
     image.fill_header(&loaded.placed, loaded.initrd, false, &mut room);
@@ -270,9 +271,9 @@ fn to_entry<'m, M: Machine<'m>>(
     let mut handover = Handover::from(match loaded.entry {
         LinuxEntry::Bits64 => Jump::Linux64 { entry, parameters },
         _ => Jump::Protected(ProtectedMode {
-            eip: entry as u32,
-            esi: parameters as u32,
-            esp: parameters as u32,
+            eip: entry.as_u64() as u32,
+            esi: parameters.as_u64() as u32,
+            esp: parameters.as_u64() as u32,
             ..ProtectedMode::default()
         }),
     });

@@ -17,6 +17,7 @@ use crate::files::integrity::{Expected, Sums};
 use crate::kernel::loading::{load_module, zero};
 use crate::kernel::placement::LoadedModule;
 use crate::machine::Machine;
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
@@ -110,7 +111,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
 
     machine.step(12);
     let tables = firmware_tables(machine);
-    let firmware = |start, length| machine.firmware(start, length);
+    let firmware = |start, length| machine.firmware(PhysAddr::new(start), length);
     let mut information = Information {
         loader: LOADER,
         entry: &entry.text,
@@ -126,11 +127,11 @@ pub fn boot<'m, M: OutMachine<'m>>(
         },
         rsdp: tables.rsdp(&firmware),
         smbios: tables.smbios(&firmware),
-        load_base: load_base.map(|base| base as u32),
+        load_base: load_base.map(|base| base.as_u64() as u32),
     };
     let ebx = finish(machine, opened, &mut information, &mut graphics, memory)?;
     Ok(Handover::from(Jump::Protected(ProtectedMode {
-        eip: opened.image.entry() as u32,
+        eip: opened.image.entry().as_u64() as u32,
         eax: opened.version.boot_magic(),
         ebx,
         ..ProtectedMode::default()
@@ -150,7 +151,7 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     let regions = memory.regions().len() + SPARE_REGIONS;
     let size = information::size(information, regions) as u64;
     let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
-    say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry());
+    say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry().as_u64());
     machine.show_cursor();
     if let Some(graphics) = graphics {
         let mode = graphics.set(machine);
@@ -160,7 +161,7 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
         }
     }
     information.memory = memory.regions();
-    let start = block.start() as u32;
+    let start = block.start().as_u64() as u32;
     let length = match opened.version {
         Version::One => information::multiboot1(information, &mut block, start),
         Version::Two => information::multiboot2(information, &mut block),
@@ -193,7 +194,8 @@ impl<'a> Graphics<'a> {
     }
 
     fn set<'m>(&mut self, machine: impl Machine<'m>) -> Option<Mode> {
-        graphics::set(machine, self.adapter, &self.wish, &(0..layout::EARLY_REACH))
+        let within = PhysAddr::new(0)..layout::EARLY_REACH;
+        graphics::set(machine, self.adapter, &self.wish, &within)
     }
 }
 
@@ -214,7 +216,7 @@ fn load<'m, M: OutMachine<'m>>(
     entry: &BootEntry<'m>,
     opened: &mut Opened<'m>,
     memory: &mut MemoryMap,
-) -> Result<Option<u64>, M::Failure> {
+) -> Result<Option<PhysAddr>, M::Failure> {
     let machine = files.machine();
     let image = &mut opened.image;
     let mut load_base = None;
@@ -262,7 +264,7 @@ fn load<'m, M: OutMachine<'m>>(
         ", # segments, # KiB at #h";
         image.segments().len() as u64,
         image.file_bytes().div_ceil(1024),
-        image.start()
+        image.start().as_u64()
     );
     Ok(load_base)
 }
@@ -284,7 +286,7 @@ fn place_sections<'m, M: OutMachine<'m>>(
     let kind = MemoryKind::Reclaimable;
     let size = end - start;
     let address = allocate(memory, size, PAGE_SIZE, start % PAGE_SIZE, kind)?;
-    elf::place_sections(headers, table.entry_size, start, address);
+    elf::place_sections(headers, table.entry_size, start, address.as_u64());
     let range = Range {
         file_offset: start,
         length: size,

@@ -1,6 +1,7 @@
 //! Good kernels: where they go and how they are mapped.
 
 use boot_path::kernel::image::{Group, KernelError, PREFERRED_BASE, Table, Wishes};
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 
 use crate::elf_fixture::{ET_DYN, ET_EXEC, Elf, PT_GNU_RELRO, PT_TLS, ProgramHeader, R, W, X};
 
@@ -18,10 +19,10 @@ fn higher_half_without_load_addresses() {
         let (image, wishes) = accept(&elf);
         assert_eq!(wishes, Wishes::default());
         assert!(!image.position_independent());
-        assert_eq!(image.entry(), base + 0x10);
+        assert_eq!(image.entry().as_u64(), base + 0x10);
         assert_eq!(image.choose_slide(), 0);
         assert_eq!(
-            (image.virtual_start(), image.virtual_end()),
+            (image.virtual_start().as_u64(), image.virtual_end().as_u64()),
             (base, base + 0x5800)
         );
         let expected = [
@@ -36,7 +37,7 @@ fn higher_half_without_load_addresses() {
         let expected = Group {
             first: 0,
             end: 3,
-            virtual_start: base,
+            virtual_start: VirtAddr::new(base),
             size: 0x6000,
             alignment: 4096,
             offset: 0,
@@ -50,9 +51,9 @@ fn higher_half_without_load_addresses() {
 fn higher_half_with_load_addresses() {
     for base in [HIGH, 0xFFFF_FFF8_0000_0000] {
         let elf = with_at(kernel(ET_EXEC, base + MIB), base);
-        assert_eq!(groups(&elf)[0].preferred_physical, Some(MIB));
+        assert_eq!(groups(&elf)[0].preferred_physical, Some(PhysAddr::new(MIB)));
         let image = accept(&elf).0;
-        assert_eq!(image.segments()[1].load_address, MIB + 0x2000);
+        assert_eq!(image.segments()[1].load_address.as_u64(), MIB + 0x2000);
     }
 }
 
@@ -78,7 +79,8 @@ fn load_addresses_that_cannot_be_kept() {
 #[test]
 fn lower_half() {
     let elf = kernel(ET_EXEC, 2 * MIB);
-    assert_eq!(groups(&elf)[0].preferred_physical, Some(2 * MIB));
+    let expected = Some(PhysAddr::new(2 * MIB));
+    assert_eq!(groups(&elf)[0].preferred_physical, expected);
     let elf = kernel(ET_EXEC, 0x1000);
     assert_eq!(groups(&elf)[0].preferred_physical, None);
     accept(&kernel(ET_EXEC, (1 << 47) - 0x6000));
@@ -97,11 +99,11 @@ fn low_and_high_groups() {
             (
                 g.first,
                 g.end,
-                g.virtual_start,
+                g.virtual_start.as_u64(),
                 g.size,
                 g.alignment,
                 g.offset,
-                g.preferred_physical,
+                g.preferred_physical.map(PhysAddr::as_u64),
             )
         })
         .collect();
@@ -143,6 +145,7 @@ fn alignments() {
 
 #[test]
 fn static_pie() {
+    let preferred = PREFERRED_BASE.as_u64();
     for (base, start) in [
         (0, 0),
         (0x1000, 0),
@@ -154,10 +157,10 @@ fn static_pie() {
         let image = accept(&elf).0;
         assert!(image.position_independent());
         let slide = image.choose_slide();
-        assert_eq!(base.wrapping_add(slide), PREFERRED_BASE + start);
+        assert_eq!(base.wrapping_add(slide), preferred + start);
         assert_eq!(
             pages(&image, slide)[2],
-            (PREFERRED_BASE + start + 0x3000, 0x3000, "rw-")
+            (preferred + start + 0x3000, 0x3000, "rw-")
         );
         assert_eq!(groups(&elf)[0].preferred_physical, None);
     }
@@ -165,17 +168,17 @@ fn static_pie() {
     let mut elf = kernel(ET_DYN, 0x21_3000);
     elf.program_headers[0].alignment = 2 * MIB;
     let image = accept(&elf).0;
-    assert_eq!(image.choose_slide(), PREFERRED_BASE - 0x20_0000);
+    assert_eq!(image.choose_slide(), preferred - 0x20_0000);
     // Larger than a large page.
     let mut elf = kernel(ET_DYN, 0x3000);
     elf.program_headers[2].memory_size = 5 * MIB;
-    assert_eq!(accept(&elf).0.choose_slide(), PREFERRED_BASE);
+    assert_eq!(accept(&elf).0.choose_slide(), preferred);
     // As large as the last 2 GiB, but for the last page.
     let mut elf = kernel(ET_DYN, 0);
     elf.program_headers[2].memory_size = (1 << 31) - 0x4000;
     accept(&elf);
     elf.program_headers[2].memory_size += 1;
-    let (address, size) = (0x3000, (1 << 31) - 0x4000 + 1);
+    let (address, size) = (VirtAddr::new(0x3000), (1 << 31) - 0x4000 + 1);
     refuse(
         &elf,
         "10I",
@@ -243,7 +246,7 @@ fn tls() {
         ..ProgramHeader::within_load(PT_TLS, HIGH + 0x3020, 0x18)
     });
     let tls = accept(&elf).0.tls().unwrap();
-    assert_eq!(tls.virtual_start, HIGH + 0x3020);
+    assert_eq!(tls.virtual_start.as_u64(), HIGH + 0x3020);
     assert_eq!(
         (tls.file_size, tls.memory_size, tls.alignment),
         (0x18, 0x40, 32)
@@ -254,7 +257,7 @@ fn tls() {
     bad.program_headers[3].virtual_address = HIGH + 0x57F0;
     let error = KernelError::NotLoaded {
         kind: Table::Tls,
-        address: HIGH + 0x57F0,
+        address: VirtAddr::new(HIGH + 0x57F0),
         size: 0x18,
     };
     refuse(&bad, "10F", error);
@@ -282,7 +285,7 @@ fn tls() {
     );
     let mut bad = elf;
     bad.program_headers[3].alignment = 24;
-    let (virtual_address, offset) = (HIGH + 0x3020, 0x4020);
+    let (virtual_address, offset) = (VirtAddr::new(HIGH + 0x3020), 0x4020);
     let error = KernelError::Alignment {
         segment: 3,
         alignment: 24,

@@ -3,6 +3,7 @@
 use boot_path::kernel::image::{
     Group, KernelError, KernelImage, PageRange, Segment, Wishes, check_file,
 };
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use proptest::prelude::*;
 
 use crate::elf_fixture::{
@@ -16,8 +17,9 @@ use super::{HIGH, MIB, accept, executable, kernel, refuse, wish};
 fn flags_of(segments: &[Segment], page: u64) -> Option<u32> {
     segments
         .iter()
-        .filter(|s| s.virtual_start < page + 0x1000 && s.virtual_start + s.memory_size > page)
-        .map(|s| s.flags)
+        .map(|s| (s.virtual_start.as_u64(), s))
+        .filter(|&(start, s)| start < page + 0x1000 && start + s.memory_size > page)
+        .map(|(_, s)| s.flags)
         .reduce(|all, flags| all | flags)
 }
 
@@ -42,7 +44,7 @@ fn assert_sound_segments(file: &[u8], image: &KernelImage, slide: u64) {
     for s in segments {
         assert!(s.memory_size > 0 && s.file_size <= s.memory_size);
         assert!(s.file_size == 0 || s.file_offset + s.file_size <= file.len() as u64);
-        let start = s.virtual_start.wrapping_add(slide);
+        let start = s.virtual_start.as_u64().wrapping_add(slide);
         let last = start.checked_add(s.memory_size - 1).unwrap();
         assert!(
             start >= 0x1000 && (last < 1 << 47 || start >= !0 << 47),
@@ -64,11 +66,12 @@ fn assert_sound_groups(segments: &[Segment], groups: &[Group], slide: u64) {
         assert_eq!(group.first, next);
         next = group.end;
         assert!(group.alignment.is_power_of_two() && slide.is_multiple_of(group.alignment));
-        assert_eq!(group.offset, group.virtual_start % group.alignment);
+        assert_eq!(group.offset, group.virtual_start.as_u64() % group.alignment);
         for s in &segments[group.first..group.end] {
-            assert!(group.contains(s.virtual_start) && group.contains(s.virtual_end() - 1));
+            let last = s.virtual_end().wrapping_before(1);
+            assert!(group.contains(s.virtual_start) && group.contains(last));
         }
-        if let Some(physical) = group.preferred_physical {
+        if let Some(physical) = group.preferred_physical.map(PhysAddr::as_u64) {
             assert!(physical >= MIB && physical.is_multiple_of(4096));
             assert!(physical + group.size <= 1 << 52);
         }
@@ -98,10 +101,12 @@ fn assert_sound_ranges(image: &KernelImage, groups: &[Group], ranges: &[PageRang
         );
     }
     for range in ranges {
-        assert!(range.size > 0 && (range.virtual_start | range.size).is_multiple_of(0x1000));
-        let start = range.virtual_start.wrapping_sub(slide);
+        assert!(
+            range.size > 0 && (range.virtual_start.as_u64() | range.size).is_multiple_of(0x1000)
+        );
+        let start = range.virtual_start.wrapping_before(slide);
         assert_eq!(groups.iter().filter(|g| g.contains(start)).count(), 1);
-        let (first, last) = (start, start + range.size - 0x1000);
+        let (first, last) = (start.as_u64(), start.as_u64() + range.size - 0x1000);
         for page in some_pages(first, last) {
             let flags = flags_of(segments, page).expect("a page of no segment");
             assert_eq!(range.executable, flags & X != 0);
@@ -111,13 +116,13 @@ fn assert_sound_ranges(image: &KernelImage, groups: &[Group], ranges: &[PageRang
     }
     // No segment is left out.
     for s in segments {
-        let (first, last) = (s.first_page(), s.page_end() - 0x1000);
+        let (first, last) = (s.first_page().as_u64(), s.page_end().as_u64() - 0x1000);
         for page in some_pages(first, last) {
             let page = page.wrapping_add(slide);
             assert!(
                 ranges
                     .iter()
-                    .any(|r| page.wrapping_sub(r.virtual_start) < r.size)
+                    .any(|r| page.wrapping_sub(r.virtual_start.as_u64()) < r.size)
             );
         }
     }
@@ -245,7 +250,7 @@ fn the_full_kernel_is_accepted() {
     let (image, wishes) = check_file(&file).unwrap();
     assert_sound(&file, &image, &wishes);
     assert_eq!(wishes.stack_size, 0x4000);
-    assert_eq!(image.dynamic().unwrap().start, 0x2000);
+    assert_eq!(image.dynamic().unwrap().start.as_u64(), 0x2000);
     assert_eq!(image.segments()[1].file_offset, 0x3000);
 }
 
@@ -274,7 +279,9 @@ fn messages() {
 
 #[test]
 fn what_the_loader_maps_is_taken() {
-    let conflict = |address| KernelError::Conflict { address };
+    let conflict = |address| KernelError::Conflict {
+        address: VirtAddr::new(address),
+    };
     let map = handoff::DEFAULT_PHYSICAL_MAP_BASE;
     refuse(&kernel(ET_EXEC, map), "11A", conflict(map));
     let last_page = map + MIB - 0x1000;

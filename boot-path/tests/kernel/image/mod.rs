@@ -55,7 +55,7 @@ fn pages(image: &KernelImage, slide: u64) -> Vec<(u64, u64, &'static str)> {
     };
     image
         .page_ranges(slide)
-        .map(|r| (r.virtual_start, r.size, text(r)))
+        .map(|r| (r.virtual_start.as_u64(), r.size, text(r)))
         .collect()
 }
 

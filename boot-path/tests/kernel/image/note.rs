@@ -1,6 +1,7 @@
 //! What a kernel asks for in its note.
 
 use boot_path::kernel::image::{KernelError, MAX_NOTE_BYTES, Wishes};
+use boot_path::memory::address::VirtAddr;
 
 use crate::elf_fixture::{ProgramHeader, note, words};
 
@@ -14,7 +15,7 @@ fn wishes() {
     }
     let expected = Wishes {
         stack_size: 0x1_3000,
-        physical_map_base: 0xFFFF_C000_0000_0000,
+        physical_map_base: VirtAddr::new(0xFFFF_C000_0000_0000),
         flags: 1,
         own: true,
     };
@@ -35,7 +36,7 @@ fn wishes() {
         accept(&elf).1,
         Wishes {
             stack_size: 0x2000,
-            physical_map_base: 1 << 46,
+            physical_map_base: VirtAddr::new(1 << 46),
             flags: 0,
             own: true,
         }

@@ -1,6 +1,7 @@
 //! Bad kernels: each has its error.
 
 use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use boot_path::memory::address::VirtAddr;
 
 use crate::elf_fixture::{ET_EXEC, Elf, PT_GNU_RELRO, PT_INTERP, PT_LOAD, ProgramHeader, R, W, X};
 
@@ -170,7 +171,7 @@ fn segments_that_overlap() {
 fn segments_out_of_the_address_space() {
     let mut elf = executable();
     elf.program_headers[2].memory_size = 1 << 31;
-    let (address, size) = (HIGH + 0x3000, 1 << 31);
+    let (address, size) = (VirtAddr::new(HIGH + 0x3000), 1 << 31);
     refuse(
         &elf,
         "10I",
@@ -203,7 +204,7 @@ fn segments_out_of_the_address_space() {
             "10I",
             KernelError::Wraps {
                 segment: 3,
-                address,
+                address: VirtAddr::new(address),
                 size,
             },
         );
@@ -214,7 +215,7 @@ fn segments_out_of_the_address_space() {
             "10L",
             KernelError::PageZero {
                 segment: 3,
-                address,
+                address: VirtAddr::new(address),
             },
         );
     }
@@ -231,7 +232,7 @@ fn relro_out_of_the_address_space() {
         "10I",
         KernelError::Wraps {
             segment: 3,
-            address,
+            address: VirtAddr::new(address),
             size,
         },
     );
@@ -293,7 +294,7 @@ fn writable_code() {
         &elf,
         "10K",
         KernelError::WritableCode {
-            address: HIGH,
+            address: VirtAddr::new(HIGH),
             size: 0x2000,
         },
     );
@@ -308,7 +309,7 @@ fn writable_code() {
         &elf,
         "10K",
         KernelError::WritableCode {
-            address: HIGH + 0x1000,
+            address: VirtAddr::new(HIGH + 0x1000),
             size: 0x1000,
         },
     );
@@ -332,7 +333,7 @@ fn alignment() {
         let mut elf = executable();
         elf.program_headers[1].alignment = alignment;
         elf.program_headers[1].offset = Some(0x2000);
-        let (virtual_address, offset) = (HIGH + 0x2000, 0x2000);
+        let (virtual_address, offset) = (VirtAddr::new(HIGH + 0x2000), 0x2000);
         let error = KernelError::Alignment {
             segment: 1,
             alignment,
@@ -343,7 +344,7 @@ fn alignment() {
     }
     let mut elf = executable();
     elf.program_headers[1].offset = Some(0x1010);
-    let (virtual_address, offset) = (HIGH + 0x2000, 0x1010);
+    let (virtual_address, offset) = (VirtAddr::new(HIGH + 0x2000), 0x1010);
     let error = KernelError::Alignment {
         segment: 1,
         alignment: 4096,

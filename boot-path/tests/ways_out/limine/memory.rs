@@ -1,5 +1,6 @@
 //! The memory map of the protocol, and its direct map.
 
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::map::{MemoryKind, Region};
 use boot_path::ways_out::limine::{Entry, FirmwarePages, HHDM, entries, hhdm};
 use proptest::prelude::*;
@@ -29,8 +30,8 @@ fn memory() -> impl Strategy<Value = Vec<Region>> {
             let start = position + hole * PAGE;
             position = start + length * PAGE;
             Region {
-                start,
-                end: position,
+                start: PhysAddr::new(start),
+                end: PhysAddr::new(position),
                 kind,
             }
         };
@@ -45,7 +46,8 @@ fn firmware() -> impl Strategy<Value = Vec<(u64, u64)>> {
 
 /// The kind that the map says of a page, another way; none where it says nothing.
 fn kind_of_page(regions: &[Region], places: &[(u64, u64)], page: u64) -> Option<u64> {
-    let region = regions.iter().find(|r| r.start <= page && page < r.end);
+    let mut regions = regions.iter();
+    let region = regions.find(|r| (r.start.as_u64()..r.end.as_u64()).contains(&page));
     let table = places
         .iter()
         .any(|&(start, length)| start < page + PAGE && start + length > page && length > 0);
@@ -87,7 +89,7 @@ proptest! {
             let touch = end == pair[1].physical_start;
             prop_assert!(end < pair[1].physical_start || touch && pair[0].write_combining != pair[1].write_combining);
         }
-        let identity: Vec<_> = hhdm(&regions, &firmware, revision, 0).collect();
+        let identity: Vec<_> = hhdm(&regions, &firmware, revision, VirtAddr::new(0)).collect();
 
         // Page by page, another way.
         for page in (GIB4 - 14 * PAGE..GIB4 + 60 * PAGE).step_by(PAGE as usize) {
@@ -101,18 +103,22 @@ proptest! {
                 Some(1 | 4) => revision == 0,
                 _ => false,
             };
-            for (maps, base) in [(&maps, HHDM), (&identity, 0)] {
-                let mapping = maps.iter().find(|m| m.physical_start <= page && page < m.physical_start + m.size);
+            for (maps, base) in [(&maps, HHDM.as_u64()), (&identity, 0)] {
+                let mapping = maps.iter().find(|m| {
+                    let start = m.physical_start.as_u64();
+                    start <= page && page < start + m.size
+                });
                 prop_assert_eq!(mapping.is_some(), wanted, "{:x}, revision {}", page, revision);
                 if let Some(mapping) = mapping {
                     prop_assert!(mapping.writable && mapping.executable);
                     prop_assert_eq!(mapping.write_combining, expected == Some(7));
-                    prop_assert_eq!(mapping.virtual_start, base + mapping.physical_start);
+                    prop_assert_eq!(mapping.virtual_start.as_u64(), base + mapping.physical_start.as_u64());
                 }
             }
         }
         if revision < 3 {
-            prop_assert_eq!((maps[0].physical_start, identity[0].physical_start), (0, PAGE));
+            prop_assert_eq!(maps[0].physical_start.as_u64(), 0);
+            prop_assert_eq!(identity[0].physical_start.as_u64(), PAGE);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use boot_path::kernel::image::KernelImage;
 use boot_path::kernel::relocate::LoadedKernel;
-use boot_path::ways_out::limine::{FEATURES, Feature, LimineError, Requests, scan};
+use boot_path::ways_out::limine::{self, FEATURES, Feature, LimineError, Requests, scan};
 use proptest::prelude::*;
 
 use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, W, X, words};
@@ -26,6 +26,8 @@ const START: [u64; 4] = [
     0x181E_920A_7852_B9D9,
 ];
 const END: [u64; 2] = [0xADC0_E053_1BB1_0D03, 0x9572_709F_3176_4C62];
+/// Where the direct map begins, as a number.
+const HHDM: u64 = limine::HHDM.as_u64();
 const PAGE: u64 = 4096;
 const GIB4: u64 = 4 << 30;
 
@@ -82,7 +84,7 @@ impl Loaded {
 
     fn word(&self, address: u64) -> u64 {
         let segments = self.image.segments().iter().enumerate();
-        let mut segments = segments.map(|(index, s)| (index, s.virtual_start));
+        let mut segments = segments.map(|(index, s)| (index, s.virtual_start.as_u64()));
         let (index, start) = segments.rfind(|(_, start)| *start <= address).unwrap();
         let offset = (address - start) as usize;
         u64::from_le_bytes(self.segments[index][offset..offset + 8].try_into().unwrap())

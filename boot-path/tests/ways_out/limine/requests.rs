@@ -1,6 +1,7 @@
 //! Which requests are found, and which are refused.
 
 use boot_path::errors::catalogue::Named;
+use boot_path::memory::address::VirtAddr;
 use boot_path::ways_out::limine::{
     self as limine, COUNT, FEATURES, Feature, InternalModules, LimineError, recognises,
 };
@@ -83,8 +84,8 @@ fn markers_count() {
 
     let error = kernel(&[end, hhdm, start].concat()).scan().unwrap_err();
     let expected = LimineError::Markers {
-        start: DATA + 64,
-        end: DATA,
+        start: VirtAddr::new(DATA + 64),
+        end: VirtAddr::new(DATA),
     };
     assert_eq!((error, error.entry().code), (expected, "10X"));
     assert_eq!(
@@ -98,8 +99,8 @@ fn what_is_twice_or_cut_off_is_refused() {
     let hhdm = request(Feature::Hhdm, 0, &[]);
     let twice = kernel(&[hhdm.clone(), hhdm.clone()].concat()).scan();
     let error = LimineError::Duplicate {
-        first: DATA,
-        second: DATA + 48,
+        first: VirtAddr::new(DATA),
+        second: VirtAddr::new(DATA + 48),
     };
     assert_eq!(twice, Err(error));
     assert_eq!(
@@ -111,18 +112,19 @@ fn what_is_twice_or_cut_off_is_refused() {
     let dtb = request(Feature::DeviceTree, 0, &[]);
     assert!(kernel(&[dtb.clone(), dtb].concat()).scan().is_err());
 
+    let cut = LimineError::Cut {
+        address: VirtAddr::new(DATA),
+    };
     for length in 4..6 {
         let error = kernel(&hhdm[..length]).scan();
-        assert_eq!(error, Err(LimineError::Cut { address: DATA }), "{length}");
+        assert_eq!(error, Err(cut), "{length}");
     }
-    assert_eq!(
-        kernel(&tag(1)[..2]).scan(),
-        Err(LimineError::Cut { address: DATA })
-    );
+    assert_eq!(kernel(&tag(1)[..2]).scan(), Err(cut));
 }
 
 #[test]
 fn pieces_overlap_by_a_word() {
+    let recognises = |bytes: &[u8], address| recognises(bytes, VirtAddr::new(address));
     let bytes = words([&[1, 2][..], &request(Feature::Hhdm, 0, &[])[..]].concat());
     assert!(recognises(&bytes, 0x1000) && !recognises(&bytes, 0x1001));
     assert!(recognises(&bytes[..32], 0x1000) && !recognises(&bytes[..31], 0x1000));
@@ -151,7 +153,8 @@ fn what_no_machine_can_give_is_refused() {
         let loaded = Loaded::new(&elf);
         loaded.requests().check(&loaded.image)
     };
-    assert_eq!(low(ET_EXEC), Err(LimineError::Low { address: 0x10_0000 }));
+    let address = VirtAddr::new(0x10_0000);
+    assert_eq!(low(ET_EXEC), Err(LimineError::Low { address }));
     assert_eq!(low(ET_DYN), Ok(()));
 
     // A file with a note of the loader's own is none of these.
@@ -190,16 +193,20 @@ fn stacks_entries_and_paging_modes() {
 
     let entry = |address| {
         let loaded = kernel(&request(Feature::EntryPoint, 0, &[address]));
-        loaded.requests().entry(&loaded.image, &loaded, 0)
+        let entry = loaded.requests().entry(&loaded.image, &loaded, 0);
+        entry.map(VirtAddr::as_u64)
     };
     assert_eq!(entry(CODE + 5), Ok(CODE + 5));
     for address in [0, CODE + 0x100, DATA] {
-        assert_eq!(entry(address), Err(LimineError::Entry { address }));
+        let error = LimineError::Entry {
+            address: VirtAddr::new(address),
+        };
+        assert_eq!(entry(address), Err(error));
     }
     let loaded = kernel(&tag(0));
     assert_eq!(
         loaded.requests().entry(&loaded.image, &loaded, 0x1000),
-        Ok(CODE + 0x1010)
+        Ok(VirtAddr::new(CODE + 0x1010))
     );
 
     let mode = |revision, arguments: &[u64], five_levels| {
@@ -315,6 +322,6 @@ proptest! {
             let modules = &mut InternalModules::new();
             let _ = requests.internal_modules(&loaded.image, &loaded, 0, modules);
         }
-        prop_assert_eq!(found != Ok(None), recognises(&words(data.iter().copied()), DATA));
+        prop_assert_eq!(found != Ok(None), recognises(&words(data.iter().copied()), VirtAddr::new(DATA)));
     }
 }

@@ -2,14 +2,15 @@
 
 use boot_path::bios::int1a::unix_time;
 use boot_path::bios::vbe::{Field, Mode};
+use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::map::{MemoryKind, Region};
 use boot_path::ways_out::limine::{
-    self as limine, COUNT, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, HHDM,
-    LastFacts, Performance, Processors, Requests, Text, Writer,
+    self as limine, COUNT, FEATURES, Facts, Feature, File, FirmwarePages, Framebuffer, LastFacts,
+    Performance, Processors, Requests, Text, Writer,
 };
 use proptest::prelude::*;
 
-use super::{BASE, DATA, config, kernel, request, tag};
+use super::{BASE, DATA, HHDM, config, kernel, request, tag};
 
 #[test]
 fn answers_are_written() {
@@ -88,13 +89,17 @@ fn modes() -> [Mode; 2] {
 
 /// All that a kernel can be told.
 fn with_facts(check: impl FnOnce(&Facts<'_>, &LastFacts<'_>)) {
-    let region = |start, end, kind| Region { start, end, kind };
+    let region = |start, end, kind| Region {
+        start: PhysAddr::new(start),
+        end: PhysAddr::new(end),
+        kind,
+    };
     let regions = [
         region(0, 0x1000, MemoryKind::Reserved),
         region(0x1000, 0x8000, MemoryKind::Usable),
     ];
     let file = |path, string| File {
-        start: 0x7000,
+        start: PhysAddr::new(0x7000),
         size: 99,
         path,
         string,
@@ -102,12 +107,12 @@ fn with_facts(check: impl FnOnce(&Facts<'_>, &LastFacts<'_>)) {
     let modes = modes();
     let modules = [
         file("one", Text::Bytes(b"words")),
-        file("two", Text::At(77)),
+        file("two", Text::At(VirtAddr::new(77))),
     ];
     let facts = Facts {
         version: "1.2",
         revision: 0,
-        command_line: 0x9999,
+        command_line: VirtAddr::new(0x9999),
         paging_mode: 1,
         processors: Some(Processors {
             x2apic: true,
@@ -115,8 +120,8 @@ fn with_facts(check: impl FnOnce(&Facts<'_>, &LastFacts<'_>)) {
             infos: &[0x11, 0x22],
         }),
         firmware: &FirmwarePages::default(),
-        executable: Some(file("kernel", Text::At(0x9999))),
-        executable_address: [0x10_0000, BASE],
+        executable: Some(file("kernel", Text::At(VirtAddr::new(0x9999)))),
+        executable_address: (PhysAddr::new(0x10_0000), VirtAddr::new(BASE)),
         modules: &modules,
         optical: true,
         partition: 2,
@@ -145,7 +150,7 @@ fn respond(facts: &Facts<'_>, last: &LastFacts<'_>) -> ([u64; COUNT], Vec<u8>) {
     let mut measure = Writer::default();
     limine::respond(&requests, facts, last, &mut measure);
     let mut room = vec![0xEE; measure.used];
-    let mut writer = Writer::new(&mut room, SEEN_AT);
+    let mut writer = Writer::new(&mut room, VirtAddr::new(SEEN_AT));
     let responses = limine::respond(&requests, facts, last, &mut writer);
     assert_eq!(writer.used, measure.used);
     (responses, room)

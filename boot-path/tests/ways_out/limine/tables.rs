@@ -7,36 +7,48 @@ use std::rc::Rc;
 
 use boot_path::kernel::image::Wishes;
 use boot_path::kernel::placement::Kernel;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::paging::address_space::TablePages;
 use boot_path::paging::page_tables::Capabilities;
+use boot_path::ways_out::limine::FirmwarePages;
 use boot_path::ways_out::limine::address_space;
-use boot_path::ways_out::limine::{FirmwarePages, HHDM};
 
 use crate::elf_fixture::{Elf, PT_GNU_RELRO, ProgramHeader, R, W};
 
 use crate::mmu::{self, Page};
 
-use super::{BASE, CODE, DATA, GIB4, Loaded, elf, tag};
+use super::{BASE, CODE, DATA, GIB4, HHDM, Loaded, elf, tag};
 
 type Shared = Rc<RefCell<BTreeMap<u64, [u64; 512]>>>;
 struct Tables(Shared);
 
 impl TablePages for Tables {
-    fn clear(&mut self, table: u64) {
-        assert!(self.0.borrow_mut().insert(table, [0; 512]).is_none());
+    fn clear(&mut self, table: PhysAddr) {
+        assert!(
+            self.0
+                .borrow_mut()
+                .insert(table.as_u64(), [0; 512])
+                .is_none()
+        );
     }
-    fn read(&self, table: u64, index: usize) -> u64 {
-        self.0.borrow()[&table][index]
+    fn read(&self, table: PhysAddr, index: usize) -> u64 {
+        self.0.borrow()[&table.as_u64()][index]
     }
-    fn write(&mut self, table: u64, index: usize, value: u64) {
-        self.0.borrow_mut().get_mut(&table).unwrap()[index] = value;
+    fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
+        self.0.borrow_mut().get_mut(&table.as_u64()).unwrap()[index] = value;
     }
 }
 
 fn machine() -> MemoryMap {
     let mut memory = MemoryMap::new();
-    let mut add = |start, end, kind| memory.add(Region { start, end, kind });
+    let mut add = |start, end, kind| {
+        memory.add(Region {
+            start: PhysAddr::new(start),
+            end: PhysAddr::new(end),
+            kind,
+        });
+    };
     add(0, 0x9_F000, MemoryKind::Usable);
     add(0x10_0000, 64 << 20, MemoryKind::Usable);
     add(0xFFFC_0000, GIB4, MemoryKind::Reserved);
@@ -103,7 +115,8 @@ const FRAMEBUFFER: Range<u64> = 0xFD00_0000..0xFD30_1000;
 /// Builds page tables: where the kernel is, and all pages.
 fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     let mut memory = machine();
-    memory.mark(FRAMEBUFFER.start, FRAMEBUFFER.end, MemoryKind::Framebuffer);
+    let [start, end] = [FRAMEBUFFER.start, FRAMEBUFFER.end].map(PhysAddr::new);
+    memory.mark(start, end, MemoryKind::Framebuffer);
     let mut image = Loaded::new(&far_apart()).image;
     image.forget_relro();
     let mut kernel = Kernel::new(&mut image, Wishes::default());
@@ -124,13 +137,13 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
         revision,
         five_levels,
     );
-    let mut root = root.unwrap();
+    let mut root = root.unwrap().as_u64();
     let tables = tables.borrow();
     if five_levels {
         root = lower_root(&tables[&root], revision);
     }
     let pages = mmu::all_pages(&|table| tables[&table].to_vec(), root, cpu);
-    (kernel.physical_start(), pages)
+    (kernel.physical_start().as_u64(), pages)
 }
 
 /// The table of level 4 that a table of level 5 leads to: it is the same one at both ends, and at the

@@ -3,6 +3,7 @@
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::errors::text::copy;
 use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS};
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::multiboot::elf::{
     self, Limits, MAX_SEGMENTS, MemoryConflict, PhysicalImage, Preference, SectionTable,
@@ -15,6 +16,10 @@ use crate::elf_fixture::{ET_EXEC, Elf, PT_NOTE, ProgramHeader, R, W, X};
 
 const MIB: u64 = 1 << 20;
 const HIGH: u64 = 0xC000_0000;
+
+const fn physical(address: u64) -> PhysAddr {
+    PhysAddr::new(address)
+}
 
 /// Code and data with a bss, linked to the higher half (or not) and loaded at 1 MiB.
 fn kernel(distance: u64) -> Elf {
@@ -46,19 +51,24 @@ fn memory() -> MemoryMap {
     let mut map = MemoryMap::new();
     for (start, end) in [(0, 0xA_0000), (MIB, 64 * MIB)] {
         map.add(Region {
-            start,
-            end,
+            start: physical(start),
+            end: physical(end),
             kind: MemoryKind::Usable,
         });
     }
     map.finish(0xA_0000);
-    map.mark(0x1000, 0x8_0000, MemoryKind::Reclaimable);
+    map.mark(
+        physical(0x1000),
+        physical(0x8_0000),
+        MemoryKind::Reclaimable,
+    );
     map
 }
 
 fn kind_at(map: &MemoryMap, address: u64) -> Option<MemoryKind> {
     let mut regions = map.regions().iter();
-    let region = regions.find(|region| (region.start..region.end).contains(&address))?;
+    let region =
+        regions.find(|region| (region.start.as_u64()..region.end.as_u64()).contains(&address))?;
     Some(region.kind)
 }
 
@@ -69,27 +79,29 @@ fn both_classes_say_the_same() {
         for (file, is_64_bit) in [(elf.build(), true), (elf.build_32(), false)] {
             let image = read(&file).expect("a good kernel");
             assert_eq!(image.is_64_bit(), is_64_bit);
-            assert_eq!(image.entry(), MIB + 0x10);
-            assert_eq!((image.start(), image.end()), (MIB, MIB + 0x7800));
+            assert_eq!(image.entry().as_u64(), MIB + 0x10);
+            assert_eq!(image.start().as_u64(), MIB);
+            assert_eq!(image.end().as_u64(), MIB + 0x7800);
             assert_eq!(image.file_bytes(), 0x1900);
             assert_eq!(image.sections(), None);
             let [code, data] = image.segments() else {
                 panic!("{:?}", image.segments());
             };
             assert_eq!(
-                (code.start, code.memory_size, code.number),
+                (code.start.as_u64(), code.memory_size, code.number),
                 (MIB, 0x1800, 0)
             );
-            assert_eq!((data.start, data.file_size), (MIB + 0x2800, 0x100));
+            assert_eq!((data.start.as_u64(), data.file_size), (MIB + 0x2800, 0x100));
             let at = data.file_offset as usize;
             assert_eq!(file[at..at + 0x100], [2; 0x100]);
 
             let reads = image.reads();
-            assert_eq!((reads[0].destination, reads[0].length), (MIB, 0x1800));
+            assert_eq!(reads[0].destination.as_u64(), MIB);
+            assert_eq!(reads[0].length, 0x1800);
             assert_eq!(reads[1].file_offset, data.file_offset);
             assert!(reads[2..].iter().all(|range| range.length == 0));
             let mut zeroes = Vec::new();
-            image.zeroes(|start, end| zeroes.push((start, end)));
+            image.zeroes(|start, end| zeroes.push((start.as_u64(), end.as_u64())));
             let bss = (MIB + 0x2900, MIB + 0x7800);
             assert_eq!(zeroes, [(MIB + 0x1800, MIB + 0x1800), bss]);
         }
@@ -99,7 +111,7 @@ fn both_classes_say_the_same() {
 #[test]
 fn an_elf64_with_a_64_bit_entry_point() {
     let image = read(&kernel(0xFFFF_FFFF_8000_0000).build()).expect("a good kernel");
-    assert_eq!(image.entry(), MIB + 0x10);
+    assert_eq!(image.entry().as_u64(), MIB + 0x10);
 }
 
 /// As the linker scripts of some higher-half kernels have it: `ENTRY(_start - KERNEL_VMA)`.
@@ -108,16 +120,16 @@ fn the_entry_point_may_be_physical() {
     let mut elf = kernel(HIGH);
     elf.entry = MIB + 0x20;
     assert_eq!(
-        read(&elf.build()).map(|image| image.entry()),
+        read(&elf.build()).map(|image| image.entry().as_u64()),
         Ok(MIB + 0x20)
     );
     let mut image = read(&elf.build_32()).expect("a good kernel");
-    assert_eq!(image.enter_at(MIB + 0x7000), Ok(()));
-    assert_eq!(image.entry(), MIB + 0x7000);
+    assert_eq!(image.enter_at(physical(MIB + 0x7000)), Ok(()));
+    assert_eq!(image.entry().as_u64(), MIB + 0x7000);
     let outside = KernelError::Entry {
         entry: MIB + 0x2000,
     };
-    assert_eq!(image.enter_at(MIB + 0x2000), Err(outside));
+    assert_eq!(image.enter_at(physical(MIB + 0x2000)), Err(outside));
     elf.entry = 0x1234;
     refuse(&elf.build(), KernelError::Entry { entry: 0x1234 });
 }
@@ -269,7 +281,7 @@ fn beyond_4_gib() {
         }
         let error = MemoryConflict::Beyond {
             segment: 1,
-            start,
+            start: physical(start),
             size: 0x5000,
         };
         refuse(&elf.build(), error);
@@ -307,10 +319,14 @@ fn who_is_in_the_way_is_named() {
         elf.program_headers[1].physical_address = start;
         let image = read(&elf.build()).expect("a good kernel");
         let mut map = memory();
-        map.mark(20 * MIB, 21 * MIB, MemoryKind::Module);
-        map.mark(22 * MIB, 23 * MIB, MemoryKind::AcpiNvs);
-        map.mark(24 * MIB, 25 * MIB, MemoryKind::Bad);
-        map.mark(26 * MIB, 27 * MIB, MemoryKind::Framebuffer);
+        for (mib, kind) in [
+            (20, MemoryKind::Module),
+            (22, MemoryKind::AcpiNvs),
+            (24, MemoryKind::Bad),
+            (26, MemoryKind::Framebuffer),
+        ] {
+            map.mark(physical(mib * MIB), physical((mib + 1) * MIB), kind);
+        }
         let before = map.regions().to_vec();
         let result = image.place(&mut map).map_err(|error| error.to_string());
         if result.is_err() {
@@ -358,8 +374,8 @@ fn who_is_in_the_way_is_named() {
 
 fn limits(min: u64, max: u64, align: u64, preference: Preference) -> Limits {
     Limits {
-        min,
-        max,
+        min: physical(min),
+        max: physical(max),
         align,
         preference,
     }
@@ -397,17 +413,18 @@ fn kernels_that_can_be_moved() {
             assert_eq!(map.usable(), free);
             continue;
         };
-        assert_eq!(result, Ok(base), "{limits:x?}");
-        assert_eq!((image.start(), image.entry()), (base, base + 0x10));
-        assert_eq!(image.segments()[1].start, base + 0x2800);
+        assert_eq!(result, Ok(physical(base)), "{limits:x?}");
+        assert_eq!(image.start().as_u64(), base);
+        assert_eq!(image.entry().as_u64(), base + 0x10);
+        assert_eq!(image.segments()[1].start.as_u64(), base + 0x2800);
         assert_eq!(map.usable(), free - 0x8000);
         assert_eq!(kind_at(&map, base), Some(MemoryKind::Kernel));
         assert_eq!(kind_at(&map, base + 0x7FFF), Some(MemoryKind::Kernel));
     }
     let error = MemoryConflict::NoRoom {
         size: 0x7800,
-        min: 1,
-        max: 2,
+        min: physical(1),
+        max: physical(2),
         largest: 0,
     };
     assert_eq!(
@@ -529,7 +546,8 @@ proptest! {
                 prop_assert!(pair[0].end() <= pair[1].start);
             }
             for segment in image.segments() {
-                prop_assert!(segment.file_size <= segment.memory_size && segment.end() <= 4 << 30);
+                prop_assert!(segment.file_size <= segment.memory_size);
+                prop_assert!(segment.end().as_u64() <= 4 << 30);
                 prop_assert!(segment.file_offset + segment.file_size <= file.len() as u64);
             }
         }
@@ -552,10 +570,11 @@ proptest! {
         };
         let mut map = memory();
         for (page, count) in marks {
-            map.mark(page * 4096, (page + count) * 4096, MemoryKind::Bad);
+            map.mark(physical(page * 4096), physical((page + count) * 4096), MemoryKind::Bad);
         }
         let pages = || image.segments().iter().flat_map(|segment| {
-            (segment.start / 4096..segment.end().div_ceil(4096)).map(|page| page * 4096)
+            let (start, end) = (segment.start.as_u64(), segment.end().as_u64());
+            (start / 4096..end.div_ceil(4096)).map(|page| page * 4096)
         });
         let free = pages().all(|page| kind_at(&map, page) == Some(MemoryKind::Usable));
         let before = map.regions().to_vec();

@@ -3,6 +3,7 @@
 use boot_path::bios::vbe::Wish;
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::kernel::image::KernelError;
+use boot_path::memory::address::PhysAddr;
 use boot_path::ways_out::multiboot::elf::{Limits, Preference};
 use boot_path::ways_out::multiboot::header::{
     Addresses, Header, HeaderError, MultibootError, Version, check_file,
@@ -21,6 +22,10 @@ use super::{
     MAGIC_2, MIB, OPTIONAL, REQUIRED, bytes, header_1, header_2, header_for, parse_1, parse_2,
     plain, refuse,
 };
+
+const fn physical(address: u64) -> PhysAddr {
+    PhysAddr::new(address)
+}
 
 /// By somebody else's idea of such a header.
 #[test]
@@ -57,14 +62,14 @@ fn every_tag_of_the_crate() {
     let expected = Header {
         addresses: Some(Addresses {
             file_offset: 0x80,
-            start: 0x10_0080,
-            file_end: Some(0x10_2000),
-            end: Some(0x10_4000),
+            start: physical(0x10_0080),
+            file_end: Some(physical(0x10_2000)),
+            end: Some(physical(0x10_4000)),
         }),
-        entry: Some(0x10_0200),
+        entry: Some(physical(0x10_0200)),
         limits: Some(Limits {
-            min: 0x20_0000,
-            max: 0x80_0000,
+            min: physical(0x20_0000),
+            max: physical(0x80_0000),
             align: 0x1000,
             preference: Preference::Highest,
         }),
@@ -199,7 +204,7 @@ fn addresses_that_contradict_each_other() {
     let good = |offset, fields| at(offset, fields).map(|header| header.addresses);
     let all = Addresses {
         file_offset: 0,
-        start: 0x10_0000,
+        start: physical(0x10_0000),
         file_end: None,
         end: None,
     };
@@ -207,9 +212,9 @@ fn addresses_that_contradict_each_other() {
     assert_eq!(good(0x40, [0x10_0040, 0x10_0000, 0, 0]), Ok(Some(all)));
     let part = Addresses {
         file_offset: 0x40,
-        start: 0x10_0040,
-        file_end: Some(0x10_0050),
-        end: Some(0x10_0050),
+        start: physical(0x10_0040),
+        file_end: Some(physical(0x10_0050)),
+        end: Some(physical(0x10_0050)),
     };
     let fields = [0x10_0040, 0x10_0040, 0x10_0050, 0x10_0050];
     assert_eq!(good(0x40, fields), Ok(Some(part)));
@@ -390,11 +395,11 @@ fn headers_of_version_1() {
     let expected = Header {
         addresses: Some(Addresses {
             file_offset: 0x10,
-            start: 0x10_0010,
-            file_end: Some(0x10_2000),
-            end: Some(0x10_3000),
+            start: physical(0x10_0010),
+            file_end: Some(physical(0x10_2000)),
+            end: Some(physical(0x10_3000)),
         }),
-        entry: Some(0x10_0100),
+        entry: Some(physical(0x10_0100)),
         ..plain(Version::One, 0x20)
     };
     assert_eq!(parse_1(&file), Ok(expected));
@@ -446,9 +451,11 @@ fn kernels_by_the_header_s_addresses() {
         let [segment] = image.segments() else {
             panic!("one segment");
         };
-        assert_eq!((segment.start, segment.file_offset), (0x10_0000, 0));
+        assert_eq!(segment.start, physical(0x10_0000));
+        assert_eq!(segment.file_offset, 0);
         assert_eq!(image.sections(), None);
-        Ok((segment.file_size, segment.memory_size, image.entry()))
+        let entry = image.entry().as_u64();
+        Ok((segment.file_size, segment.memory_size, entry))
     };
     let entry = 0x10_0020;
     assert_eq!(check(0, 0, entry), Ok((4096, 4096, entry.into())));
@@ -496,12 +503,12 @@ fn kernels_by_their_elf_headers() {
             .build()
     };
     let (header, image) = check_file(Version::Two, &file(header_2(&[]))).expect("a good kernel");
-    assert_eq!(image.entry(), MIB + 0x80);
+    assert_eq!(image.entry().as_u64(), MIB + 0x80);
     assert_eq!(header.offset % 8, 0);
     // The header's entry point is a physical one, and counts.
     let entry = [3, 12, MIB as u32 + 0x90, 0];
     let (_, image) = check_file(Version::Two, &file(header_2(&entry))).expect("a good kernel");
-    assert_eq!(image.entry(), MIB + 0x90);
+    assert_eq!(image.entry().as_u64(), MIB + 0x90);
     let entry = [3, 12, 5, 0];
     let error = KernelError::Entry { entry: 5 };
     assert_eq!(

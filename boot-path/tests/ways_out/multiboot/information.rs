@@ -4,6 +4,7 @@ use boot_path::bios::firmware::{Bios, FLAG_CARRY, Registers};
 use boot_path::bios::vbe::{Field, Mode};
 use boot_path::entry::entry_file;
 use boot_path::kernel::placement::LoadedModule;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, Region};
 use boot_path::ways_out::multiboot::elf::SectionTable;
 use boot_path::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
@@ -17,7 +18,11 @@ const CONFIGURATION: &[u8] =
     b"options quiet  two\nmodule /boot/modules/first the text\nmodule /second\noptions more\n";
 
 fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
-    Region { start, end, kind }
+    Region {
+        start: PhysAddr::new(start),
+        end: PhysAddr::new(end),
+        kind,
+    }
 }
 
 /// All kinds of memory; what touches and is RAM is one region.
@@ -56,11 +61,11 @@ const MAP: [(u64, u64, u32); 10] = [
 
 const MODULES: [LoadedModule; 2] = [
     LoadedModule {
-        start: 2 * MIB,
+        start: PhysAddr::new(2 * MIB),
         length: 1234,
     },
     LoadedModule {
-        start: 2 * MIB + 0x1000,
+        start: PhysAddr::new(2 * MIB + 0x1000),
         length: 0,
     },
 ];

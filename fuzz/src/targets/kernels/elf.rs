@@ -3,6 +3,7 @@
 use boot_path::errors::text::copy;
 use boot_path::kernel::image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
 use boot_path::kernel::relocate::relocate;
+use boot_path::memory::address::VirtAddr;
 
 use super::loaded::Loaded;
 use crate::input::Input;
@@ -69,12 +70,11 @@ fn check_segments(image: &KernelImage) {
         assert!(segment.file_size <= segment.memory_size && segment.memory_size > 0);
         let first = segment.virtual_start.wrapping_add(slide);
         let last = first.checked_add(segment.memory_size - 1).expect("no wrap");
+        assert!(first >= PREFERRED_BASE || !image.position_independent());
+        let (first, last) = (first.as_u64(), last.as_u64());
         assert_eq!(first as i64 >> 47, last as i64 >> 47, "one half");
         assert!(matches!(first as i64 >> 47, 0 | -1), "canonical");
         assert!(first >= 4096, "page 0");
-        if image.position_independent() {
-            assert!(first >= PREFERRED_BASE);
-        }
     }
     let entry = image.entry().wrapping_sub(image.virtual_start());
     assert!(entry < image.virtual_end() - image.virtual_start());
@@ -84,12 +84,12 @@ fn check_segments(image: &KernelImage) {
 fn check_groups(image: &KernelImage) {
     let (segments, slide) = (image.segments(), image.choose_slide());
     let mut next = 0;
-    let mut before: Option<u64> = None;
+    let mut before: Option<VirtAddr> = None;
     for group in image.groups() {
         assert_eq!(group.first, next);
         assert!(group.end > group.first);
         next = group.end;
-        assert_eq!((group.virtual_start | group.size) % 4096, 0);
+        assert_eq!((group.virtual_start.as_u64() | group.size) % 4096, 0);
         let end = group.virtual_start + group.size;
         for segment in &segments[group.first..group.end] {
             assert!(group.virtual_start <= segment.virtual_start && segment.virtual_end() <= end);
@@ -97,7 +97,7 @@ fn check_groups(image: &KernelImage) {
             assert!(group.alignment >= segment.alignment);
         }
         assert!(group.alignment.is_power_of_two() && group.alignment >= 4096);
-        assert_eq!(group.offset, group.virtual_start % group.alignment);
+        assert_eq!(group.offset, group.virtual_start.as_u64() % group.alignment);
         if let Some(before) = before {
             assert!(
                 group.virtual_start - before >= 2 << 20,
@@ -115,13 +115,12 @@ fn check_page_ranges(image: &KernelImage) {
     let edges = kernels::edges(image, slide);
     let mut covered = Vec::new();
     for range in image.page_ranges(slide) {
-        assert_eq!((range.virtual_start | range.size) % 4096, 0);
+        let start = range.virtual_start.as_u64();
+        assert_eq!((start | range.size) % 4096, 0);
         assert!(range.size > 0);
-        let end = range.virtual_start + range.size;
-        let inside = edges
-            .iter()
-            .filter(|edge| (range.virtual_start..end).contains(edge));
-        for &page in inside.chain([&range.virtual_start, &(end - 4096)]) {
+        let end = start + range.size;
+        let inside = edges.iter().filter(|edge| (start..end).contains(edge));
+        for &page in inside.chain([&start, &(end - 4096)]) {
             let expected = Some((range.writable, range.executable));
             assert_eq!(
                 kernels::permissions(image, slide, page),
@@ -129,7 +128,7 @@ fn check_page_ranges(image: &KernelImage) {
                 "{page:x}"
             );
         }
-        covered.push((range.virtual_start, end));
+        covered.push((start, end));
     }
     assert!(covered.windows(2).all(|pair| pair[0].1 <= pair[1].0));
     for &edge in &edges {

@@ -1,6 +1,7 @@
 //! What a kernel wishes for by its notes.
 
 use boot_path::kernel::image::Wishes;
+use boot_path::memory::address::VirtAddr;
 use handoff::{
     FLAG_ALLOW_WRITABLE_CODE, FLAG_NO_FAULT_REPORTS, NOTE_FLAGS, NOTE_NAME, NOTE_PHYSICAL_MAP_BASE,
     NOTE_STACK_SIZE,
@@ -46,7 +47,7 @@ pub fn run(bytes: &[u8]) {
         asked.own = true;
         match kind {
             NOTE_STACK_SIZE => asked.stack_size = value.div_ceil(4096).saturating_mul(4096),
-            NOTE_PHYSICAL_MAP_BASE => asked.physical_map_base = value,
+            NOTE_PHYSICAL_MAP_BASE => asked.physical_map_base = VirtAddr::new(value),
             NOTE_FLAGS => asked.flags |= value,
             _ => {}
         }
@@ -62,7 +63,7 @@ pub fn run(bytes: &[u8]) {
 
 /// What `docs/handoff.md` promises.
 fn granted(wishes: &Wishes) -> bool {
-    let base = wishes.physical_map_base;
+    let base = wishes.physical_map_base.as_u64();
     let top = base >> 47;
     (4096..=16 << 20).contains(&wishes.stack_size)
         && wishes.stack_size.is_multiple_of(4096)

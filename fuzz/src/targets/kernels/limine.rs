@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use boot_path::bios::vbe::{Field, Mode};
 use boot_path::kernel::image::{KernelImage, PREFERRED_BASE};
 use boot_path::kernel::relocate::LoadedKernel;
+use boot_path::memory::address::VirtAddr;
 use boot_path::ways_out::limine::{
     self, COUNT, FEATURES, Facts, FirmwarePages, Framebuffer, InternalModules, LastFacts,
     LimineError, MAX_REVISION, Requests, Writer, check_file, recognises, scan,
@@ -56,7 +57,11 @@ pub fn run(bytes: &[u8]) {
 /// A kernel with many magic words in two segments.
 fn make(input: &mut Input<'_>) -> Elf {
     let kind = input.choose(&[ET_EXEC, ET_DYN]);
-    let base = if kind == ET_DYN { 0 } else { PREFERRED_BASE };
+    let base = if kind == ET_DYN {
+        0
+    } else {
+        PREFERRED_BASE.as_u64()
+    };
     let (first, second) = (base + 0x1000, base + 0x2000 + u64::from(input.u8() & 15));
     let mut segments = [Vec::new(), Vec::new()];
     while !input.is_empty() && segments[0].len() + segments[1].len() < 400 {
@@ -146,7 +151,7 @@ fn ask(loaded: &Loaded<'_>, requests: &Requests) {
     }
     if let Ok(entry) = requests.entry(image, loaded, slide) {
         let inside = |s: &boot_path::kernel::image::Segment| {
-            entry.wrapping_sub(slide).wrapping_sub(s.virtual_start) < s.memory_size
+            entry.wrapping_before(slide).wrapping_sub(s.virtual_start) < s.memory_size
         };
         assert!(image.segments().iter().any(inside));
     }
@@ -172,12 +177,12 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     let facts = Facts {
         version: "0",
         revision: requests.revision,
-        command_line: 1,
+        command_line: VirtAddr::new(1),
         paging_mode: 0,
         processors: None,
         firmware: &firmware,
         executable: None,
-        executable_address: [0, 0],
+        executable_address: Default::default(),
         modules: &[],
         optical: false,
         partition: 1,
@@ -200,7 +205,7 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     let mut measure = Writer::default();
     limine::respond(requests, &facts, &last, &mut measure);
     let mut room = vec![0; measure.used];
-    let mut writer = Writer::new(&mut room, 0x10_0000);
+    let mut writer = Writer::new(&mut room, VirtAddr::new(0x10_0000));
     let responses = limine::respond(requests, &facts, &last, &mut writer);
     assert_eq!(writer.used, measure.used);
     let before = loaded.memory.clone();
@@ -223,7 +228,7 @@ fn naive(loaded: &Loaded<'_>) -> Result<Found, ()> {
     // All words, in order; a segment's last one is followed by nothing.
     let mut all: Vec<Vec<u64>> = Vec::new();
     for (index, segment) in loaded.image.segments().iter().enumerate() {
-        let skip = (segment.virtual_start.wrapping_neg() % 8) as usize;
+        let skip = (segment.virtual_start.as_u64().wrapping_neg() % 8) as usize;
         let bytes = loaded.bytes(index).get(skip..).unwrap_or_default();
         let words = bytes.chunks_exact(8);
         all.push(

@@ -1,6 +1,7 @@
 //! A Linux kernel's setup header: where it is put, and what it is told.
 
 use boot_path::entry::protocol::{LinuxEntry, Protocol};
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::EARLY_REACH;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::linux::image::{
@@ -117,6 +118,7 @@ fn memory_with_hole(hole: u64) -> MemoryMap {
         (4 << 30, 6 << 30, MemoryKind::Usable),
         (hole, hole + 0x10_0000, MemoryKind::Reserved),
     ] {
+        let [start, end] = [start, end].map(PhysAddr::new);
         memory.add(Region { start, end, kind });
     }
     memory.finish(0x9_F000);
@@ -142,15 +144,15 @@ fn place(
         }
     };
     let end = placed.start + placed.length;
-    assert!(placed.start >= MIB && end <= EARLY_REACH);
+    assert!(placed.start.as_u64() >= MIB && end <= EARLY_REACH);
     assert!(before.is_free(placed.start, end));
     assert!(!MemoryMapCopy::of(memory).is_free(placed.start, placed.start + 1));
     if let Some(init_size) = header.field(0x20A, 0x260, 4) {
         let running = match image.relocatable() {
             true => placed.start,
             false => match header.field(0x20A, 0x258, 8) {
-                Some(address) if address != 0 => address,
-                _ => MIB,
+                Some(address) if address != 0 => PhysAddr::new(address),
+                _ => PhysAddr::new(MIB),
             },
         };
         assert!(before.is_free(running, running + init_size));
@@ -174,9 +176,9 @@ fn check_initrd(initrd: Initrd, header: &SetupHeader<'_>, placed: &Placed, befor
         return;
     }
     let end = initrd.start + initrd.size;
-    assert!(initrd.start.is_multiple_of(4096) && initrd.start >= MIB && end <= EARLY_REACH);
+    assert!(initrd.start.is_aligned(4096) && initrd.start.as_u64() >= MIB && end <= EARLY_REACH);
     let highest = header.field(0x203, 0x22C, 4).unwrap_or(0x37FF_FFFF);
-    assert!(end - 1 <= highest.max(limit_of_old(header.version())));
+    assert!(end.as_u64() - 1 <= highest.max(limit_of_old(header.version())));
     assert!(before.is_free(initrd.start, end));
     assert!(end <= placed.start || initrd.start >= placed.start + placed.length);
 }
@@ -194,7 +196,7 @@ impl MemoryMapCopy {
         Self(memory.regions().to_vec())
     }
 
-    fn is_free(&self, start: u64, end: u64) -> bool {
+    fn is_free(&self, start: PhysAddr, end: PhysAddr) -> bool {
         let mut regions = self.0.iter();
         start >= end
             || regions.any(|r| r.kind == MemoryKind::Usable && r.start <= start && end <= r.end)

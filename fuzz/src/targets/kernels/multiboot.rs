@@ -1,5 +1,6 @@
 //! Kernels with a Multiboot header: header, ELF headers or addresses, sections, place in memory.
 
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::multiboot::elf::{PhysicalImage, Preference};
@@ -141,7 +142,8 @@ fn check_image(image: &PhysicalImage, file_size: u64) {
 /// A machine with 64 MiB, of which the loader has its part.
 fn memory() -> MemoryMap {
     let mut memory = MemoryMap::new();
-    for (start, end) in [(0, 0xA_0000), (MIB, 64 * MIB)] {
+    for edges in [[0, 0xA_0000], [MIB, 64 * MIB]] {
+        let [start, end] = edges.map(PhysAddr::new);
         memory.add(Region {
             start,
             end,
@@ -149,7 +151,8 @@ fn memory() -> MemoryMap {
         });
     }
     memory.finish(0xA_0000);
-    memory.mark(PAGE_SIZE, 0x8_0000, MemoryKind::Reclaimable);
+    let [start, end] = [PAGE_SIZE, 0x8_0000].map(PhysAddr::new);
+    memory.mark(start, end, MemoryKind::Reclaimable);
     memory
 }
 
@@ -162,7 +165,7 @@ fn place(header: &Header, mut image: PhysicalImage) {
         Some(limits) => image.place_within(&limits, &mut memory).inspect(|&base| {
             assert!(limits.min <= base && image.end() <= limits.max);
             let stays = limits.preference == Preference::None && base == linked.0;
-            assert!(stays || base % limits.align == 0);
+            assert!(stays || base.as_u64() % limits.align == 0);
         }),
     };
     let base = match result {
@@ -176,7 +179,7 @@ fn place(header: &Header, mut image: PhysicalImage) {
     };
     assert_eq!(base, image.start());
     assert_eq!(image.entry() - base, linked.1 - linked.0);
-    let is = |memory: &MemoryMap, start: u64, end: u64, kind| {
+    let is = |memory: &MemoryMap, start: PhysAddr, end: PhysAddr, kind| {
         let mut regions = memory.regions().iter();
         regions.any(|r| r.start <= start && end <= r.end && r.kind == kind)
     };

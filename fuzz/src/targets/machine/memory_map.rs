@@ -1,7 +1,9 @@
 //! What firmware reports, in any order; then the map that comes of it, and what is taken from it.
 
+use boot_path::memory::address::PhysAddr;
+use boot_path::memory::layout::PAGE_SIZE;
 use boot_path::memory::map::{
-    CAPACITY, MIB, MemoryKind, MemoryMap, PAGE, PHYSICAL_END, Region, Request, e820_region,
+    CAPACITY, MIB, MemoryKind, MemoryMap, PHYSICAL_END, Region, Request, e820_region,
     low_memory_end,
 };
 
@@ -37,13 +39,14 @@ pub fn run(bytes: &[u8]) {
     let low_end = low_memory_end(input.u16(), input.u16());
     assert!((0x2_0000..=0xA_0000).contains(&low_end));
     map.finish(low_end);
-    for (start, end) in [(0, PAGE), (low_end, MIB)] {
+    for edges in [[0, PAGE_SIZE], [low_end, MIB]] {
+        let [start, end] = edges.map(PhysAddr::new);
         let kind = MemoryKind::Reserved;
         reported.push(Region { start, end, kind });
     }
-    check_form(&map, PAGE);
+    check_form(&map, PAGE_SIZE);
     check_kinds(&map, &reported, roomy, |address| {
-        page_kind(&reported, address & !(PAGE - 1))
+        page_kind(&reported, address.align_down(PAGE_SIZE))
     });
     use_it(&mut input, &mut map);
 }
@@ -54,17 +57,17 @@ fn check_kinds(
     map: &MemoryMap,
     reported: &[Region],
     roomy: bool,
-    expected: impl Fn(u64) -> Option<MemoryKind>,
+    expected: impl Fn(PhysAddr) -> Option<MemoryKind>,
 ) {
     for address in borders(&[reported, map.regions()]) {
         let expected = expected(address);
         let found = kind_at(map.regions(), address);
         if roomy {
-            assert_eq!(found, expected, "{address:x}");
+            assert_eq!(found, expected, "{address:x?}");
         } else if found == Some(MemoryKind::Usable) {
             assert_eq!(
                 expected, found,
-                "{address:x}: free, but not reported as such"
+                "{address:x?}: free, but not reported as such"
             );
         }
     }
@@ -101,13 +104,13 @@ fn report(input: &mut Input<'_>, map: &mut MemoryMap, reported: &mut Vec<Region>
                 continue;
             }
             3 => {
-                let start = u64::from(input.u16()) * 0x800;
+                let start = PhysAddr::new(u64::from(input.u16()) * 0x800);
                 let end = start + u64::from(input.u8()) * 0x400;
                 let kind = input.choose(&KINDS);
                 Region { start, end, kind }
             }
             _ => {
-                let (start, end) = (input.border(), input.border());
+                let [start, end] = [input.border(), input.border()].map(PhysAddr::new);
                 let kind = input.choose(&KINDS);
                 Region { start, end, kind }
             }
@@ -134,11 +137,11 @@ fn use_it(input: &mut Input<'_>, map: &mut MemoryMap) {
             _ => u64::from(input.u8()) << 30,
         };
         let changed = match action >> 2 & 3 {
-            0 => mark(map, input.border(), size, kind),
-            1 => allocate_at(map, input.border(), size, kind),
+            0 => mark(map, PhysAddr::new(input.border()), size, kind),
+            1 => allocate_at(map, PhysAddr::new(input.border()), size, kind),
             _ => allocate(map, &request(action, size, kind, input)),
         };
-        check_form(map, PAGE);
+        check_form(map, PAGE_SIZE);
         check_change(map, &before, changed, kind);
     }
 }
@@ -148,8 +151,11 @@ fn is_roomy(regions: &[Region]) -> bool {
     regions.len() < CAPACITY - 2
 }
 
+/// First byte, and the one behind the last.
+type Range = (PhysAddr, PhysAddr);
+
 /// Marks a range, and returns what changes by it.
-fn mark(map: &mut MemoryMap, start: u64, size: u64, kind: MemoryKind) -> Option<(u64, u64)> {
+fn mark(map: &mut MemoryMap, start: PhysAddr, size: u64, kind: MemoryKind) -> Option<Range> {
     let end = start.saturating_add(size);
     map.mark(start, end, kind);
     let end = end.min(PHYSICAL_END);
@@ -157,7 +163,7 @@ fn mark(map: &mut MemoryMap, start: u64, size: u64, kind: MemoryKind) -> Option<
 }
 
 /// Takes a range where it is free, and only there. Returns what changes.
-fn allocate_at(map: &mut MemoryMap, start: u64, size: u64, kind: MemoryKind) -> Option<(u64, u64)> {
+fn allocate_at(map: &mut MemoryMap, start: PhysAddr, size: u64, kind: MemoryKind) -> Option<Range> {
     let before = map.regions().to_vec();
     let taken = map.allocate_at(start, size, kind);
     let end = start.saturating_add(size.max(1));
@@ -175,29 +181,27 @@ fn request(action: u8, size: u64, kind: MemoryKind, input: &mut Input<'_>) -> Re
         size,
         align,
         offset: input.u64() & (align - 1),
-        min: if action & 16 == 0 {
-            MIB
-        } else {
-            input.border()
-        },
-        max: if action & 32 == 0 {
-            4 << 30
-        } else {
-            input.border()
-        },
+        min: PhysAddr::new(match action & 16 {
+            0 => MIB,
+            _ => input.border(),
+        }),
+        max: PhysAddr::new(match action & 32 {
+            0 => 4 << 30,
+            _ => input.border(),
+        }),
         kind,
     }
 }
 
 /// Takes what a request asks for, and returns what changes by it. What is refused changes nothing.
-fn allocate(map: &mut MemoryMap, request: &Request) -> Option<(u64, u64)> {
+fn allocate(map: &mut MemoryMap, request: &Request) -> Option<Range> {
     let before = map.regions().to_vec();
     let size = request.size.max(1);
     match map.allocate(request) {
         Ok(start) => {
             let end = start + size;
             assert!(request.min <= start && end <= request.max);
-            assert_eq!(start & (request.align - 1), request.offset);
+            assert_eq!(start.as_u64() & (request.align - 1), request.offset);
             assert!(pages(start, end).all(|page| is_free(&before, page)));
             Some((start, end))
         }
@@ -213,8 +217,11 @@ fn allocate(map: &mut MemoryMap, request: &Request) -> Option<(u64, u64)> {
 }
 
 /// The pages that have changed are of this kind, and all others are of theirs.
-fn check_change(map: &MemoryMap, before: &[Region], changed: Option<(u64, u64)>, kind: MemoryKind) {
-    let changed = changed.map(|(start, end)| (start & !(PAGE - 1), end.next_multiple_of(PAGE)));
+fn check_change(map: &MemoryMap, before: &[Region], changed: Option<Range>, kind: MemoryKind) {
+    let changed = changed.map(|(start, end)| {
+        let end = end + (PAGE_SIZE - 1);
+        (start.align_down(PAGE_SIZE), end.align_down(PAGE_SIZE))
+    });
     for address in borders(&[before, map.regions()]) {
         let inside = changed.is_some_and(|(start, end)| (start..end).contains(&address));
         let expected = if inside {
@@ -236,7 +243,7 @@ fn check_form(map: &MemoryMap, unit: u64) {
     assert!(regions.len() <= CAPACITY);
     for region in regions {
         assert!(region.start < region.end && region.end <= PHYSICAL_END);
-        assert_eq!((region.start | region.end) % unit, 0);
+        assert!(region.start.is_aligned(unit) && region.end.is_aligned(unit));
     }
     for pair in regions.windows(2) {
         assert!(pair[0].end <= pair[1].start);
@@ -247,19 +254,14 @@ fn check_form(map: &MemoryMap, unit: u64) {
 }
 
 /// The addresses at which something may begin to be different, and those just before them.
-fn borders(maps: &[&[Region]]) -> Vec<u64> {
+fn borders(maps: &[&[Region]]) -> Vec<PhysAddr> {
     let regions = maps.iter().flat_map(|regions| regions.iter());
-    let mut borders: Vec<u64> = regions
+    let mut borders: Vec<_> = regions
         .flat_map(|region| [region.start, region.end])
         .flat_map(|edge| {
-            let page = edge & !(PAGE - 1);
-            [
-                edge,
-                edge.saturating_sub(1),
-                page,
-                page + PAGE,
-                page.saturating_sub(1),
-            ]
+            let page = edge.align_down(PAGE_SIZE);
+            let before = |address: PhysAddr| address.checked_before(1).unwrap_or(address);
+            [edge, before(edge), page, page + PAGE_SIZE, before(page)]
         })
         .filter(|&address| address < PHYSICAL_END)
         .collect();
@@ -268,12 +270,12 @@ fn borders(maps: &[&[Region]]) -> Vec<u64> {
     borders
 }
 
-fn kind_at(regions: &[Region], address: u64) -> Option<MemoryKind> {
+fn kind_at(regions: &[Region], address: PhysAddr) -> Option<MemoryKind> {
     let region = regions.iter().find(|r| (r.start..r.end).contains(&address));
     region.map(|region| region.kind)
 }
 
-fn most_restrictive(reported: &[Region], address: u64) -> Option<MemoryKind> {
+fn most_restrictive(reported: &[Region], address: PhysAddr) -> Option<MemoryKind> {
     let there = reported
         .iter()
         .filter(|r| (r.start..r.end).contains(&address));
@@ -281,8 +283,8 @@ fn most_restrictive(reported: &[Region], address: u64) -> Option<MemoryKind> {
 }
 
 /// The kind of a whole page: the most restrictive one in it; but free only if all of it is.
-fn page_kind(reported: &[Region], page: u64) -> Option<MemoryKind> {
-    let end = page + PAGE;
+fn page_kind(reported: &[Region], page: PhysAddr) -> Option<MemoryKind> {
+    let end = page + PAGE_SIZE;
     let inside = reported.iter().filter(|r| r.start < end && page < r.end);
     let kind = inside.clone().map(|region| region.kind).max()?;
     if kind != MemoryKind::Usable {
@@ -301,13 +303,13 @@ fn page_kind(reported: &[Region], page: u64) -> Option<MemoryKind> {
 }
 
 /// A few pages of a range: the first, the last and those at its middle.
-fn pages(start: u64, end: u64) -> impl Iterator<Item = u64> {
-    let last = end.max(start + 1) - 1;
+fn pages(start: PhysAddr, end: PhysAddr) -> impl Iterator<Item = PhysAddr> {
+    let last = end.max(start + 1).wrapping_before(1);
     [start, start + (last - start) / 2, last]
         .into_iter()
-        .map(|address| address & !(PAGE - 1))
+        .map(|address| address.align_down(PAGE_SIZE))
 }
 
-fn is_free(regions: &[Region], page: u64) -> bool {
+fn is_free(regions: &[Region], page: PhysAddr) -> bool {
     kind_at(regions, page) == Some(MemoryKind::Usable)
 }

@@ -2,6 +2,7 @@
 
 use boot_path::entry::entry_file::MAX_FILE;
 use boot_path::files::access::number_of;
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::ways_in::multiboot::{Memory, give_back, plan_moves, read_information};
 use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
@@ -17,7 +18,7 @@ const END: u64 = 64 << 20;
 struct Piece<'a>(&'a [u8]);
 
 impl Memory for Piece<'_> {
-    fn read(&self, address: u64, out: &mut [u8]) -> bool {
+    fn read(&self, address: PhysAddr, out: &mut [u8]) -> bool {
         let start = address.checked_sub(BASE.into()).map(|start| start as usize);
         let bytes = start.and_then(|start| self.0.get(start..)?.get(..out.len()));
         bytes.map(|bytes| out.copy_from_slice(bytes)).is_some()
@@ -56,7 +57,8 @@ pub fn accepts(bytes: &[u8]) -> bool {
     assert!(numbers.eq((1..given.len()).map(Some)));
 
     let mut memory = MemoryMap::new();
-    for (start, end) in [(0, 0x9_F000), (1 << 20, END)] {
+    for edges in [[0, 0x9_F000], [1 << 20, END]] {
+        let [start, end] = edges.map(PhysAddr::new);
         let kind = MemoryKind::Usable;
         memory.add(Region { start, end, kind });
     }
@@ -72,7 +74,7 @@ pub fn accepts(bytes: &[u8]) -> bool {
     give_back(&moves, &mut memory);
     for module in &moves {
         let end = module.to + module.size;
-        assert!(end <= END && module.size > 0);
+        assert!(end.as_u64() <= END && module.size > 0);
         let taken = |region: &&Region| region.kind == MemoryKind::Reclaimable;
         let mut regions = memory.regions().iter().filter(taken);
         assert!(regions.any(|region| region.start <= module.to && end <= region.end));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use boot_path::bios::firmware::{Bios, Registers};
 use boot_path::bios::vbe::{Adapter, MAX_MODES, MODE_BLOCK, Wish};
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{EARLY_REACH, TRANSFER_BUFFER};
 use boot_path::memory::map::{MemoryKind, Region};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -136,8 +137,8 @@ pub fn run(bytes: &[u8]) {
         calls: 0,
     };
     let ram = Region {
-        start: 0,
-        end: 0x8000_0000,
+        start: PhysAddr::new(0),
+        end: PhysAddr::new(0x8000_0000),
         kind: MemoryKind::Usable,
     };
     let mut adapter = Adapter::new();
@@ -146,7 +147,7 @@ pub fn run(bytes: &[u8]) {
     for mode in adapter.modes() {
         let row = u64::from(mode.width) * u64::from(mode.bits_per_pixel).div_ceil(8);
         assert!(row > 0 && mode.height > 0 && u64::from(mode.pitch) >= row);
-        assert!(u64::from(mode.address) >= ram.end && mode.end() <= EARLY_REACH);
+        assert!(mode.start() >= ram.end && mode.end() <= EARLY_REACH);
         let mut used = 0_u64;
         for color in mode.colors {
             let bits = ((1 << color.size) - 1) << color.position;
@@ -156,24 +157,22 @@ pub fn run(bytes: &[u8]) {
         assert!(used < 1 << mode.bits_per_pixel);
     }
     let before = adapter.modes().to_vec();
-    let within = 0xC000_0000..EARLY_REACH;
+    let within = PhysAddr::new(0xC000_0000)..EARLY_REACH;
     let chosen = adapter.choose(&wish, &within);
     assert_eq!(
         chosen.is_some(),
-        before
-            .iter()
-            .any(|mode| u64::from(mode.address) >= within.start)
+        before.iter().any(|mode| mode.start() >= within.start)
     );
     // One of the size that is wanted is taken, whatever else there is.
     let exact = |mode: &&boot_path::bios::vbe::Mode| {
         let size = (mode.width.into(), mode.height.into());
-        size == (width, height) && u64::from(mode.address) >= within.start
+        size == (width, height) && mode.start() >= within.start
     };
     if let (Some(chosen), Some(_)) = (chosen, before.iter().find(exact)) {
         assert!(exact(&&chosen));
     }
     if let Some(mode) = adapter.set(&mut bios, &wish, &within) {
         assert!(before.contains(&mode) && adapter.modes().contains(&mode));
-        assert!(within.contains(&mode.address.into()) && mode.end() <= within.end);
+        assert!(within.contains(&mode.start()) && mode.end() <= within.end);
     }
 }

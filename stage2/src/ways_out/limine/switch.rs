@@ -84,15 +84,15 @@ pub fn prepare(start: &Start) {
     physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
     LAST.gdt_pointer.set(DescriptorTablePointer {
         limit: size_of_val(&state::GDT) as u16 - 1,
-        base: VirtAddr::new_truncate(HHDM + (&raw const LAST.gdt) as u64),
+        base: VirtAddr::new_truncate(HHDM.as_u64() + (&raw const LAST.gdt) as u64),
     });
-    LAST.way_tables.set(start.way_tables as u32);
+    LAST.way_tables.set(start.way_tables.as_u64() as u32);
     LAST.way_cr4.set(CR4 | state::cr4(start.five_levels));
     LAST.efer.set(state::efer(start.cpu_features));
     LAST.cr4.set(state::cr4(start.five_levels));
-    LAST.tables.set(start.root);
-    LAST.stack.set(start.stack);
-    LAST.entry.set(start.entry);
+    LAST.tables.set(start.root.as_u64());
+    LAST.stack.set(start.stack.as_u64());
+    LAST.entry.set(start.entry.as_u64());
 }
 
 /// Writes down which other processors there are; `infos` is at its physical address. Returns where they
@@ -192,7 +192,7 @@ unsafe extern "C" fn begin() -> ! {
         stack = const offset_of!(Info, stack),
         info_size = const size_of::<Info>(),
         run = sym processors::run,
-        hhdm = const HHDM,
+        hhdm = const HHDM.as_u64(),
         finish = sym finish,
     )
 }
@@ -309,7 +309,7 @@ unsafe extern "C" fn finish() -> ! {
         "push 2",
         "popfq",
         "ret",
-        hhdm = const HHDM,
+        hhdm = const HHDM.as_u64(),
         last = sym LAST,
         ia32_efer = const IA32_EFER,
         efer = const offset_of!(Last, efer),

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligne
 use crate::disk::stream::Range;
 use crate::entry::protocol::{self, LinuxEntry};
 use crate::errors::text::copy;
+use crate::memory::address::PhysAddr;
 use crate::ways_out::linux::image::{BootParams, Initrd, LinuxError, Placed, place};
 
 /// The setup header, from 1F1h of the file on.
@@ -274,7 +275,7 @@ impl LinuxImage {
     }
 
     /// What of the file goes to memory as boot sector and setup code.
-    pub fn read_setup(&self, destination: u64) -> Range {
+    pub fn read_setup(&self, destination: PhysAddr) -> Range {
         Range {
             file_offset: 0,
             length: self.setup_bytes() as u64,
@@ -291,8 +292,8 @@ impl LinuxImage {
         }
     }
 
-    /// Physical address of an entry.
-    pub fn entry_point(&self, entry: LinuxEntry, placed: &Placed) -> u64 {
+    /// Where an entry is.
+    pub fn entry_point(&self, entry: LinuxEntry, placed: &Placed) -> PhysAddr {
         match entry {
             LinuxEntry::Bits16 => place::PARAMETERS + 0x200,
             LinuxEntry::Bits32 => placed.start,
@@ -314,17 +315,17 @@ impl LinuxImage {
         header.type_of_loader = NO_NUMBER;
         header.loadflags |= CAN_USE_HEAP;
         header.heap_end_ptr = (place::HEAP_END - 0x200).into();
-        header.code32_start = (placed.start as u32).into();
-        header.ramdisk_image = (initrd.start as u32).into();
+        header.code32_start = (placed.start.as_u64() as u32).into();
+        header.ramdisk_image = (initrd.start.as_u64() as u32).into();
         header.ramdisk_size = (initrd.size as u32).into();
         header.ext_loader_ver = 0;
         header.ext_loader_type = 0;
-        header.cmd_line_ptr = (place::COMMAND_LINE as u32).into();
+        header.cmd_line_ptr = (place::COMMAND_LINE.as_u64() as u32).into();
         if self.has(0x020A) && self.relocatable() {
             header.kernel_alignment = placed.alignment.into();
         }
         if self.has(0x0209) && more_map {
-            header.setup_data = place::SETUP_DATA.into();
+            header.setup_data = place::SETUP_DATA.as_u64().into();
         }
         let known = header.as_bytes();
         let length = self.whole_end - HEADER;

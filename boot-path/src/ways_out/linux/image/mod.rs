@@ -26,22 +26,23 @@ pub use placement::{Initrd, KERNEL_START, PlaceError, Placed, initrd_size};
 /// needs then: below 640 KiB, above the loader.
 pub mod place {
     use super::{FILE_CACHE, PAGE_SIZE};
+    use crate::memory::address::PhysAddr;
 
     /// The [`BootParams`](super::BootParams), or boot sector and setup code with their stack.
-    pub const PARAMETERS: u64 = FILE_CACHE.start;
+    pub const PARAMETERS: PhysAddr = PhysAddr::new(FILE_CACHE.start);
     /// Offset there of the end of the setup code's stack and heap.
     pub const HEAP_END: u16 = 0xE000;
     /// The command line and a zero byte.
-    pub const COMMAND_LINE: u64 = PARAMETERS + 0x1_0000;
+    pub const COMMAND_LINE: PhysAddr = PARAMETERS.wrapping_add(0x1_0000);
     /// The `setup_data` with what of the memory map is too much for the parameters.
-    pub const SETUP_DATA: u64 = COMMAND_LINE + 0x5000;
+    pub const SETUP_DATA: PhysAddr = COMMAND_LINE.wrapping_add(0x5000);
     /// Room for it.
     pub const SETUP_DATA_SIZE: u64 = 3 * PAGE_SIZE;
 
     const _: () = {
-        assert!(PARAMETERS.is_multiple_of(PAGE_SIZE) && PARAMETERS >= 0x1_0000);
+        assert!(PARAMETERS.is_aligned(PAGE_SIZE) && PARAMETERS.as_u64() >= 0x1_0000);
         assert!(crate::entry::entry_file::MAX_FILE < 0x5000);
-        assert!(SETUP_DATA + SETUP_DATA_SIZE <= FILE_CACHE.end);
+        assert!(SETUP_DATA.as_u64() + SETUP_DATA_SIZE <= FILE_CACHE.end);
         assert!(crate::memory::map::CAPACITY * 20 + 16 <= SETUP_DATA_SIZE as usize);
     };
 }

@@ -106,7 +106,7 @@ pub fn e820(memory: &MemoryMap) -> impl Iterator<Item = E820Entry> {
             end = next.end;
         }
         Some(E820Entry {
-            address: first.start.into(),
+            address: first.start.as_u64().into(),
             size: (end - first.start).into(),
             kind: kind.into(),
         })

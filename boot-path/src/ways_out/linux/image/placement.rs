@@ -1,12 +1,13 @@
 //! The memory that a kernel and its initial RAM disk take.
 
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
 use crate::memory::placement::allocate;
 use crate::ways_out::linux::image::{LinuxError, LinuxImage};
 
-/// Where a kernel goes that has no other wish, and that cannot be moved (physical address).
-pub const KERNEL_START: u64 = MIB;
+/// Where a kernel goes that has no other wish, and that cannot be moved .
+pub const KERNEL_START: PhysAddr = PhysAddr::new(MIB);
 /// The highest byte of an initial RAM disk, for kernels that do not say.
 const OLD_INITRD_MAX: u32 = 0x37FF_FFFF;
 /// Memory that a kernel needs that does not say, in sizes of its file.
@@ -16,7 +17,7 @@ const UNPACKED: u64 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
     /// First byte of the protected-mode code.
-    pub start: u64,
+    pub start: PhysAddr,
     /// Its length in bytes.
     pub length: u64,
     /// What it is to take for its alignment.
@@ -26,8 +27,8 @@ pub struct Placed {
 /// The initial RAM disk: all modules behind one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Initrd {
-    /// Physical address, a multiple of 4 KiB; 0 without one.
-    pub start: u64,
+    /// First byte, a multiple of 4 KiB; 0 without one.
+    pub start: PhysAddr,
     /// Bytes; 0 without one.
     pub size: u64,
 }
@@ -42,9 +43,9 @@ impl LinuxImage {
     }
 
     /// Where it would like to run.
-    fn preferred(&self) -> u64 {
+    fn preferred(&self) -> PhysAddr {
         match self.header().pref_address.get() {
-            address if self.has(0x020A) && address != 0 => address,
+            address if self.has(0x020A) && address != 0 => PhysAddr::new(address),
             _ => KERNEL_START,
         }
     }
@@ -84,7 +85,7 @@ impl LinuxImage {
         let mut alignment = self.header().kernel_alignment.get();
         let length = self.kernel_bytes();
         let preferred = self.preferred();
-        if preferred.is_multiple_of(alignment.into()) && is_free(memory, preferred, size) {
+        if preferred.is_aligned(alignment.into()) && is_free(memory, preferred, size) {
             memory.allocate_at(preferred, size, MemoryKind::Kernel);
             return Ok(Placed {
                 start: preferred,
@@ -128,12 +129,12 @@ impl LinuxImage {
             true => self.header().initrd_addr_max.get(),
             false => OLD_INITRD_MAX,
         };
-        let max = (u64::from(max) + 1).min(EARLY_REACH);
+        let max = (PhysAddr::from(max) + 1).min(EARLY_REACH);
         let start = memory.allocate_highest(&Request {
             size,
             align: PAGE_SIZE,
             offset: 0,
-            min: MIB,
+            min: PhysAddr::new(MIB),
             max,
             kind: MemoryKind::Module,
         })?;
@@ -157,21 +158,22 @@ impl From<OutOfMemory> for PlaceError {
 }
 
 /// Takes a range for the kernel, which has to be free, above 1 MiB and within reach.
-fn take(memory: &mut MemoryMap, (start, end): (u64, u64)) -> Result<(), PlaceError> {
-    let size = end.saturating_sub(start);
+fn take(memory: &mut MemoryMap, (start, end): (PhysAddr, PhysAddr)) -> Result<(), PlaceError> {
+    let size = end.checked_sub(start).unwrap_or(0);
     if is_free(memory, start, size) && memory.allocate_at(start, size, MemoryKind::Kernel) {
         return Ok(());
     }
+    let (start, end) = (start.as_u64(), end.as_u64());
     Err(PlaceError::NotFree(LinuxError::NotFree { start, end }))
 }
 
 /// Is a range free, above 1 MiB and within reach?
-fn is_free(memory: &MemoryMap, start: u64, size: u64) -> bool {
+fn is_free(memory: &MemoryMap, start: PhysAddr, size: u64) -> bool {
     let Some(end) = start.checked_add(size.max(1)) else {
         return false;
     };
     let mut regions = memory.regions().iter();
-    start >= MIB
+    start.as_u64() >= MIB
         && end <= EARLY_REACH
         && regions.any(|region| {
             region.kind == MemoryKind::Usable && region.start <= start && end <= region.end

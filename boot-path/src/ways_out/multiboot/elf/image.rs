@@ -8,6 +8,7 @@ use crate::disk::stream::Range;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::{KernelError, check_in_file};
+use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
 use crate::ways_out::multiboot::elf::SectionTable;
@@ -15,24 +16,28 @@ use crate::ways_out::multiboot::elf::SectionTable;
 /// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// Why there is no memory where the kernel has to be. Addresses are physical.
+/// Why there is no memory where the kernel has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum MemoryConflict {
     /// It would end behind 4 GiB, where 32-bit code does not reach.
-    Beyond { segment: u16, start: u64, size: u64 },
+    Beyond {
+        segment: u16,
+        start: PhysAddr,
+        size: u64,
+    },
     /// Something else is there; `None`: there is no RAM.
     Taken {
         segment: u16,
-        start: u64,
-        end: u64,
+        start: PhysAddr,
+        end: PhysAddr,
         by: Option<Region>,
     },
     /// A kernel that can be moved fits nowhere between its limits.
     NoRoom {
         size: u64,
-        min: u64,
-        max: u64,
+        min: PhysAddr,
+        max: PhysAddr,
         largest: u64,
     },
 }
@@ -53,7 +58,7 @@ impl fmt::Display for MemoryConflict {
             } => facts(
                 f,
                 "segment # at 0x#, 0x# bytes: beyond 4 GiB",
-                &[segment.into(), start, size],
+                &[segment.into(), start.as_u64(), size],
             ),
             Self::Taken {
                 segment,
@@ -61,11 +66,15 @@ impl fmt::Display for MemoryConflict {
                 end,
                 by,
             } => {
-                facts(f, "segment #, 0x# to 0x#: ", &[segment.into(), start, end])?;
+                facts(
+                    f,
+                    "segment #, 0x# to 0x#: ",
+                    &[segment.into(), start.as_u64(), end.as_u64()],
+                )?;
                 let Some(by) = by else {
                     return f.write_str("no RAM");
                 };
-                facts(f, "0x# to 0x# is ", &[by.start, by.end])?;
+                facts(f, "0x# to 0x# is ", &[by.start.as_u64(), by.end.as_u64()])?;
                 f.write_str(match by.kind {
                     MemoryKind::Usable => "free",
                     MemoryKind::Reclaimable => "the loader's",
@@ -85,7 +94,7 @@ impl fmt::Display for MemoryConflict {
             } => facts(
                 f,
                 "0x# bytes between 0x# and 0x#, free in one piece: 0x#",
-                &[size, min, max, largest],
+                &[size, min.as_u64(), max.as_u64(), largest],
             ),
         }
     }
@@ -103,8 +112,8 @@ pub struct Segment {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_size: u64,
-    /// First byte in memory, physical.
-    pub start: u64,
+    /// First byte in memory.
+    pub start: PhysAddr,
     /// Bytes in memory, never 0; what goes beyond `file_size` is zero.
     pub memory_size: u64,
     /// Number of its program header, from 0.
@@ -113,26 +122,26 @@ pub struct Segment {
 
 impl Segment {
     /// The byte behind its last one.
-    pub const fn end(&self) -> u64 {
-        self.start + self.memory_size
+    pub const fn end(&self) -> PhysAddr {
+        self.start.wrapping_add(self.memory_size)
     }
 
-    const fn first_page(&self) -> u64 {
-        self.start & !(PAGE_SIZE - 1)
+    const fn first_page(&self) -> PhysAddr {
+        self.start.align_down(PAGE_SIZE)
     }
 
-    const fn page_end(&self) -> u64 {
-        self.end().next_multiple_of(PAGE_SIZE)
+    const fn page_end(&self) -> PhysAddr {
+        self.end().wrapping_add(PAGE_SIZE - 1).align_down(PAGE_SIZE)
     }
 }
 
-/// Where a kernel that can be moved may be. Addresses are physical.
+/// Where a kernel that can be moved may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Lowest address.
-    pub min: u64,
+    pub min: PhysAddr,
     /// The byte behind its last one is here at most.
-    pub max: u64,
+    pub max: PhysAddr,
     /// The address is a multiple of it; a power of two.
     pub align: u64,
     /// Which of the possible addresses.
@@ -155,7 +164,7 @@ pub enum Preference {
 pub struct PhysicalImage {
     /// By address.
     segments: ArrayVec<Segment, MAX_SEGMENTS>,
-    entry: u64,
+    entry: PhysAddr,
     pub(super) sections: Option<SectionTable>,
     pub(super) is_64_bit: bool,
 }
@@ -197,7 +206,7 @@ impl PhysicalImage {
                 Err(KernelError::Overlap {
                     first: other.number,
                     second: number,
-                    address: other.start.max(segment.start),
+                    address: other.start.max(segment.start).as_u64(),
                 })?;
             }
         }
@@ -207,11 +216,11 @@ impl PhysicalImage {
         Ok(())
     }
 
-    /// Lets it be entered at another physical address than its headers say.
+    /// Lets it be entered at another address than its headers say.
     ///
     /// # Errors
     /// 10G, 10J.
-    pub fn enter_at(&mut self, entry: u64) -> Result<(), KernelError> {
+    pub fn enter_at(&mut self, entry: PhysAddr) -> Result<(), KernelError> {
         if self.segments.is_empty() {
             return Err(KernelError::NoLoad);
         }
@@ -220,6 +229,7 @@ impl PhysicalImage {
             .iter()
             .any(|segment| (segment.start..segment.end()).contains(&entry))
         {
+            let entry = entry.as_u64();
             return Err(KernelError::Entry { entry });
         }
         self.entry = entry;
@@ -231,8 +241,8 @@ impl PhysicalImage {
         &self.segments
     }
 
-    /// Physical address of the entry point, which is in a segment.
-    pub const fn entry(&self) -> u64 {
+    /// The entry point, which is in a segment.
+    pub const fn entry(&self) -> PhysAddr {
         self.entry
     }
 
@@ -246,15 +256,17 @@ impl PhysicalImage {
         self.is_64_bit
     }
 
-    /// The first byte in memory, physical.
-    pub fn start(&self) -> u64 {
-        self.segments.first().map_or(0, |segment| segment.start)
+    /// The first byte in memory.
+    pub fn start(&self) -> PhysAddr {
+        let first = self.segments.first();
+        first.map_or(PhysAddr::default(), |segment| segment.start)
     }
 
     /// The byte behind the last one in memory.
-    pub fn end(&self) -> u64 {
+    pub fn end(&self) -> PhysAddr {
         // They are sorted and do not overlap.
-        self.segments.last().map_or(0, Segment::end)
+        let last = self.segments.last();
+        last.map_or(PhysAddr::default(), Segment::end)
     }
 
     /// Bytes that come from the file.
@@ -300,7 +312,7 @@ impl PhysicalImage {
         &mut self,
         limits: &Limits,
         memory: &mut MemoryMap,
-    ) -> Result<u64, MemoryConflict> {
+    ) -> Result<PhysAddr, MemoryConflict> {
         let (linked, size) = (self.start(), self.end() - self.start());
         let max = limits.max.min(EARLY_REACH);
         let mut request = Request {
@@ -314,7 +326,7 @@ impl PhysicalImage {
         let as_linked = limits.preference == Preference::None
             && linked >= limits.min
             && self.end() <= max
-            && linked.is_multiple_of(limits.align.max(1))
+            && linked.is_aligned(limits.align.max(1))
             && memory.allocate_at(linked, size, MemoryKind::Kernel);
         let base = if as_linked {
             Ok(linked)
@@ -322,7 +334,7 @@ impl PhysicalImage {
             memory.allocate_highest(&request)
         } else {
             if limits.preference == Preference::None {
-                request.min = request.min.max(MIB);
+                request.min = request.min.max(PhysAddr::new(MIB));
             }
             memory.allocate(&request)
         };
@@ -344,7 +356,7 @@ impl PhysicalImage {
         let mut ranges = [Range {
             file_offset: 0,
             length: 0,
-            destination: 0,
+            destination: PhysAddr::new(0),
         }; MAX_SEGMENTS];
         for (range, segment) in ranges.iter_mut().zip(&self.segments) {
             *range = Range {
@@ -356,9 +368,9 @@ impl PhysicalImage {
         ranges
     }
 
-    /// Calls `zero` with start and end (physical) of what is zero in each segment: nothing, where
+    /// Calls `zero` with start and end of what is zero in each segment: nothing, where
     /// the end is the start.
-    pub fn zeroes(&self, mut zero: impl FnMut(u64, u64)) {
+    pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
         for segment in &self.segments {
             zero(segment.start + segment.file_size, segment.end());
         }

@@ -17,6 +17,7 @@ use crate::kernel::image::{
     FileHeader, HEADER_BYTES, KernelError, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, ProgramHeader,
     check_in_file,
 };
+use crate::memory::address::PhysAddr;
 
 mod image;
 mod sections;
@@ -116,7 +117,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
             entry = entry.or(Some(load.segment.start + distance));
         }
     }
-    image.enter_at(entry.unwrap_or(headers.entry))?;
+    image.enter_at(entry.unwrap_or(PhysAddr::new(headers.entry)))?;
 
     image.sections = headers.sections.checked(headers.is_64_bit, file_size)?;
     Ok(())
@@ -214,7 +215,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
             segment: Segment {
                 file_offset: header.offset.get(),
                 file_size: header.file_size.get(),
-                start: header.physical_address.get(),
+                start: PhysAddr::new(header.physical_address.get()),
                 memory_size: header.memory_size.get(),
                 number,
             },

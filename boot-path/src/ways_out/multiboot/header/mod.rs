@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use crate::bios::vbe::Wish;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::KernelError;
+use crate::memory::address::PhysAddr;
 use crate::ways_out::multiboot::elf::{self, Limits, MemoryConflict, PhysicalImage, Segment};
 
 mod errors;
@@ -72,17 +73,17 @@ struct VideoFields {
     depth: U32,
 }
 
-/// Where a kernel goes that does not leave it to an ELF header. Addresses are physical.
+/// Where a kernel goes that does not leave it to an ELF header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// First byte in the file.
     pub file_offset: u64,
     /// Where it goes.
-    pub start: u64,
+    pub start: PhysAddr,
     /// End of what comes from the file; `None`: all of it.
-    pub file_end: Option<u64>,
+    pub file_end: Option<PhysAddr>,
     /// End of what is zero behind it; `None`: nothing is.
-    pub end: Option<u64>,
+    pub end: Option<PhysAddr>,
 }
 
 /// What a header asks for.
@@ -94,8 +95,8 @@ pub struct Header {
     pub offset: u64,
     /// Where the kernel goes.
     pub addresses: Option<Addresses>,
-    /// The entry point, physical.
-    pub entry: Option<u64>,
+    /// The entry point.
+    pub entry: Option<PhysAddr>,
     /// The kernel can be moved.
     pub limits: Option<Limits>,
     /// It wants the table of the APM BIOS.
@@ -262,8 +263,9 @@ impl AddressFields {
             ALL => offset,
             load => u64::from(header).checked_sub(load.into()).ok_or(wrong)?,
         };
-        let start = u64::from(header).checked_sub(distance).ok_or(wrong)?;
-        let end = |address: u32| (address != 0).then_some(u64::from(address));
+        let start = PhysAddr::from(header).checked_before(distance);
+        let start = start.ok_or(wrong)?;
+        let end = |address: u32| (address != 0).then_some(PhysAddr::from(address));
         let addresses = Addresses {
             file_offset: offset.checked_sub(distance).ok_or(wrong)?,
             start,

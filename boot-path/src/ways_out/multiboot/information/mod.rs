@@ -152,7 +152,7 @@ fn take_region(memory: &mut &[Region]) -> Option<(u64, u64, u32)> {
         rest = behind;
     }
     *memory = rest;
-    Some((first.start, end, kind))
+    Some((first.start.as_u64(), end.as_u64(), kind))
 }
 
 /// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 is RAM, too,
@@ -213,8 +213,9 @@ const MEMORY_ENTRY_BYTES: u32 = 24;
 const MODULE_BYTES: usize = 16;
 
 /// First byte of a module and the one behind it: below 4 GiB, where the loader reaches.
-const fn ends(module: &LoadedModule) -> [u32; 2] {
-    [module.start as u32, (module.start + module.length) as u32]
+fn ends(module: &LoadedModule) -> [u32; 2] {
+    let start = module.start.as_u64();
+    [start as u32, (start + module.length) as u32]
 }
 
 impl Sections<'_> {

@@ -6,6 +6,7 @@ mod model;
 use boot_path::disk::fat::{Cache, FatError, File, View, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::disk::stream::{self, Range};
+use boot_path::memory::address::PhysAddr;
 use boot_path::position::Lba;
 
 use crate::disk::SparseDisk;
@@ -213,23 +214,23 @@ fn check(
     let half = Range {
         file_offset: length / 2,
         length: length - length / 2,
-        destination: length / 2,
+        destination: PhysAddr::new(length / 2),
     };
     let first = Range {
         file_offset: 0,
         length: half.file_offset,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     // Out of order, with an empty one that is nowhere.
     let nowhere = Range {
         file_offset: u64::MAX,
         length: 0,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     let mut count = 0;
     let ranges = [half, nowhere, first];
     let result = stream::stream(disk, cache, volume, file, &ranges, &mut |at, bytes| {
-        streamed[at as usize..][..bytes.len()].copy_from_slice(bytes);
+        streamed[at.as_u64() as usize..][..bytes.len()].copy_from_slice(bytes);
         count += bytes.len() as u64;
     });
     let mut read = vec![0xEE; length as usize];
@@ -255,7 +256,7 @@ fn check_end(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, 
     let behind = Range {
         file_offset: file.size,
         length: 1,
-        destination: 0,
+        destination: PhysAddr::new(0),
     };
     let refused = stream::stream(disk, cache, volume, file, &[behind], &mut |_, _| {
         panic!("bytes behind the end");
