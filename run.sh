@@ -13,6 +13,8 @@
 #   ./run.sh flip     [--kernel KIND] [COUNT] [SEED]: COUNT boots with one wrong bit on the disk each, for
 #                     one kind of kernel or for all: bootpath, limine, multiboot1, multiboot2, linux, chain
 #   ./run.sh flip     --kernel KIND --at BYTE BIT: one boot with this bit of this byte wrong
+#   ./run.sh verdicts [COUNT] [SEED]: COUNT boots of good and bad images; is each what the host says it is?
+#   ./run.sh verdicts --image NAME [SEED]: one boot, of the image of this name
 #   ./run.sh shift    [all|WORD…]: boots with functions 1 to 15 bytes further: every eighth at once, or
 #                     each naked function alone, or those with such words in their paths
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
@@ -71,12 +73,13 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() machines=() break=() kernels=() shifts=()
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=()
 case ${1-} in
 test | gdb) action=$1; shift ;;
 bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
+verdicts) action=$1 verdicts=("${@:2}"); shift $# ;;
 shift) action=$1 shifts=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
@@ -114,6 +117,7 @@ case $action in
 test) check_and_test ;;
 fuzz) cargo run --quiet --package machine-tests --bin fuzz -- "${fuzz[@]}" ;;
 flip) cargo run --quiet --package machine-tests --bin flip -- "${flip[@]}" ;;
+verdicts) cargo run --quiet --package machine-tests --bin verdicts -- "${verdicts[@]}" ;;
 shift) cargo run --quiet --package machine-tests --bin shift -- "${shifts[@]}" ;;
 kernels) cargo run --quiet --package machine-tests --bin kernels -- "${kernels[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;

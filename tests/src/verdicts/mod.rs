@@ -1,9 +1,12 @@
 //! Images that boot or do not, and whether all who say which agree: the loader's path on the host,
-//! `disk-builder inspect`, and `disk-builder build`.
+//! `disk-builder inspect`, `disk-builder build`, and the loader on a machine.
 //!
 //! A generator makes the images ([`Cases`]): it changes fields of headers, requests, streams, entries, file
 //! systems and partition tables, and it makes one image for each error that an image can cause. What is
-//! said of one is a [`Verdict`]. `tests/tests/verdicts` compares all of them.
+//! said of one on the host is a [`Verdict`], what a machine does with it an [`Answer`].
+//!
+//! `./run.sh verdicts` boots some of them; `tests/tests/verdicts` compares all of them on the host, and boots
+//! a few.
 
 mod mutation;
 mod kernels;
@@ -12,6 +15,10 @@ mod disks;
 mod made_disks;
 mod cases;
 mod verdict;
+mod answer;
+mod choice;
 
+pub use answer::{Answer, Comparison, boot, compare, compare_all};
 pub use cases::{Case, Cases, Made};
+pub use choice::choose;
 pub use verdict::{Refusal, Verdict, is_refused, judge, judge_all};

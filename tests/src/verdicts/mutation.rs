@@ -26,6 +26,13 @@ impl Generator {
         &all[self.below(all.len())]
     }
 
+    /// Puts them into another order.
+    pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
+        for end in (2..=all.len()).rev() {
+            all.swap(end - 1, self.below(end));
+        }
+    }
+
     /// Changes one field, at a place where something stands or beside it.
     pub(super) fn change(&mut self, bytes: &mut [u8]) {
         let size = *self.one_of(&[1, 1, 2, 4, 8]);

@@ -1,12 +1,14 @@
-//! Whatever stands in an image, `inspect` and `build` say of it what the loader's path says: the same code
-//! and the same sentence.
+//! Whatever stands in an image, `inspect`, `build` and a machine say of it what the loader's path says: the
+//! same code and the same sentence. `./run.sh verdicts` boots many more of the images.
 
 mod variants;
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use machine_tests::verdicts::{Case, Cases, Verdict, judge_all};
+use machine_tests::verdicts::{
+    Answer, Case, Cases, Comparison, Verdict, choose, compare_all, is_refused, judge_all,
+};
 
 /// What is said on the host.
 #[test]
@@ -34,4 +36,52 @@ fn build_and_inspect_say_what_the_path_says() -> Result<()> {
         refusals.map(|refusal| refusal.error.clone()).collect()
     };
     variants::check(&errors(true), &errors(false))
+}
+
+/// Some of them on a machine, with another seed than above.
+#[test]
+fn a_machine_says_what_the_path_says() -> Result<()> {
+    const COUNT: usize = 14;
+    const SEED: u64 = 1;
+
+    let cases = Cases::new(SEED)?;
+    let refuses = |case: &Case| is_refused(&cases.make(case)?);
+    let chosen = choose(&cases.all, COUNT, SEED, refuses)?;
+    let groups: BTreeSet<_> = chosen.iter().map(|case| &case.group).collect();
+    ensure!(groups.len() == COUNT, "{groups:?}");
+
+    let comparisons = compare(&cases, &chosen)?;
+    let refused = |it: &&Comparison| matches!(it.answer, Answer::Refuses(_));
+    let refused = comparisons.iter().filter(refused).count();
+    ensure!((4..=10).contains(&refused), "{refused} refused");
+    Ok(())
+}
+
+/// So it is a jump that follows when the loader hands over.
+#[test]
+fn kernels_run_that_are_as_they_should_be() -> Result<()> {
+    let cases = Cases::new(0)?;
+    let chosen = cases.find_all(&[
+        "relocated",
+        "compressed own",
+        "limine",
+        "multiboot 1",
+        "multiboot 2",
+        "linux",
+        "FAT12: as it is",
+    ])?;
+    for (case, comparison) in chosen.iter().zip(compare(&cases, &chosen)?) {
+        ensure!(comparison.has_run, "{}: {comparison:?}", case.name);
+    }
+    Ok(())
+}
+
+/// Boots images; each has to be what it is said to be.
+fn compare(cases: &Cases, chosen: &[&Case]) -> Result<Vec<Comparison>> {
+    let comparisons = compare_all(cases, chosen, |_, _| {})?;
+    for (case, comparison) in chosen.iter().zip(&comparisons) {
+        let faults = &comparison.faults;
+        ensure!(faults.is_empty(), "{}: {faults:#?}", case.name);
+    }
+    Ok(comparisons)
 }
