@@ -113,17 +113,28 @@ positions! {
     /// [`BlockDevice::read`]: crate::disk::block_device::BlockDevice::read
     /// [`TableLba`]: crate::disk::partition::TableLba
     Lba
+
+    /// A byte of a disk, from the disk's first one on. What a FAT volume says of its parts is counted from the
+    /// volume's start: it is a distance.
+    DiskOffset
 }
 
 impl Lba {
-    /// Where the sector begins, in bytes from the start of a disk with sectors of this size; the
-    /// largest number if it is larger.
-    pub fn bytes(self, sector_size: usize) -> u64 {
-        self.0.saturating_mul(sector_size as u64)
+    /// The sector's first byte, on a disk with sectors of this size; the last byte that has a number if
+    /// that has none.
+    pub fn start(self, sector_size: usize) -> DiskOffset {
+        DiskOffset(self.0.saturating_mul(sector_size as u64))
     }
 
     /// Whether a disk of so many sectors has it.
     pub fn is_within(self, sectors: u64) -> bool {
         self.0 < sectors
+    }
+}
+
+impl DiskOffset {
+    /// The sector that it is in, on a disk with sectors of this size (a power of two).
+    pub fn sector(self, sector_size: usize) -> Lba {
+        Lba(self.0 >> (sector_size.trailing_zeros() & 63))
     }
 }

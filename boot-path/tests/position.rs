@@ -1,6 +1,6 @@
 //! Positions and distances.
 
-use boot_path::position::Lba;
+use boot_path::position::{DiskOffset, Lba};
 use proptest::prelude::*;
 
 const LAST: Lba = Lba::new(u64::MAX);
@@ -17,7 +17,24 @@ fn a_sector_begins_at_a_multiple_of_its_size() {
         (1 << 52, 4096, u64::MAX),
         (u64::MAX, 512, u64::MAX),
     ] {
-        assert_eq!(Lba::new(number).bytes(size), bytes, "{number} {size}");
+        assert_eq!(
+            Lba::new(number).start(size),
+            DiskOffset::new(bytes),
+            "{number} {size}"
+        );
+    }
+}
+
+#[test]
+fn each_byte_of_a_disk_is_in_a_sector() {
+    for size in [512, 2048, 4096, 65536] {
+        for number in [0, 1, 2048, (1 << 47) - 1] {
+            let lba = Lba::new(number);
+            let start = lba.start(size);
+            assert_eq!(start.sector(size), lba);
+            assert_eq!((start + (size as u64 - 1)).sector(size), lba);
+            assert_eq!((start + size as u64).sector(size), Lba::new(number + 1));
+        }
     }
 }
 

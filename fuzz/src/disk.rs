@@ -58,7 +58,7 @@ impl BlockDevice for SparseDisk<'_> {
                 drive: 0x80,
             });
         }
-        let start = usize::try_from(lba.bytes(self.sector_size)).unwrap_or(usize::MAX);
+        let start = usize::try_from(lba.start(self.sector_size).as_u64()).unwrap_or(usize::MAX);
         let length = count * self.sector_size;
         let given = self.bytes.get(start..).unwrap_or_default();
         let given = &given[..given.len().min(length)];

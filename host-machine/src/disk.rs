@@ -85,6 +85,7 @@ impl Disk {
         {
             return Err(READ_ERROR);
         }
-        self.image.read(lba.bytes(self.sector_size), out)
+        let start = lba.start(self.sector_size);
+        self.image.read(start.as_u64(), out)
     }
 }

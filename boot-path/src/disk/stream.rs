@@ -7,6 +7,7 @@
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
 use crate::memory::address::PhysAddr;
+use crate::position::DiskOffset;
 
 /// Bytes of a file and where they are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
     let mut extents = volume.extents(file).until(end);
     let mut extent = Extent {
         file_offset: 0,
-        disk_offset: 0,
+        disk_offset: DiskOffset::ZERO,
         length: 0,
     };
     let mut run = next_run(ranges, 0);
@@ -84,7 +85,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
 fn piece<'a, D: BlockDevice + ?Sized>(
     device: &'a mut D,
     cache: &'a Cache<'_>,
-    start: u64,
+    start: DiskOffset,
     length: u64,
 ) -> Result<&'a [u8], FatError> {
     let sector_size = device.sector_size();

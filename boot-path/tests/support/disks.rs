@@ -85,7 +85,7 @@ impl BlockDevice for MemoryDisk {
         {
             return error(DiskFailure::Status(0x10));
         }
-        let [start, end] = [lba, end].map(|lba| lba.bytes(self.sector_size) as usize);
+        let [start, end] = [lba, end].map(|lba| lba.start(self.sector_size).as_u64() as usize);
         Ok(&self.bytes[start..end])
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use anyhow::{Result, bail};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::errors::catalogue;
-use boot_path::position::Lba;
+use boot_path::position::{DiskOffset, Lba};
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
@@ -191,24 +191,30 @@ impl FileDisk {
     }
 
     /// Reads bytes, which need not be whole sectors.
-    pub(super) fn read_bytes(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), DiskError> {
+    pub(super) fn read_bytes(
+        &mut self,
+        offset: DiskOffset,
+        bytes: &mut [u8],
+    ) -> Result<(), DiskError> {
         /// How the first hard disk goes by.
         const DRIVE: u8 = 0x80;
         const SIZE: u64 = SECTOR_SIZE as u64;
         let error = |cause| DiskError {
             cause,
-            lba: Lba::new(offset / SIZE),
+            lba: offset.sector(SECTOR_SIZE),
             drive: DRIVE,
         };
         let end = offset.checked_add(bytes.len() as u64);
-        if end.is_none_or(|end| end > self.length / SIZE * SIZE) {
+        if end.is_none_or(|end| end > DiskOffset::new(self.length / SIZE * SIZE)) {
             return Err(error(DiskFailure::OutOfRange));
         }
-        self.image.read_exact_at(offset, bytes).map_err(|failure| {
-            self.failure = Some(failure);
-            // INT 13h: uncorrectable error.
-            error(DiskFailure::Status(0x10))
-        })
+        self.image
+            .read_exact_at(offset.as_u64(), bytes)
+            .map_err(|failure| {
+                self.failure = Some(failure);
+                // INT 13h: uncorrectable error.
+                error(DiskFailure::Status(0x10))
+            })
     }
 }
 
@@ -228,7 +234,7 @@ impl BlockDevice for FileDisk {
     fn read(&mut self, lba: Lba, count: usize) -> Result<&[u8], DiskError> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(count * SECTOR_SIZE, 0);
-        let read = self.read_bytes(lba.bytes(SECTOR_SIZE), &mut buffer);
+        let read = self.read_bytes(lba.start(SECTOR_SIZE), &mut buffer);
         self.buffer = buffer;
         read.map(|()| self.buffer.as_slice())
     }

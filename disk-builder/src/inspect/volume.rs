@@ -5,7 +5,7 @@ use boot_path::disk::stream::{self, Range};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::Manifest;
 use boot_path::memory::address::PhysAddr;
-use boot_path::position::Lba;
+use boot_path::position::{DiskOffset, Lba};
 use disk_layout::SECTOR_SIZE;
 
 use super::disk::FileDisk;
@@ -79,7 +79,6 @@ impl<'c> Reader<'_, 'c> {
 
     /// The sectors with these bytes of a file. The whole chain of the file is looked at.
     pub(super) fn places(&mut self, file: &File, offset: u64, length: u64) -> Problem<Places> {
-        const SIZE: u64 = SECTOR_SIZE as u64;
         let end = offset.saturating_add(length).min(file.size);
         let mut places = Places::default();
         let mut walker = self.fat.extents(file);
@@ -90,9 +89,10 @@ impl<'c> Reader<'_, 'c> {
             let from = extent.file_offset.max(offset);
             let to = (extent.file_offset + extent.length).min(end);
             if from < to {
-                let first = (extent.disk_offset + (from - extent.file_offset)) / SIZE;
-                let behind = (extent.disk_offset + (to - extent.file_offset)).div_ceil(SIZE);
-                places.add(Sectors::new(Lba::new(first), behind - first));
+                let first = extent.disk_offset + (from - extent.file_offset);
+                let last = first + (to - from - 1);
+                let [first, last] = [first, last].map(|byte| byte.sector(SECTOR_SIZE));
+                places.add(Sectors::new(first, last - first + 1));
             }
         }
         Ok(places)
@@ -138,7 +138,7 @@ impl<'c> Reader<'_, 'c> {
 /// No bytes.
 const NOWHERE: Extent = Extent {
     file_offset: 0,
-    disk_offset: 0,
+    disk_offset: DiskOffset::ZERO,
     length: 0,
 };
 

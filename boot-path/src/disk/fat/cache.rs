@@ -3,7 +3,7 @@
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::error::FatError;
 use crate::errors::text::copy;
-use crate::position::Lba;
+use crate::position::{DiskOffset, Lba};
 
 /// Number of windows. A kernel that is looked at before it is loaded takes all of them: two for the FAT of
 /// 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With fewer, some of
@@ -27,8 +27,7 @@ pub struct Cache<'b> {
 
 struct Window<'b> {
     memory: &'b mut [u8],
-    /// Byte offset on the disk.
-    start: u64,
+    start: DiskOffset,
     /// Bytes that are valid.
     length: usize,
     used: u32,
@@ -47,7 +46,7 @@ impl<'b> Cache<'b> {
             rest = behind;
             Window {
                 memory,
-                start: 0,
+                start: DiskOffset::ZERO,
                 length: 0,
                 used: 0,
             }
@@ -56,14 +55,14 @@ impl<'b> Cache<'b> {
     }
 
     /// The bytes from `offset` of the disk on, as far as they are in memory.
-    pub(crate) fn peek(&self, offset: u64) -> Option<&[u8]> {
+    pub(crate) fn peek(&self, offset: DiskOffset) -> Option<&[u8]> {
         let (index, skip) = self.locate(offset)?;
         let window = self.windows.get(index)?;
         window.memory.get(skip..window.length)
     }
 
     /// Where what is in memory begins again behind `offset`, which is not; no further than `end`.
-    pub(crate) fn gap_end(&self, offset: u64, end: u64) -> u64 {
+    pub(crate) fn gap_end(&self, offset: DiskOffset, end: DiskOffset) -> DiskOffset {
         let windows = self.windows.iter().filter(|window| window.length != 0);
         let starts = windows.map(|window| window.start);
         let next = starts.filter(|&start| start > offset).min();
@@ -75,8 +74,8 @@ impl<'b> Cache<'b> {
     pub(super) fn bytes<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,
-        offset: u64,
-        end: u64,
+        offset: DiskOffset,
+        end: DiskOffset,
     ) -> Result<&[u8], FatError> {
         let (index, skip) = match self.locate(offset) {
             Some(hit) => hit,
@@ -92,9 +91,9 @@ impl<'b> Cache<'b> {
     }
 
     /// The window that holds `offset`, and where in it.
-    fn locate(&self, offset: u64) -> Option<(usize, usize)> {
+    fn locate(&self, offset: DiskOffset) -> Option<(usize, usize)> {
         self.windows.iter().enumerate().find_map(|(index, window)| {
-            let skip = offset.wrapping_sub(window.start);
+            let skip = offset.as_u64().wrapping_sub(window.start.as_u64());
             (skip < window.length as u64).then_some((index, skip as usize))
         })
     }
@@ -102,8 +101,8 @@ impl<'b> Cache<'b> {
     fn fill<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,
-        offset: u64,
-        end: u64,
+        offset: DiskOffset,
+        end: DiskOffset,
     ) -> Result<(usize, usize), FatError> {
         let sector_size = device.sector_size();
         let span = Span::new(sector_size, offset, end);
@@ -137,8 +136,8 @@ impl<'b> Cache<'b> {
 pub(crate) struct Span {
     /// The binary logarithm of the sector size.
     pub shift: u32,
-    /// Where the first sector begins: byte offset on the disk.
-    start: u64,
+    /// Where the first sector begins.
+    start: DiskOffset,
     /// The first sector.
     pub lba: Lba,
     /// Bytes in it in front of the first byte of the span.
@@ -149,15 +148,16 @@ pub(crate) struct Span {
 
 impl Span {
     /// The sectors that hold the bytes `start..end`, and that of `start` in any case.
-    pub fn new(sector_size: usize, start: u64, end: u64) -> Self {
+    pub fn new(sector_size: usize, start: DiskOffset, end: DiskOffset) -> Self {
         let shift = sector_size.trailing_zeros() & 31;
-        let skip = start & ((1 << shift) - 1);
+        let skip = start.as_u64() & ((1 << shift) - 1);
+        let length = end.saturating_sub(start).max(1);
         Self {
             shift,
-            start: start - skip,
-            lba: Lba::new(start >> shift),
+            start: DiskOffset::new(start.as_u64() - skip),
+            lba: start.sector(sector_size),
             skip: skip as usize,
-            last: Lba::new((end.max(start + 1) - 1) >> shift),
+            last: (start + (length - 1)).sector(sector_size),
         }
     }
 

@@ -5,14 +5,15 @@ use crate::disk::fat::cache::Cache;
 use crate::disk::fat::error::FatError;
 use crate::disk::fat::geometry::Kind;
 use crate::disk::fat::volume::Volume;
+use crate::position::DiskOffset;
 
 /// Contiguous bytes of a file, on the disk too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Where they begin in the file, bytes.
     pub file_offset: u64,
-    /// Where they begin on the disk, bytes.
-    pub disk_offset: u64,
+    /// Where they begin on the disk.
+    pub disk_offset: DiskOffset,
     /// Number of bytes, at least 1.
     pub length: u64,
 }

@@ -10,6 +10,7 @@ use crate::disk::fat::error::FatError;
 use crate::disk::fat::geometry::Kind;
 use crate::disk::fat::name::{FileName, LongName, Name, PART, Parts};
 use crate::disk::fat::volume::File;
+use crate::position::DiskOffset;
 
 /// "FAT Directory Structure" of the specification.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -84,8 +85,8 @@ const _: () = assert!(DirectoryEntry::SIZE == 32);
 /// [`DirectoryEntry::MAX_BYTES`], so there is an end.
 pub(super) struct Entries<'v> {
     pub(super) extents: ExtentWalker<'v>,
-    /// Where on the disk the next one is, and how many bytes there are from there on.
-    offset: u64,
+    /// Where the next one is, and how many bytes there are from there on.
+    offset: DiskOffset,
     left: u64,
     /// How many may still come.
     most: u32,
@@ -95,7 +96,7 @@ impl<'v> Entries<'v> {
     pub(super) fn new(extents: ExtentWalker<'v>) -> Self {
         Self {
             extents,
-            offset: 0,
+            offset: DiskOffset::ZERO,
             left: 0,
             most: DirectoryEntry::MOST,
         }
@@ -128,7 +129,7 @@ impl<'v> Entries<'v> {
         self.most -= 1;
         let end = self.extents.volume.end();
         let bytes = cache.bytes(device, self.offset, end)?;
-        self.offset += SIZE;
+        self.offset = self.offset + SIZE;
         self.left = self.left.saturating_sub(SIZE);
         let entry = DirectoryEntry::read_from_prefix(bytes).ok();
         let entry = entry.map(|(entry, _)| entry);

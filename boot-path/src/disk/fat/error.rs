@@ -6,6 +6,7 @@ use crate::disk::block_device::DiskError;
 use crate::disk::probe::Foreign;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
+use crate::position::DiskOffset;
 
 /// Why a volume or a file in it cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +15,10 @@ pub enum FatError {
     Disk(DiskError),
     /// The disk's logical sectors, of so many bytes, do not fit into a window of the [`Cache`](crate::disk::fat::Cache).
     SectorSize(usize),
-    /// What should be the boot sector, at this byte of the disk, has an impossible value.
+    /// What should be the boot sector has an impossible value.
     NotFat {
-        /// Byte offset on the disk.
-        offset: u64,
+        /// Where it begins.
+        offset: DiskOffset,
         /// The value.
         refusal: Refusal,
     },
@@ -102,7 +103,7 @@ impl fmt::Display for FatError {
             Self::Foreign(foreign) => return foreign.fmt(f),
             Self::SectorSize(bytes) => ("the disk has sectors of # bytes", &[bytes as u64]),
             Self::NotFat { offset, refusal } => {
-                facts(f, "byte 0x# of the disk, ", &[offset])?;
+                facts(f, "byte 0x# of the disk, ", &[offset.as_u64()])?;
                 return refusal.fmt(f);
             }
             Self::FirstCluster(cluster) => ("first cluster #", &[cluster.into()]),

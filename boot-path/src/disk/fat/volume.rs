@@ -10,14 +10,15 @@ use crate::disk::fat::name::Name;
 use crate::disk::partition::Partition;
 use crate::disk::probe::{self, Foreign};
 use crate::errors::text::{copy, split_before};
+use crate::position::DiskOffset;
 
 /// A FAT volume whose boot sector makes sense: holding one proves that offsets of its clusters
 /// cannot overflow and that each of them has a FAT entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Volume {
     pub(super) geometry: Geometry,
-    /// Byte offset on the disk.
-    pub(super) start: u64,
+    /// Where it begins. What its boot sector says is counted from there.
+    pub(super) start: DiskOffset,
 }
 
 /// A file that was found.
@@ -128,7 +129,7 @@ impl Volume {
         /// "BPB_BkBootSec": no value other than 6 is recommended.
         const BACKUP: u64 = 6;
 
-        let start = partition.first_lba.bytes(device.sector_size());
+        let start = partition.first_lba.start(device.sector_size());
         let unit = device.sector_size() as u64;
         let end = start.saturating_add(partition.sectors.saturating_mul(unit));
         let mut offset = start;
@@ -341,7 +342,7 @@ impl Volume {
     }
 
     /// The first byte of the disk behind the volume.
-    pub(super) fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> DiskOffset {
         self.start + self.geometry.end
     }
 }
@@ -364,5 +365,5 @@ fn after_slashes(path: &str) -> &str {
     split_before(path, |byte| !is_slash(byte)).1
 }
 
-/// The highest byte offset at which a volume may start: no sum can overflow.
-const MAX_START: u64 = 1 << 60;
+/// The highest place at which a volume may start: no sum can overflow.
+const MAX_START: DiskOffset = DiskOffset::new(1 << 60);

@@ -4,7 +4,7 @@ use boot_path::disk::block_device::{BlockDevice as _, DiskFailure};
 use boot_path::disk::fat::{self, Cache, FatError, Field, Refusal, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::errors::catalogue::{self, Named as _, Report};
-use boot_path::position::Lba;
+use boot_path::position::{DiskOffset, Lba};
 use proptest::prelude::*;
 
 use crate::disks::*;
@@ -257,7 +257,7 @@ fn boot_sectors_that_are_none() {
         let error = read_file(&mut disk, "FILE").unwrap_err();
         assert_eq!(error.entry(), &catalogue::FAT_NOT_FAT);
         let FatError::NotFat {
-            offset: 0,
+            offset: DiskOffset::ZERO,
             refusal: Refusal { field, value },
         } = error
         else {

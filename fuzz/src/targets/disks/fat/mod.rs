@@ -275,7 +275,7 @@ fn check_extents(
     let mut end = 0;
     while let Some(extent) = extents.next(disk, cache)? {
         assert_eq!(extent.file_offset, end, "a gap");
-        assert!(extent.length > 0 && extent.disk_offset % 512 == 0);
+        assert!(extent.length > 0 && extent.disk_offset.as_u64() % 512 == 0);
         end += extent.length;
     }
     assert!(end >= file.size.min(MOST) && end <= file.size);
