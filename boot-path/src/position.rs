@@ -57,6 +57,14 @@ macro_rules! positions {
                 }
             }
 
+            /// The position that far in front; `None` if there is none.
+            pub const fn checked_before(self, distance: u64) -> Option<Self> {
+                match self.0.checked_sub(distance) {
+                    Some(number) => Some(Self(number)),
+                    None => None,
+                }
+            }
+
             /// The position that far behind, or the last one.
             pub const fn saturating_add(self, distance: u64) -> Self {
                 Self(self.0.saturating_add(distance))
@@ -117,6 +125,16 @@ positions! {
     /// A byte of a disk, from the disk's first one on. What a FAT volume says of its parts is counted from the
     /// volume's start: it is a distance.
     DiskOffset
+
+    /// A byte of a file, from its first one on: what `p_offset` of a program header means, and a `Range` of
+    /// a plan. Up to 2^32 - 1 in the files of a FAT; but headers may name any number.
+    FileOffset
+}
+
+impl From<u32> for FileOffset {
+    fn from(offset: u32) -> Self {
+        Self(offset.into())
+    }
 }
 
 impl Lba {

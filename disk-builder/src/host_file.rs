@@ -1,6 +1,7 @@
 //! Files of the host that are read: piece by piece, whatever their length, and without the zeros that a
 //! sparse file does not hold.
 
+use boot_path::position::FileOffset;
 use std::fmt;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
@@ -193,7 +194,7 @@ pub(crate) struct HostFile {
     size: u64,
     /// What was read last, and from where.
     buffer: Vec<u8>,
-    start: u64,
+    start: FileOffset,
     failure: Option<io::Error>,
 }
 
@@ -204,7 +205,7 @@ impl HostFile {
             size: sparse.length()?,
             sparse,
             buffer: Vec::new(),
-            start: 0,
+            start: FileOffset::ZERO,
             failure: None,
         })
     }
@@ -220,10 +221,10 @@ impl FileBytes for HostFile {
         self.size
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
-        let left = self.size.saturating_sub(offset);
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
+        let left = self.size.saturating_sub(offset.as_u64());
         let least = left.min(WINDOW as u64);
-        let hole = self.sparse.hole_at(offset).min(left);
+        let hole = self.sparse.hole_at(offset.as_u64()).min(left);
         if hole >= least {
             return &ZEROS[..hole.min(ZEROS.len() as u64) as usize];
         }
@@ -231,7 +232,7 @@ impl FileBytes for HostFile {
         if offset < self.start || offset + least > end {
             self.buffer.resize(left.min(CHUNK) as usize, 0);
             self.start = offset;
-            if let Err(error) = self.sparse.read_exact_at(offset, &mut self.buffer) {
+            if let Err(error) = self.sparse.read_exact_at(offset.as_u64(), &mut self.buffer) {
                 self.failure.get_or_insert(error);
                 self.buffer.clear();
             }
@@ -263,18 +264,18 @@ mod tests {
         let steps = [1, 4095, 32_768, 100_000, MIB as usize];
         for step in steps {
             for offset in (0..all.len()).step_by(step.max(1000)) {
-                let window = file.window(offset as u64);
+                let window = file.window(FileOffset::new(offset as u64));
                 assert!(window.len() >= WINDOW.min(all.len() - offset), "{offset}");
                 assert!(window == &all[offset..][..window.len()], "{offset}");
             }
             // Backwards, too.
             for offset in (0..all.len()).step_by(step.max(1000)).rev() {
-                let window = file.window(offset as u64);
+                let window = file.window(FileOffset::new(offset as u64));
                 assert!(window == &all[offset..][..window.len()], "{offset}");
             }
         }
-        assert!(file.window(all.len() as u64).is_empty());
-        assert!(file.window(u64::MAX).is_empty());
+        assert!(file.window(FileOffset::new(all.len() as u64)).is_empty());
+        assert!(file.window(FileOffset::new(u64::MAX)).is_empty());
         file.check().unwrap();
     }
 
@@ -284,7 +285,7 @@ mod tests {
         (&file).write_all(&[7; 100_000]).unwrap();
         let mut host = HostFile::new(file.try_clone().unwrap()).unwrap();
         file.set_len(50_000).unwrap();
-        assert!(host.window(0).is_empty());
+        assert!(host.window(FileOffset::ZERO).is_empty());
         assert!(host.check().is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The manifest: what stage2 is to know of the files in the boot partition.
 
+use boot_path::position::FileOffset;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
@@ -75,7 +76,7 @@ impl Manifest {
         file: &mut impl FileBytes,
         protocols: &[Option<Protocol>],
     ) -> Result<()> {
-        if gzip::is_gzip(file.window(0)) {
+        if gzip::is_gzip(file.window(FileOffset::ZERO)) {
             return self.add_kernel_sums(path, file, &[Sums::Whole]);
         }
         // An entry that comes to name no protocol, or is not there any more, means the one that it looks

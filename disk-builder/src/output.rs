@@ -6,6 +6,7 @@
 //! - The new file is made beside the old one and takes its name when it is complete. Until then, the
 //!   old one is as it was.
 
+use boot_path::position::FileOffset;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ impl Content {
 /// Whether a file is an image that some version of this program has written: by the name in its first
 /// sector, and the sector's signature.
 pub fn is_image(file: &mut impl FileBytes) -> bool {
-    let head = file.window(0);
+    let head = file.window(FileOffset::ZERO);
     Mbr::read_from_prefix(head).is_ok_and(|(sector, _)| {
         sector.code[mbr::BPB_AREA].starts_with(&OEM_NAME)
             && sector.signature.get() == mbr::BOOT_SIGNATURE
@@ -66,7 +67,7 @@ pub fn is_image(file: &mut impl FileBytes) -> bool {
 /// Whether a file is the loader as a program: an ELF file for i386 of one segment, at the place where
 /// that goes, with stage2 in it.
 fn is_multiboot_program(file: &mut impl FileBytes) -> bool {
-    let head = file.window(0);
+    let head = file.window(FileOffset::ZERO);
     let header = FileHeader32::<LittleEndian>::parse(head).ok();
     let segments = header
         .filter(|header| header.e_ident.class == ELFCLASS32)

@@ -3,6 +3,7 @@
 //! What the file says of its length is checked and never relied on: what comes out goes to a temporary file as
 //! it comes, or nowhere.
 
+use boot_path::position::FileOffset;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 
@@ -35,11 +36,11 @@ impl<F: FileBytes> FileBytes for Unpacked<F> {
         }
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
         match self {
             Self::AsItIs(file) => file.window(offset),
             Self::InMemory(bytes) => {
-                let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+                let offset = usize::try_from(offset.as_u64()).unwrap_or(usize::MAX);
                 bytes.get(offset..).unwrap_or_default()
             }
             Self::InFile(file) => file.window(offset),
@@ -59,7 +60,7 @@ impl<F> Unpacked<F> {
 
 /// Whether a file is compressed.
 pub(crate) fn is_packed(file: &mut impl FileBytes) -> bool {
-    gzip::is_gzip(file.window(0))
+    gzip::is_gzip(file.window(FileOffset::ZERO))
 }
 
 /// Unpacks a file, if it is compressed. The inner error is the loader's.
@@ -186,7 +187,9 @@ mod tests {
             assert_eq!(in_file, length > IN_MEMORY);
             assert_eq!(unpacked.size(), length as u64);
             let mut back = Vec::new();
-            unpacked.pieces(0, u64::MAX, |piece| back.extend_from_slice(piece));
+            unpacked.pieces(FileOffset::ZERO, u64::MAX, |piece| {
+                back.extend_from_slice(piece)
+            });
             assert!(back == bytes);
             unpacked.check().unwrap();
             assert_eq!(unpacked_length(&packed), Ok(length as u64));

@@ -251,7 +251,9 @@ pub fn unrelocated(image: &KernelImage, file: &[u8]) -> Memory {
     segments
         .map(|segment| {
             // Where there are no bytes, the offset may be any.
-            let bytes = file.get(segment.file_offset as usize..).unwrap_or_default();
+            let bytes = file
+                .get(segment.file_offset.as_u64() as usize..)
+                .unwrap_or_default();
             let mut memory = bytes[..segment.file_size as usize].to_vec();
             memory.resize(segment.memory_size as usize, 0);
             memory

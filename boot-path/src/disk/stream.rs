@@ -7,13 +7,13 @@
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
 use crate::memory::address::PhysAddr;
-use crate::position::DiskOffset;
+use crate::position::{DiskOffset, FileOffset};
 
 /// Bytes of a file and where they are to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first byte in the file.
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Number of bytes; with `file_offset` no more than the file has.
     pub length: u64,
     /// Where the first byte goes.
@@ -37,31 +37,31 @@ pub fn stream<D: BlockDevice + ?Sized>(
     ranges: &[Range],
     sink: &mut impl FnMut(PhysAddr, &[u8]),
 ) -> Result<(), FatError> {
-    let mut end = 0;
+    let mut end = FileOffset::ZERO;
     for range in ranges.iter().filter(|range| range.length != 0) {
         end = end.max(range.file_offset.saturating_add(range.length));
     }
-    if end > file.size {
+    if end.as_u64() > file.size {
         return Err(FatError::BehindFile {
-            end,
+            end: end.as_u64(),
             size: file.size,
         });
     }
 
     let mut extents = volume.extents(file).until(end);
     let mut extent = Extent {
-        file_offset: 0,
+        file_offset: FileOffset::ZERO,
         disk_offset: DiskOffset::ZERO,
         length: 0,
     };
-    let mut run = next_run(ranges, 0);
+    let mut run = next_run(ranges, FileOffset::ZERO);
     while let Some((mut position, run_end)) = run {
         while position < run_end {
             // The extents cover the file up to `end` without a gap, or the walk fails.
             while position - extent.file_offset >= extent.length {
                 let Some(next) = extents.next(device, cache)? else {
                     return Err(FatError::BehindFile {
-                        end,
+                        end: end.as_u64(),
                         size: file.size,
                     });
                 };
@@ -73,7 +73,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
 
             let bytes = piece(device, cache, start, length)?;
             deliver(ranges, position, bytes, sink);
-            position += bytes.len() as u64;
+            position = position + bytes.len() as u64;
         }
         run = next_run(ranges, run_end);
     }
@@ -108,7 +108,7 @@ fn piece<'a, D: BlockDevice + ?Sized>(
 
 /// The next bytes from `position` on that are wanted, with the gaps in between that are not worth
 /// a call of their own: start and end in the file.
-fn next_run(ranges: &[Range], position: u64) -> Option<(u64, u64)> {
+fn next_run(ranges: &[Range], position: FileOffset) -> Option<(FileOffset, FileOffset)> {
     let wanted = |range: &&Range| range.length != 0 && range.file_offset + range.length > position;
     let start = ranges
         .iter()
@@ -130,7 +130,12 @@ fn next_run(ranges: &[Range], position: u64) -> Option<(u64, u64)> {
 }
 
 /// Hands the bytes that lie at `position` of the file to every range that wants some of them.
-fn deliver(ranges: &[Range], position: u64, bytes: &[u8], sink: &mut impl FnMut(PhysAddr, &[u8])) {
+fn deliver(
+    ranges: &[Range],
+    position: FileOffset,
+    bytes: &[u8],
+    sink: &mut impl FnMut(PhysAddr, &[u8]),
+) {
     let end = position + bytes.len() as u64;
     for range in ranges {
         let from = range.file_offset.max(position);

@@ -22,6 +22,7 @@ use crate::files::integrity::{self, Expected, Manifest, Role, Sums};
 use crate::files::views::say_change;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Block, bytes_at_mut};
+use crate::position::FileOffset;
 use crate::say;
 
 /// A file that was found. What was measured is what is read: by whichever copy of the file allocation
@@ -377,7 +378,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     ) -> Result<usize, M::Failure> {
         let mut length = 0;
         self.by_views(Some(file), expected.is_some(), &mut |files, _| {
-            length = files.read_by_view(file, 0, out)?;
+            length = files.read_by_view(file, FileOffset::ZERO, out)?;
             if let Some(expected) = &expected {
                 let bytes = out.get(..length).unwrap_or_default();
                 expected.bytes(M::crc32c(0, bytes))?;
@@ -394,7 +395,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     pub fn read_at(
         &mut self,
         file: &File<'m>,
-        offset: u64,
+        offset: FileOffset,
         out: &mut [u8],
     ) -> Result<usize, M::Failure> {
         let mut length = 0;
@@ -409,7 +410,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     pub(super) fn read_by_view(
         &mut self,
         file: &File<'m>,
-        offset: u64,
+        offset: FileOffset,
         out: &mut [u8],
     ) -> Result<usize, M::Failure> {
         match (&mut self.source, &file.place) {
@@ -424,7 +425,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             ) => Ok(volume.read_at(disk, cache, file, offset, out)?),
             _ => {
                 let bytes = file.bytes().unwrap_or_default();
-                let rest = usize::try_from(offset).ok();
+                let rest = usize::try_from(offset.as_u64()).ok();
                 let rest = rest.and_then(|offset| bytes.get(offset..));
                 Ok(copy(rest.unwrap_or_default(), out))
             }
@@ -494,9 +495,10 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             _ => {
                 let bytes = file.bytes().unwrap_or_default();
                 for range in ranges.iter().filter(|range| range.length > 0) {
-                    let end = range.file_offset.saturating_add(range.length);
+                    let start = range.file_offset.as_u64();
+                    let end = start.saturating_add(range.length);
                     let size = file.size;
-                    let range_bytes = bytes.get(range.file_offset as usize..end as usize);
+                    let range_bytes = bytes.get(start as usize..end as usize);
                     let range_bytes = range_bytes.ok_or(FatError::BehindFile { end, size })?;
                     sink(range.destination, range_bytes);
                 }
@@ -514,7 +516,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     pub(super) fn keep_by_view(
         &mut self,
         file: &File<'m>,
-        parts: impl Iterator<Item = (u64, u64)> + Clone,
+        parts: impl Iterator<Item = (FileOffset, u64)> + Clone,
         memory: &mut MemoryMap,
     ) -> Result<(), M::Failure> {
         self.forget(memory);

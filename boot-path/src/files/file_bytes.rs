@@ -5,6 +5,7 @@
 //! where the file is in memory.
 
 use crate::errors::text::copy;
+use crate::position::FileOffset;
 
 /// How many bytes from an offset on are to be had in one piece, unless the file ends before. No reader
 /// wants more at once: whoever relies on it asserts that this is enough.
@@ -18,10 +19,10 @@ pub trait FileBytes {
     /// The bytes from `offset` on: [`WINDOW`] of them or more, or all that are left.
     ///
     /// What cannot be read is missing; whoever implements this keeps the error.
-    fn window(&mut self, offset: u64) -> &[u8];
+    fn window(&mut self, offset: FileOffset) -> &[u8];
 
     /// Copies the bytes from `offset` on; returns how many there were.
-    fn read_at(&mut self, offset: u64, out: &mut [u8]) -> usize {
+    fn read_at(&mut self, offset: FileOffset, out: &mut [u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
             match copy(self.window(offset.saturating_add(done as u64)), rest) {
@@ -34,7 +35,7 @@ pub trait FileBytes {
 
     /// Calls `each` with the bytes from `offset` on, piece by piece: `length` of them, or as many as
     /// there are.
-    fn pieces(&mut self, offset: u64, length: u64, mut each: impl FnMut(&[u8]))
+    fn pieces(&mut self, offset: FileOffset, length: u64, mut each: impl FnMut(&[u8]))
     where
         Self: Sized,
     {
@@ -58,8 +59,8 @@ impl<T: AsRef<[u8]> + ?Sized> FileBytes for &T {
         (*self).as_ref().len() as u64
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
-        let offset = usize::try_from(offset).ok();
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
+        let offset = usize::try_from(offset.as_u64()).ok();
         let rest = offset.and_then(|offset| (*self).as_ref().get(offset..));
         rest.unwrap_or_default()
     }
@@ -70,7 +71,7 @@ impl<F: FileBytes> FileBytes for &mut F {
         (**self).size()
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
         (**self).window(offset)
     }
 }

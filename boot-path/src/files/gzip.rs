@@ -17,6 +17,7 @@ pub use miniz_oxide::inflate::core::DecompressorOxide as Decompressor;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::files::file_bytes::FileBytes;
+use crate::position::FileOffset;
 
 /// The first bytes of such a file: magic number, and the only method there is.
 pub const MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
@@ -209,7 +210,7 @@ pub fn unpack_pieces(
     let mut last = [0; size_of::<Trailer>()];
     let end = file.size().checked_sub(last.len() as u64);
     let end = end.ok_or(GzipError::Header)?;
-    file.read_at(end, &mut last);
+    file.read_at(FileOffset::new(end), &mut last);
     let trailer: Trailer = zerocopy::transmute!(last);
     let mut position = header_length(&mut file).ok_or(GzipError::Header)?;
     if position > end {
@@ -225,7 +226,7 @@ pub fn unpack_pieces(
             room.copy_within(ROOM - DICTIONARY.., 0);
             start = DICTIONARY;
         }
-        let window = file.window(position);
+        let window = file.window(FileOffset::new(position));
         let left = usize::try_from(end - position).unwrap_or(usize::MAX);
         let data = window.get(..left).unwrap_or(window);
         let mut flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
@@ -263,20 +264,20 @@ fn header_length(mut file: impl FileBytes) -> Option<u64> {
     /// Magic number, method, flags, time, hints.
     const FIXED: u64 = 10;
 
-    let head = file.window(0);
+    let head = file.window(FileOffset::ZERO);
     let flags = *head.get(3)?;
     if !is_gzip(head) || flags & RESERVED != 0 {
         return None;
     }
     let mut length = FIXED;
     if flags & HAS_EXTRA != 0 {
-        let (extra, _) = U16::read_from_prefix(file.window(length)).ok()?;
+        let (extra, _) = U16::read_from_prefix(file.window(FileOffset::new(length))).ok()?;
         length += size_of::<U16>() as u64 + u64::from(extra.get());
     }
     for text in [HAS_NAME, HAS_COMMENT] {
         let mut in_text = flags & text != 0;
         while in_text {
-            let window = file.window(length);
+            let window = file.window(FileOffset::new(length));
             let end = window.iter().position(|&byte| byte == 0);
             in_text = end.is_none() && !window.is_empty();
             // The end of the text, or the first byte that is in no window.

@@ -14,6 +14,7 @@ use crate::files::integrity::{Role, Sums};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::Block;
+use crate::position::FileOffset;
 use crate::say;
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
@@ -40,7 +41,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let mut packed = room(self.machine, file.size, memory)?;
         let plan = Plan {
             ranges: &[Range {
-                file_offset: 0,
+                file_offset: FileOffset::ZERO,
                 length: file.size,
                 destination: packed.start(),
             }],

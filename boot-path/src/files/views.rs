@@ -15,6 +15,7 @@ use crate::files::error::{FileMachine, is_of_volume};
 use crate::files::integrity::Expected;
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
+use crate::position::FileOffset;
 
 /// What is done by a view of the volume. `true`: it counts only if a checksum confirms what was read.
 type Action<'a, 'm, M> =
@@ -134,7 +135,7 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
     ///
     /// # Errors
     /// 8B or 7A.
-    pub fn read_at(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, M::Failure> {
+    pub fn read_at(&mut self, offset: FileOffset, out: &mut [u8]) -> Result<usize, M::Failure> {
         let length = self.files.read_by_view(&self.file, offset, out)?;
         self.crc = M::crc32c(self.crc, out.get(..length).unwrap_or_default());
         Ok(length)
@@ -158,7 +159,7 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
     /// 8B or 7A.
     pub fn keep(
         &mut self,
-        parts: impl Iterator<Item = (u64, u64)> + Clone,
+        parts: impl Iterator<Item = (FileOffset, u64)> + Clone,
         memory: &mut MemoryMap,
     ) -> Result<&Files<'m, M>, M::Failure> {
         self.files.keep_by_view(&self.file, parts, memory)?;

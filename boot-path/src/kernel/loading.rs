@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
+use crate::position::FileOffset;
 use crate::say;
 
 /// A machine whose failures can be those of kernels.
@@ -242,7 +243,7 @@ pub fn load_whole<'m, M: FileMachine<'m>>(
     let length = file.size;
     let plan = Plan {
         ranges: &[Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length,
             destination,
         }],

@@ -13,6 +13,7 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::allocate;
+use crate::position::FileOffset;
 
 /// A module that has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl LoadedModule {
     /// What its memory gets from its file.
     pub const fn read(&self) -> Range {
         Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length: self.length,
             destination: self.start,
         }
@@ -211,7 +212,7 @@ impl<'i> Kernel<'i> {
     /// What the segments get from the kernel's file. Those that are left over are empty.
     pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
         let mut ranges = [Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length: 0,
             destination: PhysAddr::new(0),
         }; MAX_SEGMENTS];

@@ -23,14 +23,6 @@ positions! {
 macro_rules! address {
     ($name:ident) => {
         impl $name {
-            /// The address so many bytes before; `None` where there is none.
-            pub const fn checked_before(self, bytes: u64) -> Option<Self> {
-                match self.0.checked_sub(bytes) {
-                    Some(address) => Some(Self(address)),
-                    None => None,
-                }
-            }
-
             /// The address so many bytes further, modulo 2^64.
             pub const fn wrapping_add(self, bytes: u64) -> Self {
                 Self(self.0.wrapping_add(bytes))

@@ -2,11 +2,12 @@
 
 use crate::entry::protocol::Protocol;
 use crate::files::file_bytes::FileBytes;
+use crate::position::FileOffset;
 use crate::ways_out::limine;
 
 /// The protocol of a kernel, by its whole file: a note of the loader's own handoff comes first, then
 /// Limine's requests, then the other headers.
 pub fn protocol_of_file(mut file: impl FileBytes) -> Protocol {
     let recognised = limine::recognise_file(&mut file);
-    recognised.unwrap_or_else(|| Protocol::by_magic(file.window(0)))
+    recognised.unwrap_or_else(|| Protocol::by_magic(file.window(FileOffset::ZERO)))
 }

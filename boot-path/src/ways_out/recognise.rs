@@ -16,6 +16,7 @@ use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::{KernelMachine, Loaded};
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::position::FileOffset;
 use crate::ways_out::limine::{LimineError, Requests, recognises, scan_into};
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
@@ -231,7 +232,7 @@ impl<'m> Opening<'_, 'm> {
             return self.elf(reader);
         }
         let sum = reader.take_sum();
-        let length = reader.read_at(0, self.head)?;
+        let length = reader.read_at(FileOffset::ZERO, self.head)?;
         let head = self.head.get(..length).unwrap_or_default();
         let version = match Protocol::by_magic(head) {
             Protocol::Linux(wanted) => return self.linux(wanted, reader),
@@ -302,7 +303,7 @@ impl<'m> Opening<'_, 'm> {
         reader: &mut Reader<'_, 'm, M>,
     ) -> Checked<'m, M> {
         reader.take_sum();
-        let length = reader.read_at(0, self.head)?;
+        let length = reader.read_at(FileOffset::ZERO, self.head)?;
         let opened = self.opened.insert(Opened::Multiboot(Multiboot {
             version,
             header: Header::new(version),
@@ -337,7 +338,7 @@ impl<'m> Opening<'_, 'm> {
     ) -> Checked<'m, M> {
         reader.take_sum();
         let mut head = [0; HEADER_ROOM];
-        let length = reader.read_at(0, &mut head)?;
+        let length = reader.read_at(FileOffset::ZERO, &mut head)?;
         let head = head.get(..length).unwrap_or_default();
         let image = LinuxImage::read(head, self.entry.kernel.size)?;
         let expected = expected(self.entry, Sums::Linux, reader)?;

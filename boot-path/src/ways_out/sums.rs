@@ -5,6 +5,7 @@ use crate::entry::protocol::HEAD;
 use crate::files::file_bytes::FileBytes;
 use crate::files::integrity::{Crc32c, Sums};
 use crate::kernel::image::{self, KernelError};
+use crate::position::FileOffset;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::elf::{PhysicalImage, check_sections};
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
@@ -23,7 +24,7 @@ pub fn of_kernel(
     match sums {
         Sums::Whole => {
             let size = file.size();
-            return Ok((0, of_bytes(&mut file, 0, (0, size), crc32c)));
+            return Ok((0, of_bytes(&mut file, 0, (FileOffset::ZERO, size), crc32c)));
         }
         Sums::Multiboot1 => return of_multiboot(Version::One, file, crc32c),
         Sums::Multiboot2 => return of_multiboot(Version::Two, file, crc32c),
@@ -49,7 +50,7 @@ pub fn of_kernel(
 fn of_bytes(
     file: &mut impl FileBytes,
     mut crc: u32,
-    (offset, length): (u64, u64),
+    (offset, length): (FileOffset, u64),
     crc32c: Crc32c,
 ) -> u32 {
     file.pieces(offset, length, |piece| crc = crc32c(crc, piece));
@@ -64,23 +65,28 @@ fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> (u32, u32) {
     let headers = crc32c(0, head);
     let left_out = match LinuxImage::read(head, end) {
         Ok(image) => image.unchecked(|head| {
-            let window = file.window(head.start);
+            let window = file.window(FileOffset::new(head.start));
             let length = (head.end - head.start) as usize;
             window.get(..length).unwrap_or(window)
         }),
         Err(_) => end..end,
     };
-    let crc = of_bytes(&mut file, 0, (0, left_out.start), crc32c);
+    let crc = of_bytes(&mut file, 0, (FileOffset::ZERO, left_out.start), crc32c);
     let behind = end.saturating_sub(left_out.end);
     (
         headers,
-        of_bytes(&mut file, crc, (left_out.end, behind), crc32c),
+        of_bytes(
+            &mut file,
+            crc,
+            (FileOffset::new(left_out.end), behind),
+            crc32c,
+        ),
     )
 }
 
 /// The first so many bytes of a file, or all of a shorter one.
 fn head(file: &mut impl FileBytes, length: usize) -> &[u8] {
-    let window = file.window(0);
+    let window = file.window(FileOffset::ZERO);
     window.get(..length).unwrap_or(window)
 }
 

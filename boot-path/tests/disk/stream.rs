@@ -4,6 +4,7 @@ use boot_path::disk::fat::FatError;
 use boot_path::disk::fat::{Cache, File, Volume};
 use boot_path::disk::stream::{Range, stream};
 use boot_path::memory::address::PhysAddr;
+use boot_path::position::FileOffset;
 use proptest::prelude::*;
 
 use crate::disks::*;
@@ -48,7 +49,7 @@ impl Fixture {
         let ranges: Vec<Range> = (0..)
             .zip(ranges)
             .map(|(n, &(file_offset, length))| Range {
-                file_offset,
+                file_offset: FileOffset::new(file_offset),
                 length,
                 destination: PhysAddr::new(n << 32),
             })
@@ -71,7 +72,7 @@ impl Fixture {
         )
         .unwrap();
         for (range, loaded) in ranges.iter().zip(loaded) {
-            let wanted = &content[range.file_offset as usize..][..range.length as usize];
+            let wanted = &content[range.file_offset.as_u64() as usize..][..range.length as usize];
             assert!(loaded == wanted, "{range:?}");
         }
         // What has been read for the FAT is in front of the root directory.
@@ -159,7 +160,7 @@ fn ranges_outside_of_the_file_are_refused() {
         (u64::MAX, 1),
     ] {
         let range = Range {
-            file_offset,
+            file_offset: FileOffset::new(file_offset),
             length,
             destination: PhysAddr::new(0),
         };
@@ -175,7 +176,7 @@ fn ranges_outside_of_the_file_are_refused() {
         assert_eq!(result, Err(FatError::BehindFile { end, size }));
     }
     let nothing = Range {
-        file_offset: u64::MAX,
+        file_offset: FileOffset::new(u64::MAX),
         length: 0,
         destination: PhysAddr::new(0),
     };
@@ -209,7 +210,7 @@ fn errors_of_the_disk_and_the_chain_arrive() {
     fixture.disk.bad = Some(DATA + 2000);
     let (disk, mut cache, volume, file, content) = fixture.open();
     let range = Range {
-        file_offset: 0,
+        file_offset: FileOffset::ZERO,
         length: content.len() as u64,
         destination: PhysAddr::new(0),
     };

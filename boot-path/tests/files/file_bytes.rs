@@ -5,6 +5,7 @@ use boot_path::files::file_bytes::{FileBytes as _, WINDOW};
 use boot_path::files::integrity::Sums;
 use boot_path::kernel::image;
 use boot_path::memory::address::VirtAddr;
+use boot_path::position::FileOffset;
 use boot_path::ways_out::limine;
 use boot_path::ways_out::multiboot::header;
 use boot_path::ways_out::multiboot::header::Version;
@@ -65,20 +66,25 @@ fn bytes_are_read_across_windows() {
     let bytes = noise(3 * WINDOW + 5);
     let mut file = Narrow(&bytes);
     let mut out = vec![0; WINDOW + 10];
-    assert_eq!(file.read_at(100, &mut out), out.len());
+    assert_eq!(file.read_at(FileOffset::new(100), &mut out), out.len());
     assert_eq!(out, bytes[100..][..out.len()]);
-    assert_eq!(file.read_at(3 * WINDOW as u64, &mut out), 5);
-    assert_eq!(file.read_at(u64::MAX, &mut out), 0);
+    assert_eq!(
+        file.read_at(FileOffset::new(3 * WINDOW as u64), &mut out),
+        5
+    );
+    assert_eq!(file.read_at(FileOffset::new(u64::MAX), &mut out), 0);
     for (offset, length) in [(0, 3 * WINDOW + 5), (7, 2 * WINDOW), (WINDOW, 1), (3, 0)] {
         let mut all = Vec::new();
-        file.pieces(offset as u64, length as u64, |piece| {
+        file.pieces(FileOffset::new(offset as u64), length as u64, |piece| {
             all.extend_from_slice(piece)
         });
         assert_eq!(all, bytes[offset..][..length]);
     }
     // No more than there is.
     let mut count = 0;
-    file.pieces(WINDOW as u64, u64::MAX, |piece| count += piece.len());
+    file.pieces(FileOffset::new(WINDOW as u64), u64::MAX, |piece| {
+        count += piece.len()
+    });
     assert_eq!(count, 2 * WINDOW + 5);
 }
 

@@ -6,6 +6,7 @@ use boot_path::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
 use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::position::FileOffset;
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, MAX_LENGTH, parse};
 use proptest::prelude::*;
 use zerocopy::IntoBytes as _;
@@ -203,7 +204,7 @@ fn read(disk: &mut MemoryDisk, view: View) -> Result<Vec<u8>, FatError> {
         return Ok(Vec::new());
     };
     let mut bytes = vec![0; file.size as usize];
-    volume.read_at(disk, &mut cache, &file, 0, &mut bytes)?;
+    volume.read_at(disk, &mut cache, &file, FileOffset::ZERO, &mut bytes)?;
     Ok(bytes)
 }
 

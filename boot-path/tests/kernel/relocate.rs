@@ -90,7 +90,8 @@ impl Memory {
         let image = KernelImage::parse(&file, &file[64..64 + 56 * count], file.len() as u64);
         let image = image.unwrap();
         let segments = image.segments().iter().map(|s| {
-            let mut memory = file[s.file_offset as usize..][..s.file_size as usize].to_vec();
+            let mut memory =
+                file[s.file_offset.as_u64() as usize..][..s.file_size as usize].to_vec();
             memory.resize(s.memory_size as usize, 0);
             memory
         });

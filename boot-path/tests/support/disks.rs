@@ -3,6 +3,7 @@
 
 pub mod tiny;
 
+use boot_path::position::FileOffset;
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::process::{Command, Stdio};
@@ -133,7 +134,7 @@ pub fn read_file(disk: &mut MemoryDisk, path: &str) -> Result<Option<Vec<u8>>, F
     };
     let streamed = stream_file(disk, &mut cache, &volume, &file)?;
     let mut small = vec![0; file.size as usize + 1];
-    let length = volume.read_at(disk, &mut cache, &file, 0, &mut small)?;
+    let length = volume.read_at(disk, &mut cache, &file, FileOffset::ZERO, &mut small)?;
     small.truncate(length);
     assert!(streamed == small, "read_at and stream differ");
     Ok(Some(streamed))
@@ -148,7 +149,7 @@ pub fn stream_file(
 ) -> Result<Vec<u8>, FatError> {
     let mut bytes = vec![0; file.size as usize];
     let range = Range {
-        file_offset: 0,
+        file_offset: FileOffset::ZERO,
         length: file.size,
         destination: PhysAddr::new(0),
     };

@@ -1,6 +1,7 @@
 //! A file of which no more than the least that is promised is in one piece.
 
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
+use boot_path::position::FileOffset;
 
 pub struct Narrow<'a>(pub &'a [u8]);
 
@@ -9,8 +10,8 @@ impl FileBytes for Narrow<'_> {
         self.0.len() as u64
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
-        let rest = self.0.get(offset as usize..).unwrap_or_default();
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
+        let rest = self.0.get(offset.as_u64() as usize..).unwrap_or_default();
         &rest[..rest.len().min(WINDOW)]
     }
 }

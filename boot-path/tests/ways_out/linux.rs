@@ -528,7 +528,7 @@ proptest! {
             let (start, end) = (placed.start.as_u64(), placed.start.as_u64() + placed.length);
             prop_assert!(start >= MIB);
             prop_assert!(end <= 4 * GIB);
-            prop_assert_eq!(image.read_kernel(&placed).file_offset + placed.length, file_size);
+            prop_assert_eq!(image.read_kernel(&placed).file_offset.as_u64() + placed.length, file_size);
             let mut page = [0; 4096];
             let initrd = image.place_initrd(modules, &mut memory).unwrap_or_default();
             let at = initrd.start.as_u64();

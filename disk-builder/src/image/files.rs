@@ -1,5 +1,6 @@
 //! The files of an image: those of the recipe, and those that tell the loader what to do with them.
 
+use boot_path::position::FileOffset;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -105,7 +106,7 @@ impl Source {
         };
         let mut position = 0;
         while position < file.size() {
-            let piece = file.window(position);
+            let piece = file.window(FileOffset::new(position));
             if piece.is_empty() {
                 break;
             }

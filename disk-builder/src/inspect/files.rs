@@ -11,6 +11,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::errors::catalogue;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::position::FileOffset;
 use boot_path::position::Lba;
 use boot_path::ways_out::of_file::protocol_of_file;
 use boot_path::ways_out::sums::of_kernel;
@@ -273,7 +274,7 @@ impl Inspection {
         let of = (Role::Module, Sums::Whole);
         self.add_file(manifest, of, path, file, (places, length), || {
             let mut crc = 0;
-            bytes.pieces(0, u64::MAX, |piece| crc = crc32c(crc, piece));
+            bytes.pieces(FileOffset::ZERO, u64::MAX, |piece| crc = crc32c(crc, piece));
             bytes.check()?;
             Ok(Some((crc, 0)))
         })

@@ -4,6 +4,7 @@
 use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes;
 use boot_path::kernel::image;
+use boot_path::position::FileOffset;
 use boot_path::ways_out::limine::{self, FEATURES};
 use boot_path::ways_out::linux::image::LinuxImage;
 use boot_path::ways_out::multiboot::header::{self, Version as Multiboot};
@@ -109,12 +110,12 @@ impl MultibootKernel {
         let segments = image.segments().iter().map(|segment| PhysicalSegment {
             address: segment.start.as_u64(),
             memory_size: segment.memory_size,
-            file_offset: segment.file_offset,
+            file_offset: segment.file_offset.as_u64(),
             file_size: segment.file_size,
         });
         Some(Self {
             specification: version.name(),
-            header: header.offset,
+            header: header.offset.as_u64(),
             entry: image.entry().as_u64(),
             segments: segments.collect(),
         })
@@ -139,7 +140,7 @@ pub struct Linux {
 impl Linux {
     fn read(file: &mut impl FileBytes) -> Option<Self> {
         let size = file.size();
-        let image = LinuxImage::read(file.window(0), size).ok()?;
+        let image = LinuxImage::read(file.window(FileOffset::ZERO), size).ok()?;
         let header = image.header();
         Some(Self {
             version: header.version.get(),
@@ -186,7 +187,7 @@ impl Kernel {
             address: segment.virtual_start.as_u64(),
             memory_size: segment.memory_size,
             flags: segment.flags,
-            file_offset: segment.file_offset,
+            file_offset: segment.file_offset.as_u64(),
             file_size: segment.file_size,
             extents: Vec::new(),
             pieces: 0,

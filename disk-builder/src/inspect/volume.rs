@@ -5,6 +5,7 @@ use boot_path::disk::stream::{self, Range};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::Manifest;
 use boot_path::memory::address::PhysAddr;
+use boot_path::position::FileOffset;
 use boot_path::position::{DiskOffset, Lba};
 use disk_layout::SECTOR_SIZE;
 
@@ -86,8 +87,8 @@ impl<'c> Reader<'_, 'c> {
             .next(self.disk, &mut self.cache)
             .map_err(|e| say(&e))?
         {
-            let from = extent.file_offset.max(offset);
-            let to = (extent.file_offset + extent.length).min(end);
+            let from = extent.file_offset.max(FileOffset::new(offset));
+            let to = (extent.file_offset + extent.length).min(FileOffset::new(end));
             if from < to {
                 let first = extent.disk_offset + (from - extent.file_offset);
                 let last = first + (to - from - 1);
@@ -108,7 +109,7 @@ impl<'c> Reader<'_, 'c> {
             file: *file,
             extent: NOWHERE,
             buffer: Vec::new(),
-            start: 0,
+            start: FileOffset::ZERO,
             problem: None,
         }
     }
@@ -118,7 +119,7 @@ impl<'c> Reader<'_, 'c> {
         let length = file.size.min(limit);
         let mut bytes = vec![0; length as usize];
         let range = Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length,
             destination: PhysAddr::new(0),
         };
@@ -137,7 +138,7 @@ impl<'c> Reader<'_, 'c> {
 
 /// No bytes.
 const NOWHERE: Extent = Extent {
-    file_offset: 0,
+    file_offset: FileOffset::ZERO,
     disk_offset: DiskOffset::ZERO,
     length: 0,
 };
@@ -153,7 +154,7 @@ pub(super) struct VolumeFile<'r, 'c> {
     extent: Extent,
     /// What was read last, and from where in the file.
     buffer: Vec<u8>,
-    start: u64,
+    start: FileOffset,
     /// Why something could not be read.
     problem: Option<String>,
 }
@@ -168,7 +169,7 @@ impl VolumeFile<'_, '_> {
     }
 
     /// The piece of the file that a byte is in.
-    fn extent(&mut self, offset: u64) -> Problem<Extent> {
+    fn extent(&mut self, offset: FileOffset) -> Problem<Extent> {
         if offset < self.extent.file_offset {
             self.walker = self.fat.extents(&self.file);
             self.extent = NOWHERE;
@@ -176,13 +177,13 @@ impl VolumeFile<'_, '_> {
         while offset - self.extent.file_offset >= self.extent.length {
             let next = self.walker.next(self.disk, self.cache);
             let next = next.map_err(|error| say(&error))?;
-            let (end, size) = (offset + 1, self.file.size);
+            let (end, size) = (offset.as_u64() + 1, self.file.size);
             self.extent = next.ok_or_else(|| say(&FatError::BehindFile { end, size }))?;
         }
         Ok(self.extent)
     }
 
-    fn fill(&mut self, offset: u64, length: u64) -> Problem<()> {
+    fn fill(&mut self, offset: FileOffset, length: u64) -> Problem<()> {
         self.buffer.resize(length as usize, 0);
         self.start = offset;
         let mut done = 0;
@@ -206,8 +207,8 @@ impl FileBytes for VolumeFile<'_, '_> {
         self.file.size
     }
 
-    fn window(&mut self, offset: u64) -> &[u8] {
-        let left = self.file.size.saturating_sub(offset);
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
+        let left = self.file.size.saturating_sub(offset.as_u64());
         let least = left.min(WINDOW as u64);
         let end = self.start + self.buffer.len() as u64;
         if (offset < self.start || offset + least > end)

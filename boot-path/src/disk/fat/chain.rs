@@ -5,13 +5,13 @@ use crate::disk::fat::cache::Cache;
 use crate::disk::fat::error::FatError;
 use crate::disk::fat::geometry::Kind;
 use crate::disk::fat::volume::Volume;
-use crate::position::DiskOffset;
+use crate::position::{DiskOffset, FileOffset};
 
 /// Contiguous bytes of a file, on the disk too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Where they begin in the file, bytes.
-    pub file_offset: u64,
+    /// Where they begin in the file.
+    pub file_offset: FileOffset,
     /// Where they begin on the disk.
     pub disk_offset: DiskOffset,
     /// Number of bytes, at least 1.
@@ -27,18 +27,18 @@ pub struct ExtentWalker<'v> {
     pub(super) first: u32,
     /// The cluster of `position`.
     pub(super) cluster: u32,
-    pub(super) position: u64,
+    pub(super) position: FileOffset,
     /// Where the file ends, or the largest possible directory.
-    pub(super) end: u64,
+    pub(super) end: FileOffset,
     /// Where the caller's interest ends.
-    pub(super) stop: u64,
+    pub(super) stop: FileOffset,
     pub(super) is_file: bool,
 }
 
 impl ExtentWalker<'_> {
     /// Ends the walk at byte `stop` of the file: the rest of the chain is neither read nor checked.
     #[must_use]
-    pub fn until(mut self, stop: u64) -> Self {
+    pub fn until(mut self, stop: FileOffset) -> Self {
         self.stop = self.end.min(stop);
         self
     }
@@ -74,12 +74,12 @@ impl ExtentWalker<'_> {
         };
 
         let file_offset = self.position;
-        self.position += u64::from(last - first + 1) << geometry.cluster_shift;
+        self.position = self.position + (u64::from(last - first + 1) << geometry.cluster_shift);
         if geometry.kind.ends().contains(&link) {
             if self.is_file && self.position < self.end {
                 return Err(FatError::ChainShort(self.first));
             }
-            self.stop = 0;
+            self.stop = FileOffset::ZERO;
         } else if !geometry.is_cluster(link) {
             return Err(FatError::Link {
                 cluster: last,

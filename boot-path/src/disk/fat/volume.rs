@@ -10,7 +10,7 @@ use crate::disk::fat::name::Name;
 use crate::disk::partition::Partition;
 use crate::disk::probe::{self, Foreign};
 use crate::errors::text::{copy, split_before};
-use crate::position::DiskOffset;
+use crate::position::{DiskOffset, FileOffset};
 
 /// A FAT volume whose boot sector makes sense: holding one proves that offsets of its clusters
 /// cannot overflow and that each of them has a FAT entry.
@@ -263,10 +263,13 @@ impl Volume {
         device: &mut D,
         cache: &mut Cache<'_>,
         file: &File,
-        offset: u64,
+        offset: FileOffset,
         out: &mut [u8],
     ) -> Result<usize, FatError> {
-        let wanted = file.size.saturating_sub(offset).min(out.len() as u64);
+        let wanted = file
+            .size
+            .saturating_sub(offset.as_u64())
+            .min(out.len() as u64);
         let mut extents = self.extents(file).until(offset.saturating_add(wanted));
         let mut done = 0;
         while (done as u64) < wanted {
@@ -316,7 +319,7 @@ impl Volume {
             return Entries::new(self.chain(self.geometry.root_cluster, None));
         }
         let root = Extent {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             disk_offset: self.start + self.geometry.root,
             length: self.geometry.root_length,
         };
@@ -327,14 +330,14 @@ impl Volume {
     }
 
     fn chain(&self, first: u32, size: Option<u64>) -> ExtentWalker<'_> {
-        let end = size.unwrap_or(DirectoryEntry::MAX_BYTES);
+        let end = FileOffset::new(size.unwrap_or(DirectoryEntry::MAX_BYTES));
         let is_file = size.is_some();
         ExtentWalker {
             volume: self,
             fixed: None,
             first,
             cluster: first,
-            position: 0,
+            position: FileOffset::ZERO,
             end,
             stop: end,
             is_file,

@@ -6,6 +6,7 @@ use crate::kernel::image::{
     program_headers,
 };
 use crate::kernel::relocate::{self, SegmentBytes};
+use crate::position::FileOffset;
 
 /// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say, but for
 /// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns how many
@@ -16,7 +17,7 @@ use crate::kernel::relocate::{self, SegmentBytes};
 pub fn read<E: From<KernelError>>(
     headers: &mut Option<(KernelImage, Wishes)>,
     file_size: u64,
-    read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
 ) -> Result<(), E> {
     let (image, wishes) = headers.insert((KernelImage::empty(), Wishes::default()));
     let result = fill(image, wishes, file_size, read_at);
@@ -30,12 +31,12 @@ fn fill<E: From<KernelError>>(
     image: &mut KernelImage,
     wishes: &mut Wishes,
     file_size: u64,
-    mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    mut read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
 ) -> Result<(), E> {
     const _: () = assert!(MAX_TABLE_BYTES <= MAX_NOTE_BYTES);
     let mut buffer = [0; MAX_NOTE_BYTES];
     let mut header = [0; HEADER_BYTES];
-    let length = read_at(0, &mut header)?;
+    let length = read_at(FileOffset::ZERO, &mut header)?;
     let present = header.get(..length).unwrap_or_default();
     let location = program_headers(present, file_size)?;
     let table = buffer.get_mut(..location.length).unwrap_or_default();

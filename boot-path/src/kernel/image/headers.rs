@@ -5,6 +5,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::kernel::image::KernelError;
+use crate::position::FileOffset;
 
 /// Length of the file header, in bytes.
 pub const HEADER_BYTES: usize = size_of::<FileHeader>();
@@ -56,7 +57,7 @@ const _: () = assert!(HEADER_BYTES == 64 && PROGRAM_HEADER_BYTES == 56);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableLocation {
     /// First byte.
-    pub offset: u64,
+    pub offset: FileOffset,
     /// Length in bytes, at most [`MAX_TABLE_BYTES`]; it may be 0.
     pub length: usize,
 }
@@ -80,7 +81,7 @@ pub fn program_headers(header: &[u8], file_size: u64) -> Result<TableLocation, K
     if usize::from(count) > MAX_PROGRAM_HEADERS {
         return Err(KernelError::TooManyHeaders { count });
     }
-    let offset = header.program_headers.get();
+    let offset = FileOffset::new(header.program_headers.get());
     let length = usize::from(count) * PROGRAM_HEADER_BYTES;
     check_in_file(offset, length as u64, file_size)?;
     Ok(TableLocation { offset, length })
@@ -116,8 +117,12 @@ pub(super) fn file_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader, K
     Ok(header)
 }
 
-pub(crate) fn check_in_file(offset: u64, length: u64, file_size: u64) -> Result<(), KernelError> {
-    match offset.checked_add(length) {
+pub(crate) fn check_in_file(
+    offset: FileOffset,
+    length: u64,
+    file_size: u64,
+) -> Result<(), KernelError> {
+    match offset.as_u64().checked_add(length) {
         Some(end) if end <= file_size => Ok(()),
         end => Err(KernelError::Truncated {
             needed: end.unwrap_or(u64::MAX),

@@ -13,6 +13,7 @@ use crate::kernel::image::{
 };
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
+use crate::position::FileOffset;
 
 impl KernelImage {
     /// Reads and checks the headers. `table` is what [`program_headers`](super::program_headers) pointed to.
@@ -137,7 +138,7 @@ impl KernelImage {
         number: u16,
         file_size: u64,
     ) -> Result<(), KernelError> {
-        let (offset, size) = (h.offset.get(), h.file_size.get());
+        let (offset, size) = (FileOffset::new(h.offset.get()), h.file_size.get());
         if size == 0 {
             return Ok(());
         }

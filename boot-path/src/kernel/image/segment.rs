@@ -6,6 +6,7 @@ use crate::kernel::image::headers::{ProgramHeader, check_in_file};
 use crate::kernel::image::{KernelError, LARGE_PAGE, LAST_PAGE};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
+use crate::position::FileOffset;
 
 /// One PT_LOAD with bytes in memory.
 ///
@@ -14,7 +15,7 @@ use crate::memory::layout::PAGE_SIZE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// First byte in the file (`p_offset`).
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Bytes in the file (`p_filesz`).
     pub file_size: u64,
     /// First byte in memory (`p_vaddr`), without the slide.
@@ -70,7 +71,7 @@ impl Segment {
         file_size: u64,
     ) -> Result<Self, KernelError> {
         let segment = Self {
-            file_offset: header.offset.get(),
+            file_offset: FileOffset::new(header.offset.get()),
             file_size: header.file_size.get(),
             virtual_start: VirtAddr::new(header.virtual_address.get()),
             memory_size: header.memory_size.get(),
@@ -98,6 +99,7 @@ impl Segment {
         let within = segment.alignment.min(PAGE_SIZE) - 1;
         let disagree = segment
             .file_offset
+            .as_u64()
             .wrapping_sub(segment.virtual_start.as_u64())
             & within
             != 0;
@@ -109,7 +111,7 @@ impl Segment {
                 segment: number,
                 alignment: segment.alignment,
                 virtual_address: segment.virtual_start,
-                offset: segment.file_offset,
+                offset: segment.file_offset.as_u64(),
             });
         }
         Ok(segment)
@@ -141,7 +143,7 @@ pub struct Tls {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRange {
     /// First byte.
-    pub offset: u64,
+    pub offset: FileOffset,
     /// Length in bytes.
     pub size: usize,
 }

@@ -10,6 +10,7 @@ use crate::files::integrity::{Role, Sums};
 use crate::kernel::loading::{Loaded, load_module_as_it_is};
 use crate::memory::address::VirtAddr;
 use crate::memory::map::MemoryMap;
+use crate::position::FileOffset;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::limine::boot::reclaimable;
 use crate::ways_out::limine::{
@@ -34,7 +35,7 @@ pub fn load_executable<'m, M: OutMachine<'m>>(
     let mut block = reclaimable(files.machine(), size, memory)?;
     let plan = Plan {
         ranges: &[Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length: size,
             destination: block.start(),
         }],

@@ -26,7 +26,7 @@ use crate::say;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::graphics;
 use crate::ways_out::handover::{Handover, Jump, ProtectedMode};
-use crate::ways_out::multiboot::elf::{self, MAX_SEGMENTS, PhysicalImage};
+use crate::ways_out::multiboot::elf::{self, MAX_SEGMENTS, PhysicalImage, Span};
 use crate::ways_out::multiboot::header::{Header, Version};
 use crate::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
 use crate::ways_out::way::{LOADER, Way, firmware_tables};
@@ -46,7 +46,7 @@ pub struct Opened<'m> {
     pub sections: Option<Block<'m>>,
     /// The part of the file in which all sections lie that are not loaded: symbols, names, debug
     /// information. First byte, and the one behind the last.
-    pub unloaded: Option<(u64, u64)>,
+    pub unloaded: Option<Span>,
     /// The checksums that it must have.
     pub expected: Option<Expected<'m>>,
 }
@@ -275,7 +275,7 @@ fn place_sections<'m, M: OutMachine<'m>>(
     machine: M,
     headers: &mut Option<Block<'m>>,
     image: &PhysicalImage,
-    unloaded: Option<(u64, u64)>,
+    unloaded: Option<Span>,
     memory: &mut MemoryMap,
 ) -> Result<Option<(Range, Block<'m>)>, M::Failure> {
     let (Some(headers), Some(table), Some((start, end))) = (headers, image.sections(), unloaded)
@@ -285,7 +285,7 @@ fn place_sections<'m, M: OutMachine<'m>>(
     // At the same place in a page as in the file: alignments stay what they are.
     let kind = MemoryKind::Reclaimable;
     let size = end - start;
-    let address = allocate(memory, size, PAGE_SIZE, start % PAGE_SIZE, kind)?;
+    let address = allocate(memory, size, PAGE_SIZE, start.as_u64() % PAGE_SIZE, kind)?;
     elf::place_sections(headers, table.entry_size, start, address.as_u64());
     let range = Range {
         file_offset: start,

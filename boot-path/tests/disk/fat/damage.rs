@@ -4,6 +4,7 @@ use boot_path::disk::block_device::{BlockDevice as _, DiskFailure};
 use boot_path::disk::fat::{self, Cache, FatError, Field, Refusal, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::errors::catalogue::{self, Named as _, Report};
+use boot_path::position::FileOffset;
 use boot_path::position::{DiskOffset, Lba};
 use proptest::prelude::*;
 
@@ -208,7 +209,7 @@ fn fat12_entries_lie_across_windows() {
     let file = volume.find(&mut disk, &mut cache, "file").unwrap().unwrap();
     let mut extents = volume.extents(&file);
     let extent = extents.next(&mut disk, &mut cache).unwrap().unwrap();
-    assert_eq!((extent.file_offset, extent.length), (0, 400 * 512));
+    assert_eq!((extent.file_offset.as_u64(), extent.length), (0, 400 * 512));
     assert_eq!(extents.next(&mut disk, &mut cache), Ok(None));
 }
 
@@ -362,16 +363,22 @@ fn truncated_and_unreadable_disks() {
         let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
         let mut out = [0; 1500];
         for _ in 0..5 {
-            let failed = volume.read_at(&mut disk, &mut cache, &file, 0, &mut out);
+            let failed = volume.read_at(&mut disk, &mut cache, &file, FileOffset::ZERO, &mut out);
             assert!(matches!(failed, Err(FatError::Disk(_))));
             assert_eq!(
-                volume.read_at(&mut disk, &mut cache, &file, 0, &mut out[..512]),
+                volume.read_at(
+                    &mut disk,
+                    &mut cache,
+                    &file,
+                    FileOffset::ZERO,
+                    &mut out[..512]
+                ),
                 Ok(512)
             );
         }
         disk.bad = None;
         assert_eq!(
-            volume.read_at(&mut disk, &mut cache, &file, 0, &mut out),
+            volume.read_at(&mut disk, &mut cache, &file, FileOffset::ZERO, &mut out),
             Ok(1500)
         );
         assert!(out[..] == content(3, 1500));

@@ -2,6 +2,7 @@
 
 use boot_path::disk::fat::{Cache, Volume};
 use boot_path::disk::partition::Partition;
+use boot_path::position::FileOffset;
 use boot_path::position::Lba;
 use fatfs::{FatType, FormatVolumeOptions};
 
@@ -39,12 +40,12 @@ fn few_reads_find_a_kernel() {
             .unwrap();
         let mut text = [0; 100];
         let length = volume
-            .read_at(&mut disk, &mut cache, &entry, 0, &mut text)
+            .read_at(&mut disk, &mut cache, &entry, FileOffset::ZERO, &mut text)
             .unwrap();
         assert_eq!(&text[..length], b"options exit\n");
         let mut head = [0; 4096];
         assert_eq!(
-            volume.read_at(&mut disk, &mut cache, &file, 0, &mut head),
+            volume.read_at(&mut disk, &mut cache, &file, FileOffset::ZERO, &mut head),
             Ok(4096)
         );
         assert!(head[..] == kernel[..4096]);
@@ -123,7 +124,7 @@ fn reads_stay_in_the_partition() {
     let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
     let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
     volume
-        .read_at(&mut disk, &mut cache, &file, 511, &mut end)
+        .read_at(&mut disk, &mut cache, &file, FileOffset::new(511), &mut end)
         .unwrap();
     assert_eq!(end[0], content(2, 512)[511]);
     for &(lba, count) in &disk.reads {

@@ -1,5 +1,6 @@
 //! Whole volumes, of mkfs.fat, mtools and `fatfs`: everything is found and read.
 
+use boot_path::position::FileOffset;
 use std::io::Write as _;
 
 use boot_path::disk::fat::{Cache, Extent, Volume};
@@ -181,7 +182,7 @@ fn check_fragments(disk: &mut MemoryDisk, cluster: u64) {
         ..
     }) = extents.next(disk, &mut cache).unwrap()
     {
-        assert_eq!(file_offset, at);
+        assert_eq!(file_offset, FileOffset::new(at));
         assert!(length > 0);
         (at, count) = (at + length, count + 1);
     }

@@ -4,6 +4,7 @@ use boot_path::kernel::image::{
     Group, KernelError, KernelImage, PageRange, Segment, Wishes, check_file,
 };
 use boot_path::memory::address::{PhysAddr, VirtAddr};
+use boot_path::position::FileOffset;
 use proptest::prelude::*;
 
 use crate::elf_fixture::{
@@ -43,7 +44,9 @@ fn assert_sound_segments(file: &[u8], image: &KernelImage, slide: u64) {
     }
     for s in segments {
         assert!(s.memory_size > 0 && s.file_size <= s.memory_size);
-        assert!(s.file_size == 0 || s.file_offset + s.file_size <= file.len() as u64);
+        assert!(
+            s.file_size == 0 || s.file_offset + s.file_size <= FileOffset::new(file.len() as u64)
+        );
         let start = s.virtual_start.as_u64().wrapping_add(slide);
         let last = start.checked_add(s.memory_size - 1).unwrap();
         assert!(
@@ -251,7 +254,7 @@ fn the_full_kernel_is_accepted() {
     assert_sound(&file, &image, &wishes);
     assert_eq!(wishes.stack_size, 0x4000);
     assert_eq!(image.dynamic().unwrap().start.as_u64(), 0x2000);
-    assert_eq!(image.segments()[1].file_offset, 0x3000);
+    assert_eq!(image.segments()[1].file_offset, FileOffset::new(0x3000));
 }
 
 /// Everything that `Display` says, in one place.

@@ -5,6 +5,7 @@ use boot_path::errors::text::copy;
 use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
+use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::elf::{
     self, Limits, MAX_SEGMENTS, MemoryConflict, PhysicalImage, Preference, SectionTable,
     place_sections, unloaded_sections,
@@ -35,7 +36,9 @@ fn kernel(distance: u64) -> Elf {
 fn read(file: &[u8]) -> Result<PhysicalImage, MultibootError> {
     let mut image = PhysicalImage::default();
     elf::read(&mut image, file.len() as u64, |offset, out| {
-        let rest = usize::try_from(offset).ok().and_then(|at| file.get(at..));
+        let rest = usize::try_from(offset.as_u64())
+            .ok()
+            .and_then(|at| file.get(at..));
         Ok::<_, MultibootError>(copy(rest.unwrap_or_default(), out))
     })?;
     Ok(image)
@@ -92,7 +95,7 @@ fn both_classes_say_the_same() {
                 (MIB, 0x1800, 0)
             );
             assert_eq!((data.start.as_u64(), data.file_size), (MIB + 0x2800, 0x100));
-            let at = data.file_offset as usize;
+            let at = data.file_offset.as_u64() as usize;
             assert_eq!(file[at..at + 0x100], [2; 0x100]);
 
             let reads = image.reads();
@@ -147,9 +150,9 @@ fn what_is_no_kernel() {
     let file = elf.build();
     let length = file.len() as u64;
     let offset = read(&file).expect("a good kernel").segments()[1].file_offset;
-    let cut = &file[..offset as usize + 0x80];
-    refuse(cut, truncated(offset + 0x100, cut.len() as u64));
-    assert!(length > offset + 0x100);
+    let cut = &file[..offset.as_u64() as usize + 0x80];
+    refuse(cut, truncated((offset + 0x100).as_u64(), cut.len() as u64));
+    assert!(length > (offset + 0x100).as_u64());
 }
 
 #[test]
@@ -447,6 +450,10 @@ fn section(is_64_bit: bool, kind: u32, address: u64, offset: u64, size: u64) -> 
     bytes
 }
 
+fn within(start: u64, end: u64) -> Result<Option<(FileOffset, FileOffset)>, KernelError> {
+    Ok(Some((FileOffset::new(start), FileOffset::new(end))))
+}
+
 #[test]
 fn sections_that_are_not_loaded_yet() {
     const NULL: u32 = 0;
@@ -471,8 +478,8 @@ fn sections_that_are_not_loaded_yet() {
         let mut table = headers(0x8);
         // One of them has no address: 8 - 8.
         let span = unloaded_sections(&table, entry_size, 0x3000);
-        assert_eq!(span, Ok(Some((0x2008, 0x200D))));
-        place_sections(&mut table, entry_size, 0x2008, 0x5008);
+        assert_eq!(span, within(0x2008, 0x200D));
+        place_sections(&mut table, entry_size, FileOffset::new(0x2008), 0x5008);
         let mut expected = headers(0x8);
         let at = 5 * usize::from(entry_size) + if is_64_bit { 16 } else { 12 };
         expected[at..at + 2].copy_from_slice(&[0x08, 0x50]);
@@ -484,7 +491,7 @@ fn sections_that_are_not_loaded_yet() {
         ]
         .concat();
         let span = unloaded_sections(&both, entry_size, 0x2040);
-        assert_eq!(span, Ok(Some((0x2008, 0x2040))));
+        assert_eq!(span, within(0x2008, 0x2040));
         let error = KernelError::Truncated {
             needed: 0x2040,
             present: 0x203F,
@@ -514,7 +521,7 @@ fn where_the_section_headers_are() {
     refuse(&file, error);
     file.resize(file.len() + 3 * 64, 0);
     let table = SectionTable {
-        offset,
+        offset: FileOffset::new(offset),
         entry_size: 64,
         count: 3,
         names: 2,
@@ -548,7 +555,7 @@ proptest! {
             for segment in image.segments() {
                 prop_assert!(segment.file_size <= segment.memory_size);
                 prop_assert!(segment.end().as_u64() <= 4 << 30);
-                prop_assert!(segment.file_offset + segment.file_size <= file.len() as u64);
+                prop_assert!(segment.file_offset + segment.file_size <= FileOffset::new(file.len() as u64));
             }
         }
     }

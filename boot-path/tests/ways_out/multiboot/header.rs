@@ -4,6 +4,7 @@ use boot_path::bios::vbe::Wish;
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::kernel::image::KernelError;
 use boot_path::memory::address::PhysAddr;
+use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::elf::{Limits, Preference};
 use boot_path::ways_out::multiboot::header::{
     Addresses, Header, HeaderError, MultibootError, Version, check_file,
@@ -61,7 +62,7 @@ fn every_tag_of_the_crate() {
     let header = parse_2(&head).expect("a good header");
     let expected = Header {
         addresses: Some(Addresses {
-            file_offset: 0x80,
+            file_offset: FileOffset::new(0x80),
             start: physical(0x10_0080),
             file_end: Some(physical(0x10_2000)),
             end: Some(physical(0x10_4000)),
@@ -203,7 +204,7 @@ fn addresses_that_contradict_each_other() {
     }
     let good = |offset, fields| at(offset, fields).map(|header| header.addresses);
     let all = Addresses {
-        file_offset: 0,
+        file_offset: FileOffset::ZERO,
         start: physical(0x10_0000),
         file_end: None,
         end: None,
@@ -211,7 +212,7 @@ fn addresses_that_contradict_each_other() {
     assert_eq!(good(0x40, [0x10_0040, u32::MAX, 0, 0]), Ok(Some(all)));
     assert_eq!(good(0x40, [0x10_0040, 0x10_0000, 0, 0]), Ok(Some(all)));
     let part = Addresses {
-        file_offset: 0x40,
+        file_offset: FileOffset::new(0x40),
         start: physical(0x10_0040),
         file_end: Some(physical(0x10_0050)),
         end: Some(physical(0x10_0050)),
@@ -394,7 +395,7 @@ fn headers_of_version_1() {
     file.extend(header_1(1 << 16, &fields));
     let expected = Header {
         addresses: Some(Addresses {
-            file_offset: 0x10,
+            file_offset: FileOffset::new(0x10),
             start: physical(0x10_0010),
             file_end: Some(physical(0x10_2000)),
             end: Some(physical(0x10_3000)),
@@ -452,7 +453,7 @@ fn kernels_by_the_header_s_addresses() {
             panic!("one segment");
         };
         assert_eq!(segment.start, physical(0x10_0000));
-        assert_eq!(segment.file_offset, 0);
+        assert_eq!(segment.file_offset, FileOffset::ZERO);
         assert_eq!(image.sections(), None);
         let entry = image.entry().as_u64();
         Ok((segment.file_size, segment.memory_size, entry))
@@ -504,7 +505,7 @@ fn kernels_by_their_elf_headers() {
     };
     let (header, image) = check_file(Version::Two, &file(header_2(&[]))).expect("a good kernel");
     assert_eq!(image.entry().as_u64(), MIB + 0x80);
-    assert_eq!(header.offset % 8, 0);
+    assert_eq!(header.offset.as_u64() % 8, 0);
     // The header's entry point is a physical one, and counts.
     let entry = [3, 12, MIB as u32 + 0x90, 0];
     let (_, image) = check_file(Version::Two, &file(header_2(&entry))).expect("a good kernel");

@@ -6,6 +6,7 @@ use boot_path::entry::entry_file;
 use boot_path::kernel::placement::LoadedModule;
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, Region};
+use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::elf::SectionTable;
 use boot_path::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
 use multiboot2::{BootInformation, BootInformationHeader, FramebufferType, MemoryAreaType};
@@ -84,7 +85,7 @@ fn section_headers(names: &[u8]) -> Vec<u8> {
 fn sections(headers: &[u8]) -> Sections<'_> {
     Sections {
         table: SectionTable {
-            offset: 0,
+            offset: FileOffset::ZERO,
             entry_size: 64,
             count: 2,
             names: 1,

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use boot_path::errors::catalogue::Named;
+use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::header::{Header, HeaderError, Version};
 use multiboot2_header::HeaderTagFlag;
 
@@ -63,7 +64,7 @@ fn refuse<T: PartialEq + std::fmt::Debug>(
 fn plain(version: Version, offset: u64) -> Header {
     Header {
         version,
-        offset,
+        offset: FileOffset::new(offset),
         addresses: None,
         entry: None,
         limits: None,

@@ -23,7 +23,10 @@ pub fn run(bytes: &[u8]) {
     let checked = check_file(file);
     let mut headers = None;
     let read = read(&mut headers, file.len() as u64, |offset, out| {
-        Ok(copy(file.get(offset as usize..).unwrap_or_default(), out))
+        Ok(copy(
+            file.get(offset.as_u64() as usize..).unwrap_or_default(),
+            out,
+        ))
     });
     let error = match &headers {
         Some((image, wishes)) => image.check(wishes).err(),

@@ -3,6 +3,7 @@
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::elf::{PhysicalImage, Preference};
 use boot_path::ways_out::multiboot::header::{Header, Version, check_file};
 
@@ -106,7 +107,7 @@ fn make_header(version: Version, input: &mut Input<'_>) -> Vec<u8> {
 }
 
 fn check_header(header: &Header) {
-    assert_eq!(header.offset % 4, 0);
+    assert_eq!(header.offset.as_u64() % 4, 0);
     if let Some(addresses) = header.addresses {
         assert!(header.entry.is_some());
         assert!(addresses.file_offset <= header.offset);
@@ -134,7 +135,7 @@ fn check_image(image: &PhysicalImage, file_size: u64) {
     }
     for segment in segments {
         assert!(segment.memory_size > 0 && segment.file_size <= segment.memory_size);
-        assert!(segment.file_offset + segment.file_size <= file_size);
+        assert!(segment.file_offset + segment.file_size <= FileOffset::new(file_size));
         assert!(segment.end() <= EARLY_REACH);
     }
 }

@@ -10,6 +10,7 @@ use crate::disk::stream::Range;
 use crate::entry::protocol::{self, LinuxEntry};
 use crate::errors::text::copy;
 use crate::memory::address::PhysAddr;
+use crate::position::FileOffset;
 use crate::ways_out::linux::image::{BootParams, Initrd, LinuxError, Placed, place};
 
 /// The setup header, from 1F1h of the file on.
@@ -277,7 +278,7 @@ impl LinuxImage {
     /// What of the file goes to memory as boot sector and setup code.
     pub fn read_setup(&self, destination: PhysAddr) -> Range {
         Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length: self.setup_bytes() as u64,
             destination,
         }
@@ -286,7 +287,7 @@ impl LinuxImage {
     /// What of the file goes to memory as the protected-mode kernel.
     pub fn read_kernel(&self, placed: &Placed) -> Range {
         Range {
-            file_offset: self.setup_bytes() as u64,
+            file_offset: FileOffset::new(self.setup_bytes() as u64),
             length: placed.length,
             destination: placed.start,
         }

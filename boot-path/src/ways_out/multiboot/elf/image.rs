@@ -11,6 +11,7 @@ use crate::kernel::image::{KernelError, check_in_file};
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
+use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::SectionTable;
 
 /// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
@@ -109,7 +110,7 @@ impl core::error::Error for MemoryConflict {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// First byte in the file.
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Bytes in the file.
     pub file_size: u64,
     /// First byte in memory.
@@ -354,7 +355,7 @@ impl PhysicalImage {
     /// What the segments get from the kernel's file. Those that are left over are empty.
     pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
         let mut ranges = [Range {
-            file_offset: 0,
+            file_offset: FileOffset::ZERO,
             length: 0,
             destination: PhysAddr::new(0),
         }; MAX_SEGMENTS];

@@ -18,6 +18,7 @@ use crate::kernel::image::{
     check_in_file,
 };
 use crate::memory::address::PhysAddr;
+use crate::position::FileOffset;
 
 mod image;
 mod sections;
@@ -65,7 +66,7 @@ const _: () = assert!(size_of::<FileHeader32>() == 52 && size_of::<ProgramHeader
 struct Headers {
     is_64_bit: bool,
     entry: u64,
-    offset: u64,
+    offset: FileOffset,
     count: u16,
     entry_size: u16,
     sections: SectionTable,
@@ -89,10 +90,10 @@ struct Load {
 pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     image: &mut PhysicalImage,
     file_size: u64,
-    mut read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    mut read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
 ) -> Result<(), E> {
     let mut header = [0; HEADER_BYTES];
-    let length = read_at(0, &mut header)?;
+    let length = read_at(FileOffset::ZERO, &mut header)?;
     let headers = file_header(header.get(..length).unwrap_or_default(), file_size)?;
 
     let mut table = [0; MAX_TABLE_BYTES];
@@ -166,11 +167,11 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
         let headers = Headers {
             is_64_bit,
             entry: header.entry.get(),
-            offset: header.program_headers.get(),
+            offset: FileOffset::new(header.program_headers.get()),
             count: header.program_header_count.get(),
             entry_size: header.program_header_size.get(),
             sections: SectionTable {
-                offset: header.section_headers.get(),
+                offset: FileOffset::new(header.section_headers.get()),
                 entry_size: header.section_header_size.get(),
                 count: header.section_header_count.get(),
                 names: header.section_names.get(),
@@ -213,7 +214,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
             kind: header.kind.get(),
             virtual_start: header.virtual_address.get(),
             segment: Segment {
-                file_offset: header.offset.get(),
+                file_offset: FileOffset::new(header.offset.get()),
                 file_size: header.file_size.get(),
                 start: PhysAddr::new(header.physical_address.get()),
                 memory_size: header.memory_size.get(),
@@ -226,7 +227,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
         kind: header.kind.get(),
         virtual_start: header.virtual_address.get().into(),
         segment: Segment {
-            file_offset: header.offset.get().into(),
+            file_offset: FileOffset::new(header.offset.get().into()),
             file_size: header.file_size.get().into(),
             start: header.physical_address.get().into(),
             memory_size: header.memory_size.get().into(),

@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::errors::text::rows;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{KernelError, check_in_file};
+use crate::position::FileOffset;
 
 /// The most sections that a kernel may have: their number is 16 bits, and the last 256 are special.
 pub const MAX_SECTIONS: u16 = 0xFF00;
@@ -15,7 +16,7 @@ pub const MAX_SECTIONS: u16 = 0xFF00;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionTable {
     /// First byte in the file.
-    pub offset: u64,
+    pub offset: FileOffset,
     /// Bytes of a header: 40 (ELF32) or 64 (ELF64).
     pub entry_size: u16,
     /// How many there are, never 0.
@@ -31,7 +32,7 @@ impl SectionTable {
         is_64_bit: bool,
         file_size: u64,
     ) -> Result<Option<Self>, KernelError> {
-        if self.count == 0 || self.offset == 0 {
+        if self.count == 0 || self.offset == FileOffset::ZERO {
             return Ok(None);
         }
         let size = self.entry_size;
@@ -64,7 +65,7 @@ const SECTION_HEADER_BYTES_32: u16 = 40;
 const SECTION_HEADER_BYTES_64: u16 = 64;
 
 /// What of a file is to be loaded for its sections: first byte, and the one behind the last.
-pub type Span = (u64, u64);
+pub type Span = (FileOffset, FileOffset);
 
 /// The part of the file in which all those sections lie that are not in memory already: symbols,
 /// names, debug information. `headers` are the section headers. `None`: there are none.
@@ -117,14 +118,14 @@ pub fn check_sections(
 }
 
 /// Enters into the section headers that the file from `start` on was loaded to `address`.
-pub fn place_sections(headers: &mut [u8], entry_size: u16, start: u64, address: u64) {
+pub fn place_sections(headers: &mut [u8], entry_size: u16, start: FileOffset, address: u64) {
     let mut rest = headers;
     while let Some((bytes, behind)) = rest.split_at_mut_checked(usize::from(entry_size).max(1)) {
         rest = behind;
         let Some((offset, _)) = unloaded_section(bytes, entry_size) else {
             continue;
         };
-        let address = address.wrapping_add(offset.wrapping_sub(start));
+        let address = address.wrapping_add(offset.as_u64().wrapping_sub(start.as_u64()));
         if entry_size == SECTION_HEADER_BYTES_64 {
             if let Ok((header, _)) = SectionHeader::<U64>::mut_from_prefix(bytes) {
                 header.address.set(address);
@@ -136,7 +137,7 @@ pub fn place_sections(headers: &mut [u8], entry_size: u16, start: u64, address: 
 }
 
 /// Offset and size in the file of a section that has bytes there and no address in memory.
-fn unloaded_section(header: &[u8], entry_size: u16) -> Option<(u64, u64)> {
+fn unloaded_section(header: &[u8], entry_size: u16) -> Option<(FileOffset, u64)> {
     let (kind, address, offset, size) = if entry_size == SECTION_HEADER_BYTES_64 {
         let (header, _) = SectionHeader::<U64>::ref_from_prefix(header).ok()?;
         let [address, offset, size] = [header.address, header.offset, header.size].map(U64::get);
@@ -148,5 +149,5 @@ fn unloaded_section(header: &[u8], entry_size: u16) -> Option<(u64, u64)> {
         (header.kind.get(), address, offset, size)
     };
     let unloaded = kind != abi::SHT_NULL && kind != abi::SHT_NOBITS && address == 0 && size != 0;
-    unloaded.then_some((offset, size))
+    unloaded.then_some((FileOffset::new(offset), size))
 }

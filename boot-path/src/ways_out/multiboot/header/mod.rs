@@ -14,6 +14,7 @@ use crate::bios::vbe::Wish;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::KernelError;
 use crate::memory::address::PhysAddr;
+use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::{self, Limits, MemoryConflict, PhysicalImage, Segment};
 
 mod errors;
@@ -77,7 +78,7 @@ struct VideoFields {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// First byte in the file.
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Where it goes.
     pub start: PhysAddr,
     /// End of what comes from the file; `None`: all of it.
@@ -92,7 +93,7 @@ pub struct Header {
     /// Which specification it follows.
     pub version: Version,
     /// Where it is in the file.
-    pub offset: u64,
+    pub offset: FileOffset,
     /// Where the kernel goes.
     pub addresses: Option<Addresses>,
     /// The entry point.
@@ -148,7 +149,7 @@ impl Header {
     pub const fn new(version: Version) -> Self {
         Self {
             version,
-            offset: 0,
+            offset: FileOffset::ZERO,
             addresses: None,
             entry: None,
             limits: None,
@@ -198,7 +199,7 @@ impl Header {
         &self,
         image: &mut PhysicalImage,
         file_size: u64,
-        read_at: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+        read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
     ) -> Result<(), E> {
         let Some(addresses) = self.addresses else {
             elf::read(image, file_size, read_at)?;
@@ -207,7 +208,7 @@ impl Header {
             }
             return Ok(());
         };
-        let in_file = file_size.saturating_sub(addresses.file_offset);
+        let in_file = file_size.saturating_sub(addresses.file_offset.as_u64());
         let length = addresses
             .file_end
             .map_or(in_file, |end| end - addresses.start);
@@ -233,7 +234,7 @@ pub fn check_file(
     version: Version,
     mut file: impl FileBytes,
 ) -> Result<(Header, PhysicalImage), MultibootError> {
-    let header = Header::parse(version, file.window(0))?;
+    let header = Header::parse(version, file.window(FileOffset::ZERO))?;
     header.check_screen(true, true)?;
     let mut image = PhysicalImage::default();
     header.read_image(&mut image, file.size(), |offset, out| {
@@ -247,7 +248,7 @@ pub fn check_file(
 
 impl AddressFields {
     /// Checks what can be without the file; `offset` is that of the header in it.
-    fn check(&self, offset: u64) -> Result<Addresses, HeaderError> {
+    fn check(&self, offset: FileOffset) -> Result<Addresses, HeaderError> {
         /// "The file must be loaded from its beginning."
         const ALL: u32 = u32::MAX;
 
@@ -260,14 +261,14 @@ impl AddressFields {
             bss_end,
         };
         let distance = match load {
-            ALL => offset,
+            ALL => offset.as_u64(),
             load => u64::from(header).checked_sub(load.into()).ok_or(wrong)?,
         };
         let start = PhysAddr::from(header).checked_before(distance);
         let start = start.ok_or(wrong)?;
         let end = |address: u32| (address != 0).then_some(PhysAddr::from(address));
         let addresses = Addresses {
-            file_offset: offset.checked_sub(distance).ok_or(wrong)?,
+            file_offset: offset.checked_before(distance).ok_or(wrong)?,
             start,
             file_end: end(load_end),
             end: end(bss_end),

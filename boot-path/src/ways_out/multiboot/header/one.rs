@@ -5,6 +5,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::entry::protocol;
+use crate::position::FileOffset;
 use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
 
 /// Bytes at the start of the file in which a header of version 1 lies.
@@ -42,7 +43,7 @@ impl Header {
         let offset = protocol::multiboot1_header(head).ok_or(HeaderError::NotFound {
             within: HEAD_1 as u64,
         })?;
-        self.offset = offset as u64;
+        self.offset = FileOffset::new(offset as u64);
         let bytes = head.get(offset..).unwrap_or_default();
         let cut = |length: usize| HeaderError::Length {
             offset: offset as u64,

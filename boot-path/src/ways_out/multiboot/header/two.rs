@@ -6,6 +6,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::bios::vbe::Wish;
 use crate::entry::protocol::{self, HEAD};
+use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::{Limits, Preference};
 use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
 use crate::ways_out::multiboot::information::tag as info_tag;
@@ -56,7 +57,7 @@ impl Header {
         let within = HEAD as u64;
         let offset = protocol::multiboot2_header(head).ok_or(HeaderError::NotFound { within })?;
         let bytes = all_of_it(head, offset)?;
-        self.offset = offset as u64;
+        self.offset = FileOffset::new(offset as u64);
         let (mut video, mut has_text) = (None, None);
         let mut position = size_of::<Magic2>();
         loop {

@@ -7,6 +7,7 @@ use boot_path::disk::fat::{Cache, FatError, File, View, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::disk::stream::{self, Range};
 use boot_path::memory::address::PhysAddr;
+use boot_path::position::FileOffset;
 use boot_path::position::Lba;
 
 use crate::disk::SparseDisk;
@@ -170,7 +171,9 @@ fn look_by(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, ot
         }
         let mut read = |volume: &Volume| {
             let mut bytes = vec![0; file.size as usize];
-            let length = volume.read_at(disk, cache, &file, 0, &mut bytes).ok()?;
+            let length = volume
+                .read_at(disk, cache, &file, FileOffset::ZERO, &mut bytes)
+                .ok()?;
             Some((length, bytes))
         };
         let (one, another) = (read(volume), read(other));
@@ -212,18 +215,18 @@ fn check(
     let length = file.size.min(MOST);
     let mut streamed = vec![0xEE; length as usize];
     let half = Range {
-        file_offset: length / 2,
+        file_offset: FileOffset::new(length / 2),
         length: length - length / 2,
         destination: PhysAddr::new(length / 2),
     };
     let first = Range {
-        file_offset: 0,
-        length: half.file_offset,
+        file_offset: FileOffset::ZERO,
+        length: half.file_offset.as_u64(),
         destination: PhysAddr::new(0),
     };
     // Out of order, with an empty one that is nowhere.
     let nowhere = Range {
-        file_offset: u64::MAX,
+        file_offset: FileOffset::new(u64::MAX),
         length: 0,
         destination: PhysAddr::new(0),
     };
@@ -234,7 +237,7 @@ fn check(
         count += bytes.len() as u64;
     });
     let mut read = vec![0xEE; length as usize];
-    let same = volume.read_at(disk, cache, file, 0, &mut read);
+    let same = volume.read_at(disk, cache, file, FileOffset::ZERO, &mut read);
     // The disk may end in between, but where one of them gets to the end, so does the other.
     match (result, same) {
         (Ok(()), Ok(same)) => {
@@ -254,7 +257,7 @@ fn check(
 /// There is nothing behind the end of a file.
 fn check_end(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, file: &File) {
     let behind = Range {
-        file_offset: file.size,
+        file_offset: FileOffset::new(file.size),
         length: 1,
         destination: PhysAddr::new(0),
     };
@@ -271,10 +274,10 @@ fn check_extents(
     volume: &Volume,
     file: &File,
 ) -> Result<(), FatError> {
-    let mut extents = volume.extents(file).until(MOST);
+    let mut extents = volume.extents(file).until(FileOffset::new(MOST));
     let mut end = 0;
     while let Some(extent) = extents.next(disk, cache)? {
-        assert_eq!(extent.file_offset, end, "a gap");
+        assert_eq!(extent.file_offset, FileOffset::new(end), "a gap");
         assert!(extent.length > 0 && extent.disk_offset.as_u64() % 512 == 0);
         end += extent.length;
     }
