@@ -76,8 +76,13 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The CRC-32C of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;
 
-    /// The CRC-32/ISO-HDLC of `bytes`.
-    fn crc32(bytes: &[u8]) -> u32;
+    /// The same of bytes of a block, which are not looked at again soon.
+    fn crc32c_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
+        Self::crc32c(crc, bytes)
+    }
+
+    /// The CRC-32/ISO-HDLC of bytes of a block, which are not looked at again soon.
+    fn crc32_of_block(self, bytes: &[u8]) -> u32;
 
     /// Prints a line of what formats itself: one line, whatever texts are in it.
     fn print(self, line: &dyn fmt::Display);

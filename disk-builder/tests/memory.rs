@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -69,22 +69,23 @@ fn taken(workshop: &Workshop, name: &str) -> u64 {
     fs::metadata(workshop.path(name)).unwrap().blocks() * 512
 }
 
-/// The kernel has a segment of hundreds of MiB, and more behind it that is not loaded.
-fn large_kernel(workshop: &Workshop) {
-    const SEGMENT: u64 = 200 << 20;
+/// A kernel with a segment of so many bytes behind its headers, of which there are a few.
+fn with_segment(size: u64) -> Vec<u8> {
     let code = Load(KERNEL_VMA, 5, &[0xF4; 4096], 0);
     let mut bytes = elf(KERNEL_VMA, &[code, Load(KERNEL_VMA + 0x1000, 6, &[1], 0)]);
     // Sizes in the second program header, in the file and in memory.
     let sizes = 64 + 56 + 32;
-    bytes[sizes..][..8].copy_from_slice(&SEGMENT.to_le_bytes());
-    bytes[sizes + 8..][..8].copy_from_slice(&SEGMENT.to_le_bytes());
-    sparse(workshop, "large.elf", &bytes, 2 * SEGMENT);
+    bytes[sizes..][..8].copy_from_slice(&size.to_le_bytes());
+    bytes[sizes + 8..][..8].copy_from_slice(&size.to_le_bytes());
+    bytes
 }
 
 #[test]
 fn large_files_are_not_held_in_memory() {
+    const SEGMENT: u64 = 200 << 20;
     let workshop = Workshop::new();
-    large_kernel(&workshop);
+    // There is more behind the segment, which is not loaded.
+    sparse(&workshop, "large.elf", &with_segment(SEGMENT), 2 * SEGMENT);
     sparse(&workshop, "module", b"module", 3 * GIB);
     let image = [
         "build",
@@ -122,6 +123,77 @@ fn large_files_are_not_held_in_memory() {
         image.seek(at).unwrap();
         image.write_all(&[0]).unwrap();
     }
+}
+
+/// A file with no zeros to speak of, which cannot be packed.
+fn dense(workshop: &Workshop, name: &str, start: &[u8], length: u64) {
+    let mut file = BufWriter::new(File::create(workshop.path(name)).unwrap());
+    file.write_all(start).unwrap();
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..(length - start.len() as u64) / 8 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        file.write_all(&state.to_le_bytes()).unwrap();
+    }
+    file.flush().unwrap();
+}
+
+#[test]
+fn dense_files_are_not_held_in_memory() {
+    const LENGTH: u64 = 300 << 20;
+    let workshop = Workshop::new();
+    workshop.file("kernel.elf", &kernel(1000));
+    dense(&workshop, "module", b"module", LENGTH);
+    let build = [
+        "build",
+        "--stages=.",
+        "--kernel=kernel.elf",
+        "--module=module",
+        "--output=disk.img",
+    ];
+    let table = done(&workshop, &build);
+    let length = fs::metadata(workshop.path("module")).unwrap().len();
+    let module = format!("/boot/modules/module ({length} bytes, checksum good)");
+    assert!(table.contains(&module), "{table}");
+    let text = done(&workshop, &["inspect", "disk.img"]);
+    assert!(text.ends_with("no problems found\n"), "{text}");
+
+    // A wrong bit far behind the start is seen: what is summed is what was loaded.
+    let path = workshop.path("disk.img");
+    let mut image = File::options().read(true).write(true).open(path).unwrap();
+    let at = SeekFrom::End(-(100 << 20));
+    let mut byte = [0];
+    image.seek(at).unwrap();
+    image.read_exact(&mut byte).unwrap();
+    image.seek(at).unwrap();
+    image.write_all(&[byte[0] ^ 1]).unwrap();
+    let output = disk_builder(&workshop, &["inspect", "disk.img"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("error 10R: "), "{text}");
+}
+
+#[test]
+fn dense_files_that_are_unpacked_are_not_held_in_memory() {
+    const LENGTH: u64 = 100 << 20;
+    let workshop = Workshop::new();
+    let headers = with_segment(LENGTH / 2);
+    dense(&workshop, "dense.elf", &headers, LENGTH);
+    dense(&workshop, "module", b"module", LENGTH);
+    workshop.file(
+        "module.gz",
+        &pack(&fs::read(workshop.path("module")).unwrap()),
+    );
+    let build = [
+        "build",
+        "--stages=.",
+        "--kernel=dense.elf",
+        "--module=module.gz",
+        "--output=disk.img",
+    ];
+    done(&workshop, &build);
+    let text = done(&workshop, &["inspect", "disk.img"]);
+    assert!(text.ends_with("no problems found\n"), "{text}");
 }
 
 fn pack(bytes: &[u8]) -> Vec<u8> {

@@ -83,15 +83,13 @@ impl Pc {
                 let offset = u16::from_le_bytes(self.field(packet + 4));
                 let segment = u16::from_le_bytes(self.field(packet + 6));
                 let lba = Lba::new(u64::from_le_bytes(self.field(packet + 8)));
-                let mut bytes = vec![0; usize::from(count) * disk.sector_size];
+                let length = u64::from(count) * disk.sector_size as u64;
                 let to = linear(segment, offset.into());
-                let end = to + bytes.len() as u64;
-                assert!(TRANSFER_BUFFER.start <= to && end <= TRANSFER_BUFFER.end);
-                if let Err(status) = disk.read(lba, &mut bytes) {
+                assert!(TRANSFER_BUFFER.start <= to && to + length <= TRANSFER_BUFFER.end);
+                if let Err(status) = disk.read(lba, self.memory.slice_mut(to, length)) {
                     registers.eax = u32::from(status) << 8;
                     return None;
                 }
-                self.memory.write(to, &bytes);
             }
             0x48 => {
                 let mut parameters = [0; 26];

@@ -16,7 +16,7 @@ use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
 
 use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::memory::{Memory, RAM_END};
+use crate::memory::{Memory, RAM_END, is_zero};
 
 /// A PC.
 pub struct Pc {
@@ -117,17 +117,6 @@ impl Pc {
     }
 }
 
-/// What is looked at in one go when zeroes are left out.
-const PAGE: usize = 4096;
-
-fn is_zero(bytes: &[u8]) -> bool {
-    // Comparisons of whole blocks are fast in a build without optimisation, too.
-    let zero = [0; PAGE];
-    bytes
-        .chunks(PAGE)
-        .all(|chunk| *chunk == zero[..chunk.len()])
-}
-
 /// A [`Pc`] that is switched on: copies are the same machine.
 #[derive(Clone, Copy)]
 pub struct Machine<'h>(pub &'h Pc);
@@ -165,11 +154,16 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.give_back(start, length);
     }
 
-    /// Zeroes take no memory where there are zeroes.
     fn store(self, from: &[u8], to: &mut [u8]) {
-        for (from, to) in from.chunks(PAGE).zip(to.chunks_mut(PAGE)) {
-            if !(is_zero(from) && is_zero(to)) {
-                to.copy_from_slice(&from[..to.len()]);
+        // As many as fit.
+        let length = from.len().min(to.len());
+        for (from, to) in from[..length]
+            .chunks(Self::STEP)
+            .zip(to.chunks_mut(Self::STEP))
+        {
+            self.0.memory.load(from, to);
+            if from.len() == Self::STEP {
+                self.0.memory.looked_at();
             }
         }
     }
@@ -177,8 +171,9 @@ impl<'h> BootMachine<'h> for Machine<'h> {
     const STEP: usize = 1 << 20;
 
     fn written(self, bytes: &mut [u8]) {
-        if is_zero(bytes) {
-            self.0.memory.zero(bytes);
+        match is_zero(bytes) {
+            true => self.0.memory.zero(bytes),
+            false => self.0.memory.written(bytes),
         }
     }
 
@@ -212,8 +207,21 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         crc32c::crc32c_append(crc, bytes)
     }
 
-    fn crc32(bytes: &[u8]) -> u32 {
-        crc32fast::hash(bytes)
+    fn crc32c_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
+        bytes.chunks(Self::STEP).fold(crc, |crc, step| {
+            let crc = Self::crc32c(crc, step);
+            self.0.memory.looked_at();
+            crc
+        })
+    }
+
+    fn crc32_of_block(self, bytes: &[u8]) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        for step in bytes.chunks(Self::STEP) {
+            crc.update(step);
+            self.0.memory.looked_at();
+        }
+        crc.finalize()
     }
 
     fn print(self, line: &dyn fmt::Display) {

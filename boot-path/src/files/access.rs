@@ -449,7 +449,10 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                 return Ok(());
             };
             let mut crc = 0;
-            (plan.checked)(blocks, &mut |bytes| crc = M::crc32c(crc, bytes));
+            let machine = files.machine;
+            (plan.checked)(blocks, &mut |bytes| {
+                crc = machine.crc32c_of_block(crc, bytes);
+            });
             Ok(expected.bytes(crc)?)
         })
     }

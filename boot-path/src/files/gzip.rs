@@ -134,7 +134,7 @@ pub fn unpack_by_steps(
     file: &[u8],
     out: &mut [u8],
     decompressor: &mut Decompressor,
-    crc32: fn(&[u8]) -> u32,
+    crc32: impl FnOnce(&[u8]) -> u32,
     (step, mut written): (usize, impl FnMut(&mut [u8])),
 ) -> Result<(), GzipError> {
     let trailer = trailer(file)?;

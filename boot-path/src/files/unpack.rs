@@ -68,7 +68,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let mut out = room(machine, size, memory)?;
         let state = new_state(self.decompressor);
         let steps = (M::STEP, |bytes: &mut [u8]| machine.written(bytes));
-        if let Err(error) = gzip::unpack_by_steps(packed, &mut out, state, M::crc32, steps) {
+        let crc32 = |bytes: &[u8]| machine.crc32_of_block(bytes);
+        if let Err(error) = gzip::unpack_by_steps(packed, &mut out, state, crc32, steps) {
             machine.free(out, memory);
             return Err(error);
         }

@@ -1,0 +1,147 @@
+//! What was loaded and has no room in the host's memory: it goes to a temporary file, which is mapped in
+//! its place. The path notices nothing of it, and the host keeps of it what it likes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
+
+use super::is_zero;
+
+/// What goes to the file in one piece: a power of two, and whole pages of any host.
+pub(super) const UNIT: u64 = 1 << 20;
+
+/// Pages are dropped; those of a file can be read again.
+const DROP: Advice = Advice::LinuxDontNeed;
+
+/// So much of what was loaded stays where it is: most images have no more.
+const KEPT: u64 = 16 << 20;
+
+/// The part of memory that is in a file. Units go by their numbers.
+#[derive(Default)]
+pub(super) struct Spill {
+    /// How many bytes were loaded.
+    loaded: Cell<u64>,
+    file: RefCell<Option<File>>,
+    units: RefCell<BTreeSet<u64>>,
+}
+
+impl Spill {
+    /// Counts bytes that were loaded. `false`: they stay in memory.
+    pub(super) fn count(&self, length: u64) -> bool {
+        let loaded = self.loaded.get().saturating_add(length);
+        self.loaded.set(loaded);
+        loaded > KEPT
+    }
+
+    /// Whether a unit is in the file.
+    pub(super) fn has(&self, unit: u64) -> bool {
+        self.units.borrow().contains(&unit)
+    }
+
+    /// Whether nothing is in the file.
+    pub(super) fn is_empty(&self) -> bool {
+        self.units.borrow().is_empty()
+    }
+
+    /// Moves a unit to the file. `memory` is the start of all memory.
+    ///
+    /// # Errors
+    /// When the host has no room in its temporary directory: the unit stays where it is.
+    pub(super) fn move_out(&self, memory: *mut u8, unit: u64) -> io::Result<()> {
+        let mut file = self.file.borrow_mut();
+        let file = match &mut *file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile()?),
+        };
+        // Room for all of it, lest a write to memory is the first to notice that there is none.
+        fallocate(&*file, FallocateFlags::empty(), unit * UNIT, UNIT)?;
+        let place = place(memory, unit);
+        // SAFETY: the unit is in memory, and nobody writes to it meanwhile.
+        let bytes = unsafe { std::slice::from_raw_parts(place.cast_const().cast(), UNIT as usize) };
+        if !is_zero(bytes) {
+            file.write_all_at(bytes, unit * UNIT)?;
+        }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let how = MapFlags::SHARED | MapFlags::FIXED;
+        // SAFETY: the unit belongs to our mapping. The same bytes are there as before, and writes to them
+        // stay: the file has no other user.
+        let mapped = unsafe { mmap(place, UNIT as usize, access, how, file, unit * UNIT) };
+        mapped.expect("a file of this size can be mapped");
+        self.units.borrow_mut().insert(unit);
+        Ok(())
+    }
+
+    /// Writes bytes to their place in a unit that is in the file: memory shows them, without having them.
+    ///
+    /// # Errors
+    /// When the host cannot write.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = self.file.borrow();
+        let file = file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        file.write_all_at(bytes, address)
+    }
+
+    /// Gives a unit back that was moved out: memory full of zeroes.
+    pub(super) fn take_back(&self, memory: *mut u8, unit: u64) {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let how = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        let place = place(memory, unit);
+        // SAFETY: the unit belongs to our mapping, and whoever calls has the only reference to it.
+        let mapped = unsafe { mmap_anonymous(place, UNIT as usize, access, how) };
+        mapped.expect("there was memory before");
+        self.units.borrow_mut().remove(&unit);
+        if let Some(file) = &*self.file.borrow() {
+            let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let punched = fallocate(file, punch, unit * UNIT, UNIT);
+            punched.expect("what can be allocated can be freed");
+        }
+    }
+
+    /// Lets the host keep what it likes of what is in the file.
+    pub(super) fn release(&self, memory: *mut u8) {
+        for run in runs(&self.units.borrow()) {
+            let length = (run.end - run.start) * UNIT;
+            // SAFETY: these units are a shared mapping of a file: nothing is lost, and what is looked at
+            // comes from there.
+            let released = unsafe { madvise(place(memory, run.start), length as usize, DROP) };
+            // Where that is not possible, it takes room.
+            let _ = released;
+        }
+    }
+}
+
+/// Where a unit is.
+fn place(memory: *mut u8, unit: u64) -> *mut c_void {
+    memory.wrapping_add((unit * UNIT) as usize).cast()
+}
+
+/// Units that lie side by side.
+fn runs(units: &BTreeSet<u64>) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for &unit in units {
+        match runs.last_mut() {
+            Some(run) if run.end == unit => run.end += 1,
+            _ => runs.push(unit..unit + 1),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_one_run() {
+        let runs = |units: &[u64]| runs(&units.iter().copied().collect());
+        assert_eq!(runs(&[]), []);
+        assert_eq!(runs(&[3, 4, 5, 9, 11, 12]), [3..6, 9..10, 11..13]);
+    }
+}
