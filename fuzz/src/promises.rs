@@ -6,8 +6,7 @@ use boot_path::kernel::image::{KernelImage, check_file};
 use boot_path::memory::layout::{END, PAGE_SIZE, STAGE2};
 use boot_path::memory::map::{MIB, MemoryKind, Region};
 use boot_path::paging::page_tables::Capabilities;
-use boot_path::ways_out::bootpath::Start;
-use boot_path::ways_out::handover::Jump;
+use boot_path::ways_out::handover::{BootpathStart, Jump};
 use handoff::{BootInfo, Kernel, KernelSegment, MemoryRegion, Module};
 use host_machine::Pc;
 
@@ -95,7 +94,7 @@ fn bytes(pc: &Pc, start: u64, length: u64) -> Vec<u8> {
 struct Booted<'a> {
     pc: &'a Pc,
     regions: &'a [Region],
-    start: &'a Start,
+    start: &'a BootpathStart,
     nx: bool,
     image: Option<(KernelImage, &'a [u8])>,
     module: Option<&'a [u8]>,
@@ -111,7 +110,12 @@ enum Use {
 }
 
 impl<'a> Booted<'a> {
-    fn new(pc: &'a Pc, regions: &'a [Region], start: &'a Start, files: Option<&'a Files>) -> Self {
+    fn new(
+        pc: &'a Pc,
+        regions: &'a [Region],
+        start: &'a BootpathStart,
+        files: Option<&'a Files>,
+    ) -> Self {
         // A compressed kernel is another file than this.
         let image = files.and_then(|files| {
             let (image, _) = check_file(&files.kernel[..]).ok()?;
@@ -151,7 +155,7 @@ impl<'a> Booted<'a> {
         pointer.wrapping_sub(self.start.physical_map_base.as_u64())
     }
 
-    /// Start and end of each region in the map that the kernel gets, and its kind.
+    /// BootpathStart and end of each region in the map that the kernel gets, and its kind.
     fn memory_map(&self) -> Vec<(u64, u64, u32)> {
         let first = self.physical(self.info(offset_of!(BootInfo, memory_map)));
         let count = self.info(offset_of!(BootInfo, memory_map_count));

@@ -11,8 +11,9 @@ use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::layout;
 use boot_path::memory::map::MemoryKind;
 use boot_path::memory::ram::Allocation;
+use boot_path::ways_out::handover::LimineStart;
 use boot_path::ways_out::limine::LimineError;
-use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
+use boot_path::ways_out::limine::platform::{Common, Info, Platform};
 
 use crate::disk::Disk;
 use crate::failure::Failure;
@@ -302,7 +303,7 @@ impl<'h> Platform<'h> for Machine<'h> {
         0
     }
 
-    fn prepare_switch(self, _: &Start) {}
+    fn prepare_switch(self, _: &LimineStart) {}
 
     fn prepare_first(self, _: Common<'h>) -> Result<(), LimineError> {
         Ok(())

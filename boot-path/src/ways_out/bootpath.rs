@@ -27,30 +27,11 @@ use crate::paging::address_space::{self, AddressSpace, TablePages};
 use crate::paging::page_tables::Capabilities;
 use crate::say;
 use crate::ways_out::failure::OutMachine;
-use crate::ways_out::handover::{Handover, Jump};
+use crate::ways_out::handover::{BootpathStart, Handover, Jump};
 use crate::ways_out::way::{LOADER, Way, firmware_tables};
 
 /// Regions that the memory map may grow by when the memory for the boot information is taken.
 const SPARE_REGIONS: usize = 4;
-
-/// Everything that the jump needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The top page table.
-    pub root: PhysAddr,
-    /// The end of the stack.
-    pub stack_top: VirtAddr,
-    /// The entry point, with the slide.
-    pub entry: VirtAddr,
-    /// The boot information.
-    pub boot_info: PhysAddr,
-    /// Where physical address 0 is seen.
-    pub physical_map_base: VirtAddr,
-    /// What the CPU can do: `handoff::CPU_…`.
-    pub cpu_features: u64,
-    /// Whether the loader reports what the kernel does wrong before it has an IDT.
-    pub fault_reports: bool,
-}
 
 /// Gets everything ready for the kernel.
 ///
@@ -94,7 +75,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     let kernel = &*kernel;
     let boot_info = information(files, partition, entry, kernel, &space, memory)?;
     let entry = kernel.image.entry().wrapping_add(kernel.slide);
-    Ok(Handover::from(Jump::Bootpath(Start {
+    Ok(Handover::from(Jump::Bootpath(BootpathStart {
         root: space.root,
         stack_top: space.stack_bottom + kernel.wishes.stack_size,
         entry,

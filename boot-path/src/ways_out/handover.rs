@@ -4,7 +4,7 @@
 use arrayvec::ArrayVec;
 use x86_64::registers::control::Cr0Flags;
 
-use crate::memory::address::PhysAddr;
+use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::ram::Block;
 
 /// How the loader is left.
@@ -27,9 +27,9 @@ impl From<Jump> for Handover<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
     /// To a kernel of the loader's own protocol.
-    Bootpath(super::bootpath::Start),
+    Bootpath(BootpathStart),
     /// To a kernel of the Limine protocol.
-    Limine(super::limine::Start),
+    Limine(LimineStart),
     /// In protected mode.
     Protected(ProtectedMode),
     /// In real mode.
@@ -51,6 +51,50 @@ pub enum Jump {
         /// [`PARTITION_ENTRY`](super::chain::boot::PARTITION_ENTRY).
         partition: Option<[u8; 16]>,
     },
+}
+
+/// What the jump to a kernel of the loader's own protocol needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootpathStart {
+    /// The top page table.
+    pub root: PhysAddr,
+    /// The end of the stack.
+    pub stack_top: VirtAddr,
+    /// The entry point, with the slide.
+    pub entry: VirtAddr,
+    /// The boot information.
+    pub boot_info: PhysAddr,
+    /// Where physical address 0 is seen.
+    pub physical_map_base: VirtAddr,
+    /// What the CPU can do: `handoff::CPU_…`.
+    pub cpu_features: u64,
+    /// Whether the loader reports what the kernel does wrong before it has an IDT.
+    pub fault_reports: bool,
+}
+
+/// What the last switch to a Limine kernel needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimineStart {
+    /// The kernel's top page table.
+    pub root: PhysAddr,
+    /// The end of the first processor's stack, as the kernel sees it.
+    pub stack: VirtAddr,
+    /// The entry point.
+    pub entry: VirtAddr,
+    /// The top page table on the way: of the loader's own, with as many levels as the kernel's.
+    pub way_tables: PhysAddr,
+    /// Whether there are five levels.
+    pub five_levels: bool,
+    /// What the CPU can do: `handoff::CPU_…`.
+    pub cpu_features: u64,
+    /// ACPI UID of the processor that boots.
+    pub uid: u32,
+    /// Whether interrupt controllers get the state that base revision 5 promises.
+    pub quiet: bool,
+    /// Whether IOMMUs stay as they are.
+    pub keep_iommus: bool,
+    /// Physical address of the RSDP; 0: none.
+    pub rsdp: u64,
 }
 
 /// What a program in protected mode begins with. Segments are flat (CS 10h, the others 18h), paging

@@ -13,36 +13,17 @@ use crate::files::error::is_of_volume;
 use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
-use crate::kernel::loading::{KernelMachine, Loaded};
+use crate::kernel::loading::Loaded;
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::position::FileOffset;
+use crate::ways_out::failure::OpenMachine;
 use crate::ways_out::limine::{LimineError, Requests, recognises, scan_into};
 use crate::ways_out::linux::boot::Opened as Linux;
-use crate::ways_out::linux::image::{HEADER_ROOM, LinuxError, LinuxImage};
+use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
-use crate::ways_out::multiboot::elf::{MemoryConflict, PhysicalImage, unloaded_sections};
-use crate::ways_out::multiboot::header::{Header, HeaderError, Version};
-
-/// A machine whose failures can be those of headers.
-pub trait OpenMachine<'m>:
-    KernelMachine<
-        'm,
-        Failure: From<LimineError> + From<HeaderError> + From<MemoryConflict> + From<LinuxError>,
-    >
-{
-}
-
-impl<'m, M> OpenMachine<'m> for M where
-    M: KernelMachine<
-            'm,
-            Failure: From<LimineError>
-                         + From<HeaderError>
-                         + From<MemoryConflict>
-                         + From<LinuxError>,
-        >
-{
-}
+use crate::ways_out::multiboot::elf::{PhysicalImage, unloaded_sections};
+use crate::ways_out::multiboot::header::{Header, Version};
 
 /// A kernel, and the protocol that it is made for.
 pub enum Recognised<'r, 'm> {

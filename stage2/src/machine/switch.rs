@@ -16,7 +16,7 @@ use boot_path::devices::descriptors::{DescriptorPointer, GDT, Gate, IDT, TSS, Ta
 use boot_path::errors::exception::{Saved, VECTORS};
 use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::layout;
-use boot_path::ways_out::bootpath::Start;
+use boot_path::ways_out::handover::BootpathStart;
 
 use crate::machine::faults;
 use crate::machine::variables::{OneThread, placed};
@@ -107,7 +107,7 @@ fn show_stacks_at(base: VirtAddr) {
 
 /// Leaves the loader for a kernel of its own protocol. Faults are still reported, on a stack in the
 /// physical map.
-pub fn to_kernel(start: &Start) -> ! {
+pub fn to_kernel(start: &BootpathStart) -> ! {
     let base = start.physical_map_base;
     show_stacks_at(base);
     let boot_info = base.wrapping_add(start.boot_info.as_u64());

@@ -2,14 +2,14 @@
 //! bits, switches the tables and jumps, to the state that `docs/handoff.md` promises.
 
 use boot_path::devices::interrupts;
-use boot_path::ways_out::bootpath::Start;
+use boot_path::ways_out::handover::BootpathStart;
 
 use crate::machine::console::CONSOLE;
 use crate::machine::{Machine, faults, instructions, switch};
 use crate::ways_out::leave;
 
 /// Starts the kernel.
-pub fn start(start: &Start) -> ! {
+pub fn start(start: &BootpathStart) -> ! {
     leave::prepare();
     CONSOLE.without_bios();
     interrupts::mask_8259(Machine);

@@ -21,14 +21,15 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
-use crate::memory::ram::{Allocation, Block};
+use crate::memory::ram::Allocation;
 use crate::paging::address_space::LINK;
 use crate::say;
 use crate::ways_out::bootpath::{Tables, capabilities};
-use crate::ways_out::handover::{Handover, Jump};
+use crate::ways_out::handover::{Handover, Jump, LimineStart};
 use crate::ways_out::limine::address_space;
 use crate::ways_out::limine::files::{Modules, load_executable, load_modules};
-use crate::ways_out::limine::platform::{Platform, Start};
+use crate::ways_out::limine::memory::{allocate_stack, reclaimable};
+use crate::ways_out::limine::platform::Platform;
 use crate::ways_out::limine::processors::{self, Started};
 use crate::ways_out::limine::screen::Screen;
 use crate::ways_out::limine::{
@@ -173,14 +174,14 @@ fn start_processors<'m, M: Platform<'m>>(
     entry: VirtAddr,
     rsdp: u64,
     memory: &mut MemoryMap,
-) -> Result<(Start, Option<Started<'m>>), M::Failure> {
+) -> Result<(LimineStart, Option<Started<'m>>), M::Failure> {
     let &Space {
         root,
         five_levels,
         stack_size,
     } = space;
     let way_tables = way_tables(machine, five_levels, memory)?;
-    let mut start = Start {
+    let mut start = LimineStart {
         root,
         stack: allocate_stack(machine, stack_size, memory)?,
         entry,
@@ -282,15 +283,6 @@ impl<'m> Prepared<'_, 'm> {
     }
 }
 
-/// Allocates memory that the kernel may have when it needs nothing of the loader any more.
-pub(super) fn reclaimable<'m, M: Machine<'m>>(
-    machine: M,
-    size: u64,
-    memory: &mut MemoryMap,
-) -> Result<Block<'m>, M::Failure> {
-    machine.pages(size, MemoryKind::Reclaimable, memory)
-}
-
 /// Random words: as many as are wanted, and some zeroes.
 fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
     let mut seeds = [[0; 32]; MAX_ENTROPY / 4];
@@ -346,15 +338,6 @@ fn note_firmware<'m>(
             }
         }
     }
-}
-
-/// Allocates a stack; returns its end, as the kernel sees it.
-pub(super) fn allocate_stack<'m, M: Machine<'m>>(
-    machine: M,
-    size: u64,
-    memory: &mut MemoryMap,
-) -> Result<VirtAddr, M::Failure> {
-    Ok(in_hhdm(reclaimable(machine, size, memory)?.end()))
 }
 
 /// The tables on the way: the loader's own, below a table of level 5 where the kernel has one.

@@ -12,7 +12,7 @@ use crate::memory::address::VirtAddr;
 use crate::memory::map::MemoryMap;
 use crate::position::FileOffset;
 use crate::ways_out::failure::OutMachine;
-use crate::ways_out::limine::boot::reclaimable;
+use crate::ways_out::limine::memory::reclaimable;
 use crate::ways_out::limine::{
     Feature, File, InternalModules, LimineError, MAX_FILES, Requests, Text,
 };

@@ -1,10 +1,12 @@
-//! The memory map, and what of memory a kernel finds mapped.
+//! The memory map, what of memory a kernel finds mapped, and the memory that it may reclaim.
 
 use arrayvec::ArrayVec;
 
+use crate::machine::Machine;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
-use crate::memory::map::{MIB, MemoryKind, Region};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use crate::memory::ram::Block;
 use crate::paging::page_tables::Mapping;
 
 /// Where the higher half direct map begins: physical address 0. The same with four levels of page
@@ -196,4 +198,22 @@ pub fn hhdm<'a>(
         }
         mapping
     })
+}
+
+/// Allocates memory that the kernel may have when it needs nothing of the loader any more.
+pub(super) fn reclaimable<'m, M: Machine<'m>>(
+    machine: M,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<Block<'m>, M::Failure> {
+    machine.pages(size, MemoryKind::Reclaimable, memory)
+}
+
+/// Allocates a stack; returns its end, as the kernel sees it.
+pub(super) fn allocate_stack<'m, M: Machine<'m>>(
+    machine: M,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<VirtAddr, M::Failure> {
+    Ok(in_hhdm(reclaimable(machine, size, memory)?.end()))
 }

@@ -30,7 +30,6 @@ pub use facts::{Facts, File, Framebuffer, LastFacts, MAX_ENTROPY, Performance, P
 pub use features::{COUNT, FEATURES, Feature};
 pub use files::Modules;
 pub use memory::{Entry, FirmwarePages, HHDM, entries, hhdm, in_hhdm, kind};
-pub use platform::Start;
 pub use requests::{
     FIVE_LEVELS, FOUR_LEVELS, InternalModule, InternalModules, MAX_INTERNAL_MODULES, MAX_REVISION,
     MIN_STACK, Requests,

@@ -2,8 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::ways_out::failure::OutMachine;
+use crate::ways_out::handover::LimineStart;
 use crate::ways_out::limine::LimineError;
 
 /// What a processor is told. Offsets are those of the protocol's structure.
@@ -33,31 +33,6 @@ pub struct Common<'m> {
     pub quiet_apic: bool,
 }
 
-/// Everything that the last switch needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The kernel's top page table.
-    pub root: PhysAddr,
-    /// The end of the first processor's stack, as the kernel sees it.
-    pub stack: VirtAddr,
-    /// The entry point.
-    pub entry: VirtAddr,
-    /// The top page table on the way: of the loader's own, with as many levels as the kernel's.
-    pub way_tables: PhysAddr,
-    /// Whether there are five levels.
-    pub five_levels: bool,
-    /// What the CPU can do: `handoff::CPU_…`.
-    pub cpu_features: u64,
-    /// ACPI UID of the processor that boots.
-    pub uid: u32,
-    /// Whether interrupt controllers get the state that base revision 5 promises.
-    pub quiet: bool,
-    /// Whether IOMMUs stay as they are.
-    pub keep_iommus: bool,
-    /// Physical address of the RSDP; 0: none.
-    pub rsdp: u64,
-}
-
 /// A machine with processors. The order of use is that of the functions.
 pub trait Platform<'m>: OutMachine<'m> {
     /// APIC ID of the processor that boots.
@@ -65,7 +40,7 @@ pub trait Platform<'m>: OutMachine<'m> {
 
     /// Notes what the last switch needs, of all processors, and lets the loader's tables show all
     /// memory in the upper half, too.
-    fn prepare_switch(self, start: &Start);
+    fn prepare_switch(self, start: &LimineStart);
 
     /// Prepares the processor that boots. The BIOS can be called as before.
     ///

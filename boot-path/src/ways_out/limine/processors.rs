@@ -15,8 +15,9 @@ use crate::kernel::loading::Loaded;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::MemoryMap;
-use crate::ways_out::limine::boot::{allocate_stack, reclaimable};
-use crate::ways_out::limine::platform::{Common, Info, Platform, Start};
+use crate::ways_out::handover::LimineStart;
+use crate::ways_out::limine::memory::{allocate_stack, reclaimable};
+use crate::ways_out::limine::platform::{Common, Info, Platform};
 use crate::ways_out::limine::{Feature, LimineError, Requests, in_hhdm};
 
 /// The processors that run.
@@ -39,7 +40,7 @@ pub fn start<'m, M: Platform<'m>>(
     machine: M,
     requests: &Requests,
     loaded: &Loaded<'m>,
-    start: &Start,
+    start: &LimineStart,
     stack_size: u64,
     memory: &mut MemoryMap,
 ) -> Result<(u32, Option<Started<'m>>), M::Failure> {

@@ -4,8 +4,9 @@ mod processors;
 mod switch;
 
 use boot_path::devices::{cpu, interrupts};
+use boot_path::ways_out::handover::LimineStart;
 use boot_path::ways_out::limine::LimineError;
-use boot_path::ways_out::limine::platform::{Common, Info, Platform, Start};
+use boot_path::ways_out::limine::platform::{Common, Info, Platform};
 
 use crate::machine::{Machine, physical};
 use crate::ways_out::leave;
@@ -15,7 +16,7 @@ impl Platform<'static> for Machine {
         cpu::apic_id(self)
     }
 
-    fn prepare_switch(self, start: &Start) {
+    fn prepare_switch(self, start: &LimineStart) {
         switch::prepare(start);
     }
 
@@ -29,7 +30,7 @@ impl Platform<'static> for Machine {
 }
 
 /// Starts the kernel: quietens interrupt controllers and switches.
-pub fn start_kernel(start: &Start) -> ! {
+pub fn start_kernel(start: &LimineStart) -> ! {
     leave::prepare();
     interrupts::mask_8259(Machine);
     processors::quieten_first(start.uid);

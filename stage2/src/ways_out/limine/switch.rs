@@ -18,7 +18,8 @@ use asm_lines::naked_asm;
 use boot_path::devices::control_registers::{CR0_SET, CR4, IA32_EFER};
 use boot_path::devices::descriptors::{CODE_32, CODE_64, DATA, NO_TABLE};
 use boot_path::memory::layout;
-use boot_path::ways_out::limine::platform::{Info, Start};
+use boot_path::ways_out::handover::LimineStart;
+use boot_path::ways_out::limine::platform::Info;
 use boot_path::ways_out::limine::{HHDM, state};
 use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
@@ -77,7 +78,7 @@ placed! {
 
 /// Writes down what the last switch needs, and lets the loader's tables show all memory in the upper
 /// half, too, where the GDT is found then.
-pub fn prepare(start: &Start) {
+pub fn prepare(start: &LimineStart) {
     const UPPER_HALF: u64 = 256 * 8;
 
     let early = layout::EARLY_TABLES.start;
@@ -105,7 +106,7 @@ pub fn processors_begin(infos: &[Info]) -> u64 {
 
 /// Leaves the loader.
 pub fn to_kernel() -> ! {
-    // SAFETY: the path gives out a `Start` only when `prepare` had it, whose tables were made for this.
+    // SAFETY: the path gives out a `LimineStart` only when `prepare` had it, whose tables were made for this.
     unsafe { leave() }
 }
 
