@@ -1,17 +1,18 @@
-//! Step 1 on a CD: what an El Torito BIOS boots, in the MBR's stead. It loads the same stage2, checks
-//! that it is there, and jumps to it.
+//! Step 1 on a CD: the program that an El Torito BIOS boots instead of the MBR. It loads the same
+//! stage2, checks that it is there, and jumps to it.
 //!
 //! **On entry** (from the BIOS): real mode, at physical 7C00h, 2048 bytes. CS:IP may be 0000:7C00 or
 //! 07C0:0000; DL should hold the drive, E0h for example; everything else is undefined.
 //!
-//! **This step**: own segments and stack; is the program whole? A time stamp; reads the blocks that
-//! the parameters name to 8000h, by INT 13h AH=42h, in blocks of 2048 bytes; tries three times with a
-//! reset in between, then the same a block at a time; when the drive in DL does not deliver stage2,
-//! tries all others. A sum over its doublewords decides whether it is stage2.
+//! **This step**: sets its own segments and stack; checks that the program is whole; takes a time
+//! stamp; reads the blocks that the parameters name to 8000h, by INT 13h AH=42h, in blocks of 2048
+//! bytes. It tries three times with a reset in between, then one block at a time. When the drive in
+//! DL does not deliver stage2, it tries all others. A sum over its doublewords decides whether it
+//! is stage2.
 //!
 //! **On exit** (to stage2, at 8020h): as stage1's. [`frame::WAY`] says that stage2 came from a CD.
 //!
-//! Only the first KiB is used, for stage2 is read over the second.
+//! Only the first KiB is used, because stage2 is read over the second.
 #![no_std]
 #![no_main]
 
@@ -22,20 +23,21 @@ use disk_layout::cd::{self, Parameters};
 use disk_layout::mbr::frame;
 use disk_layout::{CD_BLOCK, stage2};
 
-// Variables besides the shared ones, in what PUSHAD stored.
-/// The most blocks a call (u16): 1 after an error.
+// Variables besides the shared ones, in place of registers that PUSHAD stored.
+/// Maximum number of blocks per call (u16): 1 after an error.
 const LIMIT: i16 = frame::REGISTERS;
-/// Letter and status of the first drive's failure (u16), which is what is reported; 0: none yet.
+/// Letter and status of the first drive's failure (u16), which is the one reported; 0: none yet.
 const FAILURE: i16 = frame::REGISTERS + 4;
 /// The drive to try next (u8).
 const NEXT_DRIVE: i16 = frame::REGISTERS + 8;
 
-/// Blocks a call: from 8000h on, 16 blocks each end at a 64 KiB line or in the middle between two.
+/// Blocks per call: from 8000h on, each run of 16 blocks ends at a 64 KiB boundary or halfway
+/// between two.
 const CHUNK: u16 = 16;
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * CD_BLOCK as u32));
 const _: () = assert!(0x1_0000_u32.is_multiple_of(CHUNK as u32 * CD_BLOCK as u32));
 
-/// The last number of a drive; those from 80h on are no diskettes.
+/// The last drive number; those from 80h on are not diskettes.
 const LAST_DRIVE: u8 = 0xFF;
 
 boot_program! {
@@ -56,11 +58,11 @@ boot_program! {
         begin_call!(),
         extended_read!(),
         call_and_retry!(),
-        "mov cx, 1",                    // what else can be tried: a block a call …
+        "mov cx, 1",                    // what else can be tried: one block per call …
         "xchg cx, [bp + {limit}]",
         "loop .Lnext",                  // … if there were more
 
-        // Another drive. What the first one's failure was is what matters.
+        // The next drive. The first one's failure is the one to report.
         ".Lfailed:",
         "cmp word ptr [bp + {failure}], 0",
         "jne .Lnext_drive",

@@ -3,10 +3,11 @@
 //! **On entry** (from the BIOS): real mode, at physical 7C00h. CS:IP may be 0000:7C00 or 07C0:0000;
 //! DL should hold the boot drive, and does not always; everything else is undefined.
 //!
-//! **This step**: own segments and stack; is the sector whole? A time stamp; reads the sectors that
-//! the parameter block names to 8000h, by INT 13h extensions where they deliver stage2, else by
-//! cylinder, head and sector; tries three times with a reset in between; when the drive in DL does
-//! not deliver stage2, tries drive 80h as well. A sum over its doublewords decides whether it is stage2.
+//! **This step**: sets its own segments and stack; checks that the sector is whole; takes a time
+//! stamp; reads the sectors that the parameter block names to 8000h, by INT 13h extensions where
+//! they deliver stage2, else by cylinder, head and sector. It tries three times with a reset in
+//! between. When the drive in DL does not deliver stage2, it tries drive 80h as well. A sum over
+//! its doublewords decides whether it is stage2.
 //!
 //! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
 //! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
@@ -21,13 +22,14 @@ mod shared;
 use disk_layout::mbr::{self, ParameterBlock, frame};
 use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE, stage2};
 
-// Variables besides the shared ones, in what PUSHAD stored.
+// Variables besides the shared ones, in place of registers that PUSHAD stored.
 /// Sectors per track (u16); 0: the drive is read by INT 13h extensions.
 const SECTORS_PER_TRACK: i16 = frame::WAY;
 /// Number of heads (u16).
 const HEADS: i16 = frame::REGISTERS;
 
-/// Sectors a call: from 8000h on, 64 sectors each end at a 64 KiB line or in the middle between two.
+/// Sectors per call: from 8000h on, each run of 64 sectors ends at a 64 KiB boundary or halfway
+/// between two.
 const CHUNK: u16 = 64;
 const _: () = assert!(CHUNK <= MAX_TRANSFER_SECTORS);
 const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * SECTOR_SIZE as u32));
@@ -49,7 +51,7 @@ boot_program! {
         set_up!(),
 
         ".Ltry_drive:",
-        "xor cx, cx",                   // by extensions; they are not asked for, the sum decides
+        "xor cx, cx",                   // by extensions, without asking for them: the sum decides
         ".Lread_all:",
         "mov [bp + {sectors_per_track}], cx",
         locate_stage2!(),
@@ -61,7 +63,7 @@ boot_program! {
         extended_read!(),
         "jmp short .Lcall",
 
-        // INT 13h AH=02h, one sector a call: it cannot cross a track, and any drive can do it.
+        // INT 13h AH=02h, one sector per call: that never crosses a track, and any drive can do it.
         ".Lread_chs:",
         "mov byte ptr [bp + {pushed_cx}], 1",
         "mov es, bx",

@@ -1,5 +1,5 @@
-//! The way in by Multiboot: another loader starts `bootpath.elf` as if it were a kernel. It brings
-//! stage2 with it, and what is to be booted comes as modules.
+//! The way in by Multiboot: another loader starts `bootpath.elf` as if it were a kernel. The file
+//! contains stage2, and the modules hold what is to be booted.
 //!
 //! **On entry** (from a Multiboot 1 or 2 loader): 32-bit protected mode, flat segments, A20 on,
 //! interrupts off; EAX: which of the two; EBX: its information, anywhere in memory. The rest is as
@@ -53,7 +53,8 @@ static PARAMETERS: Parameters = Parameters {
 };
 
 unsafe extern "C" {
-    // From the linker script: where the 16-bit code has to be, where the file has it, and its length.
+    // From the linker script: the run address of the 16-bit code, its place in the file, and its
+    // length.
     static trampoline_start: u8;
     static trampoline_in_file: u8;
     static trampoline_bytes: u8;
@@ -69,7 +70,7 @@ extern "C" fn start() -> ! {
         "cli",
         "cld",
         "mov edx, eax",                 // which of the two
-        // What the information and its strings are in may be what stage2 needs.
+        // The information and its strings may lie in memory that stage2 needs.
         "xor esi, esi",
         "mov edi, {saved}",
         "mov ecx, {saved_bytes} / 4",

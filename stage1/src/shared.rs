@@ -1,7 +1,7 @@
-//! What both boot programs are made of: the MBR (`main.rs`) and that of a CD (`cd.rs`).
+//! The parts that both boot programs share: the MBR (`main.rs`) and the one for a CD (`cd.rs`).
 //!
-//! Each program is one naked function. [`boot_program!`] makes it of the program's own lines and of
-//! the macros here, whose lines both have in common. Each macro says which labels it defines; the
+//! Each program is one naked function. [`boot_program!`] builds it from the program's own lines and
+//! from the macros here, which both programs use. Each macro says which labels it defines; the
 //! program defines the others:
 //!
 //! | label | what is there |
@@ -14,12 +14,12 @@
 use disk_layout::mbr::{ParameterBlock, frame};
 use disk_layout::{COM1, PARTITION_LBA, stage2};
 
-// The variables, as offsets from 7C00h: the first words on the stack. `frame` is what stage2 reads;
-// the others lie in what PUSHAD stored besides, which is not needed.
+// The variables, as offsets from 7C00h: the first words on the stack. stage2 reads those of
+// `frame`; the others replace registers that PUSHAD stored and nobody needs.
 /// Letter of the error code.
 pub const LETTER: i16 = frame::LETTER;
-/// The BIOS's last failure status. One word has the letter below and the status above: so one PUSH sets
-/// both, and one MOV reads them.
+/// The BIOS's last failure status. It is the high byte of a word whose low byte is the letter, so
+/// one PUSH sets both, and one MOV reads them.
 pub const STATUS: i16 = LETTER + 1;
 /// Where SP is when PUSHA has followed PUSHAD.
 pub const PUSHED: i16 = frame::REGISTERS - 16;
@@ -40,11 +40,12 @@ pub const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
 // DH is the same for all of its ports.
 const _: () = assert!(COM1 >> 8 == (COM1 + 7) >> 8);
 
-/// A boot program: its parameters, `start`, which loads stage2 and jumps to it or prints `error 1A 0C`
-/// (error code, BIOS status) and stops, and the panic handler that any program has to have.
+/// A boot program: its parameters; `start`, which loads stage2 and jumps to it, or prints
+/// `error 1A 0C` (error code, BIOS status) and stops; and the panic handler that any program has to
+/// have.
 ///
-/// - `parameters`: their type, at which offset they are, and which field has the length; the first
-///   sector is the next field.
+/// - `parameters`: their type, their offset, and the field that holds the length; the first sector
+///   is the next field.
 /// - `checked`: the range of the program that sums up to 0.
 /// - `sector_size`: bytes of a sector.
 /// - `assembly`: lines, and `operands`: those that only the program's own lines use.
@@ -126,8 +127,9 @@ macro_rules! near_return {
     };
 }
 
-/// `.Lwhole` and others: own segments, own stack, CLD. Is the program whole? A time stamp, the variables
-/// and [`frame`] on the stack, STI. In: DL, and CS, which may be 0 or 7C0h.
+/// `.Lwhole` and others: sets segments, stack and DF, checks that the program is whole, takes a
+/// time stamp, pushes the variables and [`frame`], and enables interrupts. In: DL, and CS, which
+/// may be 0 or 7C0h.
 #[rustfmt::skip]
 macro_rules! set_up {
     () => {
@@ -136,8 +138,8 @@ macro_rules! set_up {
             "ljmp 0, offset .Lsegment_0",
             ".Lsegment_0:",
 
-            // Nothing is known of the segments and the stack. (The CPU lets no interrupt in between
-            // MOV SS and the instruction behind it.)
+            // Segments and stack may be anything. (The CPU takes no interrupt between MOV SS and
+            // the next instruction.)
             "xor ax, ax",
             "mov bp, {stack}",
             "mov ss, ax",
@@ -148,8 +150,8 @@ macro_rules! set_up {
             "push dx",                      // DRIVE
             "push {letter_damaged}",        // LETTER, STATUS
 
-            // Is what follows behind the printing whole? Its words, as adjusted by `disk-builder`, sum
-            // up to 0. The printing is left out: if a bit of it is wrong, most boots do not need it.
+            // Is everything behind the printing whole? `disk-builder` adjusts its words to sum to
+            // 0. The printing is left out: most boots work even if a bit of it is wrong.
             "xchg bx, ax",
             "mov si, {stack} + {checked}",
             "mov cx, ({code_end} - {checked}) / 2",
@@ -159,10 +161,10 @@ macro_rules! set_up {
             "loop .Lsum",
             "jz .Lwhole",
 
-            // Nothing more can be done: say so.
+            // The program is damaged: all it can do is report that.
             print_and_stop!(),
 
-            // From here on everything is checked.
+            // The checked range begins here.
             ".skip {checked} - (. - {start})",
             ".Lwhole:",
             take_time_stamp!(),
@@ -174,7 +176,8 @@ macro_rules! set_up {
     };
 }
 
-/// `.Lprint`: the end of a boot that fails. Prints `error 1A 0C` (error code, BIOS status) and stops.
+/// `.Lprint`: the end of a boot that fails. Prints `error 1A 0C` (error code, BIOS status) and
+/// stops.
 #[rustfmt::skip]
 macro_rules! print_and_stop {
     () => {
@@ -205,7 +208,8 @@ macro_rules! print_and_stop {
             "hlt",
             "jmp short .Lstop",
 
-            // AH as two hexadecimal digits: `.Lput_digits` is called, and then runs into itself.
+            // AH as two hexadecimal digits: one by the call of `.Lput_digits`, the other by falling
+            // into it.
             ".Lput_byte:",
             "mov al, ah",
             "aam 16",                       // AH, AL: the digits
@@ -215,8 +219,9 @@ macro_rules! print_and_stop {
             "cmp al, 10",
             "sbb al, 0x69",
             "das",                          // 0 … 15 to '0' … 'F'
-            // AL to the screen (INT 10h AH=0Eh) and to COM1, as soon as it takes it but not for ever.
-            // Changes nothing, whatever the BIOS does to registers, DS and flags.
+            // Prints AL on the screen (INT 10h AH=0Eh) and on COM1, for whose readiness it waits a
+            // limited time. Preserves everything, whatever the BIOS does to registers, DS and
+            // flags.
             ".Lput:",
             "pusha",
             "push ds",
@@ -241,10 +246,10 @@ macro_rules! print_and_stop {
     };
 }
 
-/// The time stamp of step 1, to EDX:EAX, and the old vector of #UD to EBX.
+/// Takes the time stamp of step 1 to EDX:EAX, and the old vector of #UD to EBX.
 ///
-/// A CPU without RDTSC raises #UD, which ends up behind the instruction with three words more on the
-/// stack; stage2 knows such a CPU by CPUID. The vector stays as it is then: stage2 puts it back.
+/// On a CPU without RDTSC, #UD continues behind the instruction with three more words on the stack;
+/// stage2 detects such a CPU by CPUID. The vector stays changed until stage2 restores it.
 macro_rules! take_time_stamp {
     () => {
         asm_lines::lines!(
@@ -256,20 +261,21 @@ macro_rules! take_time_stamp {
     };
 }
 
-/// What is to be read. Out: DI: sectors left; AX: the next sector; BX: the segment that it goes to.
+/// Where stage2 is and goes. Out: DI: sectors left; AX: the next sector; BX: its destination
+/// segment.
 #[rustfmt::skip]
 macro_rules! locate_stage2 {
     () => {
         asm_lines::lines!(
             "les di, [bp + {parameters}]",  // DI: sectors left
             "mov ax, es",                   // AX: next sector
-            "mov bx, {destination} >> 4",   // BX: segment that it goes to
+            "mov bx, {destination} >> 4",   // BX: destination segment
         )
     };
 }
 
-/// `.Lagain`, which is also where the next try begins: CX becomes no more than what is left, and the
-/// registers are kept for [`call_and_retry!`]. Out: DX = 0.
+/// `.Lagain`, where the next try begins, too: limits CX to what is left, and keeps the registers
+/// for [`call_and_retry!`]. Out: DX = 0.
 #[rustfmt::skip]
 macro_rules! begin_call {
     () => {
@@ -288,8 +294,8 @@ macro_rules! begin_call {
 // A CD has fewer blocks in front of the boot partition than a disk has sectors.
 const _: () = assert!(PARTITION_LBA <= ParameterBlock::END_LBA);
 
-/// INT 13h AH=42h, all but the call, with a packet that is built anew for each try: a BIOS may have
-/// changed it. In: CX sectors from AX on go to BX:0; DX = 0.
+/// INT 13h AH=42h, except for the call itself. Each try builds the packet anew, because a BIOS may
+/// have changed it. In: CX sectors from AX on go to BX:0; DX = 0.
 #[rustfmt::skip]
 macro_rules! extended_read {
     () => {
@@ -308,8 +314,8 @@ macro_rules! extended_read {
     };
 }
 
-/// Makes the call, and jumps to `.Lread` when it was good. Else a reset, and the next try from
-/// `.Lagain` on; after the third one, it goes on behind this, with the registers as they were kept.
+/// Makes the call, and jumps to `.Lread` if it succeeds. If not, resets the drive and tries again
+/// from `.Lagain`. After the third failure, continues behind this macro with the registers as kept.
 #[rustfmt::skip]
 macro_rules! call_and_retry {
     () => {
@@ -326,7 +332,7 @@ macro_rules! call_and_retry {
     };
 }
 
-/// `.Lread`: a call was good. Goes on with what is left, from `.Lnext` on. Out: DI = 0.
+/// `.Lread`: a call succeeded. Continues with what is left, from `.Lnext`. Out: DI = 0.
 #[rustfmt::skip]
 macro_rules! advance {
     () => {
@@ -342,10 +348,10 @@ macro_rules! advance {
     };
 }
 
-/// Is what was read stage2, by the sum that [`stage2::stage1_sum`] is? Jumps to it, or to `.Lfailed`.
-/// In: DI = 0.
+/// Sums up what was read, as [`stage2::stage1_sum`] does. Jumps to it if it is stage2, else to
+/// `.Lfailed`. In: DI = 0.
 ///
-/// One segment is summed up, so the offset becomes 0 again where it ends.
+/// The sum covers one segment, so it ends where the offset becomes 0 again.
 #[rustfmt::skip]
 macro_rules! verify_and_jump {
     () => {
@@ -367,10 +373,10 @@ macro_rules! verify_and_jump {
 }
 const _: () = assert!(stage2::SUMMED == 0x1_0000 && stage2::SUM == 1);
 
-/// `.Ldisk_call`: INT 13h for the drive in use. In: AH and what it needs but DL. Out: as the BIOS
-/// says, and the status is noted when CF says that the call failed. Some BIOSes leave CF alone, or
-/// change DL: both are set for each call. What they change besides is as before: BP, DS = 0, and that DF
-/// is clear and IF is set.
+/// `.Ldisk_call`: INT 13h for the drive in use. In: AH and the call's other registers except DL.
+/// Out: as the BIOS returns them; if CF reports a failure, its status is noted. Some BIOSes leave
+/// CF alone or change DL, so both are set for each call. BP, DS = 0, DF = 0 and IF = 1 are restored
+/// after it.
 #[rustfmt::skip]
 macro_rules! disk_call {
     () => {
