@@ -1,9 +1,10 @@
 //! stage2: from real mode to the kernel.
 //!
 //! This file *is* the boot path: [`enter`] walks steps 2 to 4 in real mode, [`main`] steps 5 to 12
-//! in long mode. One file a step, declared in the order in which the machine walks them; each
-//! begins with what holds on entry and on exit. What is not the machine itself (file systems, ELF,
-//! memory map, page tables) is the library of this package, which is tested on the host.
+//! in long mode. Each step has one file, declared in the order in which the machine walks them, and
+//! begins with what holds on entry and on exit. Everything that does not need the machine itself
+//! (file systems, ELF, memory map, page tables) is in the library `boot-path`, which is tested on
+//! the host.
 #![no_std]
 #![no_main]
 // The entry is assembly.
@@ -33,9 +34,9 @@ use crate::machine::real_mode::{exceptions, findings};
 use crate::machine::variables::Once;
 use crate::machine::{Machine, console, faults, header, physical};
 
-/// Where stage1 jumps to, directly behind the header; and behind the first jump, the way in by
-/// Multiboot: real mode, CS = DS = SS = 0. The linker script makes sure of the first place, the assembler
-/// of the second one.
+/// stage1 jumps here, directly behind the header. The way in by Multiboot enters behind the first
+/// jump. Both come in real mode, with CS = DS = SS = 0. The linker script ensures the first place,
+/// the assembler the second one.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".entry")]
@@ -43,13 +44,13 @@ extern "C" fn enter() -> ! {
     naked_asm!(
         ".code16",
         "jmp short .Lby_stage1",
-        // By another loader. (This is nothing, or fails.)
+        // The way in by Multiboot. (`.skip` adds nothing, or fails.)
         ".skip {entry_of_multiboot} - {entry} - (. - {enter})",
         "call {self_check}",
         "call {take_over_from_multiboot}",
         "jmp .Ltaken_vectors",
         ".Lby_stage1:",
-        "call {self_check}",            // 1: is the image whole? (First: what follows changes it.)
+        "call {self_check}",            // 1: is the image whole? (Later steps change it.)
         "call {take_over}",             // drive and time stamp
         ".Ltaken_vectors:",
         "call {take_vectors}",          // exceptions are reported from here on
@@ -79,7 +80,7 @@ extern "C" fn enter() -> ! {
     )
 }
 
-/// Long mode: 64-bit Rust from here on. Each step's error has a name, and ends in its report.
+/// 64-bit Rust from here on, in long mode. Any error of a step has a name and ends in its report.
 extern "sysv64" fn main() -> ! {
     findings::step(5);
     console::start();
@@ -90,7 +91,7 @@ extern "sysv64" fn main() -> ! {
     }
 }
 
-/// What the path needs memory for, at places of its own.
+/// The memory that the path works in. Each part can be taken only once.
 fn rooms() -> Rooms<'static> {
     static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
     static LISTS: Once<Lists<'static>> = Once::new(Lists::new());

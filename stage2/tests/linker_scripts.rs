@@ -1,10 +1,10 @@
-//! The linker scripts in `targets/` have numbers of their own, because no script can take them from Rust:
-//! they are those of the constants.
+//! The linker scripts in `targets/` repeat some numbers, because no script can take them from Rust:
+//! this checks that they equal the constants.
 
 use boot_path::memory::layout;
 use disk_layout::{ParameterBlock, cd, mbr, multiboot, stage2 as stage2_image};
 
-/// The script has these statements, as they are written here.
+/// The script has these statements, exactly as written here.
 fn has(script: &str, statements: &[String]) {
     for statement in statements {
         assert!(script.contains(statement), "no {statement:?}");

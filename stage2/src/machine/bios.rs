@@ -1,10 +1,10 @@
 //! The gate: BIOS calls from 64-bit code.
 //!
 //! long mode → 16-bit compatibility mode → 16-bit protected mode → real mode, the interrupt, and
-//! straight back. BIOSes return with registers, segments, GDT, IDT, IF and DF changed: whatever
-//! this side relies on is set anew, and what the BIOS left in the registers is kept for the caller.
-//! While the BIOS runs, CR0, CR4 and EFER are what it had there itself: see [`BiosControl`]. What is to be
-//! done around each call is in [`calls`](super::calls).
+//! straight back. BIOSes return with registers, segments, GDT, IDT, IF and DF changed. The gate
+//! sets again whatever 64-bit code relies on, and keeps the BIOS's register values for the caller.
+//! While the BIOS runs, CR0, CR4 and EFER have the BIOS's own values: see [`BiosControl`].
+//! [`calls`](super::calls) does the work around each call.
 #![allow(unsafe_code)]
 // LLVM's Intel syntax has no 16-bit far call through memory: that instruction is in AT&T syntax.
 #![allow(bad_asm_style)]
@@ -71,8 +71,8 @@ pub fn call(number: u8, registers: &mut Registers) {
         ..*registers
     });
     GATE.vector.set(vector(number));
-    // SAFETY: the variables are set, and long mode has no other tables than the early ones before it is
-    // left for good. The BIOS is a part of the machine, which may do what it likes, and is trusted.
+    // SAFETY: the variables are set, and until the loader leaves long mode for good, only the early
+    // tables are in use. The BIOS is trusted: it is part of the machine and may do what it likes.
     unsafe { pass() }
     *registers = GATE.registers.get();
 }
@@ -167,8 +167,7 @@ unsafe extern "sysv64" fn pass() {
 
         "xor ax, ax",
         "mov ds, ax",
-        // Did the call stay on its stack? Below it are the page tables: there is no way back
-        // without them.
+        // Did the call stay on its stack? The page tables below it are needed for the way back.
         "cmp dword ptr [{stack_bottom}], {canary}",
         "mov si, offset {overrun}",
         "jne {fail}",

@@ -1,5 +1,5 @@
-//! BIOS calls, as the steps make them: through the [gate](super::bios), with all that is to be done around
-//! each call, and recorded where the image was built for that.
+//! BIOS calls for the steps: through the [gate](super::bios), with the work around each call, and
+//! recorded if the image was built for that.
 
 use boot_path::bios::firmware::{Bios, Registers};
 use boot_path::bios::time::{Clock, Moment, Waiting};
@@ -45,16 +45,16 @@ impl Bios for Machine {
     }
 }
 
-/// Calls the BIOS. It may be the BIOS that prints the next line, when the call leaves its stack; and it
-/// may have used the 64-bit one.
+/// Calls the BIOS. Tells it where the cursor is, in case the report that the call left its stack is
+/// printed by the BIOS. Checks the 64-bit stack, which the BIOS may have used.
 fn call(number: u8, registers: &mut Registers) {
     CONSOLE.tell_bios();
     bios::call(number, registers);
     faults::check_stack();
 }
 
-/// INT 10h AH=0Eh: prints a character, and moves the cursor. Not recorded: it is no answer to
-/// anything.
+/// INT 10h AH=0Eh: prints a character, and moves the cursor. Not recorded, because it answers
+/// nothing.
 pub fn print(character: u8) {
     let mut registers = Registers {
         ebx: 0x0007, // page 0, grey
@@ -63,7 +63,8 @@ pub fn print(character: u8) {
     call(0x10, &mut registers);
 }
 
-/// In two halves: of a call that does not return, the first one is there. (Writing cannot fail.)
+/// Records in two halves, so that a call that does not return leaves the first. (Writing cannot
+/// fail.)
 #[cold]
 fn call_and_record(number: u8, registers: &mut Registers) {
     let buffer = || &physical::bios_buffer(&Machine)[..transcript::SHOWN];
@@ -73,7 +74,7 @@ fn call_and_record(number: u8, registers: &mut Registers) {
     let _ = transcript::answer(&mut serial_line(), &before, registers, buffer());
 }
 
-/// What is read from the buffer is in the line of the call already.
+/// Data in the buffer is already in the line of the call.
 #[cold]
 fn record_memory(address: u64, length: usize) {
     if address != BIOS_BUFFER.start {

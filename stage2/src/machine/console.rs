@@ -1,8 +1,8 @@
 //! Step 5: the console, on COM1 and VGA text at once.
 //!
-//! **On entry**: 64-bit mode, nothing known of the devices. **This step**: COM1 is looked for and
-//! programmed (115,200 baud, 8N1); VGA text is looked for, and mode 3 set when another one is
-//! active. Either may be missing. **On exit**: [`say!`] prints.
+//! **On entry**: 64-bit mode, nothing known of the devices. **This step**: looks for COM1 and
+//! programs it (115,200 baud, 8N1); looks for VGA text, and sets mode 3 if another one is active.
+//! Either may be missing. **On exit**: [`say!`] prints.
 //!
 //! How that is done, and what may be printed, is in [`boot_path::devices::console`].
 
@@ -53,8 +53,8 @@ pub fn start() {
     say!(Machine, " 5 console  ", CONSOLE.found());
 }
 
-/// Looks for serial line and screen. In between, the serial line gets the first line of a transcript, if
-/// there is to be one.
+/// Looks for serial line and screen. In between, if the image records, the first line of the
+/// transcript goes to the serial line.
 fn find_devices() {
     CONSOLE.find_serial_line();
     if recorded() {
@@ -63,8 +63,8 @@ fn find_devices() {
     CONSOLE.find_screen();
 }
 
-/// From here on everything is printed everywhere, as an error is. Starts the console where that has not
-/// come yet.
+/// From here on everything is printed everywhere, as an error is. Starts the console if that has
+/// not been done yet.
 pub fn alarm() {
     if !CONSOLE.is_started() {
         find_devices();

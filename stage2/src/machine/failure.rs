@@ -8,7 +8,7 @@ use boot_path::files::integrity::Damage;
 
 use crate::machine::variables::Kept;
 
-/// Any error of a step. It stays in a variable, so that it is only a reference that goes all the way
+/// Any error of a step. The error itself stays in a variable, so that only a reference is passed
 /// up.
 pub struct Failure(Kept);
 

@@ -1,6 +1,6 @@
 //! Step 5: what happens when something goes wrong: an exception, an error of a step, a panic.
 //!
-//! Each ends in the same way: the report on screen and serial line, the offer to reboot.
+//! Each ends in a report on screen and serial line, and the offer to reboot.
 
 use core::cell::{Cell, RefCell};
 use core::panic::PanicInfo;
@@ -39,7 +39,7 @@ pub fn kernel_starts() {
     KERNEL_RUNS.set(true);
 }
 
-/// Tells where a segment of the kernel is.
+/// Notes where a segment of the kernel is.
 pub fn segment_is_at(segment: KernelSegment) {
     if let Ok(mut known) = KERNEL_SEGMENTS.try_borrow_mut() {
         let _ = known.try_push(segment); // there are no more than that
@@ -70,8 +70,8 @@ fn quadword(address: PhysAddr) -> Option<u64> {
     (address <= reach).then(|| physical::read(address.as_u64()))
 }
 
-/// Every report begins here. One that is interrupted by another would never end: the second one is
-/// a single line, and a third one stops.
+/// Every report begins here. Reports that interrupt each other would never end, so the second one
+/// is a single line, and a third one stops.
 fn begin_report() {
     let before = REPORTS.replace(REPORTS.get() + 1);
     match before {
@@ -93,11 +93,11 @@ fn begin_report() {
     }
 }
 
-/// Has the stack stayed within its region? Asked behind each BIOS call and before the handoff.
+/// Has the stack stayed within its region? Checked after each BIOS call and before the handoff.
 pub fn check_stack() {
     let found = physical::read(layout::STACK.start);
     if found != layout::CANARY {
-        // What follows calls the BIOS as well.
+        // The report calls the BIOS, and so checks again.
         physical::write(layout::STACK.start, layout::CANARY);
         fail(&StackOverwritten(found));
     }
@@ -117,8 +117,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// Gives the catalogue's advice, leaves the error's record, waits for a key and resets the machine.
 ///
-/// In the kernel's time the BIOS is not called any more: interrupt controllers and devices may be
-/// the kernel's. The keyboard controller is polled instead, as it is without INT 16h.
+/// Once the kernel runs, the BIOS is not called any more: interrupt controllers and devices may be
+/// the kernel's. The keyboard controller is polled instead, as on a BIOS without INT 16h.
 fn offer_reboot(entry: &Entry) -> ! {
     say!(Machine, entry.advice);
     say!(Machine, "press a key to reboot");

@@ -1,4 +1,5 @@
-//! What `disk-builder` fills in: the header at the start of the image, and the manifest at its end.
+//! The parts of the image that `disk-builder` fills in: the header at its start, the manifest at
+//! its end.
 
 use core::cell::Cell;
 use core::mem::{MaybeUninit, offset_of};
@@ -29,14 +30,15 @@ placed! {
         rest: [0; 4],
     };
 
-    /// Room behind the image, where `disk-builder` puts what it says of the files: see [`manifest`].
+    /// Room behind the image, where `disk-builder` puts its facts about the files: see
+    /// [`manifest`].
     #[used]
     in ".bss.manifest"
     static MANIFEST: OneThread<Cell<MaybeUninit<[u8; manifest::MAX_LENGTH]>>> =
         OneThread::new(Cell::new(MaybeUninit::uninit()));
 }
 
-// What is in memory may be something else than what the compiler has seen: it is read by its address.
+// The bytes in memory may differ from those the compiler has seen: they are read by their address.
 
 /// Was the image built to be recorded?
 pub fn recorded() -> bool {
@@ -48,12 +50,12 @@ pub fn manifest() -> &'static [u8] {
     let start: U32 = physical::read(STAGE2.start + offset_of!(Stage2Header, manifest) as u64);
     let (start, length) = (u64::from(start.get()), manifest::MAX_LENGTH as u64);
     let fits = start != 0 && start + length <= STAGE2.size();
-    // Nothing writes there: the linker script keeps as much room behind the image.
+    // Nothing writes there: the linker script reserves this much room behind the image.
     let manifest = fits.then(|| physical::firmware_bytes(STAGE2.start + start, length));
     manifest.flatten().unwrap_or_default()
 }
 
-/// Tells whoever watches the machine from outside: see [`disk_layout::stage2::error_record`].
+/// Tells a watcher outside the machine: see [`disk_layout::stage2::error_record`].
 pub fn leave_error(code: &str) {
     let mut record = [b':'; 4];
     copy(code.as_bytes(), &mut record);

@@ -1,4 +1,4 @@
-//! Instructions that Rust has no words for.
+//! Instructions for which Rust has no words.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
@@ -31,7 +31,7 @@ impl Cpu for Machine {
 
     fn msr(self, register: Msr) -> u64 {
         let register = model_specific::Msr::new(register.number());
-        // SAFETY: reading changes nothing; a register that is not there ends in a report.
+        // SAFETY: reading changes nothing; reading a register that does not exist ends in a report.
         unsafe { register.read() }
     }
 
@@ -57,7 +57,8 @@ impl Cpu for Machine {
         unsafe { Cr0::write(before) }
     }
 
-    /// By RDSEED, or else by RDRAND: either may have nothing at the moment (SDM vol. 1, 7.3.17).
+    /// By RDSEED, or else by RDRAND: either may be out of numbers at the moment (SDM vol. 1,
+    /// 7.3.17).
     fn random(self) -> Option<u64> {
         let features = features(self);
         let value: u64;
@@ -75,16 +76,16 @@ impl Cpu for Machine {
     }
 }
 
-/// The CRC-32C of what had the checksum `crc` and of `bytes` behind it, by the instruction CRC32; `None`:
-/// the CPU has none.
+/// Extends the CRC-32C `crc` by `bytes`, with the instruction CRC32; `None`: the CPU does not have
+/// it.
 pub fn crc32c(crc: u32, bytes: &[u8]) -> Option<u32> {
     // SAFETY: the CPU has the instruction, which uses general registers only.
     has_crc32(Machine).then(|| unsafe { by_instruction(crc, bytes) })
 }
 
-/// By the instruction CRC32 (SDM vol. 2A), on eight bytes each. It takes three cycles and could start
-/// once a cycle, but one stream is about as fast as memory. 64 bytes a round: what the loop itself
-/// costs does not count then.
+/// By the instruction CRC32 (SDM vol. 2A), on eight bytes each. It takes three cycles and could
+/// start every cycle, but one stream is about as fast as memory. At 64 bytes a round, the cost of
+/// the loop itself does not matter.
 #[target_feature(enable = "sse4.2")]
 fn by_instruction(crc: u32, bytes: &[u8]) -> u32 {
     let (blocks, rest) = bytes.as_chunks::<64>();
@@ -109,10 +110,11 @@ fn by_instruction(crc: u32, bytes: &[u8]) -> u32 {
     !state
 }
 
-/// Gives the control registers and the FPU what a kernel of the loader's own protocol is promised, but
-/// for CR3; `no_execute`: the CPU has that.
+/// Sets the control registers and the FPU as a kernel of the loader's own protocol is promised
+/// them, except CR3; `no_execute`: the CPU has it.
 pub fn prepare_for_kernel(no_execute: bool) {
-    // SAFETY: the features are there, and change nothing for the loader's own tables, which use neither.
+    // SAFETY: the features are there, and change nothing for the loader's own tables, which use
+    // neither.
     unsafe {
         if no_execute {
             Efer::update(|flags| flags.insert(EferFlags::NO_EXECUTE_ENABLE));

@@ -1,8 +1,8 @@
 //! The five functions that compiled code expects from a C library.
 //!
-//! The host's ready-made `core` calls them and does not bring them. `rep movsb` and `rep stosb` are
-//! the fastest way on every CPU since Ivy Bridge, and the smallest on all; whole quadwords come
-//! first, which older CPUs (and emulators) like better.
+//! The host's ready-made `core` calls them but does not contain them. `rep movsb` and `rep stosb`
+//! are the fastest way on every CPU since Ivy Bridge, and the smallest on all. Whole quadwords come
+//! first, because older CPUs (and emulators) handle them faster.
 #![allow(unsafe_code)]
 
 use core::arch::asm;

@@ -1,4 +1,4 @@
-//! What only the machine has, for all steps.
+//! The hardware half of all steps.
 
 pub mod header;
 pub mod bios;
@@ -15,7 +15,7 @@ pub mod instructions;
 pub mod mem;
 pub mod real_mode;
 
-/// The machine. There is one, so a value of this is no more than its name; each of the files here gives
-/// it what that is about.
+/// The machine. There is only one, so a value of this type holds nothing; each file here implements
+/// its own subject for it.
 #[derive(Clone, Copy)]
 pub struct Machine;

@@ -17,7 +17,8 @@ use crate::machine::real_mode::findings;
 use crate::machine::variables::{Once, OneThread};
 use crate::machine::{Machine, faults, instructions, physical, switch};
 
-/// Tables for checksums, made when they are needed; and who has them, which is nobody while they are used.
+/// Tables for checksums, built when first needed. While one caller uses them, no other can take
+/// them.
 static TABLES: Once<Tables> = Once::new(Tables::EMPTY);
 static USER: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
 
@@ -29,7 +30,7 @@ fn by_tables(polynomial: u32, crc: u32, bytes: &[u8]) -> u32 {
     crc
 }
 
-/// The time-stamp counter's frequency, once that has been asked.
+/// The time-stamp counter's frequency, once it has been determined.
 static FREQUENCY: OneThread<Cell<Option<Option<u64>>>> = OneThread::new(Cell::new(None));
 
 impl BootMachine<'static> for Machine {

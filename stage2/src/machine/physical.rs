@@ -1,7 +1,7 @@
 //! Physical memory, which the early tables map to itself up to 4 GiB.
 //!
-//! The only file that turns addresses into references, or reads and writes by them. Every access is
-//! checked: an address that is wrong ends in a message, not in a fault.
+//! Only this file turns addresses into references, or reads and writes by them. It checks every
+//! access: a wrong address ends in a message, not in a fault.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
@@ -52,13 +52,13 @@ pub fn read<T: FromBytes>(address: u64) -> T {
 
 const ERROR_RECORD: u64 = layout::STAGE2.start + ERROR_OFFSET as u64;
 
-/// Writes a value where the firmware, or whoever watches the machine, looks for it: to the interrupt vector
-/// table, to what the BIOS knows and what is free behind it, to the canary of the stack, or to the error's
-/// record in the header.
+/// Writes a value where the firmware or a watcher outside the machine looks for it: to the
+/// interrupt vector table, to the BIOS's own memory and the free part behind it, to the canary of
+/// the stack, or to the error record in the header.
 ///
 /// # Panics
-/// When the address is another one.
-#[inline(always)] // it is a constant, as a rule
+/// For any other address.
+#[inline(always)] // the address is nearly always a constant
 pub fn write<T: IntoBytes + Immutable>(address: u64, value: T) {
     let is_mark = address == layout::STACK.start || address == ERROR_RECORD;
     demand(
@@ -109,7 +109,7 @@ pub fn move_cells_up(first: u64, count: u64) {
 
 /// Bytes that were allocated.
 pub fn allocated(memory: Allocation) -> &'static mut [u8] {
-    // SAFETY: there is one value for each range, and it is gone now: so this is the only reference.
+    // SAFETY: each range has one value, which is consumed here: so this is the only reference.
     unsafe { bytes_mut(memory.start().as_u64(), memory.size()) }
 }
 
@@ -137,14 +137,14 @@ pub fn entry_file() -> &'static mut [u8] {
     unsafe { bytes_mut(layout::ENTRY_FILE.start, layout::ENTRY_FILE.size()) }
 }
 
-/// What the BIOS was passed, or has answered, for as long as it is not called.
+/// The bytes that the BIOS was passed, or has answered, as long as it is not called again.
 pub fn bios_buffer(_: &impl Bios) -> &[u8] {
-    // SAFETY: RAM that the layout has for this alone. What writes to it, the BIOS and `fill_bios_buffer`,
-    // needs the borrowed value.
+    // SAFETY: RAM that the layout has for this alone. The BIOS and `fill_bios_buffer` write to it,
+    // and both need the borrowed value.
     unsafe { bytes(layout::BIOS_BUFFER.start, layout::BIOS_BUFFER.size()) }
 }
 
-/// Puts bytes at the start of what the BIOS is passed, and zeroes behind them.
+/// Puts bytes at the start of the buffer that the BIOS is passed, and zeroes behind them.
 pub fn fill_bios_buffer(bytes: &[u8]) {
     let Region { start, .. } = layout::BIOS_BUFFER;
     // SAFETY: RAM that the layout has for this alone; the reference does not leave the function.
@@ -155,15 +155,15 @@ pub fn fill_bios_buffer(bytes: &[u8]) {
 
 /// Writes to the transfer buffer.
 ///
-/// # Panics
+/// When the address is outside it.
 /// When the address is somewhere else.
-#[inline(always)] // what is written is mostly zeroes, which need not be in the image then
+#[inline(always)] // mostly zeroes are written, which then need no room in the image
 pub fn write_transfer_buffer(address: u64, bytes: &[u8]) {
     let Region { start, end, .. } = layout::TRANSFER_BUFFER;
     let length = bytes.len() as u64;
     demand(address >= start && address + length <= end);
-    // SAFETY: RAM that the layout has for this alone; the reference does not leave the function, and
-    // those of `transferred` end before anything is written.
+    // SAFETY: RAM that the layout has for this alone; the reference does not leave the function,
+    // and those of `transferred` end before anything is written.
     unsafe { bytes_mut(address, length) }.copy_from_slice(bytes);
 }
 
@@ -173,22 +173,22 @@ pub fn transferred(_: &impl Bios, length: usize) -> &[u8] {
         layout::TRANSFER_BUFFER.start,
         layout::TRANSFER_BUFFER.size(),
     );
-    // SAFETY: RAM that the layout has for this alone. What writes to it, the BIOS and the function
-    // above, needs the borrowed value.
+    // SAFETY: RAM that the layout has for this alone. The BIOS and the function above write to it,
+    // and both need the borrowed value.
     unsafe { bytes(start, most.min(length as u64)) }
 }
 
-/// Puts what the next program is told at its place, which was the loader's: blocks, and their addresses.
+/// Moves the blocks that the next program gets to their addresses, over the loader's own memory.
 ///
 /// # Panics
-/// When a place is needed for what is still to be done.
+/// When a block would overwrite memory that is still needed.
 pub fn hand_over(moves: &[(Block<'static>, PhysAddr)]) {
     for (block, to) in moves {
         let (to, length) = (to.as_u64(), block.len() as u64);
         let free = to >= layout::TRANSFER_BUFFER.start && to + length <= layout::END;
         demand(free);
-        // SAFETY: mapped RAM, and not the code, the variables and the stacks. Who had its buffers was the
-        // path, which has ended: these blocks are what is left of it.
+        // SAFETY: mapped RAM, and not the code, the variables or the stacks. Only the path had
+        // references to the buffers, and it has ended: these blocks are what is left of it.
         unsafe { bytes_mut(to, length) }.copy_from_slice(block);
     }
 }
@@ -216,8 +216,8 @@ pub fn write_quadword(address: u64, value: u64) {
 impl Mapped for Machine {
     fn register(self, address: u64) -> u32 {
         check(address, 4);
-        // SAFETY: mapped. That a device is there, and no memory, say the CPU and the firmware's tables,
-        // which are believed in this as the memory map is.
+        // SAFETY: mapped. The CPU and the firmware's tables say that this is a device and not
+        // memory; they are trusted as the memory map is.
         unsafe { with_exposed_provenance::<u32>(address as usize).read_volatile() }
     }
 
@@ -231,8 +231,8 @@ impl Mapped for Machine {
 /// Bytes of the firmware, or of another loader; `None` where the loader does not reach them.
 pub fn firmware_bytes(start: u64, length: u64) -> Option<&'static [u8]> {
     let end = start.checked_add(length)?;
-    // SAFETY: mapped. Tables of the firmware are not written to; if it points to what the loader uses,
-    // that is no table, and nothing of it is believed.
+    // SAFETY: mapped. Nobody writes to firmware tables. If the firmware points to memory that the
+    // loader uses, that is not a table, and its contents are not believed.
     (start != 0 && end <= layout::EARLY_REACH.as_u64()).then(|| unsafe { bytes(start, length) })
 }
 

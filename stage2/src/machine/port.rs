@@ -15,8 +15,8 @@ impl Ports for Machine {
 
     fn output(self, port: Port, value: u8) {
         let mut port = port::Port::new(port.number());
-        // SAFETY: a port that the loader uses: no device behind one changes memory. It may reset the
-        // machine.
+        // SAFETY: a port that the loader uses: no device behind one changes memory. It may reset
+        // the machine.
         unsafe { port.write(value) }
     }
 }

@@ -2,9 +2,9 @@
 //! physical address, readable and executable.
 //!
 //! It holds what must be there on both sides of the switch of page tables: the instructions that
-//! switch, the GDT, the TSS and the IDT, and the stubs of the fault handlers. These go back to the
-//! loader's own tables before they call Rust: so a kernel that faults before it has an IDT gets a
-//! readable report. The kernel may unmap the page as soon as it has its own GDT and IDT.
+//! switch, the GDT, the TSS and the IDT, and the stubs of the fault handlers. The stubs go back to
+//! the loader's own tables before they call Rust, so a kernel that faults before it has an IDT gets
+//! a readable report. The kernel may unmap the page as soon as it has its own GDT and IDT.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
@@ -21,7 +21,7 @@ use boot_path::ways_out::handover::BootpathStart;
 use crate::machine::faults;
 use crate::machine::variables::{OneThread, placed};
 
-/// Bytes from one stub to the next: the assembler fills each one up, wherever the first one begins.
+/// Bytes from one stub to the next: the assembler pads each one to this size.
 const STUB_SIZE: u64 = 8;
 
 /// The data of the switch page.
@@ -32,12 +32,12 @@ struct SwitchPage {
     tss: TaskState,
     /// CR3 of the loader.
     loader_tables: u64,
-    /// What is to be taken from the address of the fault stack when the loader's tables are back.
+    /// Subtracted from the address of the fault stack once the loader's tables are back.
     stack_bias: Cell<u64>,
 }
 
 placed! {
-    /// The page. It is written by the loader only.
+    /// The page. Only the loader writes to it.
     in ".switch.data"
     static SWITCH: OneThread<SwitchPage> = OneThread::new(SwitchPage {
         idt: Cell::new(IDT),
@@ -63,8 +63,8 @@ pub fn address() -> u64 {
     (&raw const SWITCH) as u64 & !(layout::PAGE_SIZE - 1)
 }
 
-/// Fills in the addresses in IDT and GDT, which no constant can take to pieces: the switch page is below
-/// 64 KiB, by the linker script, and one piece is enough. Clobbers AX, CX, DI.
+/// Fills in the addresses in IDT and GDT, which a constant cannot split into their fields. The
+/// linker script keeps the switch page below 64 KiB, so one field is enough. Clobbers AX, CX, DI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn fill_tables() {
@@ -98,7 +98,7 @@ pub fn back_in_loader() {
     show_stacks_at(VirtAddr::new(0));
 }
 
-/// The handlers find their stacks where physical address 0 is seen at `base`.
+/// Makes the handlers look for their stacks where physical address 0 is mapped: at `base`.
 fn show_stacks_at(base: VirtAddr) {
     let base = base.as_u64();
     SWITCH.stack_bias.set(base);
@@ -111,13 +111,13 @@ pub fn to_kernel(start: &BootpathStart) -> ! {
     let base = start.physical_map_base;
     show_stacks_at(base);
     let boot_info = base.wrapping_add(start.boot_info.as_u64());
-    // SAFETY: the tables were made for exactly this: they map the switch page, the stack, the entry point
-    // and the physical map. Nothing else runs.
+    // SAFETY: the tables were made for exactly this: they map the switch page, the stack, the entry
+    // point and the physical map. Nothing else runs.
     unsafe { leap(start.root, start.stack_top, start.entry, boot_info) }
 }
 
-/// Zeroes in all general registers but RDI, RSI and RSP: what they hold tells a 64-bit program nothing.
-/// Changes the flags.
+/// Zeroes all general registers except RDI, RSI and RSP, so that a 64-bit program learns nothing
+/// from them. Changes the flags.
 macro_rules! clear_registers {
     () => {
         asm_lines::lines!(
@@ -139,8 +139,8 @@ macro_rules! clear_registers {
 }
 pub(crate) use clear_registers;
 
-/// The last instructions of the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the stack, and
-/// the kernel begins at `entry` with `boot_info` in RDI.
+/// The last instructions of the loader: `tables` becomes CR3, `stack_top` (16-byte aligned) the
+/// stack, and the kernel begins at `entry` with `boot_info` in RDI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
 unsafe extern "sysv64" fn leap(
@@ -154,7 +154,7 @@ unsafe extern "sysv64" fn leap(
         "mov rsp, rsi",
         "push 0", // the return address of a function that does not return
         "push rdx",
-        "push 2", // RFLAGS: nothing but the bit that is always set
+        "push 2", // RFLAGS: only the bit that is always set
         "mov rdi, rcx",
         "popfq",
         "xor esi, esi",
@@ -175,9 +175,9 @@ pub fn vector(saved: &Saved) -> u64 {
     (saved.stub - (stubs as *const ()) as u64) / STUB_SIZE
 }
 
-/// One stub a vector, [`STUB_SIZE`] bytes each, from the function's own address on: the call's return
-/// address tells which it was. All lead to the common part, which saves the registers, goes back to the loader's tables and calls
-/// [`faults::report`].
+/// One stub per vector, [`STUB_SIZE`] bytes each, from the function's own address on. The return
+/// address of its call identifies the vector. All stubs lead to the common part, which saves the
+/// registers, goes back to the loader's tables and calls [`faults::report`].
 #[unsafe(naked)]
 #[unsafe(link_section = ".switch.text")]
 extern "C" fn stubs() {

@@ -1,5 +1,5 @@
-//! Variables of the whole program. Each kind has one reason why it may be shared, and checks what it
-//! can: there is no `static mut`.
+//! Variables of the whole program. Each kind has one reason why it may be shared, and checks that
+//! as far as it can: there is no `static mut`.
 #![allow(unsafe_code)]
 
 use core::cell::{Cell, UnsafeCell};
@@ -9,14 +9,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use boot_path::errors::catalogue::Named;
 
-/// A variable of the one thread that the loader is. What changes in it is a [`Cell`]: nobody ever has
-/// a reference to what another one writes, neither a fault handler that comes in between, nor the assembly
-/// that reaches the variable by its symbol and runs only when Rust calls it.
+/// A variable of the loader's only thread. Whatever changes in it is a [`Cell`], so nobody has a
+/// reference to data that somebody else writes: neither a fault handler that interrupts, nor the
+/// assembly that reaches the variable by its symbol and runs only when Rust calls it.
 #[repr(transparent)]
 pub struct OneThread<T>(T);
 
-// SAFETY: one CPU runs the loader, with interrupts off. Other processors run `limine::processors::run`,
-// which uses none of these.
+// SAFETY: one CPU runs the loader, with interrupts off. Other processors run
+// `limine::processors::run`, which uses none of these.
 unsafe impl<T> Sync for OneThread<T> {}
 
 impl<T> OneThread<T> {
@@ -39,13 +39,13 @@ impl<T> Deref for OneThread<T> {
     }
 }
 
-/// A variable that somebody takes, once: what is too large for the stack.
+/// A variable that is taken once: for values that are too large for the stack.
 pub struct Once<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: only one gets the value.
+// SAFETY: only one taker gets the value.
 unsafe impl<T: Send> Sync for Once<T> {}
 
 impl<T> Once<T> {
@@ -109,7 +109,7 @@ impl<T> Published<T> {
     }
 }
 
-/// What happens once is marked.
+/// Marks what happens only once.
 ///
 /// # Panics
 /// The second time.
@@ -118,8 +118,8 @@ pub fn first_time(mark: &AtomicBool) {
     assert!(!again, "what happens once happens again");
 }
 
-/// How many errors there can be at a time: something fails, and so do other copies of it, each of which
-/// may be looked for in other ways.
+/// The largest number of errors at one time: something fails, and so do other copies of it, each of
+/// which may be looked for in other ways.
 const ERRORS: usize = 4;
 
 /// Room for any error.
@@ -178,8 +178,8 @@ impl Drop for Kept {
     }
 }
 
-/// Declares variables in sections that the linker script puts where 16-bit code, or who makes the image,
-/// reaches them.
+/// Declares variables in sections that the linker script puts within reach of 16-bit code, or of
+/// the program that makes the image.
 macro_rules! placed {
     ($(
         $(#[$attribute:meta])*
@@ -188,7 +188,7 @@ macro_rules! placed {
     )+) => {
         $(
             $(#[$attribute])*
-            // Every section of the program is RAM that is there, and has its first value, before anything
+            // Every section of the program is existing RAM, and has its first value before anything
             // reads it.
             #[allow(unsafe_code)]
             #[unsafe(link_section = $section)]

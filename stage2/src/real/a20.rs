@@ -22,12 +22,12 @@ placed! {
 
 messages! { A20_STUCK }
 
-/// Comparisons in the first test, when A20 is expected to be as it will stay.
+/// Comparisons in the first test, when A20 is expected to be in its final state.
 const FEW: u16 = 32;
 /// Comparisons after a method was tried: each costs about 1 µs (an access to port 80h), and some
 /// machines need tens of milliseconds.
 const MANY: u16 = 0xC000;
-/// Polls of the keyboard controller before it is given up.
+/// Polls before giving up on the keyboard controller.
 const KEYBOARD_POLLS: u16 = 0xFFFF;
 
 /// Returns only when A20 is on. Clobbers EAX to EDI, ES, FS.
@@ -40,7 +40,7 @@ pub extern "C" fn enable() {
         "call {is_on}",
         "jnz .Lon",
 
-        // The BIOS: INT 15h AX=2401h. Its answer is not believed, the test is.
+        // The BIOS: INT 15h AX=2401h. The test decides, not its answer.
         "mov ax, 0x2401",
         "stc",
         "int 0x15",
@@ -52,11 +52,11 @@ pub extern "C" fn enable() {
         "call {is_on}",
         "jnz .Lon",
 
-        // The keyboard controller: command D1h (write output port), value DFh (A20 and everything
-        // that is not the reset line), command FFh (nothing; some controllers want it).
+        // The keyboard controller: command D1h (write output port), value DFh (A20 and every bit
+        // except the reset line), command FFh (does nothing; some controllers want it).
         "cli",
         "in al, 0x64",
-        "cmp al, 0xFF",                 // no controller there
+        "cmp al, 0xFF",                 // there is no controller
         "je .Lno_keyboard_controller",
         "call {wait_for_keyboard}",
         "jnz .Lno_keyboard_controller",
@@ -103,10 +103,10 @@ pub extern "C" fn enable() {
     )
 }
 
-/// Tests A20. In: CX = comparisons at each probe, at most. Out: ZF = 0 when it is on.
+/// Tests A20. In: CX = maximum number of comparisons at each probe. Out: ZF = 0 when it is on.
 ///
-/// A value that changes each time is written below 1 MiB and looked for 1 MiB above. When both
-/// places differ even once, they are two places. Clobbers EAX, EBX, CX, DX, SI, ES.
+/// Writes a value that changes each time below 1 MiB and looks for it 1 MiB above. If the two ever
+/// differ, A20 is on. Clobbers EAX, EBX, CX, DX, SI, ES.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 extern "C" fn is_on() {

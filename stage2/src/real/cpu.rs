@@ -2,7 +2,8 @@
 //!
 //! **On entry**: real mode, CS = DS = SS = 0, A20 on. **This step**: CPUID, then long mode, PAE and
 //! SSE2 by CPUID; an error names what is missing. **On exit**: the same mode; all of it is there.
-//! What is only welcome (NX, 1 GiB pages, …) is noted later: see [`boot_path::devices::cpu::features`].
+//! Optional features (NX, 1 GiB pages, …) are noted later: see
+//! [`boot_path::devices::cpu::features`].
 #![allow(unsafe_code)]
 
 use asm_lines::naked_asm;
@@ -22,7 +23,7 @@ const EXTENDED: u32 = 0x8000_0000;
 
 messages! { CPU_NO_CPUID CPU_NO_LONG_MODE CPU_NO_PAE CPU_NO_SSE2 }
 
-/// Returns only on a CPU that will do. Clobbers EAX to EDX, SI.
+/// Returns only on a CPU that has all of this. Clobbers EAX to EDX, SI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn check() {
@@ -68,7 +69,7 @@ pub extern "C" fn check() {
     )
 }
 
-/// Is there the instruction CPUID? Out: ZF = 0 when there is. Clobbers EAX, ECX.
+/// Does the CPU have the instruction CPUID? Out: ZF = 0 if so. Clobbers EAX, ECX.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn has_cpuid() {

@@ -1,11 +1,11 @@
 //! Step 4: long mode.
 //!
-//! **On entry**: real mode, CS = DS = SS = 0, A20 on, a CPU that has long mode; ESI: where the 64-bit
-//! program begins. **This step**:
-//! tables that map the first 4 GiB to themselves, then one of two roads, as the header says: through
-//! 32-bit protected mode, or straight from real mode by setting PE and PG in one write to CR0.
-//! **On exit**: 64-bit mode at the address in ESI, interrupts off, flat segments, SSE enabled, stack
-//! at the top of [`layout::STACK`], `.bss` zeroed.
+//! **On entry**: real mode, CS = DS = SS = 0, A20 on, a CPU that has long mode; ESI: address of the
+//! 64-bit program. **This step**: builds tables that map the first 4 GiB to themselves, then takes
+//! one of two roads, as the header says: through 32-bit protected mode, or straight from real mode
+//! by setting PE and PG in one write to CR0. **On exit**: 64-bit mode at the address in ESI,
+//! interrupts off, flat segments, SSE enabled, stack at the top of [`layout::STACK`], `.bss`
+//! zeroed.
 //!
 //! Intel SDM vol. 3, 11.8.5 "Initializing IA-32e mode"; AMD APM vol. 2, 14.6.
 #![allow(unsafe_code)]
@@ -37,8 +37,9 @@ unsafe extern "C" {
     static bss_end: u8;
 }
 
-/// PAE, the tables, long mode enable, and paging (with protection, where it is not on yet), which
-/// makes it active; then the jump to 64-bit code. The same on both roads, in 32-bit and 16-bit code.
+/// Switches on PAE, loads the tables, enables long mode, and switches on paging (and protection,
+/// where it is not on yet), which makes long mode active; then jumps to 64-bit code. Both roads use
+/// it, in 32-bit and in 16-bit code.
 macro_rules! switch_on {
     () => {
         asm_lines::lines!(
@@ -75,7 +76,7 @@ pub extern "C" fn enter() -> ! {
         "mov dword ptr [{stack_bottom}], {canary}",
         "call {fill_tables}",
 
-        // PML4 → PDPT → four page directories, each entry of which maps 2 MiB to itself.
+        // PML4 → PDPT → four page directories, each of whose entries maps 2 MiB to itself.
         "xor eax, eax",
         "mov es, ax",
         "mov edi, {tables}",
@@ -177,7 +178,7 @@ extern "C" fn begin() -> ! {
         "ltr ax",
         "fninit",
         "xor ebp, ebp",
-        "mov eax, esi",                 // bits 63:32 of a register are not kept on the way
+        "mov eax, esi",                 // bits 63:32 of a register are lost on the way
         "call rax",
         "ud2",
         data = const DATA,

@@ -1,4 +1,4 @@
-//! Step 1, its end: stage2 checks that it arrived whole, before anything of it is trusted.
+//! Step 1, its end: stage2 checks that it arrived whole, before any part of it is trusted.
 //!
 //! **On entry**: real mode, CS = DS = SS = 0. **This step**: CRC-32C over the image, compared with
 //! the header's; the length is checked before it is believed. **On exit**: the same mode; EAX to
@@ -16,8 +16,8 @@ use crate::machine::header::HEADER;
 use crate::machine::real_mode::report::{fail, messages};
 use crate::real::cpu::has_cpuid;
 
-/// Where the table for one byte a step is built: 1 KiB of the memory that step 4 fills with page
-/// tables. Making it takes ten thousand instructions; in the image it would take two sectors.
+/// Where the table for one byte per step is built: 1 KiB of the memory that step 4 fills with page
+/// tables. Building it takes ten thousand instructions; in the image it would take two sectors.
 const TABLE: u64 = layout::EARLY_TABLES.start;
 
 // `.Lfrom_length` is there.
@@ -25,18 +25,19 @@ const _: () = assert!(CRC_START == 12);
 // The table is within reach of CS = 0.
 const _: () =
     assert!(TABLE + 1024 <= layout::EARLY_TABLES.end && layout::EARLY_TABLES.end <= 0x1_0000);
-// What runs before the image is known to be whole is 16-bit code, and stage1 has summed up all of that:
-// the linker script lets none of it lie above 64 KiB.
+// Only 16-bit code runs before the image is known to be whole, and stage1 has summed up all of
+// that: the linker script keeps all of it below 64 KiB.
 const _: () = assert!(LOAD_ADDRESS as usize + SUMMED >= 0x1_0000);
 
-/// CPUID leaf 1, ECX bit 20: SSE4.2, which has the instruction CRC32 (SDM vol. 2A), in real mode as well.
+/// CPUID leaf 1, ECX bit 20: SSE4.2, which has the instruction CRC32 (SDM vol. 2A), in real mode as
+/// well.
 const CPUID_SSE4_2: u32 = 1 << 20;
 
 messages! { STAGE2_CORRUPT }
 
 /// Returns only when the image is what `disk-builder` wrote.
 ///
-/// By the CPU's instruction where it has that, else by a table for one byte a step.
+/// Uses the CPU's instruction if there is one, else a table for one byte per step.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn check() {
@@ -49,7 +50,7 @@ pub extern "C" fn check() {
         "test di, 511",
         "jnz .Lcorrupt",
 
-        "xor ebp, ebp",                 // has it the instruction?
+        "xor ebp, ebp",                 // does the CPU have the instruction?
         "call {has_cpuid}",
         "jz .Ltable",
         "mov eax, 1",
@@ -77,7 +78,7 @@ pub extern "C" fn check() {
         "jnz .Lentry",
         ".Lchecked_cpu:",
 
-        // A sector at a time, with DS at its start: the image may be longer than what SI reaches.
+        // A sector at a time, with DS at its start: SI alone may not reach the end of the image.
         "mov edx, 0xFFFFFFFF",
         "mov ax, {load_address} >> 4",
         "mov ds, ax",
@@ -91,7 +92,7 @@ pub extern "C" fn check() {
         "mov ds, ax",
         "test ebp, ebp",
         "jz .Lfour_bytes",
-        // Bytes: in 16-bit code, QEMU takes CRC32 of a doubleword for that of a word.
+        // Bytes, because in 16-bit code QEMU treats CRC32 of a doubleword as that of a word.
         ".Lsixteen_bytes:",
         ".irp offset, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
         "crc32 edx, byte ptr [si + \\offset]",

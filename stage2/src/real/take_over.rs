@@ -1,4 +1,5 @@
-//! What stage2 takes over from whoever has started it, and the time stamps of the 16-bit steps.
+//! What stage2 takes over from the program that started it, and the time stamps of the 16-bit
+//! steps.
 //!
 //! All 16-bit code is within the first 64 KiB, so that segment 0 reaches it. Routines are entered
 //! by 32-bit near calls (`call` in LLVM's Intel syntax), with CS = DS = SS = 0.
@@ -17,8 +18,8 @@ const VECTOR_INVALID_OPCODE: u16 = 6 * 4;
 /// CPUID 1, EDX bit 4: RDTSC.
 const CPUID_TSC: u8 = 1 << 4;
 
-/// Takes over what stage1 left on its stack, and puts back the interrupt vector that it changed. The
-/// time stamp is garbage on a CPU without RDTSC: then it becomes 0.
+/// Takes over what stage1 left on its stack, and restores the interrupt vector that it changed. On
+/// a CPU without RDTSC the time stamp is garbage, and is set to 0.
 ///
 /// Clobbers EAX to EDX.
 #[unsafe(naked)]
@@ -63,7 +64,7 @@ pub extern "C" fn take_over() {
     )
 }
 
-/// ZF is clear when the CPU has a time-stamp counter. Clobbers EAX to EDX.
+/// Does the CPU have a time-stamp counter? Out: ZF = 0 if so. Clobbers EAX to EDX.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 extern "C" fn has_time_stamp() {

@@ -1,5 +1,5 @@
-//! The jump to a kernel of the loader's own protocol: masks both PICs, sets the last control register
-//! bits, switches the tables and jumps, to the state that `docs/handoff.md` promises.
+//! The jump to a kernel of the loader's own protocol: masks both PICs, sets the last control
+//! register bits, switches the tables and jumps, to the state that `docs/handoff.md` promises.
 
 use boot_path::devices::interrupts;
 use boot_path::ways_out::handover::BootpathStart;

@@ -1,9 +1,9 @@
-//! To a program that is none of the loader's own protocol or Limine's: one that begins in 32-bit protected
-//! mode, in real mode, or in long mode as Linux does.
+//! Starts programs of protocols other than the loader's own and Limine's: in 32-bit protected mode,
+//! in real mode, or in long mode as Linux does.
 //!
-//! What follows gets the machine as the BIOS left it: interrupt vectors, interrupt controllers,
-//! timer; in real mode, where it may call the BIOS, the control registers as well. Nothing of the loader is
-//! needed any more once the program's first instruction runs.
+//! The program gets the machine as the BIOS left it: interrupt vectors, interrupt controllers,
+//! timer; in real mode, where it may call the BIOS, the control registers as well. Once its first
+//! instruction runs, nothing of the loader is needed any more.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
@@ -29,8 +29,8 @@ use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::switch::clear_registers;
 use crate::machine::variables::{OneThread, placed};
 
-/// A boot sector, which is copied to where the BIOS loads one: its segment, and its bytes; 0: there is
-/// none.
+/// A boot sector, which is copied to where the BIOS loads one: its segment, and its bytes; 0: there
+/// is none.
 #[repr(C)]
 struct Sector {
     segment: Cell<u16>,
@@ -38,7 +38,7 @@ struct Sector {
 }
 
 placed! {
-    /// Copies of what the program begins with, within reach of 16-bit code.
+    /// The state that the program begins with, copied to where 16-bit code reaches it.
     in ".leave.data"
     static PROTECTED: OneThread<Cell<MaybeUninit<ProtectedMode>>> =
         OneThread::new(Cell::new(MaybeUninit::uninit()));
@@ -67,7 +67,7 @@ pub fn prepare() {
 pub fn to_protected_mode(state: &ProtectedMode) -> ! {
     prepare();
     PROTECTED.set(MaybeUninit::new(*state));
-    // SAFETY: the state is set. The program is there, or it is none of the loader's.
+    // SAFETY: the state is set, and nothing of the loader runs after this: only the program does.
     unsafe { leave_to_protected_mode() }
 }
 
@@ -79,8 +79,8 @@ pub fn to_real_mode(state: &RealMode) -> ! {
     unsafe { leave_to_real_mode() }
 }
 
-/// Starts a boot sector of so many bytes, which is copied to 7C00h from the transfer buffer. A large one
-/// overwrites the first pages of stage2, and only what follows here runs after that.
+/// Starts a boot sector of `bytes` bytes, after copying it from the transfer buffer to 7C00h. A
+/// large one overwrites the first pages of stage2, but only the code below still runs by then.
 pub fn to_boot_sector(state: &RealMode, bytes: usize) -> ! {
     SECTOR.segment.set((TRANSFER_BUFFER.start >> 4) as u16);
     SECTOR.bytes.set(bytes as u16);
@@ -104,7 +104,7 @@ unsafe extern "sysv64" fn leave_to_protected_mode() -> ! {
         "mov fs, eax",
         "mov gs, eax",
         "mov ss, eax",
-        "mov eax, {cr0}",               // paging ends: EFER.LMA goes with it
+        "mov eax, {cr0}",               // paging ends, and EFER.LMA with it
         "mov cr0, eax",
         "lidt [{vector_table}]",
         "mov ecx, {efer}",
@@ -236,7 +236,8 @@ unsafe extern "sysv64" fn leave_to_real_mode() -> ! {
     )
 }
 
-/// Starts a Linux kernel at its 64-bit entry: Documentation/arch/x86/boot.rst, "64-bit boot protocol".
+/// Starts a Linux kernel at its 64-bit entry: Documentation/arch/x86/boot.rst, "64-bit boot
+/// protocol".
 pub fn to_64_bit_code(entry: PhysAddr, parameters: PhysAddr) -> ! {
     prepare();
     let table = DescriptorPointer::new(&raw const segments::GDT);
@@ -244,8 +245,8 @@ pub fn to_64_bit_code(entry: PhysAddr, parameters: PhysAddr) -> ! {
     unsafe { enter_64(entry, parameters, &table, &NO_TABLE) }
 }
 
-/// Long mode stays; the kernel gets a GDT with the selectors that it is used to, and no IDT: the
-/// loader's handlers would not be found there.
+/// Long mode stays; the kernel gets a GDT with the selectors that it expects, and an empty IDT,
+/// because the loader's handlers would not be found there.
 ///
 /// In: RDI = entry, RSI = parameters, RDX, RCX = operands of LGDT and LIDT.
 #[unsafe(naked)]

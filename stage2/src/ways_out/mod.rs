@@ -1,4 +1,4 @@
-//! The last instructions of the loader, by each of its ways out.
+//! The last instructions of the loader, one file per way out.
 
 pub mod leave;
 pub mod bootpath;
@@ -12,7 +12,7 @@ use boot_path::ways_out::handover::{Handover, Jump};
 use crate::machine::physical;
 use crate::machine::variables::first_time;
 
-/// Leaves the loader. Nothing of it is needed any more but what follows here.
+/// Leaves the loader. Only the code of the ways out is still needed.
 pub fn leave(handover: Handover<'static>) -> ! {
     static LEFT: AtomicBool = AtomicBool::new(false);
 

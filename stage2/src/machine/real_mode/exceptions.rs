@@ -1,10 +1,11 @@
 //! Exceptions while the 64-bit handlers are not there: in the 16-bit steps, in a BIOS call, and on
 //! the way from one mode to the other. Each ends in error 4A.
 //!
-//! What most BIOSes have in these vectors returns to the instruction that failed, which fails again:
-//! the machine hangs. So the vectors are the loader's until [`give_back`], at the handoff. They are
-//! interrupts as well: 12 and 13 are IRQ 4 and 5, and 0, 6 and 7 the IRQs of those numbers where the
-//! BIOS has not set the controller up (QEMU's microvm). Those the BIOS gets as before.
+//! In these vectors, most BIOSes have handlers that return to the instruction that failed, which
+//! fails again: the machine hangs. So the vectors are the loader's until [`give_back`], at the
+//! handoff. They are also interrupts: 12 and 13 are IRQ 4 and 5, and 0, 6 and 7 the IRQs of those
+//! numbers where the BIOS has not set the controller up (QEMU's microvm). Interrupts still go to
+//! the BIOS.
 #![allow(unsafe_code)]
 
 use core::cell::Cell;
@@ -26,7 +27,7 @@ use crate::machine::real_mode::report::fail;
 use crate::machine::variables::{OneThread, placed};
 
 /// The vectors (SDM vol. 3, table 20-1): #DE, #UD, #NM, #SS, #GP. The other exceptions of real mode
-/// are traps, which do not repeat, or have a vector of IRQ 0 or of a BIOS service.
+/// are traps, which do not repeat, or share a vector with IRQ 0 or a BIOS service.
 const VECTORS: [u8; 5] = [0, 6, 7, 12, 13];
 
 // The handlers push their vector, and its place in the list.
@@ -41,7 +42,7 @@ const DIGITS: [usize; 3] = {
     [facts + 9, facts + 16, facts + 21]
 };
 
-/// Up to #GP. What has no gate becomes one of those that have.
+/// Up to #GP. An exception without a gate becomes one of those that have one.
 const GATES: usize = 14;
 
 placed! {
@@ -54,7 +55,7 @@ placed! {
     static BIOS_VECTORS: OneThread<Cell<[u32; VECTORS.len()]>> =
         OneThread::new(Cell::new([0; VECTORS.len()]));
 
-    /// Has an exception been reported? A second one comes from the report.
+    /// Has an exception been reported? If so, another one comes from the report itself.
     in ".real_mode.data"
     static REPORTED: OneThread<Cell<u8>> = OneThread::new(Cell::new(0));
 
@@ -101,13 +102,14 @@ pub extern "C" fn install() {
         "mov word ptr [{idt} + 13 * 8], offset .Lprotected_gp",
         "ret",
 
-        // Addresses in the vector table, and what goes there.
+        // Addresses in the vector table, and the handlers to put there.
         ".Lreal_handlers:",
         ".word 4 * 0, .Lde, 4 * 6, .Lud, 4 * 7, .Lnm, 4 * 12, .Lss, 4 * 13, .Lgp",
 
-        // In real mode. On the stack: IP, CS, FLAGS; and then the vector, and above it which of the
-        // BIOS's vectors it is. Perhaps it is no exception, but an interrupt that the controller is
-        // serving: vectors 8 to 15, or 0 to 7 where the BIOS has not set it up.
+        // In real mode. On the stack: IP, CS, FLAGS; then the vector, and in its high byte the
+        // index of the BIOS's vector. Perhaps it is not an exception, but an interrupt that the
+        // controller is serving: vectors 8 to 15, or 0 to 7 where the BIOS has not set the
+        // controller up.
         ".Lde:",
         "push 0x000",
         "jmp .Lexception_or_irq",
@@ -132,7 +134,7 @@ pub extern "C" fn install() {
         "mov al, 0x0B",                 // OCW3: read the in-service register
         "out 0x20, al",
         "in al, 0x20",
-        "cmp al, 0xFF",                 // no controller there
+        "cmp al, 0xFF",                 // there is no controller
         "je .Lexception",
         "mov cx, [bp + 4]",
         "movzx bx, ch",
@@ -178,10 +180,10 @@ pub extern "C" fn install() {
         "call .Lput_byte",
         "mov al, bl",
         "call .Lput_byte",
-        "call {give_control_back}",     // it may come from the way to another mode
+        "call {give_control_back}",     // the exception may come from the middle of a mode switch
         "mov si, offset {message}",
         "jmp {fail}",
-        // The first one's report cannot be completed: its record says at least which one it was.
+        // The first report cannot be completed: its record says at least which exception it was.
         ".Lsecond:",
         "mov eax, [{message} + {code}]",
         "mov [{header} + {error}], eax",
@@ -244,8 +246,8 @@ pub extern "C" fn install() {
     )
 }
 
-/// In real mode: gives the BIOS its control registers back, after an exception on the way from one mode
-/// to the other. Before step 4 there is nothing to do.
+/// In real mode: gives the BIOS its control registers back, after an exception during a mode
+/// switch. Before step 4 there is nothing to do.
 ///
 /// Clobbers EAX, ECX, EDX.
 #[unsafe(naked)]

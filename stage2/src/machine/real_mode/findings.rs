@@ -1,4 +1,4 @@
-//! What the 16-bit steps leave for the 64-bit ones: what they found out, and when each step began.
+//! What the 16-bit steps leave for the 64-bit ones: their findings, and when each step began.
 
 use core::cell::Cell;
 
@@ -34,12 +34,13 @@ pub struct Multiboot {
     pub information: u32,
 }
 
-/// What the BIOS has in its control registers: it gets that back for each call, and so does a program that
-/// begins in real mode.
+/// The BIOS's values of the control registers. The BIOS gets them back for each call, and so does a
+/// program that begins in real mode.
 #[repr(C)]
 pub struct BiosControl {
-    /// Caches are on: where the BIOS had left them off, switching them off and on again for each call
-    /// would lose what is in them. 0 until step 4 has filled it in: then it is still in the register.
+    /// With caches on: where the BIOS had left them off, switching them off and on again for each
+    /// call would lose their contents. 0 until step 4 fills it in; until then the register still
+    /// holds the value.
     pub cr0: Cell<u32>,
     /// As the BIOS left it after the last call.
     pub cr4: Cell<u32>,

@@ -1,5 +1,5 @@
-//! What 16-bit code needs at any time, in the steps before long mode and in BIOS calls: its variables,
-//! the report of a failure, exceptions.
+//! What 16-bit code needs at any time, in the steps before long mode and in BIOS calls: its
+//! variables, the report of a failure, exceptions.
 
 pub mod findings;
 pub mod report;

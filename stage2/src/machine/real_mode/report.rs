@@ -11,8 +11,8 @@ use disk_layout::stage2::Stage2Header;
 use crate::machine::header::HEADER;
 use crate::machine::variables::placed;
 
-/// Declares the [messages](boot_path::errors::message) for errors of the catalogue, where 16-bit code
-/// reaches them.
+/// Declares the [messages](boot_path::errors::message) for errors of the catalogue, within reach of
+/// 16-bit code.
 macro_rules! messages {
     ($($name:ident)+) => {
         $crate::machine::variables::placed! {
@@ -32,14 +32,14 @@ placed! {
     static OFFER: [u8; 24] = *b"press a key to reboot\r\n\0";
 }
 
-/// Prints the [message](boot_path::errors::message) at SI on screen and COM1, leaves the error's record (see
-/// [`disk_layout::stage2::error_record`]), waits for a key and reboots.
+/// Prints the [message](boot_path::errors::message) at SI on screen and COM1, leaves the error's
+/// record (see [`disk_layout::stage2::error_record`]), waits for a key and reboots.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn fail() -> ! {
     naked_asm!(
         ".code16",
-        "push dword ptr [si + {code}]", // the record, until all is printed
+        "push dword ptr [si + {code}]", // the record, until everything is printed
         // COM1: 115,200 baud, 8 data bits, no parity, 1 stop bit.
         "mov dx, {com1} + 3",
         "mov al, 0x80",                 // line control: the divisor is next

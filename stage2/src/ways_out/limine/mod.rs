@@ -1,4 +1,4 @@
-//! To a Limine kernel: what it wants of the machine besides, and the last switch.
+//! Starts a Limine kernel: sets up the machine as it asks, and makes the last switch.
 
 mod processors;
 mod switch;

@@ -1,11 +1,11 @@
 //! The last switch on the way to a Limine kernel, of the processor that boots and of all others.
 //!
-//! The kernel's tables map nothing of the loader at its physical address. But they and the loader's own
-//! show all memory in the same place in the higher half, executable: the code goes there, changes the
-//! tables, and the other descriptor tables, control registers and segments with them.
+//! The kernel's tables map nothing of the loader at its physical address. But they and the loader's
+//! own map all memory at the same place in the higher half, executable. The code goes there, and
+//! switches the tables, and with them the descriptor tables, control registers and segments.
 //!
-//! Five levels of page tables can only be switched on outside of long mode (SDM vol. 3, 4.1.2). The
-//! processor that boots goes back to protected mode for it; the others never had another kind.
+//! Five levels of page tables can only be switched on outside of long mode (SDM vol. 3, 4.1.2). For
+//! this the processor that boots goes back to protected mode; the others are not in long mode yet.
 //!
 //! SDM vol. 3, "Multiple-Processor Initialization"; the machine state is that of the protocol's
 //! specification.
@@ -30,25 +30,25 @@ use crate::machine::switch::{GDT_POINTER, clear_registers};
 use crate::machine::variables::{OneThread, placed};
 use crate::ways_out::limine::processors;
 
-/// All that the code here needs to know.
+/// Everything that the code here needs to know.
 #[repr(C)]
 struct Last {
     gdt: Cell<[u64; state::GDT.len()]>,
     gdt_pointer: Cell<DescriptorTablePointer>,
     idt_pointer: DescriptorTablePointer,
-    /// Somebody loads TR.
+    /// A lock: set while a processor loads TR.
     lock: Cell<u32>,
     /// CR3, physical, and CR4 on the way: the tables map the loader, with as many levels as the
     /// kernel's.
     way_tables: Cell<u32>,
     way_cr4: Cell<u32>,
-    /// EFER at last.
+    /// Final EFER.
     efer: Cell<u32>,
-    /// CR4 at last.
+    /// Final CR4.
     cr4: Cell<u32>,
-    /// CR3 at last.
+    /// Final CR3.
     tables: Cell<u64>,
-    /// The end of the first processor's stack, and where it begins, as the kernel sees them.
+    /// The end of the first processor's stack, and its entry point, as the kernel sees them.
     stack: Cell<u64>,
     entry: Cell<u64>,
     /// The other processors: an array of [`Info`] (physical address), and its length.
@@ -76,8 +76,8 @@ placed! {
     });
 }
 
-/// Writes down what the last switch needs, and lets the loader's tables show all memory in the upper
-/// half, too, where the GDT is found then.
+/// Notes what the last switch needs, and makes the loader's tables map all memory in the higher
+/// half as well, where the GDT is found then.
 pub fn prepare(start: &LimineStart) {
     const UPPER_HALF: u64 = 256 * 8;
 
@@ -96,8 +96,8 @@ pub fn prepare(start: &LimineStart) {
     LAST.entry.set(start.entry.as_u64());
 }
 
-/// Writes down which other processors there are; `infos` is at its physical address. Returns where they
-/// begin, in real mode.
+/// Notes which other processors there are; `infos` is at its physical address. Returns the address
+/// where they begin, in real mode.
 pub fn processors_begin(infos: &[Info]) -> u64 {
     LAST.infos.set(infos.as_ptr() as u64);
     LAST.count.set(infos.len() as u32);
@@ -106,12 +106,13 @@ pub fn processors_begin(infos: &[Info]) -> u64 {
 
 /// Leaves the loader.
 pub fn to_kernel() -> ! {
-    // SAFETY: the path gives out a `LimineStart` only when `prepare` had it, whose tables were made for this.
+    // SAFETY: the path gives out a `LimineStart` only when `prepare` had it, whose tables were made for
+    // this.
     unsafe { leave() }
 }
 
-/// Where the other processors begin: in real mode, with any CS that reaches this, and nothing else.
-/// They come here by a far jump to segment 0.
+/// Where the other processors begin: in real mode, with any CS that reaches this code, and nothing
+/// else set. They come here by a far jump to segment 0.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 unsafe extern "C" fn begin() -> ! {
@@ -134,7 +135,7 @@ unsafe extern "C" fn begin() -> ! {
         "mov cr0, eax",
         "ljmp {code_64}, offset .Lprocessor_64",
 
-        // Which one is it? By CPUID 0Bh, which knows 32 bits of the ID, or by leaf 1.
+        // Which processor is this? CPUID 0Bh knows 32 bits of the ID; leaf 1 is the fallback.
         ".code64",
         ".Lprocessor_64:",
         "mov eax, {data}",
@@ -201,7 +202,7 @@ unsafe extern "C" fn begin() -> ! {
 /// Leaves the loader, as [`LAST`] says.
 ///
 /// # Safety
-/// It says where to.
+/// [`LAST`] is filled in.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 unsafe extern "sysv64" fn leave() -> ! {
@@ -211,7 +212,7 @@ unsafe extern "sysv64" fn leave() -> ! {
         "xor edi, edi",
         "cmp dword ptr [{last} + {way_tables}], {tables}",
         "je {finish}",
-        // Five levels: out of long mode, and back.
+        // Five levels: leave long mode and come back.
         "push {code_32}",
         "push offset .Lfour_levels",
         "retfq",
@@ -242,8 +243,9 @@ unsafe extern "sysv64" fn leave() -> ! {
     )
 }
 
-/// Long mode, the loader's tables. In: RDI = 0 on the processor that boots, which goes to the kernel's
-/// entry; on the others the address of their [`Info`] as the kernel sees it, and they wait.
+/// Long mode, the loader's tables. In: RDI = 0 on the processor that boots, which goes to the
+/// kernel's entry; on the others the address of their [`Info`] as the kernel sees it, and they
+/// wait.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 unsafe extern "C" fn finish() -> ! {
@@ -283,7 +285,7 @@ unsafe extern "C" fn finish() -> ! {
         ".Lselected:",
         "xor eax, eax",
         "lldt ax",
-        // LTR marks the descriptor busy, and takes none that is: one processor at a time.
+        // LTR marks the descriptor busy, and rejects one that is busy: one processor at a time.
         "3:",
         "lock bts dword ptr [rip + {last} + {lock}], 0",
         "jc 3b",
@@ -303,7 +305,7 @@ unsafe extern "C" fn finish() -> ! {
         "jz .Lwait",
 
         ".Lgo:",
-        "push 0",                       // there is nowhere to return to
+        "push 0",                       // a return address, though it never returns
         "push rax",
         "xor esi, esi",
         clear_registers!(),
