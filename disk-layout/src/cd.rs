@@ -1,4 +1,4 @@
-//! What lies where in an image that is a disk and a CD.
+//! The layout of an image that is both a disk and a CD.
 //!
 //! A BIOS that boots a disk reads the MBR; one that boots a CD reads block 17, the boot catalogue,
 //! and the boot program. Both find the same stage2 and the same boot partition.
@@ -49,14 +49,15 @@ pub const SECTORS_PER_BLOCK: usize = CD_BLOCK / SECTOR_SIZE;
 /// The name of the file that is the boot partition.
 pub const PARTITION_FILE: &[u8; 14] = b"BOOTPATH.IMG;1";
 
-/// Bytes of the boot program that are left when stage2 is there: it is loaded behind them.
+/// Bytes of the boot program that survive: stage2 is loaded directly behind them.
 pub const CODE_END: usize = (stage2::LOAD_ADDRESS - mbr::LOAD_ADDRESS) as usize;
 
 /// Offset of the [`Parameters`] in the boot program.
 pub const PARAMETERS_OFFSET: usize = CODE_END - size_of::<Parameters>();
 
 /// The part of the boot program whose little-endian 16-bit words sum up to 0, as in
-/// [`mbr::CHECKED`]. What lies in front of it is the same there, but for the jump over the BPB area.
+/// [`mbr::CHECKED`]. The code in front of it is the same there, except for the jump over the BPB
+/// area.
 pub const CHECKED: Range<usize> = mbr::CHECKED.start - mbr::BPB_AREA.end..CODE_END;
 
 /// Where stage2 is on the CD: filled by `disk-builder`, read by the boot program.
@@ -69,7 +70,7 @@ pub struct Parameters {
     pub blocks: U16,
     /// Its first block.
     pub block: U16,
-    /// What makes the sum of [`CHECKED`] 0.
+    /// The value that makes the sum of [`CHECKED`] 0.
     pub adjustment: U16,
 }
 

@@ -9,11 +9,11 @@ use zerocopy::{BE, FromBytes, Immutable, IntoBytes, KnownLayout, LE, U16, U32, U
 
 use crate::CD_BLOCK;
 
-/// Byte offset of the first volume descriptor. What is in front of it, 16 blocks, is the "system
-/// area", free for others: for an MBR, for instance.
+/// Byte offset of the first volume descriptor. The 16 blocks in front of it are the "system area",
+/// free for other uses: for an MBR, for instance.
 pub const DESCRIPTORS: usize = 16 * CD_BLOCK;
 
-/// What each volume descriptor has behind its first byte.
+/// Follows the first byte of each volume descriptor.
 pub const STANDARD_IDENTIFIER: [u8; 5] = *b"CD001";
 
 /// A number in both byte orders.
@@ -60,7 +60,7 @@ impl Both32 {
     }
 }
 
-/// What all volume descriptors begin with.
+/// The head of every volume descriptor.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -79,10 +79,10 @@ impl DescriptorHeader {
     pub const BOOT_RECORD: u8 = 0;
     /// Type of a [`PrimaryVolumeDescriptor`].
     pub const PRIMARY: u8 = 1;
-    /// Type of the last one, of which the rest is zero.
+    /// Type of the last descriptor, whose rest is zero.
     pub const TERMINATOR: u8 = 255;
 
-    /// Of this type.
+    /// The head of a descriptor of type `kind`.
     pub const fn new(kind: u8) -> Self {
         Self {
             kind,
@@ -124,7 +124,7 @@ impl DirectoryRecord {
     /// Flag: the file goes on in the section that the next record describes.
     pub const NOT_FINAL: u8 = 1 << 7;
 
-    /// The length of a record whose name has so many bytes.
+    /// Length of a record whose name has `name` bytes.
     pub const fn length(name: usize) -> usize {
         (size_of::<Self>() + name).next_multiple_of(2)
     }
@@ -145,9 +145,9 @@ impl DirectoryRecord {
     }
 }
 
-/// Names of a directory for itself and for the one that it is in.
+/// The name by which a directory lists itself.
 pub const SELF: [u8; 1] = [0];
-/// See [`SELF`].
+/// The name by which a directory lists the one that it is in.
 pub const PARENT: [u8; 1] = [1];
 
 /// The volume: its size, its directories.
@@ -158,7 +158,7 @@ pub struct PrimaryVolumeDescriptor {
     pub header: DescriptorHeader,
     /// Zero.
     pub unused: u8,
-    /// For whom the system area is; filled up with blanks, as all such texts are.
+    /// The system that uses the system area; padded with blanks, as all such texts are.
     pub system: [u8; 32],
     /// The volume's name.
     pub volume: [u8; 32],
@@ -198,8 +198,8 @@ pub struct PrimaryVolumeDescriptor {
     pub application: [u8; 128],
     /// Names of files: copyright, abstract, bibliography.
     pub files: [[u8; 37]; 3],
-    /// Times of creation, modification, expiration, and from which on it counts: sixteen digits and
-    /// a time zone. All digits `0` and a zero: not specified.
+    /// Times of creation, modification and expiration, and from when on the volume is effective:
+    /// sixteen digits and a time zone each. All digits `0` and a zero: not specified.
     pub times: [[u8; 17]; 4],
     /// 1.
     pub structure_version: u8,
@@ -211,7 +211,7 @@ pub struct PrimaryVolumeDescriptor {
     pub reserved_2: [u8; 653],
 }
 
-/// The time that is none.
+/// A time that is not specified.
 pub const NO_TIME: [u8; 17] = *b"0000000000000000\0";
 
 /// El Torito's descriptor: says where the boot catalogue is.
@@ -230,7 +230,7 @@ pub struct BootRecord {
     pub reserved: [u8; 1973],
 }
 
-/// By what a BIOS knows a [`BootRecord`].
+/// The identifier by which a BIOS recognises a [`BootRecord`].
 pub const EL_TORITO: [u8; 32] = *b"EL TORITO SPECIFICATION\0\0\0\0\0\0\0\0\0";
 
 /// The first entry of the boot catalogue. Its 16-bit words sum up to 0.
@@ -247,7 +247,7 @@ pub struct ValidationEntry {
     pub reserved: U16<LE>,
     /// Who made it.
     pub identifier: [u8; 24],
-    /// What makes the sum 0.
+    /// The value that makes the sum 0.
     pub checksum: U16<LE>,
     /// [`KEY`](Self::KEY).
     pub key: [u8; 2],
@@ -258,7 +258,7 @@ impl ValidationEntry {
     pub const KEY: [u8; 2] = [0x55, 0xAA];
 }
 
-/// The second entry of the boot catalogue: what is booted from the CD, unless somebody chooses.
+/// The second entry of the boot catalogue: what is booted from the CD by default.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]

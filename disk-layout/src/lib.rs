@@ -28,16 +28,16 @@ pub use stage2::Stage2Header;
 /// fewer sectors.
 pub const SECTOR_SIZE: usize = 512;
 
-/// Bytes in a block of a CD, which is what INT 13h counts there.
+/// Bytes in a block of a CD, the unit in which INT 13h counts there.
 pub const CD_BLOCK: usize = 2048;
 
 /// The LBA at which `disk-builder` starts the boot partition: 1 MiB, which every partitioning tool
 /// and every flash translation layer is happy with.
 pub const PARTITION_LBA: u32 = 2048;
 
-/// The sum, modulo 2¹⁶, of little-endian words. stage1 takes it over itself, and El Torito wants it for
-/// the boot catalogue. It finds whatever is wrong within one word; words may change their places. A last
-/// byte without a partner is left out.
+/// The sum, modulo 2¹⁶, of little-endian words. stage1 sums up itself this way, and El Torito
+/// requires it for the boot catalogue. It detects any damage within one word, but not words that
+/// have changed places. An odd last byte is left out.
 pub fn sum(bytes: &[u8]) -> u16 {
     let (words, _) = bytes.as_chunks();
     words
@@ -48,5 +48,5 @@ pub fn sum(bytes: &[u8]) -> u16 {
 /// The most sectors that one INT 13h call may transfer. Phoenix BIOSes take no more than 127.
 pub const MAX_TRANSFER_SECTORS: u16 = 127;
 
-/// I/O port of the first serial line, on which stage1 and stage2 say what they have to say.
+/// I/O port of the first serial line, on which stage1 and stage2 print.
 pub const COM1: u16 = 0x3F8;

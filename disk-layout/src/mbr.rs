@@ -33,9 +33,9 @@ pub const CODE_END: usize = offset_of!(Mbr, disk_signature);
 /// Offset of the [`ParameterBlock`].
 pub const PARAMETER_BLOCK_OFFSET: usize = CODE_END - size_of::<ParameterBlock>();
 
-/// The part of the sector whose little-endian 16-bit words sum up to 0: stage1 checks it before it
-/// runs it. In front of it are the check and the printing of an error; in it are all the rest of the
-/// code and the parameter block.
+/// The part of the sector whose little-endian 16-bit words sum up to 0: stage1 checks it before
+/// running it. The check and the printing of an error lie in front of it; the rest of the code and
+/// the parameter block lie in it.
 pub const CHECKED: Range<usize> = 0xDC..CODE_END;
 
 const _: () = assert!((CHECKED.end - CHECKED.start).is_multiple_of(2));
@@ -46,7 +46,8 @@ pub const PARTITION_TABLE_OFFSET: usize = offset_of!(Mbr, partitions);
 /// The last two bytes of a boot sector.
 pub const BOOT_SIGNATURE: u16 = 0xAA55;
 
-/// What stage1 leaves on the stack for stage2: offsets from [`LOAD_ADDRESS`], where its stack begins.
+/// What stage1 leaves on the stack for stage2: offsets from [`LOAD_ADDRESS`], where its stack
+/// begins.
 pub mod frame {
     use core::ops::RangeInclusive;
 
@@ -54,8 +55,8 @@ pub mod frame {
     pub const BIOS_DRIVE: i16 = -2;
     /// The drive that stage2 was read from (u8).
     pub const DRIVE: i16 = -4;
-    /// The letter of the error that step 1 is at, or has stopped with (u8); the BIOS's last failure
-    /// status is the byte behind it. stage2 finds other things there.
+    /// The letter of the error that step 1 would report now, or has stopped with (u8); the BIOS's
+    /// last failure status is the byte behind it. stage2 finds other data in both.
     pub const LETTER: i16 = -6;
     /// The 32 bytes that PUSHAD left: EDI at the lowest address, EAX at the highest.
     pub const REGISTERS: i16 = -38;
@@ -63,8 +64,8 @@ pub mod frame {
     pub const TIME_STAMP_LOW: i16 = REGISTERS + 28;
     /// How stage2 was read (u16). 0: by LBA, in sectors of 512 bytes; [`WAY_CHS`]; [`WAY_CD`].
     pub const WAY: i16 = REGISTERS + 24;
-    /// By cylinder, head and sector, with so many sectors a track: by LBA, it could not be read, or was
-    /// something else.
+    /// By cylinder, head and sector, with this many sectors per track, because reading by LBA
+    /// failed or did not deliver stage2.
     pub const WAY_CHS: RangeInclusive<u16> = 1..=63;
     /// By LBA, in blocks of 2048 bytes.
     pub const WAY_CD: u16 = 2048;
@@ -88,13 +89,14 @@ pub struct ParameterBlock {
     ///
     /// [`END_LBA`]: ParameterBlock::END_LBA
     pub lba: U16,
-    /// What makes the sum of [`CHECKED`] 0.
+    /// The value that makes the sum of [`CHECKED`] 0.
     pub adjustment: U16,
 }
 
 impl ParameterBlock {
-    /// The first sector behind what stage1 can read: it takes sector numbers for signed, and so has
-    /// their upper half by CWD, in one byte. Cylinder numbers stay below 256 on any real geometry.
+    /// The first sector that stage1 cannot read. It treats sector numbers as signed, so CWD, which
+    /// takes one byte, produces their upper half. Cylinder numbers stay below 256 on any real
+    /// geometry.
     pub const END_LBA: u32 = 0x8000;
 }
 

@@ -12,13 +12,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Where the program is loaded (physical address, bytes).
 pub const LOAD_ADDRESS: u32 = 0x10_0000;
 
-/// Where it keeps a copy of low memory: what the other loader left there are strings, lists and
-/// perhaps modules.
+/// Where it keeps a copy of low memory, in which the other loader left strings, lists and perhaps
+/// modules.
 pub const SAVED: u32 = 0x14_0000;
-/// How much that is, from address 0 on, in bytes.
+/// Length of this copy in bytes; it begins at address 0.
 pub const SAVED_BYTES: u32 = 0xA_0000;
 
-/// The most bytes of the way in.
+/// Maximum length of the way in, in bytes.
 pub const MAX_CODE: usize = 0x1000;
 
 /// Offset at which stage2 is entered, in real mode with CS = 0: behind the jump of

@@ -11,16 +11,16 @@ use crate::SECTOR_SIZE;
 /// stage2's 16-bit code is within reach of segment 0.
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
-/// The most bytes that stage2 may have on disk.
+/// Maximum length of stage2 on disk, in bytes.
 pub const MAX_LENGTH: usize = 176 * 1024;
 
-/// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many on
-/// disk; a shorter one is filled up with zeros. All that runs before stage2 has checked itself by its
-/// CRC-32C lies in them.
+/// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many
+/// on disk; a shorter one is filled up with zeros. They contain all code that runs before stage2
+/// has checked itself by its CRC-32C.
 pub const SUMMED: usize = 64 * 1024;
 
-/// What [`stage1_sum`] of a good stage2 is. Not 0: memory that nothing was read to may be all zero, and
-/// has that sum.
+/// The [`stage1_sum`] of an intact stage2. It is not 0, because memory to which nothing was read
+/// may be all zero, and has the sum 0.
 pub const SUM: u32 = 1;
 
 /// The first four bytes of stage2.
@@ -35,19 +35,19 @@ pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 /// Offset of the first byte that [`Stage2Header::crc32c`] covers; the last one is the image's last.
 pub const CRC_START: usize = offset_of!(Stage2Header, length);
 
-/// What stage1 computes of stage2 before it jumps, and compares with [`SUM`]: for each of the
-/// little-endian doublewords in the first [`SUMMED`] bytes, the sum so far is rotated by one bit, and
-/// the doubleword is added.
+/// The sum of stage2, which stage1 computes before it jumps, and compares with [`SUM`]: for each of
+/// the little-endian doublewords in the first [`SUMMED`] bytes, the sum so far is rotated by one
+/// bit, and the doubleword is added.
 ///
-/// Each step can be undone. So no two values of a doubleword lead to the same sum: whatever is wrong
-/// within one doubleword is found. An addition alone would not see that sectors have changed places.
-/// Here they are rotated by other amounts, and the carries that the additions lose tell even those
-/// apart which are a multiple of 32 steps away from where they belong, as sectors are.
+/// Each step can be undone, so two values of a doubleword never lead to the same sum: any damage
+/// within one doubleword is detected. Addition alone would not notice sectors that have changed
+/// places. Here their doublewords are rotated by different amounts. Even if they have moved by a
+/// multiple of 32 steps, as sectors do, the carries that the additions lose reveal it.
 pub fn stage1_sum(image: &[u8]) -> u32 {
     doublewords(image).iter().fold(0, add)
 }
 
-/// What [`Stage2Header::sum`] has to be, so that [`stage1_sum`] of the image becomes [`SUM`].
+/// The value of [`Stage2Header::sum`] that makes [`stage1_sum`] of the image [`SUM`].
 ///
 /// The sum is computed forwards up to the field, and backwards from the end to it.
 pub fn header_sum(image: &[u8]) -> u32 {
@@ -60,7 +60,7 @@ pub fn header_sum(image: &[u8]) -> u32 {
     with_it.wrapping_sub(before.rotate_left(1))
 }
 
-/// What is summed up. (Bytes that are no doubleword are left out.)
+/// The doublewords that are summed up. (Odd bytes at the end are left out.)
 fn doublewords(image: &[u8]) -> &[[u8; 4]] {
     image.get(..SUMMED).unwrap_or(image).as_chunks().0
 }
@@ -88,7 +88,7 @@ pub enum Road {
     Direct = 1,
 }
 
-/// What stage2 begins with; `disk-builder` fills it when it writes the image.
+/// The header of stage2; `disk-builder` fills it in when it writes the image.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
 )]
@@ -96,7 +96,7 @@ pub enum Road {
 pub struct Stage2Header {
     /// [`MAGIC`].
     pub magic: [u8; 4],
-    /// What makes [`stage1_sum`] be [`SUM`]: see [`header_sum`].
+    /// The value that makes [`stage1_sum`] equal [`SUM`]: see [`header_sum`].
     pub sum: U32,
     /// CRC-32C (the one of iSCSI and ext4, for which CPUs have an instruction) over the bytes from
     /// [`CRC_START`] to the end.
@@ -118,19 +118,19 @@ pub struct Stage2Header {
 }
 
 const _: () = assert!(size_of::<Stage2Header>() == 32);
-// It is a doubleword of its own, and whoever changes it does not change what the CRC-32C covers.
+// The sum is a doubleword of its own, and changing it does not change what the CRC-32C covers.
 const _: () = assert!(offset_of!(Stage2Header, sum).is_multiple_of(size_of::<u32>()));
 const _: () = assert!(offset_of!(Stage2Header, sum) + size_of::<U32>() <= CRC_START);
 
 /// Offset of [`Stage2Header::error`], which is in memory at [`LOAD_ADDRESS`] plus this.
 pub const ERROR_OFFSET: usize = offset_of!(Stage2Header, error);
 
-/// The code of the error that the loader has reported, told by the header as it is in memory.
+/// The code of the error that the loader has reported, read from the header in memory.
 ///
-/// When all of a report is printed and nothing is left but to wait for a key, the loader writes the
-/// error's code and a colon, in ASCII (`8A:`), to [`Stage2Header::error`]. Whoever watches the machine
-/// from outside (a debugger, `disk-builder run`) needs no serial line to know, and takes nothing that
-/// a kernel prints for an error.
+/// When a report is printed completely and only the wait for a key is left, the loader writes the
+/// error's code and a colon, in ASCII (`8A:`), to [`Stage2Header::error`]. A watcher outside the
+/// machine (a debugger, `disk-builder run`) learns it without a serial line, and cannot mistake
+/// anything that a kernel prints for an error.
 ///
 /// `None`: no error was reported, or this is not stage2's header.
 #[must_use]
@@ -143,9 +143,9 @@ pub fn error_record(header: &[u8]) -> Option<&str> {
     (header.magic == MAGIC && complete && !code.is_empty()).then_some(code)
 }
 
-/// The bytes that the checksum of stage2 covers. `None` where stage2's check of itself refuses the
-/// length: it is a whole number of sectors, at least one, at most [`MAX_LENGTH`] bytes; or where
-/// `image` is shorter.
+/// The bytes that the checksum of stage2 covers. `None` if stage2's self check would refuse the
+/// length, which has to be a whole number of sectors, at least one, at most [`MAX_LENGTH`] bytes;
+/// or if `image` is shorter.
 #[must_use]
 pub fn covered(image: &[u8]) -> Option<&[u8]> {
     let (header, _) = Stage2Header::ref_from_prefix(image).ok()?;
