@@ -1,8 +1,8 @@
 //! Output: on the first serial port (115,200 baud, 8N1) and, when the loader left the screen in
 //! text mode, on the screen, below what the loader printed.
 //!
-//! The serial line gets every detail. The screen has 25 rows and no way back: it gets what fits, so
-//! that all that matters is there at the end.
+//! The serial line gets every detail. The screen has 25 rows and cannot scroll back, so it gets
+//! only as much as fits: everything that matters is still there at the end.
 
 // Ports and video memory are written by hand.
 #![allow(unsafe_code)]
@@ -78,7 +78,7 @@ pub enum Output {
 
 /// What `print!` and the other macros call.
 pub fn print(output: Output, text: fmt::Arguments) {
-    // SAFETY: as above; a `Display` that prints while it is printed does not exist here.
+    // SAFETY: as above; this kernel has no `Display` that prints while it is printed.
     let console = unsafe { &mut *CONSOLE.get() };
     // Writing never fails.
     if let (Some(serial), Output::Both | Output::Serial) = (&mut console.serial, output) {
@@ -131,7 +131,7 @@ macro_rules! print_detail {
     };
 }
 
-/// A row for the screen alone: what is too long for one is cut.
+/// A row for the screen alone: a text that is too long for one is cut.
 #[macro_export]
 macro_rules! row {
     ($format:literal $($argument:tt)*) => { $crate::print_row!("{}\n", ::core::format_args!($format $($argument)*)) };
@@ -221,20 +221,21 @@ struct Screen {
     row: usize,
     column: usize,
     attribute: u8,
-    /// What does not fit into a row is left out, and does not go on in the next one.
+    /// Text that does not fit into a row is left out, not continued in the next one.
     cut: bool,
 }
 
 impl Screen {
-    /// The screen that the loader describes, if it is in text mode. Nobody types here: the cursor goes.
+    /// The screen that the loader describes, if it is in text mode. Nobody types here: hides the
+    /// cursor.
     fn new(boot: &BootInfo) -> Option<Self> {
         let display = &boot.display;
         if display.kind() != Some(DisplayKind::Text) || display.width == 0 || display.height == 0 {
             return None;
         }
         let (mut index, mut data) = (Port::new(CRT_CONTROLLER.0), Port::new(CRT_CONTROLLER.1));
-        // SAFETY: the loader prints to VGA text in memory when there is a VGA in colour text mode, and
-        // says that it is text only then.
+        // SAFETY: the loader calls the display text only if there is a VGA in colour text mode, to
+        // whose memory it prints.
         unsafe {
             index.write(CURSOR_START);
             let start: u8 = data.read();

@@ -1,5 +1,5 @@
-//! The very first instructions: what the loader left in the registers is written down before any
-//! compiled code changes it. A kernel that is not curious needs none of this.
+//! The very first instructions: they record what the loader left in the registers before compiled
+//! code changes it. A kernel that is not curious needs none of this.
 
 // The registers can only be seen from assembly.
 #![allow(unsafe_code)]
@@ -15,8 +15,8 @@ use x86_64::registers::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 
 use crate::sync::Shared;
 
-/// The stack that the kernel wishes for. It is not what every kernel gets, so that it shows that the
-/// note is read.
+/// The stack that the kernel asks for. It differs from the default, to show that the loader reads
+/// the note.
 pub const STACK_SIZE: u64 = 128 * 1024;
 
 /// The registers at the kernel's first instruction.
@@ -74,7 +74,7 @@ pub fn registers() -> Registers {
     unsafe { *REGISTERS.get() }
 }
 
-/// What else the loader has set, and the kernel is going to change.
+/// Other state that the loader has set, and the kernel is going to change.
 pub struct SystemState {
     pub cr0: u64,
     pub cr4: u64,
@@ -92,7 +92,7 @@ pub struct SystemState {
 }
 
 impl SystemState {
-    /// Reads it all.
+    /// Reads all of it.
     pub fn read() -> Self {
         let (task_register, ldt, x87_control): (u16, u16, u16);
         let mut control_word = 0_u16;
@@ -132,7 +132,7 @@ unsafe extern "C" {
 }
 
 /// The entry point of the ELF (see `build.rs`): stores all registers, restores those that it needs
-/// itself, and goes on to `_start` as if nothing had been.
+/// itself, and goes on to `_start` as if nothing had happened.
 ///
 /// In: the entry state of the contract. Out: the same. Clobbers nothing but the arithmetic flags.
 #[unsafe(naked)]

@@ -29,7 +29,7 @@ const IST_SLOT: u16 = 0;
 /// Vector of the page fault (SDM vol. 3, "Exception and Interrupt Reference").
 pub const PAGE_FAULT: u64 = 14;
 
-/// In a page fault's error code: the page is mapped, but not for this.
+/// In a page fault's error code: the page is mapped, but does not permit this access.
 pub const ERROR_PROTECTION: u64 = 1 << 0;
 /// In a page fault's error code: a write.
 pub const ERROR_WRITE: u64 = 1 << 1;
@@ -81,7 +81,7 @@ struct Frame {
     ss: u64,
 }
 
-/// Where to go on after the next fault; 0: it comes as a surprise. Assembly writes it.
+/// Where to continue after the next fault; 0: none is expected. Assembly writes it.
 static RECOVERY: AtomicU64 = AtomicU64::new(0);
 
 /// The last fault that was recovered from.
@@ -115,13 +115,13 @@ pub fn install() {
     unsafe { idt.load_unsafe() };
 }
 
-/// Fills the GDT, and loads it and what its entries are for.
+/// Fills the GDT, loads it, and loads the registers that its entries are for.
 fn load_segments(gdt: &'static mut GlobalDescriptorTable, tss: &'static TaskStateSegment) {
     let code = gdt.append(Descriptor::kernel_code_segment());
     let data = gdt.append(Descriptor::kernel_data_segment());
     // SAFETY: the TSS is a static.
     let task = gdt.append(unsafe { Descriptor::tss_segment_unchecked(tss) });
-    // SAFETY: the table is a static, the selectors are of the kinds that the registers want, and
+    // SAFETY: the table is a static, the selectors are of the kinds that the registers need, and
     // flat segments change no address.
     unsafe {
         gdt.load_unsafe();
@@ -133,7 +133,7 @@ fn load_segments(gdt: &'static mut GlobalDescriptorTable, tss: &'static TaskStat
     }
 }
 
-/// Has every exception handled by its [`stub`], on the stack of the faults.
+/// Makes every exception go to its [`stub`], on the stack of the faults.
 fn set_handlers(idt: &mut InterruptDescriptorTable) {
     /// One entry per exception: its name, its vector, and whether the CPU pushes an error code.
     macro_rules! handlers {
@@ -176,7 +176,8 @@ fn set_handlers(idt: &mut InterruptDescriptorTable) {
 /// The first instructions of the handler of an exception.
 ///
 /// In: the CPU's frame, with an error code or not. Out: `handle` has seen the whole [`Frame`], and
-/// may have changed RIP. Clobbers: the SSE registers, which are scratch wherever a fault is expected.
+/// may have changed RIP. Clobbers: the SSE registers, which are scratch wherever a fault is
+/// expected.
 #[unsafe(naked)]
 unsafe extern "C" fn stub<const VECTOR: u64, const HAS_CODE: bool>() -> ! {
     naked_asm!(
@@ -238,7 +239,7 @@ extern "C" fn handle(frame: &mut Frame) {
     frame.rip = recovery;
 }
 
-/// The fault that an access ended in, if it did.
+/// The fault in which an access ended, if it did.
 fn outcome(faulted: bool) -> Option<Fault> {
     RECOVERY.store(0, Relaxed);
     // SAFETY: the handler is done.
@@ -344,7 +345,7 @@ pub unsafe fn push(address: u64) -> Option<Fault> {
             recovery = sym RECOVERY,
         )
     }
-    // SAFETY: as above. The handler has its own stack, so that there may be none here.
+    // SAFETY: as above. The handler has its own stack, so it needs none here.
     outcome(unsafe { push(address) })
 }
 
@@ -369,8 +370,8 @@ pub fn provoke(name: &str, stack_bottom: u64) {
             "text" => core::arch::asm!("mov byte ptr [{}], 0", in(reg) provoke as *const ()),
             "breakpoint" => core::arch::asm!("int3"),
             "stack" => overflow(stack_bottom),
-            // SSE switched off, as kernels do that are compiled without it: the report must not
-            // depend on it.
+            // With SSE switched off, as in kernels that are compiled without it: the report must
+            // not depend on it.
             "sse" => core::arch::asm!("mov cr4, {}", "ud2", in(reg) 1_u64 << 5),
             "ts" => core::arch::asm!(
                 "mov {0}, cr0", "or {0}, 8", "mov cr0, {0}", "ud2", out(reg) _

@@ -1,13 +1,14 @@
-//! The demo kernel: checks every promise of the handoff by itself, and says what it found.
+//! The demo kernel: checks every promise of the handoff itself, and says what it found.
 //!
-//! To be read in this order: this file; the folder `checks`, the promises; `faults.rs`, how a kernel gets
-//! its own fault handlers; `paging.rs`, what is mapped; `console.rs`. The last line of its output is
-//! `OKAY` or `FAIL`. The serial line gets all of it, and the screen a summary that stays in sight.
+//! Read in this order: this file; the folder `checks`, the promises; `faults.rs`, how a kernel gets
+//! its own fault handlers; `paging.rs`, what is mapped; `console.rs`. The last line of its output
+//! is `OKAY` or `FAIL`. The serial line gets all of it, and the screen a summary that stays in
+//! sight.
 //!
 //! Words of its command line: `exit` ends QEMU with status 33 (OKAY) or 35 (FAIL); `crc` prints
-//! checksums of what was loaded; `fault=NAME` ends in a fault (`null`, `ud`, `divide`, `gp`, `text`, `sse`, `ts`,
-//! `breakpoint` or `stack`) before there is a handler of its own; `fail=COUNT` lets so many checks fail,
-//! to see what that looks like.
+//! checksums of what was loaded; `fault=NAME` ends in a fault (`null`, `ud`, `divide`, `gp`,
+//! `text`, `sse`, `ts`, `breakpoint` or `stack`) before the kernel has a handler of its own;
+//! `fail=COUNT` makes that many checks fail, to show what that looks like.
 #![no_std]
 #![no_main]
 
@@ -33,9 +34,9 @@ use verdict::finish;
 /// Failed checks that the screen shows by name.
 const FAILURES_SHOWN: usize = 6;
 
-// What is printed from the memory map on stays on a screen of 25 rows, however much has failed: with
-// the number of failures that are not shown, the number of checks, the verdict, and the row in which
-// the next line would begin.
+// Everything printed from the memory map on stays on a screen of 25 rows, however many checks fail:
+// including the number of failures that are not shown, the number of checks, the verdict, and the
+// row in which the next line would begin.
 const _: () = assert!(
     report::MEMORY_ROWS + report::MAPPING_ROWS + time::TIMELINE_ROWS + FAILURES_SHOWN + 4 <= 25
 );
@@ -69,7 +70,7 @@ fn main(boot: &'static BootInfo) -> ! {
     finish(okay, words().any(|word| word == "exit"))
 }
 
-/// Makes all checks, the first ones of which may have to fail, and tells what came of them.
+/// Makes all checks, the first `failed` of which are made to fail, and reports the results.
 fn check_all(machine: &Machine, failed: usize) -> bool {
     let mut failures = 0;
     for (index, (name, check)) in CHECKS.iter().enumerate() {

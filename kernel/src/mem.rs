@@ -1,5 +1,5 @@
-//! The five functions that compiled code calls without being asked, and that no library provides
-//! here: `core` for Linux expects them from the C library.
+//! The five functions that compiled code calls on its own, and that no library provides here:
+//! `core` for Linux expects them from the C library.
 //!
 //! They must not be written with loops or slices, which the compiler would turn into calls of
 //! themselves: the string instructions of the CPU do the work. DF is 0, as the ABI promises.
@@ -30,7 +30,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
     if to.addr().wrapping_sub(from.addr()) >= length {
-        // `to` is below `from`, or behind its end: upwards does no harm.
+        // `to` is below `from`, or behind its end: copying upwards does no harm.
         // SAFETY: the caller's promise.
         return unsafe { memcpy(to, from, length) };
     }

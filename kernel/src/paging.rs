@@ -22,7 +22,7 @@ const ADDRESS_MASK: u64 = 0x000F_FFFF_FFFF_F000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     pub start: u64,
-    /// Last byte, for a range may end with the address space.
+    /// Last byte, because a range may end with the address space.
     pub last: u64,
     pub physical: u64,
     pub writable: bool,
@@ -45,7 +45,7 @@ pub struct PageMap {
     pub pages: [u64; 3],
     /// How many page tables.
     pub tables: u64,
-    /// What made the walk stop, if it did.
+    /// The reason why the walk stopped, if it did.
     pub problem: Option<(&'static str, u64)>,
 }
 
@@ -66,8 +66,8 @@ impl PageMap {
         map
     }
 
-    /// Walks one table. `level` is 3 for the topmost one, 0 for the last; `above` the permissions so
-    /// far.
+    /// Walks one table. `level` is 3 for the topmost one, 0 for the last; `above` has the
+    /// permissions of the levels above.
     fn walk(
         &mut self,
         boot: &BootInfo,
@@ -95,7 +95,7 @@ impl PageMap {
             if level == 3 && index >= ENTRIES / 2 {
                 address |= 0xFFFF_0000_0000_0000; // canonical
             }
-            // What is allowed at all levels is allowed; what is forbidden at one is forbidden.
+            // An access is allowed only if all levels allow it.
             let mut permissions = above & (flags | Flags::NO_EXECUTE);
             permissions |= (above | flags) & Flags::NO_EXECUTE;
             if level == 0 || flags.contains(Flags::HUGE_PAGE) {
@@ -119,7 +119,7 @@ impl PageMap {
         Ok(())
     }
 
-    /// Adds a page, to the last run if it continues it.
+    /// Adds a page: to the last run if the page continues it.
     fn add(&mut self, page: Run) -> Result<(), (&'static str, u64)> {
         if let Some(run) = self.runs.last_mut() {
             let continued = Run {

@@ -33,7 +33,7 @@ pub fn print_summary(boot: &BootInfo) {
     }
 }
 
-/// What the kinds of memory are called on the screen; `None` is one that this kernel does not know.
+/// The names of the kinds of memory on the screen; `None` is a kind that this kernel does not know.
 const KINDS: [(Option<MemoryKind>, &str); 10] = [
     (Some(MemoryKind::Usable), "usable"),
     (Some(MemoryKind::Reclaimable), "reclaimable"),
@@ -49,7 +49,7 @@ const KINDS: [(Option<MemoryKind>, &str); 10] = [
 
 /// Kinds of memory in a row of the screen.
 const KINDS_IN_A_ROW: usize = 3;
-/// Rows of [`print_memory`] at most.
+/// Maximum number of rows of [`print_memory`].
 pub const MEMORY_ROWS: usize = 1 + KINDS.len().div_ceil(KINDS_IN_A_ROW);
 
 /// The memory map; on the screen, how much there is of each kind.
@@ -114,8 +114,8 @@ pub fn print_mappings(machine: &Machine) {
     }
 }
 
-/// CRC-32 (ISO-HDLC) of all that nobody writes: read-only segments and modules. With the command
-/// line word `crc`, for comparison with the files.
+/// CRC-32 (ISO-HDLC) of everything that nobody writes: read-only segments and modules. For the
+/// command line word `crc`, to be compared with the files.
 pub fn print_checksums(boot: &BootInfo) {
     for (index, segment) in boot.kernel.segments().iter().enumerate() {
         if let Some(bytes) = segment.bytes() {

@@ -9,8 +9,8 @@ use core::cell::UnsafeCell;
 #[repr(transparent)]
 pub struct Shared<T>(UnsafeCell<T>);
 
-// SAFETY: one CPU, interrupts off. What is left is fault handlers, which come only where the kernel
-// provokes a fault, and there it holds no reference.
+// SAFETY: one CPU, interrupts off. Only fault handlers interrupt, and only where the kernel
+// provokes a fault; there it holds no reference.
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T> Shared<T> {
@@ -18,7 +18,7 @@ impl<T> Shared<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Where it is. To dereference it is `unsafe`: the caller sees to it that references do not
+    /// Its address. Dereferencing it is `unsafe`: the caller makes sure that references do not
     /// overlap.
     pub const fn get(&self) -> *mut T {
         self.0.get()

@@ -66,8 +66,8 @@ fn frequency() -> u64 {
     }
 }
 
-/// What the CPU says, if it does: leaf 15h (SDM vol. 2, "CPUID"), or a hypervisor's leaf 40000010h,
-/// in kHz.
+/// The frequency that the CPU reports, if it does: leaf 15h (SDM vol. 2, "CPUID"), or a
+/// hypervisor's leaf 40000010h, in kHz.
 fn frequency_told() -> Option<u64> {
     if __cpuid(0).eax >= 0x15 {
         let leaf = __cpuid(0x15);

@@ -1,6 +1,6 @@
 //! What the firmware has left in memory: its tables, and the interrupt vectors of real mode.
 
-// The firmware says by an address where something is.
+// The firmware gives its tables by address.
 #![allow(unsafe_code)]
 
 use handoff::MemoryKind;
@@ -41,8 +41,8 @@ pub fn firmware_tables(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// A kernel may go back to real mode: the vectors there are the BIOS's, and none leads to what the
-/// loader leaves behind.
+/// A kernel may go back to real mode: the vectors there are the BIOS's, and none points to memory
+/// that the loader leaves behind.
 pub fn interrupt_vectors(machine: &Machine) -> Outcome {
     const VECTORS: usize = 256;
     const CONVENTIONAL_MEMORY_END: u64 = 0xA_0000;

@@ -1,6 +1,6 @@
-//! What was loaded of this kernel: its segments, their bytes, zeroes, and the template of its TLS.
+//! The loaded parts of this kernel: its segments, their bytes, zeroes, and the template of its TLS.
 
-// Memory is looked at in ways that no reference allows.
+// Memory is read in ways that no reference allows.
 #![allow(unsafe_code)]
 
 use super::Machine;
@@ -73,7 +73,8 @@ pub fn kernel_bytes(machine: &Machine) -> Outcome {
     let data = unsafe { &*DATA.get() };
     for (what, values) in [("constants", &PATTERN[..]), ("data", &data[..])] {
         for (index, value) in values.iter().enumerate() {
-            // SAFETY: a reference may be read; volatile, lest the compiler knows the answer.
+            // SAFETY: a reference may be read; volatile, so that the compiler cannot know the
+            // answer.
             let value = unsafe { core::ptr::from_ref(value).read_volatile() };
             ensure!(
                 value == pattern(index),
@@ -81,7 +82,8 @@ pub fn kernel_bytes(machine: &Machine) -> Outcome {
             );
         }
     }
-    // The segments are where they are said to be: seen through the physical map, they are the same.
+    // The segments are where they are said to be: through the physical map, their bytes are the
+    // same.
     for segment in machine.boot.kernel.segments() {
         for offset in (0..segment.length & !7).step_by(8) {
             let alias = machine
@@ -93,8 +95,8 @@ pub fn kernel_bytes(machine: &Machine) -> Outcome {
                 )));
             };
             let own = (segment.virtual_start + offset) as *const u64;
-            // SAFETY: both are within the segment; compared one by one, so that what changes
-            // meanwhile (the stack is elsewhere) does no harm.
+            // SAFETY: both are within the segment; compared one by one, so that data that changes
+            // meanwhile does no harm (the stack is elsewhere).
             let same = unsafe { own.read_unaligned() == alias.cast::<u64>().read_unaligned() };
             ensure!(same, "{own:p} differs from {alias:p}");
         }
@@ -112,8 +114,8 @@ pub fn bss(_: &Machine) -> Outcome {
     Ok(())
 }
 
-// A PT_TLS of 16 bytes with 8 more of zeroes: stable Rust has no thread-local statics without `std`.
-// The flag R keeps the sections, to which nothing refers.
+// A PT_TLS of 16 bytes with 8 more of zeroes: stable Rust has no thread-local statics without
+// `std`. The flag R keeps the sections, to which nothing refers.
 core::arch::global_asm!(
     ".section .tdata.demo, \"awTR\", @progbits",
     ".balign 16",

@@ -1,6 +1,6 @@
 //! What is mapped, and what is not: the page tables against the segments and the memory map.
 
-// Memory is looked at in two places at once.
+// Memory is read in two places at once.
 #![allow(unsafe_code)]
 
 use handoff::{BootInfo, MemoryKind, MemoryRegion};
@@ -40,7 +40,7 @@ pub fn page_tables(machine: &Machine) -> Outcome {
             "{:#x} is at {physical:#x}",
             segment.virtual_start
         );
-        // What is only written by relocation (GNU_RELRO) is read-only afterwards.
+        // Memory that only relocation writes (GNU_RELRO) is read-only afterwards.
         let relro = machine.boot.kernel.slide != 0 && !run.writable;
         let right = (run.writable == segment.is_writable() || relro)
             && (run.executable == segment.is_executable() || !machine.has_nx());
@@ -73,7 +73,7 @@ pub fn nothing_else_mapped(machine: &Machine) -> Outcome {
             });
             let mut next = page.checked_add(PAGE);
             if map_offset < boot.physical_map_size {
-                // Looked at in `physical_map`.
+                // `physical_map` checks this one.
                 next = boot
                     .physical_map_base
                     .checked_add(boot.physical_map_size.next_multiple_of(PAGE));
@@ -81,8 +81,8 @@ pub fn nothing_else_mapped(machine: &Machine) -> Outcome {
                 others += 1;
                 let physical = run.translate(page);
                 let kind = boot.region_of(physical).and_then(MemoryRegion::kind);
-                // The loader's own page: mapped where it is, and free later, unless the firmware
-                // reserved it or did not report it.
+                // The loader's own page: mapped at its physical address, and free later, unless the
+                // firmware reserved it or did not report it.
                 let fits = kind.is_none_or(|kind| match kind {
                     MemoryKind::Usable | MemoryKind::Kernel | MemoryKind::Module => false,
                     MemoryKind::Reclaimable

@@ -79,7 +79,7 @@ pub fn memory_kinds(machine: &Machine) -> Outcome {
     Ok(())
 }
 
-/// What the loader leaves for the kernel to read or to use: its name, where it is and its length.
+/// What the loader leaves for the kernel to read or to use: name, address and length.
 fn left_by_the_loader(boot: &BootInfo) -> [(&'static str, u64, u64); 6] {
     let kernel = &boot.kernel;
     let line = &boot.command_line;
@@ -97,7 +97,7 @@ fn left_by_the_loader(boot: &BootInfo) -> [(&'static str, u64, u64); 6] {
     ]
 }
 
-/// The physical address of what is mapped in one range.
+/// The physical address of a virtual range that is mapped to one range.
 fn physical(machine: &Machine, what: &str, start: u64, length: u64) -> Result<u64, Facts> {
     let run = machine.map.find(start);
     let run = run.filter(|run| start + (length - 1) <= run.last);

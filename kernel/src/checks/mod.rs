@@ -1,4 +1,4 @@
-//! Every promise of the handoff, one function each. `docs/handoff.md` is what they check.
+//! Every promise of the handoff, one function each. They check what `docs/handoff.md` promises.
 
 mod outcome;
 mod processor;
@@ -15,7 +15,7 @@ use crate::entry::{Registers, SystemState};
 use crate::paging::PageMap;
 use outcome::{Outcome, ensure};
 
-/// All that the checks look at.
+/// Everything that the checks look at.
 pub struct Machine {
     pub boot: &'static BootInfo,
     pub registers: Registers,
@@ -73,7 +73,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("random seed", boot_info::random_seed),
 ];
 
-/// Fails where the command line wants it.
+/// Fails if the command line asks for it.
 pub fn pass(good: bool) -> Outcome {
     ensure!(good, "as the command line says");
     Ok(())

@@ -1,4 +1,4 @@
-//! What a check ends in.
+//! The outcome of a check.
 
 use core::fmt::{self, Write};
 
@@ -10,7 +10,7 @@ pub struct Facts(ArrayString<112>);
 impl Facts {
     pub fn new(text: fmt::Arguments) -> Self {
         let mut facts = Self(ArrayString::new());
-        let _ = facts.0.write_fmt(text); // what does not fit is left out
+        let _ = facts.0.write_fmt(text); // text that does not fit is left out
         facts
     }
 }
@@ -21,7 +21,7 @@ impl fmt::Display for Facts {
     }
 }
 
-/// `Ok` where the promise was kept.
+/// `Ok` if the promise was kept.
 pub type Outcome = Result<(), Facts>;
 
 /// Ends the check with these facts unless the condition holds.

@@ -129,7 +129,7 @@ pub fn descriptors(machine: &Machine) -> Outcome {
 }
 
 pub fn floating_point(machine: &Machine) -> Outcome {
-    // What FNINIT leaves, and what a reset leaves in MXCSR: all exceptions masked.
+    // The state after FNINIT, and of MXCSR after a reset: all exceptions masked.
     let (x87, mxcsr) = (machine.state.x87_control, machine.state.mxcsr);
     ensure!(
         x87 == 0x037F && mxcsr == 0x1F80,
@@ -143,7 +143,7 @@ pub fn floating_point(machine: &Machine) -> Outcome {
 }
 
 pub fn interrupt_controllers(_: &Machine) -> Outcome {
-    // SAFETY: to read the mask registers changes nothing.
+    // SAFETY: reading the mask registers changes nothing.
     let masks = unsafe { [Port::<u8>::new(0x21).read(), Port::<u8>::new(0xA1).read()] };
     ensure!(masks == [0xFF; 2], "masks {masks:02x?}");
     Ok(())

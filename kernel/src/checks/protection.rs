@@ -1,4 +1,4 @@
-//! What the CPU must refuse: accesses that are to end in a page fault.
+//! What the CPU must refuse: accesses that have to end in a page fault.
 
 // Accesses that no reference allows.
 #![allow(unsafe_code)]
@@ -33,7 +33,8 @@ fn expect_fault(what: &str, address: u64, error_code: u64, fault: Option<Fault>)
 
 /// Checks that an address can neither be read nor written.
 fn expect_absent(address: u64) -> Outcome {
-    // SAFETY: nothing should be mapped there; if it is, the machine is about to stop with FAIL.
+    // SAFETY: nothing should be mapped there; if something is, the machine is about to stop with
+    // FAIL.
     let (read, written) = unsafe { (faults::read(address), faults::write(address, 0)) };
     expect_fault("reading", address, 0, read)?;
     expect_fault("writing", address, ERROR_WRITE, written)
@@ -48,7 +49,7 @@ pub fn guard_page(machine: &Machine) -> Outcome {
     let bottom = machine.boot.kernel.stack_bottom;
     expect_absent(bottom - 1)?;
     expect_absent(bottom - PAGE)?;
-    // SAFETY: the stack is not used as far as that: it is nearly empty.
+    // SAFETY: the stack is nearly empty: nothing is in use that far down.
     let (full, last) = unsafe { (faults::push(bottom), faults::push(bottom + 8)) };
     expect_fault("pushing below", bottom - 8, ERROR_WRITE, full)?;
     ensure!(
@@ -117,7 +118,7 @@ pub fn outside_the_kernel(machine: &Machine) -> Outcome {
 
 pub fn hole(machine: &Machine) -> Outcome {
     let boot = machine.boot;
-    // Behind all memory, and the first page above 1 MiB that is not RAM.
+    // Behind all memory, and at the first page above 1 MiB that is not RAM.
     expect_absent(boot.physical_map_base + boot.physical_map_size.next_multiple_of(PAGE))?;
     let mut pages = boot
         .memory_map()
