@@ -1,21 +1,20 @@
-//! What a program's ELF file says of its assembly: a section that is not loaded, with one row for each
-//! line. A row is the address (8 bytes, little-endian) and a text that ends with a zero byte:
+//! The rows about assembly in a program's ELF file: a section that is not loaded, with one row for
+//! each line. A row is the address (8 bytes, little-endian) and a text that ends with a zero byte:
 //! `FILE:LINE KIND`.
 
-/// The section.
+/// The name of the section.
 pub const SECTION: &str = ".asm_lines";
 
-/// What a line of assembly is.
+/// The kind of a line of assembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Instructions, in the mode as it is. A label is one, too.
+    /// Instructions, in the current mode. A label counts as one.
     Code,
-    /// What the CPU does not execute: tables, texts, and what fills a gap.
+    /// Bytes that the CPU does not execute: tables, texts, and padding.
     Data,
-    /// What follows runs in this mode: 16, 32 or 64 bits.
+    /// The lines that follow run in this mode: 16, 32 or 64 bits.
     Mode(u8),
-    /// The end of the assembly. What follows is another function's, and 64-bit code unless that says
-    /// otherwise.
+    /// The end of the assembly. Another function follows, in 64-bit code unless it says otherwise.
     End,
 }
 
@@ -29,7 +28,7 @@ impl Kind {
         (Self::End, "end"),
     ];
 
-    /// What it is called in a row.
+    /// The name of the kind in a row.
     #[allow(
         dead_code,
         reason = "one of the two is used by who writes, the other by who reads"

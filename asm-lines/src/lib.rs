@@ -1,9 +1,10 @@
-//! Assembly that says where each of its lines went.
+//! Assembly that records where each of its lines went.
 //!
 //! An ELF file does not tell in which mode an instruction runs, and the compiler notes no lines for
-//! assembly of a naked function: a disassembler takes 16-bit code for 64-bit code, and nobody finds the
-//! source of an instruction. [`naked_asm!`] is Rust's own with a note in front of each line: a label,
-//! and a row in a section that is not loaded (`format.rs`). The program's bytes are the same.
+//! the assembly of a naked function: a disassembler takes 16-bit code for 64-bit code, and nobody
+//! finds the source of an instruction. [`naked_asm!`] is Rust's own with a note in front of each
+//! line: a label, and a row in a section that is not loaded (`format.rs`). The program's bytes stay
+//! the same.
 //! `disk-builder listing` reads the rows.
 
 mod format;
@@ -11,11 +12,11 @@ mod format;
 use format::{Kind, SECTION};
 use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
 
-/// `core::arch::naked_asm!`, with rows. The modes that it says (`.code16`, `.code32`, `.code64`) have to
-/// be lines of their own, and the last one `.code64`: that is what the compiler relies on behind it.
+/// `core::arch::naked_asm!`, with rows. Its mode directives (`.code16`, `.code32`, `.code64`) have
+/// to be lines of their own. The last one has to be `.code64`, because the compiler relies on that.
 ///
-/// A line is one string, or a macro that makes one. What such a macro makes of several lines has rows
-/// of its own if it is made by [`lines!`].
+/// A line is one string, or a macro that makes one. If such a macro makes several lines, they have
+/// rows of their own if the macro uses [`lines!`].
 ///
 /// ```
 /// # #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -68,8 +69,8 @@ pub fn naked_asm(input: TokenStream) -> TokenStream {
     path.into_iter().chain([arguments]).collect()
 }
 
-/// Lines of assembly as one string, with their rows: for a `macro_rules!` whose assembly is in several
-/// functions. Each line is on the list where it is written.
+/// Lines of assembly as one string, with their rows: for a `macro_rules!` whose assembly several
+/// functions use. A row names the place where the line is written.
 #[proc_macro]
 pub fn lines(input: TokenStream) -> TokenStream {
     let mut arguments = Vec::new();
@@ -93,7 +94,7 @@ pub fn lines(input: TokenStream) -> TokenStream {
     ])
 }
 
-/// The arguments, which have commas between them.
+/// The arguments, which are separated by commas.
 fn split(input: TokenStream) -> Vec<TokenStream> {
     let mut arguments = vec![TokenStream::new()];
     for token in input {
@@ -107,14 +108,14 @@ fn split(input: TokenStream) -> Vec<TokenStream> {
     arguments
 }
 
-/// The same the other way round.
+/// The reverse of [`split`].
 fn joined(arguments: Vec<TokenStream>) -> TokenStream {
     let comma = || TokenStream::from(TokenTree::Punct(Punct::new(',', Spacing::Alone)));
     let arguments = arguments.into_iter();
     arguments.flat_map(|argument| [argument, comma()]).collect()
 }
 
-/// Is it no line, but an operand (`name = sym START`, `const 1`) or `options(…)`?
+/// Is it an operand (`name = sym START`, `const 1`) or `options(…)`, and not a line?
 fn is_operand(argument: &TokenStream) -> bool {
     let mut tokens = argument.clone().into_iter();
     let (first, second) = (tokens.next(), tokens.next());
@@ -130,13 +131,13 @@ struct Line {
 
 impl Line {
     /// # Errors
-    /// A compiler error, when it changes the mode and does more than that.
+    /// A compiler error, if the line changes the mode and does more than that.
     fn new(argument: &TokenStream) -> Result<Self, TokenStream> {
         let Some(first) = argument.clone().into_iter().next() else {
             return Err(error(Span::call_site(), "no line"));
         };
         let span = first.span();
-        // What a macro makes is code. (Of the string's own form, quotes and escapes do not matter here.)
+        // A macro makes code. (Quotes and escapes of the string's own form do not matter here.)
         let TokenTree::Literal(literal) = first else {
             let kind = Kind::Code;
             return Ok(Self { span, kind });
@@ -160,8 +161,8 @@ impl Line {
     }
 }
 
-/// Does a line, behind its labels, put something there that is not executed? (`.byte` is for instructions
-/// that the assembler has no name for.)
+/// Does a line, behind its labels, produce bytes that are not executed? (`.byte` is for
+/// instructions for which the assembler has no name.)
 fn is_data(line: &str) -> bool {
     const DIRECTIVES: [&str; 8] = [
         ".word", ".long", ".quad", ".ascii", ".asciz", ".skip", ".p2align", ".balign",
@@ -173,7 +174,7 @@ fn is_data(line: &str) -> bool {
 
 /// A label, and the row with its address.
 fn row(span: Span, kind: Kind) -> TokenStream {
-    // Any number that nobody else uses. (One of the digits 0 and 1 alone would be taken for a binary one.)
+    // Any number that nobody else uses. (The assembler would take digits 0 and 1 alone for binary.)
     const LABEL: u32 = 77_777;
 
     let file = span.file().escape_default().to_string();
