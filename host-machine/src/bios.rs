@@ -183,7 +183,7 @@ impl Pc {
     }
 }
 
-/// What the VBE BIOS says of a mode (VBE 3.0, function 01h).
+/// The VBE BIOS's information on a mode (VBE 3.0, function 01h).
 fn mode_info((_, width, height): (u16, u16, u16)) -> [u8; 256] {
     let mut info = [0; 256];
     let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);

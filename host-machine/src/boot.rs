@@ -16,8 +16,8 @@ use crate::machine::{Machine, Pc};
 /// How a boot ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is ready for the jump; and what has been moved to where the loader still was: physical
-    /// address, bytes.
+    /// Everything is ready for the jump; and the blocks that were moved over the loader's own
+    /// memory: physical address, bytes.
     Ready(Jump, Vec<(u64, Vec<u8>)>),
     /// An error.
     Failed {
@@ -28,12 +28,12 @@ pub enum Outcome {
     },
 }
 
-/// Runs steps 6 to 12 on a machine. `manifest` is what `disk-builder` wrote of the files.
+/// Runs steps 6 to 12 on a machine. `manifest` is what `disk-builder` wrote about the files.
 pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
     boot_entry(pc, manifest, None)
 }
 
-/// As [`boot`], of the entry in this file, whichever one the loader has chosen.
+/// As [`boot`], with the entry in the file `path`, whichever one the loader would choose.
 pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut memory = Box::new(MemoryMap::new());
     let mut cache = vec![0; FILE_CACHE.size() as usize];
@@ -41,7 +41,7 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut decompressor = Box::new(MaybeUninit::uninit());
     let mut headers = None;
     let mut adapter = Box::new(Adapter::new());
-    // They hold what lives as long as they do. There is nothing to be dropped in them.
+    // They hold references that live as long as they do. Nothing in them needs to be dropped.
     let mut lists = ManuallyDrop::new(Lists::new());
     let mut brought = ManuallyDrop::new(ArrayVec::new());
     let mut opened = ManuallyDrop::new(None);

@@ -13,13 +13,13 @@ pub struct Failure<'h> {
 }
 
 impl Failure<'_> {
-    /// Which error it is: its type, and the variant that it is or that its cause or role is.
+    /// Names the error: its type, and its variant, or the variant of its cause or role.
     pub fn variant(&self) -> &str {
         &self.variant
     }
 }
 
-/// The name of a variant, by the name of the error's type and what `Debug` says of the error.
+/// The name of a variant, from the name of the error's type and its `Debug` text.
 fn variant(of: &str, debug: &str) -> String {
     let of = of.split('<').next().unwrap_or_default();
     let name = of.rsplit([':', ' ']).next().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! A PC in the host's memory, on which the boot path runs up to the jump: a BIOS over a disk image, and
-//! physical memory that knows what was allocated.
+//! A PC in the host's memory, on which the boot path runs up to the jump: a BIOS over a disk image,
+//! and physical memory that knows what was allocated.
 //!
-//! Tests, the fuzzer and `disk-builder` run the very path that boots on it. Each access of the path is
-//! checked: a range that is handed out twice, or that is not RAM, or a page table that is none, is a
-//! panic here, where a PC would go on with somebody else's memory.
+//! Tests, the fuzzer and `disk-builder` run the real boot path on it. It checks each access of the
+//! path: handing out a range twice, a range that is not RAM, or a page table that is not one,
+//! panics here, where a PC would go on with somebody else's memory.
 
 mod bios;
 mod boot;

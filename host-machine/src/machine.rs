@@ -1,4 +1,4 @@
-//! The machine: what is in it, and how the boot path sees it.
+//! The machine: its parts, and how the boot path sees it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -27,9 +27,9 @@ pub struct Pc {
     pub disks: RefCell<Vec<Disk>>,
     /// The drive that the loader was read from, and how: see [`disk_layout::mbr::frame::WAY`].
     pub drive: u8,
-    /// See there.
+    /// How it was read: see `drive`.
     pub way: u16,
-    /// What E820 says: start, length, kind.
+    /// The map that E820 reports: start, length, kind.
     pub e820: Vec<(u64, u64, MemoryKind)>,
     /// Whether the screen shows text.
     pub has_text: bool,
@@ -37,9 +37,9 @@ pub struct Pc {
     pub has_graphics: bool,
     /// What the CPU can do: `handoff::CPU_…`.
     pub cpu_features: u64,
-    /// What another loader has left, if one has started the program.
+    /// EAX and EBX as another loader left them, if one has started the program.
     pub multiboot: Option<(u32, u32)>,
-    /// What was printed.
+    /// Everything that was printed.
     pub transcript: RefCell<String>,
     /// Which error the last boot ended with: see [`Failure::variant`].
     pub variant: RefCell<Option<String>>,
@@ -51,15 +51,15 @@ pub struct Pc {
     pub(crate) continuation: Cell<usize>,
 }
 
-/// Where the framebuffer is, in a hole of the memory.
+/// Address of the framebuffer, in a hole of the memory.
 pub(crate) const FRAMEBUFFER: u64 = 0xFE00_0000;
 
 /// The EBDA begins here.
 const EBDA: u64 = 0x9_FC00;
 
 impl Pc {
-    /// A PC with all memory that the loader reaches, a CPU that can do everything, and a screen with text
-    /// and graphics: it refuses nothing that any machine could boot.
+    /// A PC with all memory that the loader reaches, a CPU that can do everything, and a screen
+    /// with text and graphics: it boots whatever any machine could boot.
     pub fn new(memory: Memory, disk: Disk) -> Self {
         let pc = Self {
             memory,
@@ -92,15 +92,15 @@ impl Pc {
         pc
     }
 
-    /// The same, with memory of its own.
+    /// A [`Pc`] with memory of its own.
     ///
     /// # Errors
-    /// When the host has no room.
+    /// If the host has no memory left.
     pub fn with_disk(disk: Disk) -> io::Result<Self> {
         Ok(Self::new(Memory::new(None)?, disk))
     }
 
-    /// The same, with no memory from this address on, which is above 1 MiB.
+    /// The same machine, without memory from address `end` on, which is above 1 MiB.
     #[must_use]
     pub fn up_to(mut self, end: u64) -> Self {
         self.e820.retain(|&(start, ..)| start < end);
@@ -131,7 +131,7 @@ impl Clock for Machine<'_> {
         }
     }
 
-    /// Time is short here: nothing is waited for.
+    /// Time is cheap here: nothing is waited for.
     fn milliseconds_since(&mut self, _: Moment) -> u64 {
         self.0.time.set(self.0.time.get() + 1000);
         1000

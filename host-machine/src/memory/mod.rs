@@ -1,5 +1,5 @@
-//! Physical memory: 4 GiB of the host's address space, of which only what is written to takes room. Of
-//! large files that are loaded, most goes to a temporary file ([`spill`]).
+//! Physical memory: 4 GiB of the host's address space, of which only written pages take memory.
+//! Most of the large files that are loaded goes to a temporary file ([`spill`]).
 #![allow(unsafe_code)]
 
 #[cfg(target_os = "linux")]
@@ -14,34 +14,34 @@ use boot_path::memory::layout::{self, PAGE_SIZE};
 use boot_path::memory::ram::Allocation;
 use memmap2::{MmapOptions, MmapRaw};
 
-/// First byte behind all memory: what the loader reaches.
+/// First byte behind all memory that the loader reaches.
 pub const RAM_END: u64 = layout::EARLY_REACH.as_u64();
 
 /// Physical memory, from address 0 on.
 pub struct Memory {
     bytes: MmapRaw,
-    /// What was handed out and not given back: start and length.
+    /// The ranges that were handed out and not given back: start and length.
     taken: RefCell<BTreeMap<u64, u64>>,
     /// The page tables.
     tables: RefCell<BTreeMap<u64, ()>>,
-    /// What memory that was just handed out is full of.
+    /// The byte that fills memory when it is handed out.
     junk: Option<u8>,
     #[cfg(target_os = "linux")]
     spill: spill::Spill,
 }
 
 impl Memory {
-    /// Memory that is full of zeroes, and of `junk` where it is handed out.
+    /// Memory full of zeroes, or of `junk` where it is handed out.
     ///
     /// # Errors
-    /// When the host has no room.
+    /// If the host has no memory left.
     pub fn new(junk: Option<u8>) -> io::Result<Self> {
         let mut options = MmapOptions::new();
         options.len(RAM_END as usize).no_reserve_swap();
         let bytes = MmapRaw::from(options.map_anon()?);
-        // Of what is read, and was never written, there is only one page.
+        // All pages that are read but were never written share one page of the host.
         #[cfg(target_os = "linux")]
-        let _ = bytes.advise(memmap2::Advice::NoHugePage); // if it knows any
+        let _ = bytes.advise(memmap2::Advice::NoHugePage); // where the host has huge pages
         Ok(Self {
             bytes,
             taken: RefCell::default(),
@@ -55,7 +55,7 @@ impl Memory {
     /// The bytes of memory that was allocated.
     ///
     /// # Panics
-    /// When some of it was handed out before and not given back, or is not memory that can be allocated.
+    /// When some of it was handed out before and not given back, or cannot be allocated.
     pub(crate) fn take(&self, memory: &Allocation) -> &mut [u8] {
         let (start, size) = (memory.start().as_u64(), memory.size());
         let end = start.checked_add(size).expect("an address of 64 bits");
@@ -79,7 +79,7 @@ impl Memory {
         bytes
     }
 
-    /// Memory is given back.
+    /// Takes memory back.
     ///
     /// # Panics
     /// When it was not handed out.
@@ -93,8 +93,8 @@ impl Memory {
         self.zero(self.slice_mut(start, size));
     }
 
-    /// Copies bytes that were loaded to their place. Zeroes take no memory where there are zeroes; and where
-    /// much is loaded, it goes to the file.
+    /// Copies loaded bytes to their place. Writing zeroes over zeroes takes no memory; if much is
+    /// loaded, it goes to the file.
     pub(crate) fn load(&self, from: &[u8], to: &mut [u8]) {
         #[cfg(target_os = "linux")]
         if self.spill.count(from.len() as u64) {
@@ -112,7 +112,7 @@ impl Memory {
         copy(from, to);
     }
 
-    /// Copies bytes to their place in one unit, if that is in the file or can be moved there.
+    /// Copies bytes to their place in one unit, if the unit is in the file or can be moved there.
     #[cfg(target_os = "linux")]
     fn load_to_file(&self, from: &[u8], to: &mut [u8]) -> bool {
         let (address, unit) = self.place(to);
@@ -126,15 +126,15 @@ impl Memory {
         self.spill.write(address, from).is_ok()
     }
 
-    /// Bytes were written to it, and are not looked at again soon. Where there are many of them, they go to
-    /// the file: in whole units, as soon as the end of one has been reached.
+    /// Bytes were written to it, and are not read again soon. If there are many, they go to the
+    /// file: in whole units, as soon as the end of one has been reached.
     pub(crate) fn written(&self, bytes: &[u8]) {
         #[cfg(target_os = "linux")]
         if self.spill.count(bytes.len() as u64) {
             let (start, first) = self.place(bytes);
             for unit in first..(start + bytes.len() as u64) / spill::UNIT {
                 if !self.spill.has(unit) {
-                    // Where there is no room for a file, it stays in memory.
+                    // If there is no room for a file, the unit stays in memory.
                     let _ = self.spill.move_out(self.bytes.as_mut_ptr(), unit);
                 }
             }
@@ -144,27 +144,27 @@ impl Memory {
         self.looked_at();
     }
 
-    /// The address of bytes of it, and the unit that they begin in.
+    /// The address of bytes of it, and the unit in which they begin.
     #[cfg(target_os = "linux")]
     fn place(&self, bytes: &[u8]) -> (u64, u64) {
         let address = (bytes.as_ptr().addr() - self.bytes.as_ptr().addr()) as u64;
         (address, address / spill::UNIT)
     }
 
-    /// How many bytes there are up to the end of the unit that these begin in.
+    /// The number of bytes up to the end of the unit in which these begin.
     #[cfg(target_os = "linux")]
     fn left_in_unit(&self, bytes: &[u8]) -> usize {
         let (address, unit) = self.place(bytes);
         ((unit + 1) * spill::UNIT - address) as usize
     }
 
-    /// What was looked at is not looked at again soon.
+    /// The bytes that were read are not read again soon.
     pub(crate) fn looked_at(&self) {
         #[cfg(target_os = "linux")]
         self.spill.release(self.bytes.as_mut_ptr());
     }
 
-    /// Zeroes bytes of it, which take no room from then on.
+    /// Zeroes some of it, which takes no memory from then on.
     pub(crate) fn zero(&self, bytes: &mut [u8]) {
         #[cfg(target_os = "linux")]
         if !self.spill.is_empty() {
@@ -193,7 +193,7 @@ impl Memory {
         }
     }
 
-    /// Zeroes bytes that are in no file.
+    /// Zeroes bytes that are not in the file.
     fn zero_in_memory(&self, bytes: &mut [u8]) {
         /// Whole pages of any host.
         const UNIT: usize = 64 << 10;
@@ -214,8 +214,8 @@ impl Memory {
     fn drop_pages(&self, bytes: &mut [u8]) -> bool {
         let offset = bytes.as_ptr().addr() - self.bytes.as_ptr().addr();
         let advice = memmap2::UncheckedAdvice::DontNeed;
-        // SAFETY: `bytes` is ours to write to, and of this mapping, or the sum is out of range. It
-        // belongs to no file: what is read there next is zero.
+        // SAFETY: `bytes` is ours to write to and within this mapping, or the sum is out of range.
+        // The bytes belong to no file, so they are zero when they are read next.
         let dropped = unsafe {
             self.bytes
                 .unchecked_advise_range(advice, offset, bytes.len())
@@ -266,18 +266,18 @@ impl Memory {
         self.tables.borrow().contains_key(&address)
     }
 
-    /// Start and length of what was handed out and not given back.
+    /// The ranges that were handed out and not given back: start and length.
     pub fn taken(&self) -> Vec<(u64, u64)> {
         let taken = self.taken.borrow();
         taken.iter().map(|(&start, &size)| (start, size)).collect()
     }
 
-    /// Bytes that nobody writes to as long as they are looked at: the path itself makes no second
-    /// reference to what it has allocated.
+    /// Bytes that nobody writes to while they are borrowed: the path itself makes no second
+    /// reference to memory that it has allocated.
     pub(crate) fn slice(&self, start: u64, length: u64) -> &[u8] {
         let end = start.checked_add(length).filter(|&end| end <= RAM_END);
         assert!(end.is_some(), "{start:#x}, {length:#x} bytes: no memory");
-        // SAFETY: within the mapping, see above; who writes has the only reference, by `take`.
+        // SAFETY: within the mapping, see above; a writer has the only reference, by `take`.
         unsafe {
             std::slice::from_raw_parts(self.bytes.as_ptr().add(start as usize), length as usize)
         }
@@ -291,13 +291,13 @@ impl Memory {
         let end = start.checked_add(length).filter(|&end| end <= RAM_END);
         assert!(end.is_some(), "{start:#x}, {length:#x} bytes: no memory");
         let first = self.bytes.as_mut_ptr().wrapping_add(start as usize);
-        // SAFETY: within the mapping; `take` hands each range out once, and `write` is for what is not
-        // handed out.
+        // SAFETY: within the mapping; `take` hands each range out once, and `write` is only for
+        // ranges that are not handed out.
         unsafe { std::slice::from_raw_parts_mut(first, length as usize) }
     }
 }
 
-/// Copies bytes, but no zeroes to where there are zeroes.
+/// Copies bytes, but not zeroes over zeroes.
 fn copy(from: &[u8], to: &mut [u8]) {
     for (from, to) in from.chunks(PAGE).zip(to.chunks_mut(PAGE)) {
         if !(is_zero(from) && is_zero(to)) {
@@ -306,11 +306,11 @@ fn copy(from: &[u8], to: &mut [u8]) {
     }
 }
 
-/// What is looked at in one go when zeroes are left out.
+/// Bytes that are compared at once when zeroes are left out.
 const PAGE: usize = 4096;
 
 pub(crate) fn is_zero(bytes: &[u8]) -> bool {
-    // Comparisons of whole blocks are fast in a build without optimisation, too.
+    // Comparing whole blocks is fast even in a build without optimisation.
     let zero = [0; PAGE];
     bytes
         .chunks(PAGE)
@@ -321,7 +321,7 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// In the middle of a page and of a unit.
+    /// An address in the middle of a page and of a unit.
     const START: u64 = 0x1234_5678;
 
     fn noise(length: usize) -> Vec<u8> {
@@ -354,7 +354,7 @@ mod tests {
     fn what_is_moved_to_a_file_is_what_was_loaded() {
         let memory = Memory::new(None).unwrap();
         let mut bytes = noise(40 << 20);
-        // What is there already stays.
+        // Bytes that are already there stay.
         memory.write(START - 10_000, &[0x77; 10_000]);
         memory.write(START + bytes.len() as u64, &[0x77; 10_000]);
         load(&memory, &bytes);

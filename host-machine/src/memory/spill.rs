@@ -1,5 +1,6 @@
-//! What was loaded and has no room in the host's memory: it goes to a temporary file, which is mapped in
-//! its place. The path notices nothing of it, and the host keeps of it what it likes.
+//! Loaded bytes for which the host has no memory: they go to a temporary file, which is mapped in
+//! their place. The path does not notice, and the host keeps as much of the file in memory as it
+//! likes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -14,16 +15,16 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
 
 use super::is_zero;
 
-/// What goes to the file in one piece: a power of two, and whole pages of any host.
+/// The bytes that go to the file at once: a power of two, and whole pages of any host.
 pub(super) const UNIT: u64 = 1 << 20;
 
-/// Pages are dropped; those of a file can be read again.
+/// Drops pages; those of a file can be read again.
 const DROP: Advice = Advice::LinuxDontNeed;
 
-/// So much of what was loaded stays where it is: most images have no more.
+/// The bytes of loaded data that stay where they are: most images have no more.
 const KEPT: u64 = 16 << 20;
 
-/// The part of memory that is in a file. Units go by their numbers.
+/// The part of memory that is in a file. Units are identified by their numbers.
 #[derive(Default)]
 pub(super) struct Spill {
     /// How many bytes were loaded.
@@ -53,14 +54,15 @@ impl Spill {
     /// Moves a unit to the file. `memory` is the start of all memory.
     ///
     /// # Errors
-    /// When the host has no room in its temporary directory: the unit stays where it is.
+    /// If the host has no room in its temporary directory: the unit stays where it is.
     pub(super) fn move_out(&self, memory: *mut u8, unit: u64) -> io::Result<()> {
         let mut file = self.file.borrow_mut();
         let file = match &mut *file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile()?),
         };
-        // Room for all of it, lest a write to memory is the first to notice that there is none.
+        // Reserves room for all of it, so that a write to memory is not the first to find that
+        // there is none.
         fallocate(&*file, FallocateFlags::empty(), unit * UNIT, UNIT)?;
         let place = place(memory, unit);
         // SAFETY: the unit is in memory, and nobody writes to it meanwhile.
@@ -70,36 +72,37 @@ impl Spill {
         }
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let how = MapFlags::SHARED | MapFlags::FIXED;
-        // SAFETY: the unit belongs to our mapping. The same bytes are there as before, and writes to them
-        // stay: the file has no other user.
+        // SAFETY: the unit belongs to our mapping. It holds the same bytes as before, and writes to
+        // it stay: the file has no other user.
         let mapped = unsafe { mmap(place, UNIT as usize, access, how, file, unit * UNIT) };
         mapped.expect("a file of this size can be mapped");
         self.units.borrow_mut().insert(unit);
         Ok(())
     }
 
-    /// Writes bytes to their place in a unit that is in the file: memory shows them, without having them.
+    /// Writes bytes to their place in a unit that is in the file; memory shows them without holding
+    /// them.
     ///
     /// # Errors
-    /// When the host cannot write.
+    /// If the host cannot write.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
         let file = self.file.borrow();
         let file = file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         file.write_all_at(bytes, address)
     }
 
-    /// Gives a unit back that was moved out: memory full of zeroes.
+    /// Gives a unit back that was moved out, as memory full of zeroes.
     pub(super) fn take_back(&self, memory: *mut u8, unit: u64) {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let how = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
         let place = place(memory, unit);
-        // SAFETY: the unit belongs to our mapping, and whoever calls has the only reference to it.
+        // SAFETY: the unit belongs to our mapping, and the caller has the only reference to it.
         let mapped = unsafe { mmap_anonymous(place, UNIT as usize, access, how) };
         mapped.expect("there was memory before");
         self.units.borrow_mut().remove(&unit);
         if let Some(file) = &*self.file.borrow() {
             let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // Not every file system has holes. The unit reads as zeroes without one, too.
+            // Not every file system has holes. The unit reads as zeroes even without one.
             if fallocate(file, punch, unit * UNIT, UNIT).is_err() {
                 let written = file.write_all_at(&vec![0; UNIT as usize], unit * UNIT);
                 written.expect("there is room: it was reserved");
@@ -107,20 +110,20 @@ impl Spill {
         }
     }
 
-    /// Lets the host keep what it likes of what is in the file.
+    /// Lets the host keep as much of the file in memory as it likes.
     pub(super) fn release(&self, memory: *mut u8) {
         for run in runs(&self.units.borrow()) {
             let length = (run.end - run.start) * UNIT;
-            // SAFETY: these units are a shared mapping of a file: nothing is lost, and what is looked at
-            // comes from there.
+            // SAFETY: these units are a shared mapping of a file: nothing is lost, because later
+            // reads come from there.
             let released = unsafe { madvise(place(memory, run.start), length as usize, DROP) };
-            // Where that is not possible, it takes room.
+            // If that fails, the pages only take memory.
             let _ = released;
         }
     }
 }
 
-/// Where a unit is.
+/// The address of a unit.
 fn place(memory: *mut u8, unit: u64) -> *mut c_void {
     memory.wrapping_add((unit * UNIT) as usize).cast()
 }
