@@ -1,9 +1,9 @@
 //! **The floor**: what reading a disk through INT 13h costs at the very least.
 //!
-//! An MBR that reads [`Parameters::sectors`] sectors, 127 a call, copies each piece to its place
-//! above 1 MiB, and says how many ticks of the time-stamp counter that took. It checks what it must
-//! to be believed and nothing more: no file system, no kernel, no page tables. `./run.sh bench`
-//! shows how close the loader comes to it.
+//! An MBR that reads [`Parameters::sectors`] sectors, 127 per call, copies each piece to its place
+//! above 1 MiB, and prints how many ticks of the time-stamp counter that took. It makes only the
+//! checks without which nobody would believe it: no file system, no kernel, no page tables.
+//! `./run.sh bench` shows how close the loader comes to it.
 //!
 //! On port 0xE9 it writes `S` when it starts, `E` when it is done, then the ticks and the number of
 //! INT 13h calls in hexadecimal, with leading zeros and a line feed behind each. It leaves QEMU
@@ -18,8 +18,8 @@ use core::mem::offset_of;
 
 use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE, mbr};
 
-/// The real-mode segment of the buffer that the BIOS reads into: 64 KiB of which begin at a
-/// multiple of 64 KiB, so that no transfer crosses one.
+/// The real-mode segment of the buffer that the BIOS reads into: 64 KiB that begin at a multiple of
+/// 64 KiB, so that no transfer crosses one.
 const BUFFER_SEGMENT: u16 = 0x1000;
 /// Where the bytes go (physical address).
 const DESTINATION: u32 = 0x10_0000;
@@ -31,7 +31,7 @@ const CR0_PE: u8 = 1;
 /// Selector of [`GDT`]'s data segment.
 const FLAT_DATA: u16 = 8;
 
-/// What the benchmark fills in: the last bytes of stage1's place in the sector.
+/// The parameters that the benchmark fills in: the last bytes of stage1's place in the sector.
 #[repr(C)]
 struct Parameters {
     /// The first sector.
@@ -112,7 +112,7 @@ extern "C" fn main() -> ! {
         "mov [{variables} + {lba}], eax",
         "mov [{variables} + {lba} + 4], ecx",
 
-        // One call: a whole packet every time, since a BIOS may write to it.
+        // One call: builds the packet every time, because a BIOS may write to it.
         ".Lnext:",
         "mov eax, {max_transfer}",
         "cmp ebp, eax",
@@ -134,7 +134,7 @@ extern "C" fn main() -> ! {
         "jne .Lfailed",
         "inc dword ptr [{variables} + {calls}]",
 
-        // DS and ES with a limit of 4 GiB and base 0. The BIOS takes that away in each call.
+        // Gives DS and ES a limit of 4 GiB and base 0. The BIOS undoes that in each call.
         "cli",
         "lgdt [{gdt_pointer}]",
         "mov ebx, cr0",

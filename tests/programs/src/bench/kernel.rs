@@ -1,14 +1,14 @@
-//! **A kernel that tells the time**: `./run.sh bench` appends a payload to it and boots it.
+//! **A kernel that reports the time**: `./run.sh bench` appends a payload to it and boots it.
 //!
 //! Its first instruction reads the time-stamp counter. On port 0xE9 it then writes numbers in
-//! hexadecimal, each with leading zeros and a line feed: the ticks since stage1's first instruction,
-//! the INT 13h reads that stage2 counted, the [`tell::checksum`] of its highest segment, which is the
-//! payload, and for each of the loader's steps the ticks until it began. It leaves QEMU through
-//! isa-debug-exit.
+//! hexadecimal, each with leading zeros and a line feed: the ticks since stage1's first
+//! instruction, the INT 13h reads that stage2 counted, the [`tell::checksum`] of its highest
+//! segment, which is the payload, and for each of the loader's steps the ticks until it began. It
+//! leaves QEMU through isa-debug-exit.
 #![no_std]
 #![no_main]
 // The time has to be taken before anything else happens, ports have to be written, and the payload
-// is known by its address alone.
+// is accessed by its address.
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
@@ -17,7 +17,7 @@ use handoff::BootInfo;
 
 mod tell;
 
-/// In: RDI = the `BootInfo`, and the stack as a function wants it.
+/// In: RDI = the `BootInfo`, and the stack as a function expects it.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -39,8 +39,8 @@ extern "C" fn main(info: &BootInfo, now: u64) -> ! {
         core::slice::from_raw_parts(info.kernel.segments, info.kernel.segment_count as usize)
     };
     if let Some(payload) = segments.last() {
-        // SAFETY: that is where the loader says that the payload is, and nothing writes to it. It
-        // is a multiple of eight bytes long and begins at a page boundary.
+        // SAFETY: the loader says that the payload is there, and nobody writes to it. It is a
+        // multiple of eight bytes long and begins at a page boundary.
         let words = unsafe {
             core::slice::from_raw_parts(
                 payload.virtual_start as *const u64,

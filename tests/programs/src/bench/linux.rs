@@ -1,14 +1,14 @@
-//! **A Linux kernel that tells the time**, for `./run.sh bench peers`: the entries of [`bzimage`], and
-//! whatever the benchmark appends at the next multiple of [`ALIGNMENT`].
+//! **A Linux kernel that reports the time**, for `./run.sh bench peers`: the entries of
+//! [`bzimage`], and whatever the benchmark appends at the next multiple of [`ALIGNMENT`].
 //!
-//! On port 0xE9 it writes numbers in hexadecimal, each with leading zeros and a line feed: the ticks of
-//! the time-stamp counter from the moment that `stopwatch.rs` noted to the kernel's first instruction;
-//! by which entry that was (16, 32 or 64); the [`tell::checksum`] of what was appended, and that of the
-//! initial RAM disk, both without a last piece of less than eight bytes. The command line follows. It
-//! leaves QEMU through isa-debug-exit.
+//! On port 0xE9 it writes numbers in hexadecimal, each with leading zeros and a line feed: the
+//! ticks of the time-stamp counter from the moment that `stopwatch.rs` noted to the kernel's first
+//! instruction; the entry that was taken (16, 32 or 64); the [`tell::checksum`] of the appended
+//! data, and that of the initial RAM disk, both without a last piece of less than eight bytes. The
+//! command line follows. It leaves QEMU through isa-debug-exit.
 #![no_std]
 #![no_main]
-// Entries, ports, and memory that is known by its address.
+// Entries, ports, and memory that is accessed by its address.
 #![allow(unsafe_code)]
 
 use core::ptr::with_exposed_provenance;
@@ -21,7 +21,8 @@ mod tell;
 
 use bzimage::{LINKED_AT, Memory, read};
 
-/// What is appended begins at a multiple of this, counted from the start of the protected-mode part.
+/// The appended data begins at a multiple of this, counted from the start of the protected-mode
+/// part.
 const ALIGNMENT: u64 = 4096;
 
 /// Offsets in the parameters (Linux, Documentation/arch/x86/boot.rst).
@@ -31,7 +32,7 @@ const RAMDISK_SIZE: u64 = 0x21C;
 const CMD_LINE_PTR: u64 = 0x228;
 
 unsafe extern "C" {
-    /// Behind the last byte of the protected-mode part, where that is linked.
+    /// The end of the protected-mode part, at its linked address.
     static program_end: u8;
 }
 
@@ -64,13 +65,13 @@ extern "C" fn main() -> ! {
     tell::end()
 }
 
-/// The checksum of memory, by address and bytes.
+/// The checksum of memory, by address and number of bytes.
 fn checksum(start: u64, length: u64) -> u64 {
     if length < 8 {
         return 0;
     }
-    // SAFETY: that is where the loader says that it is, in the first 4 GiB, which are mapped; nobody
-    // writes to it. Loaders put it at the beginning of a page.
+    // SAFETY: the loader says that it is there, in the first 4 GiB, which are mapped; nobody writes
+    // to it. Loaders put it at the beginning of a page.
     let words = unsafe {
         core::slice::from_raw_parts(
             with_exposed_provenance::<u64>(start as usize),

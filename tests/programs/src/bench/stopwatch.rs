@@ -1,9 +1,10 @@
 //! **The stopwatch**: an MBR that starts another one and notes when, for `./run.sh bench peers`.
 //!
-//! It moves to 600h, reads the sector whose LBA stands in its last four bytes to 7C00h, and leaves the
-//! time-stamp counter at [`started::STARTED`] before it jumps there: what a loader takes to load a
-//! kernel can be measured without a change to the loader. The sector is the MBR that would be in this
-//! one's place. Without it, it stops after an `X` on port 0xE9.
+//! It moves to 600h, reads the sector whose LBA is in its last four bytes to 7C00h, and leaves the
+//! time-stamp counter at [`started::STARTED`] before it jumps there. This measures how long a
+//! loader takes to load a kernel without a change to the loader. The sector is the MBR that would
+//! otherwise be in this one's place. If it cannot be read, the program writes an `X` on port 0xE9
+//! and stops.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -15,7 +16,7 @@ use disk_layout::{SECTOR_SIZE, mbr};
 
 mod started;
 
-/// Where it moves to.
+/// The address that it moves to.
 const MOVED_TO: u32 = 0x600;
 /// The LBA that the benchmark fills in.
 const PARAMETER: u32 = MOVED_TO + mbr::CODE_END as u32 - 4;
@@ -24,7 +25,7 @@ const DEBUG_CONSOLE: u16 = 0xE9;
 
 /// The whole program.
 ///
-/// In: as the BIOS enters an MBR; DL = drive. Out: the same, to the other one.
+/// In: as the BIOS enters an MBR; DL = drive. Out: the same, for the other MBR.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]

@@ -1,4 +1,4 @@
-//! What the benchmark's kernels tell, on the port of QEMU's `-debugcon`.
+//! The output of the benchmark's kernels, on the port of QEMU's `-debugcon`.
 
 use core::arch::asm;
 use core::hint::spin_loop;

@@ -1,15 +1,16 @@
-//! **A kernel that tells exactly what it got**: the machine tests boot it from disks with a wrong bit.
+//! **A kernel that reports exactly what it got**: the machine tests boot it from disks with a wrong
+//! bit.
 //!
 //! On COM1, as the loader has set it up, it writes one line each for its own place, each of its
 //! segments, the command line and each module, with a checksum of every byte; then `OKAY`. It
-//! leaves QEMU through isa-debug-exit. What may differ from boot to boot without anything being
-//! wrong (times, the number of reads, the random seed) is left out.
+//! leaves QEMU through isa-debug-exit. It omits values that differ from boot to boot without
+//! anything being wrong (times, the number of reads, the random seed).
 #![no_std]
 #![no_main]
-// Segments are known by their addresses alone.
+// Segments are accessed by their addresses.
 #![allow(unsafe_code)]
 
-// What the ready-made `core` expects of its program.
+// The functions that the ready-made `core` expects of its program.
 #[path = "../../../../kernel/src/mem.rs"]
 mod mem;
 #[path = "../report/mod.rs"]

@@ -1,6 +1,7 @@
-//! **A boot sector that says how it was started**: one line on COM1 with a checksum of its own 512 bytes,
-//! CS, IP, SS, SP, DS, SI, BP, DX, FLAGS and the segment of interrupt vector 6, in hexadecimal; behind
-//! them, unless SI is 0, the 16 bytes at DS:SI. Then it asks the BIOS for the size of memory, says `OKAY`, and ends QEMU.
+//! **A boot sector that says how it was started**: one line on COM1 with a checksum of its own 512
+//! bytes, CS, IP, SS, SP, DS, SI, BP, DX, FLAGS and the segment of interrupt vector 6, in
+//! hexadecimal; behind them, unless SI is 0, the 16 bytes at DS:SI. Then it asks the BIOS for the
+//! size of memory, says `OKAY`, and ends QEMU.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -8,7 +9,7 @@
 
 use core::arch::naked_asm;
 
-/// Where the sector ends: the checksum is noted there, and the registers behind it.
+/// Where the sector ends: the program notes the checksum there, and the registers behind it.
 const END: u16 = 0x7E00;
 const NOTES: u16 = END + 2;
 const COUNT: u16 = 11;
@@ -83,7 +84,7 @@ extern "C" fn start() -> ! {
         "hlt",
         "jmp .Lhalt",
 
-        // AX, AL, or the low half of AL in hexadecimal.
+        // Prints AX, AL, or the low half of AL in hexadecimal.
         ".Lword:",
         "push ax",
         "mov al, ah",

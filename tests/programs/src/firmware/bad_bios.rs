@@ -1,13 +1,13 @@
-//! **An option ROM that spoils a good BIOS**, for tests of what the loader does on a bad one.
+//! **An option ROM that breaks a good BIOS**, for tests of what the loader does on a bad one.
 //!
 //! A word of flags at [`FLAGS_OFFSET`], which the tests fill in together with the checksum, says
-//! what shall not work. Calls are refused by hooks on INT 15h, INT 13h and INT 10h. A line that does not
-//! follow its ports is made with the CPU's debug registers: a breakpoint on stage2's first
-//! instruction turns A20 off, and one on a port turns it off again behind each access, unless that
-//! comes from the BIOS itself. So is a CPU without CPUID: it is stepped through, and EFLAGS.ID is
-//! cleared behind each instruction.
+//! what has to fail. Hooks on INT 15h, INT 13h and INT 10h refuse calls. The CPU's debug registers
+//! imitate an A20 line that does not follow its ports: a breakpoint on stage2's first instruction
+//! turns A20 off, and one on a port turns it off again after each access, unless the BIOS itself
+//! makes the access. They also imitate a CPU without CPUID: the code is stepped through, and
+//! EFLAGS.ID is cleared after each instruction.
 //!
-//! What concerns every call is done by a second hook around the first one, of INT 10h, 13h, 15h and 16h.
+//! Defects of every call are in a second hook around the first one, of INT 10h, 13h, 15h and 16h.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
@@ -37,7 +37,7 @@ const fn third(defect: Defect) -> u8 {
     bit(defect, 2)
 }
 
-/// The bit of a defect in this byte of the flags.
+/// The bit of a defect in byte `byte` of the flags.
 const fn bit(defect: Defect, byte: usize) -> u8 {
     let bit = (defect as u32).to_le_bytes()[byte];
     assert!(bit != 0);
@@ -46,22 +46,22 @@ const fn bit(defect: Defect, byte: usize) -> u8 {
 
 /// Offset of the flags, four bytes.
 const FLAGS_OFFSET: u16 = 6;
-/// Offset of a byte behind the checksum: how many graphics modes cannot be set.
+/// Offset of a byte behind the checksum: the number of graphics modes that cannot be set.
 const BAD_MODES_OFFSET: u16 = 11;
-/// Offset of a byte: how many sectors INT 13h AH=42h reads at most, whatever it says; 0: all of them.
+/// Offset of a byte: the most sectors that INT 13h AH=42h reads, whatever it reports; 0: no limit.
 const MOST_SECTORS_OFFSET: u16 = 12;
-/// Offset of a byte: not 0 where the memory below 1 MiB shall be reserved.
+/// Offset of a byte: not 0 if the memory below 1 MiB is to be reserved.
 const RESERVES_OFFSET: u16 = 13;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
 const E820_KIND: u8 = 16;
 const E820_RESERVED: u8 = 2;
-/// Where a deep stack ends: a little below that of stage2, whose calls come from 0:7C00h.
+/// Where a deep stack ends: a little below the lower end of stage2's, which begins at 0:7C00h.
 const DEEP: u16 = 0x6FF0;
-/// What the stack of the 64-bit code is overwritten with: no canonical address; as flags, without TF.
+/// Overwrites the stack of the 64-bit code: not a canonical address; as flags, without TF.
 const GARBAGE: u16 = 0xCCCC;
 /// Length in units of 512 bytes.
 const LENGTH: u8 = 4;
-/// A byte of the BIOS data area for communication between programs: has IRQ 4 come?
+/// A byte of the BIOS data area for communication between programs: not 0 after IRQ 4.
 const IRQ_4_CAME: u16 = 0x4F0;
 /// I/O port of the first serial line.
 const COM1: u16 = 0x3F8;
@@ -80,13 +80,13 @@ const DR6_CODE_3: u8 = 1 << 3;
 /// EFLAGS: TF in its second byte, ID in its third one.
 const FLAG_TRAP: u8 = 1 << 0;
 const FLAG_ID: u8 = 1 << 5;
-/// The port that step 2 writes to after each comparison: nothing of the loader does so earlier, and
+/// The port that step 2 writes to after each comparison: nothing in the loader does so earlier, and
 /// step 3 follows.
 const PORT_OF_STEP_2: u8 = 0x80;
-/// Code segments from here on are the BIOS's.
+/// Code segments from here on belong to the BIOS.
 const BIOS_SEGMENT: u16 = 0xA000;
 
-/// What a ROM begins with, as the BIOS looks for it.
+/// The head of a ROM, by which the BIOS finds it.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -105,7 +105,7 @@ extern "C" fn start() {
     )
 }
 
-/// Called by the BIOS with a far call; it may be written to until the BIOS has booted.
+/// The BIOS calls it with a far call; the ROM can be written to until the BIOS has booted.
 #[unsafe(naked)]
 extern "C" fn init() {
     naked_asm!(
@@ -150,7 +150,8 @@ extern "C" fn init() {
         "mov ax, offset .Louter_\\number",
         "mov [0x\\number * 4], eax",
         ".endr",
-        // The BIOS has something in CR4, and from now on this is what it has in its registers.
+        // Puts something into the BIOS's CR4, and notes what the control registers hold from now
+        // on.
         "mov eax, cr4",
         "or al, {cr4_de}",
         "mov cr4, eax",
@@ -187,7 +188,7 @@ extern "C" fn init() {
         "popad",
         ".byte 0xCB", // RETF, without a 32-bit prefix
 
-        // They call the first hook, or the BIOS, as INT does, if the registers are the BIOS's.
+        // They call the first hook, or the BIOS, like INT does, if the registers are the BIOS's.
         ".irp number, 10, 13, 15, 16",
         ".Louter_\\number:",
         "call .Lis_as_before",
@@ -203,7 +204,7 @@ extern "C" fn init() {
         "stc",
         "jmp {spoil}",
 
-        // ZF: may interrupts come and strings go up, and are the control registers as they were?
+        // ZF: are interrupts on, do strings go up, and are the control registers unchanged?
         ".Lis_as_before:",
         "push bp",
         "mov bp, sp",
@@ -259,17 +260,16 @@ extern "C" fn init() {
     )
 }
 
-/// The vectors that were there before.
+/// The original vectors.
 static OLD_10: AtomicU32 = AtomicU32::new(0);
 static OLD_13: AtomicU32 = AtomicU32::new(0);
 static OLD_15: AtomicU32 = AtomicU32::new(0);
-/// Those of the second hooks, for INT 10h to 16h.
+/// The vectors that the second hooks call, for INT 10h to 16h.
 static INNER: [AtomicU32; 7] = [const { AtomicU32::new(0) }; 7];
-/// What the BIOS has in CR4, CR0 and EFER.
+/// The BIOS's values of CR4, CR0 and EFER.
 static CONTROL: [AtomicU32; 3] = [const { AtomicU32::new(0) }; 3];
 
-/// Returns from an interrupt with the flags that hold now, as a BIOS does, and with what the defects
-/// want besides.
+/// Returns from an interrupt with the current flags, as a BIOS does, changed as the defects say.
 #[unsafe(naked)]
 extern "C" fn spoil() {
     naked_asm!(
@@ -305,7 +305,7 @@ extern "C" fn spoil() {
     )
 }
 
-/// VBE function 02h fails, and leaves another mode than text behind.
+/// VBE function 02h fails, and leaves a mode other than text.
 #[unsafe(naked)]
 extern "C" fn int_10() {
     naked_asm!(
@@ -420,7 +420,7 @@ extern "C" fn int_13() {
         "push cx",
         "movzx cx, byte ptr cs:[{most_sectors}]",
         "jcxz .Lmany_sectors",
-        "cmp [si + 2], cx",             // the number in the packet
+        "cmp [si + 2], cx",             // number of sectors in the packet
         "jbe .Lmany_sectors",
         "xchg [si + 2], cx",
         "pushf",
@@ -561,7 +561,7 @@ extern "C" fn int_15() {
     )
 }
 
-/// #DB: before stage2's first instruction and behind each access to a port.
+/// #DB: at stage2's first instruction and after each access to a port.
 #[unsafe(naked)]
 extern "C" fn debug() {
     naked_asm!(
@@ -569,7 +569,7 @@ extern "C" fn debug() {
         "push bp",
         "mov bp, sp",
         "push eax",
-        "cmp word ptr [bp + 4], {bios}", // the CS that it comes from
+        "cmp word ptr [bp + 4], {bios}", // CS of the interrupted code
         "jae .Lleave",
 
         "test byte ptr cs:[{flags} + 1], {no_cpuid}",
@@ -581,7 +581,7 @@ extern "C" fn debug() {
         "mov dr0, eax",
         "mov eax, {port_0}",
         "jmp .Lset",
-        // From that port on, ID is cleared again behind each instruction.
+        // From that port on, clears ID again after each instruction.
         ".Lsingle_step:",
         "or byte ptr [bp + 7], {trap}", // the flags that IRET restores: 16 bits
         "pushfd",
@@ -590,7 +590,7 @@ extern "C" fn debug() {
         "xor eax, eax",
         "jmp .Lset",
 
-        // What is watched from now on: the ports, and no longer the instruction.
+        // From now on, watches the ports and no longer the instruction.
         ".La20:",
         "xor eax, eax",
         "mov dr7, eax",

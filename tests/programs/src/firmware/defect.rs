@@ -1,20 +1,20 @@
 //! The ways in which the option ROM `bad-bios` spoils a BIOS; the tests choose among them by name.
 
-/// What the tests' option ROM can spoil; each is a bit of its flags.
+/// The defects that the tests' option ROM can cause; each is a bit of its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Defect {
-    /// INT 15h E820h is not there.
+    /// INT 15h E820h is missing.
     NoE820 = 1 << 0,
-    /// INT 15h E801h is not there.
+    /// INT 15h E801h is missing.
     NoE801 = 1 << 1,
-    /// INT 15h 88h is not there.
+    /// INT 15h 88h is missing.
     No88 = 1 << 2,
     /// INT 13h has no extensions.
     NoEdd = 1 << 3,
     /// A20 is off when stage2 starts.
     A20Off = 1 << 4,
-    /// INT 15h 24xxh is not there.
+    /// INT 15h 24xxh is missing.
     NoA20Call = 1 << 5,
     /// The keyboard controller does not enable A20.
     NoA20Keyboard = 1 << 6,
@@ -26,15 +26,15 @@ pub enum Defect {
     InvalidOpcode = 1 << 9,
     /// INT 13h AH=48h divides by 0.
     DivideError = 1 << 10,
-    /// INT 13h AH=48h raises #GP: FXSAVE wants an address that is a multiple of 16.
+    /// INT 13h AH=48h raises #GP, by FXSAVE to an address that is not a multiple of 16.
     GeneralProtection = 1 << 11,
     /// INT 13h AH=48h overwrites the end of the 64-bit code's stack.
     SpoilsStack = 1 << 12,
     /// INT 13h AH=48h waits for IRQ 4, which has the vector of #SS.
     WaitsForIrq4 = 1 << 13,
-    /// INT 13h AH=48h overwrites all but the end of that stack.
+    /// INT 13h AH=48h overwrites everything but the end of that stack.
     Overwrites = 1 << 14,
-    /// EFLAGS.ID cannot be changed any more when step 3 asks.
+    /// EFLAGS.ID cannot be changed any more when step 3 tests it.
     NoCpuid = 1 << 15,
     /// INT 10h, 13h, 15h and 16h return with DF set.
     SetsDirectionFlag = 1 << 16,
@@ -42,8 +42,8 @@ pub enum Defect {
     ClearsInterruptFlag = 1 << 17,
     /// They return with another DS.
     ChangesDs = 1 << 18,
-    /// They fail when they are called with IF clear or with DF set.
+    /// They fail if they are called with IF clear or with DF set.
     WatchesFlags = 1 << 19,
-    /// They fail when CR0, CR4 or EFER is not what the BIOS had there, which is CR4.DE among others.
+    /// They fail if CR0, CR4 or EFER is not what the BIOS had there, which includes CR4.DE.
     WatchesControl = 1 << 20,
 }

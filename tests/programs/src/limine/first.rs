@@ -1,7 +1,7 @@
-//! **A first kernel for the Limine protocol**, as the users of the crate `limine` begin one: requests,
-//! a main function, and nothing of its own besides.
+//! **A first kernel for the Limine protocol**, as users of the crate `limine` begin one: requests,
+//! a main function, and nothing else.
 //!
-//! It says on COM1 what it was told, draws a line where there is a framebuffer, and writes `OKAY`;
+//! It prints what it was told on COM1, draws a line if there is a framebuffer, and writes `OKAY`;
 //! `exit` in the command line ends QEMU (device isa-debug-exit).
 #![no_std]
 #![no_main]
@@ -46,7 +46,7 @@ static FRAMEBUFFER: FramebufferRequest = FramebufferRequest::new();
 #[unsafe(link_section = ".requests.end")]
 static END_MARKER: RequestsEndMarker = RequestsEndMarker::new();
 
-/// The protocol leaves SSE off; a target without it would need no such entry.
+/// The protocol leaves SSE off; a target without SSE would not need this entry.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn start() -> ! {

@@ -1,8 +1,8 @@
-//! A bzImage with all three entries: the setup part, and a protected-mode part that moves to where it
-//! is linked, as a Linux kernel does, goes to long mode and calls the program's `main`.
+//! A bzImage with all three entries: the setup part, and a protected-mode part that moves to its
+//! linked address, as a Linux kernel does, goes to long mode and calls the program's `main`.
 //!
-//! Whichever entry is taken first reads the time-stamp counter, and notes the registers in [`entered`].
-//! The tests fill in fields of the header, and may append more to the file.
+//! The entry that is taken first reads the time-stamp counter, and notes the registers in
+//! [`entered`]. The tests fill in fields of the header, and may append more to the file.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -19,9 +19,9 @@ const EFER_LME: u32 = 1 << 8;
 /// The registers at the 32-bit or 64-bit entry.
 #[repr(C)]
 pub struct Entered {
-    /// Which one was taken first: 16, 32 or 64.
+    /// The entry that was taken first: 16, 32 or 64.
     pub bits: u64,
-    /// EBX, EBP and EDI, joined by OR; in long mode they may be anything, and this is 0.
+    /// EBX, EBP and EDI, joined by OR; 0 in long mode, where they may be anything.
     pub zeros: u64,
     pub parameters: u64,
     pub loaded_at: u64,
@@ -119,7 +119,7 @@ global_asm!(
     "mov ds, ecx",
     "mov es, ecx",
     "mov ss, ecx",
-    // What is noted there is `entered`, where the protected-mode part was loaded.
+    // Notes go to `entered`, where the protected-mode part was loaded.
     "mov dword ptr [eax + entered - {linked_at}], 16",
     "mov ecx, [esi + real + 20]",
     "mov [eax + entered - {linked_at} + {time}], ecx",
@@ -137,8 +137,8 @@ global_asm!(
     ".quad 0, 0, 0x00CF9A000000FFFF, 0x00CF92000000FFFF",
     ".Lsetup_gdt_end:",
     ".globl real",
-    // CS, DS, ES, FS, GS, SS, SP, FLAGS, what INT 12h returns (KiB of memory), and the signature of INT
-    // 15h E820; then the time. The symbol's address is an offset in the setup code.
+    // CS, DS, ES, FS, GS, SS, SP, FLAGS, the results of INT 12h (KiB of memory) and of INT 15h E820
+    // (its signature); then the time. The symbol's address is an offset in the setup code.
     "real: .fill 28, 1, 0",
     ".org 5 * 512",
     ".code64",
@@ -148,7 +148,7 @@ global_asm!(
     time = const offset_of!(Entered, time),
 );
 
-// The protected-mode part. Until it has moved, it only knows where it is by what it measures.
+// The protected-mode part. Until it has moved, it has to measure where it is.
 global_asm!(
     ".section .text.start, \"awx\"",
     ".code32",
@@ -162,7 +162,7 @@ global_asm!(
     "call .Lhere",
     ".Lhere:",
     "pop ebp",
-    "sub ebp, offset .Lhere",           // how far it is from where it is linked
+    "sub ebp, offset .Lhere",           // distance from its linked address
     "lea ebx, [ebp + .Lnotes]",
     "lea esp, [ebp + .Lstack_end]",
     "pushfd",
@@ -184,7 +184,7 @@ global_asm!(
     "mov [ebx + 72], es",
     "mov [ebx + 80], ss",
     "sgdt [ebx + 88]",
-    // Move, and go on there.
+    // Moves itself, and continues there.
     "cld",
     "lea esi, [ebp + .Lstart]",
     "mov edi, {linked_at}",
@@ -192,7 +192,7 @@ global_asm!(
     "sub ecx, edi",
     "rep movsb es:[edi], ds:[esi]",
     "lgdt [.Lgdt_pointer]",
-    // Page tables: the first 4 GiB to themselves.
+    // Page tables: map the first 4 GiB to themselves.
     "mov eax, offset .Ltables + 0x1000 + 3",
     "mov [.Ltables], eax",
     "lea eax, [.Ltables + 0x2000 + 3]",
@@ -273,7 +273,7 @@ global_asm!(
     ".Lgdt:",
     ".quad 0, 0, 0x00AF9A000000FFFF, 0x00CF92000000FFFF",
     ".globl entered",
-    "entered:",                         // this and the stack are written to where it was loaded
+    "entered:",                         // written where the program was loaded, as is the stack
     ".Lnotes:",
     ".fill 112, 1, 0",
     ".fill 4096, 1, 0",
@@ -299,13 +299,13 @@ global_asm!(
     lme = const EFER_LME,
 );
 
-/// What the entry has noted.
+/// The notes of the entry.
 pub fn notes() -> &'static Entered {
-    // SAFETY: written before, and not any more.
+    // SAFETY: written before, and no more after that.
     unsafe { &entered }
 }
 
-/// Memory, by address.
+/// Memory from an address on.
 pub struct Memory(pub u64);
 
 impl Memory {
@@ -317,6 +317,7 @@ impl Memory {
 }
 
 pub fn read(address: u64) -> u8 {
-    // SAFETY: mapped, whatever it is. Address 0 is read, too, which is none to Rust: hence volatile.
+    // SAFETY: mapped, whatever it is. Address 0 is read, too, which Rust does not allow: hence
+    // volatile.
     unsafe { with_exposed_provenance::<u8>(address as usize).read_volatile() }
 }

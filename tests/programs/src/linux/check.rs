@@ -1,14 +1,14 @@
 //! **A kernel that checks the Linux boot protocol**: a bzImage with all three entries.
 //!
-//! [`bzimage`] has the entries. Then the program checks what the loader promised. The command line says
-//! what is expected: `entry=16`, `entry=32` or `entry=64`. It prints what it found on COM1, and at
-//! the end `OKAY` or, for each broken promise, `FAILED`.
+//! [`bzimage`] has the entries. Then the program checks what the loader promised. The command line
+//! names the expected entry: `entry=16`, `entry=32` or `entry=64`. The program prints its findings
+//! on COM1, and at the end `OKAY` or, for each broken promise, `FAILED`.
 //!
 //! The offsets are those of Linux, Documentation/arch/x86/boot.rst and zero-page.rst, and of
 //! include/uapi/linux/screen_info.h. The tests change the header's fields in the file.
 #![no_std]
 #![no_main]
-// Entries, ports, and memory that is known by its address.
+// Entries, ports, and memory that is accessed by its address.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
@@ -31,9 +31,9 @@ const EFER_LMA: u64 = 1 << 10;
 const FLAGS_IF_DF: u64 = 1 << 9 | 1 << 10;
 
 unsafe extern "C" {
-    /// What the setup code found.
+    /// The findings of the setup code.
     static real: u8;
-    /// What the entries write to where the kernel was loaded: from here …
+    /// The entries' notes, where the kernel was loaded: from here …
     static entered: u8;
     /// … to here.
     static stack_end: u8;
@@ -74,12 +74,12 @@ extern "C" fn main() -> ! {
     });
     output(EXIT_PORT, if good { EXIT_SUCCESS as u8 } else { 1 });
     loop {
-        // SAFETY: this only waits.
+        // SAFETY: only waits.
         unsafe { asm!("hlt") };
     }
 }
 
-/// Which entry was taken, where everything is, and the command line.
+/// Prints which entry was taken, where everything is, and the command line.
 fn print_entry(notes: &Entered, command_line: u64) {
     print(b"entry ");
     print_decimal(notes.bits);
@@ -96,7 +96,7 @@ fn print_entry(notes: &Entered, command_line: u64) {
     print(b"\r\n");
 }
 
-/// What the setup code found at the 16-bit entry.
+/// Checks the findings of the setup code at the 16-bit entry.
 fn check_real_mode(notes: &Entered, parameters: &Memory, check: &mut dyn FnMut(&[u8], bool)) {
     // The address is an offset, for the setup code's segment.
     let offset = (&raw const real).addr() as u64;
@@ -115,7 +115,7 @@ fn check_real_mode(notes: &Entered, parameters: &Memory, check: &mut dyn FnMut(&
     );
 }
 
-/// The registers at the 32-bit or 64-bit entry.
+/// Checks the registers at the 32-bit or 64-bit entry.
 fn check_registers(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
     let [cs, ds, es, ss] = notes.selectors;
     check(b"selectors", [cs, ds, es, ss] == [0x10, 0x18, 0x18, 0x18]);
@@ -126,7 +126,7 @@ fn check_registers(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
     check(b"EFER", (notes.efer & EFER_LMA != 0) == (notes.bits == 64));
 }
 
-/// The segments at the 32-bit or 64-bit entry.
+/// Checks the segments at the 32-bit or 64-bit entry.
 fn check_descriptors(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
     let [limit, low, high, ..] = notes.gdt;
     let gdt = Memory(u64::from(low) | u64::from(high) << 16);
@@ -140,7 +140,7 @@ fn check_descriptors(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
     check(b"data segment", data == 0x00CF_9200_0000_FFFF);
 }
 
-/// What the loader fills in, of the header.
+/// Checks the fields of the header that the loader fills in.
 fn check_header(parameters: &Memory, loaded_at: u64, check: &mut dyn FnMut(&[u8], bool)) {
     check(b"vid_mode", parameters.number(0x1FA, 2) == 0xFFFF);
     check(
@@ -176,11 +176,11 @@ fn check_header(parameters: &Memory, loaded_at: u64, check: &mut dyn FnMut(&[u8]
     );
 }
 
-/// What the setup code would have found out, and that all else is zero.
+/// Checks the fields that the setup code would have filled in, and that all others are zero.
 fn check_parameters(parameters: &Memory, check: &mut dyn FnMut(&[u8], bool)) {
     let screen = |offset, bytes| parameters.number(offset, bytes);
     let zero = |from, to| (from..to).all(|offset| parameters.number(offset, 1) == 0);
-    // Where INT 10h has the cursor.
+    // The position of INT 10h's cursor.
     check(b"cursor", screen(0, 2) == Memory(0x450).number(0, 2));
     check(b"orig_video_page", screen(4, 2) == 0);
     check(b"orig_video_mode", screen(6, 1) == 3 && screen(7, 1) == 80);
@@ -234,7 +234,7 @@ fn check_parameters(parameters: &Memory, check: &mut dyn FnMut(&[u8], bool)) {
     check(b"zeros", zeros.into_iter().all(|(from, to)| zero(from, to)));
 }
 
-/// The checksums of all that was loaded, but for what has been written to since.
+/// Prints the checksums of everything that was loaded, except for parts that were written to since.
 fn sum_up(parameters: &Memory, loaded_at: u64) {
     let offset = |address: *const u8| address.addr() as u64 - u64::from(LINKED_AT);
     let written = offset(&raw const entered)..offset(&raw const stack_end);
@@ -251,7 +251,7 @@ fn sum_up(parameters: &Memory, loaded_at: u64) {
     }
 }
 
-/// Whether the payload, if there is one, ends in the checksum of what is in front of that: Linux checks
+/// Whether the payload, if there is one, ends in the checksum of the bytes in front: Linux checks
 /// its own, too.
 fn payload_is_whole(parameters: &Memory, loaded_at: u64) -> bool {
     let (offset, size) = (parameters.number(0x248, 4), parameters.number(0x24C, 4));
@@ -262,12 +262,12 @@ fn payload_is_whole(parameters: &Memory, loaded_at: u64) -> bool {
     checksum(bytes(start, size)) == Memory(start + size).number(0, 8)
 }
 
-/// Memory that nothing writes to any more.
+/// Memory that nobody writes to any more.
 fn bytes(start: u64, size: u64) -> &'static [u8] {
     let start = with_exposed_provenance(start as usize);
     match size {
         0 => &[],
-        // SAFETY: the loader has put something there; the first 4 GiB are mapped.
+        // SAFETY: the loader has put data there; the first 4 GiB are mapped.
         _ => unsafe { core::slice::from_raw_parts(start, size as usize) },
     }
 }

@@ -1,9 +1,9 @@
 //! **The first process** of the Linux kernels that the tests boot: a static program without a C
 //! library.
 //!
-//! Says when it was entered (ticks of the time-stamp counter) and where it is, by `time`, `cmdline` and
-//! `memory`, prints the file `/second` if a second
-//! archive brought one, and switches the machine off.
+//! Prints when it was entered (ticks of the time-stamp counter) and where it is, in the lines
+//! `time`, `cmdline` and `memory`, prints the file `/second` if a second archive brought one, and
+//! switches the machine off.
 #![no_std]
 #![no_main]
 // System calls.
@@ -19,14 +19,15 @@ const SYSINFO: u64 = 99;
 const SYSLOG: u64 = 103;
 const MOUNT: u64 = 165;
 const REBOOT: u64 = 169;
-/// syslog(2): no more of the kernel's messages on the console, where they would come in between.
+/// syslog(2): keeps further messages of the kernel off the console, where they would come in
+/// between.
 const CONSOLE_OFF: u64 = 6;
 /// reboot(2).
 const MAGIC_1: u64 = 0xFEE1_DEAD;
 const MAGIC_2: u64 = 0x2812_1969;
 const POWER_OFF: u64 = 0x4321_FEDC;
 
-/// Entered by the kernel: with the stack as System V ABI has it, which is of no use here.
+/// The kernel enters here, with the stack of the System V ABI, which this program ignores.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text.start")]
@@ -80,7 +81,7 @@ fn print_file(path: &core::ffi::CStr) {
     if (file as i64) < 0 {
         return;
     }
-    // Few enough bytes to be cleared without a C library.
+    // Small enough to be cleared without a C library.
     let mut buffer = [0u8; 64];
     loop {
         let (start, size) = (buffer.as_mut_ptr() as u64, buffer.len() as u64);
@@ -95,7 +96,7 @@ fn print_file(path: &core::ffi::CStr) {
 fn call(number: u64, arguments: [u64; 5]) -> u64 {
     let [first, second, third, fourth, fifth] = arguments;
     let result;
-    // SAFETY: only the calls above are made, with buffers of this program.
+    // SAFETY: the program makes only the calls above, with buffers of its own.
     unsafe {
         asm!(
             "syscall",

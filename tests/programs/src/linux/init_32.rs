@@ -1,5 +1,5 @@
-//! **The first process** for Linux kernels of 32 bits: what `init.rs` does, in i386 assembly.
-//! The tests put the ELF header in front of it, in which case it is at its address.
+//! **The first process** for Linux kernels of 32 bits: the same as `init.rs`, in i386 assembly. The
+//! tests put the ELF header in front of it, which puts it at its linked address.
 #![no_std]
 #![no_main]
 // System calls.
@@ -15,7 +15,8 @@ const MOUNT: u32 = 21;
 const REBOOT: u32 = 88;
 const SYSLOG: u32 = 103;
 const SYSINFO: u32 = 116;
-/// syslog(2): no more of the kernel's messages on the console, where they would come in between.
+/// syslog(2): keeps further messages of the kernel off the console, where they would come in
+/// between.
 const CONSOLE_OFF: u32 = 6;
 /// reboot(2).
 const MAGIC_1: u32 = 0xFEE1_DEAD;

@@ -1,7 +1,7 @@
-//! **The smallest Multiboot 2 kernel that reaches 64-bit code**, as many first kernels do it: 32-bit
-//! code checks that a Multiboot 2 loader has started it (`ERR: 0`), that there are CPUID (`ERR: 1`)
-//! and long mode (`ERR: 2`), maps the first GiB to itself by pages of 2 MiB, goes to long mode, and
-//! writes a green `OKAY` into the upper left corner of the screen.
+//! **The smallest Multiboot 2 kernel that reaches 64-bit code**, as many first kernels do it:
+//! 32-bit code checks that a Multiboot 2 loader has started it (`ERR: 0`), that the CPU has CPUID
+//! (`ERR: 1`) and long mode (`ERR: 2`), maps the first GiB to itself by pages of 2 MiB, goes to
+//! long mode, and writes a green `OKAY` into the upper left corner of the screen.
 #![no_std]
 #![no_main]
 // All of it is assembly.
@@ -12,7 +12,7 @@ use core::arch::naked_asm;
 const MAGIC: u32 = 0xE852_50D6;
 const LENGTH: u32 = 24;
 
-/// The header: nothing but an end tag.
+/// The header, with only an end tag.
 #[used]
 #[unsafe(link_section = ".multiboot2")]
 static HEADER: Header = Header([MAGIC, 0, LENGTH, 0_u32.wrapping_sub(MAGIC + LENGTH), 0, 8]);
@@ -50,7 +50,7 @@ extern "C" fn start() -> ! {
         "mov al, '0'",
         "jne .Lerror",
 
-        // EFLAGS.ID can be flipped where there is CPUID.
+        // EFLAGS.ID can be changed if the CPU has CPUID.
         "pushfd",
         "pop eax",
         "mov ecx, eax",

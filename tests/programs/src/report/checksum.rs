@@ -1,4 +1,4 @@
-//! The checksum that the test kernels take of what they got, for them and for the host.
+//! The checksum that the test kernels compute of what they got; the host computes it, too.
 
 /// Changes with every bit and with the order of the bytes.
 pub fn checksum(bytes: &[u8]) -> u64 {

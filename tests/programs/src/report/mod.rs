@@ -1,5 +1,5 @@
-//! **What a test kernel got**, told on COM1 as the loader has set it up: a line for each thing, with the
-//! checksum of its bytes. Tests compare these lines with those of another boot.
+//! **What a test kernel got**, reported on COM1 as the loader has set it up: one line for each
+//! item, with the checksum of its bytes. Tests compare these lines with those of another boot.
 
 use core::arch::asm;
 use core::fmt;
@@ -13,10 +13,10 @@ pub const COM1: u16 = 0x3F8;
 const LINE_STATUS: u16 = COM1 + 5;
 const TRANSMITTER_EMPTY: u8 = 0x20;
 
-/// How often it is asked whether it takes another byte: it may not be there.
+/// Polls before giving up on COM1, which may not exist.
 const POLLS: u32 = 100_000;
 
-/// COM1, as something to write texts to.
+/// COM1, as a writer of texts.
 pub struct Serial;
 
 impl fmt::Write for Serial {
@@ -37,7 +37,8 @@ macro_rules! say {
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use say;
 
-/// A line for some bytes: what they are, how many, their checksum, and texts that belong to them.
+/// Writes a line about some bytes: what they are, how many, their checksum, and texts that belong
+/// to them.
 pub fn bytes(what: &str, bytes: &[u8], texts: &[&str]) {
     use fmt::Write as _;
     let (length, sum) = (bytes.len(), checksum(bytes));
@@ -69,6 +70,7 @@ pub fn input(port: u16) -> u8 {
 
 /// Writes to a port of a device.
 pub fn output(port: u16, byte: u8) {
-    // SAFETY: the kernels write to the serial line and to QEMU's test device, which touch no memory.
+    // SAFETY: the kernels write to the serial line and to QEMU's test device, which touch no
+    // memory.
     unsafe { asm!("out dx, al", in("dx") port, in("al") byte, options(nomem, nostack)) }
 }

@@ -6,7 +6,7 @@ use test_card::color;
 
 /// A framebuffer of direct colour.
 pub struct Framebuffer {
-    /// Where it is seen.
+    /// The address at which the kernel sees it.
     pub start: *mut u8,
     /// Bytes from one row to the next.
     pub pitch: usize,
@@ -21,7 +21,7 @@ pub struct Framebuffer {
 }
 
 impl Framebuffer {
-    /// Whether this can be one, with rows that hold their pixels and colours beside each other.
+    /// Whether this is plausible: rows hold their pixels, and the colours do not overlap.
     pub fn makes_sense(&self) -> bool {
         let mut used = 0_u64;
         let apart = self.colors.iter().all(|&(position, size)| {
@@ -41,7 +41,7 @@ impl Framebuffer {
         self.bits_per_pixel.div_ceil(8)
     }
 
-    /// Bytes of each pixel, and where they are.
+    /// The bytes of each pixel: address and value.
     fn pixels(&self) -> impl Iterator<Item = (*mut u8, u8)> {
         (0..self.height).flat_map(move |y| {
             (0..self.width).flat_map(move |x| {
@@ -72,7 +72,7 @@ impl Framebuffer {
         }
     }
 
-    /// Whether the picture is there.
+    /// Whether it shows the picture.
     ///
     /// # Safety
     /// As [`Framebuffer::draw`].

@@ -1,5 +1,5 @@
-//! The picture that test kernels draw, and that tests look for on the screen: a white frame, bars of
-//! all eight full colours in the upper half, and the same the other way round in the lower half.
+//! The picture that test kernels draw, and that tests look for on the screen: a white frame, bars
+//! of all eight full colours in the upper half, and the same in reverse order in the lower half.
 
 /// Whether red, green and blue are on in a pixel.
 pub fn color(x: usize, y: usize, width: usize, height: usize) -> [bool; 3] {

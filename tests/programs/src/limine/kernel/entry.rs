@@ -1,8 +1,8 @@
-//! The first instructions, of this processor and of the others: the registers are written down.
+//! The first instructions of this processor and of the others: they record the registers.
 
 use core::arch::naked_asm;
 
-/// The registers at the entry. They were pushed onto the stack there.
+/// The registers at the entry, where they were pushed onto the stack.
 #[repr(C)]
 pub struct State {
     pub cr4: u64,
@@ -45,7 +45,7 @@ macro_rules! enter {
 
 pub(crate) use enter;
 
-/// The entry point of the ELF header, which is not to be used.
+/// The entry point of the ELF header, which the loader must not use.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn start() -> ! {

@@ -1,4 +1,4 @@
-//! The tables of the firmware: where they are, and that they can be read.
+//! The tables of the firmware: their addresses, and that they can be read.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use crate::outcome::check;
 use crate::report::say;
 use crate::requests::{RSDP, SMBIOS, hhdm, revision};
 
-/// Whether the MADT says so.
+/// Whether the MADT reports it.
 pub static NMI_AT_LINT1: AtomicBool = AtomicBool::new(false);
 
 pub fn check_firmware_tables() {
@@ -45,7 +45,7 @@ pub fn check_firmware_tables() {
             start < 1 << 20 && (mapped || matches!(revision, 3 | 4)),
         );
         if revision >= 5 && smbios.entry_32().is_some() {
-            // SAFETY: mapped, as was checked.
+            // SAFETY: mapped, as checked before.
             let table = unsafe { ((hhdm() + start + 24) as *const u32).read_unaligned() };
             check(
                 "SMBIOS structures are mapped",
@@ -57,13 +57,13 @@ pub fn check_firmware_tables() {
     }
 }
 
-/// RSDT and all tables that it names: mapped, and in memory of the right kind.
+/// Whether the RSDT and all tables that it names are mapped, and in memory of the right kind.
 fn acpi_tables_mapped(rsdp: u64) -> bool {
     let good = |address: u64| {
         let kind = memory_kind(address).map(number);
         walk(hhdm() + address).is_some() && matches!(kind, Some(2 | 3 | RESERVED_MAPPED))
     };
-    // SAFETY: each address is checked before.
+    // SAFETY: each address is checked before it is read.
     let word =
         |address: u64| u64::from(unsafe { ((hhdm() + address) as *const u32).read_unaligned() });
     if !good(rsdp) {

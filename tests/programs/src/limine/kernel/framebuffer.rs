@@ -1,4 +1,4 @@
-//! The framebuffer: what the response says of it, its pages, and a picture in it.
+//! The framebuffer: its description in the response, its pages, and a picture in it.
 
 use limine::framebuffer::{Framebuffer as Found, MemoryModel, VideoMode};
 use limine::memory_map::EntryType;
@@ -28,7 +28,7 @@ pub fn check_framebuffer() {
         check_edid(edid);
     }
     check_pages(&found);
-    // SAFETY: mapped, as was checked.
+    // SAFETY: mapped, as checked before.
     let drawn = unsafe {
         framebuffer.draw();
         framebuffer.is_drawn()
@@ -68,7 +68,7 @@ fn described(found: &Found) -> Framebuffer {
     framebuffer
 }
 
-/// All modes make sense, and the framebuffer's own one is among them.
+/// Checks that all modes are plausible, and that the framebuffer's own one is among them.
 fn check_modes(found: &Found, framebuffer: &Framebuffer) {
     let modes = found.modes().unwrap_or_default();
     let mut found_itself = false;
@@ -108,7 +108,7 @@ fn check_edid(edid: &[u8]) {
     );
 }
 
-/// All of its pages are mapped for writing in one go, wherever the base revision has them.
+/// Checks that all of its pages are mapped as write-combining, wherever the base revision has them.
 fn check_pages(found: &Found) {
     let start = found.addr() as u64;
     let size = found.pitch() * found.height();

@@ -9,7 +9,7 @@ use crate::processor::read_msr;
 use crate::report::say;
 use crate::requests::{ADDRESS, hhdm, revision};
 
-/// A table that lets the registers of the APICs be seen.
+/// A table through which the kernel sees the registers of the APICs.
 #[repr(C, align(4096))]
 struct Table([u64; 512]);
 
@@ -64,7 +64,7 @@ pub fn check_interrupt_controllers() {
     check("local APIC", wrong == 0);
 }
 
-/// Bits of what is wrong with the local APIC.
+/// Bits of the checks of the local APIC that failed.
 pub fn wrong_apic(devices: u64) -> u64 {
     if revision() < 5 {
         return 0;

@@ -1,14 +1,14 @@
-//! **A kernel of the Limine protocol**, made with the crate `limine`: it checks every response, every
-//! register and what is mapped, prints each check on COM1, and at last `OKAY` or `FAILED`.
+//! **A kernel of the Limine protocol**, made with the crate `limine`: it checks every response,
+//! every register and the mappings, prints each check on COM1, and at the end `OKAY` or `FAILED`.
 //!
-//! Which base revision it asks for, whether there are markers, x2APIC and five levels of page tables, is
-//! what the tests change in its bytes before they boot it (`tests/tests/limine.rs`).
+//! The tests change its bytes before they boot it: the base revision that it asks for, whether
+//! there are markers, x2APIC and five levels of page tables (`tests/tests/limine.rs`).
 #![no_std]
 #![no_main]
-// Registers, ports, page tables, and what the loader says where it is.
+// Registers, ports, page tables, and addresses from the loader.
 #![allow(unsafe_code)]
 
-// What the ready-made `core` expects of its program.
+// The functions that the ready-made `core` expects of its program.
 #[path = "../../../../../stage2/src/machine/mem.rs"]
 mod mem;
 #[path = "../../report/mod.rs"]
@@ -47,7 +47,7 @@ requests! {
     ENTRY_POINT: EntryPointRequest = EntryPointRequest::new().with_entry_point(other_start);
 }
 
-/// The entry point that is asked for.
+/// The entry point that the kernel requests.
 #[unsafe(naked)]
 extern "C" fn other_start() -> ! {
     enter!(main)
@@ -75,7 +75,7 @@ extern "C" fn main(state: &State) -> ! {
         output(DEBUG_EXIT, if failed { 0 } else { EXIT_OKAY });
     }
     loop {
-        // SAFETY: waits for nothing.
+        // SAFETY: only waits.
         unsafe { asm!("hlt") }
     }
 }

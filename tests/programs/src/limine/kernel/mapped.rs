@@ -1,4 +1,4 @@
-//! What is mapped: the kernel, and the direct map as each base revision has it.
+//! The mappings: the kernel, and the direct map as each base revision has it.
 
 use limine::memory_map::EntryType;
 
@@ -11,7 +11,7 @@ use crate::requests::{ADDRESS, MEMORY_MAP, MP, hhdm, revision};
 
 unsafe extern "C" {
     static __executable_start: u8;
-    /// Behind what the file has of it.
+    /// The end of the part that is in the file.
     static _edata: u8;
 }
 
@@ -22,7 +22,7 @@ pub fn check_maps() {
     let (physical, start) = (address.physical_base(), address.virtual_base());
     say!("kernel at {start:#x}, physical {physical:#x}");
     let (from, to) = (&raw const __executable_start, &raw const _edata);
-    // SAFETY: what is loaded is mapped, and nothing writes to it while it is read.
+    // SAFETY: the loaded part is mapped, and nobody writes to it while it is read.
     let loaded = unsafe { core::slice::from_raw_parts(from, to.addr() - from.addr()) };
     report::bytes("loaded", loaded, &[]);
     check(

@@ -6,10 +6,10 @@ use limine::memory_map::EntryType;
 
 use crate::requests::{MEMORY_MAP, hhdm};
 
-/// Its index in the PAT.
+/// Index of write-combining in the PAT.
 pub const WRITE_COMBINING: u64 = 5;
 
-/// What is mapped at an address. `cache` is the index into the PAT.
+/// The mapping of an address. `cache` is the index into the PAT.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Page {
     pub physical: u64,
@@ -72,7 +72,7 @@ pub fn number(kind: EntryType) -> u64 {
     unsafe { core::mem::transmute(kind) }
 }
 
-/// Whether something of the loader lies where it should: in reclaimable memory, seen through the direct
+/// Whether data of the loader lies where it should: in reclaimable memory, seen through the direct
 /// map.
 pub fn reclaimable(address: u64) -> bool {
     let physical = address.wrapping_sub(hhdm());

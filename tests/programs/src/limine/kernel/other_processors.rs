@@ -18,7 +18,7 @@ static ARRIVED: AtomicU64 = AtomicU64::new(0);
 /// Bits of checks that failed on another processor.
 static COMPLAINTS: AtomicU64 = AtomicU64::new(0);
 
-/// Their stacks: each is somewhere else.
+/// Their stacks: all different.
 static STACKS: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 
 pub fn check_processors() {
@@ -85,7 +85,7 @@ unsafe extern "C" fn processor_start(_: &Cpu) -> ! {
 
 extern "C" fn processor(state: &State) -> ! {
     let rdi = state.general[RDI];
-    // SAFETY: the protocol's promise; a wrong one faults, and the test fails.
+    // SAFETY: the protocol's promise; a wrong address faults, and the test fails.
     let cpu = unsafe { &*(rdi as *const Cpu) };
     let mut complaints = wrong_registers(state, rdi);
     complaints |= u64::from(core::arch::x86_64::__cpuid(1).ebx >> 24 != cpu.lapic_id) << 16;
@@ -96,12 +96,12 @@ extern "C" fn processor(state: &State) -> ! {
     STACKS[index % STACKS.len()].store(stack_end(state), Ordering::Relaxed);
     ARRIVED.fetch_add(1, Ordering::Release);
     loop {
-        // SAFETY: waits for nothing.
+        // SAFETY: only waits.
         unsafe { asm!("hlt") }
     }
 }
 
-/// IA32_APIC_BASE as the response tells it.
+/// IA32_APIC_BASE as the response reports it.
 fn base_of_first() -> u64 {
     let x2apic = MP
         .get_response()

@@ -1,4 +1,4 @@
-//! What the checks end in.
+//! The outcomes of the checks.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use crate::report::say;
 /// Whether a check has failed.
 pub static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// Says what a check ends in.
+/// Prints the outcome of a check.
 pub fn check(what: &str, good: bool) {
     if !good {
         FAILED.store(true, Ordering::Relaxed);
@@ -15,7 +15,7 @@ pub fn check(what: &str, good: bool) {
     say!("check {what}: {}", if good { "ok" } else { "FAILED" });
 }
 
-/// A number with the bit set of each that is wrong.
+/// A number with a bit set for each item that is wrong.
 pub fn bits(wrong: &[bool]) -> u64 {
     wrong
         .iter()

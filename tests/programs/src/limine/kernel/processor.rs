@@ -17,7 +17,7 @@ pub fn read_msr(register: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// Bits of what is wrong with the registers that all processors have alike.
+/// Bits of the checks that failed, of the registers that are the same on all processors.
 pub fn wrong_registers(state: &State, rdi: u64) -> u64 {
     let five_levels = PAGING
         .get_response()
@@ -62,7 +62,7 @@ pub fn check_registers(state: &State) {
         );
     }
     check("registers", wrong == 0);
-    // SAFETY: CPUID is everywhere.
+    // SAFETY: every such CPU has CPUID.
     let nx = core::arch::x86_64::__cpuid(0x8000_0001).edx >> 20 & 1 != 0;
     check(
         "NX as the CPU has it",
@@ -109,7 +109,8 @@ pub fn check_descriptor_tables() {
     );
     // SAFETY: at least that many, as was checked.
     let entries = unsafe { *(base as *const [u64; 9]) };
-    // Access, flags, base 0 and limit, without "accessed"; base and limit of 64-bit segments are idle.
+    // Access, flags, base 0 and limit, without "accessed"; the CPU ignores base and limit of 64-bit
+    // segments.
     let fields = |entry: u64, mask: u64| entry & mask & !(1 << 40);
     let good = entries[0] == 0
         && fields(entries[1], !0) == 0x0000_9A00_0000_FFFF

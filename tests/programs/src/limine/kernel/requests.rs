@@ -1,4 +1,4 @@
-//! What the kernel asks the loader for, and what it finds by the answers.
+//! The kernel's requests to the loader, and what the answers lead to.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,7 +39,7 @@ static END_MARKER: RequestsEndMarker = RequestsEndMarker::new();
 #[unsafe(link_section = ".requests.tag")]
 pub static BASE_REVISION: BaseRevision = BaseRevision::new();
 
-/// As the one for the direct map, but for its last word.
+/// Like the request for the direct map, except for its last word.
 #[used]
 #[unsafe(link_section = ".requests.unknown")]
 pub static UNKNOWN: Raw<0> = Raw::new([0x48DC_F1CB_8AD2_B852, 0x0123_4567_89AB_CDEF], []);
@@ -63,7 +63,7 @@ requests! {
     DATE: DateAtBootRequest = DateAtBootRequest::new();
     ADDRESS: ExecutableAddressRequest = ExecutableAddressRequest::new();
     DTB: DeviceTreeBlobRequest = DeviceTreeBlobRequest::new();
-    // Younger than the crate.
+    // Newer than the crate.
     PERFORMANCE: Raw<0> = Raw::new([0x6B50_AD9B_F36D_13AD, 0xDC4C_7E88_FC75_9E17], []);
     KEEP_IOMMU: Raw<0> = Raw::new([0x8EBA_ABE5_1F49_0179, 0x2AA8_6A59_FFB4_AB0F], []);
     TSC: Raw<0> = Raw::new([0x10F2_EE1D_87D1_95E4, 0xF747_A2B7_8F6D_DB31], []);
@@ -119,7 +119,7 @@ fn command_line_is(expected: &[u8]) -> bool {
     line.is_some_and(|line| line.to_bytes() == expected)
 }
 
-/// Whether the command line says that what is on the screen is to stay there.
+/// Whether the command line asks to keep the picture on the screen.
 pub fn stays() -> bool {
     command_line_is(b"stay")
 }

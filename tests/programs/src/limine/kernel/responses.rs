@@ -1,4 +1,4 @@
-//! The responses that are a few words: who the loader is, what it passes on, times and random words.
+//! The short responses: the loader's name, what it passes on, times and random words.
 
 use limine::firmware_type::FirmwareType;
 use limine::paging::Mode;
@@ -26,7 +26,7 @@ pub fn check_responses() {
     );
 }
 
-/// Who the loader is, and the command line.
+/// Checks the loader's name, and the command line.
 fn check_texts() {
     let info = BOOTLOADER_INFO.get_response();
     check(
@@ -48,7 +48,7 @@ fn check_texts() {
     }
 }
 
-/// What kind of firmware there is, and how memory is mapped.
+/// Checks the kind of firmware, the direct map, and the paging mode.
 fn check_modes() {
     let firmware = FIRMWARE_TYPE.get_response();
     check(
@@ -78,7 +78,7 @@ fn check_modes() {
     );
 }
 
-/// The date, the rate of the time-stamp counter, and how long the boot took.
+/// Checks the date, the frequency of the time-stamp counter, and how long the boot took.
 fn check_times() {
     let seconds = DATE.get_response().map(|date| date.timestamp().as_secs());
     check(
@@ -94,12 +94,12 @@ fn check_times() {
     );
 }
 
-/// The random words.
+/// Checks the random words.
 fn check_entropy() {
     let entropy = ENTROPY
         .words::<3>()
         .filter(|[_, count, address]| *count == 6 && reclaimable(*address));
-    // SAFETY: as many as were asked for.
+    // SAFETY: the loader promises as many as the kernel asked for.
     let values = entropy.map(|[_, _, address]| unsafe { *(address as *const [u64; 6]) });
     check(
         "random words",

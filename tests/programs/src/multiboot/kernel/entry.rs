@@ -1,4 +1,4 @@
-//! The first instructions: the state of the machine is written down, then comes 64-bit code.
+//! The first instructions: they record the state of the machine, then 64-bit code follows.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -16,9 +16,9 @@ pub struct State {
     pub cr4: u32,
     pub efer: [u32; 2],
     pub selectors: [u32; 6],
-    /// What LAR says.
+    /// The result of LAR.
     pub rights: [u32; 6],
-    /// What LSL says.
+    /// The result of LSL.
     pub limits: [u32; 6],
     pub gdtr: [u16; 4],
 }
@@ -64,15 +64,15 @@ struct Pointer(u16, &'static [u64; 3]);
 
 static GDT_POINTER: Pointer = Pointer(23, &GDT);
 
-/// In: what Multiboot promises. Keeps the state, maps the first 4 GiB to themselves and goes on in
-/// 64-bit code.
+/// In: what Multiboot promises. Records the state, maps the first 4 GiB to themselves and goes on
+/// in 64-bit code.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 extern "C" fn start() -> ! {
     naked_asm!(
         ".code32",
         // There is no stack yet: a word of the boot information serves as one, to find out where
-        // this is.
+        // this code is.
         "mov edx, [ebx + 4]",
         "lea esp, [ebx + 8]",
         "call .Lhere",
@@ -158,7 +158,7 @@ extern "C" fn start() -> ! {
         "inc edi",
         "ret",
 
-        // In: EBP = by how much. Looks for the tag of type 21.
+        // In: EBP = distance from the linked address. Looks for the tag of type 21.
         ".Lmoved:",
         "lea esi, [ebx + 8]",
         ".Ltag:",

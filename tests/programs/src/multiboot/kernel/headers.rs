@@ -1,14 +1,14 @@
-//! The headers, of version 1 and 2.
+//! The headers of version 1 and 2.
 
 const MAGIC_2: u32 = 0xE852_50D6;
 
 const LENGTH_2: u32 = size_of::<Header2>() as u32;
 
-/// The header of version 2. The test replaces the tag that nobody knows by others.
+/// The header of version 2. The test replaces the unknown tag by others.
 #[repr(C, align(8))]
 struct Header2 {
     magic: [u32; 4],
-    /// Information request, not optional: all types that are to be had on a BIOS.
+    /// Information request, not optional: all types that a loader on a BIOS can provide.
     request: [u32; 2],
     kinds: [u32; 14],
     /// Console flags: a console is required, and EGA text is supported.
@@ -16,7 +16,7 @@ struct Header2 {
     /// Framebuffer, not optional: no depth, which is a text mode.
     framebuffer: [u32; 6],
     modules: [u32; 2],
-    /// EFI boot services: not for a BIOS.
+    /// EFI boot services: meaningless on a BIOS.
     efi: [u32; 2],
     spare: [u32; 14],
     end: [u32; 2],

@@ -22,7 +22,7 @@ pub fn check_machine(state: &State, checks: &mut Checks) {
         // Present, code or data; a 32-bit segment, counted in pages.
         let right = rights & (1 << 15 | 1 << 12 | 1 << 22 | 1 << 23)
             == 1 << 15 | 1 << 12 | 1 << 22 | 1 << 23
-            // Code that can be read, or data that can be written and do not expand down.
+            // Code that can be read, or data that can be written and does not expand down.
             && if number == 0 { kind & 0b1010 == 0b1010 } else { kind & 0b1110 == 0b0010 };
         let in_table = selector | 7 <= limit.into();
         let descriptor = read::<u64>(gdt + u64::from(selector & !7)).unwrap_or(1);
@@ -35,12 +35,12 @@ pub fn check_machine(state: &State, checks: &mut Checks) {
             checks.failed = true;
         }
     }
-    // Without A20, this is what would be seen there.
+    // Without A20, this would be seen there.
     let here = address(&raw const image_start) + 16;
     checks.check("A20", bytes(here, 64) != bytes(here - (1 << 20), 64));
     let untouched = UNTOUCHED.iter().all(|byte| byte.load(Relaxed) == 0);
     checks.check(".bss is zero", untouched);
-    // As the BIOS left them: the timer is let through, and the vectors lead to its ROM.
+    // As the BIOS left them: the timer is not masked, and the vectors lead to the BIOS's ROM.
     let masks = [input(0x21), input(0xA1)];
     say!("interrupt masks {:02x} {:02x}", masks[0], masks[1]);
     checks.check("interrupt controllers", masks[0] & 1 == 0);
@@ -54,13 +54,13 @@ pub fn check_machine(state: &State, checks: &mut Checks) {
     }
 }
 
-/// Nobody writes to it.
+/// A page that nobody writes to.
 static UNTOUCHED: [AtomicU8; 4096] = [const { AtomicU8::new(0) }; 4096];
 
-/// Of real mode: offset in bits 15:0, segment in bits 31:16.
+/// A vector of real mode: offset in bits 15:0, segment in bits 31:16.
 fn interrupt_vector(number: u64) -> u32 {
     let far: u32;
-    // SAFETY: the table is at address 0, which is not one for references.
+    // SAFETY: the table is at address 0, where Rust allows no references.
     unsafe { asm!("mov {:e}, [{}]", out(reg) far, in(reg) number * 4, options(nostack, readonly)) }
     far
 }

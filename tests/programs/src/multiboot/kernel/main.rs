@@ -1,14 +1,14 @@
 //! **A kernel that checks what Multiboot promises**, of version 1 and 2: registers and segments at
-//! its first instruction, every part of the boot information, and that nothing of it overlaps.
+//! its first instruction, every part of the boot information, and that no two of its parts overlap.
 //!
-//! It has both headers; which loader it was, EAX tells. What it finds it says on COM1, a line each,
-//! and at last `OKAY` or `FAIL`; it leaves QEMU through isa-debug-exit. Moved away from its linked
-//! address, it only compares the address with what the boot information says.
+//! It has both headers; EAX tells which version started it. It prints its findings on COM1, one per
+//! line, and at the end `OKAY` or `FAIL`; it leaves QEMU through isa-debug-exit. If it was moved
+//! away from its linked address, it only compares the address with the one in the boot information.
 //!
-//! Version 2 is read by the crate `multiboot2` as it is.
+//! The unmodified crate `multiboot2` reads version 2.
 #![no_std]
 #![no_main]
-// The entry is assembly, and everything is at addresses that somebody else wrote down.
+// The entry is assembly, and everything is at addresses from the loader.
 #![allow(unsafe_code)]
 
 #[path = "../../../../../kernel/src/mem.rs"]
@@ -38,14 +38,14 @@ use outcome::Checks;
 use report::{output, say};
 use video::STAY;
 
-/// What is in EAX.
+/// The value in EAX.
 const LOADER_1: u32 = 0x2BAD_B002;
 
 const LOADER_2: u32 = multiboot2::MAGIC;
 
 extern "C" fn main() -> ! {
     let state = &raw const entry::STATE;
-    // SAFETY: it is not written to any more.
+    // SAFETY: nobody writes to it any more.
     let state = unsafe { &*state };
     let mut checks = Checks { failed: false };
     let mut uses = Uses::NONE;

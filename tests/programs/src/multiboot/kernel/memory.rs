@@ -1,8 +1,8 @@
-//! Memory by its physical address, and which of it has a use.
+//! Memory by its physical address, and which parts of it are in use.
 
 use zerocopy::FromBytes;
 
-/// Memory that has a use: start, end.
+/// Memory in use: start, end.
 pub struct Uses {
     ranges: [(u64, u64); 64],
     count: usize,
@@ -20,7 +20,7 @@ impl Uses {
         &self.ranges[..self.count]
     }
 
-    /// Is it apart from all that were added before, and below 4 GiB?
+    /// Adds a range. Returns whether it is apart from all earlier ones, and below 4 GiB.
     pub fn add(&mut self, start: u64, length: u64) -> bool {
         let end = start + length;
         let apart = self
@@ -35,7 +35,7 @@ impl Uses {
 
 unsafe extern "C" {
     pub static image_start: u8;
-    /// Behind what the file has of it.
+    /// The end of the part that is in the file.
     pub static _edata: u8;
     pub static image_end: u8;
 }
@@ -49,7 +49,7 @@ pub fn bytes(start: u64, length: u64) -> &'static [u8] {
     if length == 0 {
         return &[];
     }
-    // SAFETY: the first 4 GiB are mapped; what is read is RAM or ROM, and nobody writes to it.
+    // SAFETY: the first 4 GiB are mapped; the range is RAM or ROM, and nobody writes to it.
     unsafe { core::slice::from_raw_parts(start as *const u8, length as usize) }
 }
 

@@ -9,7 +9,7 @@ pub struct Map {
     end: u64,
     lower: u64,
     upper: u64,
-    /// Bytes of the uses that are in RAM.
+    /// Bytes of the ranges in use that are in RAM.
     covered: u64,
 }
 

@@ -1,14 +1,14 @@
-//! What the checks end in.
+//! The outcomes of the checks.
 
 use crate::report::say;
 
-/// What was checked.
+/// The checks so far.
 pub struct Checks {
     pub failed: bool,
 }
 
 impl Checks {
-    /// Says what a check ends in, if it fails.
+    /// Notes the result of a check, and prints it if it failed.
     pub fn check(&mut self, what: &str, good: bool) {
         if !good {
             say!("FAILED: {what}");

@@ -1,10 +1,10 @@
-//! What both versions have, each in its own form: modules, sections, the boot device.
+//! The parts that both versions have, each in its own form: modules, sections, the boot device.
 
 use crate::memory::{Uses, address, bytes, image_end, image_start};
 use crate::outcome::Checks;
 use crate::report::{self, say};
 
-/// What both versions say.
+/// Checks a module, of either version.
 pub fn check_module(checks: &mut Checks, uses: &mut Uses, start: u64, end: u64, text: &str) {
     let length = end - start;
     report::bytes("module", bytes(start, length), &[text]);
@@ -12,7 +12,7 @@ pub fn check_module(checks: &mut Checks, uses: &mut Uses, start: u64, end: u64, 
     checks.check("module's place", uses.add(start, length));
 }
 
-/// One section: where, and what it is called.
+/// Checks one section: its place and its name.
 pub fn check_section(checks: &mut Checks, uses: &mut Uses, name: &str, start: u64, size: u64) {
     say!("section {name} {size:x}");
     let loaded = (
@@ -36,7 +36,8 @@ pub fn check_section(checks: &mut Checks, uses: &mut Uses, name: &str, start: u6
     }
 }
 
-/// A loader that has no disk itself names none; then the command line says so.
+/// Checks the boot disk. A loader without a disk of its own names none; then the command line says
+/// so.
 pub fn check_disk(checks: &mut Checks, is_there: bool, line: &str) {
     let diskless = line.split(' ').any(|word| word == "diskless");
     checks.check("boot device", is_there != diskless);

@@ -50,7 +50,7 @@ struct MapEntry {
     kind: u32,
 }
 
-/// The words of an ELF64 or ELF32 section header that matter: name, address, size.
+/// The important words of an ELF64 or ELF32 section header: name, address, size.
 fn section(start: u64, entry_size: u32) -> Option<(u32, u32, u64, u64)> {
     let [name, kind] = read::<[u32; 2]>(start)?;
     if entry_size == 64 {
@@ -61,14 +61,14 @@ fn section(start: u64, entry_size: u32) -> Option<(u32, u32, u64, u64)> {
     Some((name, kind, address.into(), size.into()))
 }
 
-/// Bits of the flags: what there always is, …
+/// Bits of the flags: those that are always set, …
 const ALWAYS: u32 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9;
-/// … and what there may be.
+/// … and those that may be.
 const DISK: u32 = 1 << 1;
 const SECTIONS: u32 = 1 << 5;
 const VBE: u32 = 1 << 11;
 const SCREEN: u32 = 1 << 12;
-/// A kind of screen: pixels that have colours of their own.
+/// A kind of screen: pixels with direct colours.
 const RGB: u8 = 1;
 
 pub fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
@@ -149,7 +149,7 @@ fn check_screen(boot: &Information, checks: &mut Checks, uses: &mut Uses) {
     }
 }
 
-/// The framebuffer as it is described.
+/// The framebuffer that the boot information describes.
 fn direct_color(boot: &Information) -> Framebuffer {
     let [rp, rs, gp, gs, bp, bs] = boot.colors;
     Framebuffer {

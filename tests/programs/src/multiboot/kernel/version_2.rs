@@ -14,7 +14,7 @@ use crate::video::{STAY, check_framebuffer, check_vbe};
 
 pub fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
     checks.check("EBX is a multiple of 8", info.is_multiple_of(8));
-    // SAFETY: that is what Multiboot promises.
+    // SAFETY: Multiboot promises it.
     let boot = unsafe { BootInformation::load(info as *const BootInformationHeader) };
     let Ok(boot) = boot else {
         say!("FAILED: {:?}", boot.err());
@@ -40,7 +40,7 @@ pub fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
     check_memory_map(&boot, checks, uses);
 }
 
-/// Says who the loader is, and returns the command line.
+/// Prints the loader's name, and returns the command line.
 fn check_texts<'b>(boot: &'b BootInformation) -> &'b str {
     let name = boot.boot_loader_name_tag().and_then(|tag| tag.name().ok());
     say!("multiboot 2 by {}", name.unwrap_or("?"));
@@ -75,7 +75,7 @@ fn check_boot_device(boot: &BootInformation, line: &str, checks: &mut Checks) {
     }
 }
 
-/// The framebuffer, if there is one and no text.
+/// The framebuffer, if there is one and it is not text.
 fn check_screen(boot: &BootInformation, checks: &mut Checks) -> Option<Framebuffer> {
     match boot.framebuffer_tag() {
         Some(Ok(tag)) if tag.buffer_type() == Ok(FramebufferType::Text) => {
@@ -108,7 +108,7 @@ fn check_text_mode(tag: &FramebufferTag, checks: &mut Checks) {
     );
 }
 
-/// The framebuffer that a tag describes, if its pixels have colours of their own.
+/// The framebuffer that a tag describes, if its pixels have direct colours.
 fn direct_color(tag: &FramebufferTag) -> Option<Framebuffer> {
     let Ok(FramebufferType::RGB { red, green, blue }) = tag.buffer_type() else {
         return None;
@@ -143,7 +143,7 @@ fn check_sections(boot: &BootInformation, checks: &mut Checks, uses: &mut Uses) 
     }
 }
 
-/// What the firmware has: APM, SMBIOS, ACPI.
+/// Checks the firmware's data: APM, SMBIOS, ACPI.
 fn check_firmware(boot: &BootInformation, checks: &mut Checks) {
     if let Some(apm) = boot.apm_tag() {
         say!("apm {:x}", apm.version());

@@ -1,4 +1,4 @@
-//! The framebuffer, and what the VBE BIOS says of it.
+//! The framebuffer, and the VBE BIOS's information on it.
 
 use core::sync::atomic::AtomicBool;
 
@@ -7,10 +7,10 @@ use crate::outcome::Checks;
 use crate::report::say;
 use crate::screen::Framebuffer;
 
-/// Does the command line say that what is on the screen is to stay there?
+/// Does the command line ask to keep the picture on the screen?
 pub static STAY: AtomicBool = AtomicBool::new(false);
 
-/// Draws into the framebuffer, and says what it is.
+/// Draws into the framebuffer, and prints what it is.
 pub fn check_framebuffer(checks: &mut Checks, framebuffer: &Framebuffer) {
     say!(
         "framebuffer {:p}, {} by {}, {} bits, pitch {}",
@@ -29,7 +29,7 @@ pub fn check_framebuffer(checks: &mut Checks, framebuffer: &Framebuffer) {
     checks.check("picture", drawn);
 }
 
-/// What the VBE BIOS has said: the same as the framebuffer.
+/// Checks that the VBE BIOS's information describes the same framebuffer.
 pub fn check_vbe(
     checks: &mut Checks,
     framebuffer: Option<&Framebuffer>,
