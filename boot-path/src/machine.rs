@@ -1,7 +1,8 @@
 //! What the boot path needs of the machine that it runs on.
 //!
-//! The loader's own half of it is the package `stage2`: BIOS gate, console, physical memory. On the
-//! host it is a BIOS made of a disk image, and memory that knows what was allocated.
+//! The package `stage2` implements it on a PC: BIOS gate, console, physical memory. The package
+//! `host-machine` implements it on the host: a BIOS over a disk image, and memory that knows what
+//! was allocated.
 
 use core::fmt;
 
@@ -14,7 +15,7 @@ use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::{allocate, allocate_high};
 use crate::memory::ram::{Allocation, Block};
 
-/// On which devices is printed what is no error.
+/// The devices on which everything except errors is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Consoles {
     /// The serial line.
@@ -24,35 +25,37 @@ pub struct Consoles {
 }
 
 impl Consoles {
-    /// On all of them.
+    /// All of them.
     pub const ALL: Self = Self {
         serial: true,
         screen: true,
     };
 }
 
-/// The machine. A value of it is a handle: copies of it are the same machine. What is allocated lives
-/// as long as `'m`.
+/// The machine. A value of it is a handle: copies of it are the same machine. Allocated memory
+/// lives as long as `'m`.
 pub trait Machine<'m>: Bios + Clock + Copy {
-    /// Why a step failed: any of the errors that steps have.
+    /// Why a step failed: any error of any step.
     type Failure: Named + From<OutOfMemory>;
 
-    /// Something is done again after a failure, which is kept: of those that follow none is.
+    /// Begins or ends another try after a failure. That failure is kept; those of the other try are
+    /// not.
     fn again(self, again: bool);
 
-    /// The bytes of memory that was allocated. What they hold is not defined.
+    /// The bytes of memory that was allocated. Their content is undefined.
     fn bytes(self, memory: Allocation) -> &'m mut [u8];
 
-    /// Memory is not used any more: first byte and length.
+    /// Memory that is not used any more: first byte and length.
     fn freed(self, start: PhysAddr, length: u64);
 
     /// Copies bytes that were read to their place in a block: as many as fit.
     fn store(self, from: &[u8], to: &mut [u8]);
 
-    /// So many bytes are written to a block before it is said that they are [`written`](Self::written).
+    /// The path writes this many bytes to a block before it reports them as
+    /// [`written`](Self::written).
     const STEP: usize = usize::MAX;
 
-    /// So many bytes of a block are as they stay. They are not looked at again soon.
+    /// These bytes of a block are final. The path does not read them again soon.
     fn written(self, _: &mut [u8]) {}
 
     /// Zeroes bytes of a block.
@@ -60,20 +63,22 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         bytes.fill(0);
     }
 
-    /// Bytes of the firmware, or of whoever else was there before the loader: start (physical) and
-    /// length. `None` where the loader does not reach them.
+    /// Bytes of the firmware, or of another loader that ran before: start (physical) and length.
+    /// `None` if the loader does not reach them.
     fn firmware(self, start: PhysAddr, length: u64) -> Option<&'m [u8]>;
 
-    /// Makes a page table of a page that was allocated: all its entries are zero.
+    /// Makes a page table of a page that was allocated: clears all its entries.
     fn new_table(self, page: Allocation);
 
-    /// Reads an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
+    /// Reads an entry of a page table that was made by [`new_table`](Self::new_table); `index` is
+    /// below 512.
     fn table_entry(self, table: PhysAddr, index: usize) -> u64;
 
-    /// Writes an entry of a page table that was made by [`new_table`](Self::new_table); `index` is below 512.
+    /// Writes an entry of a page table that was made by [`new_table`](Self::new_table); `index` is
+    /// below 512.
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64);
 
-    /// The CRC-32C of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
+    /// Extends the CRC-32C `crc` (0 at first) by `bytes`.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;
 
     /// The same of bytes of a block, which are not looked at again soon.
@@ -84,14 +89,14 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The CRC-32/ISO-HDLC of bytes of a block, which are not looked at again soon.
     fn crc32_of_block(self, bytes: &[u8]) -> u32;
 
-    /// Prints a line of what formats itself: one line, whatever texts are in it.
+    /// Prints one line, whatever texts are in it.
     fn print(self, line: &dyn fmt::Display);
 
     /// Prints a line: texts, and the numbers for the `#` in them, as in
     /// [`facts`](crate::errors::text::facts).
     fn print_line(self, texts: &[&str], numbers: &[u64]);
 
-    /// From here on, only errors are printed everywhere; everything else only there.
+    /// From here on, only errors are printed everywhere; everything else only on `on`.
     fn print_only(self, on: Consoles);
 
     /// Column and row of the next character, if the screen is VGA text.
@@ -100,8 +105,8 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// Puts the blinking cursor behind what was printed.
     fn show_cursor(self);
 
-    /// The screen shows graphics from here on; or it has gone back to text, and the BIOS knows where
-    /// the cursor is.
+    /// The screen shows graphics from here on; or it has gone back to text, and the BIOS knows
+    /// where the cursor is.
     fn screen_has_changed(self, graphics: bool);
 
     /// A step of the boot path begins.
@@ -110,14 +115,14 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The time-stamp counter at the start of each step.
     fn stamps(self) -> [u64; handoff::TIMELINE_LENGTH];
 
-    /// The drive that the loader was read from, and the one that the BIOS had named.
+    /// The drive that the loader was read from, and the one that the BIOS named.
     fn drives(self) -> (u8, u8);
 
     /// How the loader was read: see [`disk_layout::mbr::frame::WAY`].
     fn way(self) -> u16;
 
-    /// The magic number and the address of the information that another loader left, if one started
-    /// the program.
+    /// The magic number and the address of the information from another loader, if one started the
+    /// program.
     fn multiboot(self) -> Option<(u32, u32)>;
 
     /// What the CPU can do: `handoff::CPU_…`.
@@ -126,11 +131,11 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The page through which the loader leaves for a kernel of its own protocol.
     fn switch_page(self) -> PhysAddr;
 
-    /// Notes a segment of the kernel (first address, bytes, `p_flags`), for reports of what the kernel does
-    /// wrong before it has an IDT.
+    /// Notes a segment of the kernel (first address, bytes, `p_flags`), for reports of faults of
+    /// the kernel before it has an IDT.
     fn note_segment(self, start: VirtAddr, size: u64, flags: u32);
 
-    /// 256 bits that nobody can guess, as far as the machine can do that.
+    /// 256 bits that nobody can guess, as far as the machine can provide them.
     fn random_seed(self) -> [u8; 32];
 
     /// The time-stamp counter's frequency in Hz; `None`: it cannot be found out.
@@ -155,7 +160,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         Ok(self.block(Allocation::new(start, size)))
     }
 
-    /// Allocates memory as high as possible, for what is in no kernel's way there.
+    /// Allocates memory as high as possible, where it is in no kernel's way.
     ///
     /// # Errors
     /// 6B.
@@ -164,7 +169,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         Ok(self.block(Allocation::new(start, size)))
     }
 
-    /// The memory of a block is free again.
+    /// Makes the memory of a block free again.
     fn free(self, block: Block<'m>, memory: &mut MemoryMap) {
         let (start, end) = (block.start(), block.end());
         self.freed(start, end - start);

@@ -1,7 +1,7 @@
 //! Steps 6 to 12: the whole path on one screen, one call a step.
 //!
-//! What a step needs, and what holds behind it, is told in its file. Whatever goes wrong ends here, as a
-//! [`Failure`] with a name.
+//! The file of each step says what it needs, and what holds after it. Whatever goes wrong ends
+//! here, as a [`Failure`] with a name.
 
 use core::mem::MaybeUninit;
 
@@ -59,7 +59,7 @@ impl<'m, M> PathMachine<'m> for M where
 {
 }
 
-/// Calls a macro with all errors that the path has.
+/// Calls a macro with all errors of the path.
 #[macro_export]
 macro_rules! with_all_errors {
     ($macro:ident) => {
@@ -84,7 +84,7 @@ macro_rules! with_all_errors {
     };
 }
 
-/// What the path needs memory for, at places of its own: the stack is small.
+/// The memory that the path needs at fixed places, because the stack is small.
 pub struct Rooms<'m> {
     /// The memory map, empty.
     pub memory: &'m mut MemoryMap,
@@ -92,23 +92,23 @@ pub struct Rooms<'m> {
     pub cache: &'m mut [u8],
     /// For an entry file: [`layout::ENTRY_FILE`].
     pub text: &'m mut [u8],
-    /// What `disk-builder` wrote of the files: see [`disk_layout::manifest`].
+    /// The facts about the files that `disk-builder` wrote: see [`disk_layout::manifest`].
     pub manifest: &'m [u8],
     /// For all entries, then for the modules of a Limine kernel.
     pub lists: &'m mut Lists<'m>,
-    /// For what another loader has brought.
+    /// For the files that another loader has brought.
     pub brought: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
     /// For the state of a decompression.
     pub decompressor: &'m mut MaybeUninit<Decompressor>,
     /// For the headers of an ELF file.
     pub headers: &'m mut Option<(KernelImage, Wishes)>,
-    /// For what other headers say.
+    /// For the contents of other headers.
     pub opened: &'m mut Option<Opened<'m>>,
     /// For graphics modes.
     pub adapter: &'m mut Adapter,
 }
 
-/// Steps 6 to 12, but for the jump.
+/// Steps 6 to 12, up to but without the jump.
 ///
 /// # Errors
 /// All from 6A on.
@@ -119,8 +119,8 @@ pub fn boot<'m, M: PathMachine<'m>>(
     boot_another(machine, rooms, |_, chosen| chosen)
 }
 
-/// As [`boot`], of an entry that somebody picks: from all entries, and the one that the loader has
-/// chosen.
+/// As [`boot`], with an entry that the caller picks: from all entries, given the one that the
+/// loader has chosen.
 ///
 /// # Errors
 /// Those of [`boot`].
@@ -174,14 +174,14 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
     leave(&mut files, &partition, text, out, memory)
 }
 
-/// What the steps behind the choice need memory for.
+/// The memory that the steps after the choice need.
 pub struct WayRooms<'m> {
     headers: &'m mut Option<(KernelImage, Wishes)>,
     opened: &'m mut Option<Opened<'m>>,
     way: way::Rooms<'m>,
 }
 
-/// Steps 9 to 12, when it is known what is to be booted.
+/// Steps 9 to 12, once the entry to boot is known.
 #[inline(never)]
 fn leave<'m, M: PathMachine<'m>>(
     files: &mut Files<'m, M>,
@@ -218,12 +218,12 @@ fn leave<'m, M: PathMachine<'m>>(
     }
 }
 
-/// Step 6: the memory map. INT 15h E820, else E801, else 88h ([`int15`]), normalised into one map; the
-/// loader's own memory and the text window are marked in it. Everything that follows gets its memory
-/// from there.
+/// Step 6: the memory map. INT 15h E820, else E801, else 88h ([`int15`]), normalised into one map,
+/// in which the loader's own memory and the text window are marked. All later memory is allocated
+/// from it.
 ///
 /// # Errors
-/// 6A when there is no answer, 6B when there is not even room for the loader.
+/// 6A when there is no answer, 6B when there is not enough memory even for the loader.
 #[inline(never)]
 fn discover_memory<'m, M: PathMachine<'m>>(
     mut machine: M,
@@ -231,8 +231,8 @@ fn discover_memory<'m, M: PathMachine<'m>>(
 ) -> Result<(), M::Failure> {
     let source = int15::discover(&mut machine, memory)?;
     let usable = memory.usable();
-    // The loader is there already, whatever the BIOS says of that memory; but the kernel may reclaim
-    // only what the BIOS calls free.
+    // The loader is there already, whatever the BIOS says of that memory; but the kernel may
+    // reclaim only what the BIOS calls free.
     memory.claim(
         const { PhysAddr::new(layout::START) },
         const { PhysAddr::new(layout::END) },
@@ -247,8 +247,8 @@ fn discover_memory<'m, M: PathMachine<'m>>(
     Ok(())
 }
 
-/// Step 7: the disk that the loader was read from. What the drive can do is asked
-/// ([`int13`](crate::disk::int13)); of a CD it is known.
+/// Step 7: the disk that the loader was read from. The BIOS says what the drive can do
+/// ([`int13`](crate::disk::int13)), except for a CD, where it is known.
 #[inline(never)]
 fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
     let (drive, _) = machine.drives();

@@ -1,9 +1,9 @@
-//! Positions, each of its own kind: a number that says where, and in what unit.
+//! Positions: each type has its own meaning and its own unit.
 //!
-//! A position is no distance. The difference of two positions of a kind is a distance, a plain `u64` in
-//! the same unit, and a position plus a distance is a position of that kind. So neither a count, nor what is
-//! counted from the start of a partition or of a volume, is taken for a place on the disk: it has to
-//! be added to the place that it is counted from:
+//! A position is not a distance. The difference of two positions of a type is a distance, a plain
+//! `u64` in the same unit, and a position plus a distance is a position of that type. So the
+//! compiler rejects a count, or a number relative to a partition or a volume, where it needs a
+//! place on the disk. Such a number must first be added to the place that it is relative to:
 //!
 //! ```
 //! use boot_path::position::Lba;
@@ -13,21 +13,21 @@
 //! let before: u64 = last - partition;
 //! ```
 //!
-//! What makes no sense is not compiled: two places have no sum,
+//! Nonsense does not compile: two positions have no sum,
 //!
 //! ```compile_fail,E0277
 //! # use boot_path::position::Lba;
 //! let _ = Lba::new(2048) + Lba::new(1000);
 //! ```
 //!
-//! and a number is no place.
+//! and a number is not a position.
 //!
 //! ```compile_fail,E0277
 //! # use boot_path::position::Lba;
 //! let _: Lba = 2048.into();
 //! ```
 
-/// Declares kinds of positions.
+/// Declares types of positions.
 macro_rules! positions {
     ($($(#[$doc:meta])* $name:ident)*) => {$(
         $(#[$doc])*
@@ -49,7 +49,7 @@ macro_rules! positions {
                 self.0
             }
 
-            /// The position that far behind; `None` if no number says it.
+            /// The position `distance` further; `None` if it is beyond the last number.
             pub const fn checked_add(self, distance: u64) -> Option<Self> {
                 match self.0.checked_add(distance) {
                     Some(number) => Some(Self(number)),
@@ -57,7 +57,7 @@ macro_rules! positions {
                 }
             }
 
-            /// The position that far in front; `None` if there is none.
+            /// The position `distance` nearer; `None` if there is none.
             pub const fn checked_before(self, distance: u64) -> Option<Self> {
                 match self.0.checked_sub(distance) {
                     Some(number) => Some(Self(number)),
@@ -65,7 +65,7 @@ macro_rules! positions {
                 }
             }
 
-            /// The position that far behind, or the last one.
+            /// The position `distance` further, or the last one.
             pub const fn saturating_add(self, distance: u64) -> Self {
                 Self(self.0.saturating_add(distance))
             }
@@ -87,7 +87,7 @@ macro_rules! positions {
             }
         }
 
-        /// For sums that are known to have a number.
+        /// For sums that are known not to overflow.
         impl core::ops::Add<u64> for $name {
             type Output = Self;
 
@@ -109,25 +109,25 @@ macro_rules! positions {
 pub(crate) use positions;
 
 positions! {
-    /// The number of a sector of a disk (logical block address), from its first sector on, in the unit
-    /// that the disk reads: its own logical sectors ([`BlockDevice::sector_size`]), be they of 512 bytes
-    /// or not.
+    /// The number of a sector of a disk (logical block address), from its first sector on, in the
+    /// unit that the disk reads: its own logical sectors ([`BlockDevice::sector_size`]), which may
+    /// have 512 bytes or more.
     ///
-    /// INT 13h takes 64 bits (EDD 3.0, "Disk Address Packet") and ATA disks have 48 (ACS-3, 4.1.2), but
-    /// none is checked here: what a disk does not have, [`BlockDevice::read`] refuses. What an MBR says is
-    /// no such number until its unit is known: see [`TableLba`].
+    /// INT 13h takes 64 bits (EDD 3.0, "Disk Address Packet") and ATA disks have 48 (ACS-3, 4.1.2),
+    /// but no number is checked here: [`BlockDevice::read`] refuses sectors that the disk does not
+    /// have. A number from an MBR is not an `Lba` until its unit is known: see [`TableLba`].
     ///
     /// [`BlockDevice::sector_size`]: crate::disk::block_device::BlockDevice::sector_size
     /// [`BlockDevice::read`]: crate::disk::block_device::BlockDevice::read
     /// [`TableLba`]: crate::disk::partition::TableLba
     Lba
 
-    /// A byte of a disk, from the disk's first one on. What a FAT volume says of its parts is counted from the
-    /// volume's start: it is a distance.
+    /// A byte of a disk, from the disk's first one on. A FAT volume counts its parts from its own
+    /// start: those are distances.
     DiskOffset
 
-    /// A byte of a file, from its first one on: what `p_offset` of a program header means, and a `Range` of
-    /// a plan. Up to 2^32 - 1 in the files of a FAT; but headers may name any number.
+    /// A byte of a file, from its first one on, as in `p_offset` of a program header, and in a
+    /// `Range` of a plan. Files of a FAT have up to 2^32 - 1; but headers may name any number.
     FileOffset
 }
 
@@ -138,20 +138,20 @@ impl From<u32> for FileOffset {
 }
 
 impl Lba {
-    /// The sector's first byte, on a disk with sectors of this size; the last byte that has a number if
-    /// that has none.
+    /// The sector's first byte, on a disk with sectors of this size; the last byte that has a
+    /// number, if the sector's has none.
     pub fn start(self, sector_size: usize) -> DiskOffset {
         DiskOffset(self.0.saturating_mul(sector_size as u64))
     }
 
-    /// Whether a disk of so many sectors has it.
+    /// Whether a disk of `sectors` sectors has it.
     pub fn is_within(self, sectors: u64) -> bool {
         self.0 < sectors
     }
 }
 
 impl DiskOffset {
-    /// The sector that it is in, on a disk with sectors of this size (a power of two).
+    /// The sector that contains it, on a disk with sectors of this size (a power of two).
     pub fn sector(self, sector_size: usize) -> Lba {
         Lba(self.0 >> (sector_size.trailing_zeros() & 63))
     }

@@ -1,4 +1,4 @@
-//! What is said of an exception, of a panic, and of a stack that was left.
+//! The reports of an exception, of a panic, and of a stack overflow.
 
 use core::fmt;
 use core::panic::PanicInfo;
@@ -15,7 +15,7 @@ use crate::say;
 /// A segment of the kernel that runs: first address, bytes, `p_flags`.
 pub type KernelSegment = (VirtAddr, u64, u32);
 
-/// Reads the quadword at an address, where the loader reaches it.
+/// Reads the quadword at an address, if the loader reaches it.
 pub type Read<'a> = &'a dyn Fn(PhysAddr) -> Option<u64>;
 
 /// Rows of quadwords of the stack in a report.
@@ -53,7 +53,7 @@ impl fmt::Display for Fault<'_> {
 }
 
 impl<'s> Fault<'s> {
-    /// What a handler has saved of an exception with this vector.
+    /// The exception with this vector, as its handler has saved it.
     pub fn new(saved: &'s Saved, vector: u64, kernel: bool, paging: Paging) -> Self {
         let [rip, cs, rflags, rsp, ss] = saved.interrupted(vector);
         Self {
@@ -65,7 +65,7 @@ impl<'s> Fault<'s> {
         }
     }
 
-    /// Says everything that is known of it. `segments`: the kernel's.
+    /// Prints everything that is known of it. `segments`: the kernel's.
     pub fn say<'m>(&self, machine: impl Machine<'m>, segments: &[KernelSegment], read: Read<'_>) {
         let [rip, _, _, _, _, cr2, _] = self.registers;
         say!(machine, "");
@@ -95,7 +95,7 @@ impl<'s> Fault<'s> {
         self.say_stack(machine, read);
     }
 
-    /// A few words of the interrupted stack, as far as they are mapped.
+    /// Prints a few words of the interrupted stack, as far as they are mapped.
     fn say_stack<'m>(&self, machine: impl Machine<'m>, read: Read<'_>) {
         let [_, _, _, _, rsp, _, _] = self.registers;
         for row in 0..STACK_ROWS {
@@ -126,7 +126,7 @@ impl<'s> Fault<'s> {
     }
 }
 
-/// Where in the kernel an address is.
+/// Prints where in the kernel an address is.
 fn say_segment<'m>(machine: impl Machine<'m>, address: VirtAddr, segments: &[KernelSegment]) {
     let holds = |&(start, size, _): &KernelSegment| address.wrapping_sub(start) < size;
     let number = segments.iter().position(holds);
@@ -142,7 +142,7 @@ fn say_segment<'m>(machine: impl Machine<'m>, address: VirtAddr, segments: &[Ker
     }
 }
 
-/// The end of the stack is not what it was: what it is.
+/// The canary at the end of the stack has changed to this value.
 #[derive(Clone, Copy, Debug)]
 pub struct StackOverwritten(pub u32);
 

@@ -1,16 +1,16 @@
 //! ACPI tables, as far as a loader needs them: where they lie, and which processors and interrupt
 //! controllers the MADT names.
 //!
-//! No length is trusted: a table that extends beyond readable memory, or an entry that extends beyond
-//! its table, ends the walk. Checksums are ignored, except that of the RSDP, by which it was found: some
-//! boards have tables with wrong checksums, and their operating systems do not mind.
+//! No length is trusted: a table that extends beyond readable memory, or an entry that extends
+//! beyond its table, ends the walk. Checksums are ignored, except that of the RSDP, by which it was
+//! found: some boards have tables with wrong checksums, and their operating systems do not mind.
 //!
 //! Source: ACPI specification 6.5, chapter 5.2; for DMAR and IVRS the specifications of Intel's and
 //! AMD's I/O virtualisation.
 
 use crate::errors::text::rows;
 
-/// Length of the header that all tables but RSDP and FACS begin with, in bytes.
+/// Length in bytes of the header with which all tables except RSDP and FACS begin.
 const HEADER: usize = 36;
 
 /// No table is longer than this, in bytes.
@@ -28,14 +28,14 @@ const FADT_DSDT: usize = 40;
 const FADT_X_FACS: usize = 132;
 const FADT_X_DSDT: usize = 140;
 
-/// What can be read of physical memory: bytes by address and length.
+/// Reads physical memory: bytes by address and length, if they can be read.
 pub type Memory<'m, 'a> = &'m dyn Fn(u64, u64) -> Option<&'a [u8]>;
 
-/// What gets each table: its address and its bytes.
+/// Receives each table: its address and its bytes.
 pub type Visit<'v, 'a> = &'v mut dyn FnMut(u64, &'a [u8]);
 
-/// Calls `visit` with the address and the bytes of the RSDP and of every table that it leads to: RSDT,
-/// XSDT, what they point to, and FACS and DSDT. A table may come twice.
+/// Calls `visit` with the address and the bytes of the RSDP and of every table that it leads to:
+/// RSDT, XSDT, what they point to, and FACS and DSDT. A table may come twice.
 pub fn tables<'a>(rsdp: u64, memory: Memory<'_, 'a>, visit: Visit<'_, 'a>) {
     let Some(first) = memory(rsdp, 20) else {
         return;
@@ -81,7 +81,7 @@ pub fn find<'a>(rsdp: u64, memory: Memory<'_, 'a>, signature: &[u8; 4]) -> Optio
     found
 }
 
-/// The table at an address: its length stands behind its signature.
+/// The table at an address: its length follows its signature.
 fn table<'a>(address: u64, memory: Memory<'_, 'a>, visit: Visit<'_, 'a>) -> Option<&'a [u8]> {
     if address == 0 {
         return None;
@@ -95,7 +95,7 @@ fn table<'a>(address: u64, memory: Memory<'_, 'a>, visit: Visit<'_, 'a>) -> Opti
     Some(bytes)
 }
 
-/// What the MADT says, as far as it is of use here.
+/// The entries of the MADT that a loader needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MadtEntry {
     /// A processor that can be started: its ACPI UID and its APIC ID.
@@ -124,7 +124,7 @@ pub fn madt(table: &[u8]) -> impl Iterator<Item = MadtEntry> {
     structures(table, 44, Length::Byte).filter_map(madt_entry)
 }
 
-/// An entry, if it is of use.
+/// An entry, if a loader needs it.
 #[inline(never)]
 fn madt_entry(entry: &[u8]) -> Option<MadtEntry> {
     let processor = |uid, apic_id| MadtEntry::Processor { uid, apic_id };
@@ -167,7 +167,7 @@ pub fn amd_iommus(ivrs: &[u8]) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Where the length of a structure stands.
+/// The place of a structure's length.
 #[derive(Clone, Copy)]
 enum Length {
     /// In its second byte.

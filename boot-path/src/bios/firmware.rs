@@ -1,8 +1,8 @@
 //! The BIOS, as the code above the gate sees it.
 //!
-//! The code that asks the BIOS and interprets its answers is generic over [`Bios`]. On the machine, the
-//! gate implements it. On the host, a script or the transcript of a real machine does, so every quirk of
-//! a BIOS is an ordinary test.
+//! The code that asks the BIOS and interprets its answers is generic over [`Bios`]. On the machine,
+//! the gate implements it. On the host, a script or the transcript of a real machine does, so every
+//! quirk of a BIOS is an ordinary test.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -29,7 +29,7 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// All zero but EAX, with CF set: a service that leaves CF alone has not succeeded.
+    /// All zero except EAX, and CF set: a service that leaves CF alone has not succeeded.
     pub const fn new(eax: u32) -> Self {
         Self {
             eax,
@@ -65,11 +65,11 @@ pub trait Bios {
     /// buffers.
     fn read<T: FromBytes>(&self, address: u64) -> T;
 
-    /// Puts a packet, or what an answer is to overwrite, at the start of [`BIOS_BUFFER`]; the rest
-    /// of it becomes zero.
+    /// Puts a packet, or bytes for an answer to overwrite, at the start of [`BIOS_BUFFER`]; the
+    /// rest of it becomes zero.
     fn put<T: IntoBytes + Immutable>(&mut self, value: &T);
 
-    /// Writes to the transfer buffer what an answer is to overwrite.
+    /// Writes bytes for an answer to overwrite to the transfer buffer.
     fn write<T: IntoBytes + Immutable>(&mut self, address: u64, value: &T);
 
     /// The first bytes of the transfer buffer, where INT 13h has put sectors.

@@ -1,5 +1,5 @@
-//! Step 6: the BIOS's report of memory, by INT 15h E820, else E801, else 88h, and two words of the BIOS
-//! data area.
+//! Step 6: the memory that the BIOS reports, by INT 15h E820, else E801, else 88h, and two words of
+//! the BIOS data area.
 
 use core::fmt;
 
@@ -10,7 +10,7 @@ use crate::memory::map::{self, E820_BUFFER, MemoryKind, MemoryMap, OutOfMemory};
 
 /// `SMAP`, by which INT 15h E820 is recognised (ACPI specification, chapter 15).
 const SMAP: u32 = 0x534D_4150;
-/// Calls of E820 at most: a BIOS that never ends the list is not followed for ever.
+/// Maximum number of E820 calls: some BIOSes never end the list.
 pub const E820_CALLS: u32 = 1024;
 
 /// BIOS data area: KiB of conventional memory (u16); INT 12h returns the same.
@@ -23,7 +23,7 @@ const BDA_EBDA_SEGMENT: u64 = 0x40E;
 pub enum MemoryError {
     /// No service of the BIOS reports any memory.
     NoMap,
-    /// There is not even room for the loader.
+    /// There is not enough memory even for the loader.
     NoRoom(OutOfMemory),
 }
 
@@ -45,7 +45,8 @@ impl fmt::Display for MemoryError {
     }
 }
 
-/// Fills the empty `map` by the best service that the BIOS has, and returns that one's name.
+/// Fills the empty `map` by the best service that the BIOS has, and returns the name of that
+/// service.
 ///
 /// # Errors
 /// [`MemoryError`].
@@ -89,7 +90,8 @@ fn e820(bios: &mut impl Bios, map: &mut MemoryMap) -> bool {
         };
         bios.call(0x15, &mut registers);
         if registers.eax != SMAP {
-            // With an error in the first call there is no such service; later, the end of the list.
+            // An error in the first call means that the service is missing; later, it ends the
+            // list.
             return found && registers.carry();
         }
         if registers.carry() {

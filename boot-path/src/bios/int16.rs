@@ -2,11 +2,11 @@
 
 use crate::bios::firmware::{Bios, Registers};
 
-/// Answers without a key (Ctrl-Break gives one) before the service is taken for missing.
+/// Answers without a key (Ctrl-Break gives one) after which the service counts as missing.
 const TRIES: u32 = 16;
 
-/// AH=00h: waits for a key. False: it returns at once and without one, over and over, as an
-/// interrupt does that leads nowhere.
+/// AH=00h: waits for a key. False: it keeps returning at once without one, as an interrupt without
+/// a handler does.
 pub fn wait_for_key(bios: &mut impl Bios) -> bool {
     (0..TRIES).any(|_| {
         let mut registers = Registers::new(0);

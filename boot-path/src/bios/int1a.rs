@@ -7,7 +7,8 @@ const TIME: u32 = 2;
 /// Its date.
 const DATE: u32 = 4;
 
-/// Seconds from 1970 to now. `None`: there is no clock, or it does not run, or says what makes no sense.
+/// Seconds from 1970 to now. `None`: there is no clock, it does not run, or its answer makes no
+/// sense.
 pub fn date(bios: &mut impl Bios) -> Option<u64> {
     // CH, CL, DH, DL.
     let mut ask = |function: u32| {
@@ -18,7 +19,7 @@ pub fn date(bios: &mut impl Bios) -> Option<u64> {
         (!registers.carry()).then_some([ch, cl, dh, dl])
     };
     let mut date = ask(DATE)?;
-    // A day may end in between: once more then.
+    // Midnight may pass between the two calls: then ask once more.
     for _ in 0..2 {
         let [hours, minutes, seconds, _] = ask(TIME)?;
         let again = ask(DATE)?;
@@ -30,9 +31,9 @@ pub fn date(bios: &mut impl Bios) -> Option<u64> {
     None
 }
 
-/// Seconds from 1970 to a time of the real-time clock, in BCD as INT 1Ah has it: century, year, month,
-/// day; hours, minutes, seconds. `None`: it makes no sense. (A 31st of a month that has 30 days is the
-/// first one of the next.)
+/// Seconds from 1970 to a time of the real-time clock, in BCD as INT 1Ah reports it: century, year,
+/// month, day; hours, minutes, seconds. `None`: it makes no sense. (The 31st of a month of 30 days
+/// counts as the first of the next one.)
 pub fn unix_time(date: [u8; 4], time: [u8; 3]) -> Option<u64> {
     /// Days from 1 March of the year 0 to 1970.
     const TO_1970: u64 = 719_468;
@@ -55,7 +56,8 @@ pub fn unix_time(date: [u8; 4], time: [u8; 3]) -> Option<u64> {
     if !good {
         return None;
     }
-    // With the leap day at its end, a year that begins in March has months of 31, 30, 31, 30, 31 days.
+    // A year that begins in March has the leap day at its end, and months of 31, 30, 31, 30, 31
+    // days.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {

@@ -1,4 +1,4 @@
-//! The BIOS services that the loader uses, and what it makes of their answers.
+//! The BIOS services that the loader uses, and how it interprets their answers.
 
 pub mod firmware;
 pub mod time;

@@ -1,8 +1,8 @@
-//! What the firmware left in memory: the entry points of ACPI and SMBIOS.
+//! The entry points of ACPI and SMBIOS that the firmware left in memory.
 
 use crate::bios::acpi::Memory;
 
-/// Physical addresses of what the firmware left in memory; 0: not found.
+/// Physical addresses of the entry points; 0: not found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirmwareTables {
     /// ACPI.
@@ -17,7 +17,7 @@ pub struct FirmwareTables {
 const BDA_EBDA_SEGMENT: u64 = 0x40E;
 /// First byte behind the BIOS data area.
 const BDA_END: u64 = 0x400;
-/// Bytes of the RSDP of revision 0, and those that its checksum is of in later ones.
+/// Bytes of the RSDP of revision 0, and those that its checksum covers in later revisions.
 pub const RSDP_1_BYTES: u64 = 20;
 
 impl FirmwareTables {
@@ -39,7 +39,7 @@ impl FirmwareTables {
         found
     }
 
-    /// Looks at 16 bytes, at their address, and what follows.
+    /// Looks at 16 bytes at `address`, and at the bytes behind them.
     fn look_at(&mut self, paragraph: &[u8; 16], rest: &[u8], address: u64) {
         let sums_up = |length: usize| rest.get(..length).is_some_and(is_zero_in_sum);
         match paragraph {
@@ -62,11 +62,11 @@ impl FirmwareTables {
         }
     }
 
-    /// The RSDP: 20 bytes of revision 0, else as many as it says, if they sum up to 0.
+    /// The RSDP: 20 bytes in revision 0, else as many as it says, if they sum up to 0.
     pub fn rsdp<'a>(&self, memory: Memory<'_, 'a>) -> &'a [u8] {
         const REVISION: usize = 15;
         const LENGTH: usize = 20;
-        /// Version 2.0 has 36 bytes; what is much longer is none.
+        /// Version 2.0 has 36 bytes; a much longer structure is not an RSDP.
         const LENGTHS: core::ops::RangeInclusive<u64> = 36..=256;
 
         if self.rsdp == 0 {

@@ -1,8 +1,8 @@
-//! Time, as the code above the gate sees it: how long a disk has not answered.
+//! Time, as the code above the gate sees it: how long a disk has failed to answer.
 //!
 //! A PC has two counters that need no interrupt of the loader's own: the CPU's time-stamp counter,
-//! which says nothing about seconds until its frequency is known, and the BIOS's count of timer ticks
-//! at 46Ch, which moves only while the BIOS runs with interrupts on. Either may stand still.
+//! which says nothing about seconds until its frequency is known, and the BIOS's count of timer
+//! ticks at 46Ch, which moves only while the BIOS runs with interrupts on. Either may stand still.
 
 use core::fmt;
 
@@ -21,18 +21,18 @@ pub struct Moment {
 impl Moment {
     /// Ticks in a day: the BIOS begins again at 0 then.
     const DAY: u32 = 0x18_00B0;
-    /// Ticks in ten minutes. No BIOS call takes as long: who finds more between two looks sees
-    /// somebody set the clock.
+    /// Ticks in ten minutes. No BIOS call takes that long: a greater difference between two
+    /// readings means that somebody set the clock.
     const JUMP: u32 = 10 * 60 * 182 / 10;
 
-    /// Milliseconds from this moment to a later one, by the counter that went further: one that
+    /// Milliseconds from this moment to a later one, by the counter that advanced further: one that
     /// stands still does not count. `tsc_frequency` is in Hz, if it is known.
     pub fn milliseconds_to(self, later: Self, tsc_frequency: Option<u64>) -> u64 {
         let ticks = match later.ticks.checked_sub(self.ticks) {
             Some(ticks) => ticks,
             None => later.ticks.saturating_add(Self::DAY) - self.ticks.min(Self::DAY),
         };
-        // 1,193,182 / 65,536 ticks a second.
+        // There are 1,193,182 / 65,536 ticks a second.
         let by_ticks = match ticks {
             0..=Self::JUMP => u64::from(ticks) * 54_925 / 1000,
             _ => 0,
@@ -45,17 +45,18 @@ impl Moment {
     }
 }
 
-/// A clock, and whoever sits in front of the machine.
+/// A clock, and a way to tell the user what the loader waits for.
 pub trait Clock {
-    /// What the counters show. It is asked before every read of a disk, so it costs next to nothing.
+    /// The counters' values. The path asks before every read of a disk, so this costs next to
+    /// nothing.
     fn now(&self) -> Moment;
 
-    /// Milliseconds that have passed since a moment; 0 for ever on a machine without a clock. It is
-    /// asked only when a read has failed: the first time, it may have to find out how fast the
-    /// time-stamp counter is.
+    /// Milliseconds that have passed since a moment; always 0 on a machine without a clock. The
+    /// path asks only after a failed read: the first time, the machine may have to find out how
+    /// fast the time-stamp counter is.
     fn milliseconds_since(&mut self, moment: Moment) -> u64;
 
-    /// Says what the loader waits for.
+    /// Tells the user what the loader waits for.
     fn tell(&mut self, waiting: &Waiting);
 }
 
@@ -94,15 +95,15 @@ impl fmt::Display for Waiting {
     }
 }
 
-/// How long each of several is waited for that should come soon: a second; but once five did not come,
-/// the others have a hundredth of that.
+/// How long to wait for each of several things that should come soon: a second. Once five have not
+/// come, a hundredth of that for each of the others.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
     in_vain: u32,
 }
 
 impl Patience {
-    /// How many may take their full time and not come.
+    /// How many may use up their full time and not come.
     const MOST: u32 = 5;
 
     /// Microseconds for the next one.

@@ -1,8 +1,8 @@
 //! Transcripts: what a BIOS was asked and what it answered, as lines of text.
 //!
-//! An image built with `--record` writes one to the serial line, and tests play it back to the code that
-//! asks. Each call is a line. Lines that do not begin with [`PREFIX`] are comments, so the log of a
-//! serial line is a transcript as it is.
+//! An image built with `--record` writes one to the serial line, and tests play it back to the code
+//! that asks. Each call is a line. Lines that do not begin with [`PREFIX`] are comments, so the log
+//! of a serial line is a transcript as it is.
 //!
 //! ```text
 //! bios: transcript 2
@@ -11,13 +11,13 @@
 //! ```
 //!
 //! The first line is the version of the format. `memory` is the content of an address: bytes in
-//! hexadecimal, without the zeros at their end. A call lists the registers that are not 0 in front of
-//! the arrow, and those that changed behind it. If a register pointed to the [buffer](BIOS_BUFFER), the
-//! buffer's content before and after the call follows, as far as it matters. Sectors are not recorded.
-//! A call without an arrow did not return.
+//! hexadecimal, without the zeros at their end. A call lists the registers that are not 0 in front
+//! of the arrow, and those that changed behind it. If a register pointed to the
+//! [buffer](BIOS_BUFFER), the buffer's content before and after the call follows, as far as it
+//! matters. Sectors are not recorded. A call without an arrow did not return.
 //!
-//! `bios: time 5104 ms` is the clock's answer. The code asks the clock when a read has failed. Version 1
-//! has no such lines, because only the calls decided then what was tried next.
+//! `bios: time 5104 ms` is the clock's answer. The code asks the clock when a read has failed.
+//! Version 1 has no such lines, because only the calls decided then what was tried next.
 
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -28,7 +28,7 @@ use crate::bios::firmware::{BUFFER_OFFSET, Registers};
 use crate::errors::text::facts;
 use crate::memory::layout::BIOS_BUFFER;
 
-/// What a line of a transcript begins with.
+/// The first characters of a line of a transcript.
 pub const PREFIX: &str = "bios: ";
 
 /// Version of the format, which [`begin`] writes.
@@ -37,8 +37,8 @@ pub const VERSION: u32 = 2;
 /// The versions that can be read.
 pub const VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 
-/// Bytes of the buffer that are written down: packets and answers are shorter, but not what some
-/// BIOSes write.
+/// Bytes of the buffer that are recorded: packets and answers are shorter, but some BIOSes write
+/// more.
 pub const SHOWN: usize = 128;
 
 /// The registers, by their names. (Pointers to texts would take more room than the texts.)
@@ -57,12 +57,12 @@ fn values(registers: &Registers) -> [u32; NAMES.len()] {
 /// Writes the first line.
 ///
 /// # Errors
-/// Those of `out`; so have all of these functions.
+/// Those of `out`, as for all of these functions.
 pub fn begin(out: &mut dyn fmt::Write) -> fmt::Result {
     out.write_str("bios: transcript 2\n")
 }
 
-/// Writes how many milliseconds had passed, when the clock was asked.
+/// Writes the clock's answer: how many milliseconds had passed.
 ///
 /// # Errors
 /// Those of `out`.
@@ -70,7 +70,7 @@ pub fn time(out: &mut dyn fmt::Write, milliseconds: u64) -> fmt::Result {
     facts(out, "bios: time # ms\n", &[milliseconds])
 }
 
-/// Writes what memory holds at an address.
+/// Writes the bytes of memory at an address.
 ///
 /// # Errors
 /// Those of `out`.
@@ -80,7 +80,7 @@ pub fn memory(out: &mut dyn fmt::Write, address: u64, bytes: &[u8]) -> fmt::Resu
     out.write_char('\n')
 }
 
-/// Writes the first half of a line: a call that is to be made.
+/// Writes the first half of a line: the call that is about to be made.
 ///
 /// # Errors
 /// Those of `out`.
@@ -157,9 +157,9 @@ pub type Bytes = ArrayVec<u8, SHOWN>;
 pub enum Line {
     /// The first one: the version of the format.
     Begin(u32),
-    /// How many milliseconds had passed.
+    /// The clock's answer in milliseconds.
     Time(u64),
-    /// What memory holds at an address.
+    /// The bytes of memory at an address.
     Memory(u64, Bytes),
     /// A call.
     Call(Call),
@@ -178,7 +178,7 @@ pub struct Call {
     pub answer: Option<(Registers, Bytes)>,
 }
 
-/// A line that begins like one of a transcript and is none.
+/// A line that begins like one of a transcript but cannot be read as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Garbled;
 

@@ -1,14 +1,15 @@
 //! Step 12, for kernels that want a framebuffer: graphics modes, by the VBE BIOS (INT 10h AH=4Fh).
 //!
-//! Finds the modes, chooses the one that comes closest to a wish, and sets it. Only modes of direct colour
-//! with a linear framebuffer count: a kernel can draw into these without the BIOS.
+//! Finds the modes, chooses the one that comes closest to a wish, and sets it. Only modes of direct
+//! colour with a linear framebuffer count: a kernel can draw into these without the BIOS.
 //!
-//! A mode counts only if everything that the BIOS says about it is plausible, because a kernel that draws
-//! into it cannot check that. There are lists without an end, listed modes that do not exist, rows that
-//! are shorter than their pixels, colours that overlap, and framebuffers that would be RAM.
+//! A mode counts only if everything that the BIOS says about it is plausible, because a kernel that
+//! draws into it cannot check that. There are lists without an end, listed modes that do not exist,
+//! rows that are shorter than their pixels, colours that overlap, and framebuffers that would be
+//! RAM.
 //!
-//! Sources: VESA BIOS Extension Core Functions Standard 3.0; VESA BIOS Extension/Display Data Channel
-//! Standard 1.1; VESA Enhanced EDID Standard, release A.
+//! Sources: VESA BIOS Extension Core Functions Standard 3.0; VESA BIOS Extension/Display Data
+//! Channel Standard 1.1; VESA Enhanced EDID Standard, release A.
 
 use core::ops::Range;
 
@@ -22,28 +23,28 @@ use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, TRANSFER_BUFFER};
 use crate::memory::map::{MIB, MemoryKind, Region};
 
-/// Where INT 10h puts what it says of the controller, of a mode, and of the monitor. Each has more
-/// room than it needs, for BIOSes that write too much.
+/// Where INT 10h puts its information on the controller, on a mode, and on the monitor. Each block
+/// has more room than it needs, for BIOSes that write too much.
 pub const CONTROLLER_BLOCK: u64 = TRANSFER_BUFFER.start;
 /// See [`CONTROLLER_BLOCK`].
 pub const MODE_BLOCK: u64 = TRANSFER_BUFFER.start + 0x1000;
 const EDID_BLOCK: u64 = TRANSFER_BUFFER.start + 0x2000;
 
-/// Bytes of what is said of the controller (VbeInfoBlock) and of a mode (ModeInfoBlock).
+/// Bytes of the controller's information (VbeInfoBlock) and of a mode's (ModeInfoBlock).
 pub const CONTROLLER_BYTES: usize = 512;
 /// See [`CONTROLLER_BYTES`].
 pub const MODE_BYTES: usize = 256;
 
-/// Entries of the BIOS's list that are looked at.
+/// Maximum number of entries of the BIOS's list that are examined.
 const MAX_LISTED: usize = 256;
 
-/// Modes that are kept.
+/// Maximum number of modes that are kept.
 pub const MAX_MODES: usize = 128;
 
-/// Modes that are tried when one cannot be set.
+/// Maximum number of modes that are tried, if one cannot be set.
 const TRIES: usize = 4;
 
-/// What is wanted when nobody says, and the monitor has no wish that can be met.
+/// The size if the kernel asks for none, and the monitor prefers none that can be set.
 const USUAL: (u16, u16) = (1024, 768);
 
 /// A base block of EDID.
@@ -79,12 +80,12 @@ struct ModeInfo {
     bank_size: u8,
     image_pages: u8,
     reserved: u8,
-    /// Size and position of red, green, blue and of what is reserved.
+    /// Size and position of red, green, blue and the reserved bits.
     colors: [[u8; 2]; 4],
     color_attributes: u8,
     address: U32,
     off_screen: [u8; 6],
-    /// From VBE 3.0 on, what holds for the linear framebuffer.
+    /// From VBE 3.0 on, the values for the linear framebuffer.
     linear_bytes_per_scan_line: U16,
     linear_image_pages: [u8; 2],
     linear_colors: [[u8; 2]; 4],
@@ -95,7 +96,7 @@ struct ModeInfo {
 pub struct Field {
     /// Its lowest bit.
     pub position: u8,
-    /// Bits.
+    /// Number of bits.
     pub size: u8,
 }
 
@@ -119,7 +120,7 @@ pub struct Mode {
 }
 
 impl Mode {
-    /// What is said of a mode, if it is one to draw in. `version` is that of VBE: 0300h.
+    /// The mode that `info` describes, if a kernel can draw in it. `version` is that of VBE: 0300h.
     fn new(number: u16, info: &ModeInfo, version: u16) -> Option<Self> {
         /// Supported by the hardware, graphics, with a linear framebuffer.
         const ATTRIBUTES: u16 = 1 << 0 | 1 << 4 | 1 << 7;
@@ -129,7 +130,7 @@ impl Mode {
         if !supported || info.memory_model != DIRECT_COLOR {
             return None;
         }
-        // There are BIOSes of 3.0 that leave these fields alone.
+        // Some BIOSes of version 3.0 leave these fields alone.
         let linear = info.linear_bytes_per_scan_line.get();
         let (pitch, colors) = match version >= 0x0300 && linear != 0 {
             true => (linear, &info.linear_colors),
@@ -168,7 +169,7 @@ impl Mode {
         self.start() + u64::from(self.pitch) * u64::from(self.height)
     }
 
-    /// Whether the framebuffer touches what is known to be memory.
+    /// Whether the framebuffer overlaps known memory.
     fn is_in_ram(&self, memory: &[Region]) -> bool {
         let start = self.start();
         memory
@@ -178,7 +179,7 @@ impl Mode {
     }
 }
 
-/// The first three fields, if they lie in a pixel of so many bits, one beside the other.
+/// The first three fields, if they lie in a pixel of `bits_per_pixel` bits, side by side.
 fn colors_of(fields: &[[u8; 2]; 4], bits_per_pixel: u8) -> Option<[Field; 3]> {
     const MAX_COLOR_BITS: u8 = 10;
 
@@ -201,18 +202,18 @@ fn colors_of(fields: &[[u8; 2]; 4], bits_per_pixel: u8) -> Option<[Field; 3]> {
     Some([red, green, blue])
 }
 
-/// The mode that is wanted; what is 0 is left to the loader.
+/// The mode that a kernel asks for; the loader chooses every value that is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Pixels in a row.
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Bits a pixel.
+    /// Bits per pixel.
     pub depth: u32,
 }
 
-/// What the BIOS says of the graphics adapter and its monitor.
+/// The BIOS's information on the graphics adapter and its monitor.
 #[derive(Debug, Default)]
 pub struct Adapter {
     listed: ArrayVec<u16, MAX_LISTED>,
@@ -221,7 +222,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// Nothing was asked yet.
+    /// An adapter of which nothing is known yet.
     pub const fn new() -> Self {
         Self {
             listed: ArrayVec::new_const(),
@@ -230,23 +231,24 @@ impl Adapter {
         }
     }
 
-    /// Modes to draw in, in the BIOS's order; none before [`Adapter::ask`], or when there is no VBE.
+    /// Modes to draw in, in the BIOS's order; none before [`Adapter::ask`], or when there is no
+    /// VBE.
     pub fn modes(&self) -> &[Mode] {
         &self.modes
     }
 
-    /// Forgets all modes but those that `suits` says yes to.
+    /// Keeps only the modes that `suits` accepts.
     pub fn keep(&mut self, suits: fn(&Mode) -> bool) {
         self.modes.retain(|mode| suits(mode));
     }
 
-    /// What the monitor says of itself.
+    /// The monitor's description of itself.
     pub fn edid(&self) -> Option<&Edid> {
         self.edid.as_ref()
     }
 
-    /// Asks the BIOS for modes and, if there are any, for the monitor. No framebuffer lies in
-    /// `memory`.
+    /// Asks the BIOS for modes and, if there are any, for the monitor. Modes whose framebuffer lies
+    /// in `memory` do not count.
     pub fn ask(&mut self, bios: &mut impl Bios, memory: &[Region]) {
         *self = Self::new();
         let Some(version) = self.list(bios) else {
@@ -265,14 +267,14 @@ impl Adapter {
         }
     }
 
-    /// Fetches the list of modes; returns the version of VBE. `None`: there is none, or none with
-    /// linear framebuffers, which came with 2.0.
+    /// Fetches the list of modes; returns the version of VBE. `None`: there is no VBE, or none with
+    /// linear framebuffers, which 2.0 introduced.
     fn list(&mut self, bios: &mut impl Bios) -> Option<u16> {
         /// Asks for all 512 bytes.
         const WANTED: [u8; 4] = *b"VBE2";
         const SIGNATURE: [u8; 4] = *b"VESA";
         const END: u16 = 0xFFFF;
-        /// With more bits, a number says how a mode is set.
+        /// In a mode number, higher bits say how to set the mode.
         const NUMBERS: Range<u16> = 0x100..0x800;
 
         let mut block = [0; CONTROLLER_BYTES];
@@ -284,7 +286,7 @@ impl Adapter {
         if info.signature != SIGNATURE || version < 0x0200 {
             return None;
         }
-        // In ROM, or in the block itself: copied before the BIOS is called again.
+        // The list is in ROM, or in the block itself: copied before the BIOS is called again.
         let [offset, segment] = info.mode_list.map(U16::get);
         for index in 0..MAX_LISTED as u16 {
             let offset = offset.wrapping_add(2 * index);
@@ -305,9 +307,10 @@ impl Adapter {
 
     /// The mode that comes closest to a wish, with its framebuffer inside of `within`.
     ///
-    /// Of the size that is wanted, or else the largest one that is not larger, or else the smallest
-    /// one; among these of the depth that is wanted, or else with the most bits. No size: that which
-    /// the monitor prefers, if there is such a mode, or [`USUAL`].
+    /// The mode has the size that is asked for, or else the largest one that is not larger, or else
+    /// the smallest one; among these, the depth that is asked for, or else the most bits. If no
+    /// size is asked for, the one that the monitor prefers counts, if there is such a mode, or else
+    /// [`USUAL`].
     pub fn choose(&self, wish: &Wish, within: &Range<PhysAddr>) -> Option<Mode> {
         let has = |&(width, height): &(u16, u16)| {
             self.modes
@@ -344,11 +347,10 @@ impl Adapter {
         self.modes.iter().filter(fits).min_by_key(key).copied()
     }
 
-    /// Sets the mode that [`Adapter::choose`] chooses, or the next one, if it cannot be set. `None`:
-    /// the screen shows text.
+    /// Sets the mode that [`Adapter::choose`] chooses, or the next one if the BIOS cannot set it.
+    /// `None`: the screen shows text.
     ///
-    /// Modes that cannot be set are none any more. What the BIOS says of the one that was set is in
-    /// [`MODE_BLOCK`] then.
+    /// Modes that cannot be set are removed. [`MODE_BLOCK`] then describes the mode that was set.
     pub fn set(
         &mut self,
         bios: &mut impl Bios,
@@ -369,7 +371,7 @@ impl Adapter {
     }
 }
 
-/// The number of a mode, for a mode with its linear framebuffer.
+/// Flag in a mode number: use the linear framebuffer.
 pub const LINEAR: u16 = 1 << 14;
 
 /// Registers for a function that writes to a block.
@@ -388,7 +390,7 @@ fn call(bios: &mut impl Bios, mut registers: Registers) -> Option<Registers> {
     (registers.eax as u16 == SUCCESS).then_some(registers)
 }
 
-/// Function 01h: lets the BIOS fill [`MODE_BLOCK`]; not all write all of it.
+/// Function 01h: makes the BIOS fill [`MODE_BLOCK`]; some BIOSes do not write all of it.
 fn ask_mode(bios: &mut impl Bios, number: u16) -> bool {
     bios.write(MODE_BLOCK, &[0_u8; MODE_BYTES]);
     let registers = Registers {
@@ -408,12 +410,12 @@ fn set_mode(bios: &mut impl Bios, number: u16) -> bool {
         ebx: (number | LINEAR).into(),
         ..Registers::new(0x4F02)
     };
-    // Where function 03h is not there, or has another number for the mode, function 02h is believed.
+    // If function 03h is missing, or has another number for the mode, function 02h is believed.
     call(bios, set).is_some()
         && call(bios, Registers::new(0x4F03)).is_none_or(|now| now.ebx as u16 & NUMBER >= FIRST)
 }
 
-/// Function 0Ah: segment, offset and length of the table for protected mode; zeros where there is
+/// Function 0Ah: segment, offset and length of the table for protected mode; zeros if there is
 /// none.
 pub fn protected_mode_interface(bios: &mut impl Bios) -> [u16; 3] {
     call(bios, Registers::new(0x4F0A)).map_or([0; 3], |table| {
@@ -421,7 +423,7 @@ pub fn protected_mode_interface(bios: &mut impl Bios) -> [u16; 3] {
     })
 }
 
-/// Function 15h: the monitor's EDID, if it is one.
+/// Function 15h: the monitor's EDID, if the answer is one.
 fn ask_edid(bios: &mut impl Bios) -> Option<Edid> {
     const READ: u32 = 1;
     const HEADER: [u8; 8] = [0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0];
@@ -437,12 +439,12 @@ fn ask_edid(bios: &mut impl Bios) -> Option<Edid> {
     (edid.starts_with(&HEADER) && sum == 0).then_some(edid)
 }
 
-/// Width and height of the timing that a monitor prefers: its first detailed one. `None`: it has
+/// Width and height of the timing that a monitor prefers: its first detailed one. `None`: there is
 /// none, or it is interlaced.
 pub fn preferred(edid: &Edid) -> Option<(u16, u16)> {
     let timing: &[u8; 18] = edid.get(54..)?.first_chunk()?;
     let clock = u16::from_le_bytes([timing[0], timing[1]]);
-    // The upper four bits are those of what can be seen.
+    // The upper four bits of the active size share a byte with those of the blanking.
     let pixels =
         |low: usize, high: usize| u16::from(timing[high] >> 4) << 8 | u16::from(timing[low]);
     let interlaced = timing[17] & 0x80 != 0;

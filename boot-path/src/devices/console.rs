@@ -1,8 +1,7 @@
 //! The console, on the first serial line and VGA text at once.
 //!
-//! What is printed may hold texts from files: paths, titles, what another loader says. So nothing but
-//! ends of lines reaches a device that is not a character to be read: all of it goes through
-//! [`Escaping`].
+//! The texts may come from files: paths, titles, strings of another loader. So a device gets only
+//! characters to be read and ends of lines: everything goes through [`Escaping`].
 
 use core::cell::Cell;
 use core::fmt;
@@ -24,7 +23,7 @@ const ALARM: u8 = 0x4F;
 const CURSOR_HIGH: u8 = 0x0E;
 const CURSOR_LOW: u8 = 0x0F;
 
-/// What has a screen.
+/// A machine that has a screen.
 pub trait Screen: Ports {
     /// Reads a cell of the VGA text window: the character, and its attribute in the high byte.
     fn cell(self, index: u64) -> u16;
@@ -32,31 +31,31 @@ pub trait Screen: Ports {
     /// Writes it.
     fn set_cell(self, index: u64, value: u16);
 
-    /// Copies so many cells from `first` on to the start of the window.
+    /// Copies `count` cells from `first` on to the start of the window.
     fn move_cells_up(self, first: u64, count: u64);
 
     /// Prints a character by the BIOS.
     fn teletype(self, character: u8);
 
-    /// Where the BIOS has its cursor: column, row.
+    /// The position of the BIOS's cursor: column, row.
     fn bios_cursor(self) -> [u8; 2];
 
     /// Tells it where the cursor is.
     fn set_bios_cursor(self, cursor: [u8; 2]);
 }
 
-/// What is known of the screen.
+/// What kind of screen there is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// There is none.
     None,
     /// VGA text, in memory.
     VgaText,
-    /// The BIOS has one, but there is no VGA below it (a framebuffer without one): it prints.
+    /// The BIOS has a screen, but there is no VGA below it (only a framebuffer): the BIOS prints.
     Teletype,
 }
 
-/// What there is to print on. A line may be interrupted by another one, of a fault's report.
+/// The devices to print on. Another line, from a fault's report, may interrupt a line.
 pub struct Console<M> {
     machine: M,
     started: Cell<bool>,
@@ -89,7 +88,7 @@ impl<M: Screen + Bios> Console<M> {
         self.serial.set(serial::program(self.machine));
     }
 
-    /// Looks for the screen. Mode 3 is set when the BIOS says that another mode is active.
+    /// Looks for the screen. Sets mode 3 if the BIOS says that another mode is active.
     pub fn find_screen(&self) {
         let mut machine = self.machine;
         let found = if !int10::text_mode(&mut machine) {
@@ -120,8 +119,7 @@ impl<M: Screen + Bios> Console<M> {
         }
     }
 
-    /// Does the last cell of the window keep what is written to it? Where there is no VGA, that may be
-    /// RAM.
+    /// Does the last cell of the window keep a value? Where there is no VGA, that may be RAM.
     fn has_text_memory(&self) -> bool {
         const LAST: u64 = (VGA_TEXT_END - VGA_TEXT) / 2 - 1;
 
@@ -158,20 +156,21 @@ impl<M: Screen + Bios> Console<M> {
         self.screen.set(Kind::None);
     }
 
-    /// The BIOS may have cleared the screen: what is printed next begins where its cursor is.
+    /// The BIOS may have cleared the screen: the next output begins where its cursor is.
     pub fn follow_bios(&self) {
         let [column, row] = self.machine.bios_cursor();
         self.row.set(u64::from(row).min(ROWS - 1));
         self.column.set(u64::from(column).min(COLUMNS - 1));
     }
 
-    /// Column and row of the next character on the screen, if that is VGA text.
+    /// Column and row of the next character, if the screen is VGA text.
     pub fn cursor(&self) -> Option<(u64, u64)> {
         let cursor = (self.column.get().min(COLUMNS - 1), self.row.get());
         (self.screen.get() == Kind::VgaText).then_some(cursor)
     }
 
-    /// Tells the BIOS where the cursor is: what 16-bit code prints through it goes on there.
+    /// Tells the BIOS where the cursor is, so that 16-bit code, which prints through it, continues
+    /// there.
     pub fn tell_bios(&self) {
         if let Some((column, row)) = self.cursor() {
             self.machine.set_bios_cursor([column as u8, row as u8]);
@@ -190,7 +189,7 @@ impl<M: Screen + Bios> Console<M> {
         }
     }
 
-    /// From here on what is no error is printed there only.
+    /// From here on, only errors are printed everywhere; everything else only on `wanted`.
     pub fn print_only(&self, wanted: Consoles) {
         self.wanted.set(wanted);
     }
@@ -201,8 +200,8 @@ impl<M: Screen + Bios> Console<M> {
         self.wanted.set(Consoles::ALL);
     }
 
-    /// Waits until the serial line has sent everything, but not for ever: what follows may set it up
-    /// anew, which would lose the last characters.
+    /// Waits until the serial line has sent everything, but not for ever: the next program may set
+    /// it up anew, which would lose the last characters.
     pub fn drain(&self) {
         if self.serial.get() {
             serial::drain(self.machine);
@@ -221,7 +220,7 @@ impl<M: Screen + Bios> Console<M> {
         });
     }
 
-    /// Prints a line of what formats itself: one line, whatever texts are in it.
+    /// Prints one line, whatever texts are in it.
     pub fn print(&self, what: &dyn fmt::Display) {
         self.print_on_each(&|out| {
             fmt::write(&mut Escaping::line(out), format_args!("{what}"))?;
@@ -238,7 +237,7 @@ impl<M: Screen + Bios> Console<M> {
         }
     }
 
-    /// The serial line gets UTF-8, the screen a cell a character.
+    /// The serial line gets UTF-8, the screen one cell per character.
     fn put(&self, c: char) {
         if self.wanted.get().serial {
             for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
@@ -321,7 +320,8 @@ impl<M: Screen> fmt::Write for Teletype<'_, M> {
     }
 }
 
-/// The serial line without the screen, for what would only fill that. What is written is ASCII.
+/// The serial line without the screen, for output that would only fill the screen. Its texts are
+/// ASCII.
 pub struct SerialLine<'c, M>(pub &'c Console<M>);
 
 impl<M: Screen + Bios> fmt::Write for SerialLine<'_, M> {

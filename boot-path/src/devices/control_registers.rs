@@ -1,18 +1,18 @@
-//! What is in the control registers while the loader runs in long mode.
+//! The control registers' values while the loader runs in long mode.
 
 use x86_64::registers::control::{Cr0Flags, Cr4Flags};
 
 /// The model-specific register EFER.
 pub const IA32_EFER: u32 = 0xC000_0080;
 
-/// CR0 in long mode: what is set …
+/// CR0 in long mode: the bits that are set …
 pub const CR0_SET: u32 = (Cr0Flags::PROTECTED_MODE_ENABLE.bits()
     | Cr0Flags::MONITOR_COPROCESSOR.bits()
     | Cr0Flags::EXTENSION_TYPE.bits()
     | Cr0Flags::NUMERIC_ERROR.bits()
     | Cr0Flags::WRITE_PROTECT.bits()
     | Cr0Flags::PAGING.bits()) as u32;
-/// … and what is cleared: no FPU emulation, caches on (Bochs' BIOS leaves them off).
+/// … and those that are cleared: no FPU emulation, caches on (Bochs' BIOS leaves them off).
 pub const CR0_CLEAR: u32 = (Cr0Flags::EMULATE_COPROCESSOR.bits()
     | Cr0Flags::TASK_SWITCHED.bits()
     | Cr0Flags::ALIGNMENT_MASK.bits()) as u32

@@ -1,11 +1,11 @@
-//! The CPU: what it can do, and its model-specific registers.
+//! The CPU: its features, and its model-specific registers.
 //!
 //! Intel SDM volumes 2A (CPUID) and 4 (model-specific registers); AMD APM volume 3, appendix E.
 
 use bit_field::BitField as _;
 
-/// A model-specific register that the loader uses. None of them says which memory is where, or may be
-/// written: they are of the local APIC, and of caches.
+/// A model-specific register that the loader uses: those of the local APIC and of caches. None of
+/// them changes which memory is where, or who may write to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Msr(u32);
 
@@ -18,7 +18,7 @@ impl Msr {
     pub const PAT: Self = Self(0x277);
     /// IA32_MTRR_DEF_TYPE.
     pub const MTRR_DEFAULT_TYPE: Self = Self(0x2FF);
-    /// The MTRRs of fixed range, which every CPU with long mode has if it has any.
+    /// The MTRRs of fixed range: a CPU with long mode that has MTRRs has all of these.
     pub const MTRR_FIXED: [Self; 11] = [
         Self(0x250),
         Self(0x258),
@@ -33,7 +33,7 @@ impl Msr {
         Self(0x26F),
     ];
 
-    /// The registers of MTRRs of variable range: two for each of them.
+    /// The registers of MTRRs of variable range: each has two.
     pub const fn mtrr_variable(index: u8) -> Self {
         Self(0x200 + index as u32)
     }
@@ -49,7 +49,7 @@ impl Msr {
     }
 }
 
-/// What CPUID says.
+/// The answer of CPUID.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the registers")]
 pub struct Leaf {
@@ -61,30 +61,29 @@ pub struct Leaf {
 
 /// A CPU.
 pub trait Cpu: Copy {
-    /// The instruction CPUID, with EAX and ECX.
+    /// The instruction CPUID, with EAX and ECX as given.
     fn cpuid(self, leaf: u32, subleaf: u32) -> Leaf;
 
     /// The time-stamp counter.
     fn tsc(self) -> u64;
 
-    /// Reads a model-specific register, which CPUID says is there.
+    /// Reads a model-specific register that exists according to CPUID.
     fn msr(self, register: Msr) -> u64;
 
-    /// Writes a model-specific register, which CPUID says is there.
+    /// Writes a model-specific register that exists according to CPUID.
     fn set_msr(self, register: Msr, value: u64);
 
-    /// Does something while the caches are off; before and behind it, what they and the TLBs hold is
-    /// flushed.
+    /// Runs `action` while the caches are off; flushes caches and TLBs before and after it.
     fn without_caches(self, action: impl FnOnce());
 
-    /// A number of the CPU's random number generator, if it has one, and that has one now.
+    /// A number from the CPU's random number generator, if it has one with a number ready.
     fn random(self) -> Option<u64>;
 }
 
 /// First extended leaf; its EAX is the highest one.
 const EXTENDED: u32 = 0x8000_0000;
 
-/// Bits of a physical address; 36 where the CPU does not say.
+/// Bits of a physical address; 36 if the CPU does not say.
 pub fn physical_bits(cpu: impl Cpu) -> u32 {
     if cpu.cpuid(EXTENDED, 0).eax < EXTENDED + 8 {
         return 36;
@@ -92,8 +91,8 @@ pub fn physical_bits(cpu: impl Cpu) -> u32 {
     (cpu.cpuid(EXTENDED + 8, 0).eax & 0xFF).clamp(32, 52)
 }
 
-/// What the CPU can do besides what the loader needs: in which of the words in [`features`], which bit,
-/// and which bit it is of `handoff::CPU_…`.
+/// Features of the CPU besides those that the loader needs: the word in [`features`], its bit, and
+/// the bit of `handoff::CPU_…`.
 const FEATURES: [(u8, u8, u8); 10] = {
     const fn row(word: u8, bit: u8, flag: u64) -> (u8, u8, u8) {
         assert!(flag.is_power_of_two());
@@ -118,7 +117,7 @@ const STRUCTURED_ECX: u8 = 2;
 const EXTENDED_EDX: u8 = 3;
 const POWER_EDX: u8 = 4;
 
-/// What the CPU can do besides what the loader needs, as `handoff::CPU_…`.
+/// Features of the CPU besides those that the loader needs, as `handoff::CPU_…`.
 pub fn features(cpu: impl Cpu) -> u64 {
     let mut words = [cpu.cpuid(1, 0).ecx, 0, 0, 0, 0];
     if cpu.cpuid(0, 0).eax >= 7 {

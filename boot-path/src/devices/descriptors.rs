@@ -1,5 +1,5 @@
-//! The tables of descriptors: segments, gates, the stacks of handlers, and what loads the tables. All code
-//! needs them that goes from one mode of the CPU to another.
+//! The descriptor tables: segments, gates, the stacks of handlers, and the operands that load the
+//! tables. Any code that changes the mode of the CPU needs them.
 //!
 //! Intel SDM vol. 3, 3.4.5 (segments), 6.14.1 (64-bit gates), 7.7 (task state segment).
 
@@ -17,8 +17,8 @@ use crate::memory::layout;
 // Selectors in the GDT, which is on the switch page.
 /// 64-bit code.
 pub const CODE_64: u16 = 0x08;
-/// Flat 32-bit code, for the road through protected mode. Its selector and the next one are those
-/// that Linux's 32-bit entry wants.
+/// Flat 32-bit code, for the road through protected mode. Linux's 32-bit entry requires this
+/// selector and the next one.
 pub const CODE_32: u16 = 0x10;
 /// Flat data, for 64-bit and 32-bit code.
 pub const DATA: u16 = 0x18;
@@ -61,16 +61,16 @@ const fn index(selector: u16) -> usize {
 /// A gate of the 64-bit IDT.
 pub type Gate = [u64; 2];
 
-/// One [`Gate`] for each exception. The double fault has a stack of its own: it may mean that the other one
-/// is broken. The addresses of the handlers, in bits 63:48 and 15:0 and in the second quadword, are filled
-/// in when the program runs.
+/// One [`Gate`] for each exception. The double fault has a stack of its own, because it may mean
+/// that the other stack is broken. The addresses of the handlers, in bits 63:48 and 15:0 and in the
+/// second quadword, are filled in when the program runs.
 pub const IDT: [Gate; exception::VECTORS] = {
     let mut idt = [gate(FAULT_STACK); exception::VECTORS];
     idt[exception::DOUBLE_FAULT as usize] = gate(DOUBLE_FAULT_STACK);
     idt
 };
 
-/// An interrupt gate to 64-bit code, which gets the stack with this number in the IST.
+/// An interrupt gate to 64-bit code, which uses the IST's stack with this number.
 const fn gate(stack: u64) -> Gate {
     [(CODE_64 as u64) << 16 | stack << 32 | 0x8E << 40, 0]
 }
@@ -78,14 +78,14 @@ const fn gate(stack: u64) -> Gate {
 /// An interrupt gate to [`CODE_16`]; its offset, in bits 15:0, is filled in when the program runs.
 pub const GATE_16: u64 = (CODE_16 as u64) << 16 | 0x86 << 40;
 
-/// The IST's number of the stack of all handlers …
+/// The IST's number for the stack of all handlers …
 const FAULT_STACK: u64 = 1;
-/// … but the double fault's.
+/// … except the double fault's.
 const DOUBLE_FAULT_STACK: u64 = 2;
 
-/// The task state segment, by doublewords: it aligns no quadword. There is no I/O permission map behind it,
-/// and nothing in it but the stacks of the handlers: IST 1, and IST 2 for the double fault, which may mean
-/// that the other one is broken.
+/// The task state segment, by doublewords, because its quadwords are not aligned. It contains only
+/// the stacks of the handlers: IST 1, and IST 2 for the double fault, which may mean that the other
+/// stack is broken. No I/O permission map follows.
 #[derive(Debug)]
 #[repr(C)]
 pub struct TaskState {
@@ -100,7 +100,7 @@ const _: () =
     assert!(offset_of!(TaskState, stack) == offset_of!(TaskStateSegment, interrupt_stack_table));
 
 impl TaskState {
-    /// With the stacks at their physical addresses.
+    /// A TSS with the stacks at their physical addresses.
     #[expect(clippy::new_without_default, reason = "a constant")]
     pub const fn new() -> Self {
         Self {
@@ -112,7 +112,7 @@ impl TaskState {
         }
     }
 
-    /// The stacks are where physical address 0 is seen at `base`.
+    /// Puts the stacks where physical address 0 is mapped: at `base`.
     #[inline]
     pub fn show_stacks_at(&self, base: u64) {
         let set = |place: &[Cell<u32>; 2], stack: &layout::Region| {
@@ -124,7 +124,7 @@ impl TaskState {
         set(&self.double_fault_stack, &layout::DOUBLE_FAULT_STACK);
     }
 
-    /// The ends of the stacks of IST 1 and 2, where they are seen now.
+    /// The ends of the stacks of IST 1 and 2, at their current virtual addresses.
     pub fn stacks(&self) -> [u64; 2] {
         let end = |[low, high]: &[Cell<u32>; 2]| u64::from(high.get()) << 32 | u64::from(low.get());
         [end(&self.stack), end(&self.double_fault_stack)]
@@ -140,8 +140,8 @@ const fn halves(quadword: u64) -> [u32; 2] {
     [quadword as u32, (quadword >> 32) as u32]
 }
 
-/// The operand of LGDT and LIDT: limit, base. Modes other than the 64-bit one read four bytes of the
-/// base, which is all of an address in stage2.
+/// The operand of LGDT and LIDT: limit, base. Outside 64-bit mode the CPU reads four bytes of the
+/// base, which are enough for an address in stage2.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed)]
 pub struct DescriptorPointer {
@@ -159,7 +159,7 @@ impl DescriptorPointer {
     }
 }
 
-/// The same of an empty table, in 64-bit mode.
+/// The operand for an empty table, in 64-bit mode.
 pub const NO_TABLE: DescriptorTablePointer = DescriptorTablePointer {
     limit: 0,
     base: VirtAddr::zero(),

@@ -1,4 +1,4 @@
-//! Interrupt controllers and IOMMUs, as a kernel is to find them.
+//! Interrupt controllers and IOMMUs, in the state in which a kernel finds them.
 //!
 //! 8259A and 82093AA data sheets; Intel VT-d and AMD-Vi specifications.
 
@@ -10,15 +10,16 @@ use crate::devices::port::{Port, Ports};
 use crate::devices::{Mapped, POLLS};
 use crate::memory::layout::EARLY_REACH;
 
-/// Masks all lines of a PC's two 8259A: the BIOS's timer would arrive as vector 8, a double fault to a
-/// kernel that enables interrupts early.
+/// Masks all lines of a PC's two 8259A. A kernel that enables interrupts early would take the
+/// BIOS's timer, which arrives as vector 8, for a double fault.
 pub fn mask_8259(ports: impl Ports) {
     for mask in Port::INTERRUPT_MASKS {
         ports.output(mask, 0xFF);
     }
 }
 
-/// Masks what the I/O APICs deliver: fixed and lowest priority; when `all` says so, NMI and ExtINT, too.
+/// Masks the I/O APICs' inputs of delivery modes fixed and lowest priority; if `all`, NMI and
+/// ExtINT, too.
 pub fn mask_io_apics(machine: impl Mapped, rsdp: u64, memory: Memory<'_, '_>, all: bool) {
     const SELECT: u64 = 0;
     const WINDOW: u64 = 0x10;
@@ -52,7 +53,7 @@ pub fn mask_io_apics(machine: impl Mapped, rsdp: u64, memory: Memory<'_, '_>, al
 pub fn disable_iommus(machine: impl Mapped, rsdp: u64, memory: Memory<'_, '_>) {
     const GLOBAL_COMMAND: u64 = 0x18;
     const GLOBAL_STATUS: u64 = 0x1C;
-    /// Status bits that are commands for one time only, not a state to be kept.
+    /// Status bits that are one-time commands, not a state to be kept.
     const ONE_SHOT: u32 = !0x96FF_FFFF;
     const TRANSLATION: u32 = 1 << 31;
     const REMAPPING: u32 = 1 << 25;

@@ -1,11 +1,11 @@
-//! The keyboard controller (8042), for when the BIOS is not to be called any more.
+//! The keyboard controller (8042), for when the BIOS must not be called any more.
 
 use crate::devices::port::{Port, Ports};
 
 /// Status: a byte is there; it is the mouse's.
 const IS_FULL: u8 = 1 << 0;
 const IS_MOUSE: u8 = 1 << 5;
-/// A scan code of a key that goes up.
+/// Bit of a scan code: the key goes up.
 const RELEASED: u8 = 1 << 7;
 /// The command that pulses the reset line.
 const PULSE_RESET: u8 = 0xFE;
@@ -20,7 +20,8 @@ pub fn key_pressed(ports: impl Ports) -> bool {
     status & IS_MOUSE == 0 && byte & RELEASED == 0
 }
 
-/// Resets the machine by it, or by the reset register of a PCI chipset, if there is either.
+/// Resets the machine by this controller, or by the reset register of a PCI chipset, if there is
+/// either.
 pub fn reset(ports: impl Ports) {
     ports.output(Port::KEYBOARD_CONTROL, PULSE_RESET);
     ports.output(Port::RESET, 0x06);

@@ -21,8 +21,8 @@ const SPURIOUS: u16 = 0xF0;
 const COMMAND: u16 = 0x300;
 const COMMAND_TARGET: u16 = 0x310;
 const LINT0: u16 = 0x350;
-/// Entries of the local vector table, and the least number of entries, less one, of an APIC that has
-/// it.
+/// Entries of the local vector table, each with the lowest "Max LVT Entry" (number of entries less
+/// one) of an APIC that has it.
 const VECTORS: [(u16, u32); 7] = [
     (0x320, 0), // timer
     (0x350, 1), // LINT0
@@ -60,8 +60,8 @@ pub fn is_x2apic(cpu: impl Cpu) -> bool {
     exists(cpu) && cpu.msr(Msr::APIC_BASE) & X2APIC != 0
 }
 
-/// Enables it in this mode, if there is one. From x2APIC mode the way back leads through "disabled"
-/// (SDM vol. 3, "x2APIC State Transitions").
+/// Enables it in this mode, if there is one. It leaves x2APIC mode only through "disabled" (SDM
+/// vol. 3, "x2APIC State Transitions").
 pub fn set_mode(cpu: impl Cpu, x2apic: bool) {
     if !exists(cpu) {
         return;
@@ -81,13 +81,13 @@ pub fn set_mode(cpu: impl Cpu, x2apic: bool) {
 #[derive(Clone, Copy)]
 pub struct LocalApic<M> {
     machine: M,
-    /// Where its registers are in memory (physical address); `None`: in x2APIC mode, they are
-    /// model-specific ones.
+    /// Physical address of its registers; `None`: in x2APIC mode, they are model-specific
+    /// registers.
     memory: Option<u64>,
 }
 
 impl<M: Cpu + Mapped> LocalApic<M> {
-    /// `None`: there is none, it is disabled, or the loader does not reach it.
+    /// `None`: there is none, it is disabled, or it is out of the loader's reach.
     pub fn find(machine: M) -> Option<Self> {
         if !exists(machine) {
             return None;
@@ -131,8 +131,8 @@ impl<M: Cpu + Mapped> LocalApic<M> {
         }
     }
 
-    /// Gives it the state that base revision 5 of the Limine protocol promises: enabled, and everything
-    /// masked that can be. `uid`: the ACPI UID of this processor.
+    /// Puts it into the state that base revision 5 of the Limine protocol promises: enabled, with
+    /// everything masked that can be. `uid`: the ACPI UID of this processor.
     pub fn quieten(machine: M, madt: &[u8], uid: u32) {
         if !exists(machine) {
             return;

@@ -1,4 +1,4 @@
-//! Memory types: the same on all processors.
+//! Memory types, which must be the same on all processors.
 //!
 //! SDM vol. 3, chapter "Memory Cache Control".
 
@@ -11,9 +11,9 @@ const PAT: u64 = 0x0007_0105_0007_0406;
 
 /// Index of the first MTRR of variable range.
 const FIRST_VARIABLE: usize = 1 + Msr::MTRR_FIXED.len();
-/// The most MTRRs of variable range that are looked at, each of two registers.
+/// Maximum number of MTRRs of variable range that are copied; each has two registers.
 const MAX_VARIABLE: usize = 32;
-/// The most registers.
+/// Maximum number of registers.
 const MAX: usize = FIRST_VARIABLE + 2 * MAX_VARIABLE;
 
 /// Writes the page attribute table, if there is one.
@@ -28,7 +28,7 @@ pub fn set_pat(cpu: impl Cpu) {
 pub struct Mtrrs([u64; MAX]);
 
 impl Mtrrs {
-    /// Those of the processor that runs this.
+    /// The MTRRs of the processor that runs this.
     pub fn of(cpu: impl Cpu) -> Self {
         let mut values = [0; MAX];
         for (index, value) in values.iter_mut().enumerate().take(count(cpu)) {
@@ -37,8 +37,8 @@ impl Mtrrs {
         Self(values)
     }
 
-    /// Gives them to the processor that runs this, unless it has them: SDM vol. 3, "MTRR
-    /// Considerations in MP Systems". Firmware sees to that, as a rule.
+    /// Writes them to the processor that runs this, unless it has them already: SDM vol. 3, "MTRR
+    /// Considerations in MP Systems". The firmware has usually done so.
     pub fn set(&self, cpu: impl Cpu) {
         let wanted = || self.0.iter().enumerate().take(count(cpu));
         if wanted().all(|(index, &value)| cpu.msr(mtrr(index)) == value) {
@@ -54,7 +54,7 @@ impl Mtrrs {
     }
 }
 
-/// The number of registers: 0 where there are none.
+/// The number of registers; 0: there are no MTRRs.
 fn count(cpu: impl Cpu) -> usize {
     if !cpu.cpuid(1, 0).edx.get_bit(12) {
         return 0;
@@ -63,8 +63,8 @@ fn count(cpu: impl Cpu) -> usize {
     FIRST_VARIABLE + 2 * variable.min(MAX_VARIABLE)
 }
 
-/// The default type comes first, then those of fixed range (every CPU with long mode has them), then the
-/// others.
+/// The register at an index: first the default type, then those of fixed range (every CPU with long
+/// mode has them), then those of variable range.
 fn mtrr(index: usize) -> Msr {
     match index.checked_sub(FIRST_VARIABLE) {
         Some(variable) => Msr::mtrr_variable(variable as u8),

@@ -1,9 +1,9 @@
-//! Drivers: what the loader does to devices and to the CPU itself, without the BIOS. With them is what
-//! the CPU's descriptor tables and control registers hold while the loader runs.
+//! Drivers: what the loader does to devices and to the CPU itself, without the BIOS. The CPU's
+//! descriptor tables and control registers, as they are while the loader runs, are here as well.
 //!
-//! A driver is ordinary code over a trait, as what asks the BIOS is. On the machine, the instructions are
-//! behind it; on the host, a device that a test has made up. The traits take [`Port`](port::Port) and
-//! [`Msr`](cpu::Msr), of which there are no others than those that the loader uses.
+//! A driver is ordinary code over a trait, like the code that asks the BIOS. The machine implements
+//! the trait by instructions; on the host, a test implements it by a made-up device. The traits
+//! take [`Port`](port::Port) and [`Msr`](cpu::Msr), of which only those exist that the loader uses.
 
 pub mod port;
 pub mod cpu;
@@ -21,7 +21,7 @@ pub mod memory_types;
 /// Polls before giving up on hardware that should respond at once.
 const POLLS: u32 = 100_000;
 
-/// Registers of devices that are mapped: each access happens once, and in the order of the program.
+/// Registers of devices in memory: each access happens exactly once, in the order of the program.
 pub trait Mapped: Copy {
     /// Reads the register at a physical address.
     fn register(self, address: u64) -> u32;

@@ -2,7 +2,7 @@
 
 use disk_layout::COM1;
 
-/// A port that the loader uses. Nothing that is written there changes what is in memory, but for a reset.
+/// A port that the loader uses. Writing to it does not change memory, unless it resets the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port(u16);
 
@@ -21,7 +21,7 @@ impl Port {
     pub const SYSTEM_B: Self = Self(0x61);
     /// The keyboard controller's status, and its commands.
     pub const KEYBOARD_CONTROL: Self = Self(0x64);
-    /// A port without a device, or one that shows what is written. An access takes about 1 µs.
+    /// A port without a device, or with one that shows the value. An access takes about 1 µs.
     pub const DELAY: Self = Self(0x80);
     /// The CRT controller of a VGA in colour text mode: the number of a register …
     pub const CRT_INDEX: Self = Self(0x3D4);
@@ -33,7 +33,7 @@ impl Port {
     /// A register of the first serial line, by its offset (UART 8250 to 16550).
     ///
     /// # Panics
-    /// When it has no such register.
+    /// If the line has no such register.
     pub const fn serial(register: u16) -> Self {
         assert!(register < 8);
         Self(COM1 + register)
@@ -45,7 +45,7 @@ impl Port {
     }
 }
 
-/// What has I/O ports.
+/// A machine that has I/O ports.
 pub trait Ports: Copy {
     /// Reads a byte.
     fn input(self, port: Port) -> u8;

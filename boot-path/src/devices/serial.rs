@@ -2,8 +2,8 @@
 
 use crate::devices::port::{Port, Ports};
 
-/// Polls of the line status before a character is given up: far more than one takes at 115,200
-/// baud, and an end for a line that never gets ready.
+/// Polls of the line status before giving up on a character: far longer than one takes at 115,200
+/// baud, and an end for a line that never becomes ready.
 const POLLS: u32 = 100_000;
 
 const DATA: Port = Port::serial(0);
@@ -18,7 +18,7 @@ const SCRATCH: Port = Port::serial(7);
 const HAS_ROOM: u8 = 1 << 5;
 const IS_EMPTY: u8 = 1 << 6;
 
-/// Programs it and tells whether it is there: a UART keeps what is written to its scratch register, an
+/// Programs it, and returns whether it exists: a UART keeps the value of its scratch register, an
 /// empty bus does not.
 pub fn program(ports: impl Ports) -> bool {
     for probe in [0x5A, 0xA5] {
@@ -41,7 +41,7 @@ pub fn program(ports: impl Ports) -> bool {
     true
 }
 
-/// Sends a byte as soon as the line takes it. False: it never did, there is no use in going on.
+/// Sends a byte as soon as the line takes it. False: it never did, so do not try again.
 pub fn send(ports: impl Ports, byte: u8) -> bool {
     let ready = wait_for(ports, HAS_ROOM);
     if ready {
@@ -50,7 +50,7 @@ pub fn send(ports: impl Ports, byte: u8) -> bool {
     ready
 }
 
-/// Waits until it has sent everything, but not for ever.
+/// Waits until the line has sent everything, but not for ever.
 pub fn drain(ports: impl Ports) {
     wait_for(ports, IS_EMPTY);
 }

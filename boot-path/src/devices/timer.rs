@@ -1,7 +1,7 @@
 //! Time: the interval timer for waits, and the time-stamp counter's frequency.
 //!
-//! The interval timer's channel 2 drives the speaker and nothing else; its output can be read, so no
-//! interrupt is needed (8254 data sheet; IBM PC AT technical reference, port 61h).
+//! The interval timer's channel 2 drives the speaker and nothing else; its output can be read, so
+//! no interrupt is needed (8254 data sheet; IBM PC AT technical reference, port 61h).
 
 use crate::devices::cpu::Cpu;
 use crate::devices::port::{Port, Ports};
@@ -14,14 +14,14 @@ const CHANNEL_2_MODE_0: u8 = 0xB0;
 const GATE: u8 = 1 << 0;
 const SPEAKER: u8 = 1 << 1;
 const OUTPUT: u8 = 1 << 5;
-/// Looks at the output before a timer counts as missing: each takes at least a microsecond on a PC, and
-/// no count takes longer than 55 ms.
+/// Polls of the output before the timer counts as missing: each takes at least a microsecond on a
+/// PC, and no count takes longer than 55 ms.
 const POLLS: u32 = 1_000_000;
 
-/// What ends a wait before its time.
+/// Ends a wait early.
 pub type Stop<'a> = Option<&'a dyn Fn() -> bool>;
 
-/// Lets channel 2 count down, and returns when it is done or `stop` says so. False: it does not count.
+/// Counts channel 2 down, until it is done or `stop` says so. False: it does not count.
 fn count(ports: impl Ports, ticks: u16, stop: Stop<'_>) -> bool {
     let before = ports.input(Port::SYSTEM_B) & !(GATE | SPEAKER);
     ports.output(Port::SYSTEM_B, before);
@@ -36,8 +36,8 @@ fn count(ports: impl Ports, ticks: u16, stop: Stop<'_>) -> bool {
     done
 }
 
-/// Waits so many microseconds, but no longer than until `stop` says so; where the timer is missing, as
-/// long as it takes to find that out.
+/// Waits this many microseconds, or until `stop` says so; without a timer, as long as it takes to
+/// find out that it is missing.
 pub fn wait(ports: impl Ports, microseconds: u64, stop: Stop<'_>) {
     let mut ticks = (microseconds * TICKS).div_ceil(1_000_000);
     while ticks > 0 && !stop.is_some_and(|stop| stop()) {
@@ -49,7 +49,7 @@ pub fn wait(ports: impl Ports, microseconds: u64, stop: Stop<'_>) {
     }
 }
 
-/// The time-stamp counter's frequency in Hz: as CPUID says (leaf 15h), or measured for 10 ms.
+/// The time-stamp counter's frequency in Hz: reported by CPUID (leaf 15h), or measured over 10 ms.
 pub fn tsc_frequency(machine: impl Ports + Cpu) -> Option<u64> {
     /// 10 ms.
     const MEASURED: u16 = (TICKS / 100) as u16;

@@ -1,12 +1,13 @@
 //! Every way in which a boot can fail: one table.
 //!
-//! A code is the number of the step and a letter. The messages on the screen, `docs/errors.md` and the
-//! refusals of `disk-builder` all come from here. How each error is provoked is a table of its own, of
-//! the tests: `tests/src/recipes`.
+//! A code is the number of the step and a letter. The messages on the screen, `docs/errors.md` and
+//! the refusals of `disk-builder` all come from here. The tests have a table of their own that says
+//! how to provoke each error: `tests/src/recipes`.
 //!
-//! **A new error** is a new row, in its place by step and letter. `sentence` and `advice` are what a
-//! user reads on the screen: one row, and at most two. `causes` is for the manual alone. A recipe with
-//! the row's code, in `tests/src/recipes`, says how to provoke the error and what is then seen. Then:
+//! **A new error** is a new row, in its place by step and letter. `sentence` and `advice` are what
+//! a user reads on the screen: one row, and at most two. `causes` is for the manual alone. A recipe
+//! with the row's code, in `tests/src/recipes`, says how to provoke the error and what a user then
+//! sees. Then:
 //!
 //! ```sh
 //! ./run.sh break 7A                              # is it reached, and is nothing else printed?
@@ -15,7 +16,7 @@
 
 use core::fmt;
 
-/// What the loader prints of a row.
+/// The part of a row that the loader prints.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Step number and letter, `2A`.
@@ -44,20 +45,20 @@ pub struct Row {
 }
 
 /// An error of a step: it has a row in the table, and its `Display` gives the facts (addresses,
-/// sectors, status), or nothing where there are none.
+/// sectors, status), or nothing if there are none.
 pub trait Named: fmt::Display {
     /// The row of the table.
     fn entry(&self) -> &'static Entry;
 }
 
-/// A failure as it is shown: `error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch`.
+/// A failure as shown: `error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch`.
 pub struct Report<'a>(pub &'a dyn Named);
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
 
-        /// Puts `: ` in front of the first thing that is written.
+        /// Puts `: ` in front of the first text that is written.
         struct Prefixed<'a, 'b>(&'a mut fmt::Formatter<'b>, bool);
         impl fmt::Write for Prefixed<'_, '_> {
             fn write_str(&mut self, s: &str) -> fmt::Result {

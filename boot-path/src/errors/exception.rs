@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::errors::text::{facts, split_before};
 
-/// Names of the exceptions, by vector (SDM volume 3, table 6-1): a line each.
+/// Names of the exceptions, by vector (SDM volume 3, table 6-1): one per line.
 const NAMES: &str = "\
 #DE divide error\n\
 #DB debug exception\n\
@@ -29,7 +29,7 @@ vector 15\n\
 #VE virtualization exception\n\
 #CP control protection";
 
-/// How many vectors are of exceptions (SDM volume 3, 6.3.1).
+/// Number of vectors that are exceptions (SDM volume 3, 6.3.1).
 pub const VECTORS: usize = 32;
 /// The double fault's vector.
 pub const DOUBLE_FAULT: u64 = 8;
@@ -64,14 +64,14 @@ pub struct Saved {
     pub cr2: u64,
     /// RAX, RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15.
     pub general: [u64; 15],
-    /// Return address of the stub's call, which tells the vector.
+    /// Return address of the stub's call, which identifies the vector.
     pub stub: u64,
     /// Error code (where the vector has one), RIP, CS, RFLAGS, RSP, SS.
     pub frame: [u64; 6],
 }
 
 impl Saved {
-    /// The exception, which has this vector.
+    /// The exception with this vector.
     pub fn exception(&self, vector: u64) -> Exception {
         let [error_code, ..] = self.frame;
         Exception {
@@ -84,7 +84,7 @@ impl Saved {
         }
     }
 
-    /// RIP, CS, RFLAGS, RSP, SS of what an exception with this vector has interrupted.
+    /// RIP, CS, RFLAGS, RSP, SS of the code that an exception with this vector has interrupted.
     pub fn interrupted(&self, vector: u64) -> [u64; 5] {
         let [first, frame @ ..] = self.frame;
         if has_error_code(vector) {
@@ -95,13 +95,13 @@ impl Saved {
     }
 }
 
-/// An exception and its error code, of those that have one:
+/// An exception and its error code, if it has one:
 /// `#PF page fault (vector 14), error code 2h (write to an unmapped page)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exception {
     /// Its vector, below [`VECTORS`].
     pub vector: u64,
-    /// What the CPU pushed.
+    /// The error code that the CPU pushed.
     pub error_code: u64,
 }
 

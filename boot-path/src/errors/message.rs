@@ -1,9 +1,9 @@
-//! Errors as texts that are made when the program is built, for 16-bit code: `error 2A: the A20 line
-//! cannot be enabled`, the advice, a zero byte.
+//! Errors as texts that the compiler makes, for 16-bit code. A message is `error 2A: `, the
+//! sentence, the facts, the advice, and a zero byte.
 
 use crate::errors::catalogue::Entry;
 
-/// What a message begins with; the error's code and a colon follow.
+/// The start of a message; the error's code and a colon follow.
 pub const BEFORE_CODE: &[u8] = b"\r\nerror ";
 
 /// The pieces of a [`message`].
@@ -37,10 +37,10 @@ pub const fn length(entry: &Entry, facts: &str) -> usize {
     length
 }
 
-/// A failure as text, with something behind the sentence.
+/// A failure as text, with facts behind the sentence.
 ///
 /// # Panics
-/// When `LENGTH` is not its [`length`].
+/// If `LENGTH` is not its [`length`].
 pub const fn message<const LENGTH: usize>(entry: &Entry, facts: &str) -> [u8; LENGTH] {
     let parts = parts(entry, facts);
     let mut text = [0; LENGTH];

@@ -1,19 +1,19 @@
 //! Text, with as little code as possible.
 //!
-//! `str` and `core::fmt` can do all of this and much more, but the loader would carry the code for all
-//! of that: several KiB.
+//! `str` and `core::fmt` can do all of this and much more, but the loader would carry all of their
+//! code: several KiB.
 
 use core::fmt;
 use core::iter;
 use core::slice;
 
-/// Writes `text`, which is ASCII, with the numbers in the places of its `#`:
+/// Writes `text`, which is ASCII, with the numbers in place of its `#`:
 /// `"cluster # leads to 0x#"`.
 ///
-/// As many `#` as stand in a row, as many digits the number has at least. It is hexadecimal when
-/// there are several, or one behind `0x` or in front of `h`; else it is decimal. `write!` could do
-/// the same, and checks its arguments when it is compiled; but there are dozens of such texts, and
-/// each takes two times the code with it.
+/// A number has at least as many digits as there are `#` in a row. It is hexadecimal if there are
+/// several, or one behind `0x` or in front of `h`; else it is decimal. `write!` could do the same,
+/// and checks its arguments at compile time; but there are dozens of such texts, and with it each
+/// takes twice as much code.
 ///
 /// # Errors
 /// Those of `out`.
@@ -81,9 +81,9 @@ fn write_digits(
     out.write_char(char::from(digit))
 }
 
-/// Whether a character does anything else than to stand in its place: a terminal obeys it (ESC), or
-/// it moves what is beside it, or it cannot be seen. These are the controls of ASCII and of ISO 6429
-/// (C0, DEL, C1), line and paragraph separators, what changes the direction of text, and what has no
+/// Whether a character does more than stand in its place: a terminal obeys it (ESC), it moves its
+/// neighbours, or it is invisible. These are the controls of ASCII and of ISO 6429 (C0, DEL, C1),
+/// line and paragraph separators, characters that change the direction of text, and those without
 /// width.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
@@ -99,8 +99,8 @@ pub fn is_harmful(c: char) -> bool {
         )
 }
 
-/// Writes texts of whatever origin so that they can only be read: what is [harmful](is_harmful)
-/// stands there as `\x1B` or `\u{202E}`. A `\` is a `\`: nobody needs to read it back, and command
+/// Writes texts of any origin so that a terminal only shows them: a [harmful](is_harmful) character
+/// becomes `\x1B` or `\u{202E}`. A `\` stays a `\`: nobody has to read the text back, and command
 /// lines have many.
 pub struct Escaping<'a> {
     out: &'a mut dyn fmt::Write,
@@ -108,7 +108,7 @@ pub struct Escaping<'a> {
 }
 
 impl<'a> Escaping<'a> {
-    /// All of it becomes one line.
+    /// Makes a single line of everything.
     pub fn line(out: &'a mut dyn fmt::Write) -> Self {
         Self {
             out,
@@ -116,7 +116,7 @@ impl<'a> Escaping<'a> {
         }
     }
 
-    /// Line feeds are ends of lines.
+    /// Keeps line feeds as ends of lines.
     pub fn lines(out: &'a mut dyn fmt::Write) -> Self {
         Self {
             out,
@@ -150,13 +150,13 @@ fn escape(out: &mut dyn fmt::Write, byte: u8) -> fmt::Result {
     facts(out, "##", &[byte.into()])
 }
 
-/// The character of code page 437, which text modes have, in the place of any other one: only ASCII
-/// is the same everywhere. What is [harmful](is_harmful) does not come here.
+/// The character of code page 437, which text modes use. Any character outside ASCII gets the same
+/// replacement. [Harmful](is_harmful) ones never come here.
 pub fn on_screen(c: char) -> u8 {
     if c.is_ascii() { c as u8 } else { b'?' }
 }
 
-/// Texts, one behind the other.
+/// Texts, one after the other.
 pub struct Texts<'a>(pub &'a [&'a str]);
 
 impl fmt::Display for Texts<'_> {
@@ -165,13 +165,13 @@ impl fmt::Display for Texts<'_> {
     }
 }
 
-/// A text from a file, in one line, to be shown on a terminal: as [`Escaping`] writes it. Bytes that
-/// are no UTF-8 are `\xFF`.
+/// A text from a file, in one line, to be shown on a terminal: as [`Escaping`] writes it. Bytes
+/// that are not UTF-8 become `\xFF`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(&'a [u8]);
 
 impl<'a> Shown<'a> {
-    /// Of any bytes, or of a text.
+    /// Shows any bytes, or a text.
     pub fn new(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
         Self(text.as_ref())
     }
@@ -196,9 +196,10 @@ pub fn copy(from: &[u8], to: &mut [u8]) -> usize {
     length
 }
 
-/// The rows of a table, each of `size` bytes; one that is cut off at the end is left out.
+/// The rows of a table, each of `size` bytes; an incomplete one at the end is left out.
 ///
-/// `chunks_exact` checks that the size is not 0 by a panic, whose text and code would be the loader's.
+/// `chunks_exact` panics if the size is 0, and the loader would carry the text and the code of
+/// that.
 pub fn rows(table: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
     let mut rest = if size == 0 { &[] } else { table };
     iter::from_fn(move || {
@@ -208,14 +209,14 @@ pub fn rows(table: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Splits in front of the first ASCII character of a kind, or at the end.
+/// Splits in front of the first ASCII character that `is_end` accepts, or at the end.
 pub fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
     text.split_at_checked(end.unwrap_or(text.len()))
         .unwrap_or((text, ""))
 }
 
-/// What is in front of the last `separator`, an ASCII character, and what is behind it.
+/// The parts in front of and behind the last `separator`, an ASCII character.
 pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
     let at = text.bytes().rposition(|byte| byte == separator)?;
     Some((text.get(..at)?, text.get(at + 1..)?))
@@ -229,7 +230,7 @@ pub fn utf8(bytes: &[u8]) -> (&str, bool) {
     }
 }
 
-/// A number of any length; those that are too large are the largest.
+/// A number of any length; one that is too large becomes the largest.
 pub fn decimal(text: &str) -> Option<u32> {
     let mut digits = text.bytes();
     (!text.is_empty()).then_some(())?;

@@ -1,34 +1,34 @@
-//! Addresses: physical ones and virtual ones, which are numbers alike and must not be taken for each
-//! other.
+//! Physical and virtual addresses: both are numbers, and must not be mistaken for each other.
 //!
-//! The crate `x86_64` has such types. Its constructors panic where a number is no address; the loader
-//! reads numbers from other people's files, and must answer these by a named error. So any number is one
-//! here, and whoever maps something checks it ([`crate::paging::page_tables`]).
+//! The crate `x86_64` has such types. Its constructors panic if a number is not an address; the
+//! loader reads numbers from other people's files, and must answer these with a named error. So
+//! these types accept any number, and the code that maps something checks it
+//! ([`crate::paging::page_tables`]).
 
 use core::ops::AddAssign;
 
 use crate::position::positions;
 
 positions! {
-    /// A physical address: what an entry of a page table, CR3 and the memory map mean. CPUs have up to
-    /// 52 bits of it (SDM volume 3, section 4.1.4).
+    /// A physical address, as in page table entries, CR3 and the memory map. CPUs have up to 52
+    /// bits of it (SDM volume 3, section 4.1.4).
     PhysAddr
 
-    /// A virtual (linear) address: what paging translates. It is canonical when bits 63 to 47 are equal
-    /// (SDM volume 1, section 3.3.7.1).
+    /// A virtual (linear) address, which paging translates. It is canonical when bits 63 to 47 are
+    /// equal (SDM volume 1, section 3.3.7.1).
     VirtAddr
 }
 
-/// What an address can do besides: it is counted in bytes, and has an alignment.
+/// The common methods of addresses: each counts bytes, and has an alignment.
 macro_rules! address {
     ($name:ident) => {
         impl $name {
-            /// The address so many bytes further, modulo 2^64.
+            /// The address `bytes` bytes higher, modulo 2^64.
             pub const fn wrapping_add(self, bytes: u64) -> Self {
                 Self(self.0.wrapping_add(bytes))
             }
 
-            /// The address so many bytes before, modulo 2^64.
+            /// The address `bytes` bytes lower, modulo 2^64.
             pub const fn wrapping_before(self, bytes: u64) -> Self {
                 Self(self.0.wrapping_sub(bytes))
             }
@@ -38,7 +38,7 @@ macro_rules! address {
                 self.0.wrapping_sub(start.0)
             }
 
-            /// Whether it is a multiple of a number, which may be 0: then only 0 is.
+            /// Whether it is a multiple of `alignment`. If that is 0, only address 0 is.
             pub const fn is_aligned(self, alignment: u64) -> bool {
                 self.0.is_multiple_of(alignment)
             }

@@ -1,8 +1,8 @@
 //! Where every part of the loader lies in memory: the one file with addresses.
 //!
 //! All of it is below 640 KiB, which real mode reaches; everything that is allocated later (page
-//! tables, kernel, modules, stack) comes from RAM above 1 MiB. `docs/memory-layout.md` is made from
-//! [`REGIONS`] and compared by a test.
+//! tables, kernel, modules, stack) comes from RAM above 1 MiB. A test writes
+//! `docs/memory-layout.md` from [`REGIONS`] and compares it.
 
 use disk_layout::{mbr, stage2};
 
@@ -58,12 +58,12 @@ pub const REAL_MODE_STACK: Region = Region::new(
     "grows down from stage1; BIOS calls need a few hundred bytes",
 );
 
-/// What lies at the lowest address of a stack. Who uses more of the real-mode stack than there is
-/// destroys it, and then the page tables below it; of the 64-bit one, stage2's variables. Below the
-/// fault stacks lie stacks whose users are not coming back.
+/// The value at the lowest address of a stack. An overflow of the real-mode stack overwrites this
+/// value first, and then the page tables below it; an overflow of the 64-bit stack, stage2's
+/// variables. Below the fault stacks lie stacks whose owners never resume.
 pub const CANARY: u32 = 0x59AC_5ACA;
 
-/// stage1. The boot program of a CD reaches up to stage2; when that runs, it is done.
+/// stage1. The boot program of a CD extends up to stage2, and is no longer needed when stage2 runs.
 pub const STAGE1: Region = Region::new(
     mbr::LOAD_ADDRESS as u64,
     mbr::LOAD_ADDRESS as u64 + 512,
@@ -71,7 +71,7 @@ pub const STAGE1: Region = Region::new(
     "where every BIOS loads the MBR; a CD's boot program reaches over what is behind, up to stage2",
 );
 
-/// What the BIOS is passed in memory, and what it answers there.
+/// The memory through which the loader passes data to the BIOS and gets its answers.
 pub const BIOS_BUFFER: Region = Region::new(
     STAGE1.end,
     stage2::LOAD_ADDRESS as u64,
@@ -96,7 +96,7 @@ pub const STACK: Region = Region::new(
 );
 
 /// The stack of the fault handlers. It stays valid when the kernel runs, whose own stack may be
-/// what is broken.
+/// broken.
 pub const FAULT_STACK: Region = Region::new(
     STACK.end,
     STACK.end + 0x2000,
@@ -104,7 +104,7 @@ pub const FAULT_STACK: Region = Region::new(
     "IST 1, for every exception but one",
 );
 
-/// The stack of the double fault's handler: the other one may be what is broken.
+/// The stack of the double fault's handler, because the other one may be broken.
 pub const DOUBLE_FAULT_STACK: Region = Region::new(
     FAULT_STACK.end,
     FAULT_STACK.end + 0x1000,
@@ -120,7 +120,7 @@ pub const ENTRY_FILE: Region = Region::new(
     "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
 );
 
-/// Where INT 13h puts what it reads; and INT 10h, in the end, what it says of graphics modes.
+/// Where INT 13h puts what it reads; and in the end INT 10h its information on graphics modes.
 pub const TRANSFER_BUFFER: Region = Region::new(
     ENTRY_FILE.end,
     ENTRY_FILE.end + 0x1_0000,
@@ -169,7 +169,7 @@ pub const TEXT_COLUMNS: u64 = 80;
 /// Rows of VGA text.
 pub const TEXT_ROWS: u64 = 25;
 
-/// The highest address that the loader itself can reach, exclusive: what its tables map.
+/// The highest address that the loader itself can reach, exclusive: its tables map this much.
 pub const EARLY_REACH: PhysAddr = PhysAddr::new(4 << 30);
 
 const _: () = {
@@ -183,15 +183,15 @@ const _: () = {
     }
     // Behind the BIOS data area, below the lowest EBDA that is accepted.
     assert!(START >= 0x500 && END <= 0x8_0000);
-    // One transfer must not cross a 64 KiB line, and fills at most the whole region.
+    // One transfer must not cross a 64 KiB boundary, and fills at most the whole region.
     assert!(TRANSFER_BUFFER.start.is_multiple_of(0x1_0000) && TRANSFER_BUFFER.size() == 0x1_0000);
     assert!(EARLY_TABLES.size() == 6 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));
     assert!(STAGE2.size() > stage2::MAX_LENGTH as u64);
-    // Compiled code expects its stack so, and the CPU aligns those of exceptions.
+    // Compiled code expects its stack aligned like this, and the CPU aligns those of exceptions.
     assert!(STACK.end.is_multiple_of(16) && FAULT_STACK.end.is_multiple_of(16));
     assert!(DOUBLE_FAULT_STACK.end.is_multiple_of(16));
     // 16-bit code reaches these in segment 0.
     assert!(EARLY_TABLES.end <= 0x1_0000 && REAL_MODE_STACK.end <= 0x1_0000);
-    // Where other processors begin, too: a page below 1 MiB.
+    // Other processors begin here, too: this has to be a page below 1 MiB.
     assert!(TRANSFER_BUFFER.start.is_multiple_of(PAGE_SIZE) && END <= 0x10_0000);
 };

@@ -1,10 +1,10 @@
-//! Step 6: one sorted memory map, made from whatever the firmware reports, and the allocator that hands
-//! out pieces of it.
+//! Step 6: one sorted memory map, made from whatever the firmware reports, and the allocator that
+//! hands out pieces of it.
 //!
-//! Firmware reports regions unsorted, overlapping, empty, wrapping or twice (ACPI specification 6.5,
-//! section 15, says how it should be). In this map, a byte has the most restrictive kind that was reported
-//! for it, and a byte that nobody reported is not there. The map is sorted and free of overlap after
-//! every single call, so no state of it can be misread.
+//! Firmware reports regions unsorted, overlapping, empty, wrapping or twice (ACPI specification
+//! 6.5, section 15, says how it should be). In this map, a byte has the most restrictive kind that
+//! was reported for it, and a byte that nobody reported is not there. The map is sorted and free of
+//! overlap after every single call, so no state of it can be misread.
 //!
 //! The order of use: [`MemoryMap::add`] all that is reported, [`MemoryMap::finish`] once, then
 //! [`MemoryMap::claim`], [`MemoryMap::mark`] and [`MemoryMap::allocate`].
@@ -23,18 +23,18 @@ use crate::errors::text::facts;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::PAGE_SIZE;
 
-/// End of the memory that a PC has always had a special order for, in bytes.
+/// End of the memory that PCs treat specially, in bytes.
 pub const MIB: u64 = 1 << 20;
 
 /// End of the physical address space: no CPU has more than 52 bits (SDM volume 3, section 4.1.4).
-/// What is reported beyond cannot be reached and is dropped.
+/// Memory that is reported beyond it cannot be reached and is dropped.
 pub const PHYSICAL_END: PhysAddr = PhysAddr::new(1 << 52);
 
-/// The most regions that the map holds.
+/// Maximum number of regions in the map.
 pub const CAPACITY: usize = 512;
 
-/// The most regions that [`MemoryMap::add`] makes: the rest is left for `mark` and `allocate`,
-/// which must not fail because of a talkative firmware.
+/// Maximum number of regions that [`MemoryMap::add`] makes. The rest is left for `mark` and
+/// `allocate`, which must not fail because of a talkative firmware.
 const REPORTED: usize = CAPACITY - 128;
 
 /// One range of physical memory. It is empty unless `start < end`.
@@ -59,8 +59,8 @@ impl From<Region> for MemoryRegion {
     }
 }
 
-/// What INT 15h E820 should find in its buffer: zeros, but the attributes say "enabled". There are
-/// BIOSes that return 24 bytes and write 20, and all their memory would be ignored otherwise.
+/// The content of the buffer before INT 15h E820: zeros, but the attributes say "enabled". Some
+/// BIOSes return 24 bytes but write 20, and without this all their memory would be ignored.
 pub const E820_BUFFER: [u8; 24] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
 ];
@@ -75,10 +75,9 @@ struct E820Entry {
     attributes: U32,
 }
 
-/// Reads one entry that INT 15h E820 returned; `size` is the number of bytes it claims to have
+/// Reads one entry that INT 15h E820 returned; `size` is the number of bytes that it claims to have
 /// written (ECX). `None`: the entry is empty, too short, or to be ignored (bit 0 of the ACPI 3.0
-/// attributes is clear, which only counts when they were written). Types that nobody knows are
-/// reserved.
+/// attributes is clear, which only counts if they were written). Unknown types are reserved.
 pub fn e820_region(bytes: &[u8; 24], size: u32) -> Option<Region> {
     let entry: E820Entry = zerocopy::transmute!(*bytes);
     let (start, length) = (PhysAddr::new(entry.base.get()), entry.length.get());
@@ -100,10 +99,10 @@ pub fn e820_region(bytes: &[u8; 24], size: u32) -> Option<Region> {
     })
 }
 
-/// Where the memory below 1 MiB ends that may be used at all, in bytes: the lower one of what the
-/// BIOS data area says at 413h (KiB of memory) and at 40Eh (segment of the extended BIOS data
-/// area, which some machines forget to reserve). Values out of 128 KiB to 640 KiB are not believed;
-/// when neither is, 512 KiB.
+/// The end of the usable memory below 1 MiB, in bytes: the lower one of two values in the BIOS data
+/// area, the one at 413h (KiB of memory) and the one at 40Eh (segment of the extended BIOS data
+/// area, which some machines forget to reserve). Values outside 128 KiB to 640 KiB are ignored; if
+/// both are, 512 KiB.
 pub fn low_memory_end(word_413_kib: u16, word_40e_segment: u16) -> u64 {
     let sane = |end: &u64| (0x2_0000..=0xA_0000).contains(end);
     let size = Some(u64::from(word_413_kib) * 1024).filter(sane);
@@ -115,27 +114,27 @@ pub fn low_memory_end(word_413_kib: u16, word_40e_segment: u16) -> u64 {
     }
 }
 
-/// The memory that is asked of [`MemoryMap::allocate`].
+/// A request to [`MemoryMap::allocate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
-    /// Bytes, at least 1. Whole pages are taken.
+    /// Bytes, at least 1; rounded up to whole pages.
     pub size: u64,
-    /// A power of two, in bytes; 0 is taken as 1.
+    /// A power of two, in bytes; 0 counts as 1.
     pub align: u64,
-    /// What is to be left over when the address is divided by `align`; less than `align`.
+    /// The remainder when the address is divided by `align`; less than `align`.
     pub offset: u64,
-    /// Lowest address that will do.
+    /// Lowest address that is acceptable.
     pub min: PhysAddr,
     /// The last byte lies below this address.
     pub max: PhysAddr,
-    /// What the memory becomes.
+    /// The kind that the memory gets.
     pub kind: MemoryKind,
 }
 
-/// There is no free piece of memory that fits; all in bytes.
+/// No free piece of memory fits; all in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory {
-    /// What was asked for.
+    /// The size that was asked for.
     pub needed: u64,
     /// The largest free piece in the range that was asked for.
     pub largest: u64,
@@ -151,7 +150,8 @@ impl Named for OutOfMemory {
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The need is rounded up and the rest down: it must never look sufficient when it is not.
+        // The need is rounded up, the others down: memory must never look sufficient when it is
+        // not.
         let mut size = |bytes: u64, up: bool, text: &str| {
             let (unit, name) = if bytes < 16 * MIB {
                 (1024, "# KiB ")
@@ -177,7 +177,7 @@ impl fmt::Display for OutOfMemory {
 #[derive(Debug)]
 pub struct MemoryMap {
     regions: ArrayVec<Region, CAPACITY>,
-    /// Something did not fit and was left out: see [`MemoryMap::add`].
+    /// Some region did not fit and was left out: see [`MemoryMap::add`].
     overflowed: bool,
 }
 
@@ -196,15 +196,15 @@ impl MemoryMap {
         }
     }
 
-    /// Adds what the firmware reports, in any order and with any overlap: the more restrictive kind
-    /// wins (the order is that of [`MemoryKind`]).
+    /// Adds a region that the firmware reports, in any order and with any overlap: the more
+    /// restrictive kind wins (the order is that of [`MemoryKind`]).
     ///
-    /// A map that is full gets less usable, never more: free memory is not added any more, and what
-    /// restricts a part of a region restricts all of it.
+    /// A full map never gets more usable memory: it ignores free regions, and a restriction of a
+    /// part of a region becomes one of the whole region.
     pub fn add(&mut self, region: Region) {
         let mut wanted = region.kind;
         if self.overflowed {
-            // Something restrictive may have been left out just here.
+            // A restrictive region may have been left out just here.
             if wanted == MemoryKind::Usable {
                 return;
             }
@@ -237,7 +237,7 @@ impl MemoryMap {
                 return;
             }
             if let Some(old) = covered {
-                // Takes the place of one region by one: always fits.
+                // Replaces single regions, which always fits.
                 self.set(
                     Region {
                         kind: piece.kind,
@@ -249,7 +249,8 @@ impl MemoryMap {
         }
     }
 
-    /// Adds the memory below 1 MiB, up to `end` (see [`low_memory_end`]): for firmware without E820.
+    /// Adds the memory below 1 MiB, up to `end` (see [`low_memory_end`]): for firmware without
+    /// E820.
     pub fn add_low_memory(&mut self, end: u64) {
         self.add(Region {
             start: PhysAddr::new(0),
@@ -259,11 +260,11 @@ impl MemoryMap {
     }
 
     /// Adds what INT 15h E801 reports: KiB from 1 MiB to 16 MiB in AX or CX, blocks of 64 KiB from
-    /// 16 MiB on in BX or DX. CX and DX count when they are not both 0. Returns whether there was
-    /// any memory.
+    /// 16 MiB on in BX or DX. CX and DX count unless both are 0. Returns whether there was any
+    /// memory.
     pub fn add_e801(&mut self, ax: u16, bx: u16, cx: u16, dx: u16) -> bool {
         let (kib, blocks) = if cx | dx != 0 { (cx, dx) } else { (ax, bx) };
-        // Less than 15 MiB: there is a hole below 16 MiB, and then some BIOSes count wrongly what is
+        // Less than 15 MiB means a hole below 16 MiB, and some BIOSes then miscount the memory
         // above it.
         let kib = kib.min(15 * 1024);
         let blocks = if kib == 15 * 1024 {
@@ -274,8 +275,8 @@ impl MemoryMap {
         self.add_extended(u64::from(kib) * 1024 + blocks * 0x1_0000)
     }
 
-    /// Adds what INT 15h 88h reports: KiB from 1 MiB on, less than 64 MiB. Returns whether there was
-    /// any memory.
+    /// Adds what INT 15h 88h reports: KiB from 1 MiB on, less than 64 MiB. Returns whether there
+    /// was any memory.
     pub fn add_88h(&mut self, kib: u16) -> bool {
         self.add_extended(u64::from(kib) * 1024)
     }
@@ -290,10 +291,10 @@ impl MemoryMap {
         size != 0
     }
 
-    /// Makes the map fit for use, once all is added: reserves page 0 (interrupt vectors and BIOS
-    /// data) and everything from `low_memory_end` to 1 MiB, then lets all regions begin and end at
-    /// pages. A page that is not entirely free is not free; a page with several kinds gets the most
-    /// restrictive one.
+    /// Makes the map ready for use, once everything is added: reserves page 0 (interrupt vectors
+    /// and BIOS data) and everything from `low_memory_end` to 1 MiB, then moves all region borders
+    /// to pages. A page that is not entirely free is not free; a page with several kinds gets the
+    /// most restrictive one.
     pub fn finish(&mut self, low_memory_end: u64) {
         self.add(Region {
             start: PhysAddr::new(0),
@@ -306,7 +307,8 @@ impl MemoryMap {
             kind: MemoryKind::Reserved,
         });
 
-        // Every region becomes at most one, so the result grows over what has been read already.
+        // Every region becomes at most one, so the result only overwrites regions that were already
+        // read.
         let regions = self.regions.as_mut_slice();
         let mut length = 0;
         for index in 0..regions.len() {
@@ -315,7 +317,7 @@ impl MemoryMap {
                 MemoryKind::Usable => (page_up(region.start), page_down(region.end)),
                 _ => (page_down(region.start), page_up(region.end)),
             };
-            // Page edges went outwards on both sides: at most one page belongs to two regions.
+            // Borders moved outwards on both sides: at most one page belongs to two regions.
             while let Some(last) = regions.get_mut(..length).and_then(|done| done.last_mut()) {
                 if last.end > region.start && last.kind >= region.kind {
                     region.start = last.end;
@@ -344,7 +346,7 @@ impl MemoryMap {
         self.regions.truncate(length);
     }
 
-    /// The regions: sorted, without overlap or empty ones.
+    /// The regions: sorted, without overlap, none empty.
     pub fn regions(&self) -> &[Region] {
         &self.regions
     }
@@ -417,7 +419,7 @@ impl MemoryMap {
         }
     }
 
-    /// Takes the pages of the `size` bytes at `start`, if all of them are free; says whether they
+    /// Takes the pages of the `size` bytes at `start` if all of them are free; returns whether they
     /// were.
     pub fn allocate_at(&mut self, start: PhysAddr, size: u64, kind: MemoryKind) -> bool {
         let Some(end) = start.checked_add(size.max(1)) else {
@@ -442,14 +444,14 @@ impl MemoryMap {
             .filter(|region| region.kind == MemoryKind::Usable)
     }
 
-    /// Takes the pages from `start` to `end` out of the region `free` around them.
+    /// Takes the pages from `start` to `end` out of `free`, the region around them.
     fn take(&mut self, start: PhysAddr, end: PhysAddr, free: Region, kind: MemoryKind) -> bool {
         let start = page_down(start).max(free.start);
         let end = page_up(end).min(free.end);
         self.set(Region { start, end, kind }, CAPACITY)
     }
 
-    /// Gives the pages from `start` to `end` the kind `kind`, whatever was there. (Should the map be
+    /// Gives the pages from `start` to `end` the kind `kind`, whatever they were. (If the map is
     /// full, the rules of [`MemoryMap::add`] hold.)
     pub fn mark(&mut self, start: PhysAddr, end: PhysAddr, kind: MemoryKind) {
         let end = end.min(PHYSICAL_END);
@@ -463,9 +465,9 @@ impl MemoryMap {
         }
     }
 
-    /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map. Where
-    /// the firmware reported a more restrictive kind, that stays; and a page that it did not report
-    /// is still not there.
+    /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map.
+    /// If the firmware reported a more restrictive kind, that one stays; a page that the firmware
+    /// did not report stays absent.
     pub fn claim(&mut self, start: PhysAddr, end: PhysAddr, kind: MemoryKind) {
         let (mut start, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
         loop {
@@ -484,12 +486,12 @@ impl MemoryMap {
         }
     }
 
-    /// Puts a region (not empty) in the place of all that is there, and merges it with neighbours of
-    /// its kind. Returns `false`, with nothing done, when the map would grow beyond `limit`
-    /// (at most `CAPACITY`) regions.
+    /// Puts a region (not empty) in place of whatever is there, and merges it with neighbours of
+    /// its kind. Returns `false` and does nothing if the map would grow beyond `limit` (at most
+    /// `CAPACITY`) regions.
     fn set(&mut self, mut new: Region, limit: usize) -> bool {
-        // Those that overlap or touch it. Of these, only the outer ends of the first and the last one
-        // remain: left, new, right.
+        // The old regions that overlap or touch it. Only the outer ends of the first and the last
+        // of them remain: left, new, right.
         let first = self.regions.partition_point(|old| old.end < new.start);
         let from = self.regions.get(first..).unwrap_or_default();
         let touched = from.partition_point(|old| old.start <= new.end);
@@ -530,8 +532,8 @@ impl MemoryMap {
         true
     }
 
-    /// Makes room for `count` regions, at least one, in the place of those that are touched, from the
-    /// `first` one on. Returns `false`, with nothing done, when the map would grow beyond `limit`.
+    /// Makes room for `count` regions, at least one, in place of `touched` regions from `first` on.
+    /// Returns `false` and does nothing if the map would grow beyond `limit`.
     fn make_room(&mut self, first: usize, touched: usize, count: usize, limit: usize) -> bool {
         const NOTHING: Region = Region {
             start: PhysAddr::new(0),
@@ -549,7 +551,7 @@ impl MemoryMap {
                 return false;
             }
         }
-        // What follows moves, from that end on at which nothing is overwritten.
+        // The regions behind move, starting from the end at which none is overwritten.
         let regions = self.regions.as_mut_slice();
         let shift = |index: usize| {
             if let Some(&region) = regions.get(index)

@@ -1,4 +1,4 @@
-//! Where the loader lies in memory, and what else there is.
+//! The loader's own memory, and the rest of the machine's.
 
 pub mod address;
 pub mod layout;

@@ -1,4 +1,4 @@
-//! Where in memory the loader puts what it loads and makes: above 1 MiB, within the loader's own reach.
+//! The places of what the loader loads and makes: above 1 MiB, within the loader's own reach.
 
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
@@ -25,7 +25,7 @@ pub fn allocate(
     })
 }
 
-/// Whole pages from the upper end of that memory, for what is in no kernel's way there.
+/// Whole pages from the upper end of that memory, where they are in no kernel's way.
 ///
 /// # Errors
 /// 6B.

@@ -1,14 +1,14 @@
-//! Memory that was allocated, and who may use it.
+//! Memory that was allocated, and the right to use it.
 //!
-//! The allocator of the [map](super::map) hands out addresses. The machine turns an [`Allocation`] into
-//! bytes ([`crate::machine::Machine::bytes`]). There is only one such value for each range, so no other
-//! code has the same bytes.
+//! The allocator of the [map](super::map) hands out addresses. The machine turns an [`Allocation`]
+//! into bytes ([`crate::machine::Machine::bytes`]). There is only one such value for each range, so
+//! no two pieces of code have the same bytes.
 
 use core::ops::{Deref, DerefMut};
 
 use crate::memory::address::PhysAddr;
 
-/// A range of physical memory that was allocated. Whoever has it may use the memory, and nobody else.
+/// A range of physical memory that was allocated. Only the owner of this value may use the memory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Allocation {
     start: PhysAddr,
@@ -16,7 +16,7 @@ pub struct Allocation {
 }
 
 impl Allocation {
-    /// For what an allocator has just returned: the start, and the number of bytes.
+    /// Wraps what an allocator has just returned: the start, and the number of bytes.
     pub(crate) const fn new(start: PhysAddr, size: u64) -> Self {
         Self { start, size }
     }
@@ -55,7 +55,7 @@ impl<'m> Block<'m> {
         self.start.wrapping_add(self.bytes.len() as u64)
     }
 
-    /// Only its bytes: the memory stays allocated.
+    /// Its bytes, without the block: the memory stays allocated.
     pub fn keep(self) -> &'m mut [u8] {
         self.bytes
     }
@@ -82,7 +82,7 @@ impl DerefMut for Block<'_> {
     }
 }
 
-/// The bytes at a physical address, in whichever block they are; none where they are in none.
+/// The bytes at a physical address, in whichever block they are; empty if they are in none.
 pub fn bytes_at<'b>(blocks: &'b [Block<'_>], address: PhysAddr, length: u64) -> &'b [u8] {
     let found = blocks.iter().find_map(|block| {
         let place = block.place(address, length)?;

@@ -1,8 +1,9 @@
-//! Step 11, the plan: what the kernel finds mapped when it starts.
+//! Step 11, the plan: the mappings that the kernel finds when it starts.
 //!
 //! Its segments with their own permissions, a stack above a guard page, all RAM at the base of the
-//! physical map, and the page through which the loader leaves; nothing else. [`crate::paging::page_tables`]
-//! turns that into entries; the caller says where these are kept ([`TablePages`]).
+//! physical map, and the page through which the loader leaves; nothing else.
+//! [`crate::paging::page_tables`] turns that into entries; the caller decides where the tables are
+//! kept ([`TablePages`]).
 
 use crate::kernel::placement::Kernel;
 use crate::memory::address::{PhysAddr, VirtAddr};
@@ -15,13 +16,13 @@ use crate::paging::page_tables::{
 
 /// Entries in a page table.
 pub(crate) const ENTRIES: u64 = 512;
-/// Binary logarithm of what one entry of the top table maps.
+/// Binary logarithm of the size that one entry of the top table maps.
 const SLOT_SHIFT: u32 = 39;
 
 /// Flags of an entry that leads to another table: present, writable.
 pub const LINK: u64 = 3;
 
-/// Pages of physical memory as page tables: those that were allocated for it.
+/// Pages of physical memory as page tables: those that were allocated as such.
 pub trait TablePages {
     /// Makes all entries of a page zero.
     fn clear(&mut self, table: PhysAddr);
@@ -33,7 +34,7 @@ pub trait TablePages {
     fn write(&mut self, table: PhysAddr, index: usize, value: u64);
 }
 
-/// Page tables in memory that is allocated one by one.
+/// Page tables in memory that is allocated page by page.
 pub(crate) struct Frames<'a, P> {
     pub(crate) memory: &'a mut MemoryMap,
     pub(crate) pages: P,
@@ -56,7 +57,7 @@ impl<P: TablePages> TableMemory for Frames<'_, P> {
     }
 }
 
-/// Tables, and what they map besides the kernel.
+/// Page tables, and the mappings in them besides the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressSpace {
     /// The top table: CR3.
@@ -83,8 +84,8 @@ pub fn build(
     let stack_size = kernel.wishes.stack_size;
     let stack = allocate(memory, stack_size, PAGE_SIZE, 0, MemoryKind::Reclaimable)?;
 
-    // The last mapping of the physical map ends where it ends. Which regions are free changes while
-    // tables are allocated, but not which are RAM: so the list is asked anew for each mapping.
+    // The physical map ends where its last mapping ends. Allocating tables changes which regions
+    // are free, but not which are RAM, so each mapping is taken from the list anew.
     let physical_map_size = physical_map(memory.regions(), base)
         .last()
         .map_or(0, |last| last.physical_start.as_u64() + last.size);
@@ -144,8 +145,8 @@ pub(crate) fn map_kernel<M: TableMemory>(
     Ok(())
 }
 
-/// The highest part of 512 GiB in the upper half that neither the kernel nor the physical map
-/// touches: the stack gets it for itself.
+/// The highest 512 GiB slot in the upper half that neither the kernel nor the physical map touches:
+/// the stack gets it for itself.
 fn stack_slot(kernel: &Kernel<'_>, base: VirtAddr, physical_map_size: u64) -> VirtAddr {
     let slot = |address: VirtAddr| address.as_u64() >> SLOT_SHIFT & (ENTRIES - 1);
     let map = slot(base)..=slot(base.saturating_add(physical_map_size.max(1) - 1));
@@ -156,7 +157,7 @@ fn stack_slot(kernel: &Kernel<'_>, base: VirtAddr, physical_map_size: u64) -> Vi
                 !(slot(range.virtual_start)..=slot(end)).contains(candidate)
             })
     });
-    // There are 256 slots and no machine whose memory fills them: with none free, the mapping of
-    // the stack is refused as a conflict.
+    // No machine has enough memory to fill the 256 slots. If none were free, mapping the stack
+    // would fail with a conflict.
     VirtAddr::new(free.unwrap_or(ENTRIES / 2) << SLOT_SHIFT | 0xFFFF << 48)
 }

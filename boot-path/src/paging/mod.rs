@@ -1,4 +1,4 @@
-//! Page tables: what a kernel finds mapped, how the tables are built, and how they are walked.
+//! Page tables: the mappings that a kernel finds, how they are built, and how they are walked.
 
 pub mod page_tables;
 pub mod address_space;

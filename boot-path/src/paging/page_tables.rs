@@ -1,8 +1,8 @@
 //! Step 11: four-level page tables (SDM volume 3, section 4.5), filled with the
 //! largest pages that fit.
 //!
-//! This code reaches the tables only through [`TableMemory`], so it fills physical memory on the machine
-//! and an array on the host.
+//! This code reaches the tables only through [`TableMemory`], so it fills physical memory on the
+//! machine and an array on the host.
 
 use core::fmt;
 
@@ -14,21 +14,21 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MIB, MemoryKind, OutOfMemory, PHYSICAL_END, Region};
 
-/// The part of an entry that is an address.
+/// The address bits of an entry.
 pub(super) const ADDRESS: u64 = PHYSICAL_END.as_u64() - PAGE_SIZE;
 
-/// Binary logarithm of what one entry covers in the top table: 512 GiB.
+/// Binary logarithm of the size that one entry of the top table covers: 512 GiB.
 const TOP: u32 = 39;
 
 /// Binary logarithm of the size of the smallest page.
 const SMALL: u32 = 12;
 
-/// Physical memory below this address is mapped by small pages only: the memory types of the fixed
-/// MTRRs change every few KiB below 1 MiB, and a large page over several types is undefined (SDM
+/// Physical memory below this address is mapped by small pages only: below 1 MiB, the memory types
+/// of the fixed MTRRs change every few KiB, and a large page over several types is undefined (SDM
 /// volume 3, "Large Page Size Considerations" in the chapter on MTRRs).
 const SMALL_PAGES_BELOW: PhysAddr = PhysAddr::new(2 * MIB);
 
-/// Where page tables live. Tables are named by their address.
+/// The memory of page tables. Tables are identified by their address.
 pub trait TableMemory {
     /// Gets a new table: 4 KiB, aligned to 4 KiB, all zero.
     ///
@@ -43,7 +43,7 @@ pub trait TableMemory {
     fn write(&mut self, table: PhysAddr, index: usize, value: u64);
 }
 
-/// What the CPU's paging can do.
+/// The CPU's optional paging features.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// Pages can be marked not executable (and EFER.NXE will be set).
@@ -52,7 +52,7 @@ pub struct Capabilities {
     pub gib_pages: bool,
 }
 
-/// A range of virtual addresses and what is to be seen there. All addresses and the size are
+/// A range of virtual addresses, and the physical memory behind it. All addresses and the size are
 /// multiples of 4 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping {
@@ -67,14 +67,14 @@ pub struct Mapping {
     /// May be executed.
     pub executable: bool,
     /// A framebuffer: writes are combined, in the PAT that kernels of the Limine protocol get. All
-    /// else is write-back.
+    /// other memory is write-back.
     pub write_combining: bool,
 }
 
 /// Why something cannot be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagingError {
-    /// Something is mapped at this address already.
+    /// This address is already mapped.
     Conflict(VirtAddr),
     /// The mapping from this address on leaves its half of the canonical address space, or the
     /// physical one.
@@ -128,12 +128,12 @@ pub struct PageTables<M> {
     writable_code: bool,
 }
 
-/// The place of the bit "PAT" in an entry for a small page and for a large one (SDM volume 3, section
-/// 4.9.2). With PWT, it makes 5 the index into the table.
+/// The position of the bit "PAT" in an entry for a small page and for a large one (SDM volume 3,
+/// section 4.9.2). Together with PWT, it selects entry 5 of the PAT.
 const PAT_SMALL: u32 = 7;
 const PAT_LARGE: u32 = 12;
 
-/// What is left of a mapping.
+/// The part of a mapping that is still to be mapped.
 struct Rest {
     virtual_start: VirtAddr,
     physical_start: PhysAddr,
@@ -145,7 +145,7 @@ struct Rest {
 
 impl Rest {
     fn advance(&mut self, bytes: u64) {
-        // At the very end of the address space, with nothing left.
+        // At the very end of the address space this wraps, with nothing left to map.
         self.virtual_start = self.virtual_start.wrapping_add(bytes);
         self.physical_start += bytes;
         self.size -= bytes;
@@ -173,8 +173,9 @@ impl<M: TableMemory> PageTables<M> {
         self.root
     }
 
-    /// Whether pages in the higher half that are mapped from now on are global, that is, stay in the
-    /// TLB when CR3 changes. Never so in the lower half, which belongs to processes.
+    /// Whether pages in the higher half that are mapped from now on are global, that is, stay in
+    /// the TLB when CR3 changes. Pages in the lower half never are, because it belongs to
+    /// processes.
     pub fn set_global(&mut self, global: bool) {
         self.global = global;
     }
@@ -216,7 +217,7 @@ impl<M: TableMemory> PageTables<M> {
         }
         let virtual_last = virtual_start.checked_add(size - 1);
         let physical_end = physical_start.checked_add(size);
-        // From one half into the other it would be too long for the physical address space.
+        // A range that crosses from one half to the other would exceed the physical address space.
         let in_range = virtual_start.is_canonical()
             && virtual_last.is_some_and(VirtAddr::is_canonical)
             && physical_end.is_some_and(|end| end <= PHYSICAL_END);
@@ -242,13 +243,13 @@ impl<M: TableMemory> PageTables<M> {
         self.fill(self.root, TOP, &mut rest)
     }
 
-    /// Maps `rest` as far as one table reaches, whose entries cover `1 << shift` bytes each. It
-    /// calls itself once for each of the four levels.
+    /// Maps `rest` as far as one table reaches, whose entries cover `1 << shift` bytes each. Calls
+    /// itself once for each of the four levels.
     fn fill(&mut self, table: PhysAddr, shift: u32, rest: &mut Rest) -> Result<(), PagingError> {
         let present = Flags::PRESENT.bits();
         let first = (rest.virtual_start.as_u64() >> shift) as usize % 512;
         if shift == SMALL {
-            // Thousands of these: nothing in this loop but the entry.
+            // There are thousands of these entries: the loop does nothing else.
             let pages = (rest.size / PAGE_SIZE).min(512 - first as u64);
             let mut entry = rest.physical_start.as_u64() | rest.flags | rest.pat << PAT_SMALL;
             for index in first..first + pages as usize {
@@ -288,7 +289,7 @@ impl<M: TableMemory> PageTables<M> {
             }
             let next = if entry & present == 0 {
                 let next = self.memory.allocate()?;
-                // All permissions here: the last entry of a walk decides.
+                // Grants all permissions: the last entry of a walk decides.
                 let link = next.as_u64() | (Flags::PRESENT | Flags::WRITABLE).bits();
                 self.memory.write(table, index, link);
                 next
@@ -305,8 +306,8 @@ impl<M: TableMemory> PageTables<M> {
 
 /// The mappings that show all RAM, the first MiB and the framebuffer from `base` on, writable and
 /// not executable. `regions` are those of a finished [`MemoryMap`](crate::memory::map::MemoryMap).
-/// Regions that touch come as one, so that large pages can lie across their borders. An address that
-/// does not fit behind `base` comes as one that [`PageTables::map`] refuses.
+/// Adjacent regions become one mapping, so that large pages can cross their borders. An address
+/// that does not fit behind `base` becomes one that [`PageTables::map`] refuses.
 pub fn physical_map(regions: &[Region], base: VirtAddr) -> impl Iterator<Item = Mapping> {
     let mut mapped = regions
         .iter()

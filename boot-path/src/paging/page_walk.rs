@@ -1,5 +1,5 @@
-//! What is mapped at an address? A walk through page tables as the CPU does it (SDM volume 3,
-//! chapter 4), for the reports of faults.
+//! Finds out what is mapped at an address, for the reports of faults: walks page tables as the CPU
+//! does (SDM volume 3, chapter 4).
 
 use core::fmt;
 
@@ -8,19 +8,19 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::paging::page_tables::ADDRESS;
 
-/// In an entry: there is something (bit 0).
+/// In an entry: it is present (bit 0).
 const PRESENT: u64 = 1 << 0;
 /// In an entry: writes are allowed, if all levels say so.
 const WRITABLE: u64 = 1 << 1;
 /// In an entry: user mode may access it, if all levels say so.
 const USER: u64 = 1 << 2;
-/// In an entry of level 2 or 3: it maps a page, and leads to no table. Reserved above.
+/// In an entry of level 2 or 3: it maps a page, and does not lead to a table. Reserved above.
 const LARGE: u64 = 1 << 7;
-/// In an entry: nothing is executed there, if any level says so. Reserved without EFER.NXE.
+/// In an entry: code cannot be fetched there, if any level says so. Reserved without EFER.NXE.
 const NO_EXECUTE: u64 = 1 << 63;
-/// In an entry of a large page: bit 12 is no address, but chooses the memory type.
+/// In an entry of a large page: bit 12 is not part of the address, but chooses the memory type.
 const LARGE_PAT: u64 = 1 << 12;
-/// How the CPU walks.
+/// The settings that decide how the CPU walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Paging {
     /// CR3: the top table; its other bits are ignored.
@@ -35,7 +35,7 @@ pub struct Paging {
     pub physical_bits: u32,
 }
 
-/// What the CPU finds at a virtual address.
+/// The result of a CPU's walk for a virtual address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Translation {
     /// The address is not canonical: there is no walk.
@@ -53,7 +53,7 @@ pub enum Translation {
 /// An address that is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The address of the byte, and not of the page.
+    /// The address of the byte, not of the page.
     pub physical: PhysAddr,
     /// Binary logarithm of the page's size: 12, 21 or 30.
     pub shift: u32,
@@ -66,7 +66,7 @@ pub struct Page {
 }
 
 impl Paging {
-    /// Looks `address` up. `read` returns the quadword at a physical address, or nothing when it is
+    /// Looks `address` up. `read` returns the quadword at a physical address, or `None` if it is
     /// out of reach.
     pub fn translate(
         &self,
@@ -78,7 +78,7 @@ impl Paging {
             return Translation::NotCanonical;
         }
         let mut table = PhysAddr::new(self.root.as_u64() & ADDRESS);
-        // What all levels allow; NX is turned round, so that all three are permissions.
+        // The permissions that all levels grant; NX is inverted, so that all three are permissions.
         let mut allowed = WRITABLE | USER | NO_EXECUTE;
         let mut level = self.levels;
         loop {
@@ -121,8 +121,8 @@ impl Paging {
         }
     }
 
-    /// Reads the quadword at a virtual address, which may lie across two pages; nothing when a byte
-    /// of it is not mapped or out of reach.
+    /// Reads the quadword at a virtual address, which may cross two pages; `None` if a byte of it
+    /// is not mapped or out of reach.
     pub fn read(&self, address: VirtAddr, read: &dyn Fn(PhysAddr) -> Option<u64>) -> Option<u64> {
         let mut value = 0;
         for offset in (0..8).rev() {
@@ -137,7 +137,7 @@ impl Paging {
     }
 }
 
-/// `r-x`: what may be done with bytes that can be read.
+/// `r-x`: the permissions of bytes that can be read.
 pub fn permissions(writable: bool, executable: bool) -> &'static str {
     match (writable, executable) {
         (false, false) => "r--",
