@@ -1,6 +1,6 @@
 /*
- * The kernel's entry for Bootpath's own handoff: docs/handoff.md. The loader has done all that takes
- * assembly.
+ * The kernel's entry for Bootpath's own handoff: docs/handoff.md. The loader has done everything
+ * that takes assembly.
  */
 #include <bootpath.h>
 
@@ -48,7 +48,7 @@ static bool is_of_kind(const struct bootpath_boot_info *info, uint64_t address, 
     return false;
 }
 
-/* What is written through the physical map shows at the kernel's own address. */
+/* A write through the physical map changes the variable at the kernel's own address. */
 static bool physical_map_works(const struct bootpath_boot_info *info) {
     for (uint64_t i = 0; i < info->kernel.segment_count; i++) {
         const struct bootpath_kernel_segment *segment = &info->kernel.segments[i];

@@ -1,6 +1,6 @@
 /*
- * A 64-bit kernel in C: prints what it was told, on COM1 and on the screen, and checks what is true
- * whoever started it. How it was started is in bootpath.c or multiboot2.c.
+ * A 64-bit kernel in C: prints what it was told, on COM1 and on the screen, and checks what every
+ * loader promises. Its entry is in bootpath.c or multiboot2.c.
  *
  * "exit" on the command line ends QEMU (device isa-debug-exit) with status 33 if all is well, else
  * with 35.

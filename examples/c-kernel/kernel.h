@@ -1,5 +1,5 @@
 /*
- * Between the kernel and the code that is made for one boot protocol: bootpath.c or multiboot2.c.
+ * The interface between the kernel and the code for one boot protocol: bootpath.c or multiboot2.c.
  */
 #ifndef KERNEL_H
 #define KERNEL_H
@@ -14,7 +14,7 @@ struct memory_region {
     bool usable;
 };
 
-/* What is told by every protocol. All pointers are virtual addresses. */
+/* The facts that every protocol provides. All pointers are virtual addresses. */
 struct boot {
     const char *protocol, *loader, *command_line;
     const struct memory_region *memory;
@@ -26,9 +26,9 @@ struct boot {
     } screen;
 };
 
-enum { MEMORY_REGIONS = 128 }; /* room for so many */
+enum { MEMORY_REGIONS = 128 }; /* room for this many */
 
-/* Says what it was told and checks what is true by every protocol. */
+/* Prints what it was told, and checks what every protocol promises. */
 void kernel_start(const struct boot *boot);
 
 /* Prints a line of the check, and notes the result. */
@@ -37,7 +37,7 @@ void check(const char *name, bool holds);
 /* The verdict. */
 _Noreturn void kernel_end(const struct boot *boot);
 
-/* A variable that can be looked for at another address, where memory is mapped twice. */
+/* A variable for checks that memory is mapped twice: it can be read at another address. */
 extern volatile uint32_t initialised;
 
 #endif

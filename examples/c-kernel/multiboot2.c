@@ -1,5 +1,5 @@
 /*
- * The kernel's entry for Multiboot 2: start.S comes first, and maps memory as it is said here.
+ * The kernel's entry for Multiboot 2: start.S runs first, and maps memory as described here.
  */
 #include "kernel.h"
 
@@ -68,7 +68,7 @@ static bool is_usable(const struct boot *boot, uint64_t address) {
     return false;
 }
 
-/* What is written at the physical address that the linker script says shows at the virtual one. */
+/* A write to the physical address of the linker script changes the variable at its virtual one. */
 static bool is_where_it_is_linked(void) {
     volatile uint32_t *alias = at((uint64_t)&initialised - KERNEL_VMA);
     *alias = 0xcafe;
@@ -110,7 +110,7 @@ _Noreturn void multiboot2_main(uint32_t magic, uint32_t address) {
                 boot.screen.cells = at(screen->address);
                 boot.screen.columns = screen->width;
                 boot.screen.rows = screen->height;
-                boot.screen.row = screen->height; /* below all that is there */
+                boot.screen.row = screen->height; /* below everything on the screen */
             }
         }
         }

@@ -2,8 +2,8 @@
  * The header of Multiboot 2, and the way from the state in which it leaves the CPU, 32-bit protected
  * mode without paging, to 64-bit code in the higher half.
  *
- * The first 4 GiB are mapped to themselves and at PHYSICAL_MAP_BASE, the first of them at KERNEL_VMA,
- * too, all of it writable and executable.
+ * The first 4 GiB are mapped to themselves and at PHYSICAL_MAP_BASE, and the first GiB at
+ * KERNEL_VMA as well, all of it writable and executable.
  */
 #define MAGIC 0xE85250D6
 #define ARCHITECTURE 0 /* i386 */
@@ -102,7 +102,7 @@ pages:
 higher_half:
         movabsq $stack_end, %rsp
         xorl %ebp, %ebp
-        movl %edi, %edi /* the upper halves are not what 32-bit code left */
+        movl %edi, %edi /* clears the upper halves, which 32-bit code leaves undefined */
         movl %esi, %esi
         call multiboot2_main
 

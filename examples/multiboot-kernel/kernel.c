@@ -61,7 +61,7 @@ static void print_hex(uint64_t number) {
             put("0123456789abcdef"[number >> shift & 15]);
 }
 
-/* The first 4 MiB are mapped, and there the loader puts what is as small as this. */
+/* Only the first 4 MiB are mapped; the loader puts structures as small as these there. */
 static const void *low(uint32_t address) {
     return address < 4 << 20 ? (const void *)address : NULL;
 }
