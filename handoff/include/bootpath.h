@@ -42,8 +42,8 @@ struct bootpath_note {
 // Note type: the size of the stack in bytes (u64). 4 KiB to 16 MiB; rounded up to whole pages.
 #define BOOTPATH_NOTE_STACK_SIZE 1
 
-// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned to
-// 1 GiB, not 0.
+// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned
+// to 1 GiB, not 0.
 #define BOOTPATH_NOTE_PHYSICAL_MAP_BASE 2
 
 // Note type: a set of flags (u64), see `FLAG_…`.
@@ -52,16 +52,16 @@ struct bootpath_note {
 // In `NOTE_FLAGS`: segments that are writable and executable are accepted.
 #define BOOTPATH_FLAG_ALLOW_WRITABLE_CODE 1
 
-// In `NOTE_FLAGS`: the IDT is empty at the start, and a fault resets the machine instead of being
-// reported by the loader.
+// In `NOTE_FLAGS`: the IDT is empty at the start, and a fault resets the machine instead of
+// being reported by the loader.
 #define BOOTPATH_FLAG_NO_FAULT_REPORTS 2
 
-// I/O port at which a kernel tells `disk-builder run` how it ends: it is QEMU's device
-// `isa-debug-exit`, and on a PC it is nobody's. A write of a doubleword ends QEMU.
+// I/O port at which a kernel tells `disk-builder run` how it ends: that of QEMU's device
+// `isa-debug-exit`, which no device of a PC uses. Writing a doubleword to it ends QEMU.
 #define BOOTPATH_EXIT_PORT 244
 
 // What a kernel writes to `EXIT_PORT` to report success; every other value reports failure. QEMU
-// itself makes a status of its own out of it (33), and keeps 7 bits.
+// turns the value into an exit status of its own (33), which keeps 7 bits.
 #define BOOTPATH_EXIT_SUCCESS 16
 
 // What a kernel writes to `EXIT_PORT` to report failure, if it has nothing else to say.
@@ -152,7 +152,7 @@ enum bootpath_memory_kind
     BOOTPATH_MEMORY_KIND_ACPI_NVS = 6,
     // Video memory.
     BOOTPATH_MEMORY_KIND_FRAMEBUFFER = 7,
-    // Not to be touched: the firmware's, or no RAM.
+    // Must not be touched: it belongs to the firmware, or is not RAM.
     BOOTPATH_MEMORY_KIND_RESERVED = 8,
     // RAM that the firmware found to be faulty.
     BOOTPATH_MEMORY_KIND_BAD = 9,
@@ -251,8 +251,8 @@ struct bootpath_display {
     uint32_t cursor_row;
 };
 
-// The disk that the machine was booted from. All of it is zero where there was none: another loader
-// had loaded the kernel and its modules.
+// The disk that the machine was booted from. All of it is zero if there was none, because another
+// loader had loaded the kernel and its modules.
 struct bootpath_boot_disk {
     // Drive number that INT 13h knows it by.
     uint8_t drive;
@@ -330,7 +330,7 @@ struct bootpath_boot_info {
     // The time-stamp counter at the start of each step of the boot path, by the number of the
     // step (1 is stage1's first instruction, 12 the handoff); 0: not taken.
     uint64_t timeline[BOOTPATH_TIMELINE_LENGTH];
-    // From RDSEED or RDRAND, else from the jitter of clocks: then it is no secret.
+    // From RDSEED or RDRAND, else from the jitter of clocks: then it is not secret.
     uint8_t random_seed[32];
 };
 

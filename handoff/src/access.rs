@@ -1,10 +1,10 @@
 //! Safe access to what [`BootInfo`] points to.
 //!
 //! The methods dereference the structure's pointers, and are safe nevertheless: the loader makes
-//! the only `BootInfo` there is, [`BootInfo::from_loader`] — which is `unsafe` — is how a kernel
-//! gets hold of it, and what it points to is valid until the kernel itself gives that memory away.
-//! A program that fills in a `BootInfo` of its own (the loader; a test) takes over the loader's
-//! promise: every pointer in it is valid for as many elements as are counted beside it.
+//! the only `BootInfo`, a kernel gets it by [`BootInfo::from_loader`], which is `unsafe`, and what
+//! it points to is valid until the kernel itself gives that memory away. A program that fills in a
+//! `BootInfo` of its own (the loader; a test) takes over the loader's promise: every pointer in it
+//! is valid for as many elements as are counted beside it.
 
 use core::slice;
 
@@ -19,7 +19,7 @@ const LOW_MEMORY_END: u64 = 1 << 20;
 /// The slice of `count` elements at `start`.
 ///
 /// # Safety
-/// If `count` is not 0, `start` is valid for so many elements, for good.
+/// If `count` is not 0, `start` is valid for this many elements, for good.
 const unsafe fn list<T>(start: *const T, count: u64) -> &'static [T] {
     if count == 0 {
         return &[];
@@ -137,7 +137,7 @@ impl Kernel {
 }
 
 impl KernelSegment {
-    /// Its bytes in memory; `None` if it is writable, for then they may change.
+    /// Its bytes in memory; `None` if it is writable, because then they may change.
     #[must_use]
     pub fn bytes(&self) -> Option<&'static [u8]> {
         let start = self.virtual_start as *const u8;
@@ -169,7 +169,7 @@ impl Module {
 }
 
 impl Text {
-    /// The text. It is empty if it should not be UTF-8, which the loader never passes.
+    /// The text; empty if it is not UTF-8, which the loader never passes.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         // SAFETY: the loader's promise, see the head of this file.

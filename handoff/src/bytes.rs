@@ -4,16 +4,17 @@ use core::slice;
 
 use crate::{BootInfo, KernelSegment, MemoryRegion, Module};
 
-/// A structure of the handoff, which is nothing but its fields.
+/// A structure of the handoff, which consists only of its fields.
 ///
 /// # Safety
-/// There is no padding in it.
+/// It has no padding.
 pub unsafe trait Plain: Copy {}
 
 macro_rules! plain {
     ($($structure:ty: $($field:ident)+;)+) => {
         $(
-            // All fields together have as many bytes as the structure: there is nothing in between.
+            // The fields together have as many bytes as the structure, so there is no padding
+            // between them.
             const _: () = {
                 const fn size_of_field<T>(_: fn(&$structure) -> &T) -> usize {
                     size_of::<T>()
@@ -40,7 +41,7 @@ plain! {
         cpu_features timeline random_seed;
 }
 
-/// The bytes of a structure, as they are to be in memory.
+/// The bytes of a structure, as the loader has to put them into memory.
 pub fn bytes<T: Plain>(structure: &T) -> &[u8] {
     let start = core::ptr::from_ref(structure).cast();
     // SAFETY: each byte belongs to a field, so it has a value.

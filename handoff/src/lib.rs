@@ -44,8 +44,8 @@ pub const NOTE_NAME: &str = "Bootpath";
 /// Note type: the size of the stack in bytes (u64). 4 KiB to 16 MiB; rounded up to whole pages.
 pub const NOTE_STACK_SIZE: u32 = 1;
 
-/// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned to
-/// 1 GiB, not 0.
+/// Note type: the virtual address at which all physical memory is mapped (u64). Canonical, aligned
+/// to 1 GiB, not 0.
 pub const NOTE_PHYSICAL_MAP_BASE: u32 = 2;
 
 /// Note type: a set of flags (u64), see `FLAG_…`.
@@ -54,16 +54,16 @@ pub const NOTE_FLAGS: u32 = 3;
 /// In [`NOTE_FLAGS`]: segments that are writable and executable are accepted.
 pub const FLAG_ALLOW_WRITABLE_CODE: u64 = 1;
 
-/// In [`NOTE_FLAGS`]: the IDT is empty at the start, and a fault resets the machine instead of being
-/// reported by the loader.
+/// In [`NOTE_FLAGS`]: the IDT is empty at the start, and a fault resets the machine instead of
+/// being reported by the loader.
 pub const FLAG_NO_FAULT_REPORTS: u64 = 2;
 
-/// I/O port at which a kernel tells `disk-builder run` how it ends: it is QEMU's device
-/// `isa-debug-exit`, and on a PC it is nobody's. A write of a doubleword ends QEMU.
+/// I/O port at which a kernel tells `disk-builder run` how it ends: that of QEMU's device
+/// `isa-debug-exit`, which no device of a PC uses. Writing a doubleword to it ends QEMU.
 pub const EXIT_PORT: u16 = 0xF4;
 
 /// What a kernel writes to [`EXIT_PORT`] to report success; every other value reports failure. QEMU
-/// itself makes a status of its own out of it (33), and keeps 7 bits.
+/// turns the value into an exit status of its own (33), which keeps 7 bits.
 pub const EXIT_SUCCESS: u32 = 0x10;
 
 /// What a kernel writes to [`EXIT_PORT`] to report failure, if it has nothing else to say.
@@ -100,7 +100,7 @@ pub enum MemoryKind {
     AcpiNvs = 6,
     /// Video memory.
     Framebuffer = 7,
-    /// Not to be touched: the firmware's, or no RAM.
+    /// Must not be touched: it belongs to the firmware, or is not RAM.
     Reserved = 8,
     /// RAM that the firmware found to be faulty.
     Bad = 9,
@@ -218,8 +218,8 @@ pub struct Display {
     pub cursor_row: u32,
 }
 
-/// The disk that the machine was booted from. All of it is zero where there was none: another loader
-/// had loaded the kernel and its modules.
+/// The disk that the machine was booted from. All of it is zero if there was none, because another
+/// loader had loaded the kernel and its modules.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct BootDisk {
@@ -327,7 +327,7 @@ pub struct BootInfo {
     /// The time-stamp counter at the start of each step of the boot path, by the number of the
     /// step (1 is stage1's first instruction, 12 the handoff); 0: not taken.
     pub timeline: [u64; TIMELINE_LENGTH],
-    /// From RDSEED or RDRAND, else from the jitter of clocks: then it is no secret.
+    /// From RDSEED or RDRAND, else from the jitter of clocks: then it is not secret.
     pub random_seed: [u8; 32],
 }
 

@@ -1,4 +1,4 @@
-//! The C header describes the very bytes that the Rust structures have: a C program says what its
+//! The C header describes the same bytes as the Rust structures: a C program prints what its
 //! compiler makes of the header.
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::{env, fs};
 
 use handoff::*;
 
-/// C expressions, and what they should be worth.
+/// C expressions, and their expected values.
 #[derive(Default)]
 struct Facts(Vec<(String, u64)>);
 
@@ -19,12 +19,13 @@ impl Facts {
     }
 }
 
-/// Size of what a function points out.
+/// Size of the field that a function points out.
 fn field_size<S, F>(_: fn(&S) -> &F) -> usize {
     size_of::<F>()
 }
 
-/// Size and alignment of a structure, offsets and sizes of its fields. A field that is left out does not compile.
+/// Size and alignment of a structure, offsets and sizes of its fields. A field that is left out
+/// does not compile.
 macro_rules! structure {
     ($facts:ident, $type:ident = $tag:literal { $($field:ident),+ $(,)? }) => {{
         let _ = |$type { $($field: _),+ }: $type| ();
@@ -43,7 +44,7 @@ macro_rules! structure {
     }};
 }
 
-/// The values of constants that have the same name in C, but for the prefix.
+/// The values of constants that have the same name in C, except for the prefix.
 macro_rules! constants {
     ($facts:ident, $($name:ident),+ $(,)?) => {
         $($facts.add(
