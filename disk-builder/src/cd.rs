@@ -1,5 +1,5 @@
-//! What makes a CD of an image: an ISO 9660 volume with one file, the boot partition, and El Torito's
-//! way to a boot program. Written, and read back.
+//! What makes an image a CD as well: an ISO 9660 volume with one file, the boot partition, and the
+//! El Torito structures that lead to a boot program. Both are written and read back here.
 
 use anyhow::{Result, ensure};
 use disk_layout::cd::{
@@ -26,11 +26,11 @@ const BLOCKS: usize = (PROGRAM_BLOCK - PRIMARY_BLOCK) as usize + 1;
 /// The most bytes that one record of a directory can describe, in whole blocks.
 const MAX_SECTION: u64 = (u32::MAX as usize / CD_BLOCK * CD_BLOCK) as u64;
 
-/// The boot program's length as the boot catalogue has it. BIOSes load whole blocks anyway, and some
-/// nothing else than one.
+/// The boot program's length in the boot catalogue. BIOSes load whole blocks anyway, and some never
+/// load more than one.
 const PROGRAM_SECTORS: u16 = SECTORS_PER_BLOCK as u16;
 
-/// A text filled up with blanks.
+/// A text padded with blanks.
 fn text<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     let mut field = [b' '; LENGTH];
     field[..text.len()].copy_from_slice(text.as_bytes());
@@ -40,7 +40,7 @@ fn text<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
 /// All blocks from the first descriptor on, up to the boot program.
 ///
 /// # Errors
-/// When the partition is larger than a directory of one block can say.
+/// When the partition is larger than a directory of one block can describe.
 pub(crate) fn blocks(
     geometry: &Geometry,
     program: &Stage1Cd,
@@ -104,8 +104,8 @@ fn primary_descriptor(
     })
 }
 
-/// The path tables, which name all directories: the root alone, which is its own parent. One has its
-/// numbers with the least significant byte first, one with the most significant.
+/// The path tables, which name all directories: only the root, which is its own parent. The numbers
+/// are little-endian in one table and big-endian in the other.
 fn path_tables(root: u32) -> [[u8; 10]; 2] {
     const NAME_LENGTH: u8 = 1;
     const ROOT: u16 = 1;
@@ -157,7 +157,7 @@ fn root_directory(geometry: &Geometry, root: DirectoryRecord) -> Result<Vec<u8>>
     Ok(directory)
 }
 
-/// The boot catalogue: a program for BIOSes, in the block behind.
+/// The boot catalogue. It names one program for BIOSes, in the block behind it.
 fn catalogue() -> [u8; 64] {
     let mut validation = ValidationEntry {
         header: 1,
@@ -199,7 +199,7 @@ fn boot_program(program: &Stage1Cd, stage2: &[u8]) -> Result<Vec<u8>> {
 /// A CD's blocks, as an image has them.
 pub(crate) struct Blocks<'a>(pub(crate) &'a [u8]);
 
-/// What they say.
+/// What these blocks say.
 pub(crate) struct Found {
     /// Blocks of the volume.
     pub(crate) volume: u32,
@@ -224,7 +224,7 @@ impl Blocks<'_> {
         .is_some()
     }
 
-    /// The structure in this place, if it is there and is right.
+    /// The structure at this place, if it exists and is valid.
     fn at<T: FromBytes>(
         &self,
         block: u32,
@@ -241,7 +241,7 @@ impl Blocks<'_> {
     /// Follows the pointers from the descriptors on, as a BIOS and an operating system do.
     ///
     /// # Errors
-    /// Which structure is not there, or wrong.
+    /// Names the structure that is missing or wrong.
     pub(crate) fn read(&self) -> Result<Found, String> {
         let wrong = |what: &str| format!("the CD's {what} is wrong");
 

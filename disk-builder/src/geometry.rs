@@ -19,14 +19,14 @@ pub(crate) const MAX_FILE: u64 = u32::MAX as u64;
 
 /// Cluster counts at which one kind of FAT ends and the next begins (Microsoft, "FAT: General
 /// Overview of On-Disk Format", section "FAT Type Determination"), and the distance to keep from
-/// them because of the many drivers that are off by some.
+/// them, because many drivers are off by a few clusters.
 const FAT16_CLUSTERS: u64 = 4085;
 const FAT32_CLUSTERS: u64 = 65525;
 const MARGIN: u64 = 16;
 
-/// Of a directory on disk, in bytes.
+/// Bytes of a directory entry on disk.
 const DIRECTORY_ENTRY: u64 = 32;
-/// Of the root directory of FAT12 and FAT16; 512 is what every driver takes.
+/// Entries in the root directory of FAT12 and FAT16; every driver accepts 512.
 const ROOT_ENTRIES: u64 = 512;
 
 /// The kinds of FAT, by the width of an entry.
@@ -115,9 +115,9 @@ impl Geometry {
         }
     }
 
-    /// FAT32, as small as it can be at a cluster size which keeps the FAT short: to follow a chain
-    /// of 8,192 clusters means to read 64 sectors of FAT. A cluster is never larger than 4 KiB: FAT32
-    /// has at least 65,525 of them.
+    /// The smallest FAT32 volume at a cluster size that keeps the FAT short: following a chain of
+    /// 8,192 clusters means reading 64 sectors of FAT. A cluster is never larger than 4 KiB,
+    /// because FAT32 has at least 65,525 clusters.
     fn automatic(content: &Content) -> Result<Self> {
         const CHAIN: u64 = 8192;
         let payload = content.payload();
@@ -178,8 +178,8 @@ impl Geometry {
     /// This very layout, if it exists and has room.
     fn fit(content: &Content, mib: u64, kind: Kind, cluster: u32) -> Option<Self> {
         let image_sectors = mib * MIB;
-        // A partition that ends with a cylinder lets BIOSes which guess a disk's geometry from its
-        // partition table guess right. On a small disk that would cost too much.
+        // BIOSes that guess a disk's geometry from its partition table guess right if the partition
+        // ends with a cylinder. On a small disk that would cost too much.
         let end = match image_sectors {
             small if small < 8 * CYLINDER => small,
             large => large - large % CYLINDER,
@@ -215,7 +215,7 @@ impl Geometry {
             Kind::Fat16 => FAT16_CLUSTERS + MARGIN..FAT32_CLUSTERS - MARGIN,
             Kind::Fat32 => FAT32_CLUSTERS + MARGIN..1 << 28,
         };
-        // fatfs refuses volumes with next to nothing in them.
+        // fatfs refuses volumes with hardly any clusters.
         if !range.contains(&clusters)
             || total <= reserved + root + 8
             || clusters < content.clusters(cluster)
@@ -276,7 +276,7 @@ mod tests {
             assert!(end <= geometry.image_bytes / 512);
             assert!(mib < 64 || end % CYLINDER == 0, "{mib} MiB");
             assert!(geometry.volume_sectors <= geometry.partition_sectors);
-            // Little is lost.
+            // Rounding loses little.
             assert!(
                 u64::from(geometry.volume_sectors) * 10 > geometry.image_bytes / 512 * 8 - 20480
             );

@@ -1,5 +1,5 @@
-//! Files of the host that are read: piece by piece, whatever their length, and without the zeros that a
-//! sparse file does not hold.
+//! Reads files of the host piece by piece, whatever their length, and skips the holes of sparse
+//! files.
 
 use boot_path::position::FileOffset;
 use std::fmt;
@@ -60,8 +60,8 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Opens a regular file. Whatever else there is under this name is refused at once, where reading it
-/// could wait for ever.
+/// Opens a regular file. Refuses anything else under this name at once, because reading it could
+/// block for ever.
 pub(crate) fn open(path: &Path) -> Result<File> {
     open_one_of(path, &[Kind::File])
 }
@@ -71,7 +71,7 @@ pub(crate) fn open_disk(path: &Path) -> Result<File> {
     open_one_of(path, &[Kind::File, Kind::BlockDevice])
 }
 
-/// Opens what is read once and to its end: a pipe will do.
+/// Opens a file that is read once, to its end: a pipe will do.
 ///
 /// # Errors
 /// When it cannot be opened, or is a directory.
@@ -86,7 +86,7 @@ pub fn open_stream(path: &Path) -> Result<File> {
 fn open_one_of(path: &Path, kinds: &[Kind]) -> Result<File> {
     let name = path.display();
     let cannot = || format!("cannot open {name}");
-    // To open it may already do something, of a device for example.
+    // Opening alone may have an effect, for example on a device.
     let refuse = |kind: Kind| {
         ensure!(kinds.contains(&kind), "{name} is {kind}, not a file");
         Ok(())
@@ -98,7 +98,7 @@ fn open_one_of(path: &Path, kinds: &[Kind]) -> Result<File> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;
-        // Should it have become a pipe meanwhile.
+        // In case it has become a pipe meanwhile.
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
     }
     let file = options.open(path).with_context(cannot)?;
@@ -106,13 +106,13 @@ fn open_one_of(path: &Path, kinds: &[Kind]) -> Result<File> {
     Ok(file)
 }
 
-/// Zeros, for what a file does not hold.
+/// Zeros, which stand for the bytes of a hole.
 static ZEROS: [u8; 2 * WINDOW] = [0; 2 * WINDOW];
 
-/// Reads a file at any place. What lies in a hole is known without reading it.
+/// Reads a file at any offset. Holes are zero and are never read.
 pub(crate) struct Sparse {
     file: File,
-    /// A part that the file does not hold, and one that it does.
+    /// The last hole that was looked up, and the last range with data.
     hole: Range<u64>,
     data: Range<u64>,
 }
@@ -126,7 +126,7 @@ impl Sparse {
         }
     }
 
-    /// Length of the file in bytes. A device has none, but an end.
+    /// Length of the file in bytes, found by seeking: the metadata of a device has none.
     pub(crate) fn length(&self) -> io::Result<u64> {
         (&self.file).seek(SeekFrom::End(0))
     }
@@ -142,7 +142,7 @@ impl Sparse {
         }
     }
 
-    /// Finds out whether there is a hole at `offset`. Where the system does not know, there is none.
+    /// Looks up whether there is a hole at `offset`. If the system cannot tell, there is none.
     #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
     fn look_at(&mut self, offset: u64) {
         use rustix::fs::{SeekFrom, seek};
@@ -188,7 +188,7 @@ impl Sparse {
 /// Bytes that are read in one go.
 const CHUNK: u64 = 256 << 10;
 
-/// A file of the host whose bytes can be looked at.
+/// A file of the host, as bytes for the loader's parsers.
 pub(crate) struct HostFile {
     sparse: Sparse,
     size: u64,
@@ -210,7 +210,7 @@ impl HostFile {
         })
     }
 
-    /// Whether everything could be read that was asked for; to be asked before anything is made of it.
+    /// Whether every read so far has succeeded. Call it before using what the parsers found.
     pub(crate) fn check(&mut self) -> io::Result<()> {
         self.failure.take().map_or(Ok(()), Err)
     }

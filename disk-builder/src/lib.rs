@@ -1,13 +1,13 @@
 //! Builds, inspects and runs Bootpath disk images.
 //!
-//! - [`host_file`] and [`output`] open what is read, and put in its place what is written;
+//! - [`host_file`] opens what is read, and [`output`] puts in its place what is written;
 //! - [`stages`] builds the bare-metal programs with cargo and makes flat binaries of their ELF files;
 //! - [`image`] puts stage1, stage2, kernels and their modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
 //! - [`run`] boots it in QEMU;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
 //! - [`listing`] disassembles the programs;
-//! - [`signals`] leaves nothing behind when a signal ends all this.
+//! - [`signals`] cleans up when a signal ends the program.
 
 pub mod signals;
 pub mod host_file;

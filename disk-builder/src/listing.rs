@@ -1,8 +1,8 @@
 //! Annotated disassemblies: every instruction in the mode that it runs in, with its line of source.
 //!
-//! `llvm-objdump` or `objdump` decodes. What neither can know, the program says itself: where 16-bit,
-//! 32-bit and 64-bit code and tables begin and end in its assembly, and which lines these come from
-//! (see the package `asm-lines`). Of compiled code, debug information tells the lines.
+//! `llvm-objdump` or `objdump` decodes. Neither can know where 16-bit, 32-bit and 64-bit code and
+//! tables begin and end in the assembly, and which lines these come from: the program itself says
+//! so (see the package `asm-lines`). Debug information gives the lines of compiled code.
 
 use std::collections::HashMap;
 use std::fs;
@@ -81,7 +81,7 @@ impl Code {
     /// Reads it from an ELF file.
     ///
     /// # Errors
-    /// When it is none, or its rows are not what [`format`] says.
+    /// When it is not one, or its rows are not as [`format`] describes them.
     pub fn read(elf: &[u8]) -> Result<Self> {
         let file = object::File::parse(elf)?;
         let mut sections = Vec::new();
@@ -142,7 +142,8 @@ impl Code {
                 _ => parts.push((start..end, content)),
             }
         }
-        // Of what is compiled, symbols tell what is a variable. What fills a gap between functions has none.
+        // In compiled parts, symbols show what is a variable. Filling between functions has no
+        // symbol.
         parts
             .into_iter()
             .flat_map(|(range, content)| match content {
@@ -260,7 +261,7 @@ impl Disassembler {
         }
     }
 
-    /// All that there are.
+    /// All that are installed, the preferred one first.
     pub fn all() -> Vec<Self> {
         let toolchain = LlvmTools::new().ok();
         let toolchain = toolchain.and_then(|tools| tools.tool(&exe("llvm-objdump")));
@@ -276,7 +277,8 @@ impl Disassembler {
             .collect()
     }
 
-    /// What it prints of a part of a section, without its heading; for compiled code with lines of source.
+    /// What it prints of a part of a section, without its heading; with source lines for compiled
+    /// code.
     fn run(
         &self,
         elf: &Path,
@@ -313,11 +315,12 @@ impl Disassembler {
             };
             command.args(["--wide", "-Mintel", "-m", machine]);
         }
-        // Debug information names the sources from there.
+        // Debug information has the paths of the sources relative to the workspace.
         command.arg(elf).current_dir(stages::workspace());
         let output = command.stdin(Stdio::null()).output();
         let output = output.context("cannot run the disassembler")?;
-        // It also complains there of sources that are not on this machine: those of `core`.
+        // On standard error it also complains of sources that are not on this machine: those of
+        // `core`.
         let (name, complaint) = (self.path.display(), String::from_utf8_lossy(&output.stderr));
         ensure!(
             output.status.success(),
@@ -434,8 +437,8 @@ struct Sources {
 }
 
 impl Sources {
-    /// Shows the line of a row, and the comments above it: behind the line before in the same file, all that
-    /// lies between them.
+    /// Shows the line of a row and the comments above it. If the line before was in the same file,
+    /// shows all that lies between them.
     fn show(&mut self, row: &Row, out: &mut impl Write) -> Result<()> {
         const FAR: usize = 20;
 
@@ -538,7 +541,7 @@ mod tests {
         assert_eq!(parts(&rows, &symbols), expected);
     }
 
-    /// What the linker puts first need not be first in the object files, and it leaves functions out.
+    /// The linker may put functions into another order, and leaves some out.
     #[test]
     fn the_end_of_a_function_comes_before_the_next_one() {
         let rows = [

@@ -38,11 +38,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error with its causes. There may be texts from files and names of files in it: they are to be
-/// read, and not obeyed by the terminal.
+/// An error with its causes. It may contain names of files and texts from them, which a terminal
+/// has to show and not obey.
 fn shown(error: &anyhow::Error) -> String {
     let mut shown = String::new();
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = write!(Escaping::lines(&mut shown), "{error:#}");
     shown
 }
@@ -76,7 +76,7 @@ fn execute(command: Command) -> Result<ExitCode> {
 
 /// Builds the loader as a program for Multiboot loaders.
 fn build_multiboot(output: &Path, force: bool, road: Road) -> Result<()> {
-    // First what can be wrong with the command line, then what takes time.
+    // Find mistakes in the command line before starting anything that takes time.
     Output::new(output, Content::MultibootProgram, force, Vec::new())?;
     let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
     let stage2 = stages::build_program(&stages::STAGE2)?;
@@ -99,7 +99,7 @@ fn show(image: &Path, json: bool) -> Result<ExitCode> {
     })
 }
 
-/// Boots a kernel or an image in QEMU, and ends as that ended.
+/// Boots a kernel or an image in QEMU, and returns the exit status of the outcome.
 fn boot(options: &Options) -> Result<ExitCode> {
     let outcome = run::run(options)?;
     if outcome.status() != Status::Success {

@@ -22,7 +22,7 @@ pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
 #[derive(Default)]
 pub(crate) struct Manifest {
     entries: Vec<Entry>,
-    /// By the keys of paths: a file has one, whatever its entries are of.
+    /// By the keys of paths: a file has one stamp, however many entries it has.
     stamps: BTreeMap<u32, Stamp>,
 }
 
@@ -32,7 +32,7 @@ impl Manifest {
         self.add_sums(path, Sums::Whole, size, (0, 0))
     }
 
-    /// Says what the checksum is of a file that was added without.
+    /// Sets the checksum of a file that was added without one.
     pub(crate) fn set_crc(&mut self, path: &str, crc: u32) {
         let key = Sums::Whole.key(path, crc32c);
         let entries = self.entries.iter_mut();
@@ -51,7 +51,8 @@ impl Manifest {
         self.add_sums(path, Sums::Whole, text.len() as u64, (0, crc))
     }
 
-    /// Adds a directory of texts, which all have been added: the loader is to find all of them.
+    /// Adds a directory of texts that have all been added, so that the loader notices if one is
+    /// missing.
     pub(crate) fn add_directory<'p>(
         &mut self,
         path: &str,
@@ -79,8 +80,8 @@ impl Manifest {
         if gzip::is_gzip(file.window(FileOffset::ZERO)) {
             return self.add_kernel_sums(path, file, &[Sums::Whole]);
         }
-        // An entry that comes to name no protocol, or is not there any more, means the one that it looks
-        // like.
+        // If an entry loses its `protocol` line, or is deleted, the loader boots the kernel by the
+        // protocol that it recognises.
         let looks_like = protocol_of_file(&mut *file);
         let named = protocols.iter().copied().flatten();
         let mut all = vec![looks_like.sums()];
@@ -153,7 +154,7 @@ impl Manifest {
         size_of::<Head>() + size_of_val(self.entries.as_slice())
     }
 
-    /// What stands on the disk.
+    /// The manifest as it is on the disk.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>> {
         let entries = u16::try_from(self.entries.len())
             .context("too many files for checksums (--no-checksums)")?;
@@ -166,7 +167,7 @@ impl Manifest {
     }
 }
 
-/// A moment in the year 1980, as FAT has them, to two seconds.
+/// A time in the year 1980, to two seconds, as FAT has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// 1 to 12.
@@ -191,8 +192,8 @@ impl Stamp {
     }
 }
 
-/// The stamp of a file, by what tells it from others: so a file of another image, copied together
-/// with its time, is not taken for this one's.
+/// The stamp of a file, made from what distinguishes it. A file of another image that was copied
+/// together with its time is therefore not taken for this image's.
 fn stamp_of(facts: &[u32]) -> Stamp {
     let mut rest = crc32c(0, facts.as_bytes());
     let mut choose = |count: u32| {

@@ -82,7 +82,8 @@ fn file_header(entry: u32) -> FileHeader32<LittleEndian> {
     }
 }
 
-/// Of a segment with so many bytes in the file, which also holds what the way in saves.
+/// The header of a segment with so many bytes in the file. Its memory also holds what the way in
+/// saves.
 fn program_header(length: u32) -> ProgramHeader32<LittleEndian> {
     let e = LittleEndian;
     ProgramHeader32 {

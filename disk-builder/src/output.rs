@@ -1,8 +1,8 @@
-//! Files that are written: nothing that somebody still wants is lost.
+//! Files that are written: nobody loses what they still want.
 //!
 //! - An input, by whatever name, is never written over.
-//! - What is there already is replaced without a question only when it is of the same kind, by its
-//!   content, or empty; `--force` replaces other files as well, but nothing else than files.
+//! - An existing file is replaced without `--force` only if it is empty, or its content is of the
+//!   same kind. `--force` replaces any other file, too, but nothing that is not a file.
 //! - The new file is made beside the old one and takes its name when it is complete. Until then, the
 //!   old one is as it was.
 
@@ -64,8 +64,8 @@ pub fn is_image(file: &mut impl FileBytes) -> bool {
     })
 }
 
-/// Whether a file is the loader as a program: an ELF file for i386 of one segment, at the place where
-/// that goes, with stage2 in it.
+/// Whether a file is the loader as a program: an ELF file for i386 with one segment, at the
+/// loader's address, with stage2 in it.
 fn is_multiboot_program(file: &mut impl FileBytes) -> bool {
     let head = file.window(FileOffset::ZERO);
     let header = FileHeader32::<LittleEndian>::parse(head).ok();
@@ -85,16 +85,16 @@ fn is_multiboot_program(file: &mut impl FileBytes) -> bool {
     places.any(|bytes| bytes == stage2_image::MAGIC)
 }
 
-/// Where something is to be written.
+/// A place to write to.
 pub struct Output {
-    /// As the user calls it.
+    /// The path that the user gave.
     named: PathBuf,
-    /// Behind symbolic links.
+    /// The path with symbolic links resolved.
     target: PathBuf,
     content: Content,
     force: bool,
     inputs: Vec<PathBuf>,
-    /// What is there already.
+    /// The file that exists already.
     old: Option<Metadata>,
 }
 
@@ -136,7 +136,7 @@ impl Output {
         }
     }
 
-    /// That what is there is no input, by any of its names.
+    /// Checks that the existing file is not an input under any name.
     fn check_inputs(&self) -> Result<()> {
         let name = self.named.display();
         let is_it = |input: &&PathBuf| is_same_file(input, &self.target);
@@ -152,7 +152,7 @@ impl Output {
         }
     }
 
-    /// That what is there may be replaced.
+    /// Checks that the existing file may be replaced.
     fn check_old(&self) -> Result<()> {
         if self.force {
             return Ok(());
@@ -170,7 +170,7 @@ impl Output {
         Ok(())
     }
 
-    /// That a file can be there.
+    /// Checks that a file can be created there.
     fn check_new(&self) -> Result<()> {
         let name = self.named.display();
         if let Ok(target) = fs::read_link(&self.named) {
@@ -195,7 +195,7 @@ impl Output {
         named.unwrap_or(Path::new("."))
     }
 
-    /// Writes it: `write` gets a new file, and what it returns is returned when that has its place.
+    /// Writes it: `write` fills a new file, and its result is returned once that file has its name.
     ///
     /// # Errors
     /// Those of `write`, and those of the file system, in which case the old file is as it was.
@@ -216,7 +216,7 @@ impl Output {
         Ok(result)
     }
 
-    /// Gives the new file the old one's place, and what that had besides its content.
+    /// Gives the new file the old one's name, owner and permissions.
     fn put(&self, temporary: NamedTempFile, _: &Registered) -> Result<()> {
         let file = temporary.as_file();
         if let Some(old) = &self.old {
@@ -243,7 +243,7 @@ impl Output {
     }
 }
 
-/// Whether two names are those of one file: through links of both kinds.
+/// Whether two names lead to one file, through links of both kinds.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     #[cfg(unix)]
     {
@@ -258,7 +258,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     }
 }
 
-/// An error of the crate `tempfile`, without the temporary name: it is not the user's.
+/// An error of the crate `tempfile`, without the temporary name, which means nothing to the user.
 fn without_path(error: io::Error) -> anyhow::Error {
     let text = error.to_string();
     match text.split_once(" at path ") {

@@ -1,7 +1,7 @@
 //! Compressed kernels and modules, unpacked by the loader's own code.
 //!
-//! What the file says of its length is checked and never relied on: what comes out goes to a temporary file as
-//! it comes, or nowhere.
+//! The length that the file states is checked and never relied on: the output goes to a temporary
+//! file as it comes, or nowhere.
 
 use boot_path::position::FileOffset;
 use std::fs::File;
@@ -14,7 +14,7 @@ use boot_path::files::gzip::{self, Decompressor, GzipError, ROOM};
 use crate::host_file::HostFile;
 use crate::sparse;
 
-/// What fits into so many bytes is kept in memory.
+/// Up to so many bytes are kept in memory.
 const IN_MEMORY: usize = 4 << 20;
 
 /// What the loader makes of a kernel or a module: the same bytes, or what was compressed in them.
@@ -49,7 +49,7 @@ impl<F: FileBytes> FileBytes for Unpacked<F> {
 }
 
 impl<F> Unpacked<F> {
-    /// Whether what was unpacked could be read.
+    /// Whether every read of the unpacked bytes has succeeded.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self {
             Self::InFile(file) => file.check().context("cannot read a temporary file"),
@@ -81,7 +81,7 @@ pub(crate) fn unpacked<F: FileBytes>(mut file: F) -> Result<Result<Unpacked<F>, 
     }
 }
 
-/// Bytes of what is compressed in a file.
+/// The length in bytes of what is compressed in a file.
 ///
 /// # Errors
 /// The loader's, when it cannot be unpacked.
@@ -137,7 +137,7 @@ impl Spool {
                 self.file.insert(file)
             }
         };
-        // A small file can be packed that has gigabytes of zeros.
+        // A small compressed file can hold gigabytes of zeros.
         if !sparse::is_zero(piece) {
             file.seek(SeekFrom::Start(self.length))?;
             file.write_all(piece)?;

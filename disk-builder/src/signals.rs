@@ -83,8 +83,7 @@ pub fn temporary_file(
     )
 }
 
-/// A temporary directory in the system's place for such, which a signal removes with all that is in
-/// it.
+/// A temporary directory in the system's usual place. A signal removes it with all that is in it.
 ///
 /// # Errors
 /// When the directory cannot be made.
@@ -227,7 +226,7 @@ pub fn output_with(
 /// Set in the signal's handler itself, before anything else of the program goes on.
 static ARRIVED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// To be called at the end of the program: if a signal has arrived, its thread ends the program, and
+/// Call this at the end of the program. If a signal has arrived, its thread ends the program, and
 /// this does not return.
 ///
 /// Ctrl-C ends the programs that run as well. Without this, their end could look like the reason.
@@ -267,7 +266,7 @@ pub fn watch() -> io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere the system's own end is all there is.
+/// On other systems, a signal's default action is all there is.
 ///
 /// # Errors
 /// None.

@@ -7,7 +7,7 @@ use std::mem;
 /// The unit in which holes are kept: the block size of the usual host file systems, in bytes.
 const BLOCK: usize = 4096;
 
-/// The most units of a disk: those of a larger one are larger.
+/// The most blocks of a disk: a larger disk has larger blocks.
 const MAX_BLOCKS: u64 = 1 << 26;
 
 /// The most pages of the FATs that are kept in memory: 8 MiB. Where there are more, some are written

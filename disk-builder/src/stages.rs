@@ -70,12 +70,12 @@ pub fn workspace() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// What keeps the place of the dependencies' sources, and with it the builder's home directory, out
-/// of the panic messages of a program: one more flag for cargo. A dependency goes by its name and version
-/// there, whatever registry it came from.
+/// One more flag for cargo, which keeps the paths of the dependencies' sources, and with them the
+/// builder's home directory, out of the panic messages of a program. They show a dependency by name
+/// and version, whatever registry it came from.
 ///
-/// It is in a file of arguments: cargo tells builds with other flags apart, but not when it sees that
-/// one of them remaps paths, and then each program throws away what the others are built with.
+/// The flag is in a file of arguments. cargo keeps builds with different flags apart, but not if it
+/// sees that a flag remaps paths: each program would then discard what the others are built with.
 fn remap_dependencies() -> Result<String> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
@@ -86,7 +86,7 @@ fn remap_dependencies() -> Result<String> {
         .into_iter()
         .flatten()
     {
-        // The last prefix that fits is the one that counts.
+        // The last prefix that matches counts.
         argument += &format!("--remap-path-prefix={}=\n", registry?.path().display());
     }
     let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
@@ -150,8 +150,8 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .with_context(|| format!("cargo does not say where it put {}", program.bin))
 }
 
-/// Passes on what cargo says: that it waits for another cargo, what it compiles, what is wrong. That it
-/// has finished is no news.
+/// Passes on what cargo says: that it waits for another cargo, what it compiles, what is wrong. The
+/// line that says it has finished is left out.
 fn pass_on(line: &[u8]) {
     if !is_finished(&String::from_utf8_lossy(line)) {
         // There is no one to tell if that fails.
@@ -183,7 +183,7 @@ fn cargo() -> Command {
     let mut command = Command::new(program.unwrap_or_else(|| "cargo".into()));
     clean(&mut command, own);
     if io::stderr().is_terminal() && env::var_os("CARGO_TERM_COLOR").is_none() {
-        // It goes through this program.
+        // cargo sees no terminal, because its output goes through this program.
         command.env("CARGO_TERM_COLOR", "always");
     }
     command.current_dir(workspace());
@@ -193,7 +193,7 @@ fn cargo() -> Command {
 /// Has no cargo, or that of this workspace, started this program?
 fn runs_for_this_workspace() -> bool {
     env::var_os("CARGO_MANIFEST_DIR").is_none_or(|directory| {
-        // Links may lead to either.
+        // Both paths may contain symbolic links.
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         real(Path::new(&directory)).starts_with(real(workspace()))
     })
@@ -202,8 +202,8 @@ fn runs_for_this_workspace() -> bool {
 /// Where cargo builds, if not in `target/`.
 const TARGET_DIRECTORY: &str = "CARGO_TARGET_DIR";
 
-/// Takes away what changes the way in which cargo or rustc builds. `own`: the toolchain and the place
-/// may stay.
+/// Removes the variables that change how cargo or rustc builds. `own`: those for the toolchain and
+/// the target directory may stay.
 fn clean(command: &mut Command, own: bool) {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| is_foreign(name, own)) {
@@ -302,7 +302,7 @@ pub(crate) struct Stage1 {
 }
 
 impl Stage1 {
-    /// Flattens an ELF file and checks that it keeps clear of what is not its own.
+    /// Flattens an ELF file and checks that it leaves the BPB area and the parameter block free.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let flat = flatten(path, mbr::LOAD_ADDRESS, mbr::CODE_END)?;
         let mut code = [0; mbr::CODE_END];

@@ -10,9 +10,9 @@ use boot_path::errors::text::Shown;
 const LAST_LINE: &str = "12 handoff";
 
 /// Copies the part of `log` that stage2 has written: from the first line of a transcript to the
-/// handoff, or to the end when the machine did not get that far. Where the machine was started
-/// several times, it is the first time that it got there, else the last one. It is written as soon
-/// as it is complete; what follows is read and dropped.
+/// handoff, or to the end if the machine did not get that far. If the machine was started several
+/// times, copies the first start that got there, else the last one. It is written as soon as it is
+/// complete; what follows is read and dropped.
 ///
 /// # Errors
 /// When there is no transcript, when one of its lines is garbled, and those of reading and writing.
@@ -20,7 +20,7 @@ pub fn extract(mut log: impl BufRead, out: &mut impl Write) -> Result<()> {
     let mut transcript = Transcript::default();
     let mut bytes = Vec::new();
     while log.read_until(b'\n', &mut bytes)? > 0 {
-        // A line of a transcript is ASCII. Whatever else there is, a terminal may be shown it.
+        // A line of a transcript is ASCII. All else is escaped, because a terminal may show it.
         let end = bytes
             .iter()
             .rposition(|byte| !matches!(byte, b'\r' | b'\n'));
@@ -140,7 +140,7 @@ mod tests {
         assert!(error.to_string().starts_with("line 2 has no answer"));
     }
 
-    /// What was on the line besides: a title, noise of the cable.
+    /// Other bytes on the line: a title, noise of the cable.
     #[test]
     fn a_terminal_may_be_shown_it() {
         let log = [BEGIN.as_bytes(), b"\x1B[2J\xFF title\r\n", CALL.as_bytes()].concat();
@@ -148,7 +148,7 @@ mod tests {
         extract(log.as_slice(), &mut out).unwrap();
         let expected = format!("{BEGIN}\\x1B[2J\\xFF title\n{CALL}");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        // And what is said of it.
+        // The same goes for error messages.
         let error = extracted(&format!("{BEGIN}bios: \x1B[2J\n")).unwrap_err();
         let expected = "line 2 is garbled: bios: \\x1B[2J";
         assert_eq!(error.to_string(), expected);

@@ -1,4 +1,4 @@
-//! An image that is a CD as well: by the specifications' own offsets, and by tools of others.
+//! An image that is a CD as well, checked at the specifications' own offsets and by other tools.
 
 mod support;
 
@@ -215,7 +215,7 @@ fn a_large_partition_is_a_file_of_several_sections() {
 /// The block in which the boot program of these CDs begins.
 const PROGRAM: u64 = 23;
 
-/// A block, a byte of it, and what is said when it is another one.
+/// A block, a byte in it, and what `inspect` says if that byte is wrong.
 const DAMAGE: [(u64, u64, &str); 24] = [
     (16, 0, "the CD's primary volume descriptor is wrong"),
     (16, 80, "the CD's primary volume descriptor is wrong"),
@@ -253,7 +253,7 @@ fn cd_to_change(workshop: &Workshop) -> (Recipe, File) {
     (recipe, file)
 }
 
-/// Bytes of what a CD is found by, changed.
+/// A wrong byte in any of the structures that lead to a CD's boot program.
 #[test]
 fn what_is_damaged_is_found() {
     let workshop = Workshop::new();
@@ -275,7 +275,7 @@ fn what_is_damaged_is_found() {
     inspect::inspect(&recipe.output).unwrap().verify().unwrap();
 }
 
-/// Parameters that say something else, with the right sum over the program.
+/// Wrong parameters in a program whose sum is right.
 #[test]
 fn other_parameters_are_found() {
     const PARAMETERS: u64 = PARAMETERS_OFFSET as u64;
@@ -322,7 +322,7 @@ fn other_volume_descriptors() {
     assert!(inspection.cd.is_none() && inspection.problems.is_empty());
 }
 
-/// What a program of the host says of the image; left out where it is not installed.
+/// What a program of the host says of the image; `None` if it is not installed.
 fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
     match Command::new(program).args(arguments).output() {
         Ok(output) => {

@@ -15,7 +15,7 @@ fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What was printed, when all went well.
+/// Runs a command that has to succeed, and returns what it prints.
 fn said(workshop: &Workshop, arguments: &[&str]) -> String {
     let output = disk_builder(workshop, arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -24,7 +24,7 @@ fn said(workshop: &Workshop, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What was said on standard error, when it was refused.
+/// Runs a command that has to be refused, and returns what it says on standard error.
 fn refused(workshop: &Workshop, arguments: &[&str]) -> String {
     let output = disk_builder(workshop, arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}");
@@ -271,7 +271,7 @@ fn content(workshop: &Workshop, path: &str) -> String {
 
 const ENTRIES: [&str; 5] = ["build", "--stages", ".", "--output", "disk.img"];
 
-/// Three entries, and what is for all of them.
+/// Three entries, and the options that apply to all of them.
 const THREE: [&str; 19] = [
     "--timeout=3",
     "--console=serial",
@@ -534,7 +534,7 @@ fn options_that_do_not_go_together() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
         assert!(message.contains(expected), "{more:?}: {message}");
-        // Of the command that it is about, where there is one at all.
+        // The usage is that of the command in question.
         assert!(
             !message.contains("Usage: disk-builder <COMMAND>"),
             "{message}"

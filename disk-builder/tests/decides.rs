@@ -49,11 +49,11 @@ const BUILD: [&str; 7] = [
 struct Case {
     name: &'static str,
     kernel: Vec<u8>,
-    /// The protocol that it is booted by, when it is named.
+    /// The protocol that the entry names, if any.
     protocol: Option<&'static str>,
     /// A module named `module`.
     module: Option<Vec<u8>>,
-    /// What the loader says; all of it, or what comes first, up to facts of the machine.
+    /// What the loader says, or how that begins: up to facts of the machine.
     says: String,
 }
 
@@ -93,8 +93,8 @@ impl Case {
     }
 }
 
-/// Each is refused with this code and this sentence, by `build` and in an image that was built
-/// nevertheless.
+/// Each is refused with this code and this sentence, by `build` and in an image that was built all
+/// the same.
 fn refused(cases: Vec<Case>) {
     let workshop = Workshop::new();
     let mut failures = Vec::new();
@@ -267,7 +267,7 @@ fn relocated(kind: u32, requests: usize) -> Vec<u8> {
         .build()
 }
 
-/// What is wrong in two ways is refused for the one that the loader finds first.
+/// A kernel with two faults is refused for the one that the loader finds first.
 #[test]
 fn of_two_errors_the_first_one_counts() {
     const GLOB_DAT: u32 = 6;
@@ -440,7 +440,7 @@ fn memory_of_a_linux_kernel() {
     ]);
 }
 
-/// What looks like two kinds of kernel is refused as the one that the loader takes it for.
+/// A file that looks like two kinds of kernel is refused as the kind that the loader takes it for.
 #[test]
 fn linux_comes_before_limine() {
     let mut kernel = limine_elf(&request(STACK_SIZE, 0, &[0x1_0000]), &[]).build();
@@ -453,7 +453,7 @@ fn linux_comes_before_limine() {
     )]);
 }
 
-/// A file compressed by gzip that says that it has so many bytes.
+/// A file compressed by gzip that claims this length.
 fn gzip(bytes: &[u8], length: u32) -> Vec<u8> {
     use flate2::Compression;
     use flate2::write::GzEncoder;
@@ -492,7 +492,7 @@ fn modules_that_a_limine_kernel_brings() {
     ]);
 }
 
-/// There is a machine that has no more memory than there is room for.
+/// A kernel with room for less than all memory boots on a machine that has no more than that.
 #[test]
 fn all_memory_of_a_small_machine() {
     let kernel = with_map(KERNEL_VMA, 0x4000_0000);

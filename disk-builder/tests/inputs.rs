@@ -1,4 +1,4 @@
-//! What is read: what is no file is refused at once, where reading it could wait for ever.
+//! Inputs that are not files are refused at once, because reading them could block for ever.
 #![cfg(unix)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What is damaged is found, and named as the loader names it.
+//! Damage is found, and named as the loader names it.
 
 mod support;
 
@@ -26,7 +26,7 @@ fn flip(recipe: &Recipe, offset: u64) {
     file.write_all(&[!byte[0]]).unwrap();
 }
 
-/// What is said about an image in which the byte was changed that `place` names.
+/// The problems of an image whose byte at `place` was changed.
 fn problems(place: impl Fn(&Inspection) -> u64) -> Vec<String> {
     let workshop = Workshop::new();
     let recipe = workshop.recipe(&kernel(10_000));
@@ -52,7 +52,7 @@ fn a_damaged_stage2_is_found() {
     }
     assert!(problems(at(0))[0].starts_with("error 1B"));
     assert!(problems(|_| 440 - 4)[0].starts_with("error 1D"));
-    // What belongs to nobody.
+    // Bytes that belong to nothing.
     assert_eq!(problems(at(65_536)), [""; 0]);
 }
 
@@ -74,7 +74,7 @@ fn a_damaged_partition_is_found() {
     assert!(problems(entry)[0].starts_with("error 8B"));
 }
 
-/// What another system has made of the partition, or of the disk, is named as the loader names it.
+/// If another system has changed the partition or the disk, it is named as the loader names it.
 #[test]
 fn what_is_not_fat_is_named() {
     let workshop = Workshop::new();
@@ -87,7 +87,7 @@ fn what_is_not_fat_is_named() {
         inspect::inspect(&recipe.output).unwrap().problems
     };
     write(start, &[0; 1024]);
-    // The backup boot sector is still there, but half of what is there twice is not good enough.
+    // The backup boot sector is still there, but one good copy of two is not enough.
     assert!(write(start, &[0])[0].starts_with("error 8A"));
     assert_eq!(
         write(start, b"XFSB"),
@@ -118,7 +118,7 @@ fn with_a_module(workshop: &Workshop) -> Recipe {
     recipe
 }
 
-/// Changes the directory entries of files, in the directory that many clusters behind the first one.
+/// Changes the directory entries of files. `directory` counts clusters from the first one.
 fn change_entries(recipe: &Recipe, built: &Inspection, directory: u64, change: fn(&mut [u8])) {
     let volume = built.volume.as_ref().unwrap();
     let at = (volume.data.lba * 512 + directory * u64::from(volume.cluster)) as usize;
@@ -154,7 +154,7 @@ fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
         assert_eq!(found.file(path).unwrap().checksum, Some(Checksum::Wrong));
         assert!(found.to_string().contains("checksum WRONG"), "{found}");
 
-        // With another time, it is somebody else's.
+        // With another time, it counts as somebody else's file.
         let directory = if path.contains("modules") { 2 } else { 1 };
         change_entries(&recipe, &built, directory, |entry| entry[22] ^= 3);
         // Two wrong bits are damage.
@@ -363,7 +363,7 @@ fn entries_that_cannot_be_used() {
     inspect::inspect(&recipe.output).unwrap().verify().unwrap();
 }
 
-/// Whatever stands in the files, a terminal shows it and does not obey it.
+/// A terminal shows what stands in the files, and does not obey it.
 #[test]
 fn texts_of_files_are_shown_escaped() {
     // Sets the title, clears the screen (C1, as UTF-8), turns the text around, overwrites the line.
@@ -398,7 +398,7 @@ fn texts_of_files_are_shown_escaped() {
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }
-    // JSON has a way of its own to say it, and says the same.
+    // JSON escapes it in its own way, and says the same.
     let json = found.to_json().unwrap();
     assert!(is_safe(&json), "{json:?}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -486,7 +486,7 @@ fn compressed_kernels_and_modules_are_unpacked_and_checked() {
         fs::write(&recipe.output, good).unwrap();
     }
 
-    // What cannot be unpacked, or is no kernel when it is, is refused.
+    // A file is refused if it cannot be unpacked, or is not a kernel when it is.
     let refused = |bytes: &[u8]| {
         let error = disk_builder::image::build(&workshop.recipe(bytes)).unwrap_err();
         format!("{error:#}")
@@ -553,7 +553,7 @@ fn files_in_many_pieces_are_read_and_not_all_listed() {
     assert!(text.contains(&more), "{text}");
 }
 
-/// The loader stops reading, and so does this.
+/// Where the loader stops reading entries, `inspect` does, too.
 #[test]
 fn no_more_entries_are_read_than_by_the_loader() {
     use boot_path::entry::entries::MAX_CANDIDATES;

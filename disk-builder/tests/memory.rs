@@ -14,8 +14,8 @@ use support::{KERNEL_VMA, Load, Workshop, elf, kernel};
 /// The most that a run may take, in KiB.
 const MOST: u64 = 64 << 10;
 
-/// Runs the program, and looks at the most that it has had in memory, again and again until it ends: what
-/// `wait4` says of it begins with what this process had.
+/// Runs the program, and polls its peak memory until it ends. The peak that `wait4` reports would
+/// include that of this process.
 #[track_caller]
 fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
     let child = Command::new(env!("CARGO_BIN_EXE_disk-builder"))
@@ -106,7 +106,7 @@ fn large_files_are_not_held_in_memory() {
     let json = done(&workshop, &["inspect", "--json", "disk.img"]);
     assert!(json.contains("\"checksum\": \"good\""), "{json}");
 
-    // A wrong bit far behind the start of each is seen.
+    // A wrong bit far behind the start of each file is found.
     let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
     for (path, code) in [("/boot/kernel.elf", "10Q"), ("/boot/modules/module", "10R")] {
         let files = parsed["files"].as_array().unwrap();

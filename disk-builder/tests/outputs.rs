@@ -1,4 +1,4 @@
-//! What is written: nothing that somebody still wants is lost by it.
+//! Files that are written: nobody loses what they still want.
 #![cfg(unix)]
 
 mod support;
@@ -22,7 +22,7 @@ fn disk_builder(workshop: &Workshop, arguments: &[&str]) -> Output {
     command(workshop, arguments).output().unwrap()
 }
 
-/// What was said, in one line, when it was refused.
+/// Runs a command that has to be refused, and returns the one line that it says.
 #[track_caller]
 fn refused(workshop: &Workshop, arguments: &[&str]) -> String {
     refusal_of_program(disk_builder(workshop, arguments), arguments)
@@ -193,7 +193,7 @@ fn what_is_no_image_is_replaced_by_force_only() {
         assert_eq!(fs::metadata(workshop.path("out")).unwrap().len(), 3 << 20);
         done(&workshop, &build("out", &[]));
     }
-    // Nothing is lost of an empty file: mktemp makes them.
+    // An empty file may be replaced: mktemp makes them.
     workshop.file("out", b"");
     done(&workshop, &build("out", &[]));
     // An image stays one when it is damaged, or for a loader of another version.
@@ -252,7 +252,7 @@ fn only_the_loader_as_a_program_is_replaced_by_one() {
         write("out", true).unwrap();
         assert!(fs::read(workshop.path("out")).unwrap() == program);
     }
-    // No image, either.
+    // It is not an image, either.
     assert!(refused(&workshop, &build("out", &[])).contains("not a Bootpath image"));
     for input in ["way-in", "stage2"] {
         let before = fs::read(workshop.path(input)).unwrap();
@@ -354,7 +354,7 @@ fn an_image_that_does_not_fit_leaves_the_old_one() {
     assert!(before == snapshot(&workshop.path(".")));
 }
 
-/// In /proc no files can be made, by nobody.
+/// Nobody can create files in /proc.
 #[cfg(target_os = "linux")]
 #[test]
 fn errors_name_what_the_user_named() {

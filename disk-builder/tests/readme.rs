@@ -58,7 +58,7 @@ impl Package {
             "../bootpath/handoff",
             handoff.to_str().unwrap(),
         );
-        // The versions that are there already.
+        // Take the versions that are downloaded already.
         fs::copy(workspace().join("Cargo.lock"), package.path("Cargo.lock")).unwrap();
         if !is_installed(TARGET) {
             package.use_the_hosts_core();
@@ -122,7 +122,7 @@ impl Package {
         let mut directories = vec![tool.parent().unwrap().to_owned()];
         directories.extend(std::env::split_paths(&path));
         let mut command = Command::new("cargo");
-        // What this workspace's cargo has left is not for that one.
+        // Variables that this workspace's cargo has set are not for the new one.
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_this_cargo(name)) {
             command.env_remove(name);
         }
@@ -136,7 +136,8 @@ impl Package {
             .unwrap()
     }
 
-    /// Runs cargo and compares its exit status: what came over the serial line, and what was said.
+    /// Runs cargo and compares its exit status. Returns the serial line's output and standard
+    /// error.
     #[track_caller]
     fn ends(&self, arguments: &[&str], status: i32) -> (String, String) {
         let output = self.cargo(arguments);

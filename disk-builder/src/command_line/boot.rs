@@ -1,7 +1,7 @@
 //! The options of `build` that say what the image boots.
 //!
-//! `--entry NAME` begins an entry, to which the options behind it belong up to the next one. clap
-//! collects the values of each option, but also knows where each of them stood.
+//! `--entry NAME` begins an entry. The options behind it belong to it, up to the next `--entry`.
+//! clap collects the values of each option, but also knows where each of them stood.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -85,7 +85,7 @@ enum Setting {
 }
 
 impl Setting {
-    /// The option, when it can be there only once.
+    /// The option's name, if an entry can have it only once.
     fn single(&self) -> Option<&'static str> {
         Some(match self {
             Self::Title(_) => "--title",
@@ -102,7 +102,7 @@ impl Setting {
 /// What the image boots.
 #[derive(Clone)]
 pub struct Boot {
-    /// What is in front of the first entry, which is all where there are no entries.
+    /// The options in front of the first `--entry`: all of them if there is none.
     plain: Described,
     entries: Vec<(String, Described)>,
     default: Option<String>,

@@ -49,7 +49,7 @@ pub struct BuildOptions {
 impl BuildOptions {
     /// What the image is made of. Builds the programs of the loader.
     pub fn recipe(self) -> Result<Recipe> {
-        // First what can be wrong with the command line, then what takes time.
+        // Find mistakes in the command line before starting anything that takes time.
         let boot = self.boot.find()?;
         let mut inputs = boot.inputs();
         if let Some(directory) = &self.stages {

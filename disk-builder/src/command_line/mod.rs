@@ -127,7 +127,7 @@ pub fn parse() -> Arguments {
     })
 }
 
-/// What `run` is to do. Ends the program when its first word is an option that there is not.
+/// What `run` is to do. Ends the program if its first word is an unknown option.
 pub fn run_options(options: RunOptions) -> Options {
     options.try_into().unwrap_or_else(|word: OsString| {
         let message = format!("unexpected argument '{}' found", word.display());

@@ -59,12 +59,12 @@ pub struct RunOptions {
 }
 
 impl TryFrom<RunOptions> for Options {
-    /// A first word that is an option, but none of these.
+    /// The first word, if it looks like an option and is none of these.
     type Error = OsString;
 
     fn try_from(options: RunOptions) -> Result<Self, OsString> {
         let mut rest = options.rest.into_iter();
-        // clap has seen to it that there is one.
+        // clap requires at least one word.
         let file = rest.next().unwrap_or_default();
         if file.as_encoded_bytes().starts_with(b"-") {
             return Err(file);

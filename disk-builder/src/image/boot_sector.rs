@@ -46,7 +46,7 @@ pub(super) fn boot_sector(
     Ok(sector.into_inner())
 }
 
-/// Cylinder, head and sector of an LBA; the last ones that can be said for those too large.
+/// Cylinder, head and sector of an LBA; the highest ones there are for an LBA that is too large.
 fn chs(lba: u32) -> CHS {
     CHS::from_lba_exact(lba, 1023, HEADS, SECTORS_PER_TRACK).unwrap_or(CHS::new(
         1023,
@@ -57,9 +57,9 @@ fn chs(lba: u32) -> CHS {
 
 /// What the BPB area holds on disk.
 ///
-/// Some BIOSes look there for the geometry of a USB stick, so it names the one which the
-/// partition table is written in. But nobody is to take the disk for one large FAT volume, as tools do
-/// that find a whole parameter block: it says that there are no FATs and no reserved sectors.
+/// Some BIOSes look there for the geometry of a USB stick, so it names the one that the partition
+/// table is written in. It also says that there are no FATs and no reserved sectors: tools would
+/// take a disk with a complete parameter block for one large FAT volume.
 fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_AREA.start] {
     let sectors = u32::try_from(geometry.image_bytes / SECTOR_SIZE as u64).unwrap_or(u32::MAX);
     let mut area = [0; mbr::BPB_AREA.end - mbr::BPB_AREA.start];

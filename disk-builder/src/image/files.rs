@@ -30,7 +30,7 @@ pub(super) struct Source {
     pub(super) host_name: String,
     /// What it is for.
     pub(super) role: Role,
-    /// By what a kernel is booted.
+    /// The protocols that boot a kernel.
     pub(super) protocols: Vec<Option<Protocol>>,
     pub(super) content: Content,
 }
@@ -116,7 +116,7 @@ impl Source {
         self.check(&mut file)
     }
 
-    /// That all could be read that was asked for.
+    /// Checks that every read has succeeded.
     pub(super) fn check(&self, file: &mut HostFile) -> Result<()> {
         let read = file.check();
         read.with_context(|| format!("cannot read {}", self.host_name))
@@ -135,7 +135,7 @@ pub(super) fn of(recipe: &Recipe) -> Result<Vec<Source>> {
     }
 }
 
-/// The parents of all files, those of others first; not the root.
+/// The directories that hold the files, each behind its own parent; not the root.
 pub(super) fn directories(files: &[Source]) -> Vec<String> {
     let mut directories = Vec::new();
     for source in files {
@@ -150,7 +150,7 @@ pub(super) fn directories(files: &[Source]) -> Vec<String> {
     directories
 }
 
-/// What the files take.
+/// The sizes of the files and of their directories.
 pub(super) fn content(files: &[Source]) -> Sizes {
     let mut sizes = Sizes::default();
     files.iter().for_each(|source| sizes.file(source.size()));
@@ -165,8 +165,8 @@ pub(super) fn content(files: &[Source]) -> Sizes {
     sizes
 }
 
-/// `/boot/kernel.elf`, and a `/boot/kernel.conf` when one is needed; or that one alone, when it names
-/// a boot sector.
+/// `/boot/kernel.elf`, and a `/boot/kernel.conf` if one is needed. If the recipe names a boot
+/// sector, only the `/boot/kernel.conf`.
 fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
     if let Some(target) = recipe.chain {
         return Ok(vec![Source::text(
@@ -197,8 +197,7 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
         .collect())
 }
 
-/// `/loader/loader.conf`, `/loader/entries/…`, and what those name. What several entries name is there
-/// once.
+/// `/loader/loader.conf`, `/loader/entries/…`, and the files that these name, each of them once.
 fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
     let mut host = HostFiles::default();
     let mut texts = Vec::new();
@@ -216,7 +215,8 @@ fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
     Ok([conf].into_iter().chain(texts).chain(host).collect())
 }
 
-/// The text of `/loader/loader.conf`, which means one of the entries: their paths and texts.
+/// The text of `/loader/loader.conf`, whose default has to match an entry. `texts`: the paths and
+/// texts of the entries.
 fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
     let mut checked = Entries::default();
     for (path, text) in texts {
@@ -261,7 +261,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
 /// The text of an entry, whose files are added to those of the others.
 fn text_of_entry(entry: &Entry, host: &mut HostFiles) -> Result<String> {
     // Boot Loader Specification: "file names shall be chosen from a restricted character set". A
-    // counter is nothing that a name ends in by itself.
+    // name must not end in what looks like a boot counter.
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
     ensure!(
         entry.name.chars().all(allowed)
@@ -342,10 +342,10 @@ fn module_line(path: &str, module: &Module) -> Result<String> {
     Ok(format!("module {path}{blank}{}\n", module.string))
 }
 
-/// Files of the host that are in the image once, whoever names them.
+/// Files of the host. Each is in the image once, however many entries name it.
 #[derive(Default)]
 struct HostFiles {
-    /// With the path on the host, without symbolic links.
+    /// Each with its path on the host, symbolic links resolved.
     files: Vec<(PathBuf, Source)>,
 }
 
@@ -371,8 +371,8 @@ impl HostFiles {
     }
 }
 
-/// A path in the image that no other file has: the name of the file, as far as it can stand in a
-/// configuration and on FAT, with a number where two are alike.
+/// A path in the image that no other file has: the name of the file, reduced to what a
+/// configuration and FAT allow, with a number if two are alike.
 fn free_path<'a>(
     others: impl IntoIterator<Item = &'a Source, IntoIter: Clone>,
     directory: &str,

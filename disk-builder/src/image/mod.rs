@@ -44,7 +44,7 @@ use boot_sector::boot_sector;
 use files::Source;
 use volume::Volume;
 
-/// LBA of stage2, on a disk that is nothing else.
+/// LBA of stage2 in an image that is not a CD as well.
 const STAGE2_LBA: u16 = 1;
 
 /// What was built. Its `Display` is for people: sizes, and a table of what lies where.
@@ -54,7 +54,7 @@ pub struct Built {
     pub stage1_bytes: usize,
     /// Bytes of the CD's boot program that are used, of the 1024 that there are.
     pub stage1_cd_bytes: Option<usize>,
-    /// Bytes of stage2, without what it is filled up with.
+    /// Bytes of stage2, without padding.
     pub stage2_bytes: usize,
     /// What the loader's own reader finds in the image.
     pub inspection: Inspection,
@@ -80,9 +80,9 @@ impl fmt::Display for Built {
     }
 }
 
-/// The kernel that is meant by a path: a file is itself; in a directory `make` makes
-/// `kernel.elf`; without a path it is the demo kernel, which is built. A makefile finds this
-/// repository, and `bootpath.h` in it, by the variable `BOOTPATH`.
+/// The kernel that a path stands for: a file stands for itself; in a directory, `make` makes
+/// `kernel.elf`; without a path, the demo kernel is built. The variable `BOOTPATH` tells a makefile
+/// where this repository, and `bootpath.h` in it, are.
 ///
 /// # Errors
 /// When there is no such file, or it cannot be made.
@@ -130,7 +130,7 @@ pub fn build(recipe: &Recipe) -> Result<Built> {
     })
 }
 
-/// What is put together.
+/// The parts of an image.
 struct Parts {
     stage1: Stage1,
     stage1_cd: Option<Stage1Cd>,
@@ -141,7 +141,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Reads what the recipe names, and sees whether it fits.
+    /// Reads what the recipe names, and checks that it fits.
     fn read(recipe: &Recipe) -> Result<Self> {
         let stage1 = Stage1::read(&recipe.stages.stage1)?;
         let stage1_cd = recipe.stage1_cd.as_deref().map(Stage1Cd::read);
@@ -185,7 +185,7 @@ impl Parts {
         let content = volume
             .fill(&self.files, self.manifest.as_mut())
             .with_context(cannot)?;
-        // Only now it is known what the checksums are of what was just read.
+        // The checksums of what was just read are known only now.
         let manifest = self.manifest.as_ref().map(Manifest::bytes).transpose()?;
         self.stage2.seal(&manifest.unwrap_or_default());
         let mut crc = crc32fast::Hasher::new();
@@ -243,7 +243,7 @@ fn check(inspection: &Inspection, files: &[Source]) -> Result<()> {
     })
 }
 
-/// The checksums of all files, as far as they are not made while the files are written.
+/// The checksums of all files, except those that are computed while the files are written.
 fn manifest(files: &[Source]) -> Result<Manifest> {
     let mut manifest = Manifest::default();
     let entries = files.iter().filter_map(|source| {

@@ -24,17 +24,17 @@ pub struct Entry {
     pub name: String,
     /// What a person sees.
     pub title: Option<String>,
-    /// By what entries are sorted first.
+    /// The key that entries are sorted by first.
     pub sort_key: Option<String>,
     /// The kernel.
     pub kernel: PathBuf,
     /// Whether other loaders may boot it as well: the key is then `linux`, which is that of the
     /// specification, and not `kernel`.
     pub linux: bool,
-    /// The boot sector that is started instead of a kernel: but for title and sort key, nothing else
-    /// is of consequence then.
+    /// The boot sector that is started instead of a kernel. Of the other fields, only name, title
+    /// and sort key matter then.
     pub chain: Option<Target>,
-    /// The protocol to boot it by; `None`: what it looks like.
+    /// The protocol to boot it by; `None`: the loader recognises it.
     pub protocol: Option<Protocol>,
     /// The kernel's command line; may be empty.
     pub command_line: String,
@@ -73,9 +73,9 @@ pub enum Extra {
 pub struct Recipe {
     /// The kernel, when there are no `entries`.
     pub kernel: PathBuf,
-    /// The image: a file that is replaced when the new one is complete, if it is an image, too.
+    /// The image. An older image in its place is replaced when the new one is complete.
     pub output: PathBuf,
-    /// Replaces a file that is no image as well.
+    /// Replaces a file that is not an image, too.
     pub force: bool,
     /// ELF files of the two stages.
     pub stages: Stages,
@@ -83,17 +83,18 @@ pub struct Recipe {
     pub command_line: String,
     /// Modules of `kernel`, in the order in which it sees them.
     pub modules: Vec<Module>,
-    /// The protocol to boot `kernel` by; `None`: what it looks like.
+    /// The protocol to boot `kernel` by; `None`: the loader recognises it.
     pub protocol: Option<Protocol>,
-    /// The boot sector that is started instead of `kernel`: the four above are of no consequence then.
+    /// The boot sector that is started instead of `kernel`. The kernel, its command line, modules
+    /// and protocol are ignored then.
     pub chain: Option<Target>,
-    /// Boot entries. Where there are some, the five above are of no consequence.
+    /// Boot entries. If there are any, the fields above that describe the one kernel are ignored.
     pub entries: Vec<Entry>,
     /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
     pub default: Option<String>,
     /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
     pub timeout: Option<u32>,
-    /// Where the loader prints what is no error, as in `loader.conf`; `None`: wherever it can.
+    /// Where the loader prints everything but errors, as in `loader.conf`; `None`: wherever it can.
     pub console: Option<String>,
     /// stage2's road to long mode.
     pub road: Road,

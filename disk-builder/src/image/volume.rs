@@ -34,8 +34,8 @@ impl<'a> Volume<'a> {
             geometry: *geometry,
         };
         if geometry.kind == Kind::Fat32 {
-            // How many clusters are free (all but the root directory) and where to look for the
-            // first one: fatfs leaves it open, but keeps it up to date when it is there.
+            // The number of free clusters (all but the root directory), and where to look for the
+            // first one: fatfs leaves both out, but keeps them up to date once they are there.
             const FREE_CLUSTERS: u64 = SECTOR_SIZE as u64 + 488;
             let numbers = [(geometry.clusters - 1).to_le_bytes(), 3_u32.to_le_bytes()];
             volume.patch(FREE_CLUSTERS, numbers.as_flattened())?;
@@ -57,8 +57,8 @@ impl<'a> Volume<'a> {
 
     /// Creates a directory, as the next thing on the volume after `before` clusters.
     ///
-    /// fatfs gives `.` and `..` long names too and lets `..` point to the root directory by its
-    /// number, where the specification wants neither; that is put right here.
+    /// fatfs gives `.` and `..` long names too, and lets `..` point to the root directory by its
+    /// number. The specification wants neither, so both are corrected here.
     fn create_directory(&mut self, path: &str, before: u32) -> Result<()> {
         const ENTRY: usize = 32;
         const DOT: &[u8; 11] = b".          ";
@@ -92,8 +92,8 @@ impl<'a> Volume<'a> {
     }
 
     /// Creates the directories and empty files first, so that the directories are complete before
-    /// the first file begins, and then writes each file in one piece. Returns the CRC-32 of them all, and
-    /// tells the manifest what it did not know.
+    /// the first file begins, and then writes each file in one piece. Returns the CRC-32 of them
+    /// all, and adds the missing checksums to the manifest.
     pub(super) fn fill(
         &mut self,
         files: &[Source],
@@ -131,7 +131,8 @@ impl<'a> Volume<'a> {
         Ok(all)
     }
 
-    /// Fills in what fatfs does not know: where the partition is on the disk, and its number.
+    /// Fills in what fatfs does not know: where the partition is on the disk, and its serial
+    /// number.
     pub(super) fn finish(mut self, serial_number: u32) -> Result<()> {
         const HIDDEN_SECTORS: u64 = 0x1C;
         let (boot_sectors, volume_id): (&[u64], u64) = match self.geometry.kind {
@@ -153,7 +154,7 @@ impl<'a> Volume<'a> {
     }
 }
 
-/// Gives a file that was written the time by which the loader knows it.
+/// Gives a written file the time stamp by which the loader recognises it.
 fn set_time<T: io::Read + io::Write + io::Seek>(
     file: &mut fatfs::File<'_, T>,
     path: &str,
@@ -177,8 +178,8 @@ fn fat_type(kind: Kind) -> fatfs::FatType {
     }
 }
 
-/// The clock of the files: it stands still at the first moment that FAT knows. (Of those in the
-/// manifest, the time of the last change is another one.)
+/// The clock of the files. It always shows the earliest time that FAT can express. (Files in the
+/// manifest have another time of last change.)
 #[derive(Debug)]
 struct NoTime;
 

@@ -21,7 +21,7 @@ use crate::host_file::Sparse;
 use crate::manifest::crc32c;
 
 impl Inspection {
-    /// Checks what runs first, and returns the manifest, or nothing where there is none.
+    /// Checks stage1 and stage2. Returns the manifest, which is empty if there is none.
     pub(super) fn read_stage2(&mut self, disk: &mut FileDisk, mbr: &Mbr) -> Problem<Vec<u8>> {
         let sum = disk_layout::sum(&mbr.code[mbr::CHECKED]);
         if sum != 0 {
@@ -119,7 +119,7 @@ impl Inspection {
 }
 
 impl Stage2 {
-    /// By its header; and the CRC-32C that it has.
+    /// stage2 as its header describes it, and the CRC-32C that its bytes have.
     fn of(bytes: &[u8], header: &Stage2Header, place: Sectors) -> (u32, Self) {
         let covered = stage2_image::covered(bytes);
         let found = crc32c(0, covered.unwrap_or_default());
@@ -196,7 +196,7 @@ impl FileDisk {
         offset: DiskOffset,
         bytes: &mut [u8],
     ) -> Result<(), DiskError> {
-        /// How the first hard disk goes by.
+        /// The BIOS's number for the first hard disk.
         const DRIVE: u8 = 0x80;
         const SIZE: u64 = SECTOR_SIZE as u64;
         let error = |cause| DiskError {

@@ -16,7 +16,7 @@ pub struct Sectors {
 }
 
 impl Sectors {
-    /// From a sector of the image on, read as a disk with sectors of 512 bytes.
+    /// Sectors of the image from `first` on, when it is read as a disk with sectors of 512 bytes.
     pub(super) fn new(first: Lba, sectors: u64) -> Self {
         let lba = first.as_u64();
         Self { lba, sectors }
@@ -32,18 +32,18 @@ pub struct Inspection {
     pub disk_signature: u32,
     /// stage2, where stage1's parameter block says that it is.
     pub stage2: Option<Stage2>,
-    /// What makes a CD of it, if it is one.
+    /// What makes it a CD as well, if it is one.
     pub cd: Option<Cd>,
     /// The partition that the loader boots from.
     pub partition: Option<Partition>,
     /// The file system in it.
     pub volume: Option<Volume>,
-    /// The files that the loader reads, whatever is chosen: `kernel.conf` or the entries, kernels,
-    /// modules.
+    /// The files that the loader reads, whichever entry is chosen: `kernel.conf` or the entries,
+    /// kernels, modules.
     pub files: Vec<FileInfo>,
-    /// The boot entries in the order of the loader; none where it goes by `kernel.conf`.
+    /// The boot entries in the order of the loader; none if the loader uses `kernel.conf`.
     pub entries: Vec<EntryInfo>,
-    /// For how long a loader with a menu offers a choice, in seconds, when `loader.conf` says so;
+    /// How long a loader with a menu offers a choice, in seconds, if `loader.conf` says so;
     /// `u32::MAX`: for ever.
     pub timeout: Option<u32>,
     /// The kernel that is booted.
@@ -70,7 +70,7 @@ pub struct Stage2 {
     pub length: u32,
     /// CRC-32C, as its header says.
     pub crc32c: u32,
-    /// Whether that is right.
+    /// Whether that checksum is right.
     pub verified: bool,
     /// Version of the header.
     pub version: u16,
@@ -139,9 +139,10 @@ pub struct FileInfo {
     pub extents: Vec<Sectors>,
     /// How many pieces there are.
     pub pieces: u64,
-    /// Bytes of what the loader unpacks from it; 0 when it cannot; `None`: it is used as it is.
+    /// Length in bytes of what the loader unpacks from it; 0 if it cannot; `None`: it is used as it
+    /// is.
     pub unpacked: Option<u64>,
-    /// What came of the comparison with its checksum; `None`: it has none.
+    /// The result of comparing it with its checksum; `None`: it has none.
     pub checksum: Option<Checksum>,
 }
 
@@ -178,7 +179,7 @@ pub enum Checksum {
     Good,
     /// It has not: the loader would refuse it.
     Wrong,
-    /// It is another file than the one that `disk-builder` wrote, and not checked.
+    /// It is not the file that `disk-builder` wrote, so it is not checked.
     Replaced,
 }
 

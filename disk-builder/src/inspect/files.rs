@@ -1,6 +1,6 @@
-//! The files that the loader reads, and what is in them. What is wrong with one that the loader would
-//! not read, or not all of, is found here: a chain of clusters is followed to its end, and whatever has
-//! a checksum is compared with it.
+//! The files that the loader reads, and what is in them. This also checks files that the loader
+//! would not read, or not completely: it follows every cluster chain to its end, and compares every
+//! file that has a checksum.
 
 use boot_path::disk::block_device::BlockDevice as _;
 use boot_path::disk::fat::{Cache, FatError, File, Volume as FatVolume};
@@ -27,7 +27,7 @@ use crate::manifest::crc32c;
 use crate::packed::{is_packed, unpacked, unpacked_length};
 
 impl Inspection {
-    /// The partition, the volume in it, and its files. `choices` gets what can be booted.
+    /// Reads the partition, the volume in it, and its files. `choices` gets what can be booted.
     pub(super) fn read_partition(
         &mut self,
         disk: &mut FileDisk,
@@ -57,7 +57,7 @@ impl Inspection {
         let opened = FatVolume::open_any(disk, &mut cache, &partition, &mut changed);
         let fat = opened.map_err(|error| say(&error))?;
         if let Some(damage) = damage {
-            // Nobody should be content with half of what is there twice.
+            // One good copy of two is not good enough.
             return Err(damage);
         }
         let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
@@ -112,7 +112,7 @@ impl Inspection {
         for (name, file) in reader.list(entries::DIRECTORY)? {
             if entries::is_entry(&name) {
                 let path = format!("{}/{name}", entries::DIRECTORY);
-                // Further ones are left out, whatever is in them.
+                // The loader leaves out further ones, whatever is in them.
                 let bytes = match entries.len() < entries::MAX_CANDIDATES {
                     true => self.read_text(reader, &path, &file)?,
                     false => Vec::new(),
@@ -123,7 +123,7 @@ impl Inspection {
         Ok(entries)
     }
 
-    /// What all of them name, and which one is booted.
+    /// Reads what all entries name, and chooses the one that is booted.
     fn choose_entry(
         &mut self,
         reader: &mut Reader<'_, '_>,
@@ -164,7 +164,7 @@ impl Inspection {
         Ok(())
     }
 
-    /// The bytes of a file for people; `None`: there is none, and there need not be.
+    /// The bytes of a text file; `None`: it does not exist, and need not.
     fn read_file(&mut self, reader: &mut Reader<'_, '_>, path: &str) -> Problem<Option<Vec<u8>>> {
         match reader.find(path)? {
             Some(file) => self.read_text(reader, path, &file).map(Some),
@@ -203,7 +203,7 @@ impl Inspection {
         if entry.chain().is_some() {
             return Ok(booted);
         }
-        // Linux does it itself, and Limine's modules are files as they are.
+        // Linux unpacks its RAM disks itself, and Limine hands over modules as they are.
         let mut unpacks_modules = false;
         let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
         if let Some(file) = reader.find(path)? {
@@ -280,9 +280,9 @@ impl Inspection {
         })
     }
 
-    /// Notes a file, which several entries may name, and, when it is the one in the manifest, compares
-    /// its checksums: of its bytes and, of a kernel, of its headers. There are none of a kernel that
-    /// cannot be booted.
+    /// Notes a file, which several entries may name. If it is the one in the manifest, its
+    /// checksums are compared: that of its bytes and, for a kernel, that of its headers. A kernel
+    /// that cannot be booted has none.
     fn add_file(
         &mut self,
         manifest: Manifest<'_>,
@@ -323,8 +323,8 @@ impl Inspection {
     }
 }
 
-/// The protocol of a kernel, unless it cannot be unpacked, and the length of what is compressed in it, if
-/// it is: 0 when it cannot be unpacked.
+/// The protocol of a kernel, unless it cannot be unpacked; and, if it is compressed, its length
+/// when unpacked, or 0 if it cannot be unpacked.
 fn look_at_kernel(
     bytes: &mut VolumeFile<'_, '_>,
     entry: &KernelEntry<'_>,
@@ -372,7 +372,8 @@ impl Choice {
     }
 }
 
-/// Of a file for people, one byte more than the loader reads: it shows that there are more.
+/// How much of a text file is read: one byte more than by the loader, which shows that it is too
+/// long.
 const MOST_OF_TEXT: u64 = entry_file::MAX_FILE as u64 + 1;
 
 fn command_line(entry: &KernelEntry<'_>) -> String {

@@ -1,5 +1,5 @@
-//! Kernels, as their headers describe them: read by the loader's own parsers, and only to be shown.
-//! Whether they boot, the [path](super::path) tells.
+//! Kernels as their headers describe them, read by the loader's own parsers, and only to be shown.
+//! The [path](super::path) decides whether they boot.
 
 use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes;
@@ -19,7 +19,7 @@ pub struct Kernel {
     pub entry: u64,
     /// Whether it can run at any address.
     pub position_independent: bool,
-    /// Size in bytes of the stack that it wishes for.
+    /// Size in bytes of the stack that it asks for.
     pub stack_size: u64,
     /// Where it wants all physical memory.
     pub physical_map_base: u64,
@@ -64,8 +64,8 @@ pub struct Booted {
 }
 
 impl Booted {
-    /// Reads what the file says of itself, as the protocol has it: nothing of one that says nothing
-    /// that makes sense.
+    /// Reads what the headers of the file say, by the rules of the protocol; nothing if they make
+    /// no sense.
     pub(super) fn read(&mut self, protocol: Protocol, file: &mut impl FileBytes) {
         self.protocol = Some(protocol.name());
         match protocol {
@@ -131,7 +131,7 @@ pub struct Linux {
     pub relocatable: bool,
     /// Whether it has a 64-bit entry.
     pub long_mode: bool,
-    /// Where it would like to run; 0: no wish.
+    /// Where it prefers to run; 0: it has no preference.
     pub preferred_address: u64,
     /// Bytes that it needs there; 0: it does not say.
     pub init_size: u32,

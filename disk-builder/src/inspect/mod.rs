@@ -1,8 +1,8 @@
 //! Reading an image back: what lies where, and whether it is what the loader expects.
 //!
-//! Whether the image boots, and what the loader says if not, the loader's own path tells, which runs
-//! over the image on a PC in memory ([`path`]). What there is to see besides that is read by the
-//! loader's modules: partition table, file system, configuration and kernel.
+//! The loader's own path runs over the image on a PC in memory ([`path`]): it decides whether the
+//! image boots, and says why if not. The loader's modules read everything else that is shown:
+//! partition table, file system, configuration and kernel.
 
 mod disk;
 mod volume;
@@ -35,8 +35,8 @@ pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Physical
 /// Inspects an image.
 ///
 /// # Errors
-/// When it cannot be read, or is no disk image at all. What the loader would refuse is no error,
-/// but one of the [`Inspection::problems`].
+/// When it cannot be read, or is not a disk image at all. What the loader would refuse is not an
+/// error, but one of the [`Inspection::problems`].
 pub fn inspect(image: &Path) -> Result<Inspection> {
     let file = host_file::open_disk(image)?;
     inspect_file(&file, Chains::Followed)
@@ -111,7 +111,7 @@ fn say(error: &dyn Named) -> String {
     Report(error).to_string()
 }
 
-/// A row of the catalogue and the facts, for what the library of stage2 has no error type for.
+/// A row of the catalogue and the facts, for an error that has no type in the loader's library.
 struct Failure(&'static catalogue::Entry, String);
 
 impl Named for Failure {

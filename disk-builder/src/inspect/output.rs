@@ -10,7 +10,8 @@ use super::facts::{Cd, Checksum, EntryInfo, FileInfo, Inspection, Sectors, Stage
 use super::kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Segment};
 
 impl Inspection {
-    /// As JSON, for programs; also fit for a terminal, which obeys more characters than JSON escapes.
+    /// As JSON, for programs. Also safe on a terminal, which obeys more characters than JSON
+    /// escapes.
     ///
     /// # Errors
     /// None that is known.
@@ -18,7 +19,7 @@ impl Inspection {
         let json = serde_json::to_string_pretty(self)?;
         let mut shown = String::with_capacity(json.len());
         for c in json.chars() {
-            // Those of the layout are the only line ends, and all others stand in strings.
+            // Line ends belong to the layout. All other harmful characters are inside strings.
             if is_harmful(c) && c != '\n' {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(shown, "\\u{unit:04x}")?;

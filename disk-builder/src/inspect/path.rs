@@ -1,5 +1,5 @@
-//! Whether an image boots: the loader's own path runs over it, up to the jump, on a PC that has all
-//! that a PC can have. What it refuses there no machine boots.
+//! Whether an image boots: the loader's own path runs over it, up to the jump, on a PC that has
+//! everything a PC can have. What is refused there boots on no machine.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -40,12 +40,12 @@ pub(super) struct Choice {
     pub(super) kernel: Option<String>,
     /// What is started instead of a kernel.
     pub(super) chain: Option<Target>,
-    /// Modules that it names and that are not there: if it boots nevertheless, it does not want them.
+    /// Modules that it names and that are missing. If it boots all the same, it does not need them.
     pub(super) missing: Vec<String>,
 }
 
 impl Choice {
-    /// Whether the image tells if it boots. What is on other disks it does not.
+    /// Whether the image alone decides if this choice boots: what is on other disks is unknown.
     fn is_decided(&self, chains: Chains) -> bool {
         self.chain.is_none_or(|target| {
             let is_here = target.drive.is_none_or(|drive| drive == DRIVE);
@@ -91,11 +91,11 @@ impl Inspection {
     }
 }
 
-/// Boots an image: by the entry in this file, or by what the loader chooses. Returns what it says when
-/// it stops.
+/// Boots an image: the entry in this file, or the one that the loader chooses. Returns what the
+/// loader says when it stops.
 fn boot(image: &File, manifest: &[u8], entry: Option<&str>) -> Result<Option<String>> {
-    // What there is no room for in the address space, because all memory is to be in it, boots on a
-    // machine with less of it.
+    // A kernel that wants all memory mapped may leave no room for it in the address space. It boots
+    // on a machine with less memory.
     const OF_ALL_MEMORY: [&catalogue::Entry; 2] =
         [&catalogue::PAGING_CONFLICT, &catalogue::PAGING_RANGE];
     const LESS: [u64; 4] = [2 << 30, 1 << 30, 256 << 20, 64 << 20];
@@ -143,7 +143,7 @@ fn boot_with(
 struct HostDisk {
     image: Sparse,
     length: u64,
-    /// What the host says when it cannot read the file: that is not the loader's to tell.
+    /// What the host says when it cannot read the file: the loader's report cannot contain it.
     failure: Rc<RefCell<Option<io::Error>>>,
 }
 

@@ -14,7 +14,7 @@ use super::facts::{Places, Sectors, Volume};
 use super::{Problem, say};
 
 impl Volume {
-    /// By a boot sector that stage2 has accepted.
+    /// Reads a boot sector that stage2 has accepted.
     pub(super) fn of(boot_sector: &[u8], start: Lba) -> Self {
         // Offsets: Microsoft, "FAT: General Overview of On-Disk Format", section "Boot Sector and
         // BPB".
@@ -143,16 +143,16 @@ const NOWHERE: Extent = Extent {
     length: 0,
 };
 
-/// A file in the boot partition whose bytes can be looked at.
+/// A file in the boot partition, as bytes for the loader's parsers.
 pub(super) struct VolumeFile<'r, 'c> {
     disk: &'r mut FileDisk,
     cache: &'r mut Cache<'c>,
     fat: &'r FatVolume,
     file: File,
     walker: ExtentWalker<'r>,
-    /// Where the walker was last.
+    /// The extent that the walker returned last.
     extent: Extent,
-    /// What was read last, and from where in the file.
+    /// The bytes that were read last, and their offset in the file.
     buffer: Vec<u8>,
     start: FileOffset,
     /// Why something could not be read.
@@ -163,7 +163,7 @@ pub(super) struct VolumeFile<'r, 'c> {
 const CHUNK: u64 = 256 << 10;
 
 impl VolumeFile<'_, '_> {
-    /// Whether everything could be read that was asked for.
+    /// Whether every read so far has succeeded.
     pub(super) fn check(&mut self) -> Problem<()> {
         self.problem.take().map_or(Ok(()), Err)
     }

@@ -19,7 +19,7 @@ pub enum BootFile {
     Kernel,
     /// A disk with a boot sector. It may be a CD as well.
     Disk,
-    /// A CD that is no disk.
+    /// A CD that is not a disk as well.
     Cd,
 }
 
@@ -33,7 +33,7 @@ impl BootFile {
     /// What is at a path.
     ///
     /// # Errors
-    /// When there is nothing, it cannot be read, or it is nothing that can be booted.
+    /// When nothing is there, it cannot be read, or it cannot be booted.
     pub fn at(path: &Path) -> Result<Self> {
         let name = path.display();
         let kind = fs::metadata(path).with_context(|| format!("cannot open {name}"))?;

@@ -24,7 +24,7 @@ use crate::stages::{self, Stages};
 
 /// See [`super::run`].
 pub fn run(options: &Options) -> Result<Outcome> {
-    // First what can be wrong with the command line, then what takes time.
+    // Find mistakes in the command line before starting anything that takes time.
     let what = BootFile::at(&options.file)?;
     let words = words(options, what)?;
     if !qemu::is_installed() {
@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
         )));
     }
 
-    // In this order: it is withdrawn when the directory is gone.
+    // The registration is declared first, so that it is withdrawn only when the directory is gone.
     let _registered;
     let directory;
     let mut builder = tempfile::Builder::new();
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     boot(options, &image, cd, programs, &log)
 }
 
-/// The kernel's command line. Refuses what does not go together.
+/// The kernel's command line. Refuses options that do not go together.
 fn words(options: &Options, what: BootFile) -> Result<String> {
     ensure!(
         !qemu::has_argument(&options.arguments, "daemonize"),
@@ -86,9 +86,9 @@ fn words(options: &Options, what: BootFile) -> Result<String> {
 /// QEMU's log, in which it notes triple faults.
 struct Log {
     path: PathBuf,
-    /// Whether it is this one: the user may have one of their own.
+    /// Whether QEMU writes this file: the user may have asked for a log elsewhere.
     is_written: bool,
-    /// Whether a triple fault shows there.
+    /// Whether the log shows a triple fault.
     has_faults: bool,
 }
 
@@ -141,15 +141,15 @@ fn boot(
     let mut watch = Watch::new(&qemu, qmp, programs);
     let outcome = wait(&mut watch, options, deadline, log)?;
     watch.quit();
-    // If it does not end, it is ended here.
+    // If QEMU does not end by itself, it is ended here.
     drop(qemu);
-    // Ctrl-C ends QEMU as well, but is what matters.
+    // Ctrl-C ends QEMU as well, but the signal is what counts.
     signals::settle();
     Ok(outcome)
 }
 
-/// Waits until it is known what came of it. With a debugger, an error of the loader is not the end:
-/// somebody is looking at the machine.
+/// Waits until the outcome is known. With a debugger, an error of the loader does not end the run,
+/// because somebody is looking at the machine.
 fn wait(
     watch: &mut Watch<'_>,
     options: &Options,
@@ -182,7 +182,7 @@ fn wait(
     })
 }
 
-/// Makes an image with the kernel: its path, and what tells gdb the kernel's symbols.
+/// Builds an image with the kernel. Returns its path, and gdb's arguments for the kernel's symbols.
 fn build(options: &Options, command_line: String, directory: &Path) -> Result<(PathBuf, String)> {
     let kernel = image::find_kernel(Some(&options.file))?;
     let output = directory.join("disk.img");
@@ -221,7 +221,8 @@ fn outcome(
             Some("host-signal") => Gone::Interrupted,
             _ => Gone::Closed,
         }),
-        // A kernel that writes 0 looks like QEMU that refuses its arguments, but for the machine.
+        // QEMU ends with 1 if the kernel writes 0, and also, before the machine starts, on bad
+        // arguments.
         Ending::Failed(Some(1)) if started => Outcome::Reported(0),
         Ending::Failed(Some(code)) if started => Outcome::Gone(Gone::Ended(code)),
         Ending::Failed(Some(code)) => {

@@ -114,7 +114,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
     machine::run(options)
 }
 
-/// Nothing but Unix lets QEMU inherit a socket.
+/// Only Unix lets QEMU inherit a socket.
 ///
 /// # Errors
 /// Always.

@@ -83,7 +83,7 @@ impl Qmp {
         self.send(&json!({ "execute": "quit" }));
     }
 
-    /// A QEMU that is gone takes no command: that is heard, and no error here.
+    /// Sending to a QEMU that has ended is not an error: [`hear`](Self::hear) reports the end.
     fn send(&mut self, command: &Value) {
         let _ = self.stream.write_all(format!("{command}\n").as_bytes());
     }

@@ -8,8 +8,8 @@ use super::{EXIT_OKAY, EXIT_PORT};
 
 /// An exit status of `disk-builder run` and `./run.sh`.
 ///
-/// Those that tell something of the kernel begin at 10: 1 and 2 are what every program ends with by
-/// itself, cargo has 101 for failures of its own, shells have 126 and more.
+/// Statuses about the kernel begin at 10: any program may end with 1 or 2, cargo uses 101 for its
+/// own failures, and shells use 126 and above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
@@ -101,7 +101,7 @@ pub enum Gone {
     TripleFault,
     /// The guest reset the machine; `surely`: not by a triple fault.
     Reset {
-        /// Not when QEMU cannot tell one from the other.
+        /// False if QEMU cannot tell the two apart.
         surely: bool,
     },
     /// The guest switched it off.
@@ -165,7 +165,7 @@ pub enum Outcome {
     Gone(Gone),
     /// The loader stopped.
     LoaderError(LoaderError),
-    /// There was no end in time.
+    /// The run did not end in time.
     TimeOut {
         /// The time, in seconds.
         seconds: u64,

@@ -1,9 +1,10 @@
 //! Watching a machine from outside until it ends, or until the loader has stopped.
 //!
-//! A loader error is not told by what comes over the serial line, which a kernel may print as well:
+//! The serial line does not show that the loader has stopped, because a kernel may print the same.
+//! Memory does:
 //! - stage2 leaves a [record](stage2::error_record) in its header when a report is complete;
-//! - stage1 and the boot program of a CD have no room for that. They halt in real mode, and where they
-//!   do so, what they are, and the letter of the error are all in memory.
+//! - stage1 and the boot program of a CD have no room for a record. They halt in real mode: the
+//!   address where the CPU halts, the program there and the letter of the error show it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -21,7 +22,7 @@ use crate::signals::Running;
 const LOOK: Duration = Duration::from_millis(200);
 /// How long to wait for the answer that says where the CPU was when time is up.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
-/// How often QEMU is looked at when it says nothing any more.
+/// How often QEMU is polled when it has closed the connection.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How watching ended.
@@ -31,7 +32,7 @@ pub enum End {
     Qemu {
         /// Its exit status.
         status: ExitStatus,
-        /// Whether there had been a machine.
+        /// Whether the machine had started.
         started: bool,
         /// Why the machine was shut down, in QEMU's words; `None`: it said nothing.
         reason: Option<String>,
@@ -51,7 +52,7 @@ enum Question {
     Program,
 }
 
-/// What watches a machine.
+/// Watches a machine.
 pub struct Watch<'a> {
     qemu: &'a Running,
     qmp: Qmp,
@@ -84,8 +85,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Watches until the end, or until it is `deadline`. `loader_error` says whether a loader error
-    /// is one.
+    /// Watches until QEMU ends or `deadline` is reached. `loader_error`: whether a loader error is
+    /// an end, too.
     ///
     /// # Errors
     /// When the system does not say whether QEMU has ended.
@@ -207,7 +208,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Ends a look.
+    /// Takes the result of a look.
     fn found(&mut self, error: Option<LoaderError>) {
         if error.is_some() && error == self.found {
             self.confirmed.clone_from(&error);
@@ -311,7 +312,7 @@ impl Programs {
         Ok(Self::from_bytes(programs))
     }
 
-    /// Other programs than those that say what is wrong and halt are of no interest.
+    /// Keeps only programs that report an error and halt.
     fn from_bytes(mut programs: Vec<Vec<u8>>) -> Self {
         programs.retain(|program| {
             let has = |bytes: &[u8]| program.windows(bytes.len()).any(|part| part == bytes);
@@ -320,12 +321,12 @@ impl Programs {
         Self { programs }
     }
 
-    /// Which of them may have halted the CPU: one that has its loop there.
+    /// The program that may have halted the CPU: its halt loop is at this address.
     fn halts_at(&self, registers: &Registers) -> Option<&Vec<u8>> {
         if registers.protected || !registers.halted {
             return None;
         }
-        // The CPU stands behind HLT.
+        // The address is the one behind HLT.
         let offset = registers
             .address()
             .checked_sub(u64::from(mbr::LOAD_ADDRESS) + 1)?;
@@ -408,7 +409,7 @@ mod tests {
             |magic, record| stage2::error_record(&header(magic, record)).map(str::to_owned);
         assert_eq!(record(b"BPS2", b"8A: ").as_deref(), Some("8A"));
         assert_eq!(record(b"BPS2", b"12A:").as_deref(), Some("12A"));
-        // None was left, it is not complete, or it is something else's memory.
+        // There is no record, it is not complete, or the memory is something else's.
         for bad in [
             &[0; 4],
             b"12\0\0",

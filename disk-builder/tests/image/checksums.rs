@@ -1,4 +1,4 @@
-//! The manifest of checksums, and what else is told from content.
+//! The manifest of checksums, and what else depends on the content of files.
 
 use std::fs;
 
@@ -56,7 +56,7 @@ fn the_manifest_knows_what_is_loaded() {
             0,
             configuration.len(),
         ),
-        // What is in no path says by which protocol it is loaded.
+        // The character behind the path says by which protocol the kernel is loaded.
         (
             "/boot/kernel.elf\u{1}",
             &loaded,
@@ -104,7 +104,7 @@ fn check_stamps(recipe: &Recipe, inspection: &Inspection, entries: &[manifest::E
     // The same bytes, so the same stamp.
     assert_eq!(found[2], found[4]);
     assert_ne!(found[2], found[3]);
-    // What has no checksum has the first moment there is.
+    // A file without a checksum has the earliest time of FAT.
     assert_eq!(stamp_of(&boot, "MODULES"), 0x21_0000);
 }
 

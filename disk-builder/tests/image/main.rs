@@ -1,4 +1,4 @@
-//! Images are what they should be, by the loader's own reader and by tools of others.
+//! Images are checked by the loader's own reader and by other tools.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! What is no image to boot from is refused.
+//! `build` refuses what does not make a bootable image.
 
 use std::fs;
 
@@ -63,7 +63,7 @@ fn what_the_loader_would_refuse_is_refused_in_its_words() {
         ["kernel.elf", "stage1", "stage1-cd", "stage2"]
     );
 
-    // But it can be had, for those who want to see the loader's face.
+    // But `unchecked` builds it, for those who want to see the loader refuse it.
     let recipe = Recipe {
         unchecked: true,
         ..workshop.recipe(b"#!/bin/sh")

@@ -1,4 +1,4 @@
-//! The file system, by readers of others.
+//! The file system, read by other programs.
 
 use std::fs;
 use std::io::Read as _;
@@ -162,7 +162,7 @@ fn the_boot_sector_of_the_partition_knows_where_it_is() {
     }
 }
 
-/// A program of the host that checks the work; left out where it is not installed, but not in CI.
+/// Checks an image with a program of the host. Skipped where that is not installed, except in CI.
 fn check_with(program: &str, arguments: &[&str], recipe: &Recipe) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
@@ -203,7 +203,7 @@ fn fsck_finds_nothing_to_repair() {
         let bytes = partition(&recipe).into_inner();
         recipe.output = workshop.file("partition.img", &bytes);
         if let Some(text) = check_with("fsck.fat", &["-n", "-v"], &recipe) {
-            // What it would repair, it says between the geometry and the summary.
+            // fsck reports repairs between the geometry and the summary.
             let (_, behind) = text.split_once("sectors total\n").unwrap();
             let said = behind
                 .trim()
@@ -303,7 +303,7 @@ fn many_entries_in_all_kinds_of_volumes() {
             .rev()
             .map(|number| Some(format!("Number {number}")));
         assert!(titles.eq(expected));
-        // Once each, in one piece, behind what names them.
+        // Each file is there once, in one piece, behind the entries that name it.
         assert_eq!(inspection.files.len(), MANY + 3);
         assert!(inspection.files.iter().all(|file| file.extents.len() == 1));
         let good = Some(Checksum::Good);
@@ -324,7 +324,7 @@ fn many_entries_in_all_kinds_of_volumes() {
     }
 }
 
-/// Others see the same files.
+/// Another reader finds the same files.
 fn check_entries_by_fatfs(recipe: &Recipe) {
     let fs = fatfs::FileSystem::new(partition(recipe), fatfs::FsOptions::new()).unwrap();
     let root = fs.root_dir();

@@ -20,7 +20,7 @@ fn success_and_failure_are_what_the_kernel_says() {
     let run = place.run(&["good"]);
     run.ended(Status::Success);
     assert!(run.serial.ends_with("hello\r\n"), "{}", run.serial);
-    // There may be cargo's, which builds the loader.
+    // cargo, which builds the loader, may have written to standard error.
     assert!(!run.errors.contains("disk-builder: "), "{}", run.errors);
 
     for value in [0x11, 0x01, 0x00] {
@@ -44,7 +44,8 @@ fn a_kernel_that_is_gone_is_no_success() {
         run.ended(Status::Gone).said(&expected);
         assert!(run.serial.contains("12 handoff"), "{}", run.serial);
     }
-    // With a log of the user's own, the difference is not known, and the log is the user's.
+    // If the user has asked for a log, it is left to them, and a triple fault cannot be told from a
+    // reset.
     place.file("kernel", &kernel(TRIPLE_FAULT));
     let run = place.run(&["kernel", "--", "-d", "cpu_reset"]);
     run.ended(Status::Gone)
@@ -66,7 +67,7 @@ fn a_qemu_that_is_closed_or_killed_is_no_success() {
         running.wait().ended(Status::Gone).said(&expected);
         place.is_clean();
     }
-    // By a monitor of the user's own, which the tool's does not get in the way of.
+    // By a monitor of the user's own, which works beside the tool's own connection.
     let socket = place.directory.path().join("monitor");
     let monitor = format!("unix:{},server=on,wait=off", socket.display());
     let running = Background::start(&place, &["kernel", "--", "-monitor", &monitor]);
@@ -81,7 +82,7 @@ fn a_qemu_that_is_closed_or_killed_is_no_success() {
 #[test]
 fn a_loader_error_ends_the_run() {
     let place = Place::new();
-    // A kernel's exception, by the 64-bit steps.
+    // A kernel's exception, which the loader's 64-bit code reports.
     place.file("kernel", &kernel(EXCEPTION));
     place.run(&["kernel"]).stopped_by("12A");
     // Steps 2 to 4, in real mode.
@@ -145,7 +146,7 @@ fn a_kernel_that_prints_the_words_of_an_error_is_not_taken_for_one() {
     run.ended(Status::Success);
     assert!(run.serial.contains(&report));
 
-    // With all the time to be mistaken.
+    // If the kernel then runs on, there is time enough to mistake this for an error.
     place.file("kernel", &kernel(&[&words[..], FOR_EVER].concat()));
     let output = place.command(&["run", "--timeout=3", "kernel"]).output();
     let run = Run::of(output.unwrap());

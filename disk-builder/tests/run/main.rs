@@ -17,7 +17,7 @@ use disk_builder::run::Status;
 use support::{KERNEL_VMA, Load, elf};
 use tempfile::TempDir;
 
-/// How long anything here may take on a busy host. It is no part of what is tested.
+/// How long anything here may take on a busy host. Speed is not what is tested.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// The same, as an argument: a run that does not end by itself fails its test by status 13.
 const TIMEOUT: &str = "--timeout=120";
@@ -131,7 +131,7 @@ impl Run {
         }
     }
 
-    /// Is it this status? The loader and the kernel did run, unless nothing did.
+    /// The run has to end with this status.
     #[track_caller]
     fn ended(&self, status: Status) -> &Self {
         let Self { serial, errors, .. } = self;
@@ -151,7 +151,7 @@ impl Run {
         assert_eq!(last, Some(expected.as_str()), "{}", self.errors);
     }
 
-    /// Is it a loader error, the one that the serial line has in full?
+    /// The run has to end in this loader error, which the serial line shows in full.
     #[track_caller]
     fn stopped_by(&self, code: &str) {
         self.ended(Status::LoaderError);
@@ -230,7 +230,7 @@ impl Background {
     }
 }
 
-/// QEMU's arguments for a file with the number of its process, and what reads that.
+/// QEMU's arguments for a file with its process ID, and a function that reads it.
 const PID_FILE: [&str; 3] = ["--", "-pidfile", "qemu.pid"];
 
 fn qemu(place: &Place) -> u32 {

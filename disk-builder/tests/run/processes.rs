@@ -46,7 +46,7 @@ fn a_signal_ends_qemu_and_leaves_nothing() {
 fn gdb_is_waited_for() {
     let place = Place::new();
     place.file("kernel", &kernel(EXCEPTION));
-    // Somebody else's.
+    // The port may be somebody else's.
     if let Ok(_listener) = TcpListener::bind("127.0.0.1:1234") {
         place.run(&["--gdb", "kernel"]).ended(Status::NoMachine);
     }
@@ -61,7 +61,7 @@ fn gdb_is_waited_for() {
         }
         sleep(Duration::from_millis(20));
     };
-    // Why does it stand? (GDB's manual, "GDB Remote Serial Protocol".)
+    // Why has it stopped? (GDB's manual, "GDB Remote Serial Protocol".)
     gdb.write_all(b"$?#3f").unwrap();
     let mut answer = [0; 5];
     gdb.read_exact(&mut answer).unwrap();
@@ -109,7 +109,7 @@ fn another_workspaces_cargo_changes_nothing() {
     assert!(!place.directory.path().join("target").exists());
 }
 
-/// Somebody who waits for another cargo is told so.
+/// A user who has to wait for another cargo is told so.
 #[test]
 fn the_wait_for_another_cargo_is_shown() {
     let place = Place::new();
@@ -124,7 +124,7 @@ fn the_wait_for_another_cargo_is_shown() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It says so, or is told nothing for ever.
+    // The lock is held until cargo says that it waits, or for a minute.
     let (said, is_said) = mpsc::channel();
     let holder = thread::spawn(move || {
         let _ = is_said.recv_timeout(Duration::from_secs(60));

@@ -11,7 +11,7 @@ use disk_builder::stages::Stages;
 use disk_layout::{mbr, stage2};
 use tempfile::TempDir;
 
-/// Where the kernels are linked for.
+/// The address that the kernels are linked for.
 pub const KERNEL_VMA: u64 = 0xFFFF_FFFF_8000_0000;
 
 /// A segment: address in memory (virtual and physical), flags, bytes, and bytes of bss.
@@ -150,7 +150,7 @@ impl Workshop {
     }
 }
 
-/// Builds; the message when that is refused.
+/// Builds an image that has to be refused, and returns the message.
 pub fn refusal(recipe: &Recipe) -> String {
     let error = disk_builder::image::build(recipe).expect_err("should have been refused");
     format!("{error:#}")
