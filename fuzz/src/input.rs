@@ -1,6 +1,6 @@
 //! What a fuzzer's bytes mean: numbers from the front, then a rest.
 
-/// Bytes that are taken from the front. Behind their end there are zeros, so that every input means
+/// Bytes that are taken from the front. Zeros follow their end, so that every input means
 /// something.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a>(&'a [u8]);

@@ -21,7 +21,7 @@ const BASES: [u64; 8] = [
     0xFFFF_FFFF_FFE0_0000,
 ];
 
-/// Makes a kernel that a linker could have made, more or less. What it needs is taken from the
+/// Makes a kernel that a linker could have made, more or less. It takes what it needs from the
 /// front of the input.
 pub fn make(input: &mut Input<'_>) -> Vec<u8> {
     let how = input.u8();
@@ -50,7 +50,7 @@ pub fn make(input: &mut Input<'_>) -> Vec<u8> {
     elf.build()
 }
 
-/// Where its first segment is linked.
+/// The address that its first segment is linked for.
 fn base(how: u8, input: &mut Input<'_>) -> u64 {
     let base = match how >> 1 & 7 {
         7 => input.border(),
@@ -113,7 +113,7 @@ fn load(number: u8, address: u64, distance: u64, input: &mut Input<'_>) -> (Prog
     (load, next)
 }
 
-/// Adds a note, and what is to be in the writable segment.
+/// Adds a note, and headers for RELRO and TLS within the writable segment.
 fn with_extras(mut elf: Elf, extras: u8, writable: u64, input: &mut Input<'_>) -> Elf {
     if extras & 1 != 0 {
         let kind = 1 + u32::from(input.u8() % 4);
@@ -144,7 +144,7 @@ fn with_dynamic(mut elf: Elf, input: &mut Input<'_>, base: u64, address: u64) ->
     let start = address.wrapping_add(PAGE - 1) & !(PAGE - 1);
     let (relas, relrs) = (input.u8() % 80, input.u8() % 20);
     let target = |input: &mut Input<'_>| match input.u8() {
-        // Into the tables themselves, too.
+        // Some relocations point into the tables themselves.
         byte @ 0..8 => start.wrapping_add(u64::from(byte) * 40),
         byte @ 8..240 => base.wrapping_add(u64::from(byte) * 24 + u64::from(input.u8())),
         _ => base.wrapping_add(u64::from(input.u16())),
@@ -185,7 +185,7 @@ fn with_dynamic(mut elf: Elf, input: &mut Input<'_>, base: u64, address: u64) ->
         0,
         0,
     ]);
-    // And, rarely, another number somewhere.
+    // Rarely, another number somewhere is changed as well.
     if input.u8() >= 0xE0 {
         let at = usize::from(input.u8()) % section.len();
         section[at] = input.u8();
@@ -250,7 +250,7 @@ pub fn unrelocated(image: &KernelImage, file: &[u8]) -> Memory {
     let segments = image.segments().iter();
     segments
         .map(|segment| {
-            // Where there are no bytes, the offset may be any.
+            // A segment without bytes may have any offset.
             let bytes = file
                 .get(segment.file_offset.as_u64() as usize..)
                 .unwrap_or_default();
@@ -261,8 +261,8 @@ pub fn unrelocated(image: &KernelImage, file: &[u8]) -> Memory {
         .collect()
 }
 
-/// Relocates by the letter of the specifications: one word after the other, looked up by its
-/// address. `None` where something is not as it has to be.
+/// Relocates by the letter of the specifications: one word after the other, each found by its
+/// address. `None` if a table or a word breaks their rules.
 pub fn relocate(image: &KernelImage, memory: &mut Memory, slide: u64) -> Option<u64> {
     let Some(dynamic) = image.dynamic() else {
         return Some(0);
@@ -290,7 +290,7 @@ struct Space<'a> {
 }
 
 impl Space<'_> {
-    /// Whether these bytes came from the file, into one segment.
+    /// Whether these bytes came from the file, into a single segment.
     fn of_file(&self, start: u64, size: u64) -> Option<()> {
         let mut segments = self.image.segments().iter();
         let inside = segments.any(|segment| {
@@ -300,8 +300,8 @@ impl Space<'_> {
         inside.then_some(())
     }
 
-    /// The values of the dynamic section, by their tags. It may want no symbols of others, and no addends
-    /// in the places themselves.
+    /// The values of the dynamic section, by their tags. It may refer to no symbols of other files,
+    /// and to no addends in the relocated words.
     fn dynamic_section(&mut self, start: u64, size: u64) -> Option<[Option<u64>; 40]> {
         let mut values = [None; 40];
         let mut jumps_are_rel = false;
@@ -343,8 +343,8 @@ impl Space<'_> {
         Some(count)
     }
 
-    /// Applies relocations with addends. The loader takes 64 at a time out of the table; one that a
-    /// relocation changes while it is in a batch is used as it was.
+    /// Applies relocations with addends. The loader takes 64 entries at a time out of the table. If
+    /// a relocation changes an entry of its own batch, the old value is used.
     fn apply_relas(&mut self, batch: &[u64], slide: u64) -> Option<u64> {
         let mut read = Vec::new();
         for &entry in batch {
@@ -420,7 +420,7 @@ impl Space<'_> {
     }
 }
 
-/// Whether the loader and the model came to the same end.
+/// Checks that the loader and the model came to the same result.
 pub fn agree(loader: &Result<u64, KernelError>, model: Option<u64>) {
     match (loader, model) {
         (Ok(loader), Some(model)) => assert_eq!(*loader, model),

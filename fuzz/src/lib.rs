@@ -1,9 +1,9 @@
-//! Fuzz targets: whatever bytes the loader reads, and what must hold whatever they are.
+//! Fuzz targets: what must hold whatever bytes the loader reads.
 //!
 //! Each target is a function in [`targets`] that takes any bytes and panics where a promise is
-//! broken. `fuzz_targets/` has a program for each: with `cfg(fuzzing)` (`./run.sh fuzz`,
-//! `cargo fuzz run NAME`) it is libFuzzer's, otherwise it runs the files that it is given. The test
-//! `corpus` runs all of `corpus/`. How to use all that is in `docs/fuzzing.md`.
+//! broken. `fuzz_targets/` has a program for each. With `cfg(fuzzing)` (`./run.sh fuzz`,
+//! `cargo fuzz run NAME`) the program is libFuzzer's; otherwise it runs the files that it is given.
+//! The test `corpus` runs all of `corpus/`. `docs/fuzzing.md` says how to use all that.
 
 pub mod disk;
 pub mod input;

@@ -1,4 +1,4 @@
-//! What is promised to a kernel, and seen through a software MMU.
+//! What is promised to a kernel, checked through a software MMU.
 
 use std::mem::offset_of;
 
@@ -14,7 +14,7 @@ use crate::kernels;
 use crate::mmu::{self, Page};
 use crate::whole_disk::Files;
 
-/// Everything that was promised. `regions`: the memory before anything was allocated.
+/// Checks everything that was promised. `regions`: the memory before anything was allocated.
 pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
     match jump {
         Jump::Bootpath(start) => Booted::new(pc, regions, start, files).check(),
@@ -31,7 +31,7 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
         }
         Jump::Protected(state) => {
             assert!(is_taken(pc, state.eip.into()), "{state:x?}");
-            // The boot information, or Linux's parameters, which go where the loader was.
+            // The boot information, or Linux's parameters, which are moved to where the loader was.
             assert!(state.ebx == 0 || is_taken(pc, state.ebx.into()));
             assert!(state.esi == 0 || u64::from(state.esi) < END);
         }
@@ -45,7 +45,7 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
     }
 }
 
-/// What goes to where the loader was: there, and one behind the other.
+/// Checks what is moved to where the loader was: it goes there, one piece behind the other.
 pub fn check_moves(moves: &[(u64, Vec<u8>)]) {
     for (index, (to, bytes)) in moves.iter().enumerate() {
         let end = to + bytes.len() as u64;
@@ -116,7 +116,7 @@ impl<'a> Booted<'a> {
         start: &'a BootpathStart,
         files: Option<&'a Files>,
     ) -> Self {
-        // A compressed kernel is another file than this.
+        // If the kernel is compressed, this is not its ELF file.
         let image = files.and_then(|files| {
             let (image, _) = check_file(&files.kernel[..]).ok()?;
             Some((image, &files.kernel[..]))
@@ -155,7 +155,7 @@ impl<'a> Booted<'a> {
         pointer.wrapping_sub(self.start.physical_map_base.as_u64())
     }
 
-    /// BootpathStart and end of each region in the map that the kernel gets, and its kind.
+    /// Start and end of each region in the map that the kernel gets, and the region's kind.
     fn memory_map(&self) -> Vec<(u64, u64, u32)> {
         let first = self.physical(self.info(offset_of!(BootInfo, memory_map)));
         let count = self.info(offset_of!(BootInfo, memory_map_count));
@@ -207,7 +207,7 @@ impl<'a> Booted<'a> {
             mapped[purpose as usize] += page.size;
         }
 
-        // And all of it: pages do not overlap, so their sum tells.
+        // Nothing is missing: pages do not overlap, so the sum of their sizes shows it.
         let ram = self.merged_ram();
         let ram: u64 = ram.iter().map(|(start, end)| end - start).sum();
         let kernel = self.image.as_ref().map(|(image, _)| {
@@ -225,7 +225,7 @@ impl<'a> Booted<'a> {
         self.kernel(offset_of!(Kernel, slide))
     }
 
-    /// What was taken was free.
+    /// Checks that only free memory was taken.
     fn check_memory_map(&self) {
         let kind_before = |address: u64| {
             let mut regions = self.regions.iter();
@@ -241,7 +241,7 @@ impl<'a> Booted<'a> {
         for (start, end, kind) in self.memory_map() {
             assert!(before <= start && start < end, "{start:x} to {end:x}");
             before = end;
-            // The screen is there, whatever the BIOS says.
+            // The loader knows where the screen is, whatever the BIOS says.
             if kind == MemoryKind::Framebuffer as u32 {
                 continue;
             }
@@ -251,7 +251,7 @@ impl<'a> Booted<'a> {
             } else {
                 kind
             };
-            // The loader is where it is, whatever the BIOS says.
+            // The loader knows where it is itself, whatever the BIOS says.
             let own = is_new && start < END;
             for address in [start.max(if own { END } else { 0 }), end - 1] {
                 let is_same = kind_before(address) == Some(expected);
@@ -295,7 +295,7 @@ impl<'a> Booted<'a> {
         }
     }
 
-    /// The kernel's memory, with the right permissions all over the page.
+    /// Checks that the page is the kernel's memory, with the right permissions all over it.
     fn check_kernel(&self, page: &Page) {
         let kernel = Some(MemoryKind::Kernel as u32);
         for address in [page.physical_start, page.physical_start + page.size - 1] {
@@ -317,7 +317,7 @@ impl<'a> Booted<'a> {
         }
     }
 
-    /// Where the boot information says that segments are, the kernel sees them.
+    /// Checks that the kernel sees segments where the boot information says that they are.
     fn check_segments(&self, pages: &[Page]) {
         let first = self.physical(self.kernel(offset_of!(Kernel, segments)));
         for n in 0..self.kernel(offset_of!(Kernel, segment_count)) {
@@ -335,8 +335,8 @@ impl<'a> Booted<'a> {
         }
     }
 
-    /// Every byte of every segment is where it should be and what it should be; what else is in the
-    /// kernel's pages is zero.
+    /// Checks that every byte of every segment is in its place and has its value, and that the rest
+    /// of the kernel's pages is zero.
     fn check_content(&self, pages: &[Page]) {
         let Some((image, file)) = &self.image else {
             return;
@@ -352,7 +352,7 @@ impl<'a> Booted<'a> {
         {
             let mut wanted = vec![0; page.size as usize];
             for (segment, bytes) in segments.clone() {
-                // Where the page begins in the segment, or the segment in the page.
+                // The offset of the page in the segment, and that of the segment in the page.
                 let start = segment.virtual_start.wrapping_add(slide).as_u64();
                 let skip = page.virtual_start.saturating_sub(start) as usize;
                 let at = start.saturating_sub(page.virtual_start) as usize;
@@ -373,7 +373,7 @@ impl<'a> Booted<'a> {
         }
     }
 
-    /// The bytes of the modules, and zeroes behind them.
+    /// Checks the bytes of the modules, and the zeroes behind them.
     fn check_modules(&self) {
         let first = self.physical(self.info(offset_of!(BootInfo, modules)));
         for n in 0..self.info(offset_of!(BootInfo, module_count)) {

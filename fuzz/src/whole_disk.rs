@@ -1,4 +1,4 @@
-//! A disk for the whole path: any bytes, or a good one that is damaged then.
+//! A disk for the whole path: any bytes, or a good disk that is then damaged.
 
 use crate::input::Input;
 use crate::kernels;
@@ -8,11 +8,11 @@ use crate::tiny::{Tiny, checksum, entry, long_entries};
 pub struct Image {
     /// Its bytes; all others are zero.
     pub bytes: Vec<u8>,
-    /// The files, when nothing was damaged on purpose.
+    /// The files, if nothing was damaged on purpose.
     pub files: Option<Files>,
 }
 
-/// The files of an image that make a difference.
+/// The files of an image that the checks need.
 pub struct Files {
     /// The kernel.
     pub kernel: Vec<u8>,
@@ -21,8 +21,9 @@ pub struct Files {
 }
 
 impl Image {
-    /// The disk as the input has it; or a disk with a partition, a FAT volume in it, and a kernel,
-    /// a `kernel.conf` or an entry, and a module in that, all of which is then damaged in some places.
+    /// The disk as the input has it. Or a disk with a partition that holds a FAT volume with a
+    /// kernel, a `kernel.conf` or an entry, and a module, all of which is then damaged in some
+    /// places.
     pub fn new(input: &mut Input<'_>) -> Self {
         let how = input.u8();
         if how & 3 == 0 {
@@ -79,7 +80,7 @@ impl Image {
     }
 }
 
-/// A volume with the files; `order`: how their clusters are spread.
+/// A volume with the files. `order`: how their clusters are spread.
 fn volume(bits: u32, order: u8, files: [&[u8]; 3], is_entry: bool) -> Vec<u8> {
     const BOOT: u32 = 3;
     const LOADER: u32 = 4;

@@ -1,4 +1,4 @@
-//! Every input that is kept runs through its target.
+//! Every input in the corpus runs through its target.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use ::boot_path::ways_out::multiboot::header::{Version, check_file};
 use fuzz::targets::{boot_path, gzip, multiboot_information};
 use fuzz::{TARGETS, seeds};
 
-/// What the inputs may have in all, in bytes.
+/// The most bytes that the inputs may have in all.
 const MOST: u64 = 320 * 1024;
 
 fn corpus(target: &str) -> PathBuf {
@@ -40,7 +40,7 @@ fn every_kept_input_keeps_the_promises() {
     assert!(bytes <= MOST, "{bytes} bytes: keep fewer, or minimise them");
 }
 
-/// The seeds are files, so that `cargo fuzz` finds them; `seeds` makes them.
+/// The seeds are kept as files, so that `cargo fuzz` finds them; `seeds` makes them.
 #[test]
 fn the_seeds_are_what_their_source_says() {
     let bless = std::env::var_os("BLESS").is_some_and(|value| value == "1");
@@ -82,7 +82,7 @@ fn what_is_good_is_accepted() {
     }
 }
 
-/// Good disks boot, bad ones do not: else the target would test nothing but errors.
+/// Good disks boot, bad ones do not. Otherwise the target would test nothing but errors.
 #[test]
 fn the_boot_path_goes_all_the_way() {
     let expected = |name: &str| match name {
@@ -117,7 +117,7 @@ fn the_boot_path_goes_all_the_way() {
     }
 }
 
-/// Good kernels are taken, others are not.
+/// Good kernels are accepted, others are not.
 #[test]
 fn multiboot_kernels_are_what_they_are_called() {
     for seed in seeds::all() {

@@ -101,7 +101,7 @@ fn placed() -> Vec<(&'static str, Elf)> {
     ]
 }
 
-/// With relocations, those that are done and others.
+/// Kernels with relocations that the loader applies, and with others.
 fn relocated() -> Vec<(&'static str, Elf)> {
     let mut kernels = Vec::new();
     let data = 0x5000;
@@ -146,7 +146,7 @@ fn relocated() -> Vec<(&'static str, Elf)> {
     kernels
 }
 
-/// With wishes.
+/// Kernels with wishes.
 fn with_notes() -> Vec<(&'static str, Elf)> {
     let wish = [
         note("Bootpath", NOTE_STACK_SIZE, &0x8000u64.to_le_bytes(), 4),
@@ -161,7 +161,7 @@ fn with_notes() -> Vec<(&'static str, Elf)> {
     vec![("good-notes", wishing)]
 }
 
-/// Those with other headers that make no sense.
+/// Kernels with other headers that make no sense.
 fn refused() -> Vec<(&'static str, Elf)> {
     let mut kernels = Vec::new();
     kernels.push((
@@ -186,7 +186,7 @@ fn refused() -> Vec<(&'static str, Elf)> {
     kernels
 }
 
-/// Kernels, each in its file.
+/// All kernels, each in its file.
 pub(super) fn kernels() -> Vec<(&'static str, Vec<u8>)> {
     [placed(), relocated(), with_notes(), refused()]
         .into_iter()
@@ -202,7 +202,7 @@ pub(super) fn kernels() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// Kernels with requests, and what makes them: marker, tag, requests in several orders.
+/// Kernels with requests, and the inputs that make them: marker, tag, requests in several orders.
 pub(super) fn limine(add: &mut Add<'_>) {
     let request = |name: [u64; 2], rest: &[u64]| {
         let head = [

@@ -1,4 +1,4 @@
-//! What a BIOS says, and what brings stage2 into memory.
+//! What a BIOS says, and what another loader says that brings stage2 into memory.
 
 use boot_path::entry::entry_file::PATH_KERNEL;
 use boot_path::files::checksum::{CRC_32C, Tables};
@@ -47,7 +47,7 @@ pub(super) fn stage2_header(add: &mut Add<'_>) {
     add("stage2_header", "manifest-elsewhere", image(512, 511));
 }
 
-/// By both versions: a kernel, a module, and the loader's name.
+/// Information by both versions of Multiboot: a kernel, a module, and the loader's name.
 pub(super) fn multiboot_information(add: &mut Add<'_>) {
     const BASE: u32 = crate::targets::multiboot_information::BASE;
     const TABLE: u32 = BASE + 120;
@@ -179,7 +179,7 @@ pub(super) fn memory_map(add: &mut Add<'_>) {
     ]
     .concat();
     let end = [0, 0x7F, 2, 0xC0, 0x9F];
-    // Requests, two at a place, and a mark; the first one is not for whole pages.
+    // Requests, two at a fixed place, and a mark. The first one is not for whole pages.
     let requests: Vec<u8> = (0..6)
         .flat_map(|n| {
             [

@@ -11,7 +11,7 @@ mod whole_path;
 pub struct Seed {
     /// The target that it is for.
     pub target: &'static str,
-    /// What is in it. Those that begin with `good` are accepted.
+    /// What is in it. Inputs whose name begins with `good` are accepted.
     pub name: String,
     /// The input.
     pub bytes: Vec<u8>,
@@ -56,7 +56,7 @@ pub fn all() -> Vec<Seed> {
         "vbe",
         "boot_path",
     ] {
-        // Noise, for those that make something of any bytes.
+        // Noise, for the targets that make something of any bytes.
         for seed in 0..6 {
             let mut bytes = noise(seed, 100 + 40 * seed as usize);
             match target {

@@ -2,8 +2,8 @@
 
 use super::Add;
 
-/// `abcabc`, as `gzip -n` packs it, and the same in a block that is not compressed; both without the
-/// first three bytes.
+/// `abcabc`, as `gzip -n` packs it, and the same bytes in a block that is not compressed. Both lack
+/// the first three bytes of the file.
 pub(super) fn gzip(add: &mut Add<'_>) {
     let header = [0, 0, 0, 0, 0, 2, 3];
     let trailer = [0x4C, 0x99, 0x6E, 0x72, 6, 0, 0, 0];

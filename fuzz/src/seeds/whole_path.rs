@@ -52,7 +52,7 @@ pub(super) fn boot_path(add: &mut Add<'_>) {
     boot_path_damaged(&mut put, &file);
 }
 
-/// A kernel for each of the other protocols, and a boot sector, which is that of the same disk.
+/// A kernel for each of the other protocols, and a boot sector: that of the same disk.
 fn boot_path_by_other_protocols(put: &mut dyn FnMut(&str, Vec<u8>)) {
     let mut one = |name: &str, file: &[u8]| {
         let name = format!("good-{name}");
@@ -60,7 +60,7 @@ fn boot_path_by_other_protocols(put: &mut dyn FnMut(&str, Vec<u8>)) {
     };
     let mut others = Vec::new();
     let mut add = |target, name: &str, bytes: Vec<u8>| {
-        // In front there is what says that it is a file.
+        // The first byte only tells the target that a file follows.
         others.push((format!("{target}-{name}"), bytes[1..].to_vec()));
     };
     super::kernels::multiboot(&mut add);
@@ -82,9 +82,9 @@ fn boot_path_by_other_protocols(put: &mut dyn FnMut(&str, Vec<u8>)) {
     put("good-chain", [&MACHINE[..], &head].concat());
 }
 
-/// Kernels that are good, but there is no room for them.
+/// Good kernels for which there is no room.
 fn boot_path_without_room(put: &mut dyn FnMut(&str, Vec<u8>)) {
-    // 8 KiB at 1 MiB are reserved, where this one wants to be.
+    // 8 KiB at 1 MiB are reserved, and this kernel wants to be there.
     let hole = [2, 0, 0, 1, 0, 0, 16, 0, 0];
     let at = named("good-at");
     put(
@@ -101,7 +101,7 @@ fn boot_path_without_room(put: &mut dyn FnMut(&str, Vec<u8>)) {
     );
 }
 
-/// Volumes with wrong numbers in them, and one with no more than a volume.
+/// Volumes with wrong numbers in them, and a disk that is only a volume.
 fn boot_path_damaged(put: &mut dyn FnMut(&str, Vec<u8>), file: &[u8]) {
     let damage = |place: u8, offset: u16, value: u32| {
         let mut bytes = [&MACHINE[..], &disk(0x0D, 0xC0)].concat();

@@ -1,8 +1,8 @@
-//! The whole path, from the bytes of a disk to the jump into a kernel, by the code that boots, on a PC in
-//! the host's memory; and then what was promised to the kernel.
+//! The whole path, from the bytes of a disk to the jump into a kernel, by the code that boots, on a
+//! PC in the host's memory. Then the promises to the kernel are checked.
 //!
-//! Memory that is handed out is full of junk at first, and whatever was not allocated is refused: see
-//! [`host_machine`].
+//! Memory is full of junk when it is handed out, and access to memory that was not allocated is
+//! refused: see [`host_machine`].
 
 use boot_path::errors::catalogue::{DISK_READ, FAT_DAMAGED, FAT_NOT_FAT};
 use boot_path::memory::address::PhysAddr;
@@ -13,13 +13,13 @@ use crate::input::Input;
 use crate::promises;
 use crate::whole_disk::Image;
 
-/// What memory that is handed out holds before anybody wrote to it.
+/// What memory holds when it is handed out.
 const JUNK: u8 = 0xA5;
 
 /// The end of conventional memory, where the EBDA begins.
 const EBDA: u64 = 0x9_FC00;
 
-/// The most RAM in one piece that can be allocated: the host has to have it.
+/// The most RAM in one piece that can be allocated, because the host needs as much.
 const MOST: u64 = 64 << 20;
 
 /// The input: the machine, then the disk (see `Machine` and [`Image`]).
@@ -27,7 +27,8 @@ pub fn run(bytes: &[u8]) {
     let _ = outcome(bytes);
 }
 
-/// As [`run`]; says whether the kernel would have been started, or what the loader would have shown.
+/// As [`run`]. Returns whether the kernel would have been started, or what the loader would have
+/// shown.
 ///
 /// # Errors
 /// The report.
@@ -57,7 +58,7 @@ pub fn outcome(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What the disk is in.
+/// The machine that the disk is in.
 struct Machine {
     memory: Vec<(u64, u64, MemoryKind)>,
     cpu_features: u64,
@@ -74,7 +75,7 @@ impl Machine {
             (0xF_0000, 0x1_0000, MemoryKind::Reserved),
         ];
         let size = input.choose(&[MOST, 2 << 20, 3 << 20, 17 << 20, 1 << 30, 3 << 30]);
-        // The rest is RAM that belongs to ACPI: it is mapped, and nobody gets it.
+        // The rest is RAM that belongs to ACPI: it is mapped, and never allocated.
         let usable = size.min(MOST);
         memory.push((MIB, usable, MemoryKind::Usable));
         if size > usable {

@@ -1,4 +1,4 @@
-//! Sector 0 of a disk: which partition is booted from.
+//! Sector 0 of a disk: which partition is the boot partition.
 
 use boot_path::disk::fat::is_boot_sector;
 use boot_path::disk::partition::{TableLba, boot_partition};
@@ -15,7 +15,7 @@ pub fn run(bytes: &[u8]) {
     };
     let sector = input.rest();
 
-    // Written from the layout of an MBR, not from the code under test.
+    // Derived from the layout of an MBR, not from the code under test.
     let entries: Vec<(u8, &[u8])> = match sector.get(446..510) {
         Some(table) => (1..).zip(table.chunks(16)).collect(),
         None => Vec::new(),

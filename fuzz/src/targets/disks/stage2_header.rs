@@ -1,4 +1,4 @@
-//! The head of stage2: how much of it the checksum covers, and what its manifest says.
+//! The header of stage2: how much of it the checksum covers, and what its manifest says.
 
 use boot_path::entry::entry_file::PATH_KERNEL;
 use boot_path::files::checksum::{CRC_32C, Tables};
@@ -8,10 +8,10 @@ use disk_layout::manifest::{MAX_ENTRIES, parse};
 use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-/// The input: stage2's image, or what lies there instead.
+/// The input: stage2's image, or other bytes in its place.
 pub fn run(bytes: &[u8]) {
     check(bytes);
-    // And with all the bytes that a length may ask for, and more.
+    // Also with as many bytes as any length may ask for, and more.
     let mut whole = bytes.to_vec();
     whole.resize(bytes.len().max(MAX_LENGTH + 1024), 0);
     check(&whole);
@@ -36,7 +36,7 @@ fn check(bytes: &[u8]) {
     assert_eq!(header.as_bytes(), &bytes[..size_of::<Stage2Header>()]);
 }
 
-/// Its entries lie in the image, and each is found by its path.
+/// Its entries lie in the image, and each entry is found by its path.
 fn check_manifest(bytes: &[u8]) {
     let Some(behind) = manifest(bytes) else {
         return;

@@ -54,14 +54,14 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// What an image promises.
+/// Checks what an image promises.
 fn check(image: &KernelImage) {
     check_segments(image);
     check_groups(image);
     check_page_ranges(image);
 }
 
-/// Segments do not overlap, and may be where they are.
+/// Segments do not overlap, and are where they may be.
 fn check_segments(image: &KernelImage) {
     let segments = image.segments();
     assert!((1..=MAX_SEGMENTS).contains(&segments.len()));
@@ -83,7 +83,7 @@ fn check_segments(image: &KernelImage) {
     assert!(entry < image.virtual_end() - image.virtual_start());
 }
 
-/// The groups have all segments, in order, each within.
+/// The groups hold all segments, in order, each within its group.
 fn check_groups(image: &KernelImage) {
     let (segments, slide) = (image.segments(), image.choose_slide());
     let mut next = 0;
@@ -112,7 +112,8 @@ fn check_groups(image: &KernelImage) {
     assert_eq!(next, segments.len());
 }
 
-/// The page ranges: no gap and no overlap with respect to the segments, the right permissions.
+/// The page ranges have no gap and no overlap with respect to the segments, and the right
+/// permissions.
 fn check_page_ranges(image: &KernelImage) {
     let slide = image.choose_slide();
     let edges = kernels::edges(image, slide);

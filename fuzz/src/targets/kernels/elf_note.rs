@@ -25,7 +25,7 @@ pub fn run(bytes: &[u8]) {
         return;
     }
 
-    // Good and bad wishes, between notes of others.
+    // Good and bad wishes, among notes of other programs.
     let mut segment = Vec::new();
     let mut expected = Some(Wishes::default());
     while !input.is_empty() && segment.len() < 4096 {
@@ -61,7 +61,7 @@ pub fn run(bytes: &[u8]) {
     assert_eq!(result.ok().map(|()| wishes), expected, "{segment:x?}");
 }
 
-/// What `docs/handoff.md` promises.
+/// Whether `docs/handoff.md` promises to grant these wishes.
 fn granted(wishes: &Wishes) -> bool {
     let base = wishes.physical_map_base.as_u64();
     let top = base >> 47;

@@ -1,4 +1,5 @@
-//! Kernels with requests of the Limine protocol: what is found among any bytes, and what is answered.
+//! Kernels with requests of the Limine protocol: which requests are found among any bytes, and how
+//! they are answered.
 
 use std::collections::BTreeMap;
 
@@ -106,7 +107,7 @@ fn with(file: &[u8], image: KernelImage) {
     }
 }
 
-/// Finds the requests: by the scan, which a slower one agrees with.
+/// Finds the requests by the scan, and checks the result by a slower one.
 fn find(loaded: &Loaded<'_>) -> Option<Requests> {
     let image = loaded.image;
     let found = scan(image, loaded);
@@ -162,7 +163,7 @@ fn ask(loaded: &Loaded<'_>, requests: &Requests) {
     }
 }
 
-/// Writes responses; nothing else of the kernel changes.
+/// Writes responses. Nothing else in the kernel changes.
 fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     let firmware = FirmwarePages::default();
     let mode = Mode {
@@ -220,12 +221,12 @@ fn answer(image: &KernelImage, loaded: &mut Loaded<'_>, requests: &Requests) {
     assert!(changed <= 8 * (answers + 2), "{changed} bytes changed");
 }
 
-/// The protocol's words: the revision of the tag, and how often each request is there.
+/// The protocol's words: the revision in the tag, and how often each request occurs.
 type Found = (Option<u64>, BTreeMap<[u64; 2], usize>);
 
-/// What [`scan`] should find, another way: first the markers, then what lies between them.
+/// What [`scan`] should find, in another way: first the markers, then what lies between them.
 fn naive(loaded: &Loaded<'_>) -> Result<Found, ()> {
-    // All words, in order; a segment's last one is followed by nothing.
+    // All words, in order. Nothing follows the last word of a segment.
     let mut all: Vec<Vec<u64>> = Vec::new();
     for (index, segment) in loaded.image.segments().iter().enumerate() {
         let skip = (segment.virtual_start.as_u64().wrapping_neg() % 8) as usize;

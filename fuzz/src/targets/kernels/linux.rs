@@ -1,4 +1,4 @@
-//! A Linux kernel's setup header: where it is put, and what it is told.
+//! A Linux kernel's setup header: where the kernel is put, and what it is told.
 
 use boot_path::entry::protocol::{LinuxEntry, Protocol};
 use boot_path::memory::address::PhysAddr;
@@ -53,7 +53,7 @@ pub fn run(bytes: &[u8]) {
     );
 }
 
-/// The setup header by boot.rst, and not by the code under test.
+/// The setup header as boot.rst has it, read without the code under test.
 struct SetupHeader<'a>(&'a [u8]);
 
 impl SetupHeader<'_> {
@@ -74,14 +74,14 @@ impl SetupHeader<'_> {
         0x202 + self.number(0x201, 1) as usize
     }
 
-    /// A field that there is since a version.
+    /// A field that exists since this version.
     fn field(&self, since: u64, at: usize, length: usize) -> Option<u64> {
         let known = self.version() >= since && at + length <= self.end();
         known.then(|| self.number(at, length))
     }
 }
 
-/// What the image says of itself.
+/// Checks what the image says of itself.
 fn check_image(image: &LinuxImage, header: &SetupHeader<'_>, size: u64) {
     assert!(header.version() >= 0x202 && header.number(0x211, 1) & 1 == 1);
     let setup_sectors = header.number(0x1F1, 1);
@@ -170,7 +170,8 @@ fn place_initrd(image: &LinuxImage, size: u64, memory: &mut MemoryMap) -> Initrd
     }
 }
 
-/// The initial RAM disk lies where there was nothing, as low as the kernel wants it, and apart from it.
+/// The initial RAM disk lies in free memory, as low as the kernel wants it, and apart from the
+/// kernel.
 fn check_initrd(initrd: Initrd, header: &SetupHeader<'_>, placed: &Placed, before: &MemoryMapCopy) {
     if initrd.size == 0 {
         return;
@@ -183,12 +184,12 @@ fn check_initrd(initrd: Initrd, header: &SetupHeader<'_>, placed: &Placed, befor
     assert!(end <= placed.start || initrd.start >= placed.start + placed.length);
 }
 
-/// Kernels before 2.03 do not say where their RAM disk may be.
+/// Kernels of protocols before 2.03 do not say where their RAM disk may be.
 fn limit_of_old(version: u64) -> u64 {
     if version < 0x203 { 0x37FF_FFFF } else { 0 }
 }
 
-/// What was free before.
+/// The memory that was free before.
 struct MemoryMapCopy(Vec<Region>);
 
 impl MemoryMapCopy {

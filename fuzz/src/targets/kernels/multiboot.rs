@@ -157,7 +157,7 @@ fn memory() -> MemoryMap {
     memory
 }
 
-/// What is taken was free, and the kernel lies in it.
+/// Only free memory is taken, and the kernel lies in it.
 fn place(header: &Header, mut image: PhysicalImage) {
     let (mut memory, before) = (memory(), memory());
     let linked = (image.start(), image.entry());

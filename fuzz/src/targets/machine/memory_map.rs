@@ -1,4 +1,4 @@
-//! What firmware reports, in any order; then the map that comes of it, and what is taken from it.
+//! What firmware reports, in any order; then the map that results, and what is taken from it.
 
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::PAGE_SIZE;
@@ -10,7 +10,7 @@ use boot_path::memory::map::{
 use crate::input::Input;
 use crate::targets::show;
 
-/// With fewer regions than this there is always room.
+/// A map with fewer regions than this always has room.
 const ROOM: usize = 150;
 
 const KINDS: [MemoryKind; 9] = [
@@ -25,7 +25,7 @@ const KINDS: [MemoryKind; 9] = [
     MemoryKind::Bad,
 ];
 
-/// The input: what is reported, up to a 0 where a report begins; then marks and requests.
+/// The input: reports, until a 0 begins one; then marks and requests.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let mut map = MemoryMap::new();
@@ -51,8 +51,8 @@ pub fn run(bytes: &[u8]) {
     use_it(&mut input, &mut map);
 }
 
-/// At each border of what was reported and of the map, the kind is the expected one; in a map that
-/// was too full to hold it all, at least what is free was reported as such.
+/// At each border in the reports and in the map, the kind is the expected one. If the map was too
+/// full to hold everything, at least all that is free was reported as free.
 fn check_kinds(
     map: &MemoryMap,
     reported: &[Region],
@@ -94,7 +94,7 @@ fn report(input: &mut Input<'_>, map: &mut MemoryMap, reported: &mut Vec<Region>
                 let (ax, bx, cx, dx) = (input.u16(), input.u16(), input.u16(), input.u16());
                 let before = map.regions().to_vec();
                 map.add_e801(ax, bx, cx, dx);
-                // Its own arithmetic is for the unit tests; here it is one more report.
+                // The unit tests check this arithmetic. Here, its result is one more report.
                 reported.extend(
                     map.regions()
                         .iter()
@@ -146,7 +146,7 @@ fn use_it(input: &mut Input<'_>, map: &mut MemoryMap) {
     }
 }
 
-/// Whether there is room for regions that a change may add.
+/// Whether the regions that a change may add have room.
 fn is_roomy(regions: &[Region]) -> bool {
     regions.len() < CAPACITY - 2
 }
@@ -154,7 +154,7 @@ fn is_roomy(regions: &[Region]) -> bool {
 /// First byte, and the one behind the last.
 type Range = (PhysAddr, PhysAddr);
 
-/// Marks a range, and returns what changes by it.
+/// Marks a range. Returns the part that changes.
 fn mark(map: &mut MemoryMap, start: PhysAddr, size: u64, kind: MemoryKind) -> Option<Range> {
     let end = start.saturating_add(size);
     map.mark(start, end, kind);
@@ -162,7 +162,7 @@ fn mark(map: &mut MemoryMap, start: PhysAddr, size: u64, kind: MemoryKind) -> Op
     (start < end).then_some((start, end))
 }
 
-/// Takes a range where it is free, and only there. Returns what changes.
+/// Takes a range if it is free, and only then. Returns the part that changes.
 fn allocate_at(map: &mut MemoryMap, start: PhysAddr, size: u64, kind: MemoryKind) -> Option<Range> {
     let before = map.regions().to_vec();
     let taken = map.allocate_at(start, size, kind);
@@ -193,7 +193,7 @@ fn request(action: u8, size: u64, kind: MemoryKind, input: &mut Input<'_>) -> Re
     }
 }
 
-/// Takes what a request asks for, and returns what changes by it. What is refused changes nothing.
+/// Takes what a request asks for. Returns the part that changes. A refused request changes nothing.
 fn allocate(map: &mut MemoryMap, request: &Request) -> Option<Range> {
     let before = map.regions().to_vec();
     let size = request.size.max(1);
@@ -216,7 +216,7 @@ fn allocate(map: &mut MemoryMap, request: &Request) -> Option<Range> {
     }
 }
 
-/// The pages that have changed are of this kind, and all others are of theirs.
+/// The pages that have changed are of this kind. All others keep theirs.
 fn check_change(map: &MemoryMap, before: &[Region], changed: Option<Range>, kind: MemoryKind) {
     let changed = changed.map(|(start, end)| {
         let end = end + (PAGE_SIZE - 1);
@@ -282,7 +282,7 @@ fn most_restrictive(reported: &[Region], address: PhysAddr) -> Option<MemoryKind
     there.map(|region| region.kind).max()
 }
 
-/// The kind of a whole page: the most restrictive one in it; but free only if all of it is.
+/// The kind of a whole page: the most restrictive one in it, but free only if all of it is free.
 fn page_kind(reported: &[Region], page: PhysAddr) -> Option<MemoryKind> {
     let end = page + PAGE_SIZE;
     let inside = reported.iter().filter(|r| r.start < end && page < r.end);

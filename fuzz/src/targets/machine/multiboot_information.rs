@@ -1,4 +1,4 @@
-//! What another loader tells about its modules, and where these go.
+//! What another loader tells about its modules, and where these are moved.
 
 use boot_path::entry::entry_file::MAX_FILE;
 use boot_path::files::access::number_of;
@@ -9,12 +9,12 @@ use disk_layout::multiboot::{MAGIC_1, MAGIC_2};
 
 use crate::targets::show;
 
-/// Where the bytes lie, and the information with them.
+/// The address of the bytes, and of the information in them.
 pub const BASE: u32 = 0x9000;
 /// All memory of the machine, in bytes.
 const END: u64 = 64 << 20;
 
-/// A piece of memory, and none around it.
+/// A piece of memory, with nothing around it.
 struct Piece<'a>(&'a [u8]);
 
 impl Memory for Piece<'_> {
@@ -79,7 +79,7 @@ pub fn accepts(bytes: &[u8]) -> bool {
         let mut regions = memory.regions().iter().filter(taken);
         assert!(regions.any(|region| region.start <= module.to && end <= region.end));
     }
-    // Nothing else is taken.
+    // Nothing else was taken.
     let pages: u64 = moves.iter().map(|module| module.size + 2 * 4096).sum();
     assert!(before - memory.usable() <= pages);
     true

@@ -11,14 +11,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::input::Input;
 
-/// How often the BIOS may be asked: for each entry of its list, and then for what is tried.
+/// The most calls of the BIOS: one for each entry of its list, and then those for the modes that
+/// are tried.
 const MOST_CALLS: usize = 256 + 4 * 5 + 2;
 
 /// A BIOS whose memory the input describes.
 struct Video<'a> {
     input: Input<'a>,
     memory: BTreeMap<u64, u8>,
-    /// What it answers when the input has nothing to say any more.
+    /// What it answers when the input has ended.
     list: u16,
     calls: usize,
 }
@@ -38,7 +39,8 @@ impl Bios for Video<'_> {
         assert!(self.calls <= MOST_CALLS, "calls without end");
         let block = u64::from(registers.es) * 16 + u64::from(registers.edi);
         let function = registers.eax as u16;
-        // One byte says whether it fails; most do not, since what follows would be lost.
+        // One byte says whether the call fails. Most calls do not, since the rest of the input
+        // would be lost.
         if self.input.u8() == 0xFF {
             registers.eax = self.input.u32();
             return;
@@ -51,7 +53,8 @@ impl Bios for Video<'_> {
             }
             0x4F01 => {
                 assert_eq!(block, MODE_BLOCK);
-                // Supported, graphics, linear framebuffer; direct colour: unless it says otherwise.
+                // Supported, graphics, linear framebuffer, direct colour, unless the changes say
+                // otherwise.
                 let changes = self.input.u8();
                 let bits = [15, 16, 24, 32][usize::from(changes & 3)];
                 let (width, height) = (self.input.u16() % 2048, self.input.u16() % 2048);
@@ -86,7 +89,7 @@ impl Bios for Video<'_> {
         }
     }
 
-    /// What nobody has written is a list of modes without an end.
+    /// Memory that was never written is a list of modes without an end.
     fn read<T: FromBytes>(&self, address: u64) -> T {
         assert!(
             address + size_of::<T>() as u64 <= 1 << 20,
@@ -163,7 +166,7 @@ pub fn run(bytes: &[u8]) {
         chosen.is_some(),
         before.iter().any(|mode| mode.start() >= within.start)
     );
-    // One of the size that is wanted is taken, whatever else there is.
+    // If a mode has the size that is wanted, such a mode is taken.
     let exact = |mode: &&boot_path::bios::vbe::Mode| {
         let size = (mode.width.into(), mode.height.into());
         size == (width, height) && mode.start() >= within.start

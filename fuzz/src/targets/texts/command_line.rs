@@ -22,13 +22,13 @@ pub fn run(bytes: &[u8]) {
     let (line, modules) = read(&entry);
     assert_eq!((line.clone(), modules.clone()), reference(bytes));
 
-    // Written anew, it says the same.
+    // Written again, it says the same.
     let mut text = String::from("# again\r\n");
     if check_options(&line).is_ok() {
         let _ = writeln!(text, "options {line}");
     } else {
-        // Too long for one line; each of its parts came from one. Or there is a carriage return
-        // within: reading keeps it, but it cannot be written.
+        // It may be too long for one line, because each of its parts came from a line. Or it
+        // contains a carriage return: reading keeps that, but it cannot be written.
         for part in entry.options() {
             let odd = part.contains('\r');
             assert_eq!(check_options(part).is_err(), odd, "{part:?}");
@@ -49,11 +49,11 @@ pub fn run(bytes: &[u8]) {
         let _ = writeln!(text, "module  {path} {string}");
     }
     if text.matches('\r').count() > 1 {
-        return; // one before a line feed would be a part of the line end
+        return; // before a line feed it would be a part of the line end
     }
     match parse(text.as_bytes()) {
         Ok(again) => assert_eq!(read(&again), (line, modules)),
-        // Blanks may be what made it too long.
+        // Blanks may have made it too long.
         Err(_) => assert!(text.len() > MAX_FILE || text.lines().any(|l| l.len() > MAX_LINE)),
     }
 }
@@ -92,7 +92,7 @@ fn read(entry: &KernelEntry<'_>) -> Content {
     (String::from_utf8(line).expect("UTF-8"), modules)
 }
 
-/// The same by the means of `std`.
+/// The same, by `std`.
 fn reference(bytes: &[u8]) -> Content {
     let text = str::from_utf8(bytes).expect("it was accepted");
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);

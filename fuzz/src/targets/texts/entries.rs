@@ -9,7 +9,7 @@ use boot_path::entry::entries::{
 
 use crate::targets::show;
 
-/// Between the files: the name of the next one, and a line end, follow.
+/// The separator of files. The name of the next file and a line end follow it.
 const SEPARATOR: u8 = 0x1C;
 
 /// The input: `loader.conf`; then the entries, each with its name in the first line.
@@ -40,18 +40,18 @@ pub fn run(bytes: &[u8]) {
             return;
         }
     };
-    // By trying all of them.
+    // The same choice, made by trying all entries.
     let mut items = entries.items().iter();
     let expected = pattern.and_then(|pattern| items.find(|item| is_wanted(item, pattern)));
     assert_eq!(choice.item, *expected.unwrap_or(&entries.items()[0]));
     assert_eq!(choice.unmatched, pattern.filter(|_| expected.is_none()));
-    // Whoever is chosen can be booted.
+    // A chosen entry can be booted.
     let text = choice.item.text;
     assert!(text.kernel().is_some() != text.chain().is_some());
     assert!(!text.is_for_others());
 }
 
-/// Adds entries: however many they are, it takes few comparisons, and few lines tell of them.
+/// Adds entries. However many there are, this takes few comparisons, and few lines report them.
 fn add_all<'a>(entries: &mut Entries<'a>, files: &'a [(String, &'a [u8])]) {
     let mut named = 0;
     let mut comparisons = 0;
@@ -77,7 +77,7 @@ fn add_all<'a>(entries: &mut Entries<'a>, files: &'a [(String, &'a [u8])]) {
     assert_eq!(entries.is_empty(), files.is_empty());
 }
 
-/// Whether a pattern is meant for an entry.
+/// Whether a pattern means this entry.
 fn is_wanted(item: &Item<'_>, pattern: &str) -> bool {
     let name = item.name();
     let stem = &name[..name.len() - ".conf".len()];
@@ -90,7 +90,7 @@ fn is_wanted(item: &Item<'_>, pattern: &str) -> bool {
             || naive(pattern.as_bytes(), format!("{id}.conf").as_bytes()))
 }
 
-/// Both sides agree, and so do neighbours.
+/// Checks the order of all pairs, in both directions, and of neighbours.
 fn check_order(items: &[Item<'_>]) {
     for (index, item) in items.iter().enumerate() {
         assert_eq!(item.compare(item), Ordering::Equal);
@@ -102,7 +102,8 @@ fn check_order(items: &[Item<'_>]) {
     assert!(items.is_sorted_by(|one, another| one.compare(another).is_le()));
 }
 
-/// The same as [`matches`], for patterns that are not too hard; for the others, whatever that says.
+/// The same as [`matches`], for patterns that are not too hard. For the others, the result of
+/// [`matches`].
 fn naive(pattern: &[u8], name: &[u8]) -> bool {
     let by_loader = || {
         let (pattern, name) = (str::from_utf8(pattern), str::from_utf8(name));

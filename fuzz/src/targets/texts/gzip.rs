@@ -9,10 +9,10 @@ use flate2::read::GzDecoder;
 
 use crate::targets::show;
 
-/// What a file may have unpacked: the fuzzer's memory has an end.
+/// The most bytes that a file may have when unpacked: the fuzzer's memory is limited.
 const MOST: u64 = 1 << 20;
 
-/// The input: the file, behind its first three bytes.
+/// The input: the file without its first three bytes.
 pub fn run(bytes: &[u8]) {
     accepts(bytes);
 }
@@ -49,7 +49,7 @@ pub fn accepts(bytes: &[u8]) -> bool {
         show(&error);
         return false;
     }
-    // Its checksum, bit by bit.
+    // The checksum, computed bit by bit.
     let crc = out.iter().fold(!0_u32, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
             crc >> 1 ^ if crc & 1 != 0 { 0xEDB8_8320 } else { 0 }
@@ -57,7 +57,8 @@ pub fn accepts(bytes: &[u8]) -> bool {
     });
     let trailer = file.len() - 8;
     assert_eq!((!crc).to_le_bytes(), file[trailer..trailer + 4]);
-    // A reader that also wants the header's own checksum may refuse it, but not see something else.
+    // A reader that also checks the header's own checksum may refuse the file, but not find other
+    // bytes.
     let mut other = Vec::new();
     if GzDecoder::new(&file[..]).read_to_end(&mut other).is_ok() {
         assert_eq!(out, other);

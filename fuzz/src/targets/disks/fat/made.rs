@@ -1,9 +1,9 @@
-//! Volumes that the input makes, both of whose tables may be nonsense.
+//! Volumes that the input makes. Both their FAT and their directories may be nonsense.
 
 use crate::input::Input;
 use crate::tiny::{Tiny, checksum, entry, long_entries};
 
-/// A volume with directories and a FAT that the input makes, both of which may be nonsense.
+/// A volume whose directories and FAT the input makes. Both may be nonsense.
 pub(super) fn make(input: &mut Input<'_>) -> Tiny {
     let mut tiny = Tiny::new(input.choose(&[12, 16, 32]));
     tiny.data.truncate(64 * 512);
@@ -27,7 +27,7 @@ fn last(tiny: &Tiny) -> u32 {
     tiny.fat.len() as u32 - 1
 }
 
-/// A cluster, most often one that there is.
+/// A cluster, most often one that exists.
 fn cluster(tiny: &Tiny, input: &mut Input<'_>) -> u32 {
     match input.u8() {
         value @ 0..=0xEF => u32::from(value) % 70,
@@ -62,7 +62,7 @@ fn link_run(tiny: &mut Tiny, input: &mut Input<'_>) {
     }
 }
 
-/// Adds an entry to a directory, and returns of how many parts.
+/// Adds an entry to a directory, and returns how many parts the entry has.
 fn add_entry(tiny: &mut Tiny, input: &mut Input<'_>) -> usize {
     let name = input.choose(&[
         b"BOOT       ",
@@ -103,7 +103,7 @@ fn add_entry(tiny: &mut Tiny, input: &mut Input<'_>) -> usize {
     parts.len()
 }
 
-/// Puts any bytes somewhere.
+/// Overwrites some bytes anywhere.
 fn overwrite(tiny: &mut Tiny, input: &mut Input<'_>) {
     let at = usize::from(input.u16()) % tiny.data.len();
     let bytes = input.bytes(usize::from(at as u8 % 32));

@@ -1,4 +1,4 @@
-//! A FAT volume: its files are found, and the two ways of reading them agree.
+//! A FAT volume: files are found, and two ways of reading them agree.
 
 mod made;
 mod model;
@@ -16,7 +16,7 @@ use crate::targets::show;
 use crate::tiny::Tiny;
 use made::make;
 
-/// More than this of a file is not looked at.
+/// A file is not read beyond this offset.
 const MOST: u64 = 256 * 1024;
 
 const PATHS: [&str; 5] = [
@@ -27,7 +27,7 @@ const PATHS: [&str; 5] = [
     "dir/dir/a long name.text",
 ];
 
-/// What disk it is.
+/// The disk that the volume is on.
 struct Shape {
     sector_size: usize,
     max_transfer: usize,
@@ -41,7 +41,7 @@ impl Shape {
     fn of(how: u8, input: &mut Input<'_>) -> Self {
         let sector_size = input.choose(&[512, 512, 512, 1024, 2048, 4096, 65536]);
         Self {
-            // What is made has sectors of this size.
+            // Volumes that the input makes have sectors of this size.
             sector_size: if how & 1 == 0 { sector_size } else { 512 },
             max_transfer: usize::from(input.u8() % 127) + 1,
             cache: [1, 2, 16, 64][usize::from(how >> 1 & 3)] * 5 * 4096,
@@ -60,8 +60,8 @@ impl Shape {
     }
 }
 
-/// The input: what disk it is, then the volume's bytes; or, when the first byte is odd, a FAT and a
-/// root directory to make a volume of.
+/// The input: the kind of disk, then the volume's bytes. If the first byte is odd, a FAT and a root
+/// directory to make a volume of.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
     let how = input.u8();
@@ -97,7 +97,7 @@ pub fn run(bytes: &[u8]) {
     for path in ["/", "boot", "/dir/dir"] {
         list(&mut disk, &mut cache, &volume, path);
     }
-    // More names than any path has; where a directory contains itself, there is one for each.
+    // More names than any path has. A directory that contains itself has one for each.
     let _ = look_for(&mut disk, &mut cache, &volume, &"dir/".repeat(300));
     let _ = look_for(&mut disk, &mut cache, &volume, &"a/".repeat(100));
     for path in PATHS {
@@ -107,7 +107,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// A file that is found has the bytes that the model finds.
+/// If a file is found, it has the bytes that the model finds.
 fn check_path(
     disk: &mut SparseDisk<'_>,
     cache: &mut Cache<'_>,
@@ -126,7 +126,7 @@ fn check_path(
     Ok(())
 }
 
-/// Opens a volume by the usual view; where that fails, by any, to see that it ends.
+/// Opens a volume by the usual view. If that fails, by any view, to check that the search ends.
 fn open(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, partition: &Partition) -> Option<Volume> {
     let error = match Volume::open(disk, cache, partition) {
         Ok(volume) => return Some(volume),
@@ -142,8 +142,8 @@ fn open(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, partition: &Partition)
     None
 }
 
-/// Looks for a file, by no more reads than the clusters of the largest directory need: one for each, and
-/// two of the FAT.
+/// Looks for a file. This takes no more reads than the clusters of the largest directory need: one
+/// for each, and two of the FAT.
 fn look_for(
     disk: &mut SparseDisk<'_>,
     cache: &mut Cache<'_>,
@@ -160,7 +160,7 @@ fn look_for(
     found
 }
 
-/// A file that lies in the same places by another view of the volume has the same bytes.
+/// If a file lies in the same places by another view of the volume, it has the same bytes.
 fn look_by(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, other: &Volume) {
     for path in PATHS {
         let Ok(Some(file)) = other.find(disk, cache, path) else {
@@ -177,12 +177,12 @@ fn look_by(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, ot
             Some((length, bytes))
         };
         let (one, another) = (read(volume), read(other));
-        // Where the disk ends, depends on what is in the cache.
+        // Where the disk ends depends on what is in the cache.
         assert!(one == another || one.is_none() || another.is_none());
     }
 }
 
-/// Lists a directory: there is an end, names are ASCII, and looking for one ends as well.
+/// Lists a directory: the list ends, names are ASCII, and looking for one of them ends as well.
 fn list(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, path: &str) {
     let Ok(Some(mut directory)) = volume.directory(disk, cache, path) else {
         return;
@@ -205,7 +205,7 @@ fn list(disk: &mut SparseDisk<'_>, cache: &mut Cache<'_>, volume: &Volume, path:
     }
 }
 
-/// Reads the file (or its beginning) in two ways, and looks at where it lies.
+/// Reads the file (or its beginning) in two ways, and checks where it lies.
 fn check(
     disk: &mut SparseDisk<'_>,
     cache: &mut Cache<'_>,
@@ -224,7 +224,7 @@ fn check(
         length: half.file_offset.as_u64(),
         destination: PhysAddr::new(0),
     };
-    // Out of order, with an empty one that is nowhere.
+    // The ranges are out of order, and one is empty and lies nowhere.
     let nowhere = Range {
         file_offset: FileOffset::new(u64::MAX),
         length: 0,
@@ -238,7 +238,7 @@ fn check(
     });
     let mut read = vec![0xEE; length as usize];
     let same = volume.read_at(disk, cache, file, FileOffset::ZERO, &mut read);
-    // The disk may end in between, but where one of them gets to the end, so does the other.
+    // The disk may end in between. But if one of the two ways reaches the end, so does the other.
     match (result, same) {
         (Ok(()), Ok(same)) => {
             assert_eq!((count, same as u64), (length, length));

@@ -1,4 +1,4 @@
-//! A reader that is written by the specification and knows no cache.
+//! A reader that follows the specification and has no cache.
 
 use super::MOST;
 use crate::tiny::{Tiny, checksum, long_entries};
@@ -8,7 +8,7 @@ pub(super) fn read(tiny: &Tiny, path: &str) -> Option<Vec<u8>> {
     let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
     let mut entries = tiny.root.to_vec();
     if tiny.bits == 32 {
-        // Cluster 2 holds the root directory, and may go on behind it.
+        // Cluster 2 holds the root directory, which may continue in others.
         entries.extend(chain(tiny, tiny.fat[2]));
     }
     while let Some(name) = names.next() {
@@ -29,7 +29,7 @@ pub(super) fn read(tiny: &Tiny, path: &str) -> Option<Vec<u8>> {
     Some(entries)
 }
 
-/// The bytes of a chain, as far as it leads somewhere.
+/// The bytes of a chain, up to the first link that leads nowhere.
 fn chain(tiny: &Tiny, mut cluster: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     while (2..tiny.fat.len() as u32).contains(&cluster) && bytes.len() as u64 <= MOST + 512 {
@@ -49,7 +49,8 @@ fn chain(tiny: &Tiny, mut cluster: u32) -> Vec<u8> {
     bytes
 }
 
-/// The entry of a name, the one of a long name only with all of its parts in front of it.
+/// The directory entry with this name. A long name counts only if all of its parts precede the
+/// entry.
 fn find(directory: &[u8], name: &str) -> Option<[u8; 32]> {
     let entries: Vec<[u8; 32]> = directory.as_chunks().0.to_vec();
     let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
@@ -76,8 +77,8 @@ fn find(directory: &[u8], name: &str) -> Option<[u8; 32]> {
     None
 }
 
-/// Whether two parts of a long name say the same, up to the end of the name and but for the case of
-/// letters.
+/// Whether two parts of a long name are the same up to the end of the name. The case of letters
+/// does not count.
 fn is_same_part(a: &[u8; 32], b: &[u8; 32]) -> bool {
     let places = (1..11).chain(14..26).chain(28..32);
     let units = |entry: &[u8; 32]| -> Vec<u16> {
