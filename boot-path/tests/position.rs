@@ -62,7 +62,7 @@ fn sums_end_with_the_last_number() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// By what numbers do.
+    /// All operations of the types agree with those of numbers.
     #[test]
     fn sums_and_distances(start: u64, distance: u64, other: u64) {
         let lba = Lba::new(start);

@@ -16,7 +16,7 @@ proptest! {
     fn any_bytes_are_no_acpi_tables(bytes in prop::collection::vec(any::<u8>(), 0..300), fix in any::<bool>()) {
         let mut bytes = bytes;
         if fix && bytes.len() > 60 {
-            // An RSDP whose lists are right here.
+            // An RSDP whose lists lie in these bytes.
             bytes[16..20].copy_from_slice(&40_u32.to_le_bytes());
             bytes[44..48].copy_from_slice(&(50_u32).to_le_bytes());
         }
@@ -44,7 +44,7 @@ fn madt() -> Vec<u8> {
     [
         &[0; 8][..],
         &[0, 8, 1, 4, 1, 0, 0, 0], // a processor
-        &[0, 8, 2, 5, 0, 0, 0, 0], // one that is not there
+        &[0, 8, 2, 5, 0, 0, 0, 0], // a processor that does not exist
         &[1, 12, 0, 0, 0, 0, 0xC0, 0xFE, 0, 0, 0, 0],
         &[4, 6, 0xFF, 5, 0, 1],
         &[9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0],
@@ -57,7 +57,7 @@ fn madt() -> Vec<u8> {
 /// Where [`memory`] has its RSDP.
 const RSDP: u64 = 0x20;
 
-/// A memory with tables, by both lists.
+/// A memory with tables, which both lists name.
 fn memory() -> Vec<u8> {
     let mut memory = vec![0; 0x4000];
     let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
@@ -109,7 +109,7 @@ fn memory() -> Vec<u8> {
     memory
 }
 
-/// Reads from a memory.
+/// Makes a function that reads from a memory.
 fn read<'a>(memory: &'a [u8]) -> impl Fn(u64, u64) -> Option<&'a [u8]> {
     move |start: u64, length: u64| {
         let start = usize::try_from(start).ok()?;

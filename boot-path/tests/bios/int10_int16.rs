@@ -5,7 +5,7 @@ use boot_path::bios::int16::wait_for_key;
 
 use crate::fake_bios::{BDA_VIDEO_MODE, FakeBios};
 
-/// Whether there is text in the end, and the calls that it took.
+/// Whether the screen ends up in a text mode, and how many calls that took.
 fn text_from(mode: u8, modes: &[u8]) -> (bool, usize) {
     let mut bios = FakeBios::new();
     bios.clobbers = true;
@@ -53,7 +53,7 @@ fn no_key_is_not_taken_for_one() {
     bios.keys = vec![0, 0, 0x3920];
     assert!(wait_for_key(&mut bios));
     assert_eq!(bios.calls.len(), 3);
-    // An interrupt that leads nowhere.
+    // INT 16h leads nowhere: it returns without a key.
     let mut bios = FakeBios::new();
     bios.no_key = 0;
     assert!(!wait_for_key(&mut bios));

@@ -1,5 +1,5 @@
-//! What BIOSes say of memory, and what becomes of it, one test for each thing that may be wrong.
-//! (What the map makes of regions is tested in `memory/map.rs`.)
+//! What BIOSes say of memory, and what the loader makes of it, one test for each thing that may be
+//! wrong. (`memory/map.rs` tests what the map makes of regions.)
 
 use boot_path::bios::int15::{E820_CALLS, MemoryError, discover};
 use boot_path::errors::catalogue::Named as _;
@@ -13,10 +13,10 @@ use crate::fake_bios::{
 
 const MIB: u64 = 1 << 20;
 
-/// By which service, and the usable memory from 1 MiB on: first bytes and the ones behind.
+/// The service that answered, and the usable memory from 1 MiB on: start and end of each range.
 type Found = Result<(&'static str, Vec<(u64, u64)>), MemoryError>;
 
-/// Asks a BIOS that changes whatever it may.
+/// Asks a BIOS that changes every register it may.
 fn ask(mut bios: FakeBios) -> (Found, FakeBios) {
     bios.clobbers = true;
     let mut map = MemoryMap::new();
@@ -147,7 +147,7 @@ fn entries_of_every_length() {
     for claimed in [20, 21, 24, 32, 255, 0xFFFF_0014, u32::MAX] {
         assert_eq!(found(20, claimed), ALL, "{claimed}");
     }
-    // As many bytes as a later version may have.
+    // A later version may have as many bytes.
     assert_eq!(found(64, 64), ALL);
     for claimed in [0, 1, 16, 19] {
         assert_eq!(found(20, claimed), [], "{claimed}");
@@ -212,10 +212,10 @@ fn e801_in_either_pair_of_registers() {
     ] {
         assert_eq!(by_map(e801(values)), Ok(("E801", ALL.into())));
     }
-    // A hole at 15 MiB: above 16 MiB nothing is believed.
+    // A hole at 15 MiB: nothing above 16 MiB is believed.
     let hole = by_map(e801([14 * 1024, blocks, 0, 0]));
     assert_eq!(hole, Ok(("E801", vec![(MIB, 15 * MIB)])));
-    // All that the numbers can say.
+    // The largest size that the numbers can express.
     let most = by_map(e801([u16::MAX; 4]));
     assert_eq!(most, Ok(("E801", vec![(MIB, 16 * MIB + 0xFFFF_0000)])));
 }
@@ -247,7 +247,7 @@ fn nothing_answers() {
     assert_eq!(found, Err(MemoryError::NoMap));
     assert_eq!(found.unwrap_err().entry().code, "6A");
     assert_eq!(bios.calls.len(), 3);
-    // Whoever leaves CF alone has not answered, whatever is in the registers.
+    // A service that leaves CF alone has not answered, whatever is in the registers.
     let map = FakeMap {
         leaves_carry: true,
         e801: Some([15 * 1024, 48 << 4, 0, 0]),
@@ -290,7 +290,7 @@ fn the_end_of_low_memory() {
         ] {
             assert_eq!(low(kib, segment, map.clone()), Ok(end), "{kib} {segment:X}");
         }
-        // An EBDA that is so low that there is no room for the loader.
+        // The EBDA begins so low that there is no room for the loader.
         let needed = layout::END;
         let MemoryError::NoRoom(error) = low(640, 0x4000, map.clone()).unwrap_err() else {
             panic!("no 6B")
@@ -327,8 +327,8 @@ fn entry() -> impl Strategy<Value = FakeEntry> {
 }
 
 proptest! {
-    /// Any list, any end: a bounded number of calls, a map that is in order, and nothing usable that
-    /// nobody has reported.
+    /// With any list and any end, the number of calls is bounded, the map is in order, and nothing
+    /// is usable that was not reported.
     #[test]
     fn any_list(
         entries in prop::collection::vec(entry(), 0..60),
@@ -362,7 +362,7 @@ proptest! {
         }
     }
 
-    /// Any answers: nothing panics, nothing is endless.
+    /// With any answers, nothing panics and everything ends.
     #[test]
     fn any_answers(answers in prop::collection::vec(any::<u32>(), 0..6000)) {
         let mut bios = RandomBios::new(answers, E820_CALLS as usize + 2, |registers| {

@@ -78,7 +78,7 @@ fn a_day_may_end_in_between() {
         (4, NEXT_DAY),
     ];
     assert_eq!(ask(&answers), (Some(MIDNIGHT), true));
-    // Not for ever.
+    // The loader does not ask for ever.
     let answers = [(4, DAY), (2, LATE), (4, NEXT_DAY), (2, LATE), (4, DAY)];
     assert_eq!(ask(&answers), (None, true));
 }

@@ -1,4 +1,4 @@
-//! What BIOSes say, good ones and bad ones.
+//! What BIOSes say, good BIOSes and bad ones.
 
 #[path = "../support/fake_bios/mod.rs"]
 mod fake_bios;

@@ -1,8 +1,9 @@
 //! Transcripts of real machines and of emulators, played back through the code that asks the BIOS.
 //!
-//! Each `transcripts/NAME.txt` has a `NAME.out` beside it: what comes out of it, which
-//! `BLESS=1 cargo test -p boot-path --test bios transcripts` writes. A machine more is a file more. What the
-//! loader itself has printed on that machine is in the transcript, too, and has to agree.
+//! Each `transcripts/NAME.txt` has a `NAME.out` beside it with the result, which
+//! `BLESS=1 cargo test -p boot-path --test bios transcripts` writes. One more file tests one more
+//! machine. A transcript also contains the lines that the loader printed on that machine, which
+//! have to agree.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,16 +25,17 @@ use boot_path::position::Lba;
 use disk_layout::CD_BLOCK;
 use proptest::prelude::*;
 
-/// A BIOS that answers as another one has answered. The order does not matter, nor where the loader
-/// has its buffers, so that a transcript stays valid when the loader changes: a question that was
-/// asked several times gets the answers in their order, and then the last one again.
+/// A BIOS that answers as another one has answered. Neither the order of questions matters, nor the
+/// place of the loader's buffers, so that a transcript stays valid when the loader changes. A
+/// question that was asked several times gets the answers in their order, and then the last one
+/// again.
 struct Replay {
     memory: RefCell<BTreeMap<u64, VecDeque<Bytes>>>,
-    /// Each with the mark of having been asked for.
+    /// Each with a mark that says whether it was asked for.
     calls: Vec<(Call, bool)>,
-    /// What the clock said, each time that it was asked.
+    /// What the clock said each time.
     times: VecDeque<u64>,
-    /// What was said of waiting.
+    /// What the loader said of waiting.
     told: Vec<String>,
     buffer: Vec<u8>,
 }
@@ -51,7 +53,7 @@ impl Replay {
                 Some(Ok(Line::Memory(address, bytes))) => {
                     memory.entry(address).or_default().push_back(bytes);
                 }
-                // A call that did not return is the last line: there is nothing to be asked behind it.
+                // A call that did not return is the last line: nothing can be asked behind it.
                 Some(Ok(Line::Call(call))) if call.answer.is_none() => break,
                 Some(Ok(Line::Call(call))) => calls.push((call, false)),
                 Some(Err(Garbled)) => panic!("line {} is garbled", number + 1),
@@ -74,7 +76,7 @@ impl Replay {
     }
 }
 
-/// What of a question makes it another one.
+/// The part of a question that distinguishes it from others.
 fn question(number: u8, registers: &Registers, sent: &[u8]) -> Vec<u64> {
     let [ax, cx, dx] = [registers.eax, registers.ecx, registers.edx].map(|r| u64::from(r & 0xFFFF));
     let (ah, dl) = (ax >> 8, dx & 0xFF);
@@ -156,7 +158,7 @@ impl Clock for Replay {
         Moment::default()
     }
 
-    /// A transcript of version 1 has no time: none passes.
+    /// A transcript of version 1 contains no times, so none passes.
     fn milliseconds_since(&mut self, _: Moment) -> u64 {
         self.times.pop_front().unwrap_or(0)
     }
@@ -176,7 +178,7 @@ fn assert_said(text: &str, line: &str) {
     );
 }
 
-/// What comes out of a transcript.
+/// The result of a transcript.
 fn play_back(text: &str) -> String {
     let mut bios = Replay::new(text);
     let mut out = String::new();
@@ -213,7 +215,7 @@ fn play_back(text: &str) -> String {
     out
 }
 
-/// What comes out of what a transcript says of the disk, if it does.
+/// The result of what a transcript says of the disk, if it says anything.
 fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
     let mut calls = bios.calls.iter().map(|(call, _)| call);
     let Some(first) = calls.find(|call| call.number == 0x13) else {
@@ -228,7 +230,7 @@ fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
     let geometry = geometry
         .and_then(|(call, _)| call.answer.clone())
         .map(|(r, _)| r);
-    // Of a CD nothing is asked.
+    // The loader asks nothing about a CD.
     let drive = match asked {
         true => Drive::open(&mut bios, number),
         false => Drive::proved(&mut bios, number, CD_BLOCK),
@@ -242,7 +244,7 @@ fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
         _ => writeln!(out, "disk: {line}{sectors} sectors").unwrap(),
     }
 
-    // What was read, again: with the same retries.
+    // Reads again what was read, with the same retries.
     let mut drive = drive;
     let mut reads = 0;
     while let Some(call) = drive.bios().first_unused_read() {

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 const FRAMEBUFFER: u32 = 0xFD00_0000;
 const ALL: std::ops::Range<PhysAddr> = PhysAddr::new(0)..EARLY_REACH;
-/// Where the list of modes is: in ROM.
+/// The address of the list of modes, in ROM.
 const ROM: u32 = 0xC000_1234;
 
 /// What the BIOS has, and what is wrong with it.
@@ -155,7 +155,7 @@ impl Video {
         assert_eq!(block as u64, MODE_BLOCK);
         let bytes = &self.memory[block..block + 256];
         assert!(bytes.iter().all(|&byte| byte == 0));
-        // What ends the list is no mode, but there may be more behind it.
+        // The value that ends the list is not a mode, but there may be more modes behind it.
         let mut modes = self.modes.iter();
         let found = modes.find(|mode| u32::from(mode.0) == number);
         let found = found.map(|mode| mode.1);
@@ -215,7 +215,7 @@ impl Bios for Video {
         {
             registers.eax = *status;
         }
-        // Nothing is said by CF, and nothing else is kept.
+        // VBE reports nothing by CF, and keeps no other register.
         registers.edx = 0xDEAD_BEEF;
         registers.ebp = 0xDEAD_BEEF;
     }
@@ -313,14 +313,14 @@ fn no_vbe() {
         (bios.signature, bios.version) = (signature, version);
         assert_eq!(bios.only(), None);
     }
-    // Functions that other functions do without.
+    // Nothing else depends on these functions.
     let mut bios = good();
     bios.status = vec![(0x4F15, 0x4F15), (0x4F03, 0x014F)];
     let mut adapter = bios.ask();
     assert_eq!(adapter.modes().len(), 1);
     assert_eq!(adapter.edid(), None);
     assert!(adapter.set(&mut bios, &Wish::default(), &ALL).is_some());
-    // What was asked before does not count.
+    // Earlier answers do not count.
     bios.status = vec![(0x4F00, 0x014F)];
     adapter.ask(&mut bios, &memory());
     assert_eq!(adapter.modes(), []);
@@ -348,7 +348,7 @@ fn lists_without_an_end() {
         assert_eq!(bios.ask().modes().len(), modes, "{list_at:x}");
         assert!(bios.calls.len() <= 3);
     }
-    // The same mode again and again, what is no mode of VBE, and modes that are not there.
+    // Numbers that are not VBE modes, modes that do not exist, and one mode again and again.
     let good = (0x118, block(1024, 768, 32, &[]));
     let mut modes = vec![(0x03, good.1), (0xC118, good.1), (0x918, good.1)];
     modes.extend(vec![good; 1000]);
@@ -394,14 +394,14 @@ fn modes_that_make_no_sense() {
         Video::changed(15, &[(31, colors), (54, colors)]).only(),
         None
     );
-    // Reserved, or right behind RAM.
+    // Reserved memory, and memory right behind RAM.
     for address in [0xF000_0000, 64 << 20] {
         let mode = Video::changed(32, &[(40, &long(address))]).only();
         assert_eq!(mode.map(|mode| mode.address), Some(address));
     }
 }
 
-/// What holds for the linear framebuffer has fields of its own from VBE 3.0 on, if they are used.
+/// From VBE 3.0 on, the linear framebuffer has fields of its own, which count if they are used.
 #[test]
 fn two_pitches_and_two_kinds_of_colors() {
     let changes: &[Change<'_>] = &[(16, &[0, 32]), (31, &[8, 0, 8, 8, 8, 16]), (50, &[0, 20])];
@@ -430,7 +430,7 @@ fn monitors() {
     no_timing[54..56].fill(0);
     assert_eq!(preferred(&no_timing), None);
 
-    // Believed only with its header and sum.
+    // The EDID is believed only if its header and its sum are right.
     let mut bad = [edid(640, 480); 2];
     bad[0][127] ^= 1;
     bad[1][0] = 1;
@@ -443,7 +443,7 @@ fn monitors() {
     }
 }
 
-/// Number, width, height and depth of the modes that there are to choose from.
+/// Number, width, height and depth of the modes to choose from.
 const MODES: [(u16, u16, u16, u8); 10] = [
     (0x101, 640, 480, 32),
     (0x102, 800, 600, 15),
@@ -503,7 +503,7 @@ fn the_closest_mode_to_the_monitors() {
     assert_eq!(chosen(&mut bios, 0, 0, 0), 0x109);
     assert_eq!(chosen(&mut bios, 0, 0, 24), 0x108);
     assert_eq!(chosen(&mut bios, 800, 600, 0), 0x105);
-    bios.edid = Some(edid(1366, 768)); // there is no such mode
+    bios.edid = Some(edid(1366, 768)); // a size that no mode has
     assert_eq!(chosen(&mut bios, 0, 0, 0), 0x107);
 }
 
@@ -542,7 +542,7 @@ fn modes_are_set() {
     assert_eq!(bios.read::<[u8; 4]>(CONTROLLER_BLOCK), *b"VESA");
     assert_eq!(adapter.modes().len(), 5);
 
-    // The next one, and not too many. Text comes back.
+    // The next mode is tried, but not too many of them. Then text comes back.
     bios.broken = vec![0x118, 0x117];
     let mode = bios.ask().set(&mut bios, &wish, &ALL);
     assert_eq!(mode.map(|mode| mode.number), Some(0x116));
@@ -554,7 +554,8 @@ fn modes_are_set() {
     assert_eq!((bios.active, bios.count(0x4F02)), (3, 4));
     assert_eq!(adapter.modes().len(), 1);
 
-    // Success, and nothing has happened; or something has, by another number.
+    // The BIOS reports success, but nothing has happened; or it sets the mode and returns another
+    // number.
     let mut bios = Video::new(&modes[..1]);
     bios.says = Some(3);
     assert_eq!(bios.ask().set(&mut bios, &wish, &ALL), None);
@@ -562,14 +563,14 @@ fn modes_are_set() {
     bios.says = Some(0x4199);
     assert!(bios.ask().set(&mut bios, &wish, &ALL).is_some());
 
-    // Nothing is there, or fits: the screen is left alone.
+    // No mode exists, or none fits: the screen is left alone.
     let mut bios = Video::new(&modes);
     let mut adapter = bios.ask();
     bios.calls.clear();
     let little = PhysAddr::new(0)..PhysAddr::new(1000);
     assert_eq!(adapter.set(&mut bios, &wish, &little), None);
     assert_eq!(bios.calls, []);
-    // A mode that is not there any more.
+    // A mode that has disappeared.
     bios.status = vec![(0x4F01, 0x014F)];
     assert_eq!(adapter.set(&mut bios, &wish, &ALL), None);
     assert_eq!((bios.count(0x4F02), bios.count(3)), (0, 0));
@@ -578,7 +579,7 @@ fn modes_are_set() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever a BIOS says of its modes, a kernel can draw into those that are left.
+    /// Whatever a BIOS says of its modes, a kernel can draw into those that the loader keeps.
     #[test]
     fn any_blocks(
         blocks in prop::collection::vec(any::<[u8; 32]>(), 1..40),
@@ -587,7 +588,7 @@ proptest! {
         depth in 0..40_u32,
     ) {
         let modes = blocks.iter().enumerate().map(|(index, bytes)| {
-            // A good one, with some words of it changed.
+            // A good mode with some of its words changed.
             let bits = [15, 16, 24, 32][index % 4];
             let mut block = block(640, 480, bits, &[]);
             for change in bytes.chunks_exact(8).filter(|change| change[0] & 3 == 0) {

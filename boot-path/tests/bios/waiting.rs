@@ -1,5 +1,5 @@
-//! Disks that take their time to fail: how long the loader waits, what it says meanwhile, and what it
-//! takes for gone.
+//! Disks that take their time to fail: how long the loader waits, what it says meanwhile, and when
+//! it takes a disk for gone.
 
 use boot_path::bios::time::{Moment, Patience};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
@@ -19,7 +19,7 @@ const COUNTERS: [Counters; 4] = [
 /// Never, in milliseconds.
 const NEVER: u64 = u64::MAX;
 
-/// A disk that is there for two reads, and no longer; each failure takes so many milliseconds.
+/// A disk that disappears after two reads. Each failure takes so many milliseconds.
 fn pulled(status: u8, takes: u64, back: u64, counters: Counters) -> FakeBios {
     let disk = FakeDisk::new().with(Whim::Away(2, status, back));
     let mut bios = FakeBios::with_disk(disk.with(Whim::Takes(1, takes)));
@@ -27,8 +27,8 @@ fn pulled(status: u8, takes: u64, back: u64, counters: Counters) -> FakeBios {
     bios
 }
 
-/// Reads twice with success, then the third time; with what comes of that, the number of calls up to
-/// there, and how many milliseconds had passed.
+/// Reads twice with success, then the third time. Returns the result of that read, the number of
+/// calls before it, and how many milliseconds had passed.
 fn third_read(bios: &mut FakeBios) -> (Result<usize, DiskError>, usize, u64) {
     let expected = bios.disk.sectors_from(2000, 127);
     let mut drive = Drive::open(&mut *bios, 0x80);
@@ -42,8 +42,8 @@ fn third_read(bios: &mut FakeBios) -> (Result<usize, DiskError>, usize, u64) {
     let gone = result.is_err();
     assert_eq!(drive.is_there(), !gone);
     if let Err(error) = result {
-        // Whatever is asked of it now, the BIOS is not called again: neither for the same sectors nor
-        // for others, such as those of the second FAT.
+        // The BIOS is not called again, whatever the loader now wants to read: neither the same
+        // sectors nor others, such as those of the second FAT.
         let calls = drive.bios().calls.len();
         for lba in [2000, 0, 100, 2001] {
             let again = drive.read(Lba::new(lba), 1).unwrap_err();
@@ -66,8 +66,8 @@ fn a_disk_that_is_gone() {
                 let (lba, drive) = (Lba::new(2000), 0x80);
                 assert_eq!(result, Err(DiskError { cause, lba, drive }), "{what}");
 
-                // From the first failure on, no call begins after 20 s; and there are not many. (A tick
-                // is 55 ms, and the clock that counts them may begin anywhere between two.)
+                // No call begins more than 20 s after the first failure, and there are few calls.
+                // (A tick is 55 ms, and the clock that counts them may begin anywhere between two.)
                 let times = &bios.times[calls..];
                 assert!(times.len() <= 110, "{what}: {} calls", times.len());
                 let failed = before + takes;
@@ -75,8 +75,8 @@ fn a_disk_that_is_gone() {
                 if counters != Counters::Neither {
                     assert!(*last < failed + 20_060, "{what}: {last} of {times:?}");
                 }
-                // What is being waited for is said once, in front of the first call that begins when
-                // two seconds have passed.
+                // The loader says once what it waits for, in front of the first call that begins
+                // when two seconds have passed.
                 let late = times.iter().find(|time| **time >= before + 2_060);
                 match (counters, late) {
                     (Counters::Neither, _) => assert_eq!(bios.told, [], "{what}"),
@@ -97,7 +97,8 @@ fn a_disk_that_is_gone() {
     }
 }
 
-/// It fails at once for a while, and then a call hangs: whichever it is, that is the last one.
+/// The disk fails at once for a while, and then a call hangs: whichever call that is, it is the
+/// last one.
 #[test]
 fn a_disk_that_hangs_later() {
     for status in [0x0C, 0x80] {
@@ -112,7 +113,7 @@ fn a_disk_that_hangs_later() {
     }
 }
 
-/// As QEMU's USB stick: SeaBIOS gives up each transfer after five seconds, with status 0Ch.
+/// Like QEMU's USB stick: SeaBIOS gives up each transfer after five seconds, with status 0Ch.
 #[test]
 fn a_usb_stick_that_is_pulled() {
     let mut bios = pulled(0x0C, 5_100, NEVER, Counters::Both);
@@ -146,7 +147,7 @@ fn a_disk_that_comes_back() {
             }
         }
     }
-    // And then it is as fast as before.
+    // Afterwards, the disk is as fast as before.
     let mut bios = pulled(0x0C, 5_100, 6_000, Counters::Both);
     let mut drive = Drive::open(&mut bios, 0x80);
     for lba in [0, 127, 254, 381, 508] {
@@ -177,7 +178,7 @@ fn a_drive_that_has_never_answered() {
     }
 }
 
-/// A disk that is only slow: nobody asks for the time, and nothing is said.
+/// If a disk is only slow, nobody asks for the time, and nothing is said.
 #[test]
 fn a_slow_disk_is_no_trouble() {
     for takes in [0, 3_000, 40_000] {
@@ -195,7 +196,7 @@ fn a_slow_disk_is_no_trouble() {
     }
 }
 
-/// A drive that tries for seconds to read a bad sector, and reads all others.
+/// A drive that tries for seconds to read one bad sector, and reads all others.
 #[test]
 fn a_bad_sector_that_takes_long() {
     for counters in COUNTERS {
@@ -208,14 +209,14 @@ fn a_bad_sector_that_takes_long() {
             bios.counters = counters;
             let mut drive = Drive::open(&mut bios, 0x80);
             drive.read(Lba::new(0), 1).unwrap();
-            // All that lies in front of it arrives.
+            // All that lies in front of the sector arrives.
             let mut read = Vec::new();
             while read.len() < 50 * 512 {
                 let lba = 100 + (read.len() / 512) as u64;
                 read.extend_from_slice(drive.read(Lba::new(lba), 127).unwrap());
             }
             assert!(read == expected[..50 * 512], "{what}");
-            // It is bad, and the disk is there: another FAT can be tried.
+            // The sector is bad, and the disk is there: another FAT can be tried.
             let error = drive.read(Lba::new(150), 3).unwrap_err();
             let cause = DiskFailure::Status(0x10);
             assert_eq!((error.lba, error.cause), (Lba::new(150), cause), "{what}");
@@ -225,14 +226,15 @@ fn a_bad_sector_that_takes_long() {
                 127 * 512,
                 "{what}"
             );
-            // Found out twice: by the large call, and by the small ones. Each time, the last call begins
-            // in the first 20 s.
+            // The bad sector is found twice: by the large call, and by the small ones. Each time,
+            // the last call begins in the first 20 s.
             let now = drive.bios().disk.now;
             if counters != Counters::Neither {
                 assert!(now < 2 * (20_060 + 2 * takes) + 500, "{what}: {now} ms");
                 assert!(drive.bios().told.len() <= 2, "{what}");
             }
-            // Once that is known, it costs no time any more, whoever asks and for how much around it.
+            // Once the sector is known, it costs no more time, whoever reads it and whatever is
+            // read around it.
             if takes >= 2_000 && counters != Counters::Neither {
                 let again = drive.read(Lba::new(150), 1).unwrap_err();
                 assert_eq!(again.cause, cause, "{what}");
@@ -275,7 +277,7 @@ fn a_disk_with_many_weak_sectors() {
     }
 }
 
-/// What is too large for the BIOS only fails after a while. It is found out once.
+/// A size that is too large for the BIOS fails only after a while. This is found out once.
 #[test]
 fn calls_that_are_too_large_and_take_long() {
     let disk = FakeDisk::new()
@@ -302,14 +304,14 @@ fn milliseconds() {
         (at(5_000_001_000, 100), None, 0),
         (at(1_000, 191), None, 4_998),
         (at(1_000, 191), ghz, 4_998),
-        // The one that goes further.
+        // The counter that has gone further counts.
         (at(9_000_001_000, 191), ghz, 9_000),
         (at(1_000_001_000, 191), ghz, 4_998),
-        // It stands still, or goes backwards.
+        // The counter stands still, or goes backwards.
         (from, ghz, 0),
         (at(0, 99), ghz, 0),
         (at(0, 0), None, 0),
-        // Whoever sets the clock forward by hours has not waited for hours.
+        // If the clock is set forward by hours, nobody has waited for hours.
         (at(1_000, 100 + 200_000), None, 0),
         (at(1_000, u32::MAX), ghz, 0),
         (at(u64::MAX, 100), Some(1), u64::MAX - 1_000),
@@ -322,7 +324,7 @@ fn milliseconds() {
     assert_eq!(at(0, u32::MAX).milliseconds_to(at(0, 0), None), 0);
 }
 
-/// As many processors as there can be, none of which comes.
+/// The largest number of processors that there can be, none of which starts.
 #[test]
 fn many_that_do_not_come() {
     let mut patience = Patience::default();
@@ -332,6 +334,6 @@ fn many_that_do_not_come() {
         patience.was_in_vain();
     }
     assert!((5_000_000..8_000_000).contains(&all), "{all}");
-    // One that came does not count.
+    // A processor that has started does not count.
     assert_eq!(Patience::default().microseconds(), 1_000_000);
 }

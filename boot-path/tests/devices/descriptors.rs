@@ -57,7 +57,7 @@ fn segments_are_what_their_selectors_say() {
     assert_eq!(segment(DATA_16), small(false));
     assert_eq!(GDT[0], 0);
 
-    // A 64-bit TSS that is present and not busy, without a base so far.
+    // A 64-bit TSS that is present and not busy, whose base is not set yet.
     let [low, high] = [0, 1].map(|n| GDT[usize::from(TSS) / 8 + n]);
     assert_eq!(low >> 40, 0x89);
     assert_eq!((low & 0xFF_FFFF_FFFF, high), (104 - 1, 0));

@@ -32,7 +32,7 @@ fn a_gpt_is_named() {
             partition::find(&mut disk),
             Err(PartitionError::Gpt(Some(Lba::new(1))))
         );
-        // Some BIOSes boot only where an entry is active.
+        // Some BIOSes boot only if an entry is active.
         disk.bytes[446] = 0x80;
         assert_eq!(
             partition::find(&mut disk),
@@ -67,7 +67,7 @@ fn a_gpt_is_named() {
     );
 }
 
-/// A hybrid MBR: what can be booted is.
+/// A hybrid MBR: the partition that can be booted is booted.
 #[test]
 fn a_fat_partition_beside_a_gpt_is_booted() {
     for status in [0, 0x80] {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use crate::fake_bios::{FakeBios, FakeDisk, Fate, INVALID, RandomBios, Whim};
 
-/// Calls that read, to find out about a sector that cannot be read: three of each size from 127
-/// down, and one by the other way.
+/// Calls that read before a sector is known to be unreadable: three of each size from 127 down, and
+/// one by the other way.
 const READS_OF_A_DEAD_SECTOR: usize = 7 * 3 + 1;
 
 /// Opens the disk and reads sectors of it, all of which arrive and are the right ones. Returns the
@@ -37,7 +37,7 @@ fn read_all(bios: &mut FakeBios, lba: u64, count: usize) {
     assert!(read == expected, "other bytes");
 }
 
-/// What a read ends in, and the BIOS afterwards.
+/// The error that a read ends in, and the BIOS afterwards.
 fn bad(disk: FakeDisk, lba: u64, count: usize) -> (DiskError, FakeBios) {
     let mut bios = FakeBios::with_disk(disk);
     bios.clobbers = true;
@@ -80,7 +80,7 @@ fn no_call_reads_more_than_127_sectors_or_crosses_64_kib() {
 
 #[test]
 fn every_call_names_the_drive() {
-    // And all registers are junk after each of them: the disk and the BIOS would complain.
+    // All registers are junk after each call: the disk and the BIOS would complain.
     let mut disk = FakeDisk::new().with(Whim::Transient(1, 0x11));
     disk.number = 0x81;
     let mut bios = FakeBios::with_disk(disk);
@@ -117,7 +117,8 @@ fn a_floppy_has_tracks_of_its_own() {
         reads(&bios),
         [(0x02, 6), (0x02, 18), (0x02, 18), (0x02, 18)]
     );
-    // Behind its end. The geometry is asked for once more than when it was opened.
+    // Behind the end of the disk. The loader asks for the geometry once more than when it opened
+    // the disk.
     let (error, bios) = bad(disk, 2880, 1);
     assert_eq!(error, status(0x04, 2880));
     assert!(bios.calls.len() < 12);
@@ -143,7 +144,7 @@ fn extensions_that_are_only_claimed() {
         READS_OF_A_DEAD_SECTOR - 1,
         "it stays the way that works"
     );
-    // And where there is no geometry either, that is the end.
+    // If there is no geometry either, the disk cannot be read.
     let disk = FakeDisk::new().with(Whim::OnlyClaimsExtensions);
     let (error, bios) = bad(disk.with(Whim::NoGeometry), 9, 63);
     assert_eq!(error, status(INVALID, 9));
@@ -176,7 +177,7 @@ fn sectors_of_another_size() {
         let bios = good(disk, 3, 100);
         assert_eq!(reads(&bios)[0], (0x42, 127.min(65536 / size).min(100)));
     }
-    // There is no other way for those.
+    // Sectors of these sizes cannot be read in any other way.
     let mut disk = FakeDisk::new().with(Whim::Always(0x10));
     disk.sector_size = 4096;
     let (error, bios) = bad(disk, 1, 16);
@@ -221,7 +222,7 @@ fn parameters_that_make_no_sense() {
 
 #[test]
 fn a_disk_that_is_larger_than_its_bios_says() {
-    // As with a number of sectors that was cut to fewer bits.
+    // Like a number of sectors that was cut to fewer bits.
     let disk = FakeDisk::new().with(Whim::Parameters(1000, 512));
     let bios = good(disk, 2048, 127);
     assert_eq!(reads(&bios), [(0x42, 127)]);
@@ -284,7 +285,7 @@ fn errors_that_go_away() {
         assert_eq!(bios.count(0x13, 0), resets);
         assert_eq!(reads(&bios).last(), Some(&(0x42, 127)), "not halved");
     }
-    // Not before the size was halved, or even later.
+    // The reads succeed only when the size was halved, or later.
     for times in 3..READS_OF_A_DEAD_SECTOR {
         let disk = FakeDisk::new().with(Whim::Transient(times, 0x0C));
         let bios = good(disk.with(Whim::ZeroesCount), 50, 127);
@@ -307,7 +308,7 @@ fn errors_for_ever_have_an_end() {
         assert_eq!(reads(&bios).len(), READS_OF_A_DEAD_SECTOR);
         assert!(bios.calls.len() < 50);
     }
-    // These may take the BIOS ten seconds each.
+    // The BIOS may take ten seconds for each of these.
     for code in [0x31, 0x80, 0xAA] {
         for whim in [Whim::NoGeometry, Whim::NoExtensions, Whim::ZeroesCount] {
             let disk = FakeDisk::new().with(Whim::Always(code)).with(whim);
@@ -364,7 +365,7 @@ fn a_failed_read_that_leaves_its_mark_in_the_packet() {
 
 #[test]
 fn carry_decides_and_not_the_status() {
-    // CF is set on entry, so who leaves it alone has not read anything.
+    // CF is set on entry, so a service that leaves it alone has not read anything.
     for service in [0x42, 0x02] {
         let disk = FakeDisk::new().with(Whim::LeavesCarry(service));
         let disk = disk.with(match service {
@@ -425,7 +426,7 @@ fn whim() -> impl Strategy<Value = Whim> {
         Just(Whim::OnlyClaimsExtensions),
         any::<(u16, u16)>().prop_map(|(bx, cx)| Whim::Answers41(bx, cx)),
         (0..480_usize).prop_map(Whim::ParametersOverrun),
-        // A size that makes sense and is wrong cannot be told from one that is right.
+        // A size that is plausible but wrong cannot be told from a right one.
         any::<u64>().prop_map(|sectors| Whim::Parameters(sectors, 511)),
         Just(Whim::NoParameters),
         Just(Whim::NoGeometry),
@@ -452,8 +453,8 @@ fn whim() -> impl Strategy<Value = Whim> {
 }
 
 proptest! {
-    /// Whatever a disk does: what arrives is what was asked for, what does not is an error, and all
-    /// of it has an end.
+    /// Whatever a disk does, the bytes that arrive are those that were asked for, everything else
+    /// is an error, and everything ends.
     #[test]
     fn only_right_sectors_arrive(
         whims in prop::collection::vec(whim(), 0..5),
@@ -483,7 +484,7 @@ proptest! {
         prop_assert!(bios.calls.len() < 5 * 127 * 5 + 200, "{} calls", bios.calls.len());
     }
 
-    /// Any answers: nothing panics, nothing is endless.
+    /// With any answers, nothing panics and everything ends.
     #[test]
     fn any_answers(answers in prop::collection::vec(any::<u32>(), 0..600), lba: u64, count in 1..128_usize) {
         let bios = RandomBios::new(answers, 5000, |registers| {

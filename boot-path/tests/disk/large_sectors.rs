@@ -25,7 +25,7 @@ fn disk(
     MemoryDisk::new(bytes, sector_size)
 }
 
-/// Makes a CD of it.
+/// Makes a CD of a disk.
 fn with_iso9660(mut disk: MemoryDisk) -> MemoryDisk {
     disk.bytes[16 * 2048..][..7].copy_from_slice(b"\x01CD001\x01");
     disk
@@ -51,7 +51,7 @@ fn a_table_counts_in_the_disks_own_sectors() {
         let lba = (MIB / size) as u32;
         let mut disk = disk(size, &[(1, 0x80, 0x0C, lba, 77)], &[MIB]);
         assert_eq!(found(&mut disk), Ok((lba.into(), 77)), "{size}");
-        // Even when something else lies where it would be in units of 512 bytes.
+        // This holds even if something else lies where the volume would be in units of 512 bytes.
         let before = lba as usize * 512;
         disk.bytes.copy_within(MIB..MIB + 512, before);
         assert_eq!(found(&mut disk), Ok((lba.into(), 77)), "{size}");
@@ -60,12 +60,12 @@ fn a_table_counts_in_the_disks_own_sectors() {
 
 #[test]
 fn or_in_512_bytes_when_the_volume_is_there() {
-    // In sectors of 2048 bytes there would be no such sector, in those of 1024 another one.
+    // With sectors of 2048 bytes, that sector would not exist; with 1024, it would be another one.
     for (size, sectors) in [(1024, 2101), (2048, 1051), (4096, 526)] {
         let lba = (MIB / size) as u64;
         let mut disk = disk(size, &[(1, 0x80, 0x0C, 2048, 4201)], &[MIB]);
         assert_eq!(found(&mut disk), Ok((lba, sectors)), "{size}");
-        // Nor when the size of the disk is not known.
+        // The size of the disk need not be known.
         disk.claimed_sectors = Some(u64::MAX);
         assert_eq!(found(&mut disk), Ok((lba, sectors)), "{size}");
     }
@@ -74,7 +74,7 @@ fn or_in_512_bytes_when_the_volume_is_there() {
 #[test]
 fn on_a_cd_it_counts_in_512_bytes() {
     for size in [2048, 4096] {
-        // The other place is one within the partition, and a file there may look like a volume.
+        // The other place lies within the partition, where a file may look like a volume.
         let decoy = 1280 * size;
         let entries = [(1, 0x80, 0x0C, 1280, 10000)];
         let volumes = [1280 * 512, decoy];
@@ -84,7 +84,7 @@ fn on_a_cd_it_counts_in_512_bytes() {
         assert_eq!(found(&mut own), Ok((1280, 10000)), "{size}");
         let mut cd = with_iso9660(disk(size, &entries, &volumes));
         assert_eq!(found(&mut cd), Ok((lba, sectors)), "{size}");
-        // A CD of which the descriptor cannot be read is only a disk.
+        // A CD whose descriptor cannot be read is only a disk.
         cd.bad = Some(16 * 2048 / size as u64);
         assert_eq!(found(&mut cd), Ok((1280, 10000)), "{size}");
         cd.bytes[decoy..][..512].fill(0);

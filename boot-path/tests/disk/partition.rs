@@ -37,14 +37,14 @@ fn the_active_entry_is_chosen() {
         let entries = [(number, 0x80, 0x0C, 2048, 1000)];
         assert_eq!(chosen(&entries), Ok((number as u8, 2048, 1000)));
     }
-    // Before other ones of a FAT kind, and whatever its own kind.
+    // The active entry comes before others of a FAT kind, whatever its own kind is.
     let entries = [
         (1, 0, 0x0C, 63, 10),
         (3, 0x80, 0x83, 2048, 1000),
         (4, 0, 0x06, 9, 9),
     ];
     assert_eq!(chosen(&entries), Ok((3, 2048, 1000)));
-    // The first of several.
+    // The first of several active entries counts.
     let entries = [(2, 0x80, 0x0C, 63, 10), (3, 0x80, 0x0C, 2048, 1000)];
     assert_eq!(chosen(&entries), Ok((2, 63, 10)));
 }
@@ -94,7 +94,7 @@ fn the_partition_starts_on_the_disk() {
     };
     assert_eq!(boot_partition(&sector, 2048), Err(error));
     assert_eq!(error.entry(), &catalogue::DISK_RANGE);
-    // Its end is another matter: some BIOSes tell too small a size.
+    // The partition may end behind the disk: some BIOSes report too small a size.
     assert!(boot_partition(&sector, 2049).is_ok());
     assert!(boot_partition(&sector, u64::MAX).is_ok());
     let last = mbr(&[(2, 0x80, 0x0C, u32::MAX, u32::MAX)]);
@@ -132,7 +132,7 @@ fn a_disk_can_be_one_volume() {
         signature: 0,
     };
     assert_eq!(boot_partition(&boot, 5000), Ok(whole));
-    // Boot code where the table would be, which has an active entry by chance.
+    // Boot code in the place of the table, which looks like an active entry by chance.
     let mut code = boot[..512].to_vec();
     code[446..510].copy_from_slice(&[0x0C; 64]);
     code[446] = 0x80;

@@ -1,4 +1,5 @@
-//! What is recognised that is not FAT: what other programs leave behind, as far as it matters.
+//! What the loader recognises that is not FAT: what other programs leave behind, as far as it
+//! matters.
 //!
 //! The offsets and bytes were compared with what these programs write, of Debian 12 where no other
 //! source is named, in images of 64 to 400 MiB: mkfs.ext2, .ext3 and .ext4 (e2fsprogs 1.47.0),
@@ -21,7 +22,7 @@ use proptest::prelude::*;
 use crate::disks::{self, MemoryDisk, Tiny};
 
 const MIB: usize = 1 << 20;
-/// Where the partition of the tests is.
+/// The LBA of the partition in these tests.
 const LBA: usize = 2048;
 
 /// What a program writes, piece by piece: offset and bytes.
@@ -44,7 +45,7 @@ const RAID_1: &[u8] = b"\xFC\x4E\x2B\xA9\x01\0\0\0";
 
 const KNOWN: &[(Pieces, &str)] = &[
     (&[(0x438, b"\x53\xEF\x01\x00\x01"), (0x44C, &[1])], "ext2"),
-    // Of the revision before 1995.
+    // A file system of the revision before 1995.
     (&[(0x438, b"\x53\xEF\x01\x00\x01")], "ext2"),
     (EXT3, "ext3"),
     (EXT4, "ext4"),
@@ -102,7 +103,8 @@ const KNOWN: &[(Pieces, &str)] = &[
     ),
 ];
 
-/// A disk with an active partition of this kind, in which these pieces are, as far as it is long.
+/// A disk with an active partition of this kind that holds these pieces, as far as it is long
+/// enough.
 fn disk(sector_size: usize, kind: u8, pieces: Pieces) -> MemoryDisk {
     let mut bytes = vec![0; 4 * MIB];
     let first = (LBA * 512 / sector_size) as u32;
@@ -119,7 +121,8 @@ fn disk(sector_size: usize, kind: u8, pieces: Pieces) -> MemoryDisk {
     MemoryDisk::new(bytes, sector_size)
 }
 
-/// What the loader says of the volume in the active partition; the reads that are new.
+/// What the loader says of the volume in the active partition. The disk then lists these reads
+/// alone.
 fn opened(disk: &mut MemoryDisk) -> Result<Option<View>, FatError> {
     let mut memory = vec![0; 5 * 16 * 1024];
     let mut cache = Cache::new(&mut memory);
@@ -138,10 +141,10 @@ fn whatever_is_recognised_is_named() {
             let error = opened(&mut disk).unwrap_err();
             let foreign = Foreign { partition: 1, name };
             assert_eq!(error, FatError::Foreign(foreign), "{sector_size}");
-            // One of the boot sector, which the cache keeps, and then one a place.
+            // One read of the boot sector, which the cache keeps, and then one for each place.
             assert!(disk.reads.len() <= 14, "{name}: {:?}", disk.reads);
             assert!(disk.reads[1..].iter().all(|&(_, count)| count == 1));
-            // Nowhere else than in its partition.
+            // All of them within the partition.
             let first = (LBA * 512 / sector_size) as u64;
             let last = first + (2 * MIB / sector_size) as u64;
             assert!(
@@ -171,7 +174,7 @@ fn a_partition_that_is_neither_active_nor_fat_is_named() {
     }
     let mut found = disk(512, 0x8E, LVM);
     found.bytes[446] = 0;
-    // The first that is known, of several.
+    // The first known one of several counts.
     found.bytes.copy_within(446..462, 462);
     found.bytes[462 + 8..][..4].copy_from_slice(&3072_u32.to_le_bytes());
     found.bytes.copy_within(446..462, 478);
@@ -199,8 +202,8 @@ fn a_disk_without_a_table_is_named() {
     }
 }
 
-/// Superblocks of version 0.90 and 1.0 are at the end: what is in front of them may be a mirror's
-/// FAT volume, which boots.
+/// Superblocks of version 0.90 and 1.0 are at the end. In front of them there may be a mirror's FAT
+/// volume, which boots.
 #[test]
 fn a_raid_may_be_known_by_its_end() {
     let raid = Foreign {
@@ -222,7 +225,7 @@ fn a_raid_may_be_known_by_its_end() {
             Err(FatError::Foreign(raid)),
             "{length} {place}"
         );
-        // Another one's.
+        // The superblock lies behind a shorter partition, so it is another one's.
         raw.bytes[458..462].copy_from_slice(&(length as u32 / 512 - 256).to_le_bytes());
         assert!(matches!(opened(&mut raw), Err(FatError::NotFat { .. })));
         // The mirror's boot sector is damaged, and its backup is not.
@@ -234,7 +237,7 @@ fn a_raid_may_be_known_by_its_end() {
     }
 }
 
-/// A volume of others may still show the file system that was there before.
+/// Other volumes may still show the file system that was there before.
 #[test]
 fn what_others_lie_in_comes_before_a_file_system() {
     let containers: [(Pieces, _); 3] = [
@@ -302,7 +305,7 @@ fn what_is_nothing_is_not_named() {
     }
 }
 
-/// What cannot be read, or is not there, is not asked for twice.
+/// The loader does not ask twice for what cannot be read, or is not there.
 #[test]
 fn a_disk_that_fails_is_left_alone() {
     for bad in [LBA as u64, LBA as u64 + 2, LBA as u64 + 64] {
@@ -333,8 +336,8 @@ fn a_disk_that_fails_is_left_alone() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever is on the disk, however long the partition is said to be: no panic, few reads, and
-    /// nothing outside of the partition.
+    /// Whatever is on the disk, and however long the partition is said to be, nothing panics, there
+    /// are few reads, and none outside of the partition.
     #[test]
     fn anything_may_be_there(
         first in any::<u64>(),

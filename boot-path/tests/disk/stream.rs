@@ -1,4 +1,4 @@
-//! Pieces of files: all bytes, to the right place, in few reads.
+//! Pieces of files: all bytes arrive in the right place, in few reads.
 
 use boot_path::disk::fat::FatError;
 use boot_path::disk::fat::{Cache, File, Volume};
@@ -75,7 +75,7 @@ impl Fixture {
             let wanted = &content[range.file_offset.as_u64() as usize..][..range.length as usize];
             assert!(loaded == wanted, "{range:?}");
         }
-        // What has been read for the FAT is in front of the root directory.
+        // The FAT sectors that were read earlier lie in front of the root directory.
         disk.reads.clone()
     }
 }
@@ -120,7 +120,7 @@ fn only_what_is_wanted_is_read() {
     // Nothing.
     assert_eq!(fixture.check(&[]), []);
     assert_eq!(fixture.check(&[(middle, 0)]), []);
-    // What lies in the cache.
+    // Bytes that lie in the cache.
     assert_eq!(fixture.check(&[(0, 1024)]), []);
 }
 

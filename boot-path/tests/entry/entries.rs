@@ -26,7 +26,7 @@ fn read<'a>(files: Files<'a>) -> (Entries<'a>, Vec<String>) {
     (entries, warnings)
 }
 
-/// The names in the order of the entries, which is the same however they come.
+/// The names in the order of the entries, which does not depend on the order in which they come.
 #[track_caller]
 fn assert_order(expected: &[(&str, &str)]) {
     let names: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
@@ -79,7 +79,7 @@ fn newest_first_within_a_sort_key() {
             "linux /l\nsort-key b\nmachine-id 1\nversion \nsort-key",
         ),
         ("/4.conf", "linux /l\nsort-key b\nmachine-id 2\nversion 7"),
-        // Without a sort-key nothing counts but the name.
+        // Without a sort-key, only the name counts.
         ("/z-10.conf", "linux /l\nversion 1"),
         ("/z-9.conf", "linux /l\nversion 2\nmachine-id 0"),
         ("/Z-10.conf", "linux /l"),
@@ -222,7 +222,7 @@ fn there_is_room_for_so_many() {
     assert_eq!(read(&files[..MAX_ENTRIES]).1, [""; 0]);
 }
 
-/// Three thousand of them, good ones and bad ones: few are read, and few lines are said.
+/// Of three thousand good and bad entries, few are read, and few lines are printed.
 #[test]
 fn many_files() {
     let path = |n: usize| format!("/e/{n}.conf");
@@ -236,7 +236,7 @@ fn many_files() {
     assert_eq!(rest, format!("{}; so are 2991 more", named(8)));
     assert_eq!(entries.choose(None).unwrap_err().skipped, 3000);
 
-    // A good one among them.
+    // One good entry among them.
     let mut some = bad.clone();
     some[MAX_CANDIDATES - 1].1 = "linux /l";
     some[MAX_CANDIDATES].1 = "linux /l";
@@ -244,14 +244,15 @@ fn many_files() {
     let found: Vec<_> = entries.items().iter().map(|item| item.path).collect();
     assert_eq!(found, [paths[MAX_CANDIDATES - 1].as_str()]);
 
-    // Those for others are no reason to say anything, but they are no reason to go on either.
+    // Entries for other loaders are not worth a line, but they count towards the limit all the
+    // same.
     let others: Vec<_> = paths.iter().map(|path| (path.as_str(), "efi /x")).collect();
     let (entries, warnings) = read(&others);
     let expected = "/e/256.conf is left out: more than 256 files; so are 2743 more";
     assert_eq!(warnings, [expected]);
     assert_eq!(entries.choose(None).unwrap_err().hidden, 256);
 
-    // What cannot be an entry any more need not be read.
+    // A file that cannot become an entry any more need not be read.
     let mut entries = Entries::new();
     for (read, path) in paths.iter().enumerate() {
         if let Some(error) = entries.full() {
@@ -262,7 +263,7 @@ fn many_files() {
     }
 }
 
-/// However they come, each one is compared with few of the others.
+/// In whatever order they come, each entry is compared with few of the others.
 #[test]
 fn few_comparisons() {
     let paths: Vec<_> = (0..MAX_ENTRIES)
@@ -304,7 +305,7 @@ fn a_line_is_taken_once() {
         let taken = Cell::new(0);
         let entry = entry_file::read_lines(&text, counted(&text, &taken)).unwrap();
         assert_eq!(taken.get(), text.lines().count());
-        // Whatever is asked of it then.
+        // Later questions read no more lines.
         assert_eq!((entry.kernel(), entry.title()), (Some("/l"), None));
         assert!(!entry.is_for_others());
         let item = Item::new("/a.conf", text.as_bytes()).unwrap().unwrap();

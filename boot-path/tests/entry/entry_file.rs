@@ -125,7 +125,7 @@ fn what_to_boot() {
     assert_eq!(entry.kernel(), Some("vm linuz"));
     assert_eq!(entry.protocol(), Some(Protocol::Linux(None)));
     assert_eq!(entry.chain(), None);
-    // A file for two loaders: this one's own key counts, wherever it is.
+    // A file for two loaders: this loader's own key counts, wherever it is.
     for text in ["kernel /k\nlinux /l\n", "linux /l\nkernel /k\n"] {
         assert_eq!(parse(text.as_bytes()).unwrap().kernel(), Some("/k"));
     }
@@ -305,7 +305,7 @@ fn what_cannot_be_written() {
     );
 }
 
-/// Text with more than its share of what matters here.
+/// Texts that are full of what matters here.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~]{0,40}",

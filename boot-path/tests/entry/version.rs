@@ -73,7 +73,7 @@ fn numbers_have_any_length() {
     check("a.", Less, "a0");
 }
 
-/// What matters to the order, and a little else.
+/// Characters that matter to the order, and a few others.
 fn version() -> impl Strategy<Value = String> {
     prop_oneof!["[0-2ab.~^_-]{0,8}", "[0-9]{1,25}", any::<String>()]
 }
@@ -93,7 +93,7 @@ proptest! {
     fn both_sides_agree(a in version(), b in version()) {
         prop_assert_eq!(compare(&a, &a), Equal);
         prop_assert_eq!(compare(&a, &b), compare(&b, &a).reverse());
-        // A common start changes nothing, when it is a part of its own.
+        // A common start changes nothing if it is a part of its own.
         let (pa, pb) = (format!("7-{a}"), format!("07_-{b}"));
         prop_assert_eq!(compare(&pa, &pb), compare(&a, &b));
     }

@@ -1,5 +1,5 @@
-//! The rules that the catalogue of errors keeps. (How each error is provoked is a table of the tests, and
-//! so is the manual's page: `tests/src/recipes`, `tests/tests/docs`.)
+//! The rules that the catalogue of errors keeps. (Tables of the machine tests have how each error
+//! is provoked, and check the manual's page: `tests/src/recipes`, `tests/tests/docs`.)
 
 use boot_path::errors::catalogue::{ALL, DISK_GPT, DISK_NO_PARTITION, FAT_FOREIGN, Row};
 
@@ -23,7 +23,7 @@ fn codes_are_sorted_and_have_no_gap() {
             assert!(step > last.0, "{}: steps ascend", entry.code);
             (step, b'A')
         };
-        // The ways out have ranges of their own in step 10, and come one by one.
+        // The ways out have ranges of letters of their own in step 10, and come one by one.
         let of_a_way_out = step == 10 && letter > b'P' && (step, letter) > last;
         assert!(of_a_way_out || (step, letter) == expected, "{}", entry.code);
         last = (step, letter);
@@ -48,8 +48,9 @@ fn sentences_can_be_followed_by_facts_and_advice_stands_alone() {
     }
 }
 
-/// Words for what can destroy files, and what a text that has one of them must have as well: then it
-/// says what is lost, or that it only looks. Without a second text, it must not be there at all.
+/// Words for what can destroy files, and words that a text with one of them must have as well,
+/// which say what is lost, or that it only looks. If there are none, the word must not occur at
+/// all.
 const DANGEROUS: &[(&str, &[&str])] = &[
     (
         "format",
@@ -77,12 +78,12 @@ const DANGEROUS: &[(&str, &[&str])] = &[
     ("partition table", &[]),
 ];
 
-/// What in a piece of advice may cost somebody's files.
+/// The words in a piece of advice that may cost somebody's files.
 fn dangers(advice: &str) -> Vec<&'static str> {
     let advice = advice.to_lowercase();
     let occurs = |text: &str| advice.matches(text).count();
     let bad = |(word, safe): &&(&'static str, &[&str])| {
-        // A tool must be the harmless one wherever it is named.
+        // A tool must be the harmless one wherever the text names it.
         let tool = matches!(*word, "fsck" | "chkdsk");
         occurs(word) > 0
             && (safe.is_empty()
@@ -99,7 +100,7 @@ fn dangers(advice: &str) -> Vec<&'static str> {
 
 #[test]
 fn no_advice_costs_files() {
-    // The advice of earlier versions, and some that nobody should give.
+    // The advice of earlier versions, and advice that nobody should give.
     for (advice, word) in [
         (
             "Write the image again; try another port or stick.",
@@ -128,7 +129,7 @@ fn no_advice_costs_files() {
     }
 }
 
-/// What was recognised is to be left as it is: no word of it may even be near.
+/// A volume that was recognised has to stay as it is: no dangerous word may be near it.
 #[test]
 fn what_was_recognised_is_left_alone() {
     for entry in [&DISK_GPT, &FAT_FOREIGN, &DISK_NO_PARTITION] {
@@ -144,8 +145,8 @@ fn what_was_recognised_is_left_alone() {
     }
 }
 
-/// The 16-bit steps print the whole message from a buffer of fixed size, which the compiler checks;
-/// here: that it is one row of the screen, for every step.
+/// The 16-bit steps print the whole message from a buffer of fixed size, which the compiler checks.
+/// This test checks that the message is one row of the screen, for every step.
 #[test]
 fn an_error_fits_into_a_row() {
     for Row { entry, .. } in ALL {

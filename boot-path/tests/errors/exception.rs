@@ -12,7 +12,7 @@ const SAVED: Saved = Saved {
 
 #[test]
 fn the_error_code_is_no_part_of_what_was_interrupted() {
-    // Those with a code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, and AMD's #VC and #SX.
+    // Exceptions with a code: #DF, #TS, #NP, #SS, #GP, #PF, #AC, #CP, and AMD's #VC and #SX.
     for vector in 0..32 {
         let has_code = [8, 10, 11, 12, 13, 14, 17, 21, 29, 30].contains(&vector);
         let (error_code, interrupted) = if has_code {

@@ -52,13 +52,13 @@ fn what_a_terminal_would_obey_is_shown() {
             "D\u{E9}bian \u{2014} \u{5BA2}",
         ),
         (br"C:\boot", r"C:\boot"),
-        // Clears the screen; sets the window's title; the same by one character of C1, as UTF-8 and as
+        // Clears the screen; sets the window's title; does so by one C1 character, as UTF-8 and as
         // a byte.
         (b"\x1B[2J", r"\x1B[2J"),
         (b"\x1B]0;owned\x07", r"\x1B]0;owned\x07"),
         ("\u{9B}2J".as_bytes(), r"\u{009B}2J"),
         (b"\x9B2J", r"\x9B2J"),
-        // Overwrites the line; a line of its own.
+        // Overwrites the line; begins a line of its own.
         (b"good\rbad", r"good\x0Dbad"),
         (b"good\nerror 1A", r"good\x0Aerror 1A"),
         (
@@ -66,7 +66,7 @@ fn what_a_terminal_would_obey_is_shown() {
             r"\u{2028}\u{2029}\u{0085}",
         ),
         (b"\0\t\x08\x7F", r"\x00\x09\x08\x7F"),
-        // Reads "exe.txt" where it is "txt.exe".
+        // A terminal shows "txt.exe" as "exe.txt".
         (
             "\u{202E}txt.exe\u{2069}".as_bytes(),
             r"\u{202E}txt.exe\u{2069}",
@@ -99,8 +99,8 @@ fn a_character_is_one_cell() {
 }
 
 proptest! {
-    /// Whatever the bytes are, they are shown in one line that does nothing, and what is harmless
-    /// stays as it is.
+    /// Whatever the bytes are, the text is one line that has no effect on a terminal, and harmless
+    /// characters stay as they are.
     #[test]
     fn any_bytes_can_be_shown(bytes: Vec<u8>, text: String) {
         let shown = Shown::new(&bytes).to_string();

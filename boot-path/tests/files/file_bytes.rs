@@ -24,7 +24,7 @@ fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     boot_path::files::checksum::Tables::new(boot_path::files::checksum::CRC_32C).crc(crc, bytes)
 }
 
-/// Asks the same of the file as a whole and of its windows; the answers are compared as they are printed.
+/// Asks the same of the whole file and of its windows, and compares the printed answers.
 macro_rules! same {
     ($bytes:ident, $file:ident => $ask:expr) => {
         let $file = $bytes;
@@ -34,7 +34,7 @@ macro_rules! same {
     };
 }
 
-/// Everything that there is to be asked about a file.
+/// Asks everything that can be asked about a file.
 #[track_caller]
 fn same_answers(bytes: &[u8]) -> Protocol {
     same!(bytes, file => image::check_file(file));
@@ -54,7 +54,7 @@ fn same_answers(bytes: &[u8]) -> Protocol {
     protocol_of_file(bytes)
 }
 
-/// Bytes that repeat in no window's distance.
+/// Bytes that do not repeat within the length of a window.
 fn noise(length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 15) as u8)
@@ -80,7 +80,7 @@ fn bytes_are_read_across_windows() {
         });
         assert_eq!(all, bytes[offset..][..length]);
     }
-    // No more than there is.
+    // A length beyond the end gives no more than there is.
     let mut count = 0;
     file.pieces(FileOffset::new(WINDOW as u64), u64::MAX, |piece| {
         count += piece.len()
@@ -123,7 +123,7 @@ fn requests_lie_across_windows() {
             assert_eq!(requests.revision, 3, "{shift} {distance}");
             assert!(requests.has(limine::Feature::Hhdm));
 
-            // The same, cut off by the end of the segment.
+            // The same words, cut off by the end of the segment.
             let data = &mut elf.program_headers[1].data;
             data.truncate(aligned(2 * WINDOW - 8 * distance) + 8);
             elf.program_headers[1].file_size = Some(data.len() as u64);
@@ -151,7 +151,7 @@ fn tables_of_relocations_are_longer_than_a_window() {
             };
             table.extend(rela(kind, TARGET + 8 * index, 1));
         }
-        // The entries that count come last, behind more than are looked at in one go.
+        // The entries that count come last, behind more entries than are looked at in one go.
         let mut dynamic = vec![[0x6FFF_FEF5, 0]; 200];
         dynamic.extend([[7, TABLE], [8, table.len() as u64], [9, 24], [0, 0]]);
         let dynamic = words(dynamic.into_iter().flatten());
@@ -189,7 +189,7 @@ fn tables_of_relocations_are_longer_than_a_window() {
 
 #[test]
 fn multiboot_and_linux_kernels() {
-    // Multiboot 1, as a flat file: all of it goes to 1 MiB.
+    // Multiboot 1, as a flat file: all of it is loaded at 1 MiB.
     let mut flat = noise(5 * WINDOW + 3);
     let flags = 1_u32 << 16;
     let magic = 0x1BAD_B002_u32;
@@ -210,7 +210,7 @@ fn multiboot_and_linux_kernels() {
     assert_eq!(same_answers(&flat), Protocol::Multiboot1);
     header::check_file(Version::One, Narrow(&flat)).unwrap();
 
-    // A bzImage, whose payload lies across windows.
+    // A bzImage whose payload lies across windows.
     let mut linux = noise(4 * WINDOW);
     let mut put = |at: usize, bytes: &[u8]| linux[at..at + bytes.len()].copy_from_slice(bytes);
     put(0x1F1, &[4]); // sectors of setup code
@@ -226,7 +226,7 @@ fn multiboot_and_linux_kernels() {
     let checked = linux.clone();
     linux[WINDOW - 4..][..4].copy_from_slice(b"BZh9");
     assert_eq!(same_answers(&linux), Protocol::Linux(None));
-    // Its own checksum is the payload's, so it makes a difference that it is seen.
+    // The payload has its own checksum, so the sums differ if it is recognised.
     assert_ne!(
         of_kernel(Narrow(&linux), Sums::Linux, crc32c),
         of_kernel(Narrow(&checked), Sums::Linux, crc32c)

@@ -1,5 +1,5 @@
-//! Compressed files: what `flate2` packs is unpacked, whatever is in the header; a wrong bit has a
-//! name or does no harm.
+//! Compressed files: the loader unpacks what `flate2` packs, whatever is in the header. A wrong bit
+//! has a name or does no harm.
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ fn pack(bytes: &[u8], builder: GzBuilder, level: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// In one piece, and the same piece by piece.
+/// Unpacks a file in one piece and piece by piece, with the same result.
 fn unpacked(file: &[u8]) -> Result<Vec<u8>, GzipError> {
     let pieces = unpacked_by_pieces(file);
     let mut whole = Vec::new();
@@ -124,7 +124,7 @@ fn nothing_is_left_over() {
     assert!(matches!(unpacked(&file), Err(GzipError::Length { .. })));
 }
 
-/// Much that comes out, from much that goes in, with distances up to the longest.
+/// Much input, much output, and distances up to the longest.
 #[test]
 fn more_than_a_window() {
     let noise: Vec<u8> = (0..100_000_u32)
@@ -146,7 +146,8 @@ fn more_than_a_window() {
         let mut file = good.clone();
         file[at] ^= 0x10;
         unpacked(&file).unwrap_err();
-        // Cut short, with another trailer, which says more or less than there is.
+        // A file that is cut short and has another trailer, which claims more or fewer bytes than
+        // there are.
         for length in [0_u32, 50_000, 1_000_000] {
             let mut file = good[..at].to_vec();
             file.extend([0; 4]);
@@ -156,7 +157,8 @@ fn more_than_a_window() {
     }
 }
 
-/// A trailer may say anything: without so much memory, it is refused by what comes out.
+/// A trailer may claim any length. If there is not so much memory, the file is refused by the bytes
+/// that come out.
 #[test]
 fn what_the_file_says_costs_nothing() {
     let mut file = pack(&sample(), GzBuilder::new(), 6);
@@ -171,7 +173,7 @@ fn what_the_file_says_costs_nothing() {
     );
 }
 
-/// A distance to before the first byte.
+/// A distance that leads in front of the first byte.
 #[test]
 fn nothing_is_in_front_of_the_first_byte() {
     // A block of fixed codes: the literal 0, length 3 with distance 2, the end.
@@ -212,7 +214,8 @@ proptest! {
         let mut file = good.clone();
         let at = at.index(file.len());
         file[at] ^= 1 << bit;
-        // What comes out all the same is right: a hint in the header, or the bits behind the end.
+        // If a file is accepted all the same, its bytes are right: the bit is a hint in the header,
+        // or lies behind the end.
         if let Ok(bytes) = unpacked(&file) {
             prop_assert_eq!(bytes, sample(), "byte {}", at);
         }

@@ -28,7 +28,7 @@ fn the_check_value() {
     // "CRC-32/ISCSI" of the catalogue of CRC algorithms.
     assert_eq!(crc32c(0, b"123456789"), 0xE306_9283);
     let mut tables = Tables::EMPTY;
-    // "CRC-32/ISO-HDLC" in between.
+    // "CRC-32/ISO-HDLC" is computed in between.
     for (polynomial, check) in [
         (CRC_32C, 0xE306_9283),
         (CRC_32, 0xCBF4_3926),
@@ -103,7 +103,7 @@ fn a_manifest_that_is_cut_short_is_none() {
     assert_eq!(parse(&manifest(&[])), Some(&[][..]));
 }
 
-/// A file of so many bytes with this stamp, as a volume has it.
+/// A file of so many bytes with this stamp, as it is on a volume.
 fn file(stamp: u32, size: usize) -> File {
     let mut tiny = Tiny::new(12);
     tiny.entry(0, b"FILE       ", 0, 5, size as u32);
@@ -139,7 +139,7 @@ fn only_the_builders_own_files_are_checked() {
         (PATH_KERNEL, Role::Kernel, "10Q"),
         (PATH_ENTRY, Role::Text, "9E"),
         ("/BOOT/modules/a", Role::Module, "10R"),
-        // As an entry may have it.
+        // An entry may write the path in this way.
         ("boot/modules//a", Role::Module, "10R"),
     ] {
         let sums = match role {
@@ -151,7 +151,7 @@ fn only_the_builders_own_files_are_checked() {
         expected.bytes(0x1234_5678).unwrap();
         let headers = if role == Role::Kernel { 0x9ABC_DEF0 } else { 0 };
         expected.headers(headers).unwrap();
-        // A kernel that an entry names as a module, the other way round, or by another protocol.
+        // A kernel that an entry names as a module, or the other way round, or by another protocol.
         for other in [Sums::Whole, Sums::Elf, Sums::Multiboot1, Sums::Multiboot2] {
             let found = manifest.own(role, other, path, &file(STAMP, 700));
             assert_eq!(found.unwrap().is_some(), other == sums);
@@ -173,7 +173,7 @@ fn only_the_builders_own_files_are_checked() {
     }
 }
 
-/// One or two wrong bits in a stamp are damage; with three, it is another one.
+/// One or two wrong bits in a stamp are damage; with three wrong bits, it is another stamp.
 #[test]
 fn a_damaged_stamp_is_still_the_builders() {
     const STAMP: u32 = 0x0123_4567;
@@ -194,7 +194,7 @@ fn a_damaged_stamp_is_still_the_builders() {
     }
 }
 
-/// All of /FILE, by a view.
+/// Reads all of /FILE by a view.
 fn read(disk: &mut MemoryDisk, view: View) -> Result<Vec<u8>, FatError> {
     let mut memory = vec![0; 3 * 4096];
     let mut cache = Cache::new(&mut memory);
@@ -237,7 +237,7 @@ fn each_copy_does_without_the_other() {
     let mut disk = MemoryDisk::new(disk.bytes, 2048);
     assert!(read(&mut disk, first).is_err());
     assert_eq!(read(&mut disk, backup), Ok(content));
-    // A boot sector that makes sense and is wrong.
+    // A boot sector that is plausible but wrong.
     let (mut disk, content) = twofold();
     disk.bytes[14] = 9;
     assert_ne!(read(&mut disk, first), Ok(content.clone()));
@@ -251,7 +251,7 @@ fn what_is_not_twofold_has_one_view() {
         other => panic!("{other:?}"),
     };
     let [_, second, backup, _] = View::ALL;
-    // FAT16: what is in sector 6 may look like a boot sector.
+    // FAT16: sector 6 may look like a boot sector.
     let mut tiny = Tiny::new(16);
     tiny.entry(0, b"FILE       ", 0, 10, 3);
     tiny.chain(&[10], b"abc");
@@ -287,7 +287,7 @@ fn the_same_places_are_recognised() {
     let (mut disk, _) = twofold();
     assert!(same(&mut disk));
     let fat = 8 * 512;
-    // Of another file, then of this one.
+    // An entry of another file, then one of this file.
     disk.bytes[fat + 50 * 4] ^= 1;
     assert!(same(&mut disk));
     disk.bytes[fat + 20 * 4 + 1] ^= 1;

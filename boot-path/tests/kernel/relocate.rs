@@ -1,4 +1,4 @@
-//! Relocations are applied as the tables say, and whatever else they say is refused.
+//! Relocations are applied as the tables say, and tables that say anything else are refused.
 
 use std::collections::BTreeSet;
 
@@ -122,7 +122,7 @@ impl LoadedKernel for Memory {
     }
 }
 
-/// On the host and in memory alike.
+/// Checks that the host and the relocation in memory both refuse it.
 #[track_caller]
 fn refuse(elf: &Elf, code: &str, error: KernelError) {
     assert_eq!(error.entry().code, code);
@@ -161,7 +161,7 @@ fn rela_sets() {
     assert_eq!(memory.data(DATA + 21), slide - 1);
     assert_eq!(memory.segments[0][8..], (slide + 0x77).to_le_bytes());
     assert_eq!(memory.data(DATA + 8), 0x1005);
-    // Of the last word, nothing but the zeroes in front of it.
+    // The word in front of the last one keeps its zeroes.
     assert_eq!(memory.data(DATA_END - 16), 0);
 }
 
@@ -296,7 +296,7 @@ fn other_places() {
             refuse(&with_relr(&[address]), "10M", error);
         }
     }
-    // Behind the end by a bitmap, and a bitmap without an address.
+    // A bitmap leads behind the end, and a bitmap has no address in front of it.
     refuse(&with_relr(&[DATA_END - 8, 3]), "10M", target(DATA_END));
     refuse(&with_relr(&[3]), "10M", target(3));
     let error = target(DATA_END + 63 * 8);
@@ -373,7 +373,7 @@ fn bad_tables() {
 
 #[test]
 fn a_table_that_relocates_itself() {
-    // The first entry replaces a later one: no memory is touched that is not a segment's.
+    // The first entry replaces a later one: no memory outside of the segments is touched.
     let mut table = rela(RELATIVE, TABLE + 200 * 24, u64::MAX - 0x1000 - 7);
     table.extend(rela(RELATIVE, DATA, 0).repeat(200));
     let address = VirtAddr::new(u64::MAX - 7);

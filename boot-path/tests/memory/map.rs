@@ -100,8 +100,8 @@ fn kind_at(map: &MemoryMap, address: u64) -> Option<MemoryKind> {
     kind
 }
 
-/// What a page is, by the rules: the most restrictive kind of all that touches it, and free only
-/// when free memory covers all of it.
+/// The kind of a page, by the rules: the most restrictive kind of all regions that touch it, and
+/// free only if free memory covers all of it.
 fn model(reported: &[Region], low_end: u64, page: u64) -> Option<MemoryKind> {
     let fixed = [region(0, PAGE, Reserved), region(low_end, MIB, Reserved)];
     let inside = |r: &&Region| range(r).start.max(page) < range(r).end.min(page + PAGE);
@@ -133,7 +133,7 @@ fn crowded(count: usize) -> impl Strategy<Value = Vec<Region>> {
             region(start, start + size * 512, kind)
         },
     );
-    // Free memory is what most of a map is.
+    // Most of a map is free memory.
     let free = (0..1024_u64, 0..1024_u64).prop_map(|(start, size)| {
         let start = 0x9_0000 + start * 512;
         region(start, start + size * 512, Usable)
@@ -203,8 +203,8 @@ proptest! {
 proptest! {
     #![proptest_config(config(30))]
 
-    /// Far more regions than fit: what is left must not be freer than what was reported. (Bad may
-    /// become reserved: neither may be touched.)
+    /// Far more regions than fit: no page may end up freer than it was reported. (Bad may become
+    /// reserved: neither may be touched.)
     #[test]
     fn a_full_map_loses_free_memory_only(
         seeds in proptest::collection::vec((0..6000_u64, 1..3_u64, 0..9_usize), 600..2500),
@@ -213,7 +213,7 @@ proptest! {
             .iter()
             .map(|&(start, size, kind)| {
                 let start = MIB + start * PAGE;
-                // Half of all is free.
+                // Half of all memory is free.
                 region(start, start + size * PAGE, if start & PAGE == 0 { Usable } else { KINDS[kind] })
             })
             .collect();
@@ -229,7 +229,7 @@ proptest! {
                 prop_assert!(Some(region.kind) >= expected, "{:x?}: {:?}", region, expected);
             }
         }
-        // There is room left for the loader's own.
+        // The map keeps room for the loader's own regions.
         for index in 0..32 {
             if let Some(free) = map.regions().iter().filter(|r| r.kind == Usable).nth(index).copied() {
                 prop_assert!(map.allocate_at(free.start, 1, Module));
@@ -248,7 +248,7 @@ fn pages(map: &MemoryMap) -> Vec<Option<MemoryKind>> {
 
 #[derive(Clone, Debug)]
 enum Action {
-    /// From the top?
+    /// `true`: from the top.
     Allocate(bool, Request),
     At(u64, u64, MemoryKind),
     Mark(u64, u64, MemoryKind),
@@ -356,7 +356,8 @@ proptest! {
 proptest! {
     #![proptest_config(config(1000))]
 
-    /// What is claimed keeps a more restrictive kind, and is not there where nobody reported it.
+    /// A claimed page keeps a more restrictive kind. A page that nobody reported stays out of the
+    /// map.
     #[test]
     fn a_claim_frees_nothing(
         reported in crowded(10),
@@ -367,7 +368,7 @@ proptest! {
         let mut map = built(&reported, 0xA_0000);
         let before = pages(&map);
         let end = (start + count).min(WINDOW_PAGES);
-        // Anywhere in the first page and in the last one.
+        // The range may begin anywhere in the first page and end anywhere in the last one.
         let (from, to) = (WINDOW.start + start * PAGE + 17, WINDOW.start + end * PAGE - 17);
         map.claim(physical(from), physical(to), kind);
         check_order(&map);
@@ -379,7 +380,7 @@ proptest! {
     }
 }
 
-/// The firmware says nothing good of the memory that the loader is in.
+/// The firmware does not report the memory that the loader is in as free.
 #[test]
 fn the_loaders_memory_is_not_given_away() {
     let (start, end) = (layout::START, layout::END);
@@ -459,7 +460,7 @@ fn a_typical_map() {
 
 #[test]
 fn a_map_without_room_is_restricted_not_freed() {
-    // Every second page: no two merge.
+    // Every second page is reported, so that no two merge.
     let mut map = MemoryMap::new();
     for index in 0..CAPACITY as u64 {
         map.add(region(
@@ -470,18 +471,18 @@ fn a_map_without_room_is_restricted_not_freed() {
     }
     let (kept, last) = (map.regions().len(), range(map.regions().last().unwrap()));
     assert!(kept < CAPACITY);
-    // In the middle of a free region: all of it is reserved.
+    // A report within a free region makes all of it reserved.
     map.add(region(last.start + 512, last.start + 1024, AcpiReclaimable));
     assert_eq!(
         map.regions().last(),
         Some(&region(last.start, last.end, Reserved))
     );
-    // In a gap: it is lost, and free memory cannot come in its place.
+    // A report in a gap is lost, and free memory cannot come in its place.
     map.add(region(last.end + PAGE, last.end + 2 * PAGE, Bad));
     map.add(region(0, PHYSICAL_END.as_u64(), Usable));
     assert_eq!(map.regions().len(), kept);
     assert!(map.regions().iter().all(|r| r.end - r.start == PAGE));
-    // The loader's own go on until there is no room at all, and then fail by name.
+    // The loader's own allocations go on until there is no room at all, and then fail by name.
     let mut taken = 0;
     let third = |start| Request {
         size: 1,

@@ -82,7 +82,7 @@ impl TableMemory for Tables {
     }
 }
 
-/// All pages that a CPU would find in the tables.
+/// All pages that a CPU finds in the tables.
 fn all_pages(tables: &Tables, root: PhysAddr, cpu: Capabilities) -> Vec<Page> {
     mmu::all_pages(
         &|table| tables.tables[Tables::index(table)].to_vec(),
@@ -91,12 +91,13 @@ fn all_pages(tables: &Tables, root: PhysAddr, cpu: Capabilities) -> Vec<Page> {
     )
 }
 
-/// Whether an address is of those that a mapping is for.
+/// Whether a mapping covers an address.
 fn is_in(address: u64, mapping: &Mapping) -> bool {
     address.wrapping_sub(mapping.virtual_start.as_u64()) < mapping.size
 }
 
-/// Everything that is mapped is what was asked for, and all of it, with the largest pages.
+/// Checks that all that was asked for is mapped, nothing else is, and the pages are as large as
+/// possible.
 fn check(pages: &[Page], mappings: &[Mapping], cpu: Capabilities, global: bool) {
     let mut left: u64 = mappings.iter().map(|m| m.size).sum();
     for page in pages {
@@ -173,11 +174,11 @@ fn mapping() -> impl Strategy<Value = Mapping> {
             let virtual_start = base + steps * step;
             let mut physical_start = physical * physical_step + if high { 1 << 40 } else { 0 };
             let mut size = (size.max(1) + KIB4 - 1) & !(KIB4 - 1);
-            // Millions of small pages say no more than thousands.
+            // Millions of small pages test no more than thousands.
             if size > 8 * MIB2 && (virtual_start ^ physical_start) % MIB2 != 0 {
                 physical_start = (physical_start & !(MIB2 - 1)) | (virtual_start % MIB2);
             }
-            // To the end of its half; the very last page is tested by itself.
+            // Up to the end of its half; another test covers the very last page.
             let half_end = if virtual_start >> 63 == 0 { 1 << 47 } else { 0_u64.wrapping_sub(KIB4) };
             size = size.min(half_end - virtual_start);
             Mapping {
@@ -237,7 +238,7 @@ proptest! {
                 panic!("mapped twice: {one:x?} {other:x?}");
             };
             prop_assert!(is_in(address.as_u64(), &other));
-            // What was there is still there.
+            // The earlier mappings are still there.
             let root = tables.root();
             let pages = all_pages(&tables.into_memory(), root, cpu);
             for page in pages.iter().filter(|p| is_in(p.virtual_start, &one)) {

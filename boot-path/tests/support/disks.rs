@@ -19,14 +19,14 @@ use boot_path::position::Lba;
 #[allow(unused_imports, reason = "each test program uses its own part")]
 pub use tiny::{Tiny, checksum, entry, long_entries};
 
-/// A disk in memory that counts.
+/// A disk in memory that counts its reads.
 pub struct MemoryDisk {
     pub bytes: Vec<u8>,
     pub sector_size: usize,
     pub max_transfer: usize,
     /// A sector that cannot be read.
     pub bad: Option<u64>,
-    /// What `sector_count` says, when it is not the truth.
+    /// What `sector_count` returns, if not the truth.
     pub claimed_sectors: Option<u64>,
     /// Every read: LBA and number of sectors.
     pub reads: Vec<(u64, usize)>,

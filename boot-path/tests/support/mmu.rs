@@ -12,12 +12,12 @@ pub struct Page {
     pub writable: bool,
     pub executable: bool,
     pub global: bool,
-    /// Entry 5 of the page attribute table; all others have entry 0.
+    /// Whether it has entry 5 of the page attribute table; all other pages have entry 0.
     pub write_combining: bool,
 }
 
-/// All pages that a CPU would find, in the order of their addresses, when `table` gives the 512
-/// entries of the table at a physical address. It refuses whatever raises a reserved-bit fault, and
+/// All pages that a CPU would find, in the order of their addresses. `table` returns the 512
+/// entries of the table at a physical address. Refuses whatever raises a reserved-bit fault, and
 /// every bit that nobody asked for.
 pub fn all_pages(table: &dyn Fn(u64) -> Vec<u64>, root: u64, cpu: Capabilities) -> Vec<Page> {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! A file of which no more than the least that is promised is in one piece.
+//! A file that holds no more in one piece than the least that is promised.
 
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::position::FileOffset;

@@ -1,5 +1,5 @@
-//! What another loader tells: both versions, with names in the strings and without; wrong
-//! information has a name.
+//! What another loader tells the loader: both versions, with names in the strings and without.
+//! Wrong information has a name.
 
 use boot_path::files::access::number_of;
 use boot_path::memory::address::PhysAddr;
@@ -23,7 +23,7 @@ impl Memory for Piece {
 
 const BASE: u32 = 0x9000;
 
-/// A string of the information's.
+/// Adds a string of the information.
 fn string(memory: &mut Vec<u8>, text: &str) -> u32 {
     let address = BASE + memory.len() as u32;
     memory.extend(text.as_bytes());
@@ -229,7 +229,7 @@ fn modules_make_room() {
     ];
     let moves = plan(&places, &mut memory).unwrap();
     let froms: Vec<u64> = moves.iter().map(|module| module.from.as_u64()).collect();
-    // What was low is in the copy.
+    // The low module is taken from the copy.
     assert_eq!(froms, [2 * MIB, u64::from(SAVED) + 0x5000, 3 * MIB]);
     for module in &moves {
         let to = module.to.as_u64();
@@ -258,7 +258,7 @@ fn without_room_they_stay() {
     );
     assert!(memory.is_free(physical(MIB), physical(3 * MIB)));
 
-    // All of the memory: not even what is in the copy can leave it.
+    // There is no other memory, so that not even a module in the copy can be moved.
     let mut memory = machine(u64::from(SAVED + SAVED_BYTES));
     let moves = plan(&[(0x5000, 0x6000)], &mut memory).unwrap();
     assert_eq!(moves[0].to, moves[0].from);
@@ -303,7 +303,7 @@ proptest! {
                 for other in &moves[..index] {
                     let apart = one.to + one.size <= other.to || other.to + other.size <= one.to;
                     prop_assert!(apart || one.to == one.from && other.to == other.from);
-                    // Nobody is overwritten before it has left.
+                    // No module is overwritten before it has been moved.
                     for module in [one, other].into_iter().filter(|m| m.to != m.from) {
                         for source in [one, other] {
                             prop_assert!(

@@ -1,4 +1,4 @@
-//! Chain loading: what is asked for, and the partitions of any disk.
+//! Chain loading: what the entry asks for, and the partitions of any disk.
 
 use std::cell::Cell;
 
@@ -60,7 +60,7 @@ fn sector(entries: &Entries) -> Sector {
     sector
 }
 
-/// A disk with these tables; all else is zero.
+/// Looks for a partition on a disk with these tables and zeros elsewhere.
 fn look(disk: &[(u64, &Entries)], number: u8) -> Result<PartitionEntry, ChainError> {
     find(number, 0x80, |lba| {
         let found = disk.iter().find(|(at, _)| Lba::new(*at) == lba);
@@ -129,7 +129,7 @@ fn logical_partitions_are_counted_from_the_extended_one_on() {
         report.starts_with("error 12B") && report.ends_with(facts),
         "{report}"
     );
-    // Behind what an entry can say.
+    // The LBA is larger than an entry can express.
     let far: &[(u64, &Entries)] = &[
         (0, &[(0x05, u32::MAX, 1)]),
         (u32::MAX.into(), &[(0x83, 1, 1)]),
@@ -164,7 +164,8 @@ fn the_signature_is_what_makes_a_boot_sector() {
 }
 
 proptest! {
-    /// Whatever is on the disk: no panic, few reads, and what is found is none of the empty ones.
+    /// Whatever is on the disk, nothing panics, there are few reads, and no empty partition is
+    /// found.
     #[test]
     fn any_disk(
         number: u8,

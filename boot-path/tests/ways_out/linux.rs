@@ -1,4 +1,4 @@
-//! Linux kernels: the setup header, where things go, and what the kernel is told.
+//! Linux kernels: the setup header, the places in memory, and what the kernel is told.
 
 use boot_path::entry::protocol::LinuxEntry;
 use boot_path::errors::catalogue::{Named, Report};
@@ -114,12 +114,12 @@ fn what_a_version_does_not_have_is_not_looked_at() {
     let mut memory = ram(&[(MIB, 2 * GIB)]);
     let initrd = old.place_initrd(5000, &mut memory).unwrap();
     assert_eq!(initrd.start.as_u64(), 0x3800_0000 - 0x2000);
-    // What the jump leaves out is not there either, whatever the version says.
+    // Fields behind the end that the jump gives do not exist, whatever the version says.
     let short = image(&[(JUMP + 1, &[0x2A])]);
     assert_eq!(short.header().xloadflags.get(), 0);
     assert_eq!(short.header().cmd_line_ptr.get(), 0);
     assert!(!short.relocatable());
-    // Nor is a field that it cuts.
+    // Nor does a field that this end cuts.
     let cut = image(&[(JUMP + 1, &[0x38])]);
     assert!(cut.has_64_bit_entry());
     assert_eq!(cut.header().cmdline_size.get(), 0);
@@ -136,14 +136,15 @@ fn the_payload_is_where_the_header_says() {
     };
     assert_eq!(payload(1000, 15), Some(start..start + 1000));
     assert_eq!(payload(most, 8), Some(start..start + u64::from(most)));
-    // Behind the end, none, and none before protocol 2.08.
+    // There is no payload behind the end of the file, nor before protocol 2.08.
     assert_eq!(payload(most + 1, 15), None);
     assert_eq!(payload(u32::MAX, 15), None);
     assert_eq!(payload(0, 15), None);
     assert_eq!(payload(1000, 7), None);
 }
 
-/// Magic numbers of compressed kernels, and whether the kernel finds a wrong bit in what follows.
+/// Magic numbers of compressed kernels, and whether the kernel itself finds a wrong bit in what
+/// follows.
 const PAYLOADS: [(&[u8], bool); 10] = [
     (b"\xFD7zXZ\0\0\x01\x69", true),
     (b"\xFD7zXZ\0\0\x04\xE6", false), // CRC-64, which Linux does not know
@@ -177,7 +178,7 @@ fn a_payload_that_checks_itself_has_no_checksum() {
             of_kernel(&file, Sums::Linux, CRC).unwrap()
         };
         let good = sum(start + 100);
-        // Within, and on both sides of it.
+        // Within the payload, and on both sides of it.
         assert_eq!(sum(start + 999) == good, itself, "{magic:x?}");
         assert_ne!(sum(start - 1), sum(start + 1000));
         assert_ne!(sum(0), sum(start - 1));
@@ -247,7 +248,7 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
         let image = image(changes);
         let mut memory = ram(ranges);
         let placed = image.place(&mut memory).ok()?;
-        // Taken, up to the last byte that it needs.
+        // The memory is taken up to the last byte that the kernel needs.
         let end = placed.start + 0x40_0000;
         let taken = memory
             .regions()
@@ -262,13 +263,13 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
     };
     let large = [(MIB, GIB)];
     assert_eq!(at(&[], &large), Some((0x100_0000, 0x20_0000)));
-    // No wish: 1 MiB is not a multiple of 2 MiB.
+    // No preferred address: 1 MiB is not a multiple of 2 MiB.
     let any: (usize, &[u8]) = (PREF_ADDRESS, &[0; 8]);
     assert_eq!(at(&[any], &large), Some((0x20_0000, 0x20_0000)));
     // The preferred place is too short by a page.
     let hole = [(MIB, 0x13F_F000), (0x140_0000, GIB)];
     assert_eq!(at(&[], &hole), Some((0x20_0000, 0x20_0000)));
-    // There is room, but not with this alignment: half of it, if that will do.
+    // There is room, but not with this alignment: half of it is used if the kernel allows that.
     let narrow = [(MIB + 0x1000, 0x60_0000)];
     assert_eq!(
         at(&[(KERNEL_ALIGNMENT + 2, &[0x80])], &narrow),
@@ -281,7 +282,7 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
         ),
         None
     );
-    // Before 2.10 nobody knows what it needs: three times its size.
+    // Kernels before 2.10 do not say what they need: three times their size is taken.
     let old = read(&changed(&[(VERSION, &[9, 2])])).unwrap();
     let mut memory = ram(&large);
     let placed = old.place(&mut memory).unwrap();
@@ -324,7 +325,7 @@ fn a_kernel_that_cannot_move_gets_both_its_places() {
     let placed = kernel.place(&mut memory).unwrap();
     assert_eq!(placed.start.as_u64(), MIB);
     assert_eq!(kinds(&memory), [(MIB, 0x11_9000), (0x100_0000, 0x140_0000)]);
-    // Where both touch, they are one.
+    // If the two regions touch, they become one.
     let near: (usize, &[u8]) = (PREF_ADDRESS, &0x11_0000_u64.to_le_bytes());
     let mut memory = ram(&[(MIB, GIB)]);
     image(&[fixed, near]).place(&mut memory).unwrap();
@@ -355,11 +356,12 @@ fn the_ram_disk_is_as_high_as_it_may_be() {
     assert_eq!(place(&[], &ranges, 0x1001), Some(0x7FFF_E000));
     let highest: (usize, &[u8]) = (INITRD_ADDR_MAX, &[0xFF; 4]);
     assert_eq!(place(&[highest], &ranges, 4096), Some(0xBFFD_F000));
-    // The highest byte may be used; below the end of a page, the page it is in may not.
+    // The byte at the limit may be used. If the limit is not at the end of a page, that page may
+    // not.
     let odd: (usize, &[u8]) = (INITRD_ADDR_MAX, &0x1234_5677_u32.to_le_bytes());
     assert_eq!(place(&[odd], &ranges, 0x678), Some(0x1234_5000));
     assert_eq!(place(&[odd], &ranges, 0x679), Some(0x1234_4000));
-    // Another piece, when the highest one is too small.
+    // If the highest piece is too small, another one is used.
     let pieces = [(MIB, 0x1000_0000), (0x1001_0000, 0x1002_0000)];
     assert_eq!(place(&[], &pieces, 0x1_0000), Some(0x1001_0000));
     assert_eq!(place(&[], &pieces, 0x1_0001), Some(0xFFE_F000));
@@ -500,7 +502,7 @@ fn a_long_map_goes_on_in_a_setup_data() {
 }
 
 proptest! {
-    /// Whatever the header says: no panic, and what is promised holds.
+    /// Whatever the header says, nothing panics, and the promises hold.
     #[test]
     fn any_header(
         header in proptest::collection::vec(any::<u8>(), 0x8F),

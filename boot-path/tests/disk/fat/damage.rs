@@ -1,4 +1,4 @@
-//! Damaged volumes: each has an error, and none does harm.
+//! Damaged volumes: each ends in an error, and none does harm.
 
 use boot_path::disk::block_device::{BlockDevice as _, DiskFailure};
 use boot_path::disk::fat::{self, Cache, FatError, Field, Refusal, Volume};
@@ -60,7 +60,7 @@ fn chains_of_the_wrong_length() {
             tiny.fat[cluster] = Tiny::END;
             assert_damaged(&tiny, FatError::ChainShort(10));
         }
-        // Every end of chain is one.
+        // All these values end a chain.
         for end in 0..8 {
             let mut tiny = three(bits);
             tiny.fat[20] = Tiny::END - end;
@@ -95,7 +95,7 @@ fn directories_in_a_ring_end() {
         let mut tiny = three(bits);
         tiny.entry(1, b"RING       ", 0x10, 30, 0);
         tiny.entry(2, b"NOWHERE    ", 0x10, 0, 0);
-        // Full of entries that are none, so that the search goes on.
+        // A directory full of deleted entries, so that the search goes on.
         tiny.chain(&[30, 32, 31], &[0xE5; 3 * 512]);
         let mut disk = tiny.disk();
         assert_eq!(read_file(&mut disk, "ring/file"), Ok(None));
@@ -113,7 +113,7 @@ fn directories_in_a_ring_end() {
     }
 }
 
-/// A disk with its reads counted from here on, and what looking for a path comes to.
+/// Looks for a path, and returns what comes of it and how many reads it took.
 fn look_for(disk: &mut MemoryDisk, path: &str) -> (Result<bool, FatError>, usize) {
     let mut memory = vec![0; 5 * WINDOW];
     let mut cache = Cache::new(&mut memory);
@@ -140,7 +140,7 @@ fn a_directory_that_contains_itself() {
             assert_eq!(found, Ok(expected), "{names} names");
             assert!(reads <= 3, "{reads}");
         }
-        // As a directory.
+        // The same path, listed as a directory.
         let mut disk = tiny.disk();
         for (names, expected) in [(130, true), (131, false)] {
             let listed = list(&mut disk, &"a/".repeat(names));
@@ -149,8 +149,8 @@ fn a_directory_that_contains_itself() {
     }
 }
 
-/// What all directories on a path hold, is looked at as if it were in one of them: 60,000 deleted
-/// entries, and then the directory itself once more.
+/// All directories on a path together may hold no more than one directory: 60,000 deleted entries,
+/// and then the directory itself once more.
 #[test]
 fn a_path_through_large_directories() {
     const CLUSTERS: u32 = 3_750;
@@ -173,13 +173,13 @@ fn a_path_through_large_directories() {
     }
 }
 
-/// Each of its clusters is anywhere: as many reads as the largest directory has clusters, and one of the
-/// FAT for each, at the worst.
+/// The clusters of a directory may be anywhere. At the worst, this takes as many reads as the
+/// largest directory has clusters, and one of the FAT for each.
 #[test]
 fn a_directory_in_pieces() {
     let mut tiny = Tiny::new(16);
     tiny.entry(0, b"A          ", 0x10, 2, 0);
-    // All clusters there are, in leaps.
+    // All clusters of the volume, in leaps.
     let clusters: Vec<u32> = (0..4085).map(|n| 2 + n * 1999 % 4085).collect();
     tiny.chain(&clusters, &vec![0xE5; clusters.len() * 512]);
     let (found, reads) = look_for(&mut tiny.disk(), "a/file");
@@ -313,7 +313,7 @@ fn a_fat_that_is_too_small_limits_the_clusters() {
     assert_eq!(read_file(&mut disk, "FILE"), Ok(Some(content(5, 1000))));
     disk.bytes[22] = 10;
     let image = disk.bytes.clone();
-    // The rest of the FAT becomes reserved sectors, so that everything stays in its place.
+    // The rest of the FAT becomes reserved sectors, so that everything else stays in its place.
     let sectors = u16::from_le_bytes([image[22], image[23]]);
     assert_eq!(sectors, 10);
     disk.bytes[22..24].copy_from_slice(&10u16.to_le_bytes());
@@ -353,7 +353,7 @@ fn truncated_and_unreadable_disks() {
             Report(&error).to_string(),
             "error 7A: the disk cannot be read: LBA 0, drive 80h, status 10h"
         );
-        // A read that fails leaves nothing behind that could be taken for the sectors.
+        // A read that fails leaves nothing in the cache that could be taken for the sectors.
         disk.bad = Some(disk.bytes.len() as u64 / 512 - 1);
         let mut memory = vec![0; 5 * 512];
         let mut cache = Cache::new(&mut memory);
@@ -433,7 +433,7 @@ fn survive_listing(disk: &mut MemoryDisk, path: &str) -> Result<(), FatError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever the damage: no panic, and an end after a reasonable number of reads.
+    /// Whatever the damage, nothing panics, and everything ends after a reasonable number of reads.
     #[test]
     fn damage_is_survived(
         kind in 0..3usize,

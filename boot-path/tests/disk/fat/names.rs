@@ -99,7 +99,7 @@ fn orphans_are_no_names() {
     // 0 ends the directory, in a long name as well.
     assert!(!finds(&part_zero, "LONGNA~1.TXT"));
 
-    // A new beginning counts, whatever came before.
+    // A new first part begins a new name, whatever came before.
     let mut restarted = good.clone();
     restarted.insert(0, good[0]);
     assert!(finds(&restarted, long));
@@ -130,13 +130,13 @@ fn short_names() {
         &[entry(b"KERNEL  ELF", 0x20, 0xABCD_0005, 5)],
         "kernel.elf"
     ));
-    // A volume label and a deleted file are none.
+    // A volume label and a deleted file are not files.
     assert!(!finds(&[entry(b"KERNEL  ELF", 0x08, 5, 5)], "kernel.elf"));
     assert!(!finds(
         &[entry(b"\xE5ERNEL  ELF", 0x20, 5, 5)],
         "kernel.elf"
     ));
-    // Nor is anything behind the end.
+    // Nothing behind the end of the directory counts.
     assert!(!finds(
         &[[0; 32], entry(b"KERNEL  ELF", 0x20, 5, 5)],
         "kernel.elf"
@@ -167,7 +167,7 @@ fn listed_names() {
     ] {
         assert_eq!(names(&with_long(long, sum)[..]), [expected], "{long}");
     }
-    // A long name that is none, or somebody else's: the short one counts.
+    // A long name that is not valid, or that belongs to another entry: the short one counts.
     assert_eq!(
         names(&with_long("Long name.txt", sum ^ 1)),
         ["LONGNA~1.TXT"]
@@ -191,7 +191,7 @@ fn listed_names() {
     assert_eq!(short(b"A B     C D", 0), "A B.C D");
     assert_eq!(short(b"\x05\x84A     C  ", 0), "??A.C");
 
-    // What is no file is not listed.
+    // Entries that are not files are not listed.
     let all = [
         entry(b"LABEL      ", 0x08, 0, 0),
         entry(b"DIRECTORY  ", 0x10, 9, 0),

@@ -13,7 +13,7 @@ use super::WINDOW;
 #[test]
 fn few_reads_find_a_kernel() {
     const MIB: usize = 1 << 20;
-    // The root directory of FAT16 is as large as a first read: there is one more.
+    // The root directory of FAT16 is as large as a first read, so that there is one more.
     for (kind, mib, head_reads) in [(FatType::Fat16, 64, 3), (FatType::Fat32, 300, 2)] {
         let options = FormatVolumeOptions::new()
             .fat_type(kind)
@@ -59,7 +59,7 @@ fn few_reads_find_a_kernel() {
             "{kind:?}: {} of {least}",
             disk.reads.len()
         );
-        // What lies in the cache was not read again, and but for that all calls are full.
+        // What lies in the cache was not read again. All other calls are full.
         assert!(
             disk.reads[..disk.reads.len() - 1]
                 .iter()
@@ -101,7 +101,7 @@ fn reads_stay_in_the_partition() {
     let volume = tiny.image();
     let sectors = (volume.len() / 512) as u64;
     let mut disk = MemoryDisk::new([vec![0; 512 * 7], volume, vec![0; 512 * 9]].concat(), 512);
-    // The firmware may not know how large the disk is: the partition's end is what counts.
+    // The firmware may not know the size of the disk: the end of the partition counts.
     disk.claimed_sectors = Some(u64::MAX);
     let partition = Partition {
         number: 1,

@@ -45,7 +45,7 @@ fn populate(volume: &mut Vec<u8>, cluster: usize) {
         let files = files(cluster);
         let (whole, fragments) = files.split_at(11);
         let (fragments, many) = fragments.split_at(2);
-        // What is removed leaves deleted entries and holes for what comes then.
+        // Removed files leave deleted entries and holes for later ones.
         for n in 0..20 {
             put(
                 root,
@@ -60,7 +60,7 @@ fn populate(volume: &mut Vec<u8>, cluster: usize) {
             root.remove(&format!("a name that will be gone soon {n}"))
                 .unwrap();
         }
-        // Written in turns, two files interleave.
+        // Two files that are written in turns interleave.
         let mut open: Vec<_> = fragments
             .iter()
             .map(|(path, _)| root.create_file(path).unwrap())
@@ -78,7 +78,7 @@ fn populate(volume: &mut Vec<u8>, cluster: usize) {
     });
 }
 
-/// Finds and reads everything, on disks with each size of sectors.
+/// Finds and reads everything, on disks with each sector size.
 fn check(volume: Vec<u8>, cluster: usize) {
     let mut disk = MemoryDisk::new(volume, 512);
     for sector_size in [512, 1024, 2048, 4096] {
@@ -137,7 +137,7 @@ fn check_listings(disk: &mut MemoryDisk, cluster: usize) {
             }
         }
         let (names, bytes) = list(disk, &format!("/{directory}/")).unwrap();
-        // Of those that were removed, every other one is left in the root directory.
+        // In the root directory, every other one of the removed files is left.
         let (mut names, mut gone): (Vec<_>, Vec<_>) = names
             .into_iter()
             .partition(|name| !name.starts_with("a name that"));

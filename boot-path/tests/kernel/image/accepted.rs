@@ -64,14 +64,14 @@ fn load_addresses_that_cannot_be_kept() {
         groups(&with_at(executable(), HIGH))[0].preferred_physical,
         None
     );
-    // Not the same distance for all segments.
+    // The segments have different distances.
     let mut elf = with_at(kernel(ET_EXEC, HIGH + MIB), HIGH);
     elf.program_headers[1].physical_address += 0x1000;
     assert_eq!(groups(&elf)[0].preferred_physical, None);
-    // Another offset within the page.
+    // The address has another offset within the page.
     let elf = with_at(kernel(ET_EXEC, HIGH + MIB), HIGH - 8);
     assert_eq!(groups(&elf)[0].preferred_physical, None);
-    // More than 52 bits.
+    // The address has more than 52 bits.
     let elf = with_at(kernel(ET_EXEC, HIGH), HIGH - (1 << 52) + 0x3000);
     assert_eq!(groups(&elf)[0].preferred_physical, None);
 }
@@ -107,8 +107,8 @@ fn low_and_high_groups() {
             )
         })
         .collect();
-    // From HIGH + 1 MiB + 4 KiB to HIGH + 3 MiB there is a page less than a large page, from
-    // HIGH + 3 MiB + 4 KiB to HIGH + 6 MiB more.
+    // Between HIGH + 1 MiB + 4 KiB and HIGH + 3 MiB there is a page less than a large page; between
+    // HIGH + 3 MiB + 4 KiB and HIGH + 6 MiB there is more than one.
     let expected = [
         (0, 1, MIB, 0x1000, 4096, 0, Some(MIB)),
         (
@@ -164,7 +164,7 @@ fn static_pie() {
         );
         assert_eq!(groups(&elf)[0].preferred_physical, None);
     }
-    // What is aligned stays so.
+    // An aligned kernel stays aligned.
     let mut elf = kernel(ET_DYN, 0x21_3000);
     elf.program_headers[0].alignment = 2 * MIB;
     let image = accept(&elf).0;

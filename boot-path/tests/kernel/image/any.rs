@@ -1,4 +1,4 @@
-//! Any kernel: what is accepted is sound.
+//! Any kernel: an accepted kernel is sound.
 
 use boot_path::kernel::image::{
     Group, KernelError, KernelImage, PageRange, Segment, Wishes, check_file,
@@ -24,7 +24,7 @@ fn flags_of(segments: &[Segment], page: u64) -> Option<u32> {
         .reduce(|all, flags| all | flags)
 }
 
-/// What has to hold for whatever is accepted.
+/// What has to hold for every accepted kernel.
 fn assert_sound(file: &[u8], image: &KernelImage, wishes: &Wishes) {
     let slide = image.choose_slide();
     assert_sound_segments(file, image, slide);
@@ -85,7 +85,7 @@ fn assert_sound_groups(segments: &[Segment], groups: &[Group], slide: u64) {
     }
 }
 
-/// The first 64 pages from one to another, and the last one.
+/// The first 64 pages between two addresses, and the last one.
 fn some_pages(first: u64, last: u64) -> impl Iterator<Item = u64> {
     let pages = (0..64).map(move |i| first + i * 0x1000);
     pages.filter(move |&page| page <= last).chain([last])
@@ -151,7 +151,7 @@ fn full() -> Vec<u8> {
         .build()
 }
 
-/// Numbers at which something may break.
+/// Numbers that are likely to break something.
 fn number() -> impl Strategy<Value = u64> {
     let near = (
         prop::sample::select(vec![
@@ -179,7 +179,7 @@ fn number() -> impl Strategy<Value = u64> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..Default::default() })]
 
-    /// A good kernel, damaged: no panic, and what is still accepted is sound.
+    /// A good kernel that was damaged: nothing panics, and if it is still accepted, it is sound.
     #[test]
     fn damaged(
         changes in prop::collection::vec((0_usize..700, 0_u32..4, number()), 1..6),
@@ -187,7 +187,8 @@ proptest! {
         length in prop::option::weighted(0.1, 0_usize..0x5000),
     ) {
         let mut file = full();
-        // The file header, the table; then the dynamic section and the relocations, at 0x3000.
+        // The changes hit the file header and the program headers; then the dynamic section and the
+        // relocations, at 0x3000.
         for (at, width, value) in changes {
             let width = 1 << width;
             let at = at / width * width;
@@ -205,7 +206,7 @@ proptest! {
         }
     }
 
-    /// Segments anywhere and of any size, in few pages so that they often share some.
+    /// Segments anywhere and of any size, in so few pages that they often share one.
     #[test]
     fn packed(
         kind in prop::sample::select(vec![ET_EXEC, ET_DYN]),
@@ -257,7 +258,7 @@ fn the_full_kernel_is_accepted() {
     assert_eq!(image.segments()[1].file_offset, FileOffset::new(0x3000));
 }
 
-/// Everything that `Display` says, in one place.
+/// All texts of `Display`, in one place.
 #[test]
 fn messages() {
     let elf = |change: fn(&mut Elf)| {
@@ -289,8 +290,8 @@ fn what_the_loader_maps_is_taken() {
     refuse(&kernel(ET_EXEC, map), "11A", conflict(map));
     let last_page = map + MIB - 0x1000;
     refuse(&kernel(ET_EXEC, last_page), "11A", conflict(last_page));
-    accept(&kernel(ET_EXEC, map + MIB)); // how much memory there is, the machine tells
-    // The switch page.
+    accept(&kernel(ET_EXEC, map + MIB)); // the size of memory depends on the machine
+    // The page of the switch.
     refuse(&kernel(ET_EXEC, 0x8000), "11A", conflict(0x8000));
     refuse(&kernel(ET_EXEC, 0x5000), "11A", conflict(0x8000));
     accept(&kernel(ET_EXEC, 0x9000));

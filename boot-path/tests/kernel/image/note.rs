@@ -52,7 +52,7 @@ fn wishes() {
     };
     assert_eq!(accept(&executable().with(mixed)).1.stack_size, 0x4000);
 
-    // Somebody else's, one without the zero byte at its end.
+    // A note with another name, and one without the zero byte at its end.
     let mut open = note("Bootpath", 1, &words([1]), 4);
     open[20] = b's';
     let others = ["Bootpatj", "Bootpat", "Bootpaths"].map(|name| note(name, 1, &words([1]), 4));

@@ -98,7 +98,7 @@ fn truncated() {
             present,
         },
     );
-    // Without bytes in the file, the offset says nothing.
+    // Without bytes in the file, the offset does not matter.
     elf.program_headers[1].offset = Some(!0xFFF);
     elf.program_headers[1].file_size = Some(0);
     elf.program_headers[0].offset = None;
@@ -301,7 +301,7 @@ fn writable_code() {
     let (image, wishes) = allowed(&elf);
     assert!(wishes.allow_writable_code());
     assert_eq!(pages(&image, 0)[0], (HIGH, 0x2000, "rwx"));
-    // Only the page that both share.
+    // Only the page that the two segments share.
     let mut elf = executable();
     elf.program_headers[2].virtual_address = HIGH + 0x1900;
     elf.program_headers.remove(1);

@@ -10,13 +10,13 @@ use super::{Answer, INVALID, buffer};
 /// What is wrong with a disk, or with the BIOS that reads it.
 #[derive(Clone, Debug)]
 pub enum Whim {
-    /// AH=41h is an error, AH=42h and AH=48h are not there.
+    /// AH=41h is an error; AH=42h and AH=48h do not exist.
     NoExtensions,
     /// AH=41h is an error, with AH=42h in working order.
     DeniesExtensions,
     /// AH=41h returns this in BX and CX.
     Answers41(u16, u16),
-    /// AH=41h says yes, and there are neither AH=42h nor AH=48h.
+    /// AH=41h says yes, but neither AH=42h nor AH=48h exists.
     OnlyClaimsExtensions,
     /// AH=48h writes so many bytes behind the 26 that it was asked for.
     ParametersOverrun(usize),
@@ -34,11 +34,11 @@ pub enum Whim {
     GeometryWithCarry,
     /// A service leaves CF as it came in, whatever happens.
     LeavesCarry(u8),
-    /// More sectors in one call are an error.
+    /// A call for more sectors than this is an error.
     AtMost(usize),
     /// A transfer across a 64 KiB line is an error.
     No64KCrossing,
-    /// The first so many reads of the life of this disk end in this status.
+    /// The first so many reads of this disk end in this status.
     Transient(usize, u8),
     /// The first read fails, and every further one until a reset.
     StuckUntilReset,
@@ -48,22 +48,23 @@ pub enum Whim {
     Dead(Range<u64>),
     /// Every sector whose LBA is a multiple of this fails the first time.
     Weak(u64),
-    /// After so many reads, all fail with this status, until so many milliseconds have passed in all.
+    /// After so many reads, every read fails with this status until so many milliseconds have
+    /// passed in all.
     Away(usize, u8, u64),
-    /// A read takes so many milliseconds if it succeeds, and so many if it fails.
+    /// A read takes so many milliseconds if it succeeds, and so many others if it fails.
     Takes(u64, u64),
     /// A read that fails after so many others takes so many milliseconds.
     HangsAfter(usize, u64),
     /// Failed reads leave 0 as the number of sectors in the packet.
     ZeroesCount,
-    /// Reads succeed with half of the sectors, when it is more than so many, and say so in the
-    /// packet.
+    /// If a read is for more than so many sectors, it succeeds with half of them, and says so in
+    /// the packet.
     HalfOfMoreThan(usize),
-    /// What happens to each read, in turn; behind the end all is well.
+    /// The fate of each read, in turn; reads behind the last one succeed.
     Script(Vec<Fate>),
 }
 
-/// What happens to a read.
+/// The fate of a read.
 #[derive(Clone, Copy, Debug)]
 pub enum Fate {
     Good,
@@ -71,13 +72,13 @@ pub enum Fate {
     Junk(u8),
     /// This status, after all was read.
     LateFailure(u8),
-    /// Success, with so many sectors read (if that is fewer), and the number in the packet.
+    /// Success with so many sectors read (if that is fewer), and their number in the packet.
     Short(u8),
     /// CF is set and AH is 0.
     CarryAlone,
 }
 
-/// A disk of which each byte is known.
+/// A disk whose every byte is known.
 #[derive(Clone, Debug)]
 pub struct FakeDisk {
     pub number: u8,
@@ -282,14 +283,15 @@ impl FakeDisk {
         let (answer, done) =
             self.transfer(lba, count, (registers.es, registers.ebx as u16), memory);
         registers.eax = done as u32;
-        // Nowhere to say that it was less.
+        // This service cannot report fewer sectors.
         match answer {
             Answer::Success(_) if done < count => Answer::Failure(0x04),
             answer => answer,
         }
     }
 
-    /// What the whims make of a read: the status of its failure, and how many sectors are read.
+    /// The fate that the whims give a read: the status of its failure, and how many sectors are
+    /// read.
     fn fate(
         &mut self,
         lba: u64,
@@ -342,7 +344,7 @@ impl FakeDisk {
         (status, done)
     }
 
-    /// Reads to segment and offset; tells how it ended and how many sectors were read.
+    /// Reads to segment and offset. Returns how it ended and how many sectors were read.
     fn transfer(
         &mut self,
         lba: u64,

@@ -7,7 +7,7 @@ use super::{Answer, buffer};
 /// How a list of E820 ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// EBX is 0 with the last entry.
+    /// EBX is 0 for the last entry.
     Ebx,
     /// CF is set behind the last entry, EAX is `SMAP`.
     Carry,
@@ -27,7 +27,7 @@ pub struct FakeEntry {
     pub attributes: u32,
     /// Bytes that are written.
     pub written: usize,
-    /// Bytes that are said to be written (ECX).
+    /// Bytes that the BIOS says it has written (ECX).
     pub claimed: u32,
 }
 
@@ -57,7 +57,7 @@ impl FakeEntry {
 pub struct FakeMap {
     pub e820: Option<Vec<FakeEntry>>,
     pub end: End,
-    /// EAX is something else with the entry of this number, and CF is clear.
+    /// For the entry of this number, EAX is something else, and CF is clear.
     pub smap_lost_at: Option<usize>,
     /// AX, BX, CX and DX of E801.
     pub e801: Option<[u16; 4]>,

@@ -1,8 +1,8 @@
 //! A BIOS that does what a test tells it: a disk, a memory map, a screen and a keyboard, each with
 //! the whims that real BIOSes have.
 //!
-//! It counts calls and stops a test that makes too many, and it lets nobody write where nothing of
-//! the loader's is meant to be written.
+//! It counts calls and stops a test that makes too many. It allows writes only to memory that the
+//! loader has meant for them.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
 use boot_path::bios::firmware::{Bios, FLAG_CARRY, Registers};
@@ -20,11 +20,11 @@ pub use disk::{FakeDisk, Fate, Whim};
 pub use map::{End, FakeEntry, FakeMap};
 pub use random::RandomBios;
 
-/// First byte behind what real mode reaches.
+/// The first byte that real mode does not reach.
 const MIB: usize = 1 << 20;
 /// The direction flag in EFLAGS.
 const FLAG_DIRECTION: u32 = 1 << 10;
-/// What is in registers and memory that nobody has set.
+/// The content of registers and memory that were never set.
 const JUNK: u32 = 0xDEAD_BEEF;
 
 /// The status "invalid function".
@@ -44,9 +44,9 @@ pub struct FakeBios {
     pub video_modes: Vec<u8>,
     /// What INT 16h AH=00h returns in AX, one after the other, and then [`FakeBios::no_key`].
     pub keys: Vec<u16>,
-    /// What it returns when there is no key: where the real one would wait.
+    /// What it returns if there is no key: a real BIOS would wait.
     pub no_key: u16,
-    /// Are registers that hold no answer changed, as far as a BIOS can, and DF set?
+    /// Whether registers that hold no answer are changed, as far as a BIOS may, and DF is set.
     pub clobbers: bool,
     /// Every call: the interrupt, and the registers as they came in.
     pub calls: Vec<(u8, Registers)>,
@@ -54,11 +54,11 @@ pub struct FakeBios {
     pub times: Vec<u64>,
     /// Which of the machine's counters move.
     pub counters: Counters,
-    /// How often the clock was asked, which may cost time.
+    /// How often the clock was asked, because that may cost time.
     pub clock_asked: usize,
-    /// What was said of waiting, and when.
+    /// What the loader said of waiting, and when.
     pub told: Vec<(u64, String)>,
-    /// As many calls are not too many.
+    /// The most calls that are not too many.
     pub most_calls: usize,
 }
 
@@ -146,7 +146,8 @@ impl Bios for FakeBios {
             Answer::Silence(_) => {}
         }
         if self.clobbers {
-            // The low halves of answers are left, and whole registers that are 32 bits wide.
+            // Of an answer, only the lower half of a register is kept, unless the answer has 32
+            // bits.
             let wide = before.eax as u16 == 0xE820;
             let answers = match answer {
                 Answer::Success(answers) | Answer::Silence(answers) => answers,
@@ -196,9 +197,9 @@ impl Bios for FakeBios {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counters {
     Both,
-    /// Interrupts stay off while the BIOS reads.
+    /// Only the time-stamp counter: interrupts stay off while the BIOS reads.
     TscOnly,
-    /// It cannot be found out how fast the time-stamp counter is.
+    /// Only ticks: the speed of the time-stamp counter cannot be found out.
     TicksOnly,
     Neither,
 }
@@ -239,7 +240,7 @@ impl Clock for FakeBios {
 enum Answer {
     Success(&'static str),
     Failure(u8),
-    /// CF and EAX are left alone, or were set already.
+    /// CF and EAX stay as they are, or were set already.
     Silence(&'static str),
 }
 

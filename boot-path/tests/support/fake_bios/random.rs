@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// A BIOS that says anything at all.
 pub struct RandomBios {
     answers: std::vec::IntoIter<u32>,
-    /// What keeps it from ending everything with its first answer, in every second one.
+    /// Changes every second answer so that it does not end everything.
     luck: fn(&mut Registers),
     calls: usize,
     most_calls: usize,

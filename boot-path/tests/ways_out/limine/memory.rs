@@ -44,7 +44,7 @@ fn firmware() -> impl Strategy<Value = Vec<(u64, u64)>> {
     prop::collection::vec(place, 0..5)
 }
 
-/// The kind that the map says of a page, another way; none where it says nothing.
+/// The kind of a page by the map, found in another way; none if the map does not contain it.
 fn kind_of_page(regions: &[Region], places: &[(u64, u64)], page: u64) -> Option<u64> {
     let mut regions = regions.iter();
     let region = regions.find(|r| (r.start.as_u64()..r.end.as_u64()).contains(&page));
@@ -91,7 +91,7 @@ proptest! {
         }
         let identity: Vec<_> = hhdm(&regions, &firmware, revision, VirtAddr::new(0)).collect();
 
-        // Page by page, another way.
+        // The same, page by page, in another way.
         for page in (GIB4 - 14 * PAGE..GIB4 + 60 * PAGE).step_by(PAGE as usize) {
             let expected = kind_of_page(&regions, &places, page);
             let entry = found.iter().find(|e| e.base <= page && page < e.base + e.length);

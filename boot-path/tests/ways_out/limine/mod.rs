@@ -1,5 +1,5 @@
-//! The Limine protocol: requests are found where the protocol says that they are, and the responses say
-//! what they should.
+//! The Limine protocol: requests are found in the places that the protocol allows, and the
+//! responses are right.
 
 use boot_path::kernel::image::KernelImage;
 use boot_path::kernel::relocate::LoadedKernel;

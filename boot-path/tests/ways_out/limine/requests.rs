@@ -14,7 +14,7 @@ use super::{BASE, CODE, COMMON, DATA, END, Loaded, START, TAG, config, elf, kern
 #[test]
 fn requests_are_found() {
     assert_eq!(kernel(&[1, 2, 3]).scan(), Ok(None));
-    // Half a magic number is none.
+    // Half a magic number is not a request.
     assert_eq!(
         kernel(&[COMMON[0], TAG[1], COMMON[1], TAG[0]]).scan(),
         Ok(None)
@@ -31,14 +31,14 @@ fn requests_are_found() {
     );
     assert!(!kernel(&END).requests().has(Feature::Hhdm));
 
-    // 8-byte aligned in memory, which the segment need not be.
+    // Requests are 8-byte aligned in memory, but the segment need not be.
     let mut unaligned = elf(&words);
     unaligned.program_headers[1].virtual_address += 4;
     assert_eq!(Loaded::new(&unaligned).scan(), Ok(None));
     unaligned.program_headers[1].data.splice(0..0, [0; 4]);
     assert!(Loaded::new(&unaligned).requests().has(Feature::Hhdm));
 
-    // A feature of a later version is no error, however often it comes.
+    // A feature of a later version is not an error, however often it is requested.
     let unknown = [COMMON[0], COMMON[1], 5, 6, 0, 0];
     let found = kernel(&[unknown, unknown].concat()).requests();
     assert!(FEATURES.iter().all(|(feature, _)| !found.has(*feature)));
@@ -63,7 +63,7 @@ fn markers_count() {
     let found = found.requests();
     assert!(found.has(Feature::MemoryMap) && !found.has(Feature::Hhdm));
 
-    // The last start marker, the first end marker; what is twice outside does no harm.
+    // The last start marker and the first end marker count. Duplicates outside do no harm.
     let words = [
         &tag(1),
         &hhdm,
@@ -108,7 +108,7 @@ fn what_is_twice_or_cut_off_is_refused() {
         "twice: at 0xffffffff80001000 and at 0xffffffff80001030"
     );
     assert!(kernel(&[tag(1), tag(1)].concat()).scan().is_err());
-    // Without an answer it is a duplicate all the same.
+    // A duplicate is refused even if the request would get no response.
     let dtb = request(Feature::DeviceTree, 0, &[]);
     assert!(kernel(&[dtb.clone(), dtb].concat()).scan().is_err());
 
@@ -157,7 +157,7 @@ fn what_no_machine_can_give_is_refused() {
     assert_eq!(low(ET_EXEC), Err(LimineError::Low { address }));
     assert_eq!(low(ET_DYN), Ok(()));
 
-    // A file with a note of the loader's own is none of these.
+    // A file with a note of the loader's own protocol is not a Limine kernel.
     let own = elf(&tag(7)).with(ProgramHeader::note(note(
         "Bootpath",
         1,
@@ -273,7 +273,7 @@ fn internal_modules_are_read() {
         read(&with_modules(&["x"], 0)),
         Ok(vec![expected("x", false)])
     );
-    // A hash is not checked, so it must not be ignored.
+    // The loader does not check a hash, so it must not ignore one.
     assert_eq!(
         read(&with_modules(&["x", "y#00"], 0)),
         Err(LimineError::Module { index: 1 })
@@ -300,7 +300,7 @@ fn internal_modules_are_read() {
 proptest! {
     #![proptest_config(config(512))]
 
-    /// Any words, with many magic ones among them.
+    /// Any words, many of them magic.
     #[test]
     fn any_words_are_scanned(data in prop::collection::vec(
         prop_oneof![

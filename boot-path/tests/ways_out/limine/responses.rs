@@ -144,7 +144,7 @@ fn with_facts(check: impl FnOnce(&Facts<'_>, &LastFacts<'_>)) {
     check(&facts, &last);
 }
 
-/// The responses to all requests: where each is, 0 for none, and the memory that they are in.
+/// The responses to all requests: the address of each, 0 for none, and the memory that holds them.
 fn respond(facts: &Facts<'_>, last: &LastFacts<'_>) -> ([u64; COUNT], Vec<u8>) {
     let requests = all_requests();
     let mut measure = Writer::default();
@@ -285,7 +285,7 @@ fn what_a_pc_with_a_bios_does_not_have() {
     });
 }
 
-/// Where the firmware's tables are said to be depends on the base revision.
+/// The base revision decides where the firmware's tables are said to be.
 #[test]
 fn addresses_of_tables() {
     with_facts(|facts, last| {

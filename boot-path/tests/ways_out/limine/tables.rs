@@ -102,7 +102,7 @@ fn the_kernel_becomes_one_piece() {
         [MemoryKind::Kernel; 2]
     );
 
-    // One piece stays where it is.
+    // A kernel in one piece stays where it is.
     let mut image = Loaded::new(&elf(&[])).image;
     let mut kernel = Kernel::new(&mut image, Wishes::default());
     kernel.place(&mut memory).unwrap();
@@ -146,8 +146,8 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     (kernel.physical_start().as_u64(), pages)
 }
 
-/// The table of level 4 that a table of level 5 leads to: it is the same one at both ends, and at the
-/// lower one only with an identity map.
+/// The table of level 4 that a table of level 5 leads to. It is the same at both ends; the lower
+/// end has it only with an identity map.
 fn lower_root(top: &[u64; 512], revision: u64) -> u64 {
     let used: Vec<_> = (0..512).filter(|&index| top[index] != 0).collect();
     assert_eq!(
@@ -165,7 +165,7 @@ fn lower_root(top: &[u64; 512], revision: u64) -> u64 {
     top[511] & !0xFFF
 }
 
-/// Where an address leads, and whether it may be written to and executed.
+/// Where an address leads, and whether it is writable and executable.
 fn find(pages: &[Page], address: u64) -> Option<(u64, bool, bool)> {
     let page = pages
         .iter()
@@ -194,7 +194,7 @@ fn check_kernel(pages: &[Page], start: u64) {
     let find = |address| find(pages, address);
     assert_eq!(find(CODE), Some((start, false, true)));
     assert_eq!(find(DATA), Some((start + 0x1000, true, false)));
-    // PF_W alone says whether it may be written to.
+    // PF_W alone decides whether it is writable.
     assert_eq!(
         find(BASE + 0x80_0000),
         Some((start + 0x80_0000, true, false))

@@ -1,4 +1,5 @@
-//! Kernels that go to physical addresses: what the headers say, where it is put, who is in the way.
+//! Kernels that go to physical addresses: what the headers say, where a kernel is put, and what is
+//! in its way.
 
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::errors::text::copy;
@@ -244,7 +245,7 @@ fn segments_that_overlap() {
             );
         }
     }
-    // Side by side, in any order.
+    // Segments side by side, in any order.
     for start in [MIB + 0x1800, MIB - 0x5000] {
         let mut elf = kernel(0);
         elf.program_headers[1].physical_address = start;
@@ -306,7 +307,7 @@ fn memory_is_taken_where_it_is_free() {
     ] {
         assert_eq!(kind_at(&map, address), Some(kind), "{address:x}");
     }
-    // Twice is once too often.
+    // The same memory cannot be taken twice.
     let error = image.place(&mut map).expect_err("it is taken");
     assert_eq!(
         Report(&error).to_string(),
@@ -388,7 +389,7 @@ fn limits(min: u64, max: u64, align: u64, preference: Preference) -> Limits {
 fn kernels_that_can_be_moved() {
     use Preference::*;
 
-    // Its size is 0x7800.
+    // The size of the kernel is 0x7800.
     let all = 0xFFFF_FFFF;
     for (limits, expected) in [
         (limits(0, all, 1, None), Some(MIB)),
@@ -476,7 +477,7 @@ fn sections_that_are_not_loaded_yet() {
         };
         let entry_size = if is_64_bit { 64 } else { 40 };
         let mut table = headers(0x8);
-        // One of them has no address: 8 - 8.
+        // One section has no address, because 8 - 8 is 0.
         let span = unloaded_sections(&table, entry_size, 0x3000);
         assert_eq!(span, within(0x2008, 0x200D));
         place_sections(&mut table, entry_size, FileOffset::new(0x2008), 0x5008);
@@ -532,7 +533,7 @@ fn where_the_section_headers_are() {
 }
 
 proptest! {
-    /// Whatever is in the headers: an error, or an image that keeps its promises.
+    /// Whatever is in the headers, the result is an error, or an image that keeps its promises.
     #[test]
     fn any_bytes_in_the_headers(
         is_64_bit: bool,
@@ -560,7 +561,7 @@ proptest! {
         }
     }
 
-    /// What is taken was free, and all of it is taken.
+    /// Only free memory is taken, and all that the kernel needs.
     #[test]
     fn placing(
         starts in proptest::collection::vec((0_u64..0x110, 0_u64..4096, 1_u64..0x3000), 1..5),

@@ -28,7 +28,7 @@ const fn physical(address: u64) -> PhysAddr {
     PhysAddr::new(address)
 }
 
-/// By somebody else's idea of such a header.
+/// Headers as another implementation builds them.
 #[test]
 fn every_tag_of_the_crate() {
     let text = ConsoleHeaderTagFlags::ConsoleRequired;
@@ -118,7 +118,7 @@ fn where_a_header_of_version_2_may_be() {
         "error 10S: the kernel's Multiboot header makes no sense: \
          at 0x7ff0 of the file, 24 bytes; it has to end at 0x8000"
     );
-    // A wrong sum is no header, and does not hide a good one.
+    // A header with a wrong sum does not count, and does not hide a good one.
     let mut file = header.clone();
     file[12] ^= 1;
     refuse(parse_2(&file), "10S", none);
@@ -133,7 +133,7 @@ fn headers_of_version_2_that_make_no_sense() {
         offset: 16,
         size,
     };
-    // Without an end tag, with an end tag behind the header, and shorter than itself.
+    // Without an end tag, with an end tag behind the header, and with a header shorter than itself.
     let no_end = |offset| HeaderError::NoEnd { offset };
     refuse(parse_2(&header_for(0, &[])), "10S", no_end(16));
     refuse(parse_2(&header_for(0, &[6, 8])), "10S", no_end(24));
@@ -156,12 +156,12 @@ fn headers_of_version_2_that_make_no_sense() {
             refuse(parse_2(&file), "10S", tag_size(kind as u16, size));
         }
     }
-    // Each is a word too short.
+    // Each tag is a word too short.
     for (kind, size) in [(2, 20), (3, 8), (4, 8), (5, 16), (10, 20)] {
         let file = header_2(&[kind, size, 0, 0, 0, 0, 0, 0]);
         refuse(parse_2(&file), "10S", tag_size(kind as u16, size));
     }
-    // Half a word.
+    // A tag with half a word.
     refuse(parse_2(&header_2(&[1, 14, 0, 0])), "10S", tag_size(1, 14));
     refuse(
         parse_2(&header_2(&[2, 24, 0, 0, 0, 0])),
@@ -234,7 +234,7 @@ fn what_a_header_of_version_2_may_not_require() {
         let optional = parse_2(&header_2(&[kind | OPTIONAL, 8]));
         assert_eq!(optional, Ok(plain(Version::Two, 0)));
     }
-    // Tags for EFI are for EFI, whether they are optional or not.
+    // Tags for EFI do not concern this loader, whether they are optional or not.
     let efi = header_2(&[7, 8, 8, 12, 1, 0, 9, 12, 1, 0]);
     assert_eq!(parse_2(&efi), Ok(plain(Version::Two, 0)));
     for kind in [22, u32::MAX] {
@@ -249,7 +249,7 @@ fn what_a_header_of_version_2_may_not_require() {
     tags.push(0); // to a multiple of 8
     let known = parse_2(&header_2(&tags));
     assert_eq!(known, Ok(plain(Version::Two, 0)));
-    // Where APM may be left out, it is asked for all the same.
+    // An optional request for APM counts as well.
     let apm = parse_2(&header_2(&[1 | OPTIONAL, 12, 10, 0]));
     assert!(apm.is_ok_and(|header| header.apm));
 }
@@ -268,7 +268,7 @@ fn parse_tags(tags: &[&[u32]]) -> Result<Header, HeaderError> {
     parse_2(&header_2(&tags.concat()))
 }
 
-/// Whether a header with these tags can do with text, or with a graphics mode, where there is one.
+/// Whether a header with these tags accepts text, or a graphics mode if there is one.
 fn check_screen(tags: &[&[u32]], text: bool, graphics: bool) -> Result<(), HeaderError> {
     parse_tags(tags).and_then(|header| header.check_screen(text, graphics))
 }
@@ -300,7 +300,7 @@ fn graphics_that_are_required() {
     );
 }
 
-/// A graphics mode may be left out, or text will do as well.
+/// The graphics mode is optional, or text will do as well.
 #[test]
 fn graphics_that_are_optional() {
     for tags in [
@@ -343,7 +343,7 @@ fn consoles() {
         check_screen(&[&[4 | OPTIONAL, 12, 1, 0]], false, false),
         Ok(())
     );
-    // A console that may be either.
+    // A console of either kind.
     let either: &[&[u32]] = &[&console(3), &mode(OPTIONAL, 32)];
     assert_eq!(check_screen(either, false, true), Ok(()));
     assert_eq!(check_screen(either, false, false), error(true));
@@ -433,11 +433,11 @@ fn where_a_header_of_version_1_may_be() {
     let video = header_1(4, &[0; 9]);
     assert!(at(0x2000 - 48, &video).is_ok());
     refuse(at(0x2000 - 44, &video), "10S", cut(0x2000 - 44, 48));
-    // The file itself ends.
+    // The file itself is too short.
     refuse(parse_1(&addresses[..28]), "10S", cut(0, 32));
 }
 
-/// A flat file of 4 KiB: header, and something that nobody looks at.
+/// A flat file of 4 KiB: a header, and bytes that nobody looks at.
 fn flat(load_end: u32, bss_end: u32, entry: u32) -> Vec<u8> {
     let fields = [0x10_0000, 0x10_0000, load_end, bss_end, entry];
     let mut file = header_1(1 << 16, &fields);
@@ -472,7 +472,7 @@ fn kernels_by_the_header_s_addresses() {
         present: 4096,
     };
     assert_eq!(check(0x10_1001, 0, entry), refused(error));
-    // The file is longer than its memory.
+    // The file is larger than the kernel's memory.
     let error = KernelError::Sizes {
         segment: 0,
         file_size: 4096,
@@ -506,7 +506,7 @@ fn kernels_by_their_elf_headers() {
     let (header, image) = check_file(Version::Two, &file(header_2(&[]))).expect("a good kernel");
     assert_eq!(image.entry().as_u64(), MIB + 0x80);
     assert_eq!(header.offset.as_u64() % 8, 0);
-    // The header's entry point is a physical one, and counts.
+    // The entry point in the header is a physical address, and counts.
     let entry = [3, 12, MIB as u32 + 0x90, 0];
     let (_, image) = check_file(Version::Two, &file(header_2(&entry))).expect("a good kernel");
     assert_eq!(image.entry().as_u64(), MIB + 0x90);
@@ -521,7 +521,8 @@ fn kernels_by_their_elf_headers() {
 }
 
 proptest! {
-    /// Any words as a header with a right sum: an answer, and a header that keeps its promises.
+    /// Any words behind a header with a right sum: there is an answer, and an accepted header keeps
+    /// its promises.
     #[test]
     fn any_tags(tags in proptest::collection::vec(prop_oneof![0_u32..32, any::<u32>()], 0..24)) {
         for file in [header_2(&tags), header_1(tags.first().copied().unwrap_or(0), &tags)] {

@@ -26,7 +26,7 @@ fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
     }
 }
 
-/// All kinds of memory; what touches and is RAM is one region.
+/// All kinds of memory. Neighbouring RAM is one region.
 fn memory() -> Vec<Region> {
     use MemoryKind::*;
     vec![
@@ -113,7 +113,7 @@ fn apm() -> Apm {
 struct ApmBios {
     /// What the installation check puts into BX and CX, one after the other; CF is set behind them.
     checks: Vec<(u32, u32)>,
-    /// Does connecting work?
+    /// Whether connecting works.
     connects: bool,
     calls: Vec<u32>,
 }
@@ -143,7 +143,7 @@ impl Bios for ApmBios {
                 };
                 true
             }
-            // Disconnecting fails: nobody was connected.
+            // Disconnecting fails if nobody was connected.
             _ => false,
         };
         if done {
@@ -182,7 +182,8 @@ fn the_apm_bios() {
     let (found, calls) = connect(&[(PM, 0x8888_0002), (PM, 0x8888_0003)], true);
     assert_eq!(found, Some(apm()));
     assert_eq!(calls, [0x5300, 0x5304, 0x5303, 0x5300]);
-    // None at all, none with 32 bits, something else, it does not connect, or is gone then.
+    // There is no APM, none with 32 bits, or something else; or it does not connect, or disappears
+    // then.
     for (checks, connects, calls) in [
         (&[][..], true, 1),
         (&[(PM, 1)], true, 1),
@@ -212,7 +213,7 @@ fn rsdp() -> Vec<u8> {
 #[repr(align(8))]
 struct Aligned([u8; 4096]);
 
-/// What the test tells a kernel, all of it or as little as possible.
+/// Tells a kernel all that there is, or as little as possible.
 fn with_information(all: bool, check: impl FnOnce(&Information<'_>)) {
     let configuration: &[u8] = if all { CONFIGURATION } else { b"" };
     let entry = entry_file::parse(configuration).expect("a good entry");
@@ -249,7 +250,7 @@ fn information_of_version_2() {
         assert!(length <= information::size(information, information.memory.len()));
         assert!(memory.0[length..].iter().all(|&byte| byte == 0xA5));
         let start = memory.0.as_ptr().cast::<BootInformationHeader>();
-        // SAFETY: aligned, and as long as it says, or the crate says no.
+        // SAFETY: `start` is aligned and as long as it says, or the crate refuses it.
         let boot = unsafe { BootInformation::load(start) }.expect("it is right");
         assert_eq!(boot.total_size(), length);
         assert_eq!(memory.0[4..8], [0; 4]);
@@ -308,7 +309,7 @@ fn check_screen_and_sections(boot: &BootInformation<'_>) {
         (tag.number_of_sections(), tag.entry_size(), tag.shndx()),
         (2, 64, 1)
     );
-    // SAFETY: `with_information` keeps them.
+    // SAFETY: `with_information` keeps the string table alive.
     assert_eq!(unsafe { tag.string_table() }, Some(&b"\0.strtab\0"[..]));
     let apm = boot.apm_tag().expect("it");
     assert_eq!(
@@ -364,7 +365,7 @@ fn as_little_information_as_possible() {
     });
 }
 
-/// A mode that was set, and what the BIOS says of it.
+/// A mode that was set, and what the BIOS says about it.
 fn drawn() -> Screen<'static> {
     let field = |position, size| Field { position, size };
     Screen::Graphics {
@@ -509,7 +510,8 @@ fn information_of_version_1() {
     });
 }
 
-/// However little room there is, nothing is written behind it, and it is said.
+/// However little room there is, nothing is written behind it, and the caller learns that it was
+/// too little.
 #[test]
 fn too_little_room() {
     with_information(true, |information| {
