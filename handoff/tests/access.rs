@@ -1,4 +1,4 @@
-//! The accessors of `BootInfo`, on one that the test fills in.
+//! The accessors of `BootInfo`, tried on one that the test fills in.
 
 #![allow(unsafe_code)] // raw pointers, as the loader makes them
 
