@@ -1,4 +1,4 @@
-//! The book is true: what its pages tell to do can be done, and prints what they promise.
+//! The book is true: its pages can be followed, and what they promise is printed.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -25,11 +25,12 @@ const SECTIONS: [&str; 2] = ["What you should see", "Break it"];
 /// The chapters are numbered from 1.
 const CHAPTERS: usize = 12;
 
-/// Fewer would not be all of them.
+/// The least number of command blocks, and of promises, in all pages: fewer would mean that some
+/// were not found.
 const LEAST: usize = 60;
 
-/// Blocks that are marked as examples: the page, the first line of the block, and why it is not carried
-/// out or compared.
+/// Blocks that are marked as examples: the page, the first line of the block, and why it is neither
+/// run nor compared.
 const EXAMPLES: &[(&str, &str, &str)] = &[
     ("README.md", "./run.sh", WINDOW),
     (
@@ -102,8 +103,8 @@ const FILE: &str = "the text of a file, which is nothing that is printed";
 const LINUX: &str =
     "it needs the kernel of a distribution; linux.rs and `./run.sh kernels` have some";
 
-/// Commands within the text of a chapter's two sections that no block of the page has: the page, the
-/// command, and why.
+/// Commands within the text of a chapter's two sections that are in no block of the page: the page,
+/// the command, and why.
 const SPANS: &[(&str, &str, &str)] = &[
     (
         "docs/05-console.md",
@@ -130,13 +131,14 @@ const PROGRAMS: &[&str] = &[
     "addr2line ",
 ];
 
-/// All commands are run and their output is compared. `BOOK=docs/04` in the environment: only those of
+/// Runs all commands and compares their output. `BOOK=docs/04` in the environment: only those of
+/// pages with that text in their names.
 /// pages with such a name.
 #[test]
 fn every_promise_is_kept() -> Result<()> {
     let start = Instant::now();
     let mut book = Book::read(GENERATED)?;
-    // Its limits are those of a kernel of a distribution.
+    // It has the limits of a distribution's kernel.
     book.bring("docs/linux.md", "vmlinuz", linux::check_kernel(&[])?);
     let name = env::var("BOOK").unwrap_or_default();
     let outcomes = book.run(&name, |outcome| {
@@ -213,7 +215,8 @@ fn what_is_not_carried_out_has_a_reason() -> Result<()> {
     Ok(())
 }
 
-/// In the two sections of a chapter, what the text tells to run is in a block, or is listed.
+/// If the text in the two sections of a chapter tells the reader to run something, that is in a
+/// block, or is listed.
 #[test]
 fn no_command_is_in_the_text_alone() -> Result<()> {
     let book = Book::read(GENERATED)?;
@@ -248,7 +251,7 @@ fn no_command_is_in_the_text_alone() -> Result<()> {
     Ok(())
 }
 
-/// What sentences say of the loader's limits.
+/// What the pages say in prose about the loader's limits is true.
 #[test]
 fn limits_are_those_of_the_loader() -> Result<()> {
     let kib = |bytes: u64| bytes >> 10;
@@ -311,7 +314,7 @@ fn limits_are_those_of_the_loader() -> Result<()> {
     Ok(())
 }
 
-/// What `docs/hardware.md` says to be tested is, by tests of these names.
+/// What `docs/hardware.md` calls tested is tested, by tests of these names.
 #[test]
 fn tests_that_are_named_exist() -> Result<()> {
     const PAGE: &str = "docs/hardware.md";

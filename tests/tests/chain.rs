@@ -1,5 +1,5 @@
-//! Chain loading: the boot sector of a partition or of another disk is started as a BIOS or an MBR
-//! does it.
+//! Chain loading: the loader starts the boot sector of a partition or of another disk as a BIOS or
+//! an MBR does.
 
 use std::path::Path;
 
@@ -36,8 +36,8 @@ fn write(image: &Image, lba: u32, bytes: &[u8]) -> Result<()> {
     image.write(u64::from(lba) * SECTOR_SIZE as u64, bytes)
 }
 
-/// A good image whose entry has this line, with more room behind its partition; and the first sector
-/// there.
+/// A good image whose entry has this line, with more room behind its partition; and the first
+/// sector of that room.
 fn chaining(line: &str) -> Result<(Image, u32)> {
     let image = Image::demo()?;
     image.put("/boot/kernel.conf", line.as_bytes())?;
@@ -113,7 +113,7 @@ fn another_disk_is_started_as_by_the_bios() -> Result<()> {
     )
 }
 
-/// SYSLINUX's MBR loads the active partition of the disk that it is told.
+/// SYSLINUX's MBR loads the active partition of the disk that it is given.
 #[test]
 fn the_mbr_of_others() -> Result<()> {
     let Some(mbr) = Fetched::Mbr.path()? else {
@@ -135,8 +135,8 @@ fn the_mbr_of_others() -> Result<()> {
     Ok(())
 }
 
-/// The loader is as good a boot sector as any. The BIOS that it calls has its own values in CR0, CR4 and
-/// EFER, or refuses.
+/// The loader can itself be the boot sector that is started. The BIOS that it calls relies on its
+/// own values in CR0, CR4 and EFER, or refuses.
 #[test]
 fn bootpath_boots_bootpath() -> Result<()> {
     let rom = bad_bios(&[Defect::WatchesControl])?;

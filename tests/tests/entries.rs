@@ -1,4 +1,4 @@
-//! Boot entries: which one is booted, with what, and what is left out.
+//! Boot entries: which one is booted, with what, and which ones are left out.
 
 use std::fs;
 use std::path::Path;
@@ -119,12 +119,12 @@ fn the_default_is_booted() -> Result<()> {
     )
 }
 
-/// Whatever stands in the files, serial terminal and screen show it and do not obey it: in the
+/// Serial terminal and screen show whatever stands in the files, and do not obey it: in the
 /// loader's lines, and in an error's facts.
 #[test]
 fn what_files_say_is_shown_and_not_obeyed() -> Result<()> {
-    // Sets the title, clears the screen (C1, as UTF-8), turns the text around, overwrites the line;
-    // and a letter, which the screen has no place for.
+    // Sets the title, clears the screen (C1, as UTF-8), turns the text around, overwrites the line.
+    // At the end, a letter that the screen cannot show.
     const EVIL: &str = "\x1B]0;o\x07\u{9B}2J\u{202E}t\rA\u{E9}";
     const SHOWN: &str = r"\x1B]0;o\x07\u{009B}2J\u{202E}t\x0DA";
 
@@ -198,7 +198,7 @@ fn without_loader_conf_the_first_one_is_booted() -> Result<()> {
     )
 }
 
-/// A bit of an entry that nobody chose is wrong: what is on the disk cannot be trusted.
+/// A wrong bit in an entry that nobody chose stops the boot: the disk cannot be trusted.
 #[test]
 fn a_damaged_entry_is_named() -> Result<()> {
     let image = image(&["a", "b"], |_| {})?;
@@ -246,7 +246,7 @@ fn bad_entries_are_left_out() -> Result<()> {
     )
 }
 
-/// Three thousand files: 64 are entries, and one line tells of the others.
+/// Of three thousand files, 64 are entries, and one line reports the others.
 #[test]
 fn one_line_tells_of_those_left_out() -> Result<()> {
     let image = image(&["z"], |_| {})?;
@@ -292,7 +292,7 @@ fn modules_and_initrds_come_in_their_order() -> Result<()> {
     let image = Image::build(kernel.path(), |recipe: &mut Recipe, directory: &Path| {
         let file = |name: &str, length: usize| {
             let file = directory.join(name);
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, vec![b'x'; length]);
             file
         };
@@ -337,7 +337,8 @@ fn modules_and_initrds_come_in_their_order() -> Result<()> {
     running.wait().map(drop)
 }
 
-/// Directories of machine ID and version, long names, no byte that this loader's builder wrote.
+/// Directories of machine ID and version, long names, and not a byte that this loader's builder
+/// wrote.
 #[test]
 fn what_kernel_install_wrote() -> Result<()> {
     const ID: &str = "6a9857a393724b7a981ebb5b8495b9ea";
@@ -348,7 +349,7 @@ fn what_kernel_install_wrote() -> Result<()> {
     let put = |name: &str, bytes: &[u8]| image.put(&format!("/{ID}/{VERSION}/{name}"), bytes);
     put("linux", &fs::read(kernel.path())?)?;
     put(&format!("initrd.img-{VERSION}"), b"an initrd")?;
-    // One with a leading slash, one without.
+    // One path has a leading slash, one does not.
     let entry = format!(
         "# Boot Loader Specification type#1 entry\n\
          title      Debian GNU/Linux 13 (trixie)\n\
@@ -387,7 +388,7 @@ fn what_kernel_install_wrote() -> Result<()> {
 fn kernel_conf_has_the_same_keys() -> Result<()> {
     let image = image(&["gone"], |_| {})?;
     let kernel = kernel_path(&image)?;
-    // No entries, as if there were no such directory.
+    // Without any entries, it is as if there were no such directory.
     image.mtools("mdel", ["::/loader/entries/gone.conf"])?;
     let conf =
         format!("title t\nkernel {kernel}\nprotocol bootpath\noptions exit\ninitrd {kernel}\n");
@@ -400,7 +401,7 @@ fn kernel_conf_has_the_same_keys() -> Result<()> {
     fails(&image, &[error])
 }
 
-/// As a user types it: each option belongs to its entry, whichever is booted.
+/// The command line of a user: each option belongs to its entry, whichever entry is booted.
 #[test]
 fn entries_of_the_command_line() -> Result<()> {
     let directory = tempfile::tempdir()?;

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use machine_tests::flip::{self, BIOS, Coverage, Flip, KERNEL, Kind, Outcome, Region, Subject};
 
-/// What differs between the kinds; the MBR and stage2 are the same for all.
+/// The regions that differ between the kinds; all kinds have the same MBR and stage2.
 const OF_EACH_KIND: [Region; 10] = [
     Region::BootSector,
     Region::FirstFat,
@@ -17,7 +17,8 @@ const OF_EACH_KIND: [Region; 10] = [
     Region::ModulesPacked,
 ];
 
-/// How the codes of the errors begin that a bit in a region ends in, whichever it is; none, where it boots.
+/// The beginnings of the error codes that a wrong bit in a region may end in; `None`: the image
+/// boots.
 fn expected(region: Region) -> Option<&'static [&'static str]> {
     Some(match region {
         Region::MbrChecked => &["1D"],
@@ -25,7 +26,7 @@ fn expected(region: Region) -> Option<&'static [&'static str]> {
         // stage1's sum is over the first 64 KiB, stage2's own checksum over all.
         Region::Stage2 | Region::Stage2Filling => &["1B", "1C"],
         Region::Configuration => &["9E"],
-        // What makes no sense is refused as that before it is known that it is damaged.
+        // If a header makes no sense, it is refused for that before the checksum is compared.
         Region::KernelHeaders | Region::KernelProtocol => &["10"],
         Region::KernelBytes | Region::KernelPacked => &["10Q"],
         Region::KernelPayload => &[KERNEL],
@@ -43,7 +44,7 @@ fn expected(region: Region) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Each region that can be checked, with another seed than the page's.
+/// Each region that can be checked, with another seed than that of the page.
 #[test]
 fn a_wrong_bit_is_harmless_or_has_a_name() -> Result<()> {
     let checked = |region: &Region| region.coverage() == Coverage::Checked;
@@ -84,7 +85,7 @@ fn as_expected(flip: &Flip, outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-/// The same without checksums: so that is what they are good for, and each kernel sees it.
+/// The same without checksums shows what they are good for: each kernel notices the damage.
 #[test]
 fn without_checksums_wrong_bits_boot_wrongly() -> Result<()> {
     for (kind, regions) in [

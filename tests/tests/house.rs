@@ -1,7 +1,7 @@
-//! The measures of the house: how long files, functions and unsafe blocks may be, how many files a folder
-//! may have, and who may import whom.
+//! The measures of the house: how long files, functions and unsafe blocks may be, how many files a
+//! folder may have, and which module may import which.
 //!
-//! Each rule measures things and has a limit for them. What goes beyond a limit today stands in [`TODAY`]:
+//! Each rule measures things and has a limit for them. [`TODAY`] lists what exceeds a limit today:
 //! it may shrink but not grow, and a row that is no longer needed has to go.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,19 +17,19 @@ mod house {
     pub mod source;
 }
 
-/// A rule: what it measures, and how much there may be of it.
+/// A rule: what it measures, and the limit.
 struct Rule {
     name: &'static str,
     limit: usize,
     measure: fn(&House) -> Vec<Measure>,
 }
 
-/// What a rule says of one thing.
+/// One measurement of a rule.
 #[derive(Debug, PartialEq, Eq)]
 struct Measure {
-    /// The thing: a path, or what else [`TODAY`] has it under.
+    /// The thing: a path, or another name under which [`TODAY`] lists it.
     of: String,
-    /// How much there is.
+    /// The amount that was measured.
     count: usize,
     /// Where it is, for a person.
     place: String,
@@ -65,7 +65,7 @@ const RULES: [Rule; 12] = [
     Rule { name: MACHINE, limit: 4000, measure: machine_lines },
 ];
 
-/// What goes beyond its limit today, and by how much it does: rule, thing, number.
+/// What exceeds its limit today, and by how much: rule, thing, number.
 #[rustfmt::skip]
 const TODAY: &[(&str, &str, usize)] = &[];
 
@@ -90,7 +90,7 @@ impl House {
         let members: Vec<_> = members.split('"').skip(1).step_by(2).collect();
         assert!(members.len() > 5, "{members:?}");
         let crates = members.iter().map(|member| {
-            // A member's folder may hold another member.
+            // The folder of a member may contain another member.
             let others = members.iter().filter(|other| *other != member);
             let mut sources = below(workspace, member);
             for other in others.filter(|other| other.starts_with(&format!("{member}/"))) {
@@ -112,7 +112,7 @@ impl House {
         crates.filter(|one| names.contains(&one.name.as_str()))
     }
 
-    /// What is in `src` of the crates with these names.
+    /// The files in `src` of the crates with these names.
     fn source_folders<'h>(&'h self, names: &'h [&str]) -> impl Iterator<Item = &'h Source> {
         self.named(names).flat_map(Crate::source_folder)
     }
@@ -132,7 +132,8 @@ fn file_lines(house: &House) -> Vec<Measure> {
     house.sources().map(measure).collect()
 }
 
-/// One measure for each piece. Pieces of the same name in one file are one thing, as long as the longest.
+/// One measure for each piece. Pieces of the same name in one file count as one thing, whose
+/// measure is that of the longest.
 fn pieces<'h>(
     sources: impl Iterator<Item = &'h Source>,
     pieces: fn(&Source) -> Vec<Piece>,
@@ -171,7 +172,7 @@ fn cuts(house: &House) -> Vec<Measure> {
     house.sources().filter_map(cuts).collect()
 }
 
-/// Of those in `src`: a crate's other folders have one file for each program or test.
+/// Only folders within `src`: a crate's other folders have one file for each program or test.
 fn files_of_folders(house: &House) -> Vec<Measure> {
     let mut folders = BTreeMap::<_, usize>::new();
     for source in house.crates.iter().flat_map(Crate::source_folder) {
@@ -184,7 +185,7 @@ fn files_of_folders(house: &House) -> Vec<Measure> {
         .collect()
 }
 
-/// In the boot path, between all modules in `src`; elsewhere between the folders there.
+/// In the boot path, circles of any modules in `src`; elsewhere, circles of folders.
 fn circles(house: &House) -> Vec<Measure> {
     let circles = house.crates.iter().map(|one| {
         let strict = [LIBRARY, MACHINE_HALF].contains(&one.name.as_str());
@@ -213,7 +214,7 @@ fn against_the_order(house: &House) -> Vec<Measure> {
 fn imports_of_the_root(house: &House) -> Vec<Measure> {
     let mut found = BTreeMap::<_, Vec<_>>::new();
     for one in &house.crates {
-        // A library's root may be imported where the library is not the boot path.
+        // The root of a library that is not the boot path may be imported.
         if one.is_program() || one.name == LIBRARY {
             for import in one.imports_of_the_root() {
                 found.entry(import.from).or_default().push(import.place);
@@ -267,7 +268,7 @@ fn machine_lines(house: &House) -> Vec<Measure> {
     vec![measure(MACHINE_HALF, count, "stage2/src")]
 }
 
-/// What is wrong by a rule.
+/// The faults that a rule finds.
 fn faults(rule: &Rule, measures: &[Measure], today: &[(&str, &str, usize)]) -> Vec<String> {
     let Rule { name, limit, .. } = rule;
     let mut rows: BTreeMap<_, _> = today
@@ -306,7 +307,7 @@ fn the_house_keeps_its_measures() {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
-/// What a rule finds beyond its limit in a workspace of these files.
+/// What exceeds a rule's limit in a workspace of these files.
 fn found(rule: &str, files: &[(&str, &str)]) -> Vec<(String, usize)> {
     let mut crates = BTreeMap::<_, Vec<_>>::new();
     for (path, text) in files {
@@ -362,7 +363,7 @@ fn files_and_folders_are_measured() {
 
 #[test]
 fn functions_are_measured_wherever_they_are() {
-    // A function of so many lines, its first and its last one included.
+    // A function of so many lines, including its first and its last one.
     let function = |lines: usize| format!("fn f()\n{{{}}}\n", "\n".repeat(lines - 2));
     for (text, count) in [
         (function(60), None),
@@ -466,7 +467,8 @@ fn circles_of_imports_are_found() {
     ] {
         assert_eq!(found(CIRCLES, &names(none)), [], "{none}");
     }
-    // Of three, and only by those that are in it; files count in the boot path alone.
+    // A circle of three counts only its own modules. Files that are modules count in the boot path
+    // alone.
     let three = |name: &str| {
         let file =
             |file: &str, to: &str| (format!("{name}/src/{file}.rs"), format!("use crate::{to};"));

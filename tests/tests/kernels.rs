@@ -1,4 +1,4 @@
-//! The everyday part of `./run.sh kernels`; and kernels that several protocols fit.
+//! The everyday part of `./run.sh kernels`, and kernels that fit several protocols.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use machine_tests::linux::put;
 use machine_tests::machine::{Machine, Running};
 use machine_tests::peers::{self, Peer, Start};
 
-/// The page is of these rows, whenever it was written.
+/// The page has exactly these rows, whenever it was written.
 #[test]
 fn the_page_is_of_this_table() -> Result<()> {
     let page = fs::read_to_string(stages::workspace().join("docs/kernels.md"))?;
@@ -25,7 +25,7 @@ fn the_page_is_of_this_table() -> Result<()> {
     Ok(())
 }
 
-/// Every kernel that is built here boots, each on one of its ways in.
+/// Every kernel that is built here boots by one of its ways in.
 #[test]
 fn each_kernel_on_one_way() -> Result<()> {
     let boots = kernels::everyday();
@@ -35,12 +35,12 @@ fn each_kernel_on_one_way() -> Result<()> {
     Ok(())
 }
 
-/// Its bootstrap asks no more of a loader than the specification does.
+/// The kernel's bootstrap asks a loader for no more than the specification has.
 #[test]
 fn grub_starts_the_c_kernel_without_the_loader() -> Result<()> {
     let image = Image::build(&c_kernel_with_bootstrap()?, |recipe, directory| {
         let file = directory.join("module");
-        // The builder finds out when it is not there.
+        // If this fails, the builder reports that the file is missing.
         let _ = fs::write(&file, "a module");
         let string = String::new();
         recipe.modules.push(Module { file, string });
@@ -80,13 +80,13 @@ fn limine_and_multiboot2() -> Result<Vec<u8>> {
     let mut both = test_program("limine-first")?;
     let other = test_program("entering-long-mode")?;
     let entry = u32::try_from(other.entry)?;
-    // The first one is one MiB above the other one: in the higher half as well as in memory.
+    // The first kernel is one MiB above the other one, in the higher half as well as in memory.
     for load in &mut both.program_headers {
         load.physical_address = load.virtual_address - HALF + (2 << 20);
     }
     for mut load in other.program_headers {
         load.virtual_address += HALF + (2 << 20);
-        // Its own header has no entry.
+        // The kernel's own header has no entry address.
         let magic = MULTIBOOT2_MAGIC.to_le_bytes();
         let own = load.data.windows(4).position(|bytes| bytes == magic);
         if let Some(own) = own {
@@ -137,8 +137,8 @@ fn of_two_protocols_the_own_one_counts() -> Result<()> {
     Ok(())
 }
 
-/// Where entries name the same kernel and other protocols, it has checksums by each of them; where a
-/// protocol is named that the builder knew nothing of, it has none.
+/// If entries name the same kernel with different protocols, it has checksums for each of them. If
+/// an entry names a protocol that the builder did not know of, the kernel has no checksum.
 #[test]
 fn checksums_by_each_protocol() -> Result<()> {
     const CONF: &str = "/loader/loader.conf";
@@ -176,7 +176,7 @@ fn checksums_by_each_protocol() -> Result<()> {
         ensure!(transcript.contains(&error), "{transcript}");
     }
 
-    // By Multiboot 2 nobody needs that byte.
+    // Multiboot 2 does not need that byte.
     let image = Image::build(&kernel, |_, _| {})?;
     let place = image.first_sector("/boot/kernel.elf")? * SECTOR_SIZE as u64 + 0x1000;
     image.write(place, &[byte ^ 1])?;

@@ -38,7 +38,7 @@ impl Kernel {
         Self::built("limine-kernel", &FILE)
     }
 
-    /// A static PIE, whose markers are not in the right order.
+    /// A static PIE whose markers are in the wrong order.
     fn position_independent() -> Result<Self> {
         static FILE: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
         let kernel = Self::built("limine-kernel-pie", &FILE)?;
@@ -55,7 +55,7 @@ impl Kernel {
         Ok(Self(bytes.map_err(anyhow::Error::msg)?))
     }
 
-    /// Where these words are in the file.
+    /// The offset of these words in the file.
     fn find(&self, words: &[u64]) -> Result<usize> {
         let pattern: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut found = (0..self.0.len()).step_by(8);
@@ -103,7 +103,7 @@ impl Kernel {
             recipe.command_line = "a command line".into();
             for (name, length) in [("inner.bin", 5000), ("outer.bin", 4096)] {
                 let file = directory.join(name);
-                // The builder finds out when it is not there.
+                // If this fails, the builder reports that the file is missing.
                 let _ = fs::write(&file, noise(length));
                 recipe.modules.push(Module {
                     file,
@@ -133,14 +133,14 @@ fn okay(machine: &Machine, expected: &[&str]) -> Result<()> {
     contains(&transcript, expected)
 }
 
-/// The kernel is refused, with this line.
+/// Checks that the kernel is refused, with this line.
 fn refused(kernel: &Kernel, line: &str) -> Result<()> {
     let image = kernel.image_with(|recipe| recipe.unchecked = true)?;
     let mut running = Machine::new(&image.path()).start()?;
     running.wait_for(line).map(drop)
 }
 
-/// As [`refused`], and the builder says so, too.
+/// As [`refused`], and the builder refuses it, too.
 fn refused_by_both(kernel: &Kernel, line: &str) -> Result<()> {
     let said = kernel.image().err().context("the builder accepts it")?;
     let said = format!("{said:#}");
@@ -195,7 +195,7 @@ fn draws(revision: u64, arguments: &[&str], size: (usize, usize), expected: &[&s
     running.picture()?.is_test_card(size.0, size.1)
 }
 
-/// What QEMU's adapters have in common is SeaBIOS; the modes are those of each.
+/// QEMU's adapters share SeaBIOS; each has its own modes.
 #[test]
 fn a_framebuffer() -> Result<()> {
     let usual = (1024, 768);
@@ -220,7 +220,7 @@ fn a_framebuffer() -> Result<()> {
     )
 }
 
-/// No monitor that says what it prefers; little memory; and adapters that are no VGA.
+/// No monitor that reports what it prefers; little memory; and adapters that are not VGA.
 #[test]
 fn other_framebuffers() -> Result<()> {
     let none = ["-vga", "none", "-device"];
@@ -253,12 +253,13 @@ fn other_framebuffers() -> Result<()> {
     )
 }
 
-/// Modes that cannot be set: the next one is taken; or there is no framebuffer, and text again.
+/// If a mode cannot be set, the next one is taken. If none can be set, there is no framebuffer, and
+/// text again.
 #[test]
 fn modes_that_cannot_be_set() -> Result<()> {
     let two = bad_modes(2)?;
     let option = two.path().to_str().context("a path of text")?;
-    // 1280 by 800 with 32 bits, then with 24.
+    // 1280 by 800 with 32 bits fails, then with 24.
     draws(3, &["-option-rom", option], (1280, 800), &["16 bits"])?;
     let image = Kernel::new()?.image_with(|recipe| recipe.command_line = "stay".into())?;
     let all = bad_modes(0xFF)?;
@@ -270,7 +271,7 @@ fn modes_that_cannot_be_set() -> Result<()> {
     running.picture()?.is_text()
 }
 
-/// There is no adapter, and there is one without a BIOS.
+/// A machine without an adapter, and one whose adapter has no BIOS.
 #[test]
 fn no_framebuffer() -> Result<()> {
     let image = Kernel::new()?.image()?;
@@ -356,7 +357,7 @@ fn memory_above_4_gib() -> Result<()> {
     Ok(())
 }
 
-/// From a CD, and with checksums, which the modules and what is loaded of the kernel must have.
+/// From a CD. And with checksums, which the modules and the loaded parts of the kernel must have.
 #[test]
 fn a_cd_with_checksums() -> Result<()> {
     let stage1_cd = stage1_cd()?;
@@ -371,7 +372,8 @@ fn a_cd_with_checksums() -> Result<()> {
     )
 }
 
-/// Bochs' BIOS starts the other processors by itself before, and some of its CPUs have an x2APIC.
+/// Bochs' BIOS has started the other processors itself before, and some of Bochs' CPUs have an
+/// x2APIC.
 #[test]
 fn another_pc() -> Result<()> {
     let kernel = Kernel::new()?.revision(6)?.x2apic()?;
@@ -385,7 +387,7 @@ fn another_pc() -> Result<()> {
         let transcript = running.wait_for_one_of(&["OKAY\n", "FAILED\n", "\npress a key"])?;
         ensure!(!transcript.contains("FAILED"), "{transcript}");
         let line = format!("{processors} processors, x2APIC {x2apic}\n");
-        // Its BIOS has modes, but on this display only such with a palette.
+        // Its BIOS has modes, but on this display only modes with a palette.
         contains(&transcript, &[&line, "no framebuffer\n", "OKAY\n"])?;
     }
     Ok(())
@@ -393,7 +395,7 @@ fn another_pc() -> Result<()> {
 
 #[test]
 fn rules_that_are_broken_have_a_name() -> Result<()> {
-    // Two tables of a device tree: that is a duplicate, though there is no answer anyway.
+    // Two requests for a device tree are duplicates, although there is no response to them.
     let twice = Kernel::new()?.with(&RSDP, 2, DTB[2])?.with(
         &[COMMON[0], COMMON[1], DTB[2], RSDP[3]],
         3,
@@ -408,7 +410,7 @@ fn rules_that_are_broken_have_a_name() -> Result<()> {
         .clone()
         .with(&START, 0, END[0])?
         .with(&[END[0], START[1]], 1, END[1])?;
-    // The first end marker is in front of everything: nothing counts, but it is a Limine kernel.
+    // The first end marker is in front of everything: no request counts, but it is a Limine kernel.
     ensure!(markers.image().is_ok(), "an empty range is no error");
     refused_by_both(
         &kernel.revision(7)?,

@@ -23,7 +23,7 @@ fn image(bits: u32, changes: &[(usize, &[u8])], modules: &[&[u8]]) -> Result<Ima
     let image = Image::build(&kernel, |recipe, directory| {
         for (number, bytes) in modules.iter().enumerate() {
             let file = directory.join(format!("initrd-{number}"));
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, bytes);
             recipe.modules.push(Module {
                 file,
@@ -65,7 +65,7 @@ fn every_entry_finds_what_is_promised() -> Result<()> {
                 "10 kernel   Linux, protocol 2.15, ",
                 &format!("command line: entry={bits} two  words\r\n"),
                 "loaded at 1000000, ",
-                // Below the firmware's tables at the end of 256 MiB, in two pages at least.
+                // Below the firmware's tables at the end of 256 MiB, in at least two pages.
                 "initrd 24 bytes at FFDE000: first...second, longer..\r\n",
             ],
         )?;
@@ -82,7 +82,7 @@ fn every_entry_finds_what_is_promised() -> Result<()> {
     Ok(())
 }
 
-/// Setup code calls the BIOS, which has its own values in CR0, CR4 and EFER then.
+/// Setup code calls the BIOS, which then needs its own values in CR0, CR4 and EFER.
 #[test]
 fn setup_code_finds_the_control_registers_of_the_bios() -> Result<()> {
     let rom = bad_bios(&[Defect::WatchesControl])?;
@@ -103,7 +103,8 @@ fn a_kernel_that_cannot_move_and_an_old_one() -> Result<()> {
             &["loaded at 100000, ", "initrd 0 bytes at 0: \r\n"],
         )?;
     }
-    // Protocol 2.02: the header ends behind cmd_line_ptr, and the setup code is entered unasked.
+    // Protocol 2.02: the header ends behind cmd_line_ptr, and the loader enters the setup code
+    // without being asked to.
     let old: (usize, &[u8]) = (header::VERSION, &0x0202_u16.to_le_bytes());
     let image = image(16, &[old, fixed], &[b"old"])?;
     image.put(
@@ -177,8 +178,8 @@ fn what_cannot_be_booted_is_refused_by_name() -> Result<()> {
     )
 }
 
-/// A wrong bit in the setup code, in the kernel or in an initial RAM disk has a name, by whichever entry;
-/// without checksums, it boots.
+/// A wrong bit in the setup code, in the kernel or in an initial RAM disk has a name, whichever
+/// entry is used. Without checksums, the image boots.
 #[test]
 fn what_is_damaged() -> Result<()> {
     const KERNEL: &str = "/boot/kernel.elf";
@@ -238,7 +239,8 @@ fn what_is_damaged() -> Result<()> {
     Ok(())
 }
 
-/// A payload that the kernel itself checks has no checksum; what is around it has.
+/// The loader has no checksum of a payload that the kernel itself checks, but one of what is around
+/// it.
 #[test]
 fn what_the_kernel_checks_itself() -> Result<()> {
     const KERNEL: &str = "/boot/kernel.elf";
@@ -249,7 +251,7 @@ fn what_the_kernel_checks_itself() -> Result<()> {
     payload[..XZ.len()].copy_from_slice(&XZ);
     let mut kernel = bench_kernel(&payload)?;
     let start = kernel.len() - LENGTH;
-    kernel.extend([0; 16]); // the header's length of the kernel is not that of the file
+    kernel.extend([0; 16]); // the length in the header is not that of the file
     let directory = tempfile::tempdir()?;
     let file = put(directory.path(), "bzimage", &kernel)?;
     for (offset, is_named) in [
@@ -280,7 +282,7 @@ fn what_the_kernel_checks_itself() -> Result<()> {
     Ok(())
 }
 
-/// What is Linux in the everyday part of `./run.sh kernels`, and a second archive.
+/// The Linux kernel in the everyday part of `./run.sh kernels`, with a second archive.
 #[test]
 fn a_real_kernel_with_two_archives() -> Result<()> {
     let Some(kernel) = Fetched::Cloud.path()? else {
@@ -296,7 +298,7 @@ fn a_real_kernel_with_two_archives() -> Result<()> {
         recipe.command_line = "console=ttyS0 panic=-1 a=\"b c\"".into();
         for (name, bytes) in [("first", &first), ("second", &second)] {
             let file = directory.join(name);
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, bytes);
             recipe.modules.push(Module {
                 file,

@@ -13,7 +13,7 @@ use object::{Object as _, ObjectSection as _, SectionFlags};
 const PROGRAMS: [stages::Program<'static>; 5] =
     [STAGE1, STAGE1_CD, STAGE1_MULTIBOOT, STAGE2, KERNEL];
 
-/// The sources of a package: their names from the workspace, and texts.
+/// The sources of a package: their names, relative to the workspace, and texts.
 fn sources(package: &str) -> Result<Vec<(String, String)>> {
     let mut sources = Vec::new();
     let mut folders = vec![format!("{package}/src")];
@@ -32,7 +32,7 @@ fn sources(package: &str) -> Result<Vec<(String, String)>> {
     Ok(sources)
 }
 
-/// No change of the mode in the sources is missing in the programs, and no other one is there.
+/// The programs have all changes of mode in the sources, and no others.
 #[test]
 fn each_change_of_the_mode_is_known() -> Result<()> {
     let mut known = BTreeSet::new();
@@ -70,7 +70,7 @@ fn each_change_of_the_mode_is_known() -> Result<()> {
     Ok(())
 }
 
-/// The rows are in the file and not in memory: they cost the machine nothing.
+/// The rows are in the file but not in memory, so they cost the machine nothing.
 #[test]
 fn rows_are_not_loaded() -> Result<()> {
     for program in &PROGRAMS {
@@ -99,14 +99,14 @@ fn instructions(listing: &str) -> BTreeMap<u64, &str> {
         .collect()
 }
 
-/// The instruction in a line of assembly, if it has one and is one of itself.
+/// The instruction that a line of assembly spells out, if there is one.
 fn instruction(source: &str) -> Option<&str> {
     let text = source.trim().strip_prefix('"')?.split('"').next()?;
     let is_instruction = text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with(':');
     is_instruction.then_some(text)
 }
 
-/// An instruction's name in the sources, and other ones that disassemblers have for it.
+/// Names of instructions in the sources, and the names that disassemblers give them.
 const NAMES: [(&str, &[&str]); 26] = [
     ("call", &["calld"]),
     ("cwd", &["cdq"]),
@@ -136,7 +136,7 @@ const NAMES: [(&str, &[&str]); 26] = [
     ("stosq", &["stos"]),
 ];
 
-/// Is it the instruction that is written?
+/// Whether the decoded instruction is the written one.
 fn is(decoded: &str, written: &str) -> bool {
     let (decoded, written) = (operation(decoded), operation(written));
     let names = NAMES.iter().find(|(name, _)| *name == written.1);
@@ -156,8 +156,8 @@ fn operation(text: &str) -> (bool, &str) {
     }
 }
 
-/// Each line of assembly begins with an instruction of the listing, which is the one that is written
-/// there: in a wrong mode, neither holds for long.
+/// Each line of assembly begins with an instruction of the listing, and with the one that is
+/// written there. In a wrong mode, neither would hold for long.
 #[test]
 fn each_line_is_decoded_as_it_is_written() -> Result<()> {
     let disassemblers = Disassembler::all();

@@ -1,5 +1,5 @@
-//! The machine matrix: the rows that are tried every day, and that the comparison notices what is
-//! wrong. `./run.sh machines` tries all rows.
+//! The everyday rows of the machine matrix, and tests that the comparison notices what is wrong.
+//! `./run.sh machines` tries all rows.
 
 use std::collections::HashSet;
 use std::fs;
@@ -41,7 +41,7 @@ fn names_are_unique() {
     assert_eq!(names.len(), rows.len());
 }
 
-/// The page is of these rows, whenever it was written.
+/// The page has exactly these rows, whenever it was written.
 #[test]
 fn the_page_is_of_this_table() -> Result<()> {
     let page = fs::read_to_string(stages::workspace().join("docs/machines.md"))?;
@@ -54,7 +54,7 @@ fn the_page_is_of_this_table() -> Result<()> {
     Ok(())
 }
 
-/// Each line is needed, once, in its place, and as it is.
+/// The comparison needs each line once, in its place, and unchanged.
 #[test]
 fn every_changed_line_is_noticed() -> Result<()> {
     let row = matrix::rows()
@@ -80,7 +80,7 @@ fn every_changed_line_is_noticed() -> Result<()> {
             let changed = [&lines[..index], own, &lines[index + 1..]].concat();
             refused(&changed, &format!("{line:?} {what}"))
         };
-        // How many regions are reserved, no other line tells.
+        // No other line says how many regions are reserved.
         if !line.ends_with("  Reserved") {
             replaced(&[], "is missing")?;
         }

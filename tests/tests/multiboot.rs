@@ -1,6 +1,6 @@
-//! Kernels with a Multiboot header boot, each in every form that it may have; and what cannot be
-//! given to a kernel is refused by name. The kernels check themselves what they are given:
-//! `tests/programs/src/multiboot/kernel/main.rs`.
+//! Kernels with a Multiboot header boot, in every form that such a kernel may have. A kernel that
+//! asks for something impossible is refused by name. The kernels themselves check what they are
+//! given: `tests/programs/src/multiboot/kernel/main.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -20,9 +20,9 @@ use object::{Endianness, elf};
 
 const MAGIC_1: u32 = 0x1BAD_B002;
 const MAGIC_2: u32 = 0xE852_50D6;
-/// Where the test kernel is linked to, and where its headers are from there on.
+/// The address that the test kernel is linked for, and the offset of its headers.
 const LINKED: u32 = 0x10_0000;
-/// A tag of the test kernel that nobody knows, and its length: to be replaced.
+/// An unknown tag of the test kernel, which tests replace, and its length.
 const SPARE: u32 = 0xB007 | OPTIONAL;
 const SPARE_BYTES: usize = 56;
 /// `optional`, in the first word of a tag.
@@ -61,7 +61,7 @@ fn with_tags(mut file: Vec<u8>, tags: &[u32]) -> Result<Vec<u8>> {
     Ok(file)
 }
 
-/// Without the header of version 2, for which the loader looks first.
+/// Removes the header of version 2, for which the loader looks first.
 fn only_version_1(mut file: Vec<u8>) -> Result<Vec<u8>> {
     let at = find_word(&file, MAGIC_2)?;
     put(&mut file, at, &[0]);
@@ -81,7 +81,7 @@ fn with_flags(mut file: Vec<u8>, change: impl FnOnce(u32) -> u32) -> Result<Vec<
     Ok(file)
 }
 
-/// Entry point, and the end of what is in the file and of all, in memory.
+/// The entry point, and the ends in memory of what is in the file and of all.
 fn addresses(file: &[u8]) -> Result<[u32; 3]> {
     let elf = ElfFile64::<Endianness>::parse(file)?;
     let endian = elf.endian();
@@ -110,7 +110,7 @@ fn image(kernel: &[u8], change: impl FnOnce(&mut Recipe, &Path)) -> Result<Image
         recipe.command_line = "root=/dev/sda  two spaces".into();
         for (name, length, string) in [("first", 12, "the text of one"), ("second", 100_001, "")] {
             let file = directory.join(name);
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, noise(length));
             recipe.modules.push(Module {
                 file,
@@ -121,7 +121,7 @@ fn image(kernel: &[u8], change: impl FnOnce(&mut Recipe, &Path)) -> Result<Image
     })
 }
 
-/// The test kernel is content, and says what it should about what the image holds.
+/// Checks that the test kernel is content, and that it reports what the image holds.
 fn content(mut running: Running, version: u32, ends: bool) -> Result<String> {
     let transcript = running.wait_for_one_of(&["OKAY\r\n", "OKAY\n", "FAIL\r\n", "FAIL\n"])?;
     ensure!(!transcript.contains("FAIL"), "{transcript}");
@@ -228,7 +228,7 @@ fn version_1_elf64() -> Result<()> {
     contains(&transcript, &["section .symtab ", "flags 126f\n"])
 }
 
-/// The kernel has both headers, and the entry says which one counts.
+/// If the kernel has both headers, the entry decides which one counts.
 #[test]
 fn version_1_because_the_entry_says_so() -> Result<()> {
     let image = image(&program("multiboot-kernel")?, |_, _| {})?;
@@ -262,7 +262,7 @@ fn version_1_by_the_header_s_addresses() -> Result<()> {
     )
 }
 
-/// The kernel compares where it is with what it is told.
+/// The kernel compares its address with what it is told.
 #[test]
 fn relocatable_kernels() -> Result<()> {
     const MIB: u32 = 1 << 20;
@@ -287,7 +287,7 @@ fn relocatable_kernels() -> Result<()> {
     Ok(())
 }
 
-/// What is there besides AHCI, and a machine without ACPI and with more than 4 GiB.
+/// A disk other than AHCI, and a machine without ACPI and with more than 4 GiB.
 #[test]
 fn other_machines() -> Result<()> {
     let kernel = program("multiboot-kernel")?;
@@ -332,7 +332,7 @@ fn started(kernel: &[u8], arguments: &[&str]) -> Result<(Running, String)> {
     Ok((running, transcript))
 }
 
-/// A kernel gets this mode.
+/// Checks that a kernel gets this mode.
 fn draws(kernel: &[u8], arguments: &[&str], mode: [usize; 3]) -> Result<()> {
     let [width, height, depth] = mode;
     let (running, transcript) = started(kernel, arguments)?;
@@ -341,7 +341,7 @@ fn draws(kernel: &[u8], arguments: &[&str], mode: [usize; 3]) -> Result<()> {
     running.picture()?.is_test_card(width, height)
 }
 
-/// A kernel gets text.
+/// Checks that a kernel gets text.
 fn writes(kernel: &[u8], arguments: &[&str]) -> Result<()> {
     let (running, transcript) = started(kernel, arguments)?;
     contains(&transcript, &["screen b8000 80 25\n"])?;
@@ -350,7 +350,7 @@ fn writes(kernel: &[u8], arguments: &[&str]) -> Result<()> {
 
 const USUAL: [u32; 3] = [1024, 768, 32];
 
-/// Flags of the console tag: required, text.
+/// The flags of the console tag: required, text.
 #[test]
 fn graphics_of_version_2() -> Result<()> {
     let (required, text) = (1, 2);
@@ -366,7 +366,7 @@ fn graphics_of_version_2() -> Result<()> {
         &["-vga", "cirrus"],
         [1024, 768, 24],
     )?;
-    // Whether that is a text mode depends on whether there is text.
+    // This is a text mode only if there is text.
     writes(&with_framebuffer(text, 0, [800, 600, 0])?, &[])?;
     draws(&with_framebuffer(0, 0, [800, 600, 0])?, &[], [800, 600, 32])
 }
@@ -383,7 +383,7 @@ fn graphics_of_version_1() -> Result<()> {
     draws(&with_graphics_1([0, 0, 0])?, &display, [1280, 800, 32])
 }
 
-/// Without an adapter, or with one whose modes cannot be set, there is text where that will do.
+/// Without an adapter, or if no mode can be set, the kernel gets text if it accepts that.
 #[test]
 fn no_graphics() -> Result<()> {
     let rom = bad_modes(0xFF)?;
@@ -399,7 +399,7 @@ fn no_graphics() -> Result<()> {
     let graphics = with_framebuffer(0, 0, USUAL)?;
     refused(&graphics, &none, "10T", &[wanted])?;
     refused(&graphics, &bad, "10T", &[wanted])?;
-    // That is on the screen, which shows text again.
+    // The screen shows the error, because it is in text mode again.
     let image = image(&graphics, |_, _| {})?;
     let mut running = Machine::new(&image.path()).arguments(bad).start()?;
     running.wait_for_screen("error 10T: the kernel requires what the loader does not have: a g")?;
@@ -422,7 +422,7 @@ fn in_bochs() -> Result<()> {
         let image = image(&kernel, |_, _| {})?;
         content(Bochs::new(&image.path()).start()?, version, false)?;
     }
-    // It has modes, but on this display only such with a palette.
+    // The adapter has modes, but on this display only modes with a palette.
     let image = image(&with_framebuffer(0, 0, USUAL)?, |_, _| {})?;
     let mut running = Bochs::new(&image.path()).start()?;
     let transcript = running.wait_for("press a key to reboot")?;
@@ -434,8 +434,8 @@ fn in_bochs() -> Result<()> {
     Ok(())
 }
 
-/// The usual first kernel, as ELF64 and as ELF32: green `OKAY` in the corner. With a header of
-/// version 1 instead, it says that it was started by somebody else.
+/// A tutorial's first kernel, as ELF64 and as ELF32: green `OKAY` in the corner. With a header of
+/// version 1 instead, it says that another loader has started it.
 #[test]
 fn entering_long_mode() -> Result<()> {
     const OKAY: &[u8] = &[0x4F, 0x2F, 0x4B, 0x2F, 0x41, 0x2F, 0x59, 0x2F];
@@ -458,7 +458,8 @@ fn entering_long_mode() -> Result<()> {
     Ok(())
 }
 
-/// ELF32, linked to 3 GiB and loaded at 1 MiB; the entry point is where it is loaded.
+/// ELF32, linked for 3 GiB and loaded at 1 MiB. The entry point is an address where the kernel is
+/// loaded.
 #[test]
 fn a_c_kernel_in_the_higher_half() -> Result<()> {
     let kernel = find_kernel(Some(&stages::workspace().join("examples/multiboot-kernel")))?;
@@ -486,7 +487,7 @@ fn a_c_kernel_in_the_higher_half() -> Result<()> {
     )
 }
 
-/// The machine ends in this error, with these facts in its line.
+/// Checks that the machine ends in this error, with these facts in its line.
 fn refused(kernel: &[u8], arguments: &[&str], code: &str, facts: &[&str]) -> Result<()> {
     let image = image(kernel, |recipe, _| recipe.unchecked = true)?;
     let mut running = Machine::new(&image.path()).arguments(arguments).start()?;
@@ -506,7 +507,7 @@ fn what_is_refused() -> Result<()> {
     let with = |tags: &[u32]| with_tags(kernel.clone(), tags);
     refused(&with(&[0x99, 8])?, &[], "10T", &["header tag 153"])?;
     refused(&with(&[1, 12, 22, 0])?, &[], "10T", &["type 22"])?;
-    // The size of a tag that ends behind the header.
+    // A tag whose size reaches behind the end of the header.
     refused(&with(&[6, 4096])?, &[], "10S", &["tag 6 ", "4096 bytes"])?;
     let console = "a console, and there is no screen";
     refused(&kernel, &["-vga", "none"], "10T", &[console])?;
@@ -523,7 +524,7 @@ fn what_is_damaged() -> Result<()> {
     let version_1 = Some(Protocol::Multiboot1);
     for (protocol, path, offset, code) in [
         (None, "/boot/kernel.elf", 0x1800, "10Q"),
-        // p_align, which says nothing here
+        // p_align, which does not matter here
         (None, "/boot/kernel.elf", 64 + 48, "10Q"),
         (None, "/boot/modules/second", 100_000, "10R"),
         (version_1, "/boot/kernel.elf", 0x1800, "10Q"),
@@ -549,7 +550,7 @@ fn what_is_damaged() -> Result<()> {
     Ok(())
 }
 
-/// The segments lie where the loader is, where the BIOS is, or where there is no RAM.
+/// Segments where the loader is, where the BIOS is, or where there is no RAM.
 #[test]
 fn memory_that_is_not_free() -> Result<()> {
     let kernel = program("multiboot-kernel")?;

@@ -1,5 +1,5 @@
-//! Another loader starts Bootpath, by Multiboot 1 or 2; and compressed kernels and modules, from there
-//! and from a disk.
+//! Another loader starts Bootpath by Multiboot 1 or 2. Compressed kernels and modules are booted
+//! from there and from a disk.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ use tempfile::TempDir;
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 const MODULE: &str = "/boot/modules/module";
 
-/// Boots a demo kernel that says `exit`; these lines are in the transcript, in this order, which is
-/// returned.
+/// Boots a demo kernel that says `exit`. Checks that these lines are in the transcript, in this
+/// order, and returns it.
 fn boots(machine: &Machine, expected: &[&str]) -> Result<String> {
     let mut running = machine.clone().time_limit(TIME_LIMIT).start()?;
     let transcript = running.wait_for("OKAY")?;
@@ -34,14 +34,15 @@ fn boots(machine: &Machine, expected: &[&str]) -> Result<String> {
     Ok(transcript)
 }
 
-/// The machine ends in an error; these lines are in the transcript, in this order.
+/// Checks that the machine ends in an error, with these lines in the transcript, in this order.
 fn fails(machine: &Machine, expected: &[&str]) -> Result<()> {
     let mut running = machine.clone().time_limit(TIME_LIMIT).start()?;
     let transcript = running.wait_for("press a key to reboot")?;
     in_order(&transcript, expected)
 }
 
-/// Lines; where one ends in `…`, what follows does not matter.
+/// Checks that these lines follow in this order. If one ends in `…`, the rest of that line does not
+/// matter.
 fn in_order(transcript: &str, expected: &[&str]) -> Result<()> {
     let mut lines = transcript.lines().map(str::trim_end);
     for wanted in expected {
@@ -100,7 +101,7 @@ fn qemu_starts_it_with_modules() -> Result<()> {
             "module /modules/2 at …",
         ],
     )?;
-    // The kernel gets what it is linked for, though the program was loaded there.
+    // The kernel gets the address that it is linked for, although the program was loaded there.
     ensure!(transcript.contains(" KiB at 100000h\r\n"), "{transcript}");
     ensure!(
         transcript.contains(", 5000 bytes: with words\r\n"),
@@ -109,7 +110,7 @@ fn qemu_starts_it_with_modules() -> Result<()> {
     Ok(())
 }
 
-/// EAX, as a loader would leave it that is none of both.
+/// EAX is what a loader of neither version leaves.
 #[test]
 fn another_magic_number_has_a_name() -> Result<()> {
     const CODE: &[u8] = &[0xFA, 0xFC, 0x89, 0xC2]; // cli; cld; mov edx, eax
@@ -180,7 +181,7 @@ fn compressed_image() -> Result<Image> {
     Image::build(&kernel, |recipe, directory| {
         recipe.command_line = "exit".into();
         let file = directory.join("module");
-        // The builder finds out when it is not there.
+        // If this fails, the builder reports that the file is missing.
         let _ = fs::write(&file, gzip(&[7; 70_000]).unwrap_or_default());
         let string = String::new();
         recipe.modules.push(Module { file, string });
@@ -202,7 +203,7 @@ fn files_of_a_disk_may_be_compressed() -> Result<()> {
         ],
     )?;
 
-    // What `disk-builder` wrote is damaged: its checksum says so before anything is unpacked.
+    // A damaged file that `disk-builder` wrote: its checksum shows it before anything is unpacked.
     for (path, code) in [("/boot/kernel.elf", "10Q"), (MODULE, "10R")] {
         let damaged = image.copy()?;
         let start = image.first_sector(path)? * SECTOR_SIZE as u64;
@@ -213,7 +214,7 @@ fn files_of_a_disk_may_be_compressed() -> Result<()> {
             &[&format!("error {code}: …")],
         )?;
 
-        // What somebody else wrote has only its own.
+        // A file that somebody else wrote has only the checksum of gzip.
         let replaced = image.copy()?;
         let size = image.inspect()?.file(path).context("no file")?.size;
         let mut bytes = image.read(start, usize::try_from(size)?)?;
@@ -235,7 +236,7 @@ fn by_peer(peer: Peer, protocol: Protocol) -> Result<Option<Image>> {
     let image = Image::build(small_kernel()?.path(), |recipe, directory| {
         recipe.size_mib = Some(8);
         let file = directory.join("module");
-        // The builder finds out when it is not there.
+        // If this fails, the builder reports that the file is missing.
         let _ = fs::write(&file, noise(5000));
         let string = String::new();
         recipe.modules.push(Module { file, string });

@@ -1,5 +1,5 @@
-//! Every error of the catalogue is reached by its recipe, and nothing is printed that does not
-//! belong. And the comparison notices what is wrong.
+//! Every error of the catalogue is reached by its recipe, and nothing else is printed. And the
+//! comparison notices what is wrong.
 
 use anyhow::{Context as _, Result, ensure};
 use boot_path::errors::catalogue::ALL;
@@ -46,7 +46,8 @@ fn every_code_is_reached() -> Result<()> {
     Ok(())
 }
 
-/// Each line is needed, once, in its place and as it is, on the serial line and on the screen.
+/// The comparison needs each line once, in its place and unchanged, on the serial line and on the
+/// screen.
 #[test]
 fn every_changed_line_is_noticed() -> Result<()> {
     let case = recipes::find("10c")?;
@@ -106,7 +107,7 @@ fn another_error_is_noticed() -> Result<()> {
     Ok(())
 }
 
-/// A good image boots, and that is not what a recipe is for.
+/// A recipe must not be satisfied by a good image, which boots.
 #[test]
 fn a_boot_is_noticed() -> Result<()> {
     let mut case = recipes::find("7A")?;

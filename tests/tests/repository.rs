@@ -1,5 +1,5 @@
-//! What the repository holds: nothing that was built, nothing that names the machine of somebody who
-//! works on it, and examples that build wherever they are copied to.
+//! What the repository holds: nothing that was built, nothing that names a developer's machine, and
+//! examples that build wherever they are copied to.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use disk_builder::image::find_kernel;
 use disk_builder::stages::workspace;
 
-/// What git answers; nothing where the sources are no checkout, but an archive.
+/// The answer of git; `None` if the sources are not a checkout, but an archive.
 fn git(arguments: &[&str]) -> Option<String> {
     if !workspace().join(".git").exists() {
         eprintln!("skipped: {} is no git checkout", workspace().display());
@@ -38,29 +38,29 @@ fn git_holds_nothing_that_it_ignores() {
     );
 }
 
-/// First names of absolute paths that mean the same on everybody's machine, or that no machine has.
+/// First names of absolute paths that mean the same on every machine, or exist on none.
 #[rustfmt::skip]
 const ROOTS: &[&str] = &[
-    // Any Unix (Filesystem Hierarchy Standard), but for what is somebody's own: home and root.
+    // Any Unix (Filesystem Hierarchy Standard), except what is somebody's own: home and root.
     "bin", "dev", "etc", "lib", "media", "mnt", "opt", "proc", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
     // The boot volume, as loaders and operating systems have it.
     "boot", "BOOT", "efi", "EFI", "loader", "modules",
-    // Made up by tests.
+    // Names that tests made up.
     "dir", "directory", "e", "e+3", "no", "nonexistent",
 ];
 
-/// Places in somebody's home that manuals may show.
+/// Places in a home directory that manuals may show.
 const PLACEHOLDERS: [&str; 2] = ["/home/you/", "/Users/you/"];
 
-/// The absolute paths of a text that have more than one name, as far as their text is plain, that lead
-/// to a place which is one machine's own.
+/// The absolute paths in a text that belong to one machine. They have more than one name, and only
+/// their plain part is returned.
 fn private_paths(text: &str) -> Vec<&str> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+@".contains(&byte);
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     for (start, _) in text.match_indices('/') {
-        // What follows on a name, a variable, a wildcard or another slash is the rest of a path, a
-        // quotient or an address in the web.
+        // A slash behind a name, a variable, a wildcard or another slash belongs to the rest of a
+        // path, to a quotient or to a web address.
         let before = text[..start].bytes().next_back();
         let follows = before.is_some_and(|byte| is_name(byte) || b")]}/*$>%~".contains(&byte));
         let end = bytes[start..]
@@ -112,7 +112,7 @@ fn no_file_names_a_place_on_the_machine_of_who_wrote_it() {
     let Some(names) = git(&["ls-files", "-z"]) else {
         return;
     };
-    // Where this checkout and this user's tools are, whatever their names look like.
+    // The paths of this checkout and of this user's tools, whatever their names look like.
     let own = ["CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"]
         .iter()
         .filter_map(std::env::var_os)
@@ -126,14 +126,15 @@ fn no_file_names_a_place_on_the_machine_of_who_wrote_it() {
     let mut seen = 0;
     let mut wrong = Vec::new();
     for name in names.split_terminator('\0') {
-        // A file that is deleted and not committed yet is in the index alone. This one has examples;
-        // in those with rules for git, `/` is the directory that they are in.
+        // A file that is deleted but not committed is only in the index. This file has examples of
+        // its own. In files with rules for git, `/` is the directory of the file.
         let path = workspace().join(name);
         if name == file!() || path.ends_with(".gitignore") || !path.is_file() {
             continue;
         }
         let bytes = fs::read(path).expect(name);
-        // A program's paths are debug information: what is built is not in git, see above.
+        // A binary contains paths as debug information. Nothing that was built is in git: see
+        // above.
         let Ok(text) = str::from_utf8(&bytes) else {
             continue;
         };
@@ -185,7 +186,7 @@ fn make(directory: &Path, arguments: &[&str]) -> Output {
 fn the_c_kernel_builds_where_it_is_copied_to() {
     let header = workspace().join("handoff/include/bootpath.h");
 
-    // It says what it needs …
+    // Without the repository, it says what it needs …
     let copy = copy_of("c-kernel");
     let output = make(copy.path(), &[]);
     assert!(!output.status.success());
@@ -193,7 +194,7 @@ fn the_c_kernel_builds_where_it_is_copied_to() {
     assert!(error.contains("copy bootpath.h to here"), "{error}");
     assert!(error.contains("make BOOTPATH=DIRECTORY"), "{error}");
 
-    // … takes any of the two …
+    // … accepts either of the two …
     let repository = format!("BOOTPATH={}", workspace().display());
     let output = make(copy.path(), &[&repository]);
     assert!(output.status.success(), "{output:?}");
@@ -202,12 +203,12 @@ fn the_c_kernel_builds_where_it_is_copied_to() {
     let output = make(copy.path(), &[]);
     assert!(output.status.success(), "{output:?}");
 
-    // … is told by disk-builder …
+    // … learns the path from disk-builder …
     let copy = copy_of("c-kernel");
     let kernel = find_kernel(Some(copy.path())).expect("a kernel");
     assert!(kernel.is_file());
 
-    // … and does without for a loader that is not this one.
+    // … and does without it for a loader that is not this one.
     let copy = copy_of("c-kernel");
     let output = make(copy.path(), &["kernel-multiboot2.elf"]);
     assert!(output.status.success(), "{output:?}");

@@ -1,10 +1,11 @@
-//! A few of what `./run.sh shift` tries in full: functions some bytes further.
+//! A few of the shifts that `./run.sh shift` tries in full.
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::stages::{STAGE2, workspace};
 use machine_tests::shift::{MOST, Shift, Workshop, linker_arguments};
 
-/// In every boot that leads through the code of mode switches: reports of exceptions among them.
+/// Shifts in every boot that leads through the code of mode switches, including reports of
+/// exceptions.
 #[test]
 fn functions_may_lie_anywhere() -> Result<()> {
     let workshop = Workshop::new()?;
@@ -16,7 +17,7 @@ fn functions_may_lie_anywhere() -> Result<()> {
     let stubs = place("switch::stubs")?;
     let gate = place("bios::pass")?;
     let handlers = place("exceptions::install")?;
-    // Every eighth function, by all that there is in 1 to 15 bytes; and some alone.
+    // Every eighth function, by every number from 1 to 15 bytes, and some functions alone.
     for shift in [
         Shift::Part(1, 0),
         Shift::One(stubs, 4),
@@ -30,7 +31,7 @@ fn functions_may_lie_anywhere() -> Result<()> {
     Ok(())
 }
 
-/// What has its place by contract cannot be moved unnoticed: the linker script refuses.
+/// Code with a fixed place cannot be moved unnoticed: the linker script refuses.
 #[test]
 fn the_entry_of_stage2_has_its_place() -> Result<()> {
     let workshop = Workshop::new()?;
@@ -42,7 +43,8 @@ fn the_entry_of_stage2_has_its_place() -> Result<()> {
     Ok(())
 }
 
-/// The programs are linked as cargo links them: by their own flags, and by those that all have.
+/// The programs are linked as cargo links them: with their own flags, and with those of all
+/// programs.
 #[test]
 fn the_linker_is_told_what_cargo_tells_it() -> Result<()> {
     let arguments = linker_arguments(&workspace().join(STAGE2.config))?;

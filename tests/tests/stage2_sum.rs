@@ -1,5 +1,5 @@
-//! What the sum finds that stage1 takes over stage2, tried on the real stage2: all exchanges of sectors,
-//! and whatever else disks and BIOSes do to sectors; and every single wrong bit.
+//! What stage1's sum over stage2 finds, tried on the real stage2: all exchanges of sectors,
+//! whatever else disks and BIOSes do to sectors, and every single wrong bit.
 
 use anyhow::{Context as _, Result, ensure};
 use boot_path::files::checksum::{CRC_32C, Tables};
@@ -11,8 +11,8 @@ use machine_tests::image::Image;
 type Sector = [u32; SECTOR_SIZE / 4];
 
 /// stage2 as doublewords, and the sum in front of each of its sectors. Only what lies between two
-/// places has to be summed up again, for no two sums in front of the rest lead to the same end:
-/// [`every_single_bit`] shows that.
+/// places has to be summed up again, because different sums in front of the rest always end
+/// differently: [`every_single_bit`] shows that.
 struct Summed {
     bytes: Vec<u8>,
     sectors: Vec<Sector>,
@@ -46,7 +46,7 @@ impl Summed {
         })
     }
 
-    /// Is the sum another one when `sectors` are in the place of as many from number `first` on?
+    /// Whether the sum differs if `sectors` replace as many from number `first` on.
     fn notices<'a>(&self, first: usize, sectors: impl IntoIterator<Item = &'a Sector>) -> bool {
         let mut found = self.in_front[first];
         let mut number = first;
@@ -58,14 +58,14 @@ impl Summed {
     }
 }
 
-/// As stage1 computes it, and written down once more.
+/// The sum as stage1 computes it, written independently.
 fn sum(before: u32, sector: &Sector) -> u32 {
     sector
         .iter()
         .fold(before, |sum, word| sum.rotate_left(1).wrapping_add(*word))
 }
 
-/// Images whose stage2 differs: in its header, and so in every sum behind that.
+/// Images whose stage2 differs: in its header, and therefore in every sum behind it.
 fn images() -> Result<Vec<Image>> {
     Ok(vec![
         Image::demo()?,
@@ -98,8 +98,8 @@ fn every_exchange_of_sectors() -> Result<()> {
     Ok(())
 }
 
-/// Another sector, from anywhere in stage2, or zeros, in the place of one; one that is lost, and one
-/// that is there twice, with all that follow one place further.
+/// A sector is replaced by another one, from anywhere in stage2, or by zeros. A sector is lost; or
+/// one is there twice, with all that follow one place further.
 #[test]
 fn sectors_that_are_lost_repeated_or_of_somewhere_else() -> Result<()> {
     for image in images()? {
@@ -118,13 +118,13 @@ fn sectors_that_are_lost_repeated_or_of_somewhere_else() -> Result<()> {
             let twice = [&sectors[number]]
                 .into_iter()
                 .chain(&sectors[number..COUNT - 1]);
-            // In the end of the last one there is nothing that it could move.
+            // Behind the end of the last sector, there is nothing that it could move.
             ensure!(
                 number == COUNT - 1 || stage2.notices(number, twice),
                 "{number} is there twice"
             );
         }
-        // A BIOS that reads less than it says; behind that is what RAM held.
+        // A BIOS reads less than it reports. The rest is what was in RAM.
         for fill in [0, u32::MAX, 0xA5A5_A5A5] {
             for read in 0..COUNT {
                 let rest = vec![[fill; SECTOR_SIZE / 4]; COUNT - read];
@@ -135,8 +135,8 @@ fn sectors_that_are_lost_repeated_or_of_somewhere_else() -> Result<()> {
     Ok(())
 }
 
-/// Each of the 524,288 bits; that a step can be undone is what makes it enough to look at the sum behind
-/// the doubleword. A few are summed up to the end.
+/// Each of the 524,288 bits. A step of the sum can be undone, so it is enough to look at the sum
+/// behind the changed doubleword. A few bits are summed up to the end.
 #[test]
 fn every_single_bit() -> Result<()> {
     const SAMPLE: usize = 2003;
@@ -182,7 +182,7 @@ fn every_single_bit() -> Result<()> {
     Ok(())
 }
 
-/// What lies behind is covered by stage2's own check, which lies in what is summed up.
+/// stage2's own check covers what lies behind, and is itself in the part that is summed up.
 #[test]
 fn sectors_behind_those_that_are_summed_up() -> Result<()> {
     let image = Image::demo()?;
@@ -194,7 +194,7 @@ fn sectors_behind_those_that_are_summed_up() -> Result<()> {
     ensure!(is_good(&stage2.bytes));
     let last = stage2.sectors.len() - 1;
     for number in COUNT..last {
-        // Its neighbour, and one that is far from it.
+        // A neighbour, and a sector that is far away.
         for other in [number + 1, COUNT + (number * 7) % (last - COUNT)] {
             if stage2.sectors[number] == stage2.sectors[other] {
                 continue;

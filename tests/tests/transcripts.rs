@@ -1,4 +1,4 @@
-//! Images that are built to be recorded, in emulators.
+//! Images that are built to record BIOS calls, in emulators.
 //!
 //! `BLESS=1 cargo test -p machine-tests --test transcripts` records the machines of [`bless`] anew:
 //! `boot-path/tests/transcripts/`, which the library's tests play back. (Then
@@ -14,7 +14,7 @@ use machine_tests::image::Defect::{NoE801, NoE820, NoEdd};
 use machine_tests::image::{Image, bad_bios, small_kernel, stage1_cd};
 use machine_tests::machine::{Bochs, BochsDrive, Disk, Machine, Running, firmware};
 
-/// The size of a 2.88 MB diskette, so that one image is for all drives.
+/// The size of a 2.88 MB diskette, so that one image fits all drives.
 const DISKETTE: u64 = 2880 << 10;
 
 fn recorded_image() -> Result<Image> {
@@ -34,7 +34,7 @@ fn record(running: Running) -> Result<String> {
     record_until("OKAY", running)
 }
 
-/// As [`record`], with another end.
+/// As [`record`], up to another end.
 fn record_until(end: &str, mut running: Running) -> Result<String> {
     let log = running.wait_for(end)?;
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! BIOSes that lack something, or leave the machine in another state.
+//! BIOSes that lack something, or leave the machine in an unusual state.
 
 use anyhow::{Context as _, Result};
 use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
@@ -21,11 +21,11 @@ fn bioses_that_lack_something() -> Result<()> {
         &[A20Off, NoA20Keyboard, NoA20Fast],
         &[A20Off, NoA20Call, NoA20Fast],
         &[A20Off, NoA20Call, NoA20Keyboard],
-        // Also the vector of an exception that is reported.
+        // IRQ 4 also has the vector of an exception that the loader reports.
         &[WaitsForIrq4],
     ] {
         let rom = bad_bios(defects)?;
-        // 88h knows of no more than 64 MiB.
+        // 88h reports no more than 64 MiB.
         okay(
             &Machine::new(&image.path())
                 .disk(Disk::Ide)
@@ -37,8 +37,8 @@ fn bioses_that_lack_something() -> Result<()> {
     Ok(())
 }
 
-/// The BIOS says that the memory which the loader is in is reserved. It is used all the same, for
-/// there is no other below 1 MiB; but the kernel is not told that it may have it.
+/// The BIOS reports the memory that the loader is in as reserved. The loader uses it all the same,
+/// because there is no other below 1 MiB, but does not give it to the kernel.
 #[test]
 fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
     let image = Image::demo()?;
@@ -55,7 +55,8 @@ fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
     )
 }
 
-/// AH=42h reads fewer sectors than it says, in stage1 and in stage2: cylinder, head and sector do.
+/// AH=42h reads fewer sectors than it reports, to stage1 and to stage2. Reading by cylinder, head
+/// and sector works.
 #[test]
 fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
     let image = Image::demo()?;
@@ -69,8 +70,8 @@ fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
     Ok(())
 }
 
-/// Calls return with another DS, with DF set or with IF clear; and they count on IF and DF being right,
-/// and on the control registers being as the BIOS has them. On a disk and on a CD.
+/// Calls return with another DS, with DF set or with IF clear. They also rely on IF and DF being
+/// right, and on the BIOS's own values in the control registers. On a disk and on a CD.
 #[test]
 fn bioses_that_return_in_another_state() -> Result<()> {
     use Defect::*;
@@ -98,8 +99,8 @@ fn bioses_that_return_in_another_state() -> Result<()> {
     Ok(())
 }
 
-/// What the BIOS may leave behind: the other start address, any drive number, the bytes of a
-/// parameter block overwritten, all segments elsewhere, DF set, IF clear.
+/// What the BIOS may leave behind: the other start address, any drive number, a parameter block
+/// whose bytes were overwritten, all segment registers changed, DF set, IF clear.
 #[test]
 fn entered_in_every_state() -> Result<()> {
     const FREE: u64 = 0x7D0;
@@ -116,7 +117,7 @@ fn entered_in_every_state() -> Result<()> {
     Ok(())
 }
 
-/// The same on a CD, where there is no parameter block; and a disk that can be read as well.
+/// The same on a CD, which has no parameter block, also beside a disk that can be read.
 #[test]
 fn entered_in_every_state_from_a_cd() -> Result<()> {
     const FREE: u64 = 400;
@@ -158,8 +159,8 @@ fn entered_in_every_state_from_a_cd() -> Result<()> {
     Ok(())
 }
 
-/// A program that lies in the place of stage1, or of what a CD has instead, and reads that from where
-/// it lies now.
+/// A program that takes the place of stage1, or of a CD's boot program, and reads that from where
+/// it was moved to.
 fn rough_start(from: u8, lba: u64, overwritten: usize, drive: u8) -> Vec<u8> {
     #[rustfmt::skip]
     const PROGRAM: &[u8] = &[
@@ -176,7 +177,7 @@ fn rough_start(from: u8, lba: u64, overwritten: usize, drive: u8) -> Vec<u8> {
         0xEA, 0x1C, 0x06, 0x00, 0x00, // jmp 0:0x61C, the next one in the copy
         0xBE, 0x4B, 0x06,             // mov si, 0x64B: the packet
         0xB4, 0x42,                   // mov ah, 0x42
-        0xB2, 0x00,                   // mov dl, where it is read from
+        0xB2, 0x00,                   // mov dl, the drive to read from
         0xCD, 0x13,                   // int 0x13
         0xBF, 0x03, 0x7C,             // mov di, 0x7C03: the BPB area
         0xB9, 0x00, 0x00,             // mov cx, its length, or 0

@@ -40,7 +40,7 @@ fn command_line_and_modules_arrive() -> Result<()> {
             ("A long name.txt", 4096),
         ] {
             let file = directory.join(name);
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, noise(length));
             recipe.modules.push(Module {
                 file,
@@ -81,7 +81,7 @@ fn the_longest_line_and_the_most_modules_arrive() -> Result<()> {
         recipe.command_line.clone_from(&command_line);
         for number in 0..MODULES {
             let file = directory.join(format!("module-{number}"));
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, noise(length(number)));
             recipe.modules.push(Module {
                 file,
@@ -107,7 +107,7 @@ fn the_longest_command_line_arrives() -> Result<()> {
     const LONGEST_FILE: usize = 16 << 10;
     const LONGEST_LINE: usize = 4096;
 
-    // Each line end is a space of the command line.
+    // Each line end becomes a space of the command line.
     let lines = LONGEST_FILE.div_ceil(LONGEST_LINE + 1);
     let lines: Vec<_> = (0..lines)
         .map(|line| {

@@ -1,5 +1,5 @@
-//! Good images of all kinds boot, and so do machines that are a little worse than good. The same
-//! image on many kinds of machines is `machines.rs`.
+//! Good images of all kinds boot, and so do machines that have small faults. `machines.rs` boots
+//! the same image on many kinds of machines.
 
 mod volumes;
 mod kernels;
@@ -11,7 +11,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use machine_tests::machine::Machine;
 use machine_tests::sums::crc32;
 
-/// All of these are in the transcript.
+/// Checks that all of these are in the transcript.
 fn contains(transcript: &str, expected: &[&str]) -> Result<()> {
     for text in expected {
         ensure!(transcript.contains(text), "no {text:?} in\n{transcript}");

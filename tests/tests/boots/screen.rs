@@ -1,10 +1,11 @@
-//! The screen that a user sees in the end.
+//! The screen that a user sees at the end.
 
 use anyhow::{Result, ensure};
 use machine_tests::image::{Image, demo_kernel};
 use machine_tests::machine::Machine;
 
-/// The 25 rows that a user sees in the end: of the loader and the demo kernel, all that matters.
+/// The 25 rows that a user sees at the end hold all that matters of the loader and of the demo
+/// kernel.
 #[test]
 fn the_last_screen() -> Result<()> {
     let image = Image::build(&demo_kernel()?, |_, _| {})?;
@@ -12,7 +13,7 @@ fn the_last_screen() -> Result<()> {
     let screen = running.wait_for_line(&["OKAY"])?;
     let serial = running.serial();
 
-    // The loader's lines and the first ones of the kernel are those of the serial line.
+    // The lines of the loader, and the first lines of the kernel, are those of the serial line.
     let told: Vec<&str> = serial.lines().map(str::trim_end).collect();
     ensure!(
         told[0].starts_with("Bootpath ") && told[..12] == screen[..12],
@@ -55,8 +56,8 @@ fn the_last_screen() -> Result<()> {
     Ok(())
 }
 
-/// However much is printed and however much fails, the end of it stays on the screen, with the names
-/// of what has failed.
+/// However much is printed and however much fails, the end stays on the screen, with the names of
+/// what has failed.
 #[test]
 fn the_last_screen_of_a_bad_day() -> Result<()> {
     const FAILED: usize = 9;

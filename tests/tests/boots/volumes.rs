@@ -1,4 +1,4 @@
-//! Volumes and disks of all kinds, and nothing is written to them.
+//! Volumes and disks of all kinds. Nothing is written to them.
 
 use std::fs;
 
@@ -25,7 +25,7 @@ fn kinds_of_fat() -> Result<()> {
     Ok(())
 }
 
-/// The files lie in every other cluster of a volume that other programs made.
+/// On a volume that other programs made, the files lie in every other cluster.
 #[test]
 fn fragmented_files() -> Result<()> {
     const CLUSTER: usize = 2048;
@@ -89,7 +89,7 @@ fn read_errors_that_do_not_come_again() -> Result<()> {
                 .weak_sector(kernel)
                 .weak_sector(kernel + 40),
         )?;
-        // Three times: what is left is a block a call.
+        // After three failures, the rest is read block by block.
         let machine = Machine::new(&image.path()).disk(disk);
         let machine = (0..3).fold(machine, |machine, _| machine.weak_sector(stage2 + 90));
         okay(&machine)?;
@@ -97,7 +97,7 @@ fn read_errors_that_do_not_come_again() -> Result<()> {
     Ok(())
 }
 
-/// Clusters of 1 KiB are half a block of a CD.
+/// A cluster of 1 KiB is half a block of a CD.
 #[test]
 fn a_cd_with_modules() -> Result<()> {
     let stage1_cd = stage1_cd()?;
@@ -106,7 +106,7 @@ fn a_cd_with_modules() -> Result<()> {
         recipe.stage1_cd = Some(stage1_cd);
         for (name, length) in [("odd", 1025), ("long", 300_001), ("last", 5)] {
             let file = directory.join(name);
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, noise(length));
             recipe.modules.push(Module {
                 file,
@@ -141,7 +141,8 @@ fn a_cd_with_modules() -> Result<()> {
 
 #[test]
 fn a_dead_sector_that_only_reading_ahead_meets() -> Result<()> {
-    // Behind the FAT sectors of the kernel's chain, before the end of the first read.
+    // The sector lies behind the FAT sectors of the kernel's chain, and before the end of the first
+    // read.
     let unneeded = u64::from(disk_layout::PARTITION_LBA) + 30;
     let image = Image::demo()?;
     okay(&Machine::new(&image.path()).dead_sector(unneeded))?;

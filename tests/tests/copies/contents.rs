@@ -1,4 +1,4 @@
-//! What a file or a directory says itself is not looked for elsewhere.
+//! If the contents of a file or a directory are wrong, the loader does not look for others.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use machine_tests::samples::Sample;
 
 use crate::{CONFIGURATION, KERNEL, each};
 
-/// A kernel whose last bytes are a note that wants all physical memory there.
+/// A kernel that ends with a note, which wants all physical memory at this address.
 fn with_note(base: u64) -> Vec<u8> {
     const ELSEWHERE: u64 = 0xFFFF_FFFF_8020_0000;
 
@@ -23,8 +23,8 @@ fn with_note(base: u64) -> Vec<u8> {
         .build()
 }
 
-/// A kernel for Multiboot 2, whose program headers are its last bytes and say that it was linked for this
-/// address.
+/// A kernel for Multiboot 2 that ends with its program headers, which say that it was linked for
+/// this address.
 fn with_last_headers(address: u64) -> Vec<u8> {
     const ENTRY: u64 = 0x10_0000;
     const TABLE: usize = 32; // e_phoff
@@ -33,7 +33,7 @@ fn with_last_headers(address: u64) -> Vec<u8> {
     let mut file = Elf::new(ET_EXEC, ENTRY)
         .with(ProgramHeader::filled(R | X, address, noise(5000)))
         .build();
-    // Without an entry of its own.
+    // The header has no entry address.
     let checksum = 0_u32.wrapping_sub(MULTIBOOT2_MAGIC + 24);
     let header = [MULTIBOOT2_MAGIC, 0, 24, checksum, 0, 8];
     for (place, word) in file[0x800..].chunks_mut(4).zip(header) {
@@ -42,15 +42,15 @@ fn with_last_headers(address: u64) -> Vec<u8> {
     let table = file.len().next_multiple_of(512);
     file[TABLE..TABLE + 8].copy_from_slice(&(table as u64).to_le_bytes());
     let headers = file[HEADERS].to_vec();
-    // The first cluster is the same by each FAT.
+    // Both FATs lead to the same first cluster.
     file[HEADERS].fill(0);
     file.resize(table, 0);
     file.extend(headers);
     file
 }
 
-/// By the second FAT there are other bytes, which make sense. Without checksums nobody knows which ones
-/// are right, and the first FAT counts: the error is that of the bytes that it leads to.
+/// The second FAT leads to other bytes, which make sense. Without checksums nobody knows which
+/// bytes are right, so the first FAT counts: the error is that of its bytes.
 #[test]
 fn what_a_file_says_is_not_looked_for_elsewhere() -> Result<()> {
     let kernel = gzip(&fs::read(small_kernel()?.path())?)?;
@@ -102,7 +102,7 @@ fn what_a_file_says_is_not_looked_for_elsewhere() -> Result<()> {
     })
 }
 
-/// By the first FAT there is no kernel in the directory.
+/// An image whose directory has no kernel by the first FAT.
 fn without_kernel_by_the_first_fat(checksums: bool) -> Result<Sample> {
     let kernel = fs::read(small_kernel()?.path())?;
     let says = vec!["command line: exit\r\n".into()];

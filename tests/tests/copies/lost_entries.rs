@@ -1,4 +1,4 @@
-//! The first FAT has lost an entry, which the second one has.
+//! The first FAT has lost an entry that the second one still has.
 
 use anyhow::{Context as _, Result};
 use machine_tests::fats::{Fat, Fats};
@@ -9,16 +9,16 @@ use machine_tests::samples::{
 
 use crate::{CONFIGURATION, ENTRIES, KERNEL, MODULES, each};
 
-/// An entry of the first FAT, and what lies where it counts.
+/// An entry of the first FAT, and the file to which it belongs.
 #[derive(Clone, Copy)]
 struct Lost {
     sample: fn() -> Result<Sample>,
     path: &'static str,
-    /// The byte of the file whose cluster leads nowhere; from its end, when it is negative.
+    /// The byte of the file whose cluster leads nowhere; negative: counted from the file's end.
     at: i64,
 }
 
-/// Each boots as if nothing had happened, by the second FAT.
+/// Each boots by the second FAT as if nothing had happened.
 fn found_by_the_second_fat(lost: &[Lost]) -> Result<()> {
     each(lost, |Lost { sample, path, at }| {
         let sample = sample()?;
@@ -66,13 +66,14 @@ fn of_entries() -> Result<()> {
 #[test]
 fn by_other_protocols() -> Result<()> {
     let lost = |sample: fn() -> Result<Sample>, path, at| Lost { sample, path, at };
-    // Behind all that is loaded of the kernel: it wants its whole file.
+    // Behind all of the kernel that is loaded: it wants its whole file.
     found_by_the_second_fat(&[
         lost(limine, KERNEL, -1),
-        // What is looked for by Limine, where there is a Multiboot header as well.
+        // The bytes in which the loader looks for Limine's requests, although there is a Multiboot
+        // header.
         lost(limine_with_multiboot2, KERNEL, 34 << 10),
         lost(limine, MODULES, 0),
-        // Headers of sections, and sections.
+        // Section headers, and sections.
         lost(multiboot1, KERNEL, -1),
         lost(linux, MODULES, 0),
         lost(linux_in_small_clusters, KERNEL, 512),

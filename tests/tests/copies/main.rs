@@ -1,6 +1,7 @@
-//! A FAT volume has its FAT twice. What the first one has lost, the second one has, whatever it is of:
-//! a kernel, modules, entries, directories. Where an entry of it is wrong and makes sense, checksums tell;
-//! without them, the first one counts. What was measured is what is loaded.
+//! A FAT volume has two FATs. What the first one has lost, the second one still has, whatever it
+//! belongs to: a kernel, modules, entries, directories. If an entry is wrong but makes sense,
+//! checksums show it; without them, the first FAT counts. The loader loads the sizes that it has
+//! measured.
 
 mod contents;
 mod lost_entries;
@@ -14,7 +15,7 @@ const CONFIGURATION: &str = "/boot/kernel.conf";
 const ENTRIES: &str = "/loader/entries";
 const MODULES: &str = "/boot/modules";
 
-/// Boots all of them, and says of each what is wrong with it.
+/// Boots all of them, and reports what is wrong with each.
 fn each<T>(rows: impl IntoIterator<Item = T>, boot: impl Fn(T) -> Result<()>) -> Result<()> {
     let failures: Vec<String> = rows
         .into_iter()

@@ -1,4 +1,4 @@
-//! What was measured is what is loaded.
+//! The loader loads the sizes that it has measured.
 
 use anyhow::{Result, ensure};
 use machine_tests::fats::{Fat, Fats, entry_of, resize};
@@ -8,11 +8,12 @@ use machine_tests::samples::{changes_once, linux_with, ram_disk};
 
 use crate::{MODULES, each};
 
-/// Of two archives the first one cannot be read by the first FAT, and the second one has another size by
-/// the second FAT. Both are what they were when they were measured, and what is behind them is, too.
+/// The first of two archives cannot be read by the first FAT, and the second one has another size
+/// by the second FAT. Both are loaded with the sizes that were measured, and the memory behind them
+/// is unchanged.
 #[test]
 fn what_was_measured_is_what_is_loaded() -> Result<()> {
-    /// Behind the RAM disk, which is two pages.
+    /// The end of the RAM disk's two pages.
     const END: u64 = 0x800_0000;
     const PAGES: usize = 8192;
     const BEHIND: usize = 64 << 10;
@@ -21,7 +22,7 @@ fn what_was_measured_is_what_is_loaded() -> Result<()> {
     let mut dirt = tempfile::NamedTempFile::new()?;
     std::io::Write::write_all(&mut dirt, &[DIRT; BEHIND])?;
     let last = (END as u32 - 1).to_le_bytes();
-    // Four clusters, by both FATs.
+    // Four clusters, by both sizes.
     each([(3073, 4096), (4000, 3100)], |(size, other)| {
         let sizes = [PAGES - usize::next_multiple_of(size, 4), size];
         let sample = linux_with(&[(header::INITRD_ADDR_MAX, &last)], sizes, |recipe| {

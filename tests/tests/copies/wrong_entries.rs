@@ -1,4 +1,4 @@
-//! An entry of a FAT is another one, and makes sense: checksums tell.
+//! An entry of a FAT is wrong but makes sense: checksums show it.
 
 use anyhow::{Context as _, Result, ensure};
 use machine_tests::fats::{Fat, Fats};
@@ -6,17 +6,17 @@ use machine_tests::samples::{Sample, bootpath, limine, linux, multiboot1, multib
 
 use crate::{CONFIGURATION, KERNEL, each};
 
-/// How an entry of a FAT can be wrong and make sense.
+/// How an entry of a FAT can be wrong but make sense.
 #[derive(Clone, Copy)]
 enum Wrong {
-    /// From the end of the first cluster on it is a file of as many clusters.
+    /// Behind its first cluster, the chain leads into another file of as many clusters.
     Twin(&'static str),
-    /// There is a cluster too few at this byte of the file. Nobody needs the end of it.
+    /// The chain skips a cluster at this byte of the file, in which nobody needs the end.
     Skips(usize),
 }
 
 impl Wrong {
-    /// Damages one FAT, another entry for each.
+    /// Damages one FAT: a different entry in each.
     fn apply(self, fats: &Fats<'_>, fat: Fat, path: &str) -> Result<()> {
         let chain = fats.chain(path)?;
         let further = usize::from(fat == Fat::Second);
@@ -34,7 +34,7 @@ impl Wrong {
     }
 }
 
-/// One of the files of each kind, and the error when neither FAT leads to its bytes.
+/// A file of each kind, and the error if neither FAT leads to its bytes.
 type Confused = (fn() -> Result<Sample>, &'static str, Wrong, &'static str);
 const CONFUSED: [Confused; 6] = [
     (
@@ -49,7 +49,7 @@ const CONFUSED: [Confused; 6] = [
         Wrong::Twin("/boot/modules/two"),
         "10R",
     ),
-    // Its sections are at the end of the file, so that the chain is found to be too short first.
+    // The kernel's sections are at the end of the file, so that the short chain is found first.
     (multiboot2, KERNEL, Wrong::Skips(0x2000), "8B"),
     (
         multiboot1,

@@ -29,7 +29,7 @@ const STEPS: &[(u32, &str, &str)] = &[
     (12, "the handoff", "12-handoff.md"),
 ];
 
-/// What stands in front of the errors.
+/// The text in front of the errors.
 fn introduction() -> String {
     format!(
         "<!-- Made from boot-path/src/errors/catalogue.rs and tests/src/recipes by `BLESS=1 cargo test -p machine-tests --test docs`. -->\n\
@@ -78,7 +78,7 @@ fn introduction() -> String {
     )
 }
 
-/// What the page says of one error.
+/// The section about one error.
 fn section(case: &Case) -> String {
     let entry = case.entry;
     let recipe = case.recipe;
@@ -106,7 +106,7 @@ fn section(case: &Case) -> String {
     )
 }
 
-/// The line of an error that its recipe provokes.
+/// The line of an error, as its recipe provokes it.
 fn shown(case: &Case) -> String {
     let entry = case.entry;
     if let Shows::Stage1(status) = case.recipe.shows {
@@ -117,7 +117,7 @@ fn shown(case: &Case) -> String {
     if !facts.is_empty() {
         line += ": ";
     }
-    // What stands between braces is a place for what cannot be known.
+    // Braces stand for values that cannot be known.
     while let Some((literal, rest)) = facts.split_once('{') {
         let (_, behind) = rest.split_once('}').expect("a place has an end");
         line += literal;

@@ -1,9 +1,9 @@
-//! The manual: two of its pages are made from the program, and all of them agree with what the loader
+//! The manual: two of its pages are made from the program, and all pages agree with what the loader
 //! says.
 //!
 //! After a change of the catalogue, of a recipe or of the layout of memory,
-//! `BLESS=1 cargo test -p machine-tests --test docs` writes the two pages. It also wraps the prose of all
-//! others.
+//! `BLESS=1 cargo test -p machine-tests --test docs` writes the two pages. It also wraps the prose
+//! of all others.
 
 mod errors;
 mod memory_layout;
@@ -20,7 +20,7 @@ fn docs() -> PathBuf {
     workspace().join("docs")
 }
 
-/// Whether pages are to be written, not only compared.
+/// Whether pages are written, and not only compared.
 fn is_blessed() -> bool {
     env::var_os("BLESS").is_some_and(|value| value == "1")
 }

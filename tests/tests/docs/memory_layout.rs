@@ -54,7 +54,7 @@ fn diagram() -> String {
     text
 }
 
-/// The constants beside the regions: name, value, what it is.
+/// The constants that are not regions: name, value, meaning.
 fn numbers() -> Vec<(&'static str, u64, &'static str)> {
     let stack = i64::from(mbr::LOAD_ADDRESS);
     vec![

@@ -1,4 +1,4 @@
-//! What all pages keep to.
+//! The rules for all pages.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use machine_tests::book::wrap::{WIDTH, wrap};
 
 use crate::{docs, is_blessed};
 
-/// There is more than this of whatever each chapter has.
+/// Each search in the pages finds more than this.
 const MANY: usize = 12;
 
 /// All pages of the manual: the two at the top, and everything in `docs/`.
@@ -32,7 +32,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// In the transcripts of all pages, the line in front of the offer to reboot is what the loader
+/// In the transcripts of all pages, the line in front of the offer to reboot is one that the loader
 /// prints there.
 #[test]
 fn what_to_try_is_the_same_in_every_page() {
@@ -90,7 +90,7 @@ fn every_file_that_is_linked_exists() {
     assert!(count > MANY, "the links were not found");
 }
 
-/// Test files that a page names without a link, as `disk-builder/tests/cd.rs`.
+/// Test files that a page names without a link, such as `disk-builder/tests/cd.rs`.
 fn test_files(page: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
     page.split(move |c| !is_part(c)).filter(|word| {
@@ -113,8 +113,8 @@ fn every_test_file_that_is_named_exists() {
     assert!(count > 5, "the names were not found");
 }
 
-/// In the pages, a command that writes to a disk or makes a file system on one stands in a section
-/// that says what it does to what was there. (Those that break an image name a file.)
+/// If a command in the pages writes to a disk or makes a file system on one, its section says what
+/// happens to the data there. (Commands that break an image name a file.)
 #[test]
 fn commands_that_erase_say_so() {
     let mut count = 0;
@@ -143,7 +143,7 @@ fn commands_that_erase_say_so() {
     assert!(count > 0, "the commands were not found");
 }
 
-/// The prose of all pages has one width: `BLESS=1` gives it to them.
+/// The prose of all pages has one width, which `BLESS=1` gives it.
 #[test]
 fn prose_is_wrapped() {
     let mut wrong = Vec::new();

@@ -1,4 +1,4 @@
-//! Disks that cannot be read, or only slowly, and what describes a volume.
+//! Disks that cannot be read, or only slowly, and damage to what describes a volume.
 
 use std::fs;
 use std::mem::offset_of;
@@ -19,8 +19,8 @@ fn the_kernel_cannot_be_read() -> Result<()> {
     let image = Image::demo()?;
     let lba = image.first_sector(KERNEL)?;
     for (disk, lba) in [(Disk::Ahci, lba), (Disk::Ide, lba + 100)] {
-        // One read may begin before the dead sector: what is named is where the call began, or the
-        // sector itself.
+        // A read may begin before the dead sector. The error names the sector where the call began,
+        // or the dead one.
         fails(
             &Machine::new(&image.path()).disk(disk).dead_sector(lba),
             "7A",
@@ -30,16 +30,17 @@ fn the_kernel_cannot_be_read() -> Result<()> {
     Ok(())
 }
 
-/// What is said of a disk that fails for two seconds.
+/// What the loader prints about a disk that fails for two seconds.
 const WAITING: &str = " 7 disk     waiting for drive 80h: LBA ";
 
-/// SeaBIOS gives up each transfer of it after five seconds. The loader says what it waits for before the
-/// second one, begins none 20 s after the first failure, and does not ask for another FAT then.
+/// SeaBIOS gives up each transfer from the stick after five seconds. The loader says what it waits
+/// for before the second transfer, begins none later than 20 s after the first failure, and then
+/// does not try another FAT.
 #[test]
 fn a_usb_stick_is_pulled() -> Result<()> {
     let image = Image::build(small_kernel()?.path(), |recipe, directory| {
         let file = directory.join("large.bin");
-        // The builder finds out when it is not there.
+        // If this fails, the builder reports that the file is missing.
         let _ = fs::write(&file, noise(8 << 20));
         recipe.modules.push(Module {
             file,
@@ -52,7 +53,8 @@ fn a_usb_stick_is_pulled() -> Result<()> {
             .drive_option("throttling.bps-read=1000000")
             .time_limit(Duration::from_secs(120))
             .start()?;
-        // On a busy host a stick may have made the loader wait before, and have come back.
+        // On a busy host, the loader may have waited for the stick before, and the stick may have
+        // come back.
         let before = running.wait_for(" 9 entry ")?.matches(WAITING).count();
         running.pull_drive()?;
         let pulled = Instant::now();
@@ -74,7 +76,7 @@ fn a_usb_stick_is_pulled() -> Result<()> {
     Ok(())
 }
 
-/// Every call takes longer than two seconds, and all of them succeed.
+/// Every call takes longer than two seconds, and every call succeeds.
 #[test]
 fn a_slow_disk_is_not_waited_for() -> Result<()> {
     let image = Image::build(small_kernel()?.path(), |recipe, _| {
@@ -137,19 +139,19 @@ fn the_kernels_chain_is_damaged() -> Result<()> {
         (BAD, "8B", &broken),
         (1 << 27, "8B", &broken), // behind the last cluster
         (LAST, "8B", "is too short"),
-        (first, "10Q", "CRC-32C"), // a ring, in which the note is not where it was
+        (first, "10Q", "CRC-32C"), // a ring, so that the note is not where it was
     ] {
         let image = build()?;
         link(&image, first + 1, next)?;
         fails(&Machine::new(&image.path()), code, &[fact]).with_context(|| format!("{next:#x}"))?;
     }
-    // Without checksums a ring is only found at its end.
+    // Without checksums, a ring is found only at the end of the file.
     let image = Image::build(kernel.path(), |recipe, _| recipe.checksums = false)?;
     link(&image, first + 1, first)?;
     fails(&Machine::new(&image.path()), "8B", &["is too long"])
 }
 
-/// The first FAT or the first boot sector is gone: the others do.
+/// The first FAT or the first boot sector is gone: the loader uses the other one.
 #[test]
 fn the_second_copies_do() -> Result<()> {
     let image = Image::demo()?;
@@ -180,7 +182,7 @@ fn the_second_copies_do() -> Result<()> {
     ])?;
     image.write(volume.reserved.lba * SECTOR, &boot_sector)?;
     boots(&["the second FAT, because of 8B: cluster 2 leads to 0x0"])?;
-    // One sector more in front of the FATs: it makes sense, and it is wrong.
+    // One more sector in front of the FATs is plausible but wrong.
     image.write(volume.reserved.lba * SECTOR + 14, &[boot_sector[14] + 1])?;
     image.write(
         volume.fats.lba * SECTOR,
@@ -192,8 +194,8 @@ fn the_second_copies_do() -> Result<()> {
     boots(&["the backup boot sector, because of "])
 }
 
-/// A wrong bit in the first FAT, where the chain is followed to find out the kernel's protocol: it has no
-/// note, and its first 32 KiB are looked at.
+/// A bit is wrong in the first FAT, whose chain the loader follows to find the kernel's protocol:
+/// the kernel has no note, so its first 32 KiB are searched.
 #[test]
 fn the_second_fat_does_for_a_kernel_without_a_note() -> Result<()> {
     let kernel = code(&[0xFA, 0xF4]).with(ProgramHeader::filled(R, ELSEWHERE, noise(60_000)));

@@ -29,7 +29,7 @@ fn the_kernel_faults() -> Result<()> {
     Ok(())
 }
 
-/// Code that raises an exception, and lines of the report.
+/// Code that raises an exception, and lines of the report about it.
 const REPORTS: [(&[u8], &[&str]); 5] = [
     (
         // mov rax, [0x1234]
@@ -53,7 +53,7 @@ const REPORTS: [(&[u8], &[&str]); 5] = [
         ],
     ),
     (
-        // jmp rdi: the boot information is no code
+        // jmp rdi: the boot information is not code
         &[0xFF, 0xE7],
         &[
             "error code 11h (execution of a protected page)\r\n",
@@ -79,7 +79,7 @@ const REPORTS: [(&[u8], &[&str]); 5] = [
     ),
 ];
 
-/// What a kernel without handlers of its own leaves behind: all of these lines.
+/// The report about a kernel without handlers of its own: all of these lines.
 #[test]
 fn the_report_of_a_kernels_fault() -> Result<()> {
     for (bytes, lines) in REPORTS {
@@ -91,14 +91,14 @@ fn the_report_of_a_kernels_fault() -> Result<()> {
         for line in lines {
             ensure!(transcript.contains(line), "no {line:?} in\n{transcript}");
         }
-        // Nothing has left the screen.
+        // All of it is still on the screen.
         let screen = machine.screen()?.join("\n");
         ensure!(screen.contains("error 12A: "), "{screen}");
     }
     Ok(())
 }
 
-/// A kernel spoils the stack of all exceptions but one: the double fault has its own.
+/// A kernel spoils the stack that all exceptions but one use: the double fault has its own.
 #[test]
 fn the_report_of_a_double_fault() -> Result<()> {
     let kernel = code(&[

@@ -1,4 +1,4 @@
-//! Files that are not those which were written.
+//! Files that differ from those that were written.
 
 use std::fs;
 
@@ -11,8 +11,8 @@ use machine_tests::machine::Machine;
 
 use crate::{KERNEL, SECTOR, fails};
 
-/// Each file that the builder wrote, and the error when a bit of it is wrong. When another file is
-/// copied over it, that boots.
+/// Each file that the builder wrote, and the error if a bit of it is wrong. If another file is
+/// copied over it, the image boots.
 #[test]
 fn a_file_is_damaged_or_replaced() -> Result<()> {
     const MODULE: &str = "/boot/modules/first.bin";
@@ -22,7 +22,7 @@ fn a_file_is_damaged_or_replaced() -> Result<()> {
         Image::build(small_kernel()?.path(), |recipe, directory| {
             recipe.command_line = "exit crc".into();
             let file = directory.join("first.bin");
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, noise(70_000));
             recipe.modules.push(Module {
                 file,

@@ -82,7 +82,7 @@ fn the_kernel_needs_another_relocation() -> Result<()> {
         let fact = format!("type {kind} ");
         refused(&relocated_kernel(kind).build(), "10M", &[&fact])?;
     }
-    // It is only that.
+    // With another type of relocation, the kernel boots.
     let image = Image::with_kernel(&relocated_kernel(RELATIVE).build())?;
     let mut machine = Machine::new(&image.path()).start()?;
     machine.wait_for("12 handoff").map(drop)

@@ -1,4 +1,4 @@
-//! Machines that cannot be booted, and BIOSes that fail while they are asked.
+//! Machines that cannot boot, and BIOSes that fail while they are called.
 
 use anyhow::{Context as _, Result};
 use machine_tests::elf::{Elf, ProgramHeader, R, W};
@@ -29,7 +29,8 @@ fn cpus_that_are_not_64_bit() -> Result<()> {
     Ok(())
 }
 
-/// A BIOS call ends in an exception: which one, and in the BIOS's own code.
+/// A BIOS call ends in an exception. The report names it, and says that it was in the BIOS's own
+/// code.
 #[test]
 fn exceptions_in_a_bios_call() -> Result<()> {
     for (defect, fact) in [
@@ -46,9 +47,9 @@ fn exceptions_in_a_bios_call() -> Result<()> {
     Ok(())
 }
 
-/// The gate's code raises an exception on the way to the BIOS, in protected mode, or on the way back, in
-/// real mode: the control registers are those of long mode by half, and the BIOS, which has to print the
-/// report, wants its own.
+/// The gate's code raises an exception on the way to the BIOS, in protected mode, or on the way
+/// back, in real mode. The control registers are then only half those of long mode, and the BIOS,
+/// which has to print the report, needs its own values.
 #[test]
 fn exceptions_between_two_modes() -> Result<()> {
     const WRMSR: [u8; 2] = [0x0F, 0x30];
@@ -57,7 +58,7 @@ fn exceptions_between_two_modes() -> Result<()> {
 
     let rom = bad_bios(&[Defect::WatchesControl])?;
     let image = Image::demo()?;
-    // The gate is what comes first of all that changes EFER: once on each way.
+    // The gate's WRMSRs are the first in stage2: one on each way.
     let page = image.read(SECTOR, PAGE)?;
     let places: Vec<u64> = (0..PAGE)
         .filter(|&place| page[place..].starts_with(&WRMSR))

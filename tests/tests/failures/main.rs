@@ -1,6 +1,6 @@
 //! Bad images and bad machines: each ends in the error that names what is wrong, and a key press
-//! starts the machine again. One way to each error is in the table of recipes (`recipes.rs`): here
-//! are the others, and what goes on besides.
+//! starts the machine again. The recipes (`recipes.rs`) show one way to each error. These tests
+//! show other ways, and what else happens.
 
 mod stages;
 mod machine;
@@ -21,7 +21,8 @@ const KERNEL: &str = "/boot/kernel.elf";
 /// A page of its own behind the code of [`Elf::halting`].
 const ELSEWHERE: u64 = 0xFFFF_FFFF_8020_0000;
 
-/// The machine ends in this error, with these facts in its line; a key press reboots it.
+/// Checks that the machine ends in this error, with these facts in its line, and that a key press
+/// reboots it.
 fn fails(machine: &Machine, code: &str, facts: &[&str]) -> Result<()> {
     let mut running = machine.start()?;
     let transcript = running.wait_for("press a key to reboot")?;
@@ -42,7 +43,7 @@ fn fails(machine: &Machine, code: &str, facts: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// stage1 ends in this error, which it cannot do more about.
+/// Checks that stage1 ends in this error, after which it can do nothing more.
 fn fails_in_stage1(machine: &Machine, code: &str) -> Result<()> {
     let mut running = machine.start()?;
     let error = format!("error {code}");
@@ -55,7 +56,7 @@ fn fails_in_stage1(machine: &Machine, code: &str) -> Result<()> {
     Ok(())
 }
 
-/// A kernel of these bytes is refused.
+/// Checks that a kernel of these bytes is refused.
 fn refused(kernel: &[u8], code: &str, facts: &[&str]) -> Result<()> {
     fails(
         &Machine::new(&Image::with_kernel(kernel)?.path()),
@@ -64,14 +65,14 @@ fn refused(kernel: &[u8], code: &str, facts: &[&str]) -> Result<()> {
     )
 }
 
-/// A kernel that was good before it was changed is refused.
+/// Checks that a good kernel is refused after this change.
 fn refused_if(change: impl FnOnce(&mut Elf), code: &str) -> Result<()> {
     let mut kernel = Elf::halting();
     change(&mut kernel);
     refused(&kernel.build(), code, &[])
 }
 
-/// Overwrites what all copies of a FAT32 volume's FAT say about a cluster.
+/// Sets the entry of a cluster in all copies of a FAT32 volume's FAT.
 fn link(image: &Image, cluster: u64, next: u64) -> Result<()> {
     const COPIES: u64 = 2;
     const ENTRY: u64 = 4;
@@ -95,7 +96,7 @@ fn kernel_cluster(image: &Image) -> Result<u64> {
     Ok(FIRST + sectors * SECTOR / u64::from(volume.cluster))
 }
 
-/// One segment of code at the usual place that begins with these bytes.
+/// A kernel of one segment at the usual place, whose code begins with these bytes.
 fn code(bytes: &[u8]) -> Elf {
     let mut kernel = Elf::halting();
     let code = &mut kernel.program_headers[0];

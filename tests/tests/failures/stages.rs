@@ -1,4 +1,4 @@
-//! stage1 and stage2, and what a CD has instead of stage1: missing, damaged, or told nonsense.
+//! stage1, stage2 and a CD's boot program: missing, damaged, or with nonsense in their parameters.
 
 use std::mem::offset_of;
 
@@ -28,8 +28,8 @@ fn stage2_is_not_there() -> Result<()> {
     fails_in_stage1(&Machine::new(&image.path()), "1B")
 }
 
-/// Sectors of stage2 changed places, or one is there twice, or missing, in the part that stage1 sums up:
-/// whatever runs first may be somewhere else. On a disk and on a CD.
+/// In the part of stage2 that stage1 sums up, sectors have changed places, or one is there twice,
+/// or missing: the code that runs first may then be in another place. On a disk and on a CD.
 #[test]
 fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
     let image = Image::demo_cd()?;
@@ -43,7 +43,7 @@ fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
         sectors.swap(one, other);
         (format!("{one} and {other} exchanged"), sectors)
     };
-    // Counted from 0, as `dd` with `seek=1` does not: the first ones have what runs before the check.
+    // Counted from 0, unlike `dd` with `seek=1`: the first sectors hold what runs before the check.
     let mut cases: Vec<(String, Vec<&[u8]>)> = [
         (7, 8),
         (3, 4),
@@ -77,8 +77,8 @@ fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
     Ok(())
 }
 
-/// stage1 says what is wrong, and so does a 16-bit step of stage2, whatever state the BIOS's calls
-/// return in.
+/// stage1 reports what is wrong, and so does a 16-bit step of stage2, whatever state the BIOS's
+/// calls return in.
 #[test]
 fn errors_on_a_bios_that_returns_in_another_state() -> Result<()> {
     use Defect::{ChangesDs, ClearsInterruptFlag, SetsDirectionFlag, WatchesFlags};
@@ -108,7 +108,7 @@ fn errors_on_a_bios_that_returns_in_another_state() -> Result<()> {
     Ok(())
 }
 
-/// Code and parameter block.
+/// Wrong bits in the code and in the parameter block.
 #[test]
 fn stage1_is_damaged() -> Result<()> {
     let image = Image::demo()?;
@@ -163,7 +163,7 @@ fn a_cd_cannot_be_read() -> Result<()> {
         for lba in [stage2.lba, stage2.lba + 50, stage2.lba + stage2.sectors - 1] {
             fails_in_stage1(&machine.clone().dead_sector(lba), "1A 0C")?;
         }
-        // LBAs are in the CD's blocks.
+        // The LBA is in the CD's blocks.
         let block = format!("LBA {},", kernel / 4);
         fails(
             &machine.dead_sector(kernel),
@@ -174,7 +174,7 @@ fn a_cd_cannot_be_read() -> Result<()> {
     Ok(())
 }
 
-/// Code, what is empty behind it, and parameters.
+/// Wrong bits in the code, in the empty space behind it, and in the parameters.
 #[test]
 fn the_boot_program_of_a_cd_is_damaged() -> Result<()> {
     let image = Image::demo_cd()?;
@@ -203,13 +203,14 @@ fn stage2_on_a_cd_is_damaged() -> Result<()> {
     let image = Image::demo_cd()?;
     let place = image.inspect()?.stage2.context("no stage2")?.place;
     let machine = Machine::new(&image.path()).disk(Disk::CdAhci);
-    // Of what stage1 sums up, the last sector: what runs before stage2 checks itself is in the first ones.
+    // The last sector that stage1 sums up: the first ones hold what runs before stage2 checks
+    // itself.
     let offset = place.lba * SECTOR + stage2::SUMMED as u64 - SECTOR + 77;
     let byte = image.read(offset, 1)?;
     image.write(offset, &[byte[0] ^ 0x10])?;
     fails_in_stage1(&machine, "1B")?;
     image.mend_stage2_sum()?;
     fails(&machine, "1C", &[])?;
-    // As a disk it is the same.
+    // The image fails in the same way as a disk.
     fails(&Machine::new(&image.path()), "1C", &[])
 }

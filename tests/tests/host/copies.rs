@@ -1,4 +1,4 @@
-//! A FAT volume has its FAT twice. Whatever one sector or one entry of the first one holds: with
+//! A FAT volume has two FATs. Whatever one sector or one entry of the first one holds: with
 //! checksums, the kernel finds the same bytes; without them, the loader keeps to its own memory.
 
 use std::collections::BTreeSet;
@@ -13,18 +13,18 @@ use crate::kernels::{bootpath, limine, linux, multiboot1, multiboot2};
 use crate::machine::{Damage, Found, boot_damaged};
 use crate::volume::SECTOR;
 
-/// What must hold of a damage.
+/// How a damage can be noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tells {
-    /// The disk, or the file system, says so itself.
+    /// The disk or the file system shows it.
     Itself,
-    /// Nothing but a checksum can tell.
+    /// Only a checksum shows it.
     Checksum,
-    /// There is no other copy of it.
+    /// There is no other copy of the damaged sectors.
     NoCopy,
 }
 
-/// All damages of an image: what each is, how it can be told, and its sectors.
+/// All damages of an image: a name, how the damage can be noticed, and its sectors.
 fn damages(image: &Image) -> Vec<(String, Tells, Damage)> {
     let mut all = Vec::new();
     let volume = &image.volume;
@@ -73,7 +73,7 @@ fn damages(image: &Image) -> Vec<(String, Tells, Damage)> {
     all
 }
 
-/// An entry of the first FAT is another one. In FAT12 it may be in two sectors.
+/// Another entry in the first FAT. In FAT12 an entry may lie in two sectors.
 fn entry(image: &Image, cluster: u32, value: u32) -> Damage {
     let (start, length) = image.volume.first_fat();
     let before = &image.bytes[start..start + length];
@@ -89,7 +89,7 @@ fn entry(image: &Image, cluster: u32, value: u32) -> Damage {
     )
 }
 
-/// The sectors of the first FAT that hold entries in use, and one more.
+/// The sectors of the first FAT that hold entries in use, and one further sector.
 fn fat_sectors(image: &Image) -> BTreeSet<u64> {
     let (start, length) = image.volume.first_fat();
     let sectors = image.bytes[start..start + length]
@@ -102,7 +102,7 @@ fn fat_sectors(image: &Image) -> BTreeSet<u64> {
     used
 }
 
-/// Boots an image with each of its damages; returns how many those are.
+/// Boots an image with each of its damages; returns the number of these.
 fn hold(image: &Image, checksums: bool) -> Result<usize> {
     let good = boot_damaged(image, &Damage::default())?;
     ensure!(
@@ -142,7 +142,8 @@ fn hold(image: &Image, checksums: bool) -> Result<usize> {
     Ok(damages.len())
 }
 
-/// Two images, one with entries and compressed files, with checksums and without; `least` damages in all.
+/// Boots two images, one with entries and compressed files, with checksums and without. There must
+/// be at least `least` damages in all.
 fn of(subject: &Subject, sizes: [u32; 2], least: usize) -> Result<()> {
     let compressed = subject.clone().compressed()?;
     let mut count = 0;
@@ -167,7 +168,7 @@ fn of(subject: &Subject, sizes: [u32; 2], least: usize) -> Result<()> {
     Ok(())
 }
 
-/// Most images have more.
+/// Most images have more damages than this.
 const LEAST: usize = 650;
 
 #[test]
@@ -184,7 +185,7 @@ fn of_a_limine_kernel() -> Result<()> {
     of(&Subject::new("Limine", limine(6000)), [FAT16, FAT32], LEAST)
 }
 
-/// By another view it may be a Multiboot kernel.
+/// Seen by another view of the volume, it may be a Multiboot kernel.
 #[test]
 fn of_a_limine_kernel_with_a_multiboot_header() -> Result<()> {
     let mut kernel = limine(6000);
@@ -229,7 +230,7 @@ fn of_a_boot_sector() -> Result<()> {
     });
     of(&subject, [FAT32, FAT16], 250)
 }
-/// What there is room for in a report.
+/// The part of a report that there is room for.
 fn short(found: &Found) -> &str {
     match found {
         Found::Ready(_) => "it boots something else",

@@ -1,4 +1,4 @@
-//! Images to boot on the host, built by `disk-builder` with stages that nobody runs.
+//! Images to boot on the host, which `disk-builder` builds with stages that nobody runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub struct Subject {
     /// The protocol, as an entry names it.
     pub protocol: Option<&'static str>,
     pub modules: Vec<(&'static str, Vec<u8>)>,
-    /// Instead of a kernel.
+    /// The boot sector that is started instead of a kernel.
     pub chain: Option<Target>,
 }
 
@@ -71,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// The same, with all of it compressed.
+    /// The same, with all files compressed.
     pub fn compressed(mut self) -> Result<Self> {
         self.kernel = gzip(&self.kernel)?;
         for (_, bytes) in &mut self.modules {
@@ -84,13 +84,13 @@ impl Subject {
 /// How an image is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct How {
-    /// MiB: they decide which FAT it is.
+    /// Size in MiB, which decides the kind of FAT.
     pub mib: u32,
     /// Whether its files have checksums.
     pub checksums: bool,
     /// Whether there are entries, instead of one configuration.
     pub entries: bool,
-    /// Whether clusters are in no order.
+    /// Whether the clusters are in random order.
     pub scattered: bool,
 }
 
@@ -137,7 +137,7 @@ pub fn build(subject: &Subject, how: How) -> Result<Image> {
     })
 }
 
-/// The configuration becomes the entry that is booted, among others.
+/// Turns the configuration into the entry that is booted, among others.
 fn add_entries(recipe: &mut Recipe) {
     let entry = |name: &str| {
         let mut entry = Entry::new(name, &recipe.kernel);
@@ -202,7 +202,7 @@ fn stage2() -> Vec<u8> {
     elf.build()
 }
 
-/// A disk with nothing but a boot sector.
+/// A disk that holds only a boot sector.
 pub fn boot_sector() -> Result<Vec<u8>> {
     let mut disk = noise(64 * SECTOR_SIZE);
     let end = disk.get_mut(SECTOR_SIZE - 2..SECTOR_SIZE);

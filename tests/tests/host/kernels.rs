@@ -1,15 +1,15 @@
-//! A kernel for each protocol: nothing but headers, and bytes that are to be loaded.
+//! A kernel for each protocol: only headers, and bytes to load.
 
 use fuzz::bzimage;
 use fuzz::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, W, X, note, words};
 use machine_tests::elf::noise;
 
-/// Where kernels of 64 bits are linked for.
+/// The address that 64-bit kernels are linked for.
 const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
-/// Where those are that run without paging.
+/// The address of kernels that run without paging.
 const LOW: u64 = 0x20_0000;
 
-/// Bytes that are in no other file.
+/// Bytes that occur in no other file.
 pub fn content(number: u8, length: usize) -> Vec<u8> {
     noise(length).iter().map(|byte| byte ^ number).collect()
 }
@@ -34,13 +34,13 @@ pub fn bootpath(size: usize) -> Vec<u8> {
         .build()
 }
 
-/// For Limine: it wants its whole file, which has more than its segments, and modules, one of which it
-/// names itself.
+/// For Limine. It wants its whole file, which has more than its segments, and modules, one of which
+/// it names itself.
 pub fn limine(size: usize) -> Vec<u8> {
     limine_with(size, true)
 }
 
-/// The same; `file`: whether it wants its whole file.
+/// The same; `file`: whether the kernel wants its whole file.
 pub fn limine_with(size: usize, file: bool) -> Vec<u8> {
     const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
     const TAG: [u64; 3] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC, 3];
@@ -80,7 +80,7 @@ fn bytes(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// For Multiboot, by its ELF headers, with sections that are not loaded with the segments.
+/// For Multiboot, by its ELF headers, with sections that the segments do not contain.
 fn multiboot(mut header: Vec<u8>, size: usize) -> Vec<u8> {
     header.extend(content(0, size));
     let data = LOW + (header.len() as u64).next_multiple_of(4096) + 4096;
@@ -91,7 +91,7 @@ fn multiboot(mut header: Vec<u8>, size: usize) -> Vec<u8> {
     with_sections(file)
 }
 
-/// Adds sections to an ELF64 file: two of them, and their headers, some clusters in all.
+/// Adds to an ELF64 file two sections and their headers, some clusters in all.
 fn with_sections(mut file: Vec<u8>) -> Vec<u8> {
     const SYMBOLS: u32 = 2;
     const STRINGS: u32 = 3;

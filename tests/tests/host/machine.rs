@@ -1,4 +1,4 @@
-//! Boots an image with damage on a PC in the host's memory, and what the kernel finds then.
+//! Boots an image with damage on a PC in the host's memory, and takes down what the kernel finds.
 
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -14,11 +14,11 @@ use host_machine::{Disk, Image as DiskImage, Outcome, Pc, boot};
 use crate::images::{Image, boot_sector};
 use crate::volume::SECTOR;
 
-/// What is wrong with a disk: sectors by their numbers, which hold something else, or cannot be read.
+/// The damage of a disk: sectors by their numbers, which hold other bytes, or cannot be read.
 #[derive(Clone, Debug, Default)]
 pub struct Damage(pub BTreeMap<u64, Option<Vec<u8>>>);
 
-/// An image, as it is damaged.
+/// An image and its damage.
 struct Damaged {
     bytes: Arc<[u8]>,
     damage: Damage,
@@ -58,7 +58,7 @@ pub enum Found {
 pub struct Ready {
     /// The jump.
     pub jump: Jump,
-    /// What is moved in the end: address, and the checksum of the bytes.
+    /// What is moved at the end: address, and the checksum of the bytes.
     moves: Vec<(u64, u32)>,
     /// What was allocated: start, length, and the checksum of the bytes.
     memory: Vec<(u64, u64, u32)>,
@@ -70,11 +70,11 @@ pub struct Boot {
     pub pc: Pc,
 }
 
-/// Boots an image. There is a second disk, and no screen: the row of its cursor depends on what the
-/// loader has said.
+/// Boots an image. The PC has a second disk, and no screen, because the row of the cursor depends
+/// on what the loader has printed.
 ///
 /// # Errors
-/// When the model of memory saw a mistake, or there is no memory.
+/// When the model of memory has noticed a mistake, or there is no memory.
 pub fn boot_damaged(image: &Image, damage: &Damage) -> Result<Boot> {
     let disk = Damaged {
         bytes: Arc::clone(&image.bytes),
@@ -104,7 +104,7 @@ pub fn boot_damaged(image: &Image, damage: &Damage) -> Result<Boot> {
     Ok(Boot { found, pc })
 }
 
-/// Number of reads, and times, which are no bytes that come from the disk.
+/// Clears the number of reads and the times, which do not come from the disk.
 fn forget_times(pc: &Pc, jump: &Jump) {
     let Jump::Bootpath(start) = jump else {
         return;

@@ -1,6 +1,6 @@
-//! The boot path on a PC in the host's memory, with kernels that are made here: what must hold of any
-//! damage to an image, and of the number of reads. Neither an emulator nor a built loader takes part, so
-//! thousands of boots take seconds.
+//! The boot path on a PC in the host's memory, with kernels made by these tests: what must hold for
+//! any damage to an image, and for the number of reads. Neither an emulator nor a built loader
+//! takes part, so thousands of boots take seconds.
 
 mod copies;
 mod images;

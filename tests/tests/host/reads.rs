@@ -22,8 +22,8 @@ fn image(subject: &Subject) -> Result<Image> {
     build(subject, how)
 }
 
-/// Boots an image; returns how many INT 13h calls read something, after a look at the sectors of the
-/// kernel: each of them is read once.
+/// Boots an image and checks that each sector of the kernel is read once. Returns how many INT 13h
+/// calls read something.
 fn reads_once(image: &Image) -> Result<usize> {
     let boot = boot_damaged(image, &Damage::default())?;
     let transcript = boot.pc.transcript.borrow();
@@ -63,7 +63,7 @@ fn each_sector_of_a_kernel_is_read_once() -> Result<()> {
     for size in [3_000, 20_000, 300_000] {
         for subject in [
             Subject::new("Bootpath", bootpath(size)),
-            // One that asks for its file gets what was read for that alone.
+            // A kernel that asks for its file gets bytes that are read for that alone.
             Subject::new("Limine", limine_with(size, false)),
             Subject::new("Multiboot 1", multiboot1(size)),
             Subject::new("Multiboot 2", multiboot2(size)),
@@ -78,7 +78,7 @@ fn each_sector_of_a_kernel_is_read_once() -> Result<()> {
     Ok(())
 }
 
-/// A name for the protocol saves looking for it, and nothing else.
+/// If the entry names the protocol, the loader need not look for it. Nothing else changes.
 #[test]
 fn a_kernel_of_8_mib_takes_as_many_reads_with_its_protocol_named() -> Result<()> {
     let mut subject = Subject::new("Multiboot 2", multiboot2(8 << 20));

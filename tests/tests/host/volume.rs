@@ -1,4 +1,4 @@
-//! The FAT volume of an image, entry by entry. It is read here by the specification alone.
+//! The FAT volume of an image, entry by entry, read by the specification alone.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ fn u32_at(bytes: &[u8], at: usize) -> usize {
 }
 
 impl Volume {
-    /// The one at this sector of an image.
+    /// The volume that begins at this sector of an image.
     pub fn of(image: &[u8], lba: usize) -> Result<Self> {
         let start = lba * SECTOR;
         let boot = &image[start..start + SECTOR];
@@ -74,7 +74,7 @@ impl Volume {
         })
     }
 
-    /// Where the first FAT is: offset and length.
+    /// Offset and length of the first FAT.
     pub fn first_fat(&self) -> (usize, usize) {
         (self.fats[0], self.fat_bytes)
     }
@@ -83,7 +83,7 @@ impl Volume {
         self.fats[fat] + cluster as usize * self.bits as usize / 8
     }
 
-    /// The bytes of an entry: up to four of them, and what of them is the entry's.
+    /// The bytes that hold an entry, up to four, and a mask of the bits that belong to it.
     fn mask(&self, cluster: u32) -> (u32, u32) {
         match self.bits {
             12 => (0xFFF, cluster % 2 * 4),
@@ -107,7 +107,7 @@ impl Volume {
         image[at..at + 4].copy_from_slice(&word.to_le_bytes());
     }
 
-    /// What ends a chain.
+    /// The value that ends a chain.
     pub fn end_of_chain(&self) -> u32 {
         self.mask(0).0
     }
@@ -118,8 +118,8 @@ impl Volume {
         clusters.filter(|&it| self.entry(image, it) != 0).collect()
     }
 
-    /// For each cluster another one, with as many behind it in its chain: by a link to there, a chain is as
-    /// long as it should be.
+    /// For each cluster, another one with as many clusters behind it in its chain: a chain keeps
+    /// its length if it is linked to that one.
     pub fn twins(&self, image: &[u8]) -> BTreeMap<u32, u32> {
         let mut by_length: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
         for cluster in self.used(image) {
@@ -167,7 +167,7 @@ impl Volume {
         pieces
     }
 
-    /// The first clusters of the directories that a piece of a directory names.
+    /// The first clusters of the directories that are named in a piece of a directory.
     fn below(&self, image: &[u8], piece: (usize, usize)) -> Vec<u32> {
         let entries = entries(image, piece).into_iter();
         entries
@@ -176,8 +176,8 @@ impl Volume {
             .collect()
     }
 
-    /// Gives all clusters other places, in no order, and with free ones in between: no two of a chain
-    /// lie side by side, and their entries are in many sectors of the FAT.
+    /// Moves all clusters to random places, with free ones in between: no two clusters of a chain
+    /// are neighbours, and their entries are in many sectors of the FAT.
     pub fn scatter(&mut self, image: &mut [u8]) -> Result<()> {
         let used = self.used(image);
         let free = (self.end - FIRST) as usize;
@@ -187,7 +187,7 @@ impl Volume {
             "the volume is too full: {} of {free}",
             used.len()
         );
-        // Multiplying by a number that has no divisor in common with their number shuffles them.
+        // Multiplying by a number that is coprime to the number of clusters shuffles them.
         let count = used.len();
         let factor = (count / 2..).find(|factor| gcd(*factor, count) == 1);
         let factor = factor.context("there is always one")?;
@@ -236,7 +236,7 @@ fn gcd(one: usize, other: usize) -> usize {
     }
 }
 
-/// The entries of files and directories in a piece of a directory: where they are.
+/// Where the entries of files and directories are in a piece of a directory.
 fn entries(image: &[u8], (start, length): (usize, usize)) -> Vec<usize> {
     let all = (start..start + length).step_by(DIRECTORY_ENTRY);
     all.take_while(|&at| image[at] != 0)

@@ -1,4 +1,4 @@
-//! Crates as the modules that lie in their `src`, and what these import from each other.
+//! Crates as the modules in their `src`, and what these import from each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,15 @@ use super::source::Source;
 pub struct Crate {
     /// Its folder.
     pub name: String,
-    /// All of its files, in whatever folder.
+    /// All of its files, in all folders.
     pub sources: Vec<Source>,
 }
 
 /// An import of one module by another one.
 pub struct Import {
-    /// Who imports: a module, or the path of a file.
+    /// The importer: a module, or the path of a file.
     pub from: String,
-    /// Which module.
+    /// The imported module.
     pub to: String,
     /// Path and line.
     pub place: String,
@@ -38,7 +38,7 @@ impl Crate {
         sources.filter(move |source| source.path.starts_with(&folder))
     }
 
-    /// Whether it is one program and no library.
+    /// Whether it is a program and not a library.
     pub fn is_program(&self) -> bool {
         let has = |name: &str| self.file(name).is_some();
         has("main.rs") && !has("lib.rs")
@@ -49,8 +49,8 @@ impl Crate {
         self.sources.iter().find(|source| source.path == path)
     }
 
-    /// The files that are modules, or a root, each with its path of modules. What is in `bin` are other
-    /// crates.
+    /// The files that are modules or the root, each with its module path. Files in `bin` belong to
+    /// other crates.
     fn modules(&self) -> impl Iterator<Item = (Vec<String>, &Source)> {
         let folder = format!("{}/src/", self.name);
         let modules = self.source_folder().map(move |source| {
@@ -66,7 +66,7 @@ impl Crate {
         modules.filter(|(names, _)| names.first().is_none_or(|first| first != "bin"))
     }
 
-    /// The modules that lie in `src`.
+    /// The modules directly in `src`.
     fn top(&self) -> BTreeSet<String> {
         let names = self.modules();
         names
@@ -74,8 +74,8 @@ impl Crate {
             .collect()
     }
 
-    /// All imports, by the modules that lie in `src`. Those of what the root itself defines come with an
-    /// empty name.
+    /// All imports, by the modules directly in `src`. An import of something that the root itself
+    /// defines has an empty name.
     fn imports(&self) -> Vec<Import> {
         let mut homes: BTreeMap<_, _> = self
             .top()
@@ -104,7 +104,7 @@ impl Crate {
         found
     }
 
-    /// The files that import what the file at the root itself defines.
+    /// The files that import what the root itself defines.
     pub fn imports_of_the_root(&self) -> Vec<Import> {
         let mut found = self.imports();
         found.retain(|import| import.to.is_empty());
@@ -115,7 +115,7 @@ impl Crate {
         found
     }
 
-    /// The imports of modules that the root declares later than their importers.
+    /// The imports of modules that the root declares behind their importers.
     pub fn against_the_order(&self) -> Vec<Import> {
         let root = self.file("lib.rs").or(self.file("main.rs"));
         let order = root.map(Source::declared).unwrap_or_default();
@@ -125,8 +125,8 @@ impl Crate {
         found
     }
 
-    /// The modules in `src` that import each other in a circle, and the imports that make it one. Unless
-    /// it is strict, only those modules count that are folders.
+    /// The modules in `src` that import each other in a circle, and the imports that make it one.
+    /// Unless `strict` is set, only modules that are folders count.
     pub fn circles(&self, strict: bool) -> (BTreeSet<String>, Vec<String>) {
         let inside =
             |source: &Source| source.path.matches('/').count() > self.name.matches('/').count() + 2;
@@ -144,7 +144,7 @@ impl Crate {
         for import in &imports {
             reached.entry(&import.from).or_default().insert(&import.to);
         }
-        // Whatever is reached by a module is reached by those that import it.
+        // A module reaches whatever the modules that it imports reach.
         for through in self.top() {
             let Some(more) = reached.get(&through).cloned() else {
                 continue;

@@ -1,5 +1,5 @@
-//! Rust sources as rows of tokens: what is in a comment or in a string is none, and what is in a macro
-//! is one, too, which a tree of syntax would not show.
+//! Rust sources as rows of tokens. Comments and strings have no tokens inside; the bodies of macros
+//! do, which a syntax tree would not show.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 pub struct Source {
     /// Its path from the workspace's directory on.
     pub path: String,
-    /// What it holds.
+    /// Its text.
     pub text: String,
     tokens: Vec<TokenTree>,
 }
@@ -18,7 +18,7 @@ pub struct Source {
 /// Some lines of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// The function's name; empty for what has none.
+    /// The function's name; empty for other pieces.
     pub name: String,
     /// Its first line, from 1 on.
     pub line: usize,
@@ -110,7 +110,7 @@ impl Source {
         found
     }
 
-    /// Whether there is an attribute like `allow(unsafe_code)` or `forbid(unsafe_code)`.
+    /// Whether it has an attribute like `allow(unsafe_code)` or `forbid(unsafe_code)`.
     pub fn has_lint(&self, level: &str, lint: &str) -> bool {
         let mut found = false;
         each_row(&self.tokens, &mut |row| {
@@ -170,7 +170,7 @@ impl Source {
         found
     }
 
-    /// What this file, which is a module with this path, names in its crate.
+    /// What this file, which is the module with this path, imports from its crate.
     pub fn imports(&self, module: &[String]) -> Vec<Import> {
         let mut found = Vec::new();
         imports(&self.tokens, module, &mut found);
@@ -178,7 +178,8 @@ impl Source {
     }
 }
 
-/// Calls `each` with the tokens between any two brackets, and with those that are between none.
+/// Calls `each` with the tokens inside each pair of brackets, and with those outside of all
+/// brackets.
 fn each_row(row: &[TokenTree], each: &mut impl FnMut(&[TokenTree])) {
     each(row);
     for token in row {
@@ -212,7 +213,7 @@ fn piece(name: &str, first: &Ident, body: &Group) -> Piece {
     }
 }
 
-/// By how many lines assembly blocks are longer than one.
+/// The number of lines by which assembly blocks are longer than one.
 fn assembly(row: &[TokenTree]) -> usize {
     let mut more = 0;
     each_row(row, &mut |row| {
@@ -272,7 +273,7 @@ fn starts_path(row: &[TokenTree]) -> bool {
         if one.as_char() == ':' && two.as_char() == ':')
 }
 
-/// Goes along a path behind its first word, into each branch where it has several.
+/// Follows a path behind its first word, into each branch if it has several.
 fn follow(row: &[TokenTree], mut path: Vec<String>, line: usize, found: &mut Vec<Import>) {
     match row {
         [_, _, TokenTree::Ident(name), rest @ ..] if starts_path(row) => {

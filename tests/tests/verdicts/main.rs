@@ -1,5 +1,5 @@
-//! Whatever stands in an image, `inspect`, `build` and a machine say of it what the loader's path says: the
-//! same code and the same sentence. `./run.sh verdicts` boots many more of the images.
+//! Whatever stands in an image, `inspect`, `build` and a machine report the same code and the same
+//! sentence as the loader's path. `./run.sh verdicts` boots many more of the images.
 
 mod variants;
 
@@ -10,7 +10,7 @@ use machine_tests::verdicts::{
     Answer, Case, Cases, Comparison, Verdict, choose, compare_all, is_refused, judge_all,
 };
 
-/// What is said on the host.
+/// What the host says about all images.
 #[test]
 fn build_and_inspect_say_what_the_path_says() -> Result<()> {
     let cases = Cases::new(0)?;
@@ -38,7 +38,7 @@ fn build_and_inspect_say_what_the_path_says() -> Result<()> {
     variants::check(&errors(true), &errors(false))
 }
 
-/// Some of them on a machine, with another seed than above.
+/// Some images on a machine, with another seed than above.
 #[test]
 fn a_machine_says_what_the_path_says() -> Result<()> {
     const COUNT: usize = 14;
@@ -57,7 +57,7 @@ fn a_machine_says_what_the_path_says() -> Result<()> {
     Ok(())
 }
 
-/// So it is a jump that follows when the loader hands over.
+/// Good kernels run, which shows that a jump follows when the loader hands over.
 #[test]
 fn kernels_run_that_are_as_they_should_be() -> Result<()> {
     let cases = Cases::new(0)?;
@@ -76,7 +76,7 @@ fn kernels_run_that_are_as_they_should_be() -> Result<()> {
     Ok(())
 }
 
-/// Boots images; each has to be what it is said to be.
+/// Boots images and checks that each does what was said of it.
 fn compare(cases: &Cases, chosen: &[&Case]) -> Result<Vec<Comparison>> {
     let comparisons = compare_all(cases, chosen, |_, _| {})?;
     for (case, comparison) in chosen.iter().zip(&comparisons) {

@@ -1,4 +1,5 @@
-//! Which errors images were made for: all that the path has, by the sources, but for those of a list.
+//! The errors that images were made for: all that the sources of the path have, except those in a
+//! list.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,7 +36,7 @@ const ERRORS: [(&str, &str, &str); 17] = [
     ("OutOfMemory", "", ""),
 ];
 
-/// Those that no image is refused with, and why.
+/// The errors with which no image is refused, and why.
 #[rustfmt::skip]
 const NOT_MET: [(&str, &str); 24] = [
     ("MemoryError::NoMap", "the BIOS's: it reports no memory"),
@@ -81,8 +82,8 @@ fn variants(name: &str, file: &str) -> Result<Vec<String>> {
         .collect())
 }
 
-/// Checks that there is an image for each error, but for those of the list: errors that images were
-/// made for, and those that others were refused with.
+/// Checks that there is an image for each error, except those in the list: errors that images were
+/// made for, and errors that changed images were refused with.
 pub fn check(made: &BTreeSet<String>, drawn: &BTreeSet<String>) -> Result<()> {
     let mut all = BTreeSet::from(["NoEntry".to_owned()]);
     for (error, name, file) in ERRORS {
