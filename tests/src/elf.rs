@@ -1,5 +1,5 @@
-//! ELF files to measure, byte for byte: real ones are read, and what no linker would make is
-//! described and written by [`Elf`].
+//! ELF files to measure, byte for byte: this module reads real files, and [`Elf`] describes and
+//! writes files that no linker would make.
 
 use std::fs;
 use std::ops::Range;
@@ -31,7 +31,7 @@ impl Elf {
     /// The PT_LOADs of an ELF file.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is not one.
     pub fn read(file: &[u8]) -> Result<Self> {
         let elf = ElfFile64::<Endianness>::parse(file)?;
         let endian = elf.endian();
@@ -66,11 +66,11 @@ impl Elf {
     }
 }
 
-/// An ELF file without its section headers and all that only they speak of, such as debug
+/// An ELF file without its section headers and everything that only they refer to, such as debug
 /// information.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not one.
 pub fn without_sections(file: &[u8]) -> Result<Vec<u8>> {
     const SECTION_TABLE_OFFSET: Range<usize> = 40..48; // e_shoff
     const SECTION_COUNT_AND_NAMES: Range<usize> = 60..64; // e_shnum, e_shstrndx
@@ -88,11 +88,11 @@ pub fn without_sections(file: &[u8]) -> Result<Vec<u8>> {
     Ok(rest)
 }
 
-/// What a Multiboot 2 header begins with.
+/// The first word of a Multiboot 2 header.
 pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
 
-/// Puts a Multiboot 2 header with an entry address between the program headers and the first segment,
-/// where nothing is loaded.
+/// Puts a Multiboot 2 header with an entry address between the program headers and the first
+/// segment, from where nothing is loaded.
 ///
 /// # Errors
 /// When there is no room.
@@ -124,7 +124,7 @@ pub fn put_multiboot2_header(file: &mut [u8], entry: u32) -> Result<()> {
 /// Changes a file by binutils' objcopy, with these arguments.
 ///
 /// # Errors
-/// When that is not installed, or fails.
+/// When objcopy is not installed, or fails.
 pub fn objcopy(file: &[u8], arguments: &[&str]) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir()?;
     let [from, to] = ["from", "to"].map(|name| directory.path().join(name));
@@ -136,7 +136,7 @@ pub fn objcopy(file: &[u8], arguments: &[&str]) -> Result<Vec<u8>> {
     Ok(fs::read(to)?)
 }
 
-/// Bytes that no compression and no deduplication makes less of, the same ones every time
+/// Bytes that neither compression nor deduplication makes smaller, always the same ones
 /// (xorshift64*).
 pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!((read.kind, read.machine), (ET_EXEC, written.machine));
         assert_eq!(read.entry, written.entry);
         assert_eq!(read.flat(), [0xF4, 0xEB, 0xFD]);
-        // The note is none of the PT_LOADs.
+        // The note is not one of the PT_LOADs.
         let [code, constants] = &read.program_headers[..] else {
             panic!("{} program headers", read.program_headers.len());
         };

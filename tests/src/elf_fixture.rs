@@ -1,7 +1,7 @@
 //! ELF files made to order, good ones and bad ones: a description becomes bytes.
 //!
-//! The description says what the headers say, so every field can be made to lie. What is left open
-//! is laid out as a linker would.
+//! The description says what the headers say, so every field can be made to lie. Fields that it
+//! leaves open are laid out as by a linker.
 
 /// `e_type`: an executable at fixed addresses.
 pub const ET_EXEC: u16 = 2;
@@ -49,7 +49,7 @@ pub struct Elf {
     pub program_header_count: Option<u16>,
     /// The program headers, in their order.
     pub program_headers: Vec<ProgramHeader>,
-    /// How many bytes follow what the program headers speak of, as sections for debuggers do.
+    /// How many bytes follow what the program headers refer to, like sections for debuggers.
     pub trailing_bytes: usize,
 }
 
@@ -61,7 +61,7 @@ pub struct ProgramHeader {
     /// `p_flags`.
     pub flags: u32,
     /// `p_offset`. `None`: where `data` is put, which agrees with `virtual_address` within a page;
-    /// without data, the place of `virtual_address` in the first PT_LOAD that holds it.
+    /// without data, the place of `virtual_address` in the first PT_LOAD that contains it.
     pub offset: Option<u64>,
     /// `p_vaddr`.
     pub virtual_address: u64,
@@ -117,7 +117,7 @@ impl Elf {
         let headers = &self.program_headers;
         let start = file.len();
         let length = row(&ProgramHeader::default(), 0).len();
-        // The table's place is reserved, then filled when all offsets are known.
+        // The table's space is reserved first, and filled when all offsets are known.
         file.resize(start + length * headers.len(), 0);
 
         let mut offsets = vec![0; headers.len()];
@@ -200,7 +200,7 @@ impl ProgramHeader {
         }
     }
 
-    /// A header that speaks of bytes of a PT_LOAD.
+    /// A header that refers to bytes of a PT_LOAD.
     pub fn within_load(kind: u32, virtual_address: u64, size: u64) -> Self {
         Self {
             kind,

@@ -1,4 +1,4 @@
-//! The two FATs of an image, entry by entry: the tests damage one of them, or let them disagree.
+//! The two FATs of an image, entry by entry: tests damage one of them, or make them disagree.
 
 use std::ops::Range;
 
@@ -9,19 +9,19 @@ use crate::image::Image;
 
 /// The first cluster.
 const FIRST: u32 = 2;
-/// What ends a chain.
+/// The value that ends a chain.
 const END: u32 = 0x0FFF_FFFF;
 /// Bytes of an entry.
 const ENTRY: u64 = 4;
 /// Bytes of a directory entry.
 pub const DIRECTORY_ENTRY: usize = 32;
-/// First byte of a directory entry that is not in use any more.
+/// First byte of a deleted directory entry.
 const DELETED: u8 = 0xE5;
 
 /// One of the FATs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fat {
-    /// The one that everybody reads.
+    /// The one that is normally read.
     First,
     /// Its copy.
     Second,
@@ -30,7 +30,7 @@ pub enum Fat {
 /// Both, for what they agree on.
 pub const BOTH: [Fat; 2] = [Fat::First, Fat::Second];
 
-/// The FATs of a FAT32 volume in an image. Everything that mtools are to do has to be done before.
+/// The FATs of a FAT32 volume in an image. mtools must have done all its work before this.
 pub struct Fats<'a> {
     image: &'a Image,
     /// Byte offsets in the image.
@@ -38,12 +38,12 @@ pub struct Fats<'a> {
     data: u64,
     /// Bytes of a cluster.
     cluster: u64,
-    /// Clusters at the end of the volume that nobody uses.
+    /// Unused clusters at the end of the volume.
     free: Range<u32>,
 }
 
 impl<'a> Fats<'a> {
-    /// Those of this image, which has to be whole still.
+    /// The FATs of this image, which must not be damaged yet.
     ///
     /// # Errors
     /// When there is no FAT32 volume in it with two FATs.
@@ -85,7 +85,7 @@ impl<'a> Fats<'a> {
         Ok(clusters)
     }
 
-    /// A cluster that nobody uses, which is at the end of the volume.
+    /// An unused cluster at the end of the volume.
     ///
     /// # Errors
     /// When there is none.
@@ -94,7 +94,7 @@ impl<'a> Fats<'a> {
         Ok(taken.start)
     }
 
-    /// As many of them, side by side.
+    /// So many unused clusters, side by side.
     ///
     /// # Errors
     /// When there are not so many.
@@ -106,7 +106,7 @@ impl<'a> Fats<'a> {
         Ok(taken)
     }
 
-    /// Lets `cluster` lead to `next` by these FATs.
+    /// Links `cluster` to `next` in these FATs.
     ///
     /// # Errors
     /// When the image cannot be written.
@@ -118,7 +118,7 @@ impl<'a> Fats<'a> {
         Ok(())
     }
 
-    /// Makes these clusters a chain, with an end, by these FATs.
+    /// Makes these clusters a chain, with an end, in these FATs.
     ///
     /// # Errors
     /// When the image cannot be written.
@@ -133,12 +133,12 @@ impl<'a> Fats<'a> {
     /// The bytes of a cluster.
     ///
     /// # Errors
-    /// When the image ends before.
+    /// When the image ends before the cluster.
     pub fn read(&self, cluster: u32) -> Result<Vec<u8>> {
         self.image.read(self.place(cluster), self.cluster as usize)
     }
 
-    /// Fills a cluster with these bytes, and zeros behind them.
+    /// Fills a cluster with these bytes, and with zeros behind them.
     ///
     /// # Errors
     /// When there are too many of them, or the image cannot be written.
@@ -158,11 +158,11 @@ impl<'a> Fats<'a> {
         self.data + u64::from(cluster - FIRST) * self.cluster
     }
 
-    /// Lets a file have these bytes by the second FAT: where they are others, they are in another cluster.
+    /// Gives a file these bytes by the second FAT. Where they differ, they are in another cluster.
     ///
     /// # Errors
-    /// When there are more or fewer clusters of them, or the first one is another, which a FAT has no part
-    /// in.
+    /// When the bytes need more or fewer clusters, or differ in the first cluster, which no FAT
+    /// determines.
     pub fn second_view(&mut self, path: &str, bytes: &[u8]) -> Result<()> {
         let mut chain = self.chain(path)?;
         let pieces = bytes.chunks(self.cluster());
@@ -178,8 +178,8 @@ impl<'a> Fats<'a> {
         self.chain_up(&[Fat::Second], &chain)
     }
 
-    /// Gives a directory of one cluster a second one, by each FAT another: what was in the directory is
-    /// there, as `change` leaves it for each FAT. In the first cluster there is nothing left.
+    /// Gives a directory of one cluster a second cluster, a different one in each FAT, which holds
+    /// the entries as `change` leaves them for that FAT. The first cluster becomes empty.
     ///
     /// # Errors
     /// When it has more than one cluster, or the image cannot be written.
@@ -213,7 +213,7 @@ impl<'a> Fats<'a> {
     }
 }
 
-/// The short entry of a file by its 8.3 name, filled up with spaces, among those of a directory.
+/// The short entry of a file among the entries of a directory, by its 8.3 name, padded with spaces.
 ///
 /// # Errors
 /// When there is none.
@@ -226,7 +226,7 @@ pub fn entry_of<'a>(
     entry.with_context(|| format!("no {} in the directory", String::from_utf8_lossy(name)))
 }
 
-/// Lets an entry of a directory say another size.
+/// Changes the size in a directory entry.
 pub fn resize(entry: &mut [u8; DIRECTORY_ENTRY], size: u32) {
     const SIZE: usize = 28;
     entry[SIZE..].copy_from_slice(&size.to_le_bytes());

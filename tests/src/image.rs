@@ -1,4 +1,4 @@
-//! Images to boot, and how to spoil them.
+//! Images to boot, and ways to damage them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -38,7 +38,7 @@ pub fn test_program_file(name: &str) -> Result<PathBuf> {
     test_program_built_by(name, name)
 }
 
-/// The same by other flags than the program's own: `tests/programs/targets/CONFIG.toml`.
+/// The same with other flags than the program's own: `tests/programs/targets/CONFIG.toml`.
 ///
 /// # Errors
 /// When it does not build.
@@ -75,10 +75,10 @@ pub fn stage1_cd() -> Result<PathBuf> {
 pub fn multiboot_program() -> Result<PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&PROGRAM, || {
-        // Beside the stages, where cargo leaves alone what it did not make.
+        // Beside the stages, in a place where cargo deletes nothing.
         let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
         let output = way_in.with_file_name("bootpath.elf");
-        // Another test program may read it.
+        // Another test program may be reading it.
         let mut file = tempfile::NamedTempFile::new_in(output.parent().context("no directory")?)?;
         multiboot::build(
             &way_in,
@@ -116,7 +116,7 @@ pub fn position_independent_kernel() -> Result<PathBuf> {
     })
 }
 
-/// The demo kernel without debug information, for volumes that have no room for it.
+/// The demo kernel without debug information, for volumes that have no room for the latter.
 ///
 /// # Errors
 /// When it does not build.
@@ -164,7 +164,7 @@ fn once<T: Clone>(
         .map_err(anyhow::Error::msg)
 }
 
-/// An image in a directory of its own, which goes away with it.
+/// An image in a directory of its own, which is deleted with it.
 pub struct Image {
     directory: TempDir,
     /// What lies where in it.
@@ -185,13 +185,13 @@ impl Image {
         Ok(Self { directory, built })
     }
 
-    /// One that is `disk.img` in this directory already.
+    /// The image that is `disk.img` in this directory already.
     pub fn of(directory: TempDir) -> Self {
         let built = None;
         Self { directory, built }
     }
 
-    /// An image with the demo kernel, which ends the machine when it is done.
+    /// An image with the demo kernel, which ends the machine at its end.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -214,12 +214,12 @@ impl Image {
     }
 
     /// The same bytes for every kind of drive: an image with the demo kernel, without debug
-    /// information, that has the size of a 2.88 MB diskette; `cd`: and is a CD as well.
+    /// information, of the size of a 2.88 MB diskette. `cd`: it is a CD as well.
     ///
     /// # Errors
     /// When it cannot be built.
     pub fn for_every_drive(road: Road, cd: bool) -> Result<Self> {
-        const DISKETTE: u64 = 2880 << 10; // which tells QEMU what drive it takes
+        const DISKETTE: u64 = 2880 << 10; // tells QEMU what drive it takes
 
         let stage1_cd = if cd { Some(stage1_cd()?) } else { None };
         let image = Self::build(small_kernel()?.path(), |recipe, _| {
@@ -232,7 +232,7 @@ impl Image {
         Ok(image)
     }
 
-    /// An image with a kernel made of these bytes, which nobody checks.
+    /// An image with a kernel made of these bytes, which the builder does not check.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -242,7 +242,7 @@ impl Image {
         Self::build(kernel.path(), |recipe, _| recipe.unchecked = true)
     }
 
-    /// An image that a program of one sector boots from, with `data` from LBA 1 on.
+    /// An image that boots a program of one sector, with `data` from LBA 1 on.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -271,7 +271,7 @@ impl Image {
         self.directory.path().join("disk.img")
     }
 
-    /// The same image once more.
+    /// Copies the image.
     ///
     /// # Errors
     /// When it cannot be copied.
@@ -284,8 +284,7 @@ impl Image {
         Ok(copy)
     }
 
-    /// Makes stage2's CRC-32C right again, and then the sum as well: nothing notices what was
-    /// changed.
+    /// Corrects stage2's CRC-32C, and then its sum: nothing notices the changes in it.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -300,8 +299,8 @@ impl Image {
         self.mend_stage2_sum()
     }
 
-    /// Makes the sum right again that stage1 takes over stage2: what was changed there is then for
-    /// stage2's own check to find.
+    /// Corrects the sum that stage1 computes over stage2, so that only stage2's own check can find
+    /// the changes.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -393,7 +392,7 @@ impl Image {
         let mut file = tempfile::NamedTempFile::new()?;
         file.write_all(bytes)?;
         for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
-            // It fails when the directory is there; when it cannot be made, so does mcopy.
+            // This fails if the directory exists. If it cannot be made, mcopy fails, too.
             let _ = self.mtools("mmd", ["-D", "s", &format!("::{}", &path[..end])]);
         }
         let target = format!("::{path}");
@@ -416,7 +415,7 @@ impl Image {
     /// Reads bytes.
     ///
     /// # Errors
-    /// When the file ends before.
+    /// When the file ends before that.
     pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         File::open(self.path())?
@@ -426,7 +425,7 @@ impl Image {
     }
 }
 
-/// Copies an image, and leaves out what is zero.
+/// Copies an image, except for its zeros.
 ///
 /// # Errors
 /// When that fails.
@@ -448,7 +447,8 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and returns what it prints; some systems hide those for file systems from their users.
+/// Runs a program and returns what it prints. Some systems keep file system tools out of users'
+/// search paths.
 fn run_tool(name: &str, arguments: impl Iterator<Item: AsRef<OsStr>>) -> Result<String> {
     let arguments: Vec<_> = arguments.collect();
     for directory in ["", "/usr/sbin", "/sbin"] {
@@ -481,7 +481,7 @@ pub fn bad_bios(defects: &[Defect]) -> Result<tempfile::NamedTempFile> {
     })
 }
 
-/// An option ROM with which INT 15h E820 says that all memory below 1 MiB is reserved.
+/// An option ROM by which INT 15h E820 reports all memory below 1 MiB as reserved.
 ///
 /// # Errors
 /// When it does not build.
@@ -492,7 +492,7 @@ pub fn reserved_low_memory() -> Result<tempfile::NamedTempFile> {
     })
 }
 
-/// An option ROM with which so many graphics modes cannot be set, one after the other.
+/// An option ROM by which so many graphics modes cannot be set, one after the other.
 ///
 /// # Errors
 /// When it does not build.
@@ -503,8 +503,8 @@ pub fn bad_modes(bad_modes: u8) -> Result<tempfile::NamedTempFile> {
     })
 }
 
-/// An option ROM with which INT 13h AH=42h reads no more than so many sectors a call, and says that it
-/// has read all of them.
+/// An option ROM by which INT 13h AH=42h reads no more than so many sectors a call, but reports all
+/// of them as read.
 ///
 /// # Errors
 /// When it does not build.
@@ -515,7 +515,7 @@ pub fn short_reads(most_sectors: u8) -> Result<tempfile::NamedTempFile> {
     })
 }
 
-/// What the option ROM is told.
+/// The parameters of the option ROM.
 #[derive(Default)]
 struct Rom<'a> {
     defects: &'a [Defect],

@@ -1,10 +1,10 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
-//! [`image`] builds images, good ones and spoiled ones, [`fats`] spoils their FATs, [`elf`] makes
-//! kernels that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
-//! with [`linux`] for those of Linux, [`samples`] has an image for each protocol, [`sums`] the checksums
-//! that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes the errors of the
-//! catalogue, [`book`] carries out the book, [`shift`] moves functions of the loader, and [`verdicts`]
-//! compares what is said of an image with what becomes of it.
+//! [`image`] builds good and damaged images, [`fats`] damages their FATs, [`elf`] makes kernels
+//! that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
+//! with [`linux`] for Linux kernels, [`samples`] has an image for each protocol, [`sums`] the
+//! checksums that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes
+//! the errors of the catalogue, [`book`] carries out the book, [`shift`] moves functions of the
+//! loader, and [`verdicts`] compares what is said about an image with what it does.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.

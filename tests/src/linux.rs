@@ -1,4 +1,4 @@
-//! Linux kernels to boot: the tests' own one, Debian's, and an initial RAM disk for them.
+//! Linux kernels to boot: the tests' own kernels, Debian's, and an initial RAM disk for them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,8 @@ pub fn check_kernel(changes: &[(usize, &[u8])]) -> Result<Vec<u8>> {
     bz_image("linux-check", |_| Vec::new(), changes)
 }
 
-/// The same with a payload, and behind that the checksum by which the kernel knows whether it is whole.
+/// The same with a payload, followed by the checksum by which the kernel knows whether the payload
+/// is complete.
 ///
 /// # Errors
 /// When it does not build.
@@ -50,7 +51,7 @@ pub fn check_kernel_with_payload(mut payload: Vec<u8>) -> Result<Vec<u8>> {
     bz_image("linux-check", |kernel| append(kernel, &payload), &[])
 }
 
-/// The bzImage of `tests/programs/src/bench/linux.rs` with this behind its program, as its payload.
+/// The bzImage of `tests/programs/src/bench/linux.rs` with this payload behind its program.
 ///
 /// # Errors
 /// When it does not build.
@@ -63,9 +64,9 @@ pub fn bench_kernel(payload: &[u8]) -> Result<Vec<u8>> {
     )
 }
 
-/// Puts a payload behind the program; returns the fields of the header that say where it is.
+/// Puts a payload behind the program. Returns the fields of the header that say where it is.
 fn append(kernel: &mut Vec<u8>, payload: &[u8]) -> Vec<(usize, u32)> {
-    const ALIGNMENT: usize = 4096; // as the benchmark's program has it
+    const ALIGNMENT: usize = 4096; // the same as in the benchmark's program
 
     let offset = kernel.len().next_multiple_of(ALIGNMENT);
     kernel.resize(offset, 0);
@@ -76,8 +77,8 @@ fn append(kernel: &mut Vec<u8>, payload: &[u8]) -> Vec<(usize, u32)> {
     ]
 }
 
-/// A bzImage of `tests/programs`, with more behind its program, which names fields of the header, and
-/// some bytes of the header changed.
+/// A bzImage of `tests/programs`, with some bytes of its header changed. `append` adds to its
+/// program, and returns further fields of the header.
 fn bz_image(
     name: &str,
     append: impl FnOnce(&mut Vec<u8>) -> Vec<(usize, u32)>,
@@ -104,7 +105,7 @@ fn bz_image(
     Ok(file)
 }
 
-/// What the tests fetch: one of Debian's packages each.
+/// What the tests fetch, each from one of Debian's packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
     /// The kernel that Debian installs on PCs.
@@ -123,12 +124,12 @@ pub enum Fetched {
     Syslinux,
     /// SYSLINUX's module that starts Multiboot kernels.
     SyslinuxMboot,
-    /// What that module needs.
+    /// The library that this module needs.
     SyslinuxLibcom32,
 }
 
 impl Fetched {
-    /// Its file's name below `target/kernels`.
+    /// The file's name below `target/kernels`.
     fn name(self) -> &'static str {
         match self {
             Self::Amd64 => "vmlinuz-amd64",
@@ -143,7 +144,7 @@ impl Fetched {
         }
     }
 
-    /// The file; it is fetched when it is not there yet. `None`: this system has no apt-get.
+    /// The file, which is fetched if it does not exist yet. `None`: this system has no apt-get.
     ///
     /// # Errors
     /// When it cannot be fetched.
@@ -207,7 +208,7 @@ impl<'a> CpioFile<'a> {
         Self::file(name, 0o4_0755, &[])
     }
 
-    /// A regular file, when `mode` says so.
+    /// A regular file, if `mode` says so.
     pub fn file(name: &'a str, mode: u32, data: &'a [u8]) -> Self {
         Self {
             name,
@@ -241,7 +242,7 @@ pub fn cpio(files: &[CpioFile<'_>]) -> Vec<u8> {
     archive
 }
 
-/// The initial RAM disk for Debian's kernels, whose `/init` says what it sees and switches off.
+/// The initial RAM disk for Debian's kernels. Its `/init` prints what it sees and switches off.
 ///
 /// # Errors
 /// When the program in it does not build.
@@ -262,7 +263,7 @@ pub fn initrd(kernel: Fetched) -> Result<Vec<u8>> {
     ]))
 }
 
-/// An ELF32 file of one segment at 400000h, which begins with its entry.
+/// An ELF32 file with one segment at 400000h, which begins with the entry point.
 fn elf32(program: &[u8]) -> Vec<u8> {
     const HEADERS: u32 = 52 + 32;
     const ADDRESS: u32 = 0x40_0000;

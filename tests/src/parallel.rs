@@ -10,7 +10,7 @@ pub(crate) fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     let results = Mutex::new(Vec::new());
     let take = || {
         loop {
-            // A thread that panics while it holds a lock has nothing more to say.
+            // The lock is only poisoned if another thread has panicked, which is reported there.
             let item = next.lock().ok().and_then(|mut items| items.next());
             let Some((index, item)) = item else { break };
             let result = work(item);

@@ -1,17 +1,16 @@
-//! What a line has to be, word by word, and the comparison of a transcript with a list of such
-//! lines.
+//! What a line must be, word by word, and the comparison of a transcript with a list of such lines.
 
 use std::fmt::Write as _;
 
-/// What a line, or several, have to be.
+/// What one or more lines must be.
 ///
-/// A form is a text with places for what cannot be known: `{n}` a decimal number, `{x}` a
-/// hexadecimal one in lower-case letters, `{X}` in upper-case ones, `{address}` one that is not 0,
-/// `{word}` letters, `{text}` the rest of the line. `{n:8}` is padded with blanks on the left to at
-/// least 8 characters, `{x:16}` with zeros.
+/// A form is a text with placeholders: `{n}` is a decimal number, `{x}` a hexadecimal one in
+/// lower-case letters, `{X}` in upper-case ones, `{address}` one that is not 0, `{word}` letters,
+/// `{text}` the rest of the line. `{n:8}` is padded with blanks on the left to at least 8
+/// characters, `{x:16}` with zeros.
 #[derive(Clone, Debug)]
 pub enum Line {
-    /// This very text.
+    /// Exactly this text.
     Exact(String),
     /// One line of this form.
     Form(String),
@@ -34,7 +33,7 @@ impl Line {
     }
 }
 
-/// What stands in the places of a form, if the line is of that form.
+/// The texts in the placeholders of a form, if the line has that form.
 pub fn fields<'a>(form: &str, line: &'a str) -> Option<Vec<&'a str>> {
     let mut found = Vec::new();
     let (mut form, mut line) = (form, line);
@@ -60,7 +59,7 @@ pub fn fields<'a>(form: &str, line: &'a str) -> Option<Vec<&'a str>> {
         };
         let end = padded.find(|c| !belongs(c)).unwrap_or(padded.len());
         let (field, behind) = padded.split_at(end);
-        // Neither too little padding, nor more than it takes.
+        // The padding must be neither too short nor too long.
         let blanks = before.len() - padded.len();
         let good = match kind {
             "x" | "X" => {
@@ -78,14 +77,14 @@ pub fn fields<'a>(form: &str, line: &'a str) -> Option<Vec<&'a str>> {
     (form == line).then_some(found)
 }
 
-/// Compares all of `lines` with all of `expected`; with `end_only`, with the last of them, as on a
-/// screen whose first lines have scrolled away.
+/// Compares all of `lines` with all of `expected`. With `end_only`, `expected` may have more lines
+/// in front, as on a screen that has scrolled.
 ///
 /// # Errors
-/// The difference: what is expected and not there with a `-`, what is there and not expected with a
-/// `+`, and the lines around.
+/// The difference: an expected line that is missing has a `-`, an unexpected line has a `+`, and
+/// the lines around are shown.
 pub fn compare(expected: &[Line], lines: &[&str], end_only: bool) -> Result<(), String> {
-    // The fewest changes that lead from `expected[i..]` to `lines[j..]`, from behind.
+    // The fewest changes that lead from `expected[i..]` to `lines[j..]`, computed from the end.
     let (rows, columns) = (expected.len() + 1, lines.len() + 1);
     let mut cost = vec![vec![usize::MAX; columns]; rows];
     for i in (0..rows).rev() {
@@ -106,7 +105,7 @@ pub fn compare(expected: &[Line], lines: &[&str], end_only: bool) -> Result<(), 
         return Ok(());
     }
 
-    // The way along which it is the fewest.
+    // Follows the way with the fewest changes.
     let mut shown = Vec::new();
     let (mut i, mut j) = (start, 0);
     while i + 1 < rows || j + 1 < columns {
@@ -136,7 +135,8 @@ enum Sign {
     Nothing,
 }
 
-/// All that can be done in front of `expected[i]` and `lines[j]`: what, where it leads, its cost.
+/// All possible changes in front of `expected[i]` and `lines[j]`: the change, where it leads, and
+/// its cost.
 fn moves(
     expected: &[Line],
     lines: &[&str],
@@ -171,7 +171,7 @@ fn around_changes(shown: &[(bool, String)]) -> String {
         let near = index.saturating_sub(AROUND)..(index + AROUND + 1).min(shown.len());
         if shown[near].iter().any(|(changed, _)| *changed) {
             let gap = if left_out { "  …\n" } else { "" };
-            // A string takes everything.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{gap}{line}");
             left_out = false;
         } else {

@@ -1,7 +1,7 @@
-//! Other loaders on the same disks: GRUB and SYSLINUX in the place of stage1 and stage2, with the files
-//! of the boot partition as they are. They start kernels, or `bootpath.elf`, which starts them.
+//! Other loaders on the same disks: GRUB and SYSLINUX replace stage1 and stage2, and the files of
+//! the boot partition stay. They start kernels, or `bootpath.elf`, which then starts them.
 //!
-//! Each is set up as its own documentation has it, without menu and without waiting.
+//! Each is set up as its own documentation says, without a menu and without waiting.
 
 use std::fs;
 use std::io::Write as _;
@@ -20,28 +20,28 @@ use crate::linux::Fetched;
 pub enum Peer {
     /// GRUB 2: its core image between the MBR and the first partition.
     Grub,
-    /// SYSLINUX: its MBR, and the rest in the boot partition, whose boot sector reads it.
+    /// SYSLINUX: its MBR, and the rest in the boot partition, whose boot sector loads it.
     Syslinux,
 }
 
-/// By which protocol a kernel is started.
+/// The protocol by which a kernel is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// The modules are initial RAM disks, without strings.
     Linux,
     /// Multiboot 1.
     Multiboot,
-    /// Multiboot 2, which SYSLINUX does not have.
+    /// Multiboot 2, which SYSLINUX does not support.
     Multiboot2,
 }
 
 /// A file of the boot partition, by its path, and the string that goes with it.
 pub type FileAndString<'a> = (&'a str, &'a str);
 
-/// What a peer is to start.
+/// What a peer starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
-    /// By which protocol.
+    /// The protocol.
     pub protocol: Protocol,
     /// The kernel and its command line.
     pub kernel: FileAndString<'a>,
@@ -56,10 +56,10 @@ impl Start<'_> {
 }
 
 impl Peer {
-    /// Its name and version. `None`: there is no such thing for this system.
+    /// Its name and version. `None`: it does not exist for this system.
     ///
     /// # Errors
-    /// When it is missing or does not say.
+    /// When it is missing or does not print its version.
     pub fn version(self) -> Result<Option<String>> {
         let (name, output) = match self {
             Self::Grub => ("GRUB", grub_mkimage(|command| command.arg("--version"))?),
@@ -82,10 +82,10 @@ impl Peer {
         Ok(Some(format!("{name} {version}")))
     }
 
-    /// Puts it in the place of stage1 and stage2. `false`: there is no such thing for this system.
+    /// Puts it in the place of stage1 and stage2. `false`: it does not exist for this system.
     ///
     /// # Errors
-    /// When it is missing, cannot be installed or cannot do that.
+    /// When it is missing, cannot be installed or does not support this.
     pub fn install(self, image: &Image, start: &Start<'_>) -> Result<bool> {
         match self {
             Self::Grub => grub(image, start).map(|()| true),
@@ -93,7 +93,7 @@ impl Peer {
         }
     }
 
-    /// The same, and lets it start `bootpath.elf`, whose modules these are: the kernel and what belongs
+    /// The same, and lets it start `bootpath.elf` with these modules: the kernel and what belongs
     /// to it.
     ///
     /// # Errors
@@ -115,8 +115,8 @@ impl Peer {
     }
 }
 
-/// GRUB as `grub-install` leaves it, but with the configuration in the core image, and only the modules
-/// that it needs.
+/// GRUB as `grub-install` leaves it, except that the core image contains the configuration, and
+/// only the modules that it needs.
 fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     const DIRECTORIES: [&str; 3] = [
         "/usr/lib/grub/i386-pc",
@@ -154,7 +154,8 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "grub-mkimage: {said}");
 
-    // Its first sector reads the second one, whose list says that the rest is behind it.
+    // Its first sector reads the second one, which contains a list that says where the rest is:
+    // behind it.
     let core = fs::read(core.path())?;
     let room = (u64::from(PARTITION_LBA) - 1) * SECTOR_SIZE as u64;
     ensure!(core.len() as u64 <= room, "GRUB is too large");
@@ -163,7 +164,7 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     image.write(SECTOR_SIZE as u64, &core)
 }
 
-/// Runs it with these arguments, under the name that it has here.
+/// Runs it with these arguments, under its name on this system.
 fn grub_mkimage(arguments: impl Fn(&mut Command) -> &mut Command) -> Result<Output> {
     ["grub-mkimage", "grub2-mkimage"]
         .iter()

@@ -1,5 +1,5 @@
-//! One kernel for each protocol with files of all kinds, and what it says when all of them are what they
-//! were: for tests that damage the way to them.
+//! An image for each protocol, with files of all kinds. Its kernel prints whether all of them are
+//! intact: for tests that damage what leads to them.
 
 use std::fs;
 
@@ -17,11 +17,11 @@ use crate::linux::{check_kernel, put};
 use crate::machine::{Machine, Running};
 use crate::sums::crc32;
 
-/// An image, and what its kernel says when all of its files are what they were.
+/// An image, and what its kernel prints if all of its files are intact.
 pub struct Sample {
     /// The image.
     pub image: Image,
-    /// What boots when this one chains.
+    /// The disk that boots when this one chains.
     second: Option<Image>,
     says: Vec<String>,
     /// The bytes of the initial RAM disk, of a Linux kernel.
@@ -29,7 +29,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Builds one with these modules.
+    /// Builds an image with these modules.
     ///
     /// # Errors
     /// When it cannot be built.
@@ -60,7 +60,7 @@ impl Sample {
     }
 
     fn start(&self) -> Result<Running> {
-        // A RAM disk is read when the kernel is done.
+        // QEMU must not end: the RAM disk is read from memory when the kernel is done.
         let machine = Machine::new(&self.image.path()).no_exit_port();
         let Some(second) = &self.second else {
             return machine.start();
@@ -74,8 +74,8 @@ impl Sample {
             .start()
     }
 
-    /// It boots, and its kernel finds everything. The loader changes to another copy once, with a line
-    /// that begins like this, or never.
+    /// Checks that it boots, and that its kernel finds everything. The loader must change to
+    /// another copy once, with a line that begins like this, or never.
     ///
     /// # Errors
     /// When it does anything else.
@@ -100,7 +100,7 @@ impl Sample {
         Ok(())
     }
 
-    /// It ends in this error, and the loader did not change to another copy.
+    /// Checks that it ends in this error, and that the loader did not change to another copy.
     ///
     /// # Errors
     /// When it does anything else.
@@ -115,10 +115,10 @@ impl Sample {
     }
 }
 
-/// The loader says once that it reads by another copy, with these words, or never.
+/// Checks that the loader reports once that it reads another copy, with these words, or never.
 ///
 /// # Errors
-/// When it says anything else.
+/// When it prints anything else.
 pub fn changes_once(transcript: &str, change: Option<&str>) -> Result<()> {
     let said: Vec<&str> = transcript
         .lines()
@@ -150,8 +150,8 @@ pub fn ram_disk(running: &mut Running) -> Result<(u64, Vec<u8>)> {
     Ok((start, running.memory(start, size.parse()?)?))
 }
 
-/// The loader's own protocol: kernel and modules are compressed, and the configuration is some clusters
-/// long.
+/// The loader's own protocol. Kernel and modules are compressed, and the configuration takes
+/// several clusters.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -164,7 +164,7 @@ pub fn bootpath() -> Result<Sample> {
         says.push(format!("crc32 module {number}: {:08x}\r\n", crc32(bytes)));
     }
     let [one, two] = [gzip(&modules[0])?, gzip(&modules[1])?];
-    // As many clusters as the configuration has.
+    // A module with as many clusters as the configuration.
     let three = other_noise(command_line.len());
     let modules: [(&str, &[u8]); 3] = [("one", &one), ("two", &two), ("three", &three)];
     Sample::build(&kernel, &modules, says, |recipe| {
@@ -172,7 +172,7 @@ pub fn bootpath() -> Result<Sample> {
     })
 }
 
-/// Two entries, the second of which is the default.
+/// Two entries, of which the second one is the default.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -198,7 +198,7 @@ pub fn entries() -> Result<Sample> {
 /// # Errors
 /// When it cannot be built.
 pub fn chain() -> Result<Sample> {
-    // Registers, and where an MBR has the entry of a partition.
+    // The registers, and what lies where an MBR would have a partition's entry.
     let says = vec!["0000 7C00 0000 7C00 0000 0000 0000 0081 0202 F000 \r\n".into()];
     let mut target = Entry::new("one", "");
     target.chain = Some(Target {
@@ -210,8 +210,8 @@ pub fn chain() -> Result<Sample> {
     Ok(sample)
 }
 
-/// The file of the tests' kernel for the Limine protocol, whose modules need not all be there: the first
-/// one is not missed.
+/// The tests' kernel for the Limine protocol, changed so that it does not require the first of its
+/// modules.
 fn limine_kernel() -> Result<Vec<u8>> {
     let mut file = fs::read(test_program_file("limine-kernel")?)?;
     let (start, offset) = {
@@ -222,7 +222,7 @@ fn limine_kernel() -> Result<Vec<u8>> {
             load.p_offset(Endianness::Little),
         )
     };
-    // Path, string, flags: the path is known by its address.
+    // Path, string, flags: the address of the path shows where they are.
     let path = find(&file, b"modules/inner.bin\0")? as u64 - offset + start;
     let module = find(&file, &path.to_le_bytes())?;
     file[module + 16] = 0;
@@ -249,7 +249,8 @@ fn limine_of(file: &[u8]) -> Result<Sample> {
     })
 }
 
-/// A kernel for the Limine protocol, which looks for a module before it needs one; it gets its whole file.
+/// A kernel for the Limine protocol. It gets its whole file, and the loader looks for a module
+/// before it needs one.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -257,7 +258,7 @@ pub fn limine() -> Result<Sample> {
     limine_of(&limine_kernel()?)
 }
 
-/// The same with a Multiboot 2 header: Limine's requests come before that, wherever they are.
+/// The same with a Multiboot 2 header: Limine's requests take precedence, wherever they are.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -307,7 +308,7 @@ pub fn multiboot1() -> Result<Sample> {
     multiboot(1, &file)
 }
 
-/// The test kernel for Linux's protocol, and two archives of so many bytes.
+/// The test kernel for Linux's protocol, and two archives of these sizes in bytes.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -334,7 +335,7 @@ pub fn linux_with(
 
 const ARCHIVES: [usize; 2] = [2500, 2401];
 
-/// The test kernel for Linux's protocol, and two archives of as many clusters each.
+/// The test kernel for Linux's protocol, and two archives with the same number of clusters.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -342,8 +343,8 @@ pub fn linux() -> Result<Sample> {
     linux_with(&[], ARCHIVES, |_| {})
 }
 
-/// On a volume with clusters of 512 bytes, of which the setup header begins in the first and ends in the
-/// second one.
+/// The same on a volume with clusters of 512 bytes. The setup header begins in the first cluster
+/// and ends in the second one.
 ///
 /// # Errors
 /// When it cannot be built.
@@ -351,12 +352,12 @@ pub fn linux_in_small_clusters() -> Result<Sample> {
     linux_with(&[], ARCHIVES, |recipe| recipe.size_mib = Some(36))
 }
 
-/// Bytes that are none of [`noise`].
+/// Other bytes than those of [`noise`].
 fn other_noise(length: usize) -> Vec<u8> {
     noise(length).iter().map(|byte| !byte).collect()
 }
 
-/// The first place of these bytes.
+/// The first occurrence of these bytes.
 fn find(file: &[u8], bytes: &[u8]) -> Result<usize> {
     let found = file.windows(bytes.len()).position(|window| window == bytes);
     found.context("not in the file")

@@ -1,4 +1,4 @@
-//! Checksums that kernels print, computed in another way than they and the loader do.
+//! Checksums that kernels print, computed independently of them and of the loader.
 
 /// CRC-32 (ISO-HDLC), bit by bit.
 pub fn crc32(bytes: &[u8]) -> u32 {

@@ -11,7 +11,7 @@ use disk_builder::stages;
 use machine_tests::image::copy_file;
 use machine_tests::recipes::{self, Broken, Case, GoodImages};
 
-/// Differences that are shown.
+/// The most differences that are shown.
 const MOST: usize = 12;
 
 fn main() -> ExitCode {
@@ -77,7 +77,7 @@ fn break_one(case: &Case) -> Result<()> {
     Ok(io::stdout().write_all(last.as_bytes())?)
 }
 
-/// What is changed, and how the image then differs from the good one.
+/// Shows what is changed, and how the image then differs from the good one.
 fn show_changes(case: &Case, broken: &Broken) -> Result<()> {
     let mut text = format!("{}: {}\n\n", case.entry.code, case.entry.sentence);
     for change in case.recipe.changes {

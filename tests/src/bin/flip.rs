@@ -1,10 +1,10 @@
 //! `./run.sh flip [--kernel KIND] [COUNT] [SEED] [--no-checksums]`, or
 //! `./run.sh flip --kernel KIND --at BYTE BIT`: wrong bits on the disk.
 //!
-//! Boots images with one wrong bit at a time, COUNT times for each kind of kernel, and shows how these
-//! boots ended. With all kinds and the usual number of flips or more it writes `docs/bit-flips.md`.
-//! Without checksums it shows what they are good for, and fails. With `--at` it boots with that one wrong bit
-//! and shows all that was said.
+//! Boots images with one wrong bit at a time, COUNT times for each kind of kernel, and shows how
+//! these boots ended. With all kinds and at least the usual number of flips, it writes
+//! `docs/bit-flips.md`. Without checksums it shows what they are good for, and fails. With `--at`
+//! it boots with that one wrong bit and shows all output.
 
 use std::fs;
 use std::io::Write as _;
@@ -73,7 +73,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether that is what the page says.
+    /// Whether the result is what the page shows.
     fn is_for_the_page(&self) -> bool {
         self.checksums && self.kinds == Kind::ALL && self.count >= COUNT
     }
@@ -101,7 +101,7 @@ fn number(text: &str) -> Result<u64> {
     number.with_context(|| format!("'{text}' is no number"))
 }
 
-/// The kinds that a word means.
+/// The kinds that a word stands for.
 fn kinds(name: &str) -> Result<Vec<Kind>> {
     if name == "all" {
         return Ok(Kind::ALL.to_vec());
@@ -125,7 +125,7 @@ fn show(number: usize, count: usize, flip: Flip, outcome: &Outcome) {
     if bad && !serial.is_empty() {
         text = format!("{text}\n{}", serial.trim_end());
     }
-    // In one piece: several boots end at once.
+    // In one piece, because several boots end at once.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 

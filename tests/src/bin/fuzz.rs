@@ -1,10 +1,10 @@
 //! `./run.sh fuzz [TARGET…] [SECONDS] [--keep]`: fuzzes by stable Rust.
 //!
-//! The targets (package `fuzz`) are built with LLVM's instrumentation, see `targets/fuzz.toml`, and
-//! run by libFuzzer, as many at a time as there are CPUs, each for SECONDS (60). What they learn stays
-//! in `target/fuzz`, so that the next run goes on from there; `--keep` adds to `fuzz/corpus` what
-//! reaches code that nothing in it reaches. An input that takes more than ten seconds is a finding,
-//! and so is one that takes 2 GiB.
+//! The targets (package `fuzz`) are built with LLVM's instrumentation, see `targets/fuzz.toml`.
+//! libFuzzer runs as many of them at a time as there are CPUs, each for SECONDS (60). What they
+//! learn stays in `target/fuzz`, where the next run goes on. `--keep` adds inputs to `fuzz/corpus`
+//! that reach code which nothing in it reaches. An input that takes more than ten seconds is a
+//! finding, and so is one that takes 2 GiB.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use fuzz::TARGETS;
 const USAGE: &str = "usage: ./run.sh fuzz [TARGET…] [SECONDS] [--keep]";
 const SECONDS: u32 = 60;
 
-/// What libFuzzer is told: the limits of one input, and to count in the end.
+/// libFuzzer's options: the limits for one input, and counts at the end.
 const LIMITS: [&str; 4] = [
     "-timeout=10",
     "-rss_limit_mb=2048",
@@ -28,14 +28,14 @@ const LIMITS: [&str; 4] = [
     "-print_final_stats=1",
 ];
 
-/// What is asked for.
+/// What the command line asks for.
 struct Arguments {
     seconds: u32,
     keep: bool,
     names: Vec<&'static str>,
 }
 
-/// `None`: there is a word that says nothing.
+/// `None`: a word makes no sense.
 fn arguments() -> Option<Arguments> {
     let mut seconds = SECONDS;
     let mut keep = false;
@@ -109,7 +109,7 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Prints what came of it; whether all of it is good.
+/// Prints the results. Returns whether all of them are good.
 fn report(results: Vec<(&'static str, Result<Outcome>)>, seconds: u32) -> Result<bool> {
     println!("target             executions  per second    cov:     ft:  findings");
     let mut good = true;
@@ -132,14 +132,14 @@ fn report(results: Vec<(&'static str, Result<Outcome>)>, seconds: u32) -> Result
     Ok(good)
 }
 
-/// Where fuzzing puts things.
+/// The directory for everything that fuzzing writes.
 fn directory() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = target.unwrap_or_else(|| workspace().join("target"));
     std::path::absolute(&target).unwrap_or(target).join("fuzz")
 }
 
-/// Builds all targets; returns where they are.
+/// Builds all targets, and returns their directory.
 fn build() -> Result<PathBuf> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = Command::new(rustc).arg("-vV").output().context("rustc")?;
@@ -166,9 +166,9 @@ fn build() -> Result<PathBuf> {
 /// A target: its program and its directories.
 struct Place {
     program: PathBuf,
-    /// In git.
+    /// The corpus in git.
     corpus: PathBuf,
-    /// What was learnt.
+    /// What earlier runs have learnt.
     learnt: PathBuf,
     /// Inputs that break a promise, one finding a file.
     findings: PathBuf,
@@ -227,7 +227,7 @@ impl Place {
 
         let text = fs::read(&self.log)?;
         let text = String::from_utf8_lossy(&text);
-        // The last line that says so, of many.
+        // There are many such lines, of which the last one counts.
         let last = |key: &str| {
             let words = text.lines().rev().find_map(|line| line.split_once(key));
             let number = words.and_then(|(_, rest)| rest.split_whitespace().next());
@@ -254,8 +254,8 @@ impl Place {
         Ok(names)
     }
 
-    /// Adds to the corpus in git, shortest first, what reaches code that it does not reach. How often
-    /// code is reached does not count: the corpus is to stay small.
+    /// Adds to the corpus in git, shortest first, inputs that reach code which it does not reach.
+    /// How often code is reached does not count, because the corpus is to stay small.
     fn keep(&self) -> Result<()> {
         let status = self
             .command()?

@@ -1,5 +1,6 @@
-//! `./run.sh kernels [WORD…]`: boots the kernels of the table, or those boots whose kernels, protocols
-//! or ways in contain one of the words, and writes `docs/kernels.md` when all of them were tried and ran.
+//! `./run.sh kernels [WORD…]`: boots the kernels of the table, or only the boots whose kernel,
+//! protocol or way in contains one of the words. Writes `docs/kernels.md` if all of them were tried
+//! and ran.
 
 use std::fs;
 use std::process::ExitCode;

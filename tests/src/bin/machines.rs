@@ -1,7 +1,7 @@
 //! `./run.sh machines [NAME…]`: the machine matrix.
 //!
-//! Boots one image on all machines of the table, or on those whose names contain one of the words,
-//! and writes `docs/machines.md` when all of them were tried and did what they had to.
+//! Boots one image on all machines of the table, or on those whose names contain one of the words.
+//! Writes `docs/machines.md` if all of them were tried and did what they had to.
 
 use std::fs;
 use std::process::ExitCode;

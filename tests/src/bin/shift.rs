@@ -1,8 +1,9 @@
-//! `./run.sh shift [all | WORD…]`: functions of stage2 and of the way in by
-//! Multiboot, 1 to 15 bytes further, and what becomes of the boots that lead through them.
+//! `./run.sh shift [all | WORD…]`: shifts functions of stage2 and of the way in by Multiboot by 1
+//! to 15 bytes, and runs the boots that lead through them.
 //!
-//! Without words: each function is shifted by each number, in 120 programs, each of which is booted in all
-//! ways. With words: the functions whose paths contain one, each alone. `all`: each naked function alone.
+//! Without words, each function is shifted by each number, in 120 programs, each of which is booted
+//! in all ways. With words, the functions whose paths contain one are shifted, each alone. With
+//! `all`, each naked function is shifted alone.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
-//! `./run.sh verdicts [COUNT] [SEED]`, or `./run.sh verdicts --image NAME [SEED]`: whether images boot, as
-//! the host and a machine say.
+//! `./run.sh verdicts [COUNT] [SEED]`, or `./run.sh verdicts --image NAME [SEED]`: whether the host
+//! and a machine agree on which images boot.
 //!
-//! Boots COUNT of the images that are made by a SEED, and compares what the machine does with what the
-//! loader's path, `inspect` and `build` say of them on the host. With `--image` it makes one of them, leaves
-//! it in `target/verdict.img`, and shows what is said of it.
+//! Boots COUNT of the images that a SEED makes, and compares what the machine does with what the
+//! loader's path, `inspect` and `build` say on the host. With `--image` it makes one of them,
+//! leaves it in `target/verdict.img`, and shows what is said about it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ fn text_of(case: &Case, comparison: &Comparison, seed: u64) -> String {
     text
 }
 
-/// One image: made, kept, booted.
+/// Makes one image, keeps it and boots it.
 fn one(cases: &Cases, case: &Case, seed: u64) -> Result<usize> {
     let made = cases.make(case)?;
     let target = std::env::var_os("CARGO_TARGET_DIR");
@@ -102,7 +102,7 @@ fn one(cases: &Cases, case: &Case, seed: u64) -> Result<usize> {
     Ok(comparison.faults.len())
 }
 
-/// Some of all images.
+/// Boots some of all images.
 fn some(cases: &Cases, count: usize, seed: u64) -> Result<usize> {
     let start = Instant::now();
     let chosen = verdicts::choose(&cases.all, count, seed, |case| {
@@ -112,7 +112,7 @@ fn some(cases: &Cases, count: usize, seed: u64) -> Result<usize> {
     let done = AtomicUsize::new(0);
     let comparisons = verdicts::compare_all(cases, &chosen, |case, comparison| {
         let number = done.fetch_add(1, Ordering::Relaxed) + 1;
-        // In one piece: several boots end at once.
+        // In one piece, because several boots end at once.
         println!("{number:4}/{count} {}", text_of(case, comparison, seed));
     })?;
     let wrong = comparisons.iter().filter(|it| !it.faults.is_empty());
@@ -129,7 +129,7 @@ fn some(cases: &Cases, count: usize, seed: u64) -> Result<usize> {
     Ok(wrong)
 }
 
-/// What is wrong with the command line.
+/// Reports a mistake in the command line.
 fn wrong_usage(error: &anyhow::Error) -> ExitCode {
     eprintln!("{error}\n{USAGE}");
     ExitCode::from(2)

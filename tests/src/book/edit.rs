@@ -1,5 +1,5 @@
-//! Changes of the sources, as a page shows them: a diff without line numbers, which would be wrong
-//! soon. The place is found by the lines around.
+//! Changes of the sources, as a page shows them: a diff without line numbers, which would soon be
+//! wrong. The lines around a change determine its place.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub struct Edit {
     hunks: Vec<Hunk>,
 }
 
-/// Lines, and those that take their place.
+/// Lines, and the lines that replace them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Hunk {
     before: Vec<String>,
@@ -25,7 +25,7 @@ impl Edit {
     /// Reads a diff: `--- a/FILE`, `+++ b/FILE`, and before each hunk a line `@@`.
     ///
     /// # Errors
-    /// When it is none, or changes nothing.
+    /// When it is not a diff, or changes nothing.
     pub fn read(text: &str) -> Result<Self> {
         let mut lines = text.lines();
         let mut name = |start: &str| lines.next().and_then(|line| line.strip_prefix(start));
@@ -64,7 +64,7 @@ impl Edit {
     /// Makes the change in the sources at `root`.
     ///
     /// # Errors
-    /// When its lines are not in the file, or more than once.
+    /// When its lines do not occur in the file, or occur more than once.
     pub fn apply(&self, root: &Path) -> Result<()> {
         let path = root.join(&self.file);
         let text = fs::read_to_string(&path).with_context(|| format!("no {}", self.file))?;

@@ -1,14 +1,14 @@
-//! The book, carried out: each page's commands are run, in order, in a directory of its own, and what
-//! they print is compared with what the page promises.
+//! The book, carried out: the commands of each page are run, in order, in a directory of their own,
+//! and their output is compared with what the page promises.
 //!
-//! [`page`] takes a page apart, [`promise`] is the notation of what is printed, [`edit`] that of changes
-//! to the sources, [`shell`] runs commands, and [`wrap`](mod@wrap) is how wide
-//! prose is. `tests/tests/book.rs` says what has to be there.
+//! [`page`] takes a page apart, [`promise`] is the notation for output, [`edit`] is the one for
+//! changes to the sources, [`shell`] runs commands, and [`wrap`](mod@wrap) sets the width of prose.
+//! `tests/tests/book.rs` says what a page must contain.
 //!
-//! A page's directory is a copy of the repository, so that what it writes is nobody else's; but what
-//! cargo builds there is built in the repository, where most of it is built already. A page that
-//! changes the loader gets a copy whose programs are built from it: one copy for all such pages, one
-//! after the other, so that what they have in common is built once.
+//! A page's directory is a copy of the repository, so that the page's files are in nobody's way.
+//! But what cargo builds there is built in the repository, where most of it exists already. A page
+//! that changes the loader gets a copy whose programs are built from it: one copy for all such
+//! pages, one after the other, so that what they have in common is built once.
 
 pub mod edit;
 pub mod page;
@@ -34,14 +34,14 @@ use self::page::Page;
 use self::shell::Shell;
 use crate::parallel;
 
-/// The page whose first two blocks of commands are run before those of each page: what is defined in
-/// a shell, and the images.
+/// The page whose first two blocks of commands are run before those of each page: they define
+/// things in the shell, and make images.
 const FIRST_PAGE: &str = "docs/README.md";
 
-/// What is built by its own Makefile, wherever it lies.
+/// These are built by their own Makefiles, wherever they lie.
 const EXAMPLES: &str = "examples/";
 
-/// cargo, for a shell in a copy of the repository: its sources are those of the repository.
+/// cargo, for a shell in a copy of the repository: it uses the repository's sources.
 const CARGO: &str = r#"cargo() {
     local command=$1
     shift
@@ -63,11 +63,12 @@ pub struct Book {
     definitions: String,
     images: String,
     brought: Vec<(&'static str, &'static str, Vec<u8>)>,
-    /// `./run.sh` writes `target/bootpath.img`, and its debugger has a port of its own.
+    /// Held while `./run.sh` runs: it writes `target/bootpath.img`, and its debugger has a port of
+    /// its own.
     run_sh: Mutex<()>,
 }
 
-/// What came of a page.
+/// The result of a page.
 pub struct Outcome<'a> {
     /// The page.
     pub page: &'a Page,
@@ -78,7 +79,7 @@ pub struct Outcome<'a> {
 }
 
 impl Book {
-    /// Reads `README.md` and the pages in `docs/`, but for `others`.
+    /// Reads `README.md` and the pages in `docs/`, except `others`.
     ///
     /// # Errors
     /// When a page cannot be taken apart.
@@ -116,7 +117,7 @@ impl Book {
         })
     }
 
-    /// Puts a file into a page's directory that its reader has to bring.
+    /// Puts a file that a page's reader has to bring into the page's directory.
     pub fn bring(&mut self, page: &'static str, name: &'static str, bytes: Vec<u8>) {
         self.brought.push((page, name, bytes));
     }
@@ -126,7 +127,7 @@ impl Book {
         let pages = self.pages.iter();
         let pages = pages.filter(|page| page.name.contains(name) && !page.experiments.is_empty());
         let (changing, others): (Vec<&Page>, Vec<&Page>) = pages.partition(|page| changes(page));
-        // These take longest, and so come first.
+        // These take longest, so they come first.
         let mut groups = vec![changing];
         groups.extend(others.into_iter().map(|page| vec![page]));
         let carry_out = |page| {
@@ -160,7 +161,7 @@ impl Book {
         }
     }
 
-    /// A shell in a copy of the repository, where what cargo builds is built in the repository.
+    /// A shell in a copy of the repository. What cargo builds is built in the repository.
     fn unchanged(&self, directory: &Path) -> Result<Shell> {
         for file in &self.files {
             self.copy(file, directory)?;
@@ -179,7 +180,7 @@ impl Book {
         fs::create_dir_all(&copy)?;
         remove_others(&copy, Path::new(""), &self.files.iter().collect())?;
         for file in &self.files {
-            // cargo builds what is newer than what it has built.
+            // cargo rebuilds whatever is newer than its output.
             if fs::read(copy.join(file)).ok() != Some(fs::read(self.root.join(file))?) {
                 self.copy(file, &copy)?;
             }
@@ -187,8 +188,8 @@ impl Book {
         Ok(Shell {
             directory: copy,
             definitions: self.definitions.clone(),
-            // Not even what it is built with is shared: cargo does not tell the packages of a copy from
-            // those of the repository.
+            // Nothing that is built is shared, because cargo does not distinguish the packages of a
+            // copy from those of the repository.
             environment: vec![("CARGO_TARGET_DIR", directory.join("target"))],
         })
     }
@@ -235,10 +236,10 @@ fn changes(page: &Page) -> bool {
     edits.any(|edit| !edit.file.starts_with(EXAMPLES))
 }
 
-/// The files of the repository, with those that are new, and without those that git does not keep.
+/// The files of the repository, including new ones, and without those that git ignores.
 fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("git")
-        // The repository may be somebody else's.
+        // The repository may belong to another user.
         .args(["-c", "safe.directory=*", "-C"])
         .arg(root)
         .args([
@@ -263,7 +264,7 @@ fn files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Removes what is in a directory of a copy and not of the repository.
+/// Removes files from a directory of a copy that are not in the repository.
 fn remove_others(copy: &Path, directory: &Path, files: &HashSet<&PathBuf>) -> Result<()> {
     for entry in fs::read_dir(copy.join(directory))? {
         let entry = entry?;

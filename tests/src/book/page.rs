@@ -1,7 +1,7 @@
 //! What a page tells its reader to do, and what it promises.
 //!
-//! The words behind the language of a fenced block are for this reader; a rendered page does not show
-//! them:
+//! The words behind the language of a fenced block are for this reader. A rendered page does not
+//! show them:
 //!
 //! | fence | what it is |
 //! | --- | --- |
@@ -23,7 +23,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Parser, Tag, TagEnd};
 use super::edit::Edit;
 use super::promise::Promise;
 
-/// A page, as far as it can be carried out.
+/// The parts of a page that can be carried out.
 #[derive(Debug, Default)]
 pub struct Page {
     /// Its path in the repository.
@@ -36,34 +36,34 @@ pub struct Page {
     pub spans: Vec<Block>,
 }
 
-/// Commands, what is changed before, and what they print.
+/// Commands, changes before them, and their output.
 #[derive(Debug)]
 pub struct Experiment {
-    /// Changes of the sources as they are in the repository.
+    /// Changes to the sources of the repository.
     pub edits: Vec<Edit>,
     /// For a shell.
     pub commands: Block,
-    /// How the last one ends.
+    /// How the last command ends.
     pub ends: Ends,
-    /// What is printed, one behind the other.
+    /// What is printed, in order.
     pub promises: Vec<Promise>,
 }
 
 /// How commands end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// With status 0, all of them.
+    /// All of them with status 0.
     Well,
-    /// The last one with another status.
+    /// The last command with another status.
     Badly,
-    /// The last one when it is stopped.
+    /// The last command only when it is stopped.
     Never,
 }
 
 /// A piece of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The heading of second level that it is under.
+    /// The heading of second level above it.
     pub section: String,
     /// The number of its first line, from 1.
     pub line: usize,
@@ -75,7 +75,7 @@ impl Page {
     /// Takes a page apart.
     ///
     /// # Errors
-    /// The first block that does not say what it is, or that is not where it belongs.
+    /// Names the first block that does not say what it is, or is in the wrong place.
     pub fn read(name: &str, text: &str) -> Result<Self> {
         Self::take_apart(name, text).map_err(|error| anyhow!("{name}:{error:#}"))
     }
@@ -119,13 +119,13 @@ impl Page {
         Ok(reader.page)
     }
 
-    /// How many blocks of printed lines are compared.
+    /// How many blocks of output are compared.
     pub fn promises(&self) -> usize {
         self.experiments.iter().map(|e| e.promises.len()).sum()
     }
 }
 
-/// The text up to an end.
+/// The text up to an end mark.
 fn content<'a>(
     events: &mut impl Iterator<Item = (Event<'a>, Range<usize>)>,
     end: TagEnd,
@@ -147,7 +147,7 @@ struct Reader<'a> {
     section: String,
     /// Changes whose commands have not come yet.
     edits: Vec<(usize, Edit)>,
-    /// Where the commands are that may get a promise, and whether they have to.
+    /// Where the commands are that may still get a promise, and whether they need one.
     open: Option<(usize, bool)>,
 }
 
@@ -205,7 +205,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// No promise can come any more for the commands that came last.
+    /// Closes the last commands: no promise for them can follow.
     fn end_commands(&mut self) -> Result<()> {
         if let (Some((line, true)), Some(last)) = (self.open.take(), self.page.experiments.last()) {
             ensure!(

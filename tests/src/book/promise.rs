@@ -1,9 +1,10 @@
-//! What a page promises to be printed, and the comparison with what was.
+//! The output that a page promises, and the comparison with what was printed.
 //!
-//! Each line is there as it is, directly behind the one before; runs of blanks are equal, and blank
-//! lines do not count. `…` alone on a line stands for any lines, within a line for any text. `≈` in
-//! front of a number stands for any number of its kind: decimal (`≈155`), or hexadecimal, by small or
-//! by capital letters (`≈0x16d000`, `≈8AB9`, `≈100000h`, `≈00000046`).
+//! Each line must be printed as it is, directly behind the one before; runs of blanks are equal,
+//! and blank lines do not count. `…` alone on a line stands for any lines, within a line for any
+//! text. `≈` in front of a number stands for any number of its kind: decimal (`≈155`), or
+//! hexadecimal with lower-case or upper-case letters (`≈0x16d000`, `≈8AB9`, `≈100000h`,
+//! `≈00000046`).
 
 use anyhow::{Result, ensure};
 use regex_lite::Regex;
@@ -16,7 +17,7 @@ const ABOUT: char = '≈';
 /// The lines of a block.
 #[derive(Debug)]
 pub struct Promise {
-    /// Lines that follow one another; between the groups there may be others.
+    /// Lines that follow one another. Other lines may come between the groups.
     groups: Vec<Vec<Line>>,
 }
 
@@ -32,9 +33,9 @@ struct Line {
 pub struct Broken {
     /// The number of the line in the page.
     pub line: usize,
-    /// What it says.
+    /// The promised line.
     pub promised: String,
-    /// What was printed in its place, or is most like it.
+    /// The line that was printed in its place, or the one most like it.
     pub printed: Option<String>,
 }
 
@@ -42,7 +43,7 @@ impl Promise {
     /// Reads the lines of a block that begins at line `first` of its page.
     ///
     /// # Errors
-    /// When there are none, or the notation is used in another way.
+    /// When there are none, or the notation is misused.
     pub fn read(first: usize, text: &str) -> Result<Self> {
         let mut groups = vec![Vec::new()];
         for (number, line) in (first..).zip(text.lines()) {
@@ -60,10 +61,10 @@ impl Promise {
         Ok(Self { groups })
     }
 
-    /// Looks for the lines in what was printed, from line `start` on: the line behind them.
+    /// Looks for the lines in the output, from line `start` on. Returns the line behind them.
     ///
     /// # Errors
-    /// The first line that is not there.
+    /// The first line that was not printed.
     pub fn find(&self, printed: &[String], start: usize) -> Result<usize, Broken> {
         let mut start = start;
         for group in &self.groups {
@@ -83,7 +84,7 @@ impl Promise {
     }
 }
 
-/// The line of a group up to which most was kept.
+/// The first line that is missing where most of a group was printed.
 fn broken(group: &[Line], rest: &[String], kept: impl Fn(usize) -> usize) -> Broken {
     let best = (0..rest.len()).rev().max_by_key(|&from| kept(from));
     let (from, kept) = best.map_or((0, 0), |from| (from, kept(from)));
@@ -110,7 +111,7 @@ fn likeness(one: &str, other: &str) -> usize {
     one.split(' ').filter(|word| words.contains(word)).count()
 }
 
-/// What was printed, in lines that can be compared: without colours.
+/// The output as lines that can be compared, without colours.
 pub fn lines(printed: &str) -> Vec<String> {
     let mut text = String::with_capacity(printed.len());
     for (index, part) in printed.split("\x1b[").enumerate() {
@@ -125,7 +126,7 @@ pub fn lines(printed: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty()).collect()
 }
 
-/// Without blanks at the ends, and with one for many.
+/// Without blanks at the ends, and with single blanks in between.
 fn normal(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -149,7 +150,8 @@ fn form(line: &str) -> Result<Regex> {
     Ok(Regex::new(&(form + "$"))?)
 }
 
-/// The expression for a number of the kind that a text begins with, and the text behind it.
+/// The expression for a number of the kind with which a text begins, and the text behind the
+/// number.
 fn number(text: &str) -> Result<(&'static str, &str)> {
     let end = |text: &str| {
         let other = text.find(|c: char| !c.is_ascii_hexdigit());

@@ -1,4 +1,4 @@
-//! Commands of a page, run by a shell in a directory of their own.
+//! Runs commands of a page by a shell in a directory of their own.
 
 use std::io::{self, Read as _};
 use std::os::unix::process::CommandExt as _;
@@ -14,13 +14,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::page::{Ends, Experiment};
 use super::promise;
 
-/// How long commands may take. They build programs, and the host may have much else to do.
+/// How long commands may take. They build programs, and the host may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
-/// How long they may take to end when they are told to.
+/// How long they may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(10);
-/// How often they are looked at.
+/// How often they are polled.
 const POLL: Duration = Duration::from_millis(50);
-/// Lets the shell, and what it starts, end when nobody holds the other end of its standard input any
+/// Ends the shell, and what it starts, when nobody holds the other end of its standard input any
 /// more: they are a process group of their own, which Ctrl-C does not reach.
 const WATCH: &str = "exec 9<&0 </dev/null
 { read -r -u 9 || kill -TERM 0; } >/dev/null 2>&1 &
@@ -30,11 +30,11 @@ exec 9<&-
 /// What the shell says of a command that does not exist.
 const UNKNOWN: &str = "command not found";
 
-/// Where commands are run, and with what.
+/// A place to run commands, and their environment.
 pub struct Shell {
     /// The directory they begin in.
     pub directory: PathBuf,
-    /// What is defined before.
+    /// Definitions that are made before the commands.
     pub definitions: String,
     /// Variables of the environment.
     pub environment: Vec<(&'static str, PathBuf)>,
@@ -44,8 +44,8 @@ impl Shell {
     /// Runs the commands of an experiment, and compares what they print with what is promised.
     ///
     /// # Errors
-    /// The promise that was not kept, or the status that was not expected; with the line of the page,
-    /// and what was printed.
+    /// The promise that was not kept, or the unexpected status, with the line of the page and the
+    /// output.
     pub fn run(&self, experiment: &Experiment) -> Result<()> {
         let Experiment {
             commands,
@@ -102,7 +102,7 @@ impl Shell {
             .arg(format!("{WATCH}{}\n{commands}", self.definitions))
             .current_dir(&self.directory)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("BOOTPATH_NO_INSTALL", "1") // the tests' own run has looked for what is missing
+            .env("BOOTPATH_NO_INSTALL", "1") // the test run itself has looked for what is missing
             .env_remove("RUST_BACKTRACE")
             .env("TERM", "dumb")
             .env("LC_ALL", "C")
@@ -113,7 +113,7 @@ impl Shell {
     }
 }
 
-/// Whether commands ended as they should.
+/// Checks that commands ended as they should.
 fn status(ends: Ends, ended: Option<ExitStatus>) -> Result<()> {
     match (ends, ended) {
         (Ends::Well, Some(status)) => ensure!(status.success(), "a command failed: {status}"),
@@ -128,7 +128,7 @@ fn status(ends: Ends, ended: Option<ExitStatus>) -> Result<()> {
     Ok(())
 }
 
-/// The lines of a text, the last ones if there are many.
+/// The lines of a text, or the last ones of many.
 fn indented(text: &str, before: &str) -> String {
     const MOST: usize = 60;
 
@@ -143,7 +143,7 @@ fn indented(text: &str, before: &str) -> String {
     first + &lines.collect::<String>()
 }
 
-/// Commands that are being run. They are ended when it goes out of scope.
+/// Commands that are running. They are ended when this goes out of scope.
 struct Running {
     child: Child,
     printed: Arc<Mutex<Vec<u8>>>,
@@ -152,8 +152,8 @@ struct Running {
 
 impl Running {
     fn start(mut command: Command) -> Result<Self> {
-        // A pipe, as on the way to a terminal: some commands open /dev/stderr, which would make a
-        // file empty again.
+        // A pipe, like the one to a terminal: some commands open /dev/stderr, which would truncate
+        // a file.
         let (mut reader, writer) = io::pipe()?;
         command
             .stdout(writer.try_clone()?)
@@ -176,8 +176,8 @@ impl Running {
         })
     }
 
-    /// Waits until the shell has ended, until what was printed is enough, or until the time is up, and
-    /// lets nothing go on. How the shell ended by itself, if it did, and what was printed.
+    /// Waits until the shell has ended, until the output is enough, or until the time is up, and
+    /// then ends everything. Returns how the shell ended by itself, if it did, and the output.
     fn wait(&mut self, is_enough: impl Fn(&str) -> bool) -> Result<(Option<ExitStatus>, String)> {
         let start = Instant::now();
         loop {
@@ -185,7 +185,7 @@ impl Running {
             let printed = self.printed();
             if ended.is_none() && is_enough(&printed) {
                 self.stop();
-                return Ok((None, printed)); // without what is printed because it is stopped
+                return Ok((None, printed)); // without the output of stopping it
             }
             if ended.is_some() || start.elapsed() > TIME_LIMIT {
                 self.stop();
@@ -199,20 +199,20 @@ impl Running {
         String::from_utf8_lossy(&locked(&self.printed)).into_owned()
     }
 
-    /// Ends what has not ended: first by asking, for the shell may have to clear up.
+    /// Ends whatever still runs: first by asking, because the shell may have to clean up.
     fn stop(&mut self) {
         for signal in [Signal::TERM, Signal::KILL] {
             let asked = Instant::now();
             let group = Pid::from_child(&self.child);
             while self.is_there() && asked.elapsed() < GRACE {
-                // There may be nobody left but those who are about to go.
+                // The only processes left may be about to end.
                 let _ = kill_process_group(group, signal);
                 sleep(POLL);
             }
         }
     }
 
-    /// Whether the shell, or anybody who can still print, is there.
+    /// Whether the shell, or any process that can still print, is alive.
     fn is_there(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None)) || !self.reader.is_finished()
     }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::book::page::Page;
 
-    /// What is wrong with a page, if anything.
+    /// The fault of a page, if there is one.
     fn run(text: &str) -> Option<String> {
         let directory = tempfile::tempdir().expect("a directory");
         let shell = Shell {
@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    /// Whoever tests may be ended, too.
+    /// The process that tests may be ended, too.
     #[test]
     fn a_shell_without_its_test_ends() -> Result<()> {
         let shell = Shell {
@@ -309,7 +309,7 @@ mod tests {
         Ok(())
     }
 
-    /// What a shell has put into a process group of its own is ended by the shell.
+    /// The shell ends what it has put into a process group of its own.
     #[test]
     fn nobody_is_left() {
         let start = Instant::now();

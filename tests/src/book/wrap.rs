@@ -1,10 +1,10 @@
-//! The width of pages: prose is wrapped at one column, everything else stays as it is.
+//! The width of pages: prose is wrapped at one column, and everything else stays as it is.
 
 /// The most characters in a line of prose.
 pub const WIDTH: usize = 100;
 
-/// A page whose prose is wrapped. Tables, code blocks, headings and comments stay as they are, and so does
-/// a line that only has one word: a code span counts as one, for it is not to be broken.
+/// A page whose prose is wrapped. Tables, code blocks, headings and comments stay as they are, and
+/// so does a line of one word. A code span counts as one word, because it must not be broken.
 pub fn wrap(page: &str) -> String {
     let mut lines = Vec::new();
     let mut open: Option<Paragraph> = None;
@@ -47,7 +47,7 @@ pub fn wrap(page: &str) -> String {
 
 const QUOTE: &str = "> ";
 
-/// Length of what makes a line the start of an item or of a quotation; 0: it is neither.
+/// Length of the marker with which an item or a quotation begins; 0: there is none.
 fn marker(text: &str) -> usize {
     if text.starts_with(QUOTE) || text.starts_with("- ") || text.starts_with("* ") {
         return 2;
@@ -60,9 +60,9 @@ fn marker(text: &str) -> usize {
 }
 
 struct Paragraph {
-    /// What its first line begins with.
+    /// The start of its first line.
     first: String,
-    /// What all others begin with.
+    /// The start of all other lines.
     next: String,
     text: String,
 }
@@ -89,7 +89,7 @@ fn fits(line: &str, word: &str) -> bool {
     line.chars().count() + 1 + word.chars().count() <= WIDTH
 }
 
-/// The words of a text: spaces in a code span are no end of one.
+/// The words of a text. Spaces in a code span do not end a word.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut is_code = false;
@@ -104,7 +104,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Whether a line that began with this word would be something else than prose.
+/// Whether a line that begins with this word would not be prose.
 fn starts_block(word: &str) -> bool {
     let digits = word.trim_start_matches(|c: char| c.is_ascii_digit());
     matches!(word, "-" | "*" | "+" | ">")
@@ -116,7 +116,7 @@ fn starts_block(word: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// So many words of nine letters, which are ten to a line.
+    /// So many words of nine letters, of which ten fit in a line.
     fn prose(words: usize) -> String {
         vec!["character"; words].join(" ")
     }
@@ -142,7 +142,7 @@ mod tests {
                 format!("> {line}\n> {rest}\n"),
                 format!("> {}\n> character {rest}\n", prose(9)),
             ),
-            // What would begin an item, or break a span, does not begin a line.
+            // No line begins with a word that would begin an item, or with a part of a span.
             (format!("{line} - {rest}\n"), format!("{line} -\n{rest}\n")),
             (
                 format!("{} `a b c d e f g h` {rest}\n", prose(9)),

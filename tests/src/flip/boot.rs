@@ -1,4 +1,4 @@
-//! One boot with a wrong bit, and how it ends.
+//! Boots an image with a wrong bit, and finds out how it ends.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use super::{BIOS, Flip, KERNEL, Outcome};
 use crate::image::Image;
 use crate::machine::{Machine, Running};
 
-/// A boot takes a fraction of a second. What shows nothing for this long is tried again, with more
-/// time.
+/// A boot takes a fraction of a second. If nothing is printed for this long, it is tried again,
+/// with more time.
 const TIME_LIMIT: Duration = Duration::from_secs(8);
 const LAST_TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Both ways to compute checksums: by tables, and by the CPU's instruction.
 pub(super) const CPUS: [&str; 2] = ["qemu64", "qemu64,+sse4.2"];
 
-/// How the loader says that it uses the second copy of something.
+/// What the loader prints when it uses the second copy of something.
 const BY_A_COPY: &str = " 8 files    by ";
-/// How the loader says that it has nothing more to do.
+/// What the loader prints last.
 const HANDOFF: &str = "\n12 handoff  ";
-/// How the kernel of Linux's protocol says that its payload is damaged.
+/// What the kernel of Linux's protocol prints if its payload is damaged.
 const BAD_PAYLOAD: &str = "FAILED payload";
 
 /// Copies of an image, one for each machine that runs.
@@ -39,7 +39,7 @@ impl<'a> Copies<'a> {
         }
     }
 
-    /// Does something with a copy that has the wrong bit.
+    /// Does something with a copy into which the wrong bit was written.
     fn with<T>(&self, flip: &Flip, work: impl FnOnce(&Image) -> Result<T>) -> Result<T> {
         let free = || self.free.lock().ok();
         let copy = free().and_then(|mut free| free.pop());
@@ -47,7 +47,7 @@ impl<'a> Copies<'a> {
         let byte = copy.read(flip.offset, 1)?[0];
         copy.write(flip.offset, &[byte ^ 1 << flip.bit])?;
         let result = work(&copy);
-        // Only a copy that is as good as new is used again.
+        // Only a copy that was restored is used again.
         if copy.write(flip.offset, &[byte]).is_ok()
             && let Some(mut free) = free()
         {
@@ -57,12 +57,12 @@ impl<'a> Copies<'a> {
     }
 }
 
-/// A machine with little that its BIOS would have to look at.
+/// A machine with little for its BIOS to set up.
 fn machine(image: &Image, cpu: &str) -> Machine {
     Machine::new(&image.path()).arguments(["-nodefaults", "-vga", "std", "-cpu", cpu])
 }
 
-/// What a good image says when it boots.
+/// The output of a good image.
 ///
 /// # Errors
 /// When its kernel is not content.
@@ -77,7 +77,7 @@ pub(super) fn transcript(image: &Image, cpu: &str) -> Result<String> {
     Ok(serial)
 }
 
-/// Boots with the wrong bit. `transcript` is what is said without it.
+/// Boots with the wrong bit. `transcript` is the output without it.
 ///
 /// # Errors
 /// When the machine cannot be run.
@@ -95,7 +95,7 @@ pub(super) fn boot(copies: &Copies<'_>, flip: &Flip, transcript: &str) -> Result
     })
 }
 
-/// Watches a machine; tells how it ended, and whether it did: it may only have been slow.
+/// Watches a machine. Returns how it ended, and whether it did: it may only have been slow.
 fn watch(running: &mut Running, transcript: &str) -> Result<(Outcome, bool)> {
     let end = running.watch_for(|serial| error_code(serial).is_some())?;
     let serial = running.serial();
@@ -111,7 +111,7 @@ fn outcome(
     transcript: &str,
 ) -> Result<Outcome> {
     if let Some(code) = error_code(&serial) {
-        // A loader that faults, and a kernel that does.
+        // The loader has crashed, or the kernel has.
         let crashed = code.starts_with('5') || code == "12A";
         return Ok(match crashed {
             true => Outcome::Wrong(serial),
@@ -132,7 +132,7 @@ fn outcome(
         Some(Ending::Guest(_) | Ending::Failed(Some(_))) if serial.contains(BAD_PAYLOAD) => {
             Outcome::Named(KERNEL.to_owned())
         }
-        // The loader was content.
+        // The loader has found no fault.
         _ if serial.contains(HANDOFF) => Outcome::Wrong(serial),
         Some(Ending::Closed) => Outcome::Reset,
         Some(_) => Outcome::Wrong(serial),
@@ -146,11 +146,11 @@ fn outcome(
     })
 }
 
-/// The code of the loader's error, when all of that was printed.
+/// The code of the loader's error, if all of the error was printed.
 fn error_code(serial: &str) -> Option<String> {
     const STAGE1: [&str; 3] = ["1A ", "1B ", "1D "];
     let (_, rest) = serial.split_once("error ")?;
-    // stage1's line ends with two digits, and nothing follows.
+    // stage1's line ends with two digits, and nothing follows it.
     if STAGE1.iter().any(|code| rest.starts_with(code)) {
         return (rest.len() >= 5).then(|| rest[..2].to_owned());
     }

@@ -1,4 +1,4 @@
-//! What was found out so far, in a file: a run that was interrupted goes on where it was.
+//! A file with what was found out so far: an interrupted run continues where it was.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 
 use super::Outcome;
 
-/// The outcomes of the flips of one image that have been tried, by their numbers. The first line of the
-/// file says what they are of: a journal of anything else is begun anew.
+/// The outcomes of the flips of one image that have been tried, by their numbers. The first line of
+/// the file says what they belong to: a journal of anything else is started anew.
 pub struct Journal {
     path: PathBuf,
     file: Mutex<File>,
@@ -19,7 +19,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal, which is about what `subject` says.
+    /// Opens the journal of what `subject` describes.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -49,12 +49,12 @@ impl Journal {
         })
     }
 
-    /// How many outcomes were in it.
+    /// How many outcomes it had when it was opened.
     pub fn known(&self) -> usize {
         self.known.len()
     }
 
-    /// The outcome of a flip, if it was in it.
+    /// The outcome of a flip, if it had one when it was opened.
     pub fn get(&self, number: usize) -> Option<Outcome> {
         self.known.get(&number).cloned()
     }
@@ -65,16 +65,16 @@ impl Journal {
     /// When it cannot be written.
     pub fn put(&self, number: usize, outcome: &Outcome) -> Result<()> {
         let Ok(mut file) = self.file.lock() else {
-            return Ok(()); // another thread has panicked while it wrote
+            return Ok(()); // another thread has panicked while it was writing
         };
         let cannot = || format!("cannot write {}", self.path.display());
         writeln!(file, "{number} {}", text_of(outcome)).with_context(cannot)
     }
 
-    /// Deletes the journal: all was reported.
+    /// Deletes the journal, when everything was reported.
     ///
     /// # Errors
-    /// When that is not possible.
+    /// When the file cannot be deleted.
     pub fn delete(self) -> Result<()> {
         let cannot = || format!("cannot delete {}", self.path.display());
         fs::remove_file(&self.path).with_context(cannot)
@@ -93,7 +93,7 @@ fn text_of(outcome: &Outcome) -> String {
     }
 }
 
-/// A line of the journal that is whole.
+/// Parses a complete line of the journal.
 fn parse(line: &str) -> Option<(usize, Outcome)> {
     let (number, text) = line.strip_suffix('\n')?.split_once(' ')?;
     let outcome = match text.split_once(' ').unwrap_or((text, "")) {
@@ -121,7 +121,7 @@ mod tests {
         journal.put(2, &Outcome::Wrong("two\r\nlines".into()))?;
         journal.put(3, &Outcome::BootsByCopy)?;
         drop(journal);
-        // It was interrupted in the middle of a line.
+        // The run was interrupted in the middle of a line.
         let text = fs::read_to_string(&path)?;
         fs::write(&path, text + "9 boots")?;
 

@@ -1,4 +1,4 @@
-//! The kernels, a kind for each protocol, and the images that they are booted from.
+//! The kernels, a kind for each protocol, and the images that boot them.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::image::{Image, test_program, test_program_file};
 use crate::kernels::{gzip, replace};
 use crate::linux::check_kernel_with_payload;
 
-/// A kernel of a protocol, and what comes with it.
+/// A kernel for a protocol, and what belongs to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`title` says it")]
 pub enum Kind {
@@ -26,12 +26,12 @@ pub enum Kind {
     Chain,
 }
 
-/// How the header of Multiboot 2 begins.
+/// The first word of a Multiboot 2 header.
 pub(super) const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
-/// How the header of Multiboot 1 begins.
+/// The first word of a Multiboot 1 header.
 pub(super) const MULTIBOOT1_MAGIC: u32 = 0x1BAD_B002;
 
-/// Bytes of a kernel's file that nothing speaks of: they stand for debug information.
+/// Bytes of a kernel's file to which nothing refers: they stand for debug information.
 const TRAILING: usize = 50_000;
 
 impl Kind {
@@ -57,12 +57,12 @@ impl Kind {
         }
     }
 
-    /// The one that goes by a word.
+    /// The kind with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// What the page calls it.
+    /// Its name on the page.
     pub fn title(self) -> &'static str {
         match self {
             Self::Bootpath => "Bootpath's own protocol",
@@ -169,20 +169,20 @@ impl Kind {
         Ok(modules)
     }
 
-    /// The kernel's file. A boot sector needs none; the builder wants one all the same.
+    /// The kernel's file. A boot sector needs none, but the builder wants one all the same.
     fn kernel(self) -> Result<Vec<u8>> {
         let mut file = match self {
             Self::Bootpath => witness()?,
             Self::Limine => test_program("limine-kernel")?.build(),
             Self::Multiboot1 => {
-                // Without the header of version 2, for which the loader looks first.
+                // The header of version 2 is removed, for which the loader looks first.
                 let mut file = multiboot()?;
                 replace(&mut file, &MULTIBOOT2_MAGIC.to_le_bytes(), &[0; 4])?;
                 file
             }
             Self::Multiboot2 => multiboot()?,
             Self::Linux => {
-                // As xz begins, when it has checksums: so the loader has none of it.
+                // An xz file with checksums begins like this, so the loader has no checksum of it.
                 let mut payload = noise(30_000);
                 payload[..8].copy_from_slice(b"\xFD7zXZ\0\0\x01");
                 return check_kernel_with_payload(payload);
@@ -197,7 +197,7 @@ impl Kind {
     }
 }
 
-/// The kernel of the loader's own protocol, with segments of data, and a note.
+/// The kernel for the loader's own protocol, with data segments and a note.
 fn witness() -> Result<Vec<u8>> {
     const MIB: u64 = 1 << 20;
     const BASE: u64 = 0xFFFF_FFFF_8000_0000;

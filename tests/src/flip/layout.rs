@@ -17,13 +17,13 @@ use crate::linux::header;
 
 const SECTOR: u64 = SECTOR_SIZE as u64;
 
-/// Which bytes of the disk belong to which region: every byte to one.
+/// The bytes of the disk that belong to each region. Every byte belongs to exactly one.
 pub(super) type Regions = BTreeMap<Region, Vec<Range<u64>>>;
 
-/// Looks at an image as it is.
+/// Finds the regions of an undamaged image.
 ///
 /// # Errors
-/// When it is none that the builder makes.
+/// When the builder does not make such images.
 pub(super) fn regions(kind: Kind, image: &Image) -> Result<Regions> {
     let inspection = image.inspect()?;
     let mut disk = Disk {
@@ -41,11 +41,11 @@ pub(super) fn regions(kind: Kind, image: &Image) -> Result<Regions> {
     Ok(disk.regions(inspection.bytes))
 }
 
-/// The disk while it is looked at.
+/// The disk whose regions are being found.
 struct Disk<'a> {
     image: &'a Image,
     kind: Kind,
-    /// The later ones lie on top of the others.
+    /// Later marks lie on top of earlier ones.
     marks: Vec<(Region, Range<u64>)>,
 }
 
@@ -54,7 +54,7 @@ impl Disk<'_> {
         self.marks.push((region, range));
     }
 
-    /// The marks that are to be seen from above; below them all is unused.
+    /// The visible parts of the marks. What no mark covers is unused.
     fn regions(&self, bytes: u64) -> Regions {
         let marks = self.marks.iter();
         let mut borders: BTreeSet<u64> = [0, bytes].into();
@@ -76,7 +76,7 @@ impl Disk<'_> {
     }
 
     fn mark_mbr(&mut self) -> Result<()> {
-        // `mov dx, 0x3FB`: the line control register is the first thing that printing needs.
+        // `mov dx, 0x3FB`: printing begins with the line control register.
         const PRINTING: [u8; 3] = [0xBA, 0xFB, 0x03];
 
         let sector = self.image.read(0, SECTOR_SIZE)?;
@@ -141,7 +141,7 @@ impl Disk<'_> {
             let start = data.start + number * cluster;
             let entries = self.image.read(start, cluster as usize)?;
             let entries = entries.chunks_exact(ENTRY);
-            // And the one that ends them.
+            // And the entry that ends the directory.
             let used = entries.take_while(|entry| entry[0] != 0).count() + 1;
             self.mark(Region::Directories, start..start + (used * ENTRY) as u64);
         }
@@ -192,7 +192,7 @@ fn place(file: &FileInfo) -> Result<Range<u64>> {
     Ok(start..start + file.size)
 }
 
-/// Parts of a kernel's file, the upper ones last. What belongs to none is not loaded.
+/// Parts of a kernel's file, later ones on top. Bytes in no part are not loaded.
 type Parts = Vec<(Region, Range<u64>)>;
 
 fn parts_of_elf(file: &[u8], kind: Kind) -> Result<Parts> {
@@ -223,7 +223,7 @@ fn parts_of_elf(file: &[u8], kind: Kind) -> Result<Parts> {
     Ok(parts)
 }
 
-/// The header, or what is in its place, by which a kernel's protocol is known.
+/// The header, or what replaces it, by which the loader recognises a kernel's protocol.
 fn header_of(kind: Kind, file: &[u8]) -> Result<Option<Range<u64>>> {
     /// The markers around Limine's requests.
     const START: [u64; 2] = [0xF6B8_F4B3_9DE7_D1AE, 0xFAB9_1A69_40FC_B9CF];
@@ -275,7 +275,7 @@ fn parts_of_linux(file: &[u8]) -> Result<Parts> {
 mod tests {
     use super::*;
 
-    /// Each byte of each image is in one region, and in the right one.
+    /// Each byte of each image belongs to one region, and to the right one.
     #[test]
     fn every_byte_is_somewhere() -> Result<()> {
         for kind in Kind::ALL {

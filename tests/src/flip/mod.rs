@@ -1,8 +1,8 @@
-//! One wrong bit on the disk: what becomes of the boot.
+//! One wrong bit on the disk, and what it does to the boot.
 //!
-//! For each [`Kind`] of kernel there is an image ([`subject`]) whose kernel tells exactly what it got
-//! (`tests/programs/src/report/mod.rs`). So a boot is right when the serial line has what it has without the
-//! wrong bit, and nothing else.
+//! Each [`Kind`] of kernel has an image ([`subject`]) whose kernel prints exactly what it got
+//! (`tests/programs/src/report/mod.rs`). So a boot is right if the serial line shows the same as
+//! without the wrong bit, and nothing else.
 
 mod boot;
 mod journal;
@@ -21,7 +21,7 @@ pub use subject::Subject;
 /// A wrong bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flip {
-    /// Where.
+    /// The region that it is in.
     pub region: Region,
     /// The byte of the disk.
     pub offset: u64,
@@ -34,27 +34,27 @@ pub struct Flip {
 pub enum Outcome {
     /// As if nothing were wrong.
     Boots,
-    /// The same, by the second copy of something, and that was said.
+    /// The same, by the second copy of something, which the loader reported.
     BootsByCopy,
-    /// An error with this code; [`BIOS`], when the BIOS says that there is nothing to boot; or
-    /// [`KERNEL`], when the kernel says that its payload is damaged.
+    /// An error with this code; [`BIOS`], if the BIOS finds nothing to boot; or [`KERNEL`], if the
+    /// kernel finds its payload damaged.
     Named(String),
     /// Nothing more came.
     Hang,
     /// The machine was reset.
     Reset,
-    /// The kernel, or something that was taken for it, ran and was not the same; or the loader
-    /// crashed. With what the serial line had.
+    /// The kernel, or something that was taken for it, ran with another result; or the loader
+    /// crashed. With the output on the serial line.
     Wrong(String),
 }
 
-/// In the place of a code: the BIOS has found nothing to boot.
+/// Instead of a code: the BIOS has found nothing to boot.
 pub const BIOS: &str = "BIOS";
-/// In the place of a code: the kernel has found its payload damaged.
+/// Instead of a code: the kernel has found its payload damaged.
 pub const KERNEL: &str = "kernel";
 
 impl Outcome {
-    /// Whether a bit in this region may end so.
+    /// Whether a wrong bit in this region may end like this.
     pub fn is_allowed(&self, region: Region) -> bool {
         match self {
             Self::Boots | Self::BootsByCopy | Self::Named(_) => true,
@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// How many ended as none may end.
+/// How many boots ended in a way that is not allowed.
 pub fn failures(flips: &[Flip], outcomes: &[Outcome]) -> usize {
     let bad = |(flip, outcome): &(&Flip, &Outcome)| !outcome.is_allowed(flip.region);
     flips.iter().zip(outcomes).filter(bad).count()

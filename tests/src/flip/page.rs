@@ -6,8 +6,8 @@ use super::region::Coverage;
 use super::{Flip, Outcome, Region, Subject};
 use crate::book::wrap::wrap;
 
-/// The part of the page for one image: a row for each region, with how often each outcome was and the
-/// codes of the errors; and where the bytes are that nothing can check.
+/// The part of the page for one image: a row for each region, with the number of each outcome and
+/// the codes of the errors; and where the bytes are that nothing can check.
 pub fn section(subject: &Subject, flips: &[Flip], outcomes: &[Outcome]) -> String {
     let kind = subject.kind;
     let (title, description) = (kind.title(), kind.description());

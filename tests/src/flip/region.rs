@@ -109,7 +109,7 @@ impl Region {
         }
     }
 
-    /// Who finds a wrong bit in it.
+    /// What can find a wrong bit in it.
     pub fn coverage(self) -> Coverage {
         match self {
             Self::MbrEntry => Coverage::RunsFirst,

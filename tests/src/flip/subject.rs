@@ -1,4 +1,4 @@
-//! An image to be damaged, and what it does as it is.
+//! An image to damage, and what it does undamaged.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::checksum::checksum;
 use crate::image::Image;
 use crate::parallel;
 
-/// An image, its regions, and what is said when it boots.
+/// An image, its regions, and its output.
 pub struct Subject {
     /// What is booted.
     pub kind: Kind,
@@ -24,8 +24,8 @@ impl Subject {
     /// Builds the image, with checksums or without, and boots it on both CPUs that are used.
     ///
     /// # Errors
-    /// When it does not build or boot, or what is said differs: nobody could tell then what a bit
-    /// does.
+    /// When it does not build or boot, or its output varies: the effect of a bit could not be seen
+    /// then.
     pub fn new(kind: Kind, checksums: bool) -> Result<Self> {
         let cannot = || format!("no image for {}", kind.title());
         let image = kind.image(checksums).with_context(cannot)?;
@@ -57,7 +57,7 @@ impl Subject {
         ranges.map(|range| (range.start, range.end - 1))
     }
 
-    /// A number that tells this image from others.
+    /// A number that distinguishes this image from others.
     ///
     /// # Errors
     /// When the image cannot be read.
@@ -66,8 +66,8 @@ impl Subject {
         Ok(checksum(&self.image.read(0, usize::try_from(length)?)?))
     }
 
-    /// As many flips as wanted, spread evenly over these regions, as far as the image has them, and at
-    /// random within each.
+    /// The wanted number of flips, spread evenly over these regions, as far as the image has them,
+    /// and at random within each.
     pub fn choose(&self, regions: &[Region], count: usize, seed: u64) -> Vec<Flip> {
         let mut random = Random(seed);
         let wanted = self.regions.iter();
@@ -106,8 +106,8 @@ impl Subject {
         (bit < 8).then_some(flip)
     }
 
-    /// Flips a bit of a copy, boots it, and tells how that ended, for each of them that is not in the
-    /// journal yet. Several machines run at once.
+    /// For each flip that is not in the journal yet, flips the bit in a copy, boots it, and
+    /// determines how that ended. Several machines run at once.
     ///
     /// # Errors
     /// When a machine cannot be run, or the journal cannot be written.

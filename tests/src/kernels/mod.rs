@@ -1,5 +1,5 @@
-//! Kernels: the table of `./run.sh kernels`, which becomes `docs/kernels.md`. Each row is a kernel and
-//! a protocol; each of its ways in is a boot.
+//! Kernels: the table of `./run.sh kernels`, which becomes `docs/kernels.md`. Each row is a kernel
+//! and a protocol; each of its ways in is one boot.
 
 mod table;
 
@@ -28,7 +28,7 @@ use crate::parallel;
 use crate::peers::{self, Peer};
 pub use table::rows;
 
-/// How long a kernel may take: emulated, on a busy host.
+/// How long a kernel may take, emulated on a busy host.
 pub const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// What is booted.
@@ -38,23 +38,23 @@ enum Kernel {
     Demo,
     /// The kernel in C, for the loader's own handoff.
     C,
-    /// The same, with a bootstrap of 32 bits.
+    /// The same, with a 32-bit bootstrap.
     CMultiboot2,
-    /// The other one in C, of 32 bits.
+    /// The other C kernel, with 32 bits.
     C32,
-    /// The smallest one that goes to long mode by itself.
+    /// The smallest kernel that enters long mode itself.
     EnteringLongMode,
-    /// The one that checks what Multiboot promises.
+    /// The kernel that checks what Multiboot promises.
     Multiboot,
-    /// A first one that is made with the crate `limine`.
+    /// A first kernel made with the crate `limine`.
     Limine,
-    /// The one that checks what the Limine protocol promises.
+    /// The kernel that checks what the Limine protocol promises.
     LimineChecks,
-    /// The one that checks what the Linux boot protocol promises, and its entry.
+    /// The kernel that checks what the Linux boot protocol promises, and its entry.
     LinuxChecks,
-    /// One that is fetched.
+    /// A kernel that is fetched.
     Fetched(Fetched),
-    /// None: a boot sector.
+    /// No kernel, but a boot sector.
     Sector(Target),
 }
 
@@ -81,7 +81,7 @@ const ALL: &[WayIn] = &[
     WayIn::GrubMultiboot2,
     WayIn::Mboot,
 ];
-/// Where an entry file is needed, or a disk.
+/// The only way in for a row that needs an entry file or a disk.
 const DISK: &[WayIn] = &[WayIn::Mbr];
 
 impl fmt::Display for WayIn {
@@ -103,7 +103,7 @@ enum Sign {
     Okay,
     /// `OKAY` on the serial line.
     OkayAlone,
-    /// The same of a first process of Linux, which switches off.
+    /// The same, printed by the first process of Linux, which then switches off.
     Init,
     /// Cells in the corner of the screen.
     Cells(&'static [u8]),
@@ -117,9 +117,9 @@ pub struct Row {
     /// What the page calls the kernel.
     name: &'static str,
     kernel: Kernel,
-    /// By which protocol.
+    /// The protocol.
     protocol: Option<Protocol>,
-    /// Whether the entry names it; otherwise it is recognised.
+    /// Whether the entry names the protocol. If not, the loader recognises it.
     named: bool,
     /// Whether the kernel is compressed, and a module with it.
     packed: bool,
@@ -167,7 +167,7 @@ impl Row {
     }
 }
 
-/// A row on one way in.
+/// A row with one of its ways in.
 #[derive(Clone, Debug)]
 pub struct Boot {
     row: Row,
@@ -193,7 +193,7 @@ pub fn boots() -> Vec<Boot> {
     rows().into_iter().flat_map(boots).collect()
 }
 
-/// Every row whose kernel is built here, each on one way, and each way for several of them.
+/// Every row whose kernel is built here, by one way each, and each way for several rows.
 pub fn everyday() -> Vec<Boot> {
     let rows = rows().into_iter().filter(|row| !row.is_fetched());
     let boot = |(number, row): (usize, Row)| Boot {
@@ -203,19 +203,19 @@ pub fn everyday() -> Vec<Boot> {
     rows.enumerate().map(boot).collect()
 }
 
-/// What came of a boot.
+/// The result of a boot.
 pub struct Outcome<'a> {
-    /// Which one it was.
+    /// The boot.
     pub boot: &'a Boot,
-    /// `false`: something could not be fetched, for there is no apt-get here.
+    /// `false`: something could not be fetched, because there is no apt-get here.
     pub result: Result<bool>,
     /// How long it took.
     pub time: Duration,
 }
 
-/// Boots all of these, several at once, and tells of each when it has ended.
+/// Boots all of these, several at once, and reports each when it has ended.
 pub fn run(boots: &[Boot], tell: impl Fn(&Outcome<'_>) + Sync) -> Vec<Outcome<'_>> {
-    // An outcome borrows from `boots`, which is more than `each` promises of an item.
+    // An outcome borrows from `boots`. `each` does not guarantee that for its items.
     let indices: Vec<usize> = (0..boots.len()).collect();
     parallel::each(&indices, |&index| {
         let start = Instant::now();
@@ -235,12 +235,12 @@ struct Files {
     kernel: Vec<u8>,
     /// Names, bytes and strings.
     modules: Vec<(&'static str, Vec<u8>, &'static str)>,
-    /// What has to be in the transcript.
+    /// The texts that must be in the transcript.
     expected: Vec<String>,
 }
 
 impl Boot {
-    /// Boots it. `false`: it could not be fetched, for there is no apt-get here.
+    /// Boots it. `false`: something could not be fetched, because there is no apt-get here.
     ///
     /// # Errors
     /// When it does not show that it runs.
@@ -261,8 +261,8 @@ impl Boot {
         self.check(machine, &[])
     }
 
-    /// A machine with these files, in a directory that has to stay; `None`: the other loader cannot be
-    /// fetched.
+    /// A machine with these files, in a directory that must be kept; `None`: the other loader
+    /// cannot be fetched.
     fn machine(
         &self,
         files: &Files,
@@ -354,7 +354,7 @@ impl Boot {
         Ok(Some(fs::read(&path)?))
     }
 
-    /// What has to be loaded; `None`: it cannot be fetched.
+    /// The files to load; `None`: one cannot be fetched.
     fn files(&self) -> Result<Option<Files>> {
         let Some(kernel) = self.kernel()? else {
             return Ok(None);
@@ -369,11 +369,11 @@ impl Boot {
             Kernel::EnteringLongMode if version_1 => {
                 let header = header_1();
                 replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &header)?;
-                // What it compares EAX with.
+                // The number that it compares EAX with.
                 let [from, to] = [LOADER_2, LOADER_1].map(u32::to_le_bytes);
                 replace(&mut files.kernel, &from, &to)?;
             }
-            // It has both, and the loader looks for version 2 first.
+            // The kernel has both headers, and the loader looks for version 2 first.
             Kernel::Multiboot if version_1 => {
                 replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &[0; 4])?;
             }
@@ -409,26 +409,26 @@ impl Boot {
         Ok(Some(files))
     }
 
-    /// Compresses the kernel, and adds a module that is compressed.
+    /// Compresses the kernel, and adds a compressed module.
     fn pack(&self, files: &mut Files) -> Result<()> {
         files.kernel = gzip(&files.kernel)?;
         let module = noise(70_000);
         let packed = gzip(&module)?;
         let size = match self.row.kernel {
-            // It gets files as they are.
+            // A Limine kernel gets files as they are.
             Kernel::Limine if self.way != WayIn::Mboot => packed.len(),
             _ => module.len(),
         };
         files.modules.push(("module", packed, "its text"));
         files.expected.push(format!("{size} bytes"));
-        // mboot.c32 unpacks by itself.
+        // mboot.c32 itself unpacks files.
         if self.way != WayIn::Mboot {
             files.expected.push("10 gzip     ".into());
         }
         Ok(())
     }
 
-    /// Switches the machine on; the kernel shows that it runs.
+    /// Switches the machine on, and checks that the kernel runs.
     fn check(
         &self,
         (machine, image): (Machine, Option<Image>),
@@ -469,7 +469,7 @@ impl Boot {
     }
 }
 
-/// The kernel's verdict, or the loader's.
+/// Waits for the kernel's verdict, or for the loader's.
 fn wait_for_okay(running: &mut Running) -> Result<()> {
     let transcript = running.wait_for_one_of(&["OKAY", "FAIL", "press a key to reboot"])?;
     ensure!(transcript.contains("OKAY"), "{transcript}");
@@ -481,13 +481,13 @@ const MAGIC_2: u32 = 0xE852_50D6;
 const LOADER_1: u32 = 0x2BAD_B002;
 const LOADER_2: u32 = 0x36D7_6289;
 
-/// A header of version 1 that asks for nothing.
+/// A version 1 header that asks for nothing.
 fn header_1() -> Vec<u8> {
     let words = [MAGIC_1, 0, MAGIC_1.wrapping_neg()];
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Writes over the first place of these bytes.
+/// Overwrites the first occurrence of these bytes.
 pub(crate) fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
     let mut windows = file.windows(from.len());
     let place = windows.position(|window| window == from);
@@ -507,7 +507,7 @@ pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
-/// A machine whose entry starts a boot sector, which checks how it is started.
+/// A machine whose entry starts a boot sector, which checks its own start.
 fn chaining(target: Target, directory: &TempDir) -> Result<(Machine, Option<Image>)> {
     let program = test_program("boot-check")?;
     let image = Image::build(image::small_kernel()?.path(), |recipe, _| {

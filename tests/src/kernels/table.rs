@@ -95,7 +95,7 @@ fn limine_kernels() -> Vec<Row> {
     ]
 }
 
-/// The tests' own kernel for the Linux boot protocol, by each entry.
+/// The tests' own kernel for the Linux boot protocol, with each entry.
 fn checking_linux_kernel() -> Vec<Row> {
     let mut rows = Vec::new();
     for (protocol, options, ways) in [
@@ -113,10 +113,10 @@ fn checking_linux_kernel() -> Vec<Row> {
     rows
 }
 
-/// Kernels of others for the Linux boot protocol.
+/// Other people's kernels for the Linux boot protocol.
 fn linux_kernels() -> Vec<Row> {
     let mut rows = Vec::new();
-    // Without an entry file, the loader takes the last one of these.
+    // Without an entry file, the loader uses the last one of these entries.
     let linux = |rows: &mut Vec<Row>, name, kernel, protocols: &str, options, sign| {
         let mut protocols = protocols.split(' ').peekable();
         while let Some(protocol) = protocols.next() {

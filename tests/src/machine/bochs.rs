@@ -12,7 +12,7 @@ use crate::image::copy_file;
 use super::running::Running;
 use super::{TIME_LIMIT, serial};
 
-/// What Bochs' PC boots from.
+/// The drive that Bochs' PC boots from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BochsDrive {
     /// The first hard disk.
@@ -24,7 +24,7 @@ pub enum BochsDrive {
 }
 
 impl BochsDrive {
-    /// What comes before and behind the image's path in Bochs' configuration.
+    /// The text in front of the image's path in Bochs' configuration, and the one behind it.
     pub(crate) fn option(self) -> (&'static str, &'static str) {
         match self {
             Self::Disk => ("ata0-master: type=disk, mode=flat, path=", ", cylinders=0"),
@@ -68,25 +68,25 @@ impl Bochs {
         }
     }
 
-    /// Another one of Bochs' BIOSes.
+    /// Uses another one of Bochs' BIOSes.
     pub fn bios(mut self, name: &'static str) -> Self {
         self.bios = name;
         self
     }
 
-    /// Another one of the CPUs that `bochs --help cpu` lists.
+    /// Uses another one of the CPUs that `bochs --help cpu` lists.
     pub fn cpu(mut self, model: &'static str) -> Self {
         self.cpu = model;
         self
     }
 
-    /// Several processors, if Bochs was built for that.
+    /// Uses several processors, if Bochs was built for that.
     pub fn processors(mut self, count: u32) -> Self {
         self.processors = count;
         self
     }
 
-    /// Another size of memory in MiB.
+    /// Sets the size of memory in MiB.
     pub fn mib(mut self, size: u32) -> Self {
         self.mib = size;
         self
@@ -110,7 +110,7 @@ impl Bochs {
     /// When Bochs or its BIOS is not installed.
     pub fn start(&self) -> Result<Running> {
         let directory = tempfile::tempdir()?;
-        // Bochs leaves a lock beside the image, and writes to it if the guest does.
+        // Bochs leaves a lock file beside the image, and writes to the image if the guest does.
         let image = directory.path().join("disk.img");
         copy_file(&self.image, &image)?;
         let (before, behind) = self.drive.option();
@@ -150,7 +150,7 @@ impl Bochs {
             .context("cannot run bochs")?;
         let help = [help.stdout, help.stderr].concat();
         if String::from_utf8_lossy(&help).contains("-rc filename") {
-            // Built with its debugger, it waits for a command.
+            // A Bochs that was built with its debugger waits for a command.
             let commands = directory.path().join("commands");
             fs::write(&commands, "continue\n")?;
             command.arg("-rc").arg(commands);
@@ -161,7 +161,7 @@ impl Bochs {
 
 /// Bochs' program.
 pub fn bochs_program() -> &'static str {
-    // The wrapper that Debian puts in front of it only adds an argument.
+    // Debian's wrapper for it only adds an argument.
     if on_path("bochs-bin") {
         "bochs-bin"
     } else {
@@ -179,7 +179,8 @@ pub fn firmware(name: &str) -> Result<PathBuf> {
         "/usr/share/bochs",
         "/usr/local/share/bochs",
         "/opt/homebrew/share/bochs",
-        // Before QEMU's: Debian has another BIOS for the microvm there, by the same name.
+        // This comes before QEMU's directory, where Debian has the microvm's BIOS under the same
+        // name.
         "/usr/share/seabios",
         "/usr/share/qemu",
         "/usr/local/share/qemu",

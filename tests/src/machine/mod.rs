@@ -1,5 +1,5 @@
-//! An emulated PC: started with an image, watched over its serial line and its screen, and ended
-//! in time.
+//! An emulated PC: it is started with an image, watched over its serial line and its screen, and
+//! ended in time.
 
 mod qemu;
 mod bochs;
@@ -18,14 +18,14 @@ pub use running::Running;
 
 /// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
-/// How often the serial line is looked at.
+/// How often the serial line is polled.
 const POLL: Duration = Duration::from_millis(10);
 /// VGA text memory: physical address, columns and rows.
 const TEXT_MEMORY: u32 = 0xB_8000;
 pub(crate) const COLUMNS: usize = 80;
 pub(crate) const ROWS: usize = 25;
 
-/// QEMU's name for the device that the machine boots from, where it is not part of the chipset.
+/// QEMU's name for the device that the machine boots from, if it is not part of the chipset.
 const DRIVE: &str = "boot-device";
 
 fn serial(directory: &TempDir) -> PathBuf {

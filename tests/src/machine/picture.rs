@@ -11,7 +11,7 @@ pub struct Picture {
     pub width: usize,
     /// Rows.
     pub height: usize,
-    /// Red, green and blue of each, row by row.
+    /// Red, green and blue of each pixel, row by row.
     pub pixels: Vec<u8>,
 }
 
@@ -31,7 +31,7 @@ impl Picture {
         (magic == "P6" && most == "255" && whole).then_some(picture)
     }
 
-    /// Is it VGA text?
+    /// Checks that it is VGA text.
     ///
     /// # Errors
     /// The size.
@@ -41,10 +41,10 @@ impl Picture {
         Ok(())
     }
 
-    /// Is it the picture that the test kernels draw, in this size?
+    /// Checks that it is the picture that the test kernels draw, in this size.
     ///
     /// # Errors
-    /// The first pixel that is another one.
+    /// The first pixel that differs.
     pub fn is_test_card(&self, width: usize, height: usize) -> Result<()> {
         ensure!(
             (self.width, self.height) == (width, height),
@@ -55,7 +55,7 @@ impl Picture {
         for (index, pixel) in self.pixels.chunks_exact(3).enumerate() {
             let (x, y) = (index % width, index / width);
             let color = test_card::color(x, y, width, height);
-            // Five bits may be shown as F8h.
+            // Colours of five bits may turn full intensity into F8h.
             let same = pixel.iter().zip(color).all(|(&found, on)| match on {
                 true => found >= 0xF8,
                 false => found == 0,

@@ -21,8 +21,8 @@ pub enum Disk {
     Ahci,
     /// virtio-blk on PCI.
     Virtio,
-    /// The same, with each request done at once, in the CPU's own thread: what the guest sees does
-    /// not depend on when the host finds time. Needs a Linux host with io_uring.
+    /// The same, but each request is done at once, in the CPU's own thread: what the guest sees
+    /// does not depend on when the host finds time. Needs a Linux host with io_uring.
     PromptVirtio,
     /// virtio-blk without PCI, as on a microvm.
     VirtioMmio,
@@ -69,7 +69,7 @@ pub enum Disk {
 }
 
 impl Disk {
-    /// QEMU's machine that it is connected to, unless the arguments name another one.
+    /// The QEMU machine that has this disk, unless the arguments name another one.
     pub(crate) fn machine(self) -> &'static str {
         match self {
             Self::Ide | Self::CdIde => "pc",
@@ -86,7 +86,7 @@ impl Disk {
         self.drive().ends_with("media=cdrom")
     }
 
-    /// What QEMU's `-drive` gets to say about it.
+    /// The options of QEMU's `-drive` for it.
     fn drive(self) -> &'static str {
         match self {
             Self::Ide | Self::Ahci => "id=boot,media=disk",
@@ -103,7 +103,7 @@ impl Disk {
         }
     }
 
-    /// The devices that connect the drive; none where QEMU does it by itself.
+    /// The devices that connect the drive; none if QEMU adds them by itself.
     pub(crate) fn devices(self) -> &'static [&'static str] {
         match self {
             Self::Ide | Self::Ahci | Self::Floppy | Self::CdIde | Self::CdAhci => &[],
@@ -169,8 +169,8 @@ impl Machine {
         self
     }
 
-    /// Lets QEMU start a program by Multiboot 1, with these modules, in the way of its `-initrd`. There
-    /// is no disk then.
+    /// Lets QEMU start a program by Multiboot 1, with these modules, written as for its `-initrd`.
+    /// There is no disk then.
     pub fn multiboot(mut self, program: &Path, modules: &str) -> Self {
         self.program = Some((program.to_owned(), modules.to_owned()));
         self
@@ -200,14 +200,14 @@ impl Machine {
         self
     }
 
-    /// Takes the port away at which a guest ends QEMU: what is on the screen at the end stays there
-    /// to be read.
+    /// Takes away the port by which a guest ends QEMU, so that the screen can still be read at the
+    /// end.
     pub fn no_exit_port(mut self) -> Self {
         self.exit_port = false;
         self
     }
 
-    /// Another option of QEMU's `-drive`.
+    /// Adds an option to QEMU's `-drive`.
     pub fn drive_option(mut self, option: &str) -> Self {
         self.drive_options.push(option.to_owned());
         self
@@ -219,7 +219,7 @@ impl Machine {
         self
     }
 
-    /// More of QEMU's arguments; they come last.
+    /// Adds arguments of QEMU, which come last.
     pub fn arguments<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.arguments
             .extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
@@ -258,7 +258,7 @@ impl Machine {
                 command.arg("-drive").arg(self.drive());
                 let mut devices = self.disk.devices().iter().peekable();
                 while let Some(device) = devices.next() {
-                    // The last one is the drive itself, which can be pulled by its name.
+                    // The last device is the drive itself. It can be pulled by its name.
                     let name = match devices.peek() {
                         None => format!(",id={DRIVE}"),
                         Some(_) => String::new(),

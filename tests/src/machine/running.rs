@@ -1,4 +1,4 @@
-//! A machine that is switched on: its serial line, its screen, its end.
+//! A machine that is switched on: its serial line, its screen and its end.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -41,7 +41,7 @@ impl Running {
         })
     }
 
-    /// All that came over the first serial line so far.
+    /// All output on the first serial line so far.
     pub fn serial(&self) -> String {
         let bytes = fs::read(serial(&self.directory)).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -64,8 +64,8 @@ impl Running {
         self.wait_until(&format!("{texts:?}"), there)
     }
 
-    /// Waits until what has come over the serial line is enough, and returns it. `what` is what is
-    /// missing otherwise.
+    /// Waits until the output on the serial line is enough, and returns it. `what`: what is missing
+    /// otherwise.
     ///
     /// # Errors
     /// As [`Running::wait_for`].
@@ -83,16 +83,16 @@ impl Running {
         }
     }
 
-    /// Waits until `is_it` says yes to all that came over the serial line, until the machine ends, or
-    /// until it shows that there is nothing to boot; not an error if its time is up before that.
-    /// Returns how it ended, if it did.
+    /// Waits until `is_it` accepts the output on the serial line, until the machine ends, or until
+    /// it shows that there is nothing to boot. It is not an error if the time is up before that.
+    /// Returns how the machine ended, if it did.
     ///
     /// # Errors
     /// When the emulator cannot be asked.
     pub fn watch_for(&mut self, is_it: impl Fn(&str) -> bool) -> Result<Option<Ending>> {
         let mut polls = 0_u32;
         loop {
-            // In this order: what a machine says comes before its end.
+            // The status is read first, because output precedes the end.
             let status = self.child.try_wait()?;
             if is_it(&self.serial()) {
                 return Ok(None);
@@ -114,8 +114,8 @@ impl Running {
     /// Waits until the last line of the screen is one of `lines` and has ended, and returns the
     /// screen. QEMU only.
     ///
-    /// The line below it is blank then: as long as a screen scrolls, its last row is still what it
-    /// was, and a row further up is there twice.
+    /// The line below it is blank then: while a screen scrolls, its last row still has its old
+    /// text, and a row further up exists twice.
     ///
     /// # Errors
     /// When the machine ends or its time is up before that; the message holds what it shows
@@ -156,7 +156,7 @@ impl Running {
         }
     }
 
-    /// Lets some time pass, unless there is none left.
+    /// Sleeps a little, unless the time is up.
     fn sleep(&self, what: impl Fn() -> String) -> Result<()> {
         ensure!(
             Instant::now() < self.deadline,
@@ -228,7 +228,7 @@ impl Running {
         Ok(memory)
     }
 
-    /// Waits until the text memory begins with these cells, or with one of the others: which one it
+    /// Waits until the text memory begins with one of these rows of cells. Returns which one it
     /// was. QEMU only.
     ///
     /// # Errors
@@ -257,8 +257,8 @@ impl Running {
         Picture::read(&fs::read(&path)?).context("QEMU has saved no picture")
     }
 
-    /// Whether VGA text has its cursor switched off (bit 5 of the CRT controller's register 0Ah). QEMU
-    /// only.
+    /// Whether the cursor of VGA text is switched off (bit 5 of the CRT controller's register 0Ah).
+    /// QEMU only.
     ///
     /// # Errors
     /// When QEMU's monitor does not answer.
@@ -280,7 +280,7 @@ impl Running {
         self.monitor(&format!("sendkey {key}")).map(drop)
     }
 
-    /// Pulls the drive that the machine was booted from: one on USB.
+    /// Pulls the drive that the machine was booted from, which must be on USB.
     ///
     /// # Errors
     /// When QEMU's monitor does not answer, or there is no such device.
@@ -298,7 +298,7 @@ impl Running {
         stream.write_all(format!("{command}\n").as_bytes())?;
         let mut answer = String::new();
         let mut buffer = [0; 4096];
-        // One prompt is in front of the command, one behind it.
+        // One prompt is in front of the answer, and one behind it.
         while answer.matches(PROMPT).count() < 2 {
             let length = stream
                 .read(&mut buffer)
@@ -309,7 +309,7 @@ impl Running {
         Ok(answer)
     }
 
-    /// What an error message tells of a machine that did not do what it should.
+    /// The evidence in the error message about a machine that did not do what it should.
     fn evidence(&self) -> String {
         let log = fs::read(self.directory.path().join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -325,7 +325,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; there is no one to tell if not.
+        // This fails if the machine has ended by itself, and cannot be reported otherwise.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! All that the loader and the demo kernel say on a machine.
+//! Everything that the loader and the demo kernel print on a machine.
 
 use boot_path::errors::catalogue::{Entry, Report};
 use boot_path::memory::map::OutOfMemory;
@@ -16,16 +16,16 @@ pub(crate) const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
 pub(crate) const OFFER: &str = "press a key to reboot";
 const PAGE: u64 = 4096;
 const KIB: u64 = 1 << 10;
-/// Where the kernel goes: the first free memory above 1 MiB.
+/// The kernel's address: the first free memory above 1 MiB.
 const KERNEL_ADDRESS: u64 = 1 << 20;
-/// Where RAM goes on behind the devices.
+/// The address where RAM continues behind the devices.
 const ABOVE_4_GIB: u64 = 4 << 30;
-/// What the demo kernel's note wishes for.
+/// The stack size that the demo kernel's note asks for.
 const STACK_KIB: u64 = 128;
 /// The highest 512 GiB that are free, above a guard page.
 const STACK_ADDRESS: u64 = 0xFFFF_FF00_0000_1000;
 
-/// Forms of lines that are looked at once more.
+/// Forms of lines whose numbers are checked as well.
 const DRIVE: &str = ", {n} reads; RSDP 0x";
 const REGION: &str = "  0x{x:12} 0x{x:12} {n:10} KiB  {word}";
 const TABLES: &str = "mapped by {n} tables: {n} pages of 4 KiB, {n} of 2 MiB, {n} of 1 GiB";
@@ -36,7 +36,8 @@ const KINDS: [&[&str]; 2] = [
     &["framebuffer", "reserved"],
 ];
 
-/// The lists in the demo kernel's source: names of its checks, and of the steps in its timeline.
+/// Lists in the demo kernel's source: the names of its checks, and those of the steps in its
+/// timeline.
 const CHECKS: (&str, &str) = (
     include_str!("../../../kernel/src/checks/mod.rs"),
     "pub const CHECKS: &[(&str, Check)] = &[",
@@ -46,7 +47,7 @@ const STEPS: (&str, &str) = (
     "pub const STEPS: [&str; 12] = [",
 );
 
-/// What the transcript says of the demo kernel, from its ELF file.
+/// What the transcript says about the demo kernel, taken from its ELF file.
 pub struct KernelFacts {
     entry: u64,
     segments: Vec<Segment>,
@@ -64,7 +65,7 @@ impl KernelFacts {
     /// Reads them.
     ///
     /// # Errors
-    /// When the file is no ELF file.
+    /// When the file is not an ELF file.
     pub fn read(file: &[u8]) -> anyhow::Result<Self> {
         let elf = Elf::read(file)?;
         let segment = |load: &crate::elf::ProgramHeader| Segment {
@@ -92,7 +93,7 @@ impl KernelFacts {
             .unwrap_or(0)
     }
 
-    /// The memory for it, in one piece.
+    /// The size of its memory, in one piece.
     fn size(&self) -> u64 {
         let end = self.segments.iter().map(|segment| segment.end).max();
         end.unwrap_or(0) - self.start()
@@ -113,7 +114,7 @@ fn exact(text: &str) -> Line {
     Line::Exact(text.to_owned())
 }
 
-/// What has to come over the serial line, or onto the screen.
+/// The lines that must be on the serial line, or on the screen.
 fn lines(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
     if let Outcome::Refused(entry) = row.outcome {
         return ["".into(), error(entry), entry.advice.into(), OFFER.into()]
@@ -192,7 +193,7 @@ fn demo_kernel(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
         table(row.smbios)
     )));
     lines.push(exact("command line: exit"));
-    // On the screen, a summary.
+    // The screen shows a summary.
     if screen {
         lines.push(Line::Form("memory in KiB ({n} regions)".into()));
         for kinds in KINDS {
@@ -236,7 +237,7 @@ fn memory(row: &Row, kernel: &KernelFacts) -> Vec<Line> {
         Line::Form(TABLES.into()),
         Line::Form("  0x{x:16}          4 KiB r-x at 0x{x}".into()),
     ];
-    // Without NX everything can be executed.
+    // Without NX, everything is executable.
     let permissions = |writable, executable| {
         let w = if writable { 'w' } else { '-' };
         let x = if executable || !row.nx { 'x' } else { '-' };
@@ -247,7 +248,7 @@ fn memory(row: &Row, kernel: &KernelFacts) -> Vec<Line> {
     lines.push(Line::Form(format!(
         "  {STACK_ADDRESS:#018x} {STACK_KIB:10} KiB {data} at 0x{{x}}"
     )));
-    // Neighbours with the same permissions are shown as one.
+    // Neighbours with the same permissions are shown as one line.
     let neighbours = |a: &Segment, b: &Segment| {
         a.end == b.address
             && permissions(a.writable, a.executable) == permissions(b.writable, b.executable)
@@ -274,8 +275,8 @@ pub(crate) fn error(entry: &Entry) -> String {
     format!("error {}: {}", entry.code, entry.sentence)
 }
 
-/// Compares what came over the serial line with what had to come. Returns the number of reads, if
-/// the kernel told it.
+/// Compares the output on the serial line with the expected lines. Returns the number of reads, if
+/// the kernel printed it.
 pub(super) fn check_serial(
     row: &Row,
     kernel: &KernelFacts,
@@ -302,7 +303,7 @@ pub(super) fn check_serial(
     }
 }
 
-/// Compares the screen with what had to come. What came before it has scrolled away, or is the
+/// Compares the screen with the expected lines. Text before these has scrolled away, or is the
 /// BIOS's. Returns the BIOS's first line if it is still there.
 pub(super) fn check_screen(
     row: &Row,
@@ -315,7 +316,7 @@ pub(super) fn check_screen(
         .map_or(0, |last| last + 1);
     let used: Vec<&str> = screen[..used].iter().map(String::as_str).collect();
     let first = match row.outcome {
-        // Behind the line that the BIOS left the cursor in, or an empty one.
+        // The line in front is the one where the BIOS left the cursor, or an empty one.
         Outcome::Refused(entry) => used
             .iter()
             .position(|line| *line == error(entry))
@@ -325,7 +326,7 @@ pub(super) fn check_screen(
         }
     };
     let (bios, own) = used.split_at(first.unwrap_or(0));
-    // A line that is too long goes on in the next row.
+    // A line that is too long continues in the next row.
     let expected: Vec<Line> = lines(row, kernel, true)
         .into_iter()
         .flat_map(|line| match line {
@@ -337,7 +338,7 @@ pub(super) fn check_screen(
             line => vec![line],
         })
         .collect();
-    // All of it can only be missed when the screen has scrolled.
+    // Lines may only be missing if the screen has scrolled.
     compare(&expected, own, first.is_none())?;
     Ok(bios
         .first()
@@ -353,7 +354,8 @@ fn decimal(field: &str) -> u64 {
     field.parse().unwrap_or(u64::MAX)
 }
 
-/// The regions are in order, do not overlap, leave nothing out, and are as much as the loader said.
+/// Checks that the regions are in order, do not overlap, have no gaps, and are as large as the
+/// loader said.
 fn check_regions(row: &Row, lines: &[&str]) -> Result<(), String> {
     let mut end = 0;
     let mut usable = 0;
@@ -367,7 +369,7 @@ fn check_regions(row: &Row, lines: &[&str]) -> Result<(), String> {
         if start < end || next <= start || (next - start) / KIB != kib {
             return Err(format!("not a region in its place: {line}"));
         }
-        // Where there is no RAM above 1 MiB, there need not be a region.
+        // Without RAM above 1 MiB, there need not be a region here.
         let gap = start >= ABOVE_4_GIB || (end >= KERNEL_ADDRESS && region[3] == "Reserved");
         if start != end && !gap {
             return Err(format!("something is missing in front of: {line}"));
@@ -392,8 +394,8 @@ fn check_regions(row: &Row, lines: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// The pages are as many as are mapped, the physical map is one, and there are pages of 1 GiB where
-/// there have to be.
+/// Checks that the pages are as many as are mapped, that the physical map is one piece, and that
+/// there are pages of 1 GiB where there have to be.
 fn check_mappings(row: &Row, lines: &[&str]) -> Result<(), String> {
     let pages = lines
         .iter()

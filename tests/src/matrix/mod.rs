@@ -1,4 +1,4 @@
-//! The machine matrix: one image on many machines, and what each of them has to say, line by line.
+//! The machine matrix: one image on many machines, and what each of them must print, line by line.
 //!
 //! [`rows`] is the table: `tests/tests/machines.rs` runs a part of it, `./run.sh machines` all of
 //! it, and `docs/machines.md` is [`page`]. A new machine is a new row there.
@@ -27,7 +27,7 @@ pub use expect::KernelFacts;
 pub use page::{Versions, page};
 pub use table::rows;
 
-/// How long a machine may run: two seconds are usual, and the host may have much else to do.
+/// How long a machine may run: it usually takes two seconds, but the host may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
 /// A machine, and what it has to do.
@@ -35,9 +35,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(180);
 pub struct Row {
     /// Short and unique.
     pub name: &'static str,
-    /// What it shows that others do not.
+    /// What it tests that others do not.
     pub shows: &'static str,
-    /// Is it one of those that `./run.sh test` runs?
+    /// Whether `./run.sh test` runs it.
     pub everyday: bool,
     /// Which of the images: stage2's road to long mode, …
     pub road: Road,
@@ -49,9 +49,9 @@ pub struct Row {
     sector: u64,
     usable_mib: u64,
     serial: bool,
-    /// VGA text.
+    /// It has a VGA text screen.
     screen: bool,
-    /// Text in a framebuffer, by the BIOS.
+    /// It has text in a framebuffer, by the BIOS.
     teletype: bool,
     keyboard: bool,
     may_retry: bool,
@@ -62,7 +62,7 @@ pub struct Row {
     outcome: Outcome,
 }
 
-/// How to start it.
+/// How to start a machine.
 #[derive(Clone, Debug)]
 enum Start {
     Qemu {
@@ -78,31 +78,31 @@ enum Start {
     },
 }
 
-/// What arguments alone cannot say.
+/// What arguments alone cannot express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extra {
     /// Another BIOS, by the name of its file.
     Bios(&'static str),
-    /// RAM from 1 MiB on is full of A5h.
+    /// RAM from 1 MiB on is filled with A5h.
     DirtyMemory,
-    /// The disk is the second one; a boot manager on the first one starts it.
+    /// The disk is the second one, which a boot manager on the first one starts.
     BehindBootManager,
     /// An option of `-drive`.
     Drive(&'static str),
 }
 
-/// How it ends.
+/// How a machine ends.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     /// The kernel runs, and all is well.
     Boots,
     /// An error of the 16-bit steps.
     Refused(&'static Entry),
-    /// 6B, when the kernel is to be placed: bytes of the largest free piece, and in all.
+    /// 6B, when the kernel is placed: bytes in the largest free piece, and in all.
     TooLittleMemory { largest: u64, present: u64 },
 }
 
-/// What a machine did besides what it had to.
+/// Further facts about a machine.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// Calls of INT 13h that read.
@@ -111,9 +111,9 @@ pub struct Seen {
     bios: Option<String>,
 }
 
-/// What all machines start from.
+/// The images that all machines boot.
 pub struct Images {
-    /// With each road; the second time, as CDs.
+    /// One with each road, and the same two as CDs.
     images: [(Road, bool, Image); 4],
     boot_manager: Image,
     dirt: NamedTempFile,
@@ -121,7 +121,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Where the image is that this machine boots.
+    /// The path of the image that this machine boots.
     pub fn path(&self, row: &Row) -> PathBuf {
         let mut images = self.images.iter();
         let image = images.find(|(road, cd, _)| (*road, *cd) == (row.road, row.cd));
@@ -152,7 +152,7 @@ impl Images {
     }
 }
 
-/// Starts what is on the second disk.
+/// Starts the boot sector of the second disk.
 #[rustfmt::skip]
 const BOOT_MANAGER: &[u8] = &[
     0x31, 0xC0,                   // xor ax, ax
@@ -172,7 +172,7 @@ const BOOT_MANAGER: &[u8] = &[
     0xEA, 0x00, 0x7C, 0x00, 0x00, // jmp 0:0x7C00, with the disk's number in DL
 ];
 
-/// What the last line of a boot may be.
+/// How the last line of a boot may begin.
 const ENDS: [&str; 3] = [
     "OKAY\x1b[0m\r\n",
     "FAIL\x1b[0m\r\n",
@@ -182,7 +182,7 @@ const ENDS: [&str; 3] = [
 const LINES: [&str; 3] = ["OKAY", "FAIL", "press a key to reboot"];
 
 impl Row {
-    /// Boots the image on this machine and compares all that it says with what it has to.
+    /// Boots the image on this machine and compares all output with the expected lines.
     ///
     /// # Errors
     /// The difference.
@@ -216,7 +216,7 @@ impl Row {
         }
     }
 
-    /// Compares what came over the serial line with what had to come.
+    /// Compares the output on the serial line with the expected lines.
     ///
     /// # Errors
     /// The difference.
@@ -226,12 +226,13 @@ impl Row {
         Ok(Seen { reads, bios: None })
     }
 
-    /// What comes over the serial line, how the machine ends, and that an error is on the screen.
+    /// Checks the output on the serial line, how the machine ends, and that an error is on the
+    /// screen.
     fn watch_serial(&self, running: &mut Running, images: &Images, boots: bool) -> Result<Seen> {
         let mut transcript = running.wait_for_one_of(&ENDS)?;
         let ended = if boots && !transcript.ends_with(ENDS[2]) {
             let ending = running.wait()?;
-            // More may have come after the end.
+            // There may be more output after that.
             transcript = running.serial();
             Some(ending)
         } else {
@@ -255,7 +256,7 @@ impl Row {
         Ok(seen)
     }
 
-    /// What is on the screen at the end, where there is no serial line.
+    /// Checks the screen at the end of a machine without a serial line.
     fn watch_screen(&self, running: &mut Running, images: &Images) -> Result<Seen> {
         let screen = running.wait_for_line(&LINES)?;
         let bios =
@@ -305,8 +306,8 @@ impl Row {
     }
 }
 
-/// Runs machines, as many at once as there are cores. `done` is told of each when it ends; returns
-/// what was seen by those that did what they had to.
+/// Runs machines, as many at once as there are cores. `done` is called for each when it ends.
+/// Returns what was seen of those that did what they had to.
 pub fn run(
     rows: &[Row],
     images: &Images,
@@ -321,7 +322,7 @@ pub fn run(
 }
 
 /// The same image needs the same number of reads by LBA on every machine with sectors of the same
-/// size: another one would mean that a read failed, or that the size of the calls depends on the
+/// size. Another number means that a read failed, or that the size of the calls depends on the
 /// machine.
 ///
 /// # Errors
@@ -348,7 +349,7 @@ pub fn agree(results: &[(Row, Result<Seen>)]) -> Result<()> {
     Ok(())
 }
 
-/// The BIOS's own line, from a machine whose screen was looked at.
+/// The BIOS's own line, from a machine whose screen was read.
 pub fn bios(results: &[(Row, Result<Seen>)]) -> Option<&str> {
     results
         .iter()

@@ -10,14 +10,14 @@ use super::{Extra, Outcome, Row, Start};
 use crate::book::wrap::wrap;
 use crate::machine::{BochsDrive, bochs_program};
 
-/// What the machines were made of.
+/// The versions of the emulators.
 pub struct Versions(String);
 
 impl Versions {
-    /// Asks the emulators. `bios` is the line with which the BIOS begins on the screen.
+    /// Asks the emulators. `bios` is the BIOS's first line on the screen.
     ///
     /// # Errors
-    /// When there is none, or it does not say.
+    /// When an emulator is missing, or does not print its version.
     pub fn ask(bios: &str) -> Result<Self> {
         let qemu = first_line(QEMU, "--version", "QEMU emulator version ")?;
         let bochs = first_line(bochs_program(), "--help", "Bochs x86 Emulator ")?;
@@ -27,7 +27,7 @@ impl Versions {
         Ok(Self(format!("QEMU {qemu} with {bios}, Bochs {bochs}.")))
     }
 
-    /// The same as a page says.
+    /// The versions on a page.
     pub fn of_page(page: &str) -> Option<Self> {
         let line = page.lines().find_map(|line| line.strip_prefix(LAST_RUN))?;
         Some(Self(line.to_owned()))
@@ -36,7 +36,7 @@ impl Versions {
 
 const LAST_RUN: &str = "Last run: ";
 
-/// The first word behind `before` in what a program says of itself.
+/// The first word behind `before` in a program's output.
 fn first_line(program: &str, argument: &str, before: &str) -> Result<String> {
     let output = Command::new(program).arg(argument).output();
     let output = output.with_context(|| format!("cannot run {program}"))?;
@@ -49,7 +49,7 @@ fn first_line(program: &str, argument: &str, before: &str) -> Result<String> {
         .to_owned())
 }
 
-/// The page: the table, when all machines did what they had to.
+/// The page with the table, if all machines did what they had to.
 pub fn page(rows: &[Row], versions: &Versions) -> String {
     let mut page = format!(
         "# Machines\n\n\
@@ -76,7 +76,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
                 row.usable_mib.to_string(),
             ),
         };
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = writeln!(
             page,
             "| {} | {} | {} | {} | {} | {drive} | {usable} | {} |",
@@ -98,7 +98,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
 }
 
 impl Row {
-    /// How it ends when it does what it has to.
+    /// How it must end.
     pub fn result(&self) -> String {
         match self.outcome {
             Outcome::Boots => "boots".into(),
@@ -112,7 +112,7 @@ impl Row {
         }
     }
 
-    /// How it is started, in the emulator's words.
+    /// How it is started, in terms of the emulator.
     fn machine(&self) -> String {
         match &self.start {
             Start::Qemu {

@@ -38,7 +38,7 @@ impl Row {
         }
     }
 
-    /// A machine of QEMU with 256 MiB.
+    /// A QEMU machine with 256 MiB.
     fn qemu(name: &'static str, disk: Disk, arguments: &'static str, shows: &'static str) -> Self {
         let start = Start::Qemu {
             disk,
@@ -48,7 +48,7 @@ impl Row {
         Self::new(name, start, shows)
     }
 
-    /// A machine of Bochs with 64 MiB.
+    /// A Bochs machine with 64 MiB.
     fn bochs(
         name: &'static str,
         bios: &'static str,
@@ -69,7 +69,7 @@ impl Row {
         self
     }
 
-    /// The same machine on the other road to long mode.
+    /// The same machine by the other road to long mode.
     fn direct(&self, name: &'static str) -> Self {
         Self {
             name,
@@ -86,7 +86,7 @@ impl Row {
         self
     }
 
-    /// The drive's number, where it is not 80h.
+    /// The drive's number, if it is not 80h.
     fn drive(mut self, number: u8) -> Self {
         self.drive = number;
         self
@@ -101,13 +101,13 @@ impl Row {
         self.drive(0)
     }
 
-    /// With the image that is a CD as well.
+    /// Uses the image that is a CD as well.
     fn hybrid(mut self) -> Self {
         self.cd = true;
         self
     }
 
-    /// That image as a CD.
+    /// Uses that image as a CD.
     fn cd(mut self) -> Self {
         if let Start::Bochs { drive, .. } = &mut self.start {
             *drive = BochsDrive::Cd;
@@ -116,13 +116,13 @@ impl Row {
         self.hybrid().drive(0xE0)
     }
 
-    /// MiB that the BIOS reports, where it is not 255.
+    /// MiB that the BIOS reports, if it is not 255.
     fn usable(mut self, mib: u64) -> Self {
         self.usable_mib = mib;
         self
     }
 
-    /// MiB of a machine of Bochs.
+    /// MiB of a Bochs machine.
     fn memory(mut self, size: u32) -> Self {
         if let Start::Bochs { mib, .. } = &mut self.start {
             *mib = size;
@@ -140,7 +140,7 @@ impl Row {
         self
     }
 
-    /// A screen, but no VGA below it.
+    /// A screen without VGA below it.
     fn teletype(mut self) -> Self {
         self.teletype = true;
         self.no_screen()
@@ -151,7 +151,7 @@ impl Row {
         self
     }
 
-    /// On a busy host, a read of this disk has been seen to fail and to succeed the second time.
+    /// On a busy host, a read from this disk has been seen to fail once and then to succeed.
     fn may_retry(mut self) -> Self {
         self.may_retry = true;
         self
@@ -205,7 +205,7 @@ pub fn rows() -> Vec<Row> {
     rows
 }
 
-/// What the disk is connected by.
+/// Machines that differ in how the disk is connected.
 fn disks() -> Vec<Row> {
     use Disk::*;
 
@@ -265,7 +265,7 @@ fn disks() -> Vec<Row> {
     ]
 }
 
-/// The image that is a CD as well: as a CD, and as all else.
+/// The image that is a CD as well: as a CD, and as any other disk.
 fn cds() -> Vec<Row> {
     use Disk::*;
 
@@ -280,7 +280,7 @@ fn cds() -> Vec<Row> {
         cd("cd-lsi53c895a", CdLsi53c895a, "a SCSI CD"),
         cd("cd-am53c974", CdAm53c974, "a SCSI CD"),
         cd("cd-pvscsi", CdPvScsi, "a SCSI CD"),
-        // The first CD drive of a q35 is an empty one on AHCI.
+        // A q35 has its first, empty CD drive on AHCI.
         cd(
             "cd-usb-xhci",
             CdUsb,
@@ -364,7 +364,7 @@ fn without_pci() -> Vec<Row> {
     ]
 }
 
-/// PCs that lack something, or have it otherwise.
+/// PCs that lack something, or differ in something.
 fn with_pci() -> Vec<Row> {
     use Disk::{Ahci, Ide};
 
@@ -541,14 +541,14 @@ fn cpus() -> Vec<Row> {
     ]
 }
 
-/// How much memory, and what is in it.
+/// Sizes and content of memory.
 fn memory() -> Vec<Row> {
     let memory =
         |name, arguments, mib, shows| Row::qemu(name, Disk::Ahci, arguments, shows).usable(mib);
     let small =
         |name, arguments, mib, shows| Row::qemu(name, Disk::Ide, arguments, shows).usable(mib);
     vec![
-        // On a q35 SeaBIOS itself has too little for its AHCI driver.
+        // On a q35, SeaBIOS itself has too little memory for its AHCI driver.
         small(
             "memory-1m",
             "-m 1M",

@@ -1,4 +1,4 @@
-//! How a broken image differs from the good one.
+//! The differences between a broken image and the good one.
 
 use std::fmt;
 use std::fs::File;
@@ -12,9 +12,9 @@ use crate::image::Image;
 
 /// Bytes that differ from the good image's.
 pub struct Difference {
-    /// In the image.
+    /// Offset in the image.
     offset: u64,
-    /// What is there, and how far in it: `/boot/kernel.elf + 12h`.
+    /// What lies there, and how far into it: `/boot/kernel.elf + 12h`.
     place: String,
     good: Vec<u8>,
     broken: Vec<u8>,
@@ -43,7 +43,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The bytes in which two images of the same length differ, as runs.
+/// The runs of bytes in which two images of the same length differ.
 pub(super) fn differences(
     good: &Image,
     broken: &Image,
@@ -62,7 +62,7 @@ pub(super) fn differences(
         if one.is_empty() {
             return Ok(runs);
         }
-        // Most blocks are equal, which is soon found out.
+        // Most blocks are equal, which this finds out quickly.
         let length = if one == other { 0 } else { one.len() };
         let pairs = one.iter().zip(&other).take(length);
         for (offset, (&a, &b)) in (start..).zip(pairs).filter(|(_, (a, b))| a != b) {
@@ -83,7 +83,7 @@ pub(super) fn differences(
     }
 }
 
-/// What is at an offset of a good image.
+/// What lies at an offset of a good image.
 fn place_of(offset: u64, inspection: &Inspection) -> String {
     let lba = offset / SECTOR;
     let within = |name: &str, start: u64, sectors: u64| {

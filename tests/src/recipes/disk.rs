@@ -1,4 +1,4 @@
-//! How each error of steps 6 to 9 is provoked: memory, the disk, its files, what they say is to be
+//! How each error of steps 6 to 9 is provoked: memory, the disk, its files, and what they say is
 //! booted.
 
 use boot_path::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
@@ -12,7 +12,7 @@ use super::words::Change::{DeadSector, Delete, Flip, Multiboot, Put, Rom, Set};
 use super::words::Shows::{After, Lines};
 use super::words::{Defect, Place, Recipe, number};
 
-/// By the codes of their errors.
+/// Each with the code of its error.
 pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "6A",

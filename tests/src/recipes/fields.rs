@@ -1,4 +1,4 @@
-//! The fields that recipes set, by the names of their specifications, and where they are.
+//! The fields that recipes set: their names in their specifications, and where they are.
 
 use std::mem::offset_of;
 
@@ -10,7 +10,7 @@ use elf::segment::Elf64_Phdr;
 
 use super::words::{Field, Place};
 
-/// A number by the name of a constant.
+/// A number with the name of a constant.
 macro_rules! named {
     ($module:ident::$name:ident) => {
         $crate::recipes::words::Number {
@@ -55,78 +55,79 @@ macro_rules! program_header {
     };
 }
 
-/// What is in the partition.
+/// The type of the partition.
 pub const PARTITION_KIND: Field = field!(Place::PartitionEntry, PartitionEntry, kind, u8);
-/// Where it begins.
+/// The first LBA of the partition.
 pub const PARTITION_START: Field = field!(Place::PartitionEntry, PartitionEntry, first_lba, u32);
 
-/// The file system's boot sector: bytes in a sector. (Microsoft's FAT specification, section 3.1)
+/// The file system's boot sector: bytes per sector. (Microsoft's FAT specification, section 3.1)
 pub const BYTES_PER_SECTOR: Field = Field::new(Place::Volume, "BPB_BytsPerSec", 11, 2);
 
-/// The superblock of ext4, which begins 1024 bytes behind the volume's start: its magic.
+/// The magic of ext4's superblock, which begins 1024 bytes behind the start of the volume.
 pub const EXT_MAGIC: Field = Field::new(Place::Volume, "s_magic of ext4", 1024 + 0x38, 2);
-/// What a program must know to read it.
+/// The features that a program must support to read it.
 pub const EXT_FEATURES: Field =
     Field::new(Place::Volume, "s_feature_incompat of ext4", 1024 + 0x60, 4);
 
-/// Which cluster follows this one of the kernel's, counted from 0; FAT32.
+/// The cluster that follows this one of the kernel's, counted from 0; FAT32.
 pub const fn next_cluster(number: usize) -> Field {
     Field::new(Place::Link(PATH_KERNEL, number), "the next cluster", 0, 4)
 }
 
-/// ELF magic, of which this is the first byte.
+/// The first byte of the ELF magic.
 pub const E_MAGIC: Field = Field::new(Place::File(PATH_KERNEL), "EI_MAG0", elf::abi::EI_MAG0, 1);
 /// 32 or 64 bits.
 pub const E_CLASS: Field = Field::new(Place::File(PATH_KERNEL), "EI_CLASS", elf::abi::EI_CLASS, 1);
 
 kernel_header! {
-    /// What kind of file.
+    /// The kind of file.
     E_TYPE = e_type: u16;
-    /// For which CPU.
+    /// The CPU.
     E_MACHINE = e_machine: u16;
-    /// Where the program begins.
+    /// The entry point.
     E_ENTRY = e_entry: u64;
     /// Bytes of a program header.
     E_PHENTSIZE = e_phentsize: u16;
-    /// How many program headers there are.
+    /// The number of program headers.
     E_PHNUM = e_phnum: u16;
 }
 
 program_header! {
     /// What the header describes.
     p_type = p_type: u32;
-    /// What may be done in the segment.
+    /// The permissions of the segment.
     p_flags = p_flags: u32;
-    /// Where the segment is.
+    /// The segment's virtual address.
     p_vaddr = p_vaddr: u64;
-    /// Where it is loaded.
+    /// Its load address.
     p_paddr = p_paddr: u64;
-    /// How long it is in memory.
+    /// Its size in memory.
     p_memsz = p_memsz: u64;
-    /// How it is aligned.
+    /// Its alignment.
     p_align = p_align: u64;
 }
 
 /// The section with the kernel's wishes, which begins with one.
 const NOTES: Place = Place::Section(".note.bootpath");
-/// The first wish: its kind. In front of it are two lengths.
+/// The kind of the first wish. Two lengths are in front of it.
 pub const WISH_KIND: Field = Field::new(NOTES, "type", 8, 4);
-/// Its value, behind the name `Bootpath`.
+/// The value of that wish, behind the name `Bootpath`.
 pub const WISH_VALUE: Field = Field::new(NOTES, "value", 24, 8);
 
-/// The Multiboot 2 header's first tag, behind four numbers: its type.
+/// The type of the Multiboot 2 header's first tag, which is behind four numbers.
 pub const MULTIBOOT_TAG_TYPE: Field =
     Field::new(Place::Section(".multiboot"), "the first tag's type", 16, 2);
-/// Its size.
+/// The size of that tag.
 pub const MULTIBOOT_TAG_SIZE: Field =
     Field::new(Place::Section(".multiboot"), "the first tag's size", 20, 4);
 
-/// Where the Limine kernel's requests are. They begin with the start marker, the base revision tag and a
-/// request that nobody knows.
+/// The Limine kernel's requests. They begin with the start marker, the base revision tag and an
+/// unknown request.
 const REQUESTS: Place = Place::Section(".requests");
 /// The base revision.
 pub const LIMINE_BASE_REVISION: Field = Field::new(REQUESTS, "the base revision", 32 + 16, 8);
-/// The unknown request's last word: all others are those of the request for the direct map.
+/// The last word of the unknown request. All its other words are those of the request for the
+/// direct map.
 pub const LIMINE_REQUEST_ID: Field = Field::new(
     REQUESTS,
     "the last word of the unknown request",
@@ -134,7 +135,7 @@ pub const LIMINE_REQUEST_ID: Field = Field::new(
     8,
 );
 
-/// A position-independent kernel's first relocation: its kind, in the lower half of `r_info`.
+/// The kind of a position-independent kernel's first relocation, in the lower half of `r_info`.
 pub const RELOCATION_KIND: Field = Field::new(
     Place::Section(".rela.dyn"),
     "r_type",

@@ -1,5 +1,5 @@
-//! How each error of steps 1 to 5 is provoked: stage1, the A20 line, the CPU, long mode, the console
-//! with the reports of exceptions.
+//! How each error of steps 1 to 5 is provoked: stage1, the A20 line, the CPU, long mode, and the
+//! console with the reports of exceptions.
 
 use super::by;
 use super::words::Change::{Code, DeadSector, Flip, MendChecksums, MendSum, Qemu, Rom};
@@ -9,7 +9,7 @@ use super::words::{
     BLANK, Defect, KERNEL_SEGMENT, Place, REGISTERS, Recipe, STACK_ROW, STACK_ROW_2,
 };
 
-/// By the codes of their errors.
+/// Each with the code of its error.
 pub const RECIPES: &[(&str, Recipe)] = &[
     ("1A", by(&[DeadSector(Place::Stage2, 2)], Stage1("0C"))),
     ("1B", by(&[Flip(Place::Stage2, 3000, 4)], Stage1("00"))),
@@ -83,7 +83,8 @@ pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "5C",
         by(
-            // A breakpoint on the BIOS's cursor, which the report of the #UD sets at its end.
+            // A breakpoint on the BIOS's cursor position, which the report of the #UD sets at its
+            // end.
             &[Code(
                 Place::EntryPoint,
                 &[

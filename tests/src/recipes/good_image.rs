@@ -1,5 +1,5 @@
-//! Good images, and how recipes break them: each word of [`words`](super::words) is carried out here,
-//! and a new one is a new arm of `apply` or `breaks`.
+//! Good images, and how recipes break them. Each of the [`words`](super::words) is carried out
+//! here: a new word is a new arm of `apply` or `breaks`.
 
 use std::fs;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::image::{
 use crate::machine::{Disk, Machine};
 use crate::matrix::expect::OFFER;
 
-/// How long a machine may run: two seconds are usual, and the host may have much else to do.
+/// How long a machine may run: it usually takes two seconds, but the host may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// A good image, and what its places are.
+/// A good image, and what it contains.
 pub(super) struct GoodImage {
     pub(super) image: Image,
     pub(super) inspection: Inspection,
@@ -44,7 +44,7 @@ pub struct GoodImages {
 }
 
 impl GoodImages {
-    /// Builds those that some recipes need.
+    /// Builds the images that these recipes need.
     ///
     /// # Errors
     /// When one cannot be built.
@@ -53,7 +53,7 @@ impl GoodImages {
             let needed = cases.iter().any(|case| case.recipe.kernel == kernel);
             needed.then(|| GoodImage::build(kernel)).transpose()
         };
-        // In this order: cargo puts the position-independent kernel where the other one was.
+        // The order matters: cargo puts the position-independent kernel where the other one was.
         Ok(Self {
             demo: GoodImage::build(GoodKernel::Demo)?,
             checked: build(GoodKernel::Checked)?,
@@ -77,7 +77,7 @@ impl GoodImages {
     /// Breaks a good image, or the machine that boots it, as a recipe says.
     ///
     /// # Errors
-    /// When a change cannot be made: a place that the recipe names is not there.
+    /// When a change cannot be made, because a place that the recipe names does not exist.
     pub fn breaks(&self, case: &Case) -> Result<Broken> {
         self.get(case.recipe.kernel)?.breaks(case.recipe.changes)
     }
@@ -98,13 +98,13 @@ impl GoodImage {
             recipe.checksums = good == GoodKernel::Checked;
             let module = match good {
                 GoodKernel::Checked => MODULE.rsplit('/').next(),
-                // That kernel does not do without.
+                // That kernel requires this module.
                 GoodKernel::Limine => Some("inner.bin"),
                 _ => None,
             };
             if let Some(name) = module {
                 let file = directory.join(name);
-                // The builder finds out when it is not there.
+                // If this fails, the builder reports that the file is missing.
                 let _ = fs::write(&file, noise(MODULE_BYTES));
                 let string = String::new();
                 recipe.modules.push(Module { file, string });
@@ -195,7 +195,7 @@ impl GoodImage {
         Ok(())
     }
 
-    /// The bytes of instructions that are put at a place.
+    /// The machine code of instructions at a place.
     fn assemble(&self, place: Place, instructions: &[Instruction]) -> Result<Vec<u8>> {
         let mut code = Vec::new();
         for instruction in instructions {
@@ -222,7 +222,7 @@ pub struct Broken {
     image: Image,
     machine: Machine,
     differences: Vec<Difference>,
-    // QEMU reads it when it starts.
+    // QEMU reads this file when it starts.
     _rom: Option<NamedTempFile>,
 }
 
@@ -237,7 +237,7 @@ impl Broken {
         &self.differences
     }
 
-    /// Boots it until the user is asked to do something; then does it, and sees to it that nothing
+    /// Boots it until it asks the user to do something. Then does that, and checks that nothing
     /// more is printed.
     ///
     /// # Errors
@@ -245,7 +245,7 @@ impl Broken {
     pub fn boot(&self, case: &Case) -> Result<Seen> {
         let mut running = self.machine.start()?;
         if let Shows::Stage1(_) = case.recipe.shows {
-            // `error 1A 0C`, and the machine stands still.
+            // stage1 prints `error 1A 0C`, and the machine stands still.
             let serial = running.wait_until("stage1's error", |serial| {
                 let error = serial.rsplit_once("error ");
                 error.is_some_and(|(_, rest)| rest.len() >= "1A 0C".len())

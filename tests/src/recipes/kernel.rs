@@ -1,5 +1,5 @@
-//! How each error of a kernel of any kind is provoked: its file, its segments, their mappings, and its
-//! own faults (steps 10 to 12).
+//! How each error of a kernel of any kind is provoked: its file, its segments, their mappings, and
+//! faults of its own (steps 10 to 12).
 
 use boot_path::entry::entry_file::PATH_KERNEL;
 use elf::abi;
@@ -11,7 +11,7 @@ use super::words::Instruction::Bytes;
 use super::words::Shows::{After, Lines};
 use super::words::{BLANK, KERNEL_SEGMENT, MODULE, Place, REGISTERS, Recipe, STACK_ROW, number};
 
-/// By the codes of their errors.
+/// Each with the code of its error.
 pub const RECIPES: &[(&str, Recipe)] = &[
     ("10A", by(&[Set(E_MAGIC, number(0))], After(9, ""))),
     (

@@ -1,11 +1,11 @@
-//! How each error of the [catalogue](boot_path::errors::catalogue) is provoked: a good image, or the
-//! machine that boots it, is broken as a recipe says, and what then comes out is compared with it.
+//! How each error of the [catalogue](boot_path::errors::catalogue) is provoked: a recipe breaks a
+//! good image, or the machine that boots it, and the output is compared with the recipe.
 //!
 //! `./run.sh break CODE` shows one of them; `./run.sh break all` and `tests/tests/recipes.rs` check
 //! all; `docs/errors.md` lists them.
 //!
-//! A recipe is data: some of the [`words`], with the names of [`fields`]. It stands, under its error's
-//! code, in the file that its step belongs to. It breaks as little as it can.
+//! A recipe is data: some of the [`words`], with the names of [`fields`]. It stands, under its
+//! error's code, in the file for its step. It breaks as little as possible.
 
 pub mod words;
 pub mod fields;
@@ -61,7 +61,7 @@ pub fn cases() -> Result<Vec<Case>> {
     join(ALL, &recipes())
 }
 
-/// Puts each error and its recipe together.
+/// Joins each error with its recipe.
 ///
 /// # Errors
 /// Names the errors that have no recipe or several, and the codes that no error has.
@@ -87,10 +87,10 @@ pub fn join(errors: &[Row], recipes: &[(&str, Recipe)]) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// The error with this code, whatever the case of its letter.
+/// The error with this code, in upper or lower case.
 ///
 /// # Errors
-/// Names the codes that there are.
+/// Names the existing codes.
 pub fn find(code: &str) -> Result<Case> {
     let cases = cases()?;
     let found = cases

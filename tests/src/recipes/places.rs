@@ -12,7 +12,7 @@ use super::words::Place;
 pub(super) const SECTOR: u64 = SECTOR_SIZE as u64;
 
 impl GoodImage {
-    /// The only place of this name.
+    /// The offset of a place that exists once.
     pub(super) fn offset(&self, place: Place) -> Result<u64> {
         match self.offsets(place)?[..] {
             [offset] => Ok(offset),
@@ -20,7 +20,7 @@ impl GoodImage {
         }
     }
 
-    /// Where in the good image a place is, in bytes; all copies of it.
+    /// The offsets of a place in the good image in bytes, one for each copy.
     pub(super) fn offsets(&self, place: Place) -> Result<Vec<u64>> {
         let kernel = || self.offset(Place::File(PATH_KERNEL));
         let elf = || ElfFile64::<Endianness>::parse(self.kernel.as_slice());
@@ -77,12 +77,12 @@ impl GoodImage {
         Ok(stage2.place.lba * SECTOR)
     }
 
-    /// Where stage2 has a function in memory.
+    /// The address of a function of stage2 in memory.
     pub(super) fn function(&self, path: &str) -> Result<u64> {
         let elf = ElfFile64::<Endianness>::parse(self.stage2.as_slice())?;
         let mut addresses = elf.symbols().filter_map(|symbol| {
             let name = rustc_demangle::demangle(symbol.name().ok()?);
-            // Without the hash.
+            // The name without the hash.
             (format!("{name:#}") == path).then(|| symbol.address())
         });
         let address = addresses.next();
@@ -97,7 +97,8 @@ impl GoodImage {
         Ok(&file.with_context(|| format!("no {path}"))?.extents)
     }
 
-    /// The entries, one in each copy of the FAT, of a cluster of a file that lies in one piece.
+    /// The FAT entries of a cluster, one in each copy of the FAT. The cluster belongs to a file in
+    /// one piece.
     fn links(&self, path: &'static str, number: usize) -> Result<Vec<u64>> {
         const COPIES: u64 = 2;
         const FIRST_CLUSTER: u64 = 2;

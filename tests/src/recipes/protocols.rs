@@ -1,5 +1,5 @@
-//! How each error is provoked that belongs to one of the other protocols: Multiboot, Linux, Limine, and
-//! the boot sector of another loader.
+//! How each error of the other protocols is provoked: Multiboot, Linux, Limine, and the boot sector
+//! of another loader.
 
 use boot_path::entry::entry_file::PATH_ENTRY;
 
@@ -9,7 +9,7 @@ use super::words::Change::{Put, Set};
 use super::words::Shows::After;
 use super::words::{Recipe, number};
 
-/// By the codes of their errors.
+/// Each with the code of its error.
 pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "10S",

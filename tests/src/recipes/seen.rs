@@ -1,5 +1,5 @@
-//! What a user sees, on the serial line and on the screen, and what a recipe says of it: compared line
-//! by line.
+//! What a user sees on the serial line and on the screen, compared line by line with what a recipe
+//! says.
 
 use anyhow::{Result, anyhow, bail};
 use boot_path::errors::catalogue::Entry;
@@ -12,7 +12,7 @@ use crate::matrix::expect::{LOADER, OFFER, error};
 use crate::parallel;
 use crate::pattern::{Line, compare};
 
-/// Forms of the lines that the steps from 5 on print on a machine of [`Machine::new`], by step.
+/// Forms of the lines that the steps from 5 on print on a [`Machine::new`], by step.
 const STEPS: [(u32, &[&str]); 8] = [
     (5, &[LOADER, " 5 console  COM1, VGA text"]),
     (6, &[" 6 memory   {n} MiB usable, by E820"]),
@@ -29,20 +29,20 @@ const STEPS: [(u32, &[&str]); 8] = [
 
 /// What a machine showed.
 pub struct Seen {
-    /// All that came over the serial line.
+    /// All output on the serial line.
     pub serial: String,
     /// The screen in text mode at the end.
     pub screen: Vec<String>,
 }
 
-/// The rows of the screen up to the last one that is used.
+/// The rows of the screen up to the last one with text.
 pub(super) fn used(mut screen: Vec<String>) -> Vec<String> {
     let used = screen.iter().rposition(|row| !row.is_empty());
     screen.truncate(used.map_or(0, |last| last + 1));
     screen
 }
 
-/// What a user has to see, line by line.
+/// The lines that a user must see.
 fn expected(case: &Case) -> Vec<Line> {
     let entry = case.entry;
     let (after, before, facts, behind): (_, &[&[&str]], _, &[&[&str]]) = match case.recipe.shows {
@@ -75,7 +75,7 @@ pub(super) fn offers(case: &Case) -> usize {
     expected(case).into_iter().filter(is_offer).count()
 }
 
-/// A line; a form if it has places for what cannot be known.
+/// A line; a form if it has placeholders.
 fn line_of(text: &str) -> Line {
     if text.contains('{') {
         Line::Form(text.to_owned())
@@ -90,8 +90,8 @@ fn with_facts(entry: &Entry, facts: &str) -> String {
     format!("{}{separator}{facts}", error(entry))
 }
 
-/// Compares what a machine showed with what the recipe says: each line of it, on the serial line
-/// and on the screen, and no other one.
+/// Compares a machine's output with the recipe: each of its lines must be on the serial line and on
+/// the screen, and no other line.
 ///
 /// # Errors
 /// The difference.
@@ -105,11 +105,12 @@ pub fn check(case: &Case, seen: &Seen) -> Result<()> {
     let lines: Vec<&str> = text.split("\r\n").collect();
     compare(&expected(case), &lines, false).map_err(|error| anyhow!(error))?;
 
-    // The same lines on the screen, the last ones of it. A first one that is blank ends the BIOS's.
+    // The same lines must be the last ones of the screen. A blank first line only ends the BIOS's
+    // line.
     let shown = lines.iter().skip_while(|line| line.is_empty());
     let rows: Vec<&str> = shown.flat_map(|line| screen_rows(line)).collect();
     let on_screen: Vec<&str> = seen.screen.iter().map(String::as_str).collect();
-    // One row is the cursor's.
+    // The cursor takes one row.
     let room = if is_stage1 { ROWS } else { ROWS - 1 };
     let visible = rows.len().min(room);
     let own = on_screen.len().saturating_sub(visible);
@@ -136,7 +137,7 @@ fn screen_rows(line: &str) -> Vec<&str> {
     rows
 }
 
-/// Carries out an error's recipe, and checks what comes of it.
+/// Carries out an error's recipe, and checks the result.
 ///
 /// # Errors
 /// What differs from the recipe.
@@ -145,7 +146,7 @@ pub fn check_one(case: &Case, images: &GoodImages) -> Result<()> {
     check(case, &seen)
 }
 
-/// The same for many errors, as many at once as there are cores; `done` is told of each.
+/// The same for many errors, as many at once as there are cores. `done` is called for each.
 pub fn check_all(
     cases: &[Case],
     images: &GoodImages,

@@ -9,17 +9,17 @@ pub use crate::defect::Defect;
 /// How to reach an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Recipe {
-    /// What the good image holds.
+    /// The kernel of the good image.
     pub kernel: GoodKernel,
     /// What is done to it and to its machine, in this order.
     pub changes: &'static [Change],
-    /// What comes of it.
+    /// The result.
     pub shows: Shows,
 }
 
 impl Recipe {
-    /// A recipe that begins with the image of the demo kernel, as `./run.sh --headless` boots it, but
-    /// without checksums: what is changed is then for the other checks to find.
+    /// A recipe that begins with the demo kernel's image, as `./run.sh --headless` boots it, but
+    /// without checksums: changes are then found by the other checks.
     pub const fn new(changes: &'static [Change], shows: Shows) -> Self {
         Self {
             kernel: GoodKernel::Demo,
@@ -88,10 +88,10 @@ pub enum Change {
     Flip(Place, u64, u8),
     /// Instructions are overwritten by others.
     Code(Place, &'static [Instruction]),
-    /// The sum that stage1 takes over stage2 is made right again: what was changed is then for
-    /// stage2's own check to find.
+    /// The sum that stage1 computes over stage2 is corrected, so that only stage2's own check can
+    /// find the changes.
     MendSum,
-    /// Both of stage2's checksums are made right again: nothing notices what was changed.
+    /// Both of stage2's checksums are corrected: nothing notices the changes.
     MendChecksums,
     /// The file becomes this long.
     Cut(&'static str, u64),
@@ -100,13 +100,13 @@ pub enum Change {
     /// The file is written anew, with these bytes.
     Put(&'static str, &'static [u8]),
 
-    /// Each read of this sector, counted from the start of the place, fails.
+    /// Every read of this sector, counted from the start of the place, fails.
     DeadSector(Place, u64),
     /// QEMU gets these arguments.
     Qemu(&'static str),
     /// QEMU starts the loader by Multiboot, without a disk and without modules.
     Multiboot,
-    /// An option ROM spoils the BIOS in these ways; the machine is then one with IDE.
+    /// An option ROM adds these defects to the BIOS; the machine then has an IDE disk.
     Rom(&'static [Defect]),
 }
 
@@ -119,7 +119,7 @@ pub enum Instruction {
     JumpTo(&'static str),
 }
 
-/// A place in the image, from which offsets count.
+/// A place in the image. Offsets count from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// LBA 0.
@@ -141,20 +141,20 @@ pub enum Place {
     ProgramHeader(u64),
     /// A section of the kernel.
     Section(&'static str),
-    /// The instruction that the kernel begins with.
+    /// The first instruction of the kernel.
     EntryPoint,
 }
 
 /// A number in the image, little-endian.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Where its structure is.
+    /// The place of its structure.
     pub place: Place,
-    /// What its specification calls it.
+    /// Its name in the specification.
     pub name: &'static str,
-    /// Where it is in the structure.
+    /// Its offset in the structure.
     pub offset: usize,
-    /// How long it is.
+    /// Its length.
     pub bytes: usize,
 }
 
@@ -192,11 +192,11 @@ pub enum Shows {
     Stage1(&'static str),
     /// An error of a 16-bit step.
     RealMode,
-    /// The lines of the steps from 5 to this one; then the error, with these facts.
+    /// The lines of the steps from 5 to this one, then the error with these facts.
     After(u32, &'static str),
-    /// The same, and lines before the error and behind it.
+    /// The same, with lines before and behind the error.
     Lines {
-        /// The last step that has its line.
+        /// The last step that prints its line.
         after: u32,
         /// Lines between that and the error.
         before: &'static [&'static [&'static str]],
@@ -208,7 +208,7 @@ pub enum Shows {
 }
 
 impl Shows {
-    /// What stands behind the sentence; may be empty.
+    /// The facts behind the sentence; may be empty.
     pub const fn facts(&self) -> &'static str {
         match self {
             Self::Stage1(_) | Self::RealMode => "",

@@ -1,4 +1,4 @@
-//! A program as the compiler writes it, and with its functions somewhere else.
+//! A program as the compiler writes it, and with its functions moved.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ pub struct Function {
     pub name: String,
     /// The line with its label.
     line: usize,
-    /// Is it one of the naked functions, which consist of assembly in the source, too?
+    /// Whether it is a naked function, whose body is assembly in the source, too.
     pub naked: bool,
 }
 
@@ -27,12 +27,12 @@ pub struct Assembly {
     lines: Vec<String>,
     /// The functions that can be moved.
     pub functions: Vec<Function>,
-    /// The line with the label of the one that cannot, if there is one.
+    /// The line with the label of the function that cannot, if there is one.
     entry: Option<usize>,
 }
 
 impl Assembly {
-    /// Has the compiler write a program.
+    /// Makes the compiler write a program.
     ///
     /// # Errors
     /// When that fails.
@@ -97,7 +97,7 @@ impl Assembly {
             else {
                 continue;
             };
-            // Its place is a contract.
+            // The place of this section is a contract.
             if section == ".entry" {
                 entry = Some(number);
                 continue;
@@ -107,7 +107,7 @@ impl Assembly {
             if program.bin == STAGE1_MULTIBOOT.bin && !name.starts_with(way_in) {
                 name.insert_str(0, way_in);
             }
-            // Only lines of assembly in the source have rows there, of which the first one is next.
+            // Only lines of assembly in the source have rows here. The first row is next.
             let mut next = lines[number + 1..].iter().take(2);
             functions.push(Function {
                 name,
@@ -123,20 +123,20 @@ impl Assembly {
         }
     }
 
-    /// The program with its entry so many bytes further.
+    /// The program with its entry moved by so many bytes.
     ///
     /// # Errors
-    /// Always, if all is well: the linker script says that the entry has its place.
+    /// Always, if all is well: the linker script fixes the place of the entry.
     pub fn with_entry_shifted(&self, directory: &Path, bytes: usize) -> Result<PathBuf> {
         let entry = self.entry.context("no entry")?;
         self.with_room(directory, &[(entry, bytes)])
     }
 
-    /// The program with each function as many bytes further as `shift` says, by the function's place in
+    /// The program with each function moved by as many bytes as `shift` returns for its place in
     /// the list.
     ///
     /// # Errors
-    /// When it cannot be assembled or linked: the linker script says why.
+    /// When it cannot be assembled or linked; the linker script says why.
     pub fn shifted(&self, directory: &Path, shift: impl Fn(usize) -> usize) -> Result<PathBuf> {
         let functions = self.functions.iter().enumerate();
         let room: Vec<_> = functions
@@ -145,7 +145,7 @@ impl Assembly {
         self.with_room(directory, &room)
     }
 
-    /// The program with bytes in front of lines, whose numbers ascend.
+    /// The program with bytes inserted in front of lines, whose numbers ascend.
     fn with_room(&self, directory: &Path, room: &[(usize, usize)]) -> Result<PathBuf> {
         let mut lines = self.lines.clone();
         for &(line, bytes) in room.iter().rev() {

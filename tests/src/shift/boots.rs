@@ -1,4 +1,4 @@
-//! The boots of shifted programs: one function for each way.
+//! The boots of shifted programs: one function for each scenario.
 
 use std::path::{Path, PathBuf};
 
@@ -160,7 +160,7 @@ impl Built<'_> {
     }
 
     fn limine(&self) -> Result<()> {
-        // The modules that the kernel looks for.
+        // The modules that the kernel asks for.
         let mut modules = Vec::new();
         for (name, length) in [("inner.bin", 5000), ("outer.bin", 4096)] {
             let file = put(self.directory.path(), name, &noise(length))?;

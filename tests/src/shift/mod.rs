@@ -1,13 +1,13 @@
-//! Functions of stage2, and of the way in by Multiboot, some bytes further: nothing that assembly relies
-//! on may depend on where a function happens to lie.
+//! Moves functions of stage2, and of the way in by Multiboot, by some bytes: nothing that assembly
+//! relies on may depend on where a function happens to lie.
 //!
-//! The compiler writes the program as assembly, once ([`Assembly`]). In front of a function, bytes are
-//! inserted behind its alignment; the assembler in `rustc` and the linker that cargo uses make a program
-//! of it, with the same linker script. Each is booted in the ways that lead through the function
-//! ([`Scenario`]).
+//! The compiler writes the program as assembly once ([`Assembly`]). Bytes are inserted in front of
+//! a function, behind its alignment. The assembler in `rustc` and the linker that cargo uses make a
+//! program of it, with the same linker script. Each program is booted in the ways that lead through
+//! the function ([`Scenario`]).
 //!
-//! What has its place by contract cannot be moved, and the linker script says so: stage2's entry, behind
-//! its header.
+//! Code whose place is a contract cannot be moved, and the linker script says so: stage2's entry,
+//! behind its header.
 
 mod assembly;
 mod boots;
@@ -27,7 +27,7 @@ pub use toolchain::linker_arguments;
 use crate::image::{small_kernel, test_program_file};
 use boots::Built;
 
-/// The most bytes that a function is shifted by: behind those, all alignments come again.
+/// The most bytes that a function is shifted by. With more, the same alignments come again.
 pub const MOST: usize = 15;
 
 /// Both programs, and a place for them.
@@ -40,15 +40,15 @@ pub struct Workshop {
     limine_kernel: Vec<u8>,
 }
 
-/// Which functions are shifted, and by how many bytes. Functions go by their places in the lists of both
-/// programs, one behind the other.
+/// Which functions are shifted, and by how many bytes. A function is known by its place in the
+/// lists of both programs, one behind the other.
 #[derive(Clone, Copy, Debug)]
 pub enum Shift {
-    /// One, by 1 to [`MOST`] bytes.
+    /// One function, by 1 to [`MOST`] bytes.
     One(usize, usize),
-    /// Each that has this remainder when its place is divided by [`PARTS`]: stage2 has no room for all at
-    /// once. They are shifted by different numbers of bytes; in the [`MOST`] shifts with the same remainder,
-    /// each is shifted by each number.
+    /// All functions whose place, divided by [`PARTS`], leaves this remainder: stage2 has no room
+    /// for all at once. They are shifted by different numbers of bytes. In the [`MOST`] shifts with
+    /// the same remainder, each function is shifted by each number.
     Part(usize, usize),
 }
 
@@ -65,7 +65,7 @@ impl Shift {
     fn bytes(self, place: usize) -> usize {
         match self {
             Self::One(function, bytes) if function == place => bytes,
-            // 7 has no factor in common with 15.
+            // 7 and 15 are coprime.
             Self::Part(part, number) if place % PARTS == part => (place * 7 + number) % MOST + 1,
             Self::One(..) | Self::Part(..) => 0,
         }
@@ -73,7 +73,7 @@ impl Shift {
 }
 
 impl Workshop {
-    /// Builds what all have in common.
+    /// Builds what all shifts have in common.
     ///
     /// # Errors
     /// When something does not build.
@@ -91,7 +91,7 @@ impl Workshop {
         self.stage2.functions.iter().chain(&self.way_in.functions)
     }
 
-    /// The ways to boot that matter.
+    /// The ways to boot that matter for this shift.
     fn scenarios(&self, shift: Shift) -> Vec<Scenario> {
         match shift {
             Shift::One(place, _) => {
@@ -102,10 +102,10 @@ impl Workshop {
         }
     }
 
-    /// Shifts, and boots what comes of it. Returns in how many ways.
+    /// Shifts, and boots the result. Returns the number of ways.
     ///
     /// # Errors
-    /// What did not go as it should.
+    /// Names what did not go as it should.
     pub fn run(&self, shift: Shift) -> Result<usize> {
         let directory = tempfile::tempdir()?;
         let count = self.stage2.functions.len();
@@ -133,7 +133,7 @@ impl Workshop {
         Ok(scenarios.len())
     }
 
-    /// What is shifted, in words.
+    /// Describes the shift in words.
     pub fn name(&self, shift: Shift) -> impl fmt::Display {
         match shift {
             Shift::One(place, bytes) => match self.functions().nth(place) {
@@ -147,8 +147,8 @@ impl Workshop {
     }
 }
 
-/// The tests' kernel for the Limine protocol, which takes five levels of page tables where they are to be
-/// had, and four otherwise.
+/// The tests' kernel for the Limine protocol, which uses five levels of page tables if the CPU has
+/// them, and four otherwise.
 fn limine_kernel() -> Result<Vec<u8>> {
     // The request for a paging mode, and its fields: preferred, highest and lowest one.
     const ID: [u64; 2] = [0x95C1_A0ED_AB09_44CB, 0xA4E5_CB38_42F7_488A];
@@ -163,7 +163,7 @@ fn limine_kernel() -> Result<Vec<u8>> {
     Ok(kernel)
 }
 
-/// Runs shifts, several at once. `done` is told of each.
+/// Runs shifts, several at once. `done` is called for each.
 pub fn run_all(
     workshop: &Workshop,
     shifts: &[Shift],

@@ -1,4 +1,4 @@
-//! The ways to boot, and which of them leads through which function.
+//! The ways to boot, and the functions that each leads through.
 
 /// A way to boot that leads through some of the functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ impl Scenario {
         Self::ByMultiboot,
     ];
 
-    /// Those that lead through a function, which is known by its path.
+    /// The scenarios that lead through a function, which is known by its path.
     pub fn through(function: &str) -> Vec<Self> {
         use Scenario::*;
 

@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// What a program's configuration has for the linker, behind what those have that it includes.
+/// The linker's arguments in a program's configuration, behind those of the files that it includes.
 ///
 /// # Errors
-/// When one of the files cannot be read, or is no TOML.
+/// When one of the files cannot be read, or is not TOML.
 pub fn linker_arguments(config: &Path) -> Result<Vec<String>> {
     let text = fs::read_to_string(config)?;
     let table: toml::Table = text
@@ -36,12 +36,12 @@ pub(super) fn rustc() -> Command {
     Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }
 
-/// Runs a program that says nothing when all is well.
+/// Runs a program that prints nothing if all is well.
 pub(super) fn run(command: &mut Command) -> Result<()> {
     output(command).map(drop)
 }
 
-/// What a program prints.
+/// Returns what a program prints.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -63,7 +63,7 @@ fn host() -> Result<&'static str> {
         .context("rustc does not say what it runs on")
 }
 
-/// As `disk-builder` chooses it.
+/// The target that `disk-builder` chooses.
 pub(super) fn target() -> Result<&'static str> {
     Ok(match host()? {
         host @ ("x86_64-unknown-linux-gnu" | "x86_64-unknown-linux-musl") => host,

@@ -1,4 +1,4 @@
-//! What a machine does with an image, and whether that is what was said of it on the host.
+//! What a machine does with an image, and whether that is what the host said about it.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -15,20 +15,21 @@ use super::verdict::{Verdict, judge, path_says};
 use crate::machine::Machine;
 use crate::parallel;
 
-/// A boot takes a fraction of a second. What shows nothing for this long is tried again, with more time.
+/// A boot takes a fraction of a second. If nothing is printed for this long, it is tried again,
+/// with more time.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 const LAST_TIME_LIMIT: Duration = Duration::from_secs(60);
-/// How long a kernel may take to end the machine. Many do not: what they are is not theirs to say.
+/// How long a kernel may take to end the machine. Many never do, because their code is arbitrary.
 const OF_A_KERNEL: Duration = Duration::from_secs(1);
 
-/// The end of the free memory of the machine below: SeaBIOS has the last of its 256 MiB.
+/// The end of free memory on the machine below: SeaBIOS uses the last part of its 256 MiB.
 const MEMORY_END: u64 = 0x0FFD_F000;
 
-/// How the loader says that it has nothing more to do.
+/// What the loader prints last.
 const HANDOFF: &str = "12 handoff  ";
-/// How it ends the report of an error.
+/// The last line of an error's report.
 const OFFER: &str = "press a key to reboot";
-/// How a report begins.
+/// The start of a report.
 const ERROR: &str = "error ";
 
 /// What a machine does with an image.
@@ -40,24 +41,24 @@ pub enum Answer {
     Refuses(String),
     /// The BIOS finds nothing to boot.
     NothingToBoot,
-    /// Something that no image may bring about; with what came over the serial line.
+    /// Something that no image may cause; with the output on the serial line.
     Else(String),
 }
 
-/// What an image was said to be, and what became of it.
+/// What was said about an image, and what it did.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What was said on the host.
+    /// What the host said.
     pub verdict: Verdict,
     /// What the machine did.
     pub answer: Answer,
-    /// Whether the kernel reported success then.
+    /// Whether the kernel then reported success.
     pub has_run: bool,
-    /// Where they differ: each a sentence.
+    /// The differences: each a sentence.
     pub faults: Vec<String>,
 }
 
-/// Boots an image and compares that with what is said of it on the host.
+/// Boots an image and compares the result with what the host says about it.
 ///
 /// # Errors
 /// When the image cannot be read, or the machine cannot be run.
@@ -80,7 +81,7 @@ pub fn compare(case: &Case, made: &Made) -> Result<Comparison> {
     })
 }
 
-/// Makes images, boots them and compares, several at once; `report` sees each result when it is there.
+/// Makes images, boots them and compares, several at once. `report` is called for each result.
 ///
 /// # Errors
 /// When an image cannot be made, or a machine cannot be run.
@@ -98,7 +99,7 @@ pub fn compare_all(
     parallel::each(chosen, compare).into_iter().collect()
 }
 
-/// What the loader's path on the host leads one to expect of the machine.
+/// What the machine should do according to the loader's path on the host.
 fn expected(image: &Path) -> Result<Answer> {
     const SIGNATURE: u64 = 510;
 
@@ -113,22 +114,22 @@ fn expected(image: &Path) -> Result<Answer> {
     }))
 }
 
-/// A report, with what no terminal should get from an image left out, as the loader prints it.
+/// A report as the loader prints it, without what must not get from an image to a terminal.
 fn as_printed(report: &str) -> String {
     use std::fmt::Write as _;
 
     let mut line = String::new();
-    // A string takes everything.
+    // Writing to a string cannot fail.
     let _ = Escaping::lines(&mut line).write_str(report);
     line
 }
 
-/// Boots an image: what becomes of it, and whether a kernel reported success.
+/// Boots an image. Returns what it does, and whether a kernel reported success.
 ///
 /// # Errors
 /// When the machine cannot be run.
 pub fn boot(image: &Path, time_limit: Duration) -> Result<(Answer, bool)> {
-    // A CPU that can do what the host's PC can.
+    // A CPU with the same features as the host's PC.
     let machine = Machine::new(image).arguments(["-nodefaults", "-vga", "std", "-cpu", "max"]);
     let mut running = machine.time_limit(time_limit).start()?;
     let handed_over = Cell::new(None);
@@ -151,14 +152,14 @@ pub fn boot(image: &Path, time_limit: Duration) -> Result<(Answer, bool)> {
     Ok((answer(serial), has_run))
 }
 
-/// What it means that this came over the serial line.
+/// The meaning of the output on the serial line.
 fn answer(serial: String) -> Answer {
     let hands_over = |line: &&str| line.starts_with(HANDOFF);
     let report = serial.lines().find(|line| line.starts_with(ERROR));
     let is_over = serial.contains(OFFER);
     match (serial.lines().find(hands_over), report) {
         (Some(_), None) => Answer::HandsOver,
-        // The kernel has crashed, and not the loader.
+        // The kernel has crashed, but not the loader.
         (Some(_), Some(report)) if report.starts_with("error 12A: ") => Answer::HandsOver,
         (None, Some(report)) if is_over => Answer::Refuses(report.trim_end().to_owned()),
         _ => Answer::Else(serial),
@@ -184,7 +185,7 @@ mod tests {
         let refused = Answer::Refuses(refuses.to_owned());
         assert_eq!(answer(&[step, refuses, "advice", OFFER]), refused);
 
-        // It has not come to an end, or to one that nobody wants.
+        // The loader has not ended, or not in an allowed way.
         for wrong in [
             &[][..],
             &[step],

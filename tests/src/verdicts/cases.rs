@@ -1,4 +1,4 @@
-//! All images: what they are made of, and how one is made.
+//! All images: what they are made of, and how each is made.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -15,19 +15,20 @@ use super::mutation::Generator;
 use super::{made_disks, made_kernels};
 use crate::image::stages;
 
-/// How many changes are made of each kernel, and of each place of a disk.
+/// How many changes are made to each kernel, and to each place of a disk.
 const OF_A_KERNEL: usize = 40;
 const OF_A_PLACE: usize = 24;
 
 /// An image that can be made.
 pub struct Case {
-    /// What it is called: no two are called the same.
+    /// Its name, which is unique.
     pub name: String,
-    /// What it has in common with others: what was changed, or the error that it is made for.
+    /// What it has in common with others: the thing that was changed, or the error that it is made
+    /// for.
     pub group: String,
-    /// The error that it is made for, if it is made for one.
+    /// The error that it is made for, if any.
     pub meets: Option<&'static str>,
-    /// Whether it is made for something, and not changed by numbers that are drawn.
+    /// Whether it is made for an error, and not changed at random.
     pub is_made: bool,
     subject: Subject,
 }
@@ -41,26 +42,26 @@ enum Subject {
 
 /// All images.
 pub struct Cases {
-    /// What they are.
+    /// The images.
     pub all: Vec<Case>,
     bases: Vec<Base>,
     stages: Stages,
 }
 
-/// An image that was made. It is gone when this is.
+/// An image that was made. Its file is deleted with this.
 pub struct Made {
     directory: TempDir,
-    /// What it was built from, where all of the disk is as it was built.
+    /// What it was built from, if the whole disk is as it was built.
     recipe: Option<Recipe>,
 }
 
 impl Made {
-    /// Where it is.
+    /// The path of the image.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("disk.img")
     }
 
-    /// How it would be built if the kernel were looked at; `None`, where a disk was changed.
+    /// The recipe that checks the kernel; `None` if a disk was changed.
     pub(super) fn checked_recipe(&self) -> Option<Recipe> {
         let recipe = self.recipe.clone()?;
         Some(Recipe {
@@ -72,7 +73,7 @@ impl Made {
 }
 
 impl Cases {
-    /// Those of a seed: the same ones each time.
+    /// The images of a seed, always the same ones.
     ///
     /// # Errors
     /// When the loader or the disks that are changed cannot be built.
@@ -91,15 +92,15 @@ impl Cases {
         Ok(cases)
     }
 
-    /// Those of these names, in the order of the names.
+    /// The images with these names, in the order of the names.
     ///
     /// # Errors
-    /// When there is none of one of them.
+    /// When there is no image of some name.
     pub fn find_all(&self, names: &[&str]) -> Result<Vec<&Case>> {
         names.iter().map(|name| self.find(name)).collect()
     }
 
-    /// The one of this name.
+    /// The image with this name.
     ///
     /// # Errors
     /// When there is none.
@@ -118,7 +119,7 @@ impl Cases {
         });
     }
 
-    /// Kernels as they are, and with changes.
+    /// Kernels as they are, and changed ones.
     fn add_kernels(&mut self, seed: u64) {
         for (number, kernel) in (0..).zip(kernels::all()) {
             let mut generator = Generator::new(seed << 32 | number);
@@ -147,7 +148,7 @@ impl Cases {
         }
     }
 
-    /// Kernels and disks that are made for something.
+    /// Kernels and disks that are made for an error.
     fn add_made(&mut self) -> Result<()> {
         for (meets, kernel) in made_kernels::all() {
             self.all.push(Case {
@@ -195,7 +196,7 @@ impl Cases {
         Ok(made)
     }
 
-    /// How the image of a kernel is built, whatever the kernel is.
+    /// The recipe for an image with a kernel, whatever the kernel is.
     fn recipe(&self, kernel: &Kernel, made: &Made) -> Result<Recipe> {
         let file = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
             let path = made.directory.path().join(name);
@@ -230,7 +231,7 @@ fn group_of(error: &str) -> String {
     error[..end].to_owned()
 }
 
-/// Writes a file, and leaves out what is zero.
+/// Writes a file, except for its zeros.
 fn write_sparse(path: &Path, bytes: &[u8]) -> Result<()> {
     const BLOCK: usize = 64 << 10;
     static ZEROS: [u8; BLOCK] = [0; BLOCK];

@@ -1,4 +1,4 @@
-//! Which images are booted.
+//! The images that are booted.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use anyhow::Result;
 use super::cases::Case;
 use super::mutation::Generator;
 
-/// How many images of a group are looked at for one that is refused, or for one that is not.
+/// How many images of a group are searched for a refused one, or for one that is not refused.
 const TRIES: usize = 8;
 
-/// As many images as wanted, all different, or all that there are: one of each group in turn, refused
-/// ones and others by turns where a group has both. `is_refused` tells which an image is.
+/// The wanted number of different images, or all that there are: one of each group in turn,
+/// alternately refused ones and others if a group has both. `is_refused` says which an image is.
 ///
 /// # Errors
 /// Those of `is_refused`.

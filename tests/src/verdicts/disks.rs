@@ -1,4 +1,4 @@
-//! Disks: partition tables, file systems, and what the loader reads before there is a kernel.
+//! Disks: partition tables, file systems, and what the loader reads before it reads a kernel.
 
 use std::fs;
 use std::ops::Range;
@@ -23,7 +23,7 @@ enum Place {
     Text(Range<usize>),
 }
 
-/// What is different on a disk: bytes from an offset on, and perhaps its length.
+/// The change of a disk: bytes from an offset on, and perhaps its length.
 #[derive(Clone, Default)]
 pub(super) struct Change {
     pub bytes: Vec<(usize, Vec<u8>)>,
@@ -38,7 +38,7 @@ pub(super) struct Base {
     places: Vec<Place>,
 }
 
-/// Lines of entries, right ones and wrong ones.
+/// Lines of entries, valid and invalid ones.
 const LINES: [&str; 22] = [
     "kernel /boot/kernel.elf",
     "kernel /none",
@@ -145,7 +145,7 @@ impl Base {
         self.places.len()
     }
 
-    /// Something else in one of the places.
+    /// A change in one of the places.
     pub(super) fn changed(&self, place: usize, generator: &mut Generator) -> Change {
         let (Place::Fields(range) | Place::Text(range)) = &self.places[place];
         let mut bytes = self.bytes[range.clone()].to_vec();
@@ -163,7 +163,7 @@ impl Base {
         }
     }
 
-    /// All bytes of the disk, with a change.
+    /// All bytes of the disk, after a change.
     pub(super) fn with(&self, change: &Change) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         for (offset, new) in &change.bytes {
@@ -178,12 +178,12 @@ impl Base {
         volume.context("no file system")
     }
 
-    /// Where the file system begins.
+    /// Offset of the file system.
     pub(super) fn start(&self) -> Result<usize> {
         Ok(self.volume()?.reserved.lba as usize * SECTOR_SIZE)
     }
 
-    /// Where a file's bytes are, and how many there are.
+    /// The bytes of a file, as a range.
     pub(super) fn file(&self, path: &str) -> Result<Range<usize>> {
         let file = self.inspection.file(path);
         let file = file.with_context(|| format!("no {path} on the disk"))?;
@@ -199,7 +199,7 @@ impl Base {
         Ok(2 + (self.file(path)?.start - data) / volume.cluster as usize)
     }
 
-    /// Where the entry of a file is in its directory.
+    /// Offset of a file's entry in its directory.
     pub(super) fn directory_entry(&self, path: &str) -> Result<usize> {
         const ENTRY: usize = 32;
 
@@ -217,7 +217,7 @@ impl Base {
         Ok(start + ENTRY * index)
     }
 
-    /// Where both FATs begin.
+    /// Offsets of both FATs.
     pub(super) fn fats(&self) -> Result<[usize; 2]> {
         let fats = self.volume()?.fats;
         Ok([fats.lba, fats.lba + fats.sectors / 2].map(|lba| lba as usize * SECTOR_SIZE))
@@ -256,7 +256,7 @@ fn places(inspection: &Inspection, volume: &Volume) -> Vec<Place> {
         let start = file.extents[0].lba as usize * SECTOR_SIZE;
         Place::Text(start..start + file.size as usize)
     });
-    // Behind the FATs: the root directory, of FAT12, and the first directories.
+    // Behind the FATs: the root directory of FAT12, and the first directories.
     let directories = volume.fats.lba + volume.fats.sectors;
     [
         Place::Fields(446..512),

@@ -1,4 +1,4 @@
-//! Kernels by all protocols.
+//! Kernels for all protocols.
 
 use std::io::Write as _;
 use std::iter;
@@ -11,7 +11,7 @@ use crate::elf::{
     ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, noise, note, rela, words,
 };
 
-/// Where 64-bit kernels are linked for.
+/// The address that 64-bit kernels are linked for.
 pub(super) const KERNEL_VMA: u64 = 0xFFFF_FFFF_8000_0000;
 
 /// A kernel, and what goes with it.
@@ -22,9 +22,9 @@ pub(super) struct Kernel {
     pub protocol: Option<Protocol>,
     pub module: Option<Vec<u8>>,
     pub command_line: String,
-    /// Where its fields are.
+    /// The ranges of its fields.
     fields: Vec<Range<usize>>,
-    /// Whether what was changed is compressed then.
+    /// Whether the changed kernel is then compressed.
     packed: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// One of each kind, and those with what no change makes of them.
+/// One kernel of each kind, and kernels that no change makes of them.
 pub(super) fn all() -> Vec<Kernel> {
     const RELATIVE: u32 = 8; // R_X86_64_RELATIVE
 
@@ -127,7 +127,7 @@ pub(super) fn all() -> Vec<Kernel> {
     ]
 }
 
-/// What kernels do: they report success. It is the same in protected and in long mode.
+/// The code of the kernels: it reports success. It is the same in protected and in long mode.
 pub(super) fn code() -> Vec<u8> {
     let [port_low, port_high] = handoff::EXIT_PORT.to_le_bytes();
     let success = handoff::EXIT_SUCCESS.to_le_bytes();
@@ -173,14 +173,14 @@ pub(super) fn own_notes() -> Vec<u8> {
     .concat()
 }
 
-/// A kernel of the loader's own protocol.
+/// A kernel for the loader's own protocol.
 pub(super) fn own() -> Elf {
     let data = ProgramHeader::load(R | W, KERNEL_VMA + 0x1000, b"data".into(), 0x3000);
     elf().with(data).with(ProgramHeader::note(own_notes()))
 }
 
-/// A position-independent kernel with these relocations (type and place), and with more words in its
-/// dynamic section.
+/// A position-independent kernel with these relocations (type and place), and with further words in
+/// its dynamic section.
 pub(super) fn relocated(relocations: &[(u32, u64)], more: &[u64]) -> Vec<u8> {
     const DYNAMIC: u64 = 0x1000;
     const TABLE: u64 = 0x1100;
@@ -212,7 +212,7 @@ pub(super) fn words_of_limine(revision: u64, requests: &[u64]) -> Vec<u8> {
     words([&tag[..], requests].concat())
 }
 
-/// A kernel with a request of each kind that can be refused.
+/// A kernel with a request of each kind that the loader can refuse.
 fn limine() -> Vec<u8> {
     const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
     const START: u64 = KERNEL_VMA + 0x1000;
@@ -230,7 +230,7 @@ fn limine() -> Vec<u8> {
         [0x13D8_6C03_5A1C_D3E1, 0x2B0C_AA89_D8F3_026A],
         &[KERNEL_VMA],
     );
-    // One internal module: a list of pointers, and the module.
+    // One internal module: a list of pointers, and the module itself.
     let list = START + 8 * (3 + 7 + 9 + 7 + 8);
     request([0x3E7E_2797_02BE_32AF, 0xCA1C_4F3B_D128_0CEE], &[1, list]);
     let (module, text) = (list + 8, list + 8 + 24);
@@ -246,7 +246,7 @@ pub(super) fn bytes_of(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// An ELF kernel of 1 MiB upwards that begins with this header.
+/// An ELF kernel from 1 MiB on that begins with this header.
 pub(super) fn physical(mut header: Vec<u8>) -> Vec<u8> {
     const START: u64 = 0x10_0000;
 
@@ -302,7 +302,7 @@ pub(super) fn linux() -> Vec<u8> {
         (0x238, &[0xFF, 7]),
         (0x258, &[0, 0, 0, 1]),
         (0x260, &[0, 0, 0x10, 0]),
-        // Both entries, of protected and of long mode.
+        // The entries for protected and for long mode.
         (0x400, &code()),
         (0x600, &code()),
     ] {

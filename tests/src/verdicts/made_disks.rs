@@ -1,5 +1,5 @@
-//! Disks that are made for one error each, a line for an error: so which errors are met does not depend on
-//! the numbers that are drawn.
+//! Disks that are made for one error each, one line for an error, so that the errors that occur do
+//! not depend on random numbers.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use super::disks::{Base, Change, ENTRIES, FAT12, FAT32, LOGICAL, WITH_CHECKSUMS}
 pub(super) struct Made {
     /// The error; `None`: it boots in spite of the change.
     pub meets: Option<&'static str>,
-    /// What is different.
+    /// What was changed.
     pub what: &'static str,
     /// The name of the disk that is changed.
     pub base: &'static str,
@@ -37,7 +37,7 @@ pub(super) fn all(bases: &[Base]) -> Result<Vec<Made>> {
     all.extend(of_checksums(base(WITH_CHECKSUMS)?)?);
     all.extend(of_texts(base(FAT12)?)?);
     all.extend(of_entries(base(ENTRIES)?)?);
-    // What is there to be started, the last one has not.
+    // Only the disk LOGICAL does not boot as it is.
     for good in bases.iter().filter(|base| base.name != LOGICAL) {
         all.push(Made {
             meets: None,
@@ -92,10 +92,10 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
     ])
 }
 
-/// Boot sectors of other partitions, that are to be started.
+/// Boot sectors of other partitions that are to be started.
 #[rustfmt::skip]
 fn of_chains(base: &Base) -> Vec<Made> {
-    // A sector in front of the partition in which nothing is, and one behind the end of the disk.
+    // A sector in front of the partition that holds nothing, and one behind the end of the disk.
     let empty = (SECOND, &[EXTENDED, 0, 0, 0, 0xFF, 7, 0, 0, 9][..]);
     let far = (SECOND, &[EXTENDED, 0, 0, 0, 0, 0, 0, 9, 9][..]);
     vec![
@@ -119,7 +119,7 @@ fn of_volumes(base: &Base) -> Result<Vec<Made>> {
     ])
 }
 
-/// Where FAT32 has its boot sector once more.
+/// Offset of the backup boot sector of FAT32.
 fn backup(base: &Base) -> Result<usize> {
     const SECTOR: usize = 6;
 
@@ -166,9 +166,9 @@ fn of_directories(base: &Base) -> Result<Vec<Made>> {
     ])
 }
 
-/// A text whose line is longer than any that `build` would write: it lies where the kernel was.
+/// A text with a longer line than `build` would ever write. It lies where the kernel was.
 fn long_line(base: &Base) -> Result<Made> {
-    // From the first cluster's lower half on: that, and the size.
+    // The lower half of the first cluster's number, and the size.
     const CLUSTER_AND_SIZE: Range<usize> = 26..32;
 
     let [kernel, text] = [base.directory_entry(KERNEL)?, base.directory_entry(TEXT)?];
@@ -200,7 +200,7 @@ fn of_checksums(base: &Base) -> Result<Vec<Made>> {
     ])
 }
 
-/// What stands in `kernel.conf`.
+/// Contents of `kernel.conf`.
 #[rustfmt::skip]
 fn of_texts(base: &Base) -> Result<Vec<Made>> {
     let file = base.file(TEXT)?;
@@ -223,7 +223,7 @@ fn of_texts(base: &Base) -> Result<Vec<Made>> {
     ])
 }
 
-/// What stands in the entries.
+/// Contents of the entries.
 #[rustfmt::skip]
 fn of_entries(base: &Base) -> Result<Vec<Made>> {
     const OTHERS: &[u8] = b"architecture aa64\n#";

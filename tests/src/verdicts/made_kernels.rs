@@ -1,5 +1,5 @@
-//! Kernels that are made for one error each, a line for an error: so which errors are met does not depend on
-//! the numbers that are drawn.
+//! Kernels that are made for one error each, one line for an error, so that the errors that occur
+//! do not depend on random numbers.
 
 use boot_path::entry::protocol::LinuxEntry;
 use disk_builder::Protocol;
@@ -10,7 +10,7 @@ use super::kernels::{
 };
 use crate::elf::{ET_EXEC, Elf, PT_INTERP, PT_TLS, ProgramHeader, R, W, X, note};
 
-/// The error, and the kernel that is refused with it.
+/// The error, and the kernel that it refuses.
 pub(super) type Made = (&'static str, Kernel);
 
 /// All of them.
@@ -35,10 +35,10 @@ fn put(mut bytes: Vec<u8>, offset: usize, new: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Kernels of the loader's own protocol with one field changed.
+/// Kernels for the loader's own protocol with one field changed.
 #[rustfmt::skip]
 fn of_elf_fields() -> Vec<Made> {
-    // Of the file, and of the first two program headers.
+    // Fields of the file header, and of the first two program headers.
     const CLASS: usize = 4;
     const TYPE: usize = 16;
     const MACHINE: usize = 18;
@@ -102,7 +102,7 @@ fn of_elf() -> Vec<Made> {
     ]
 }
 
-/// A note of the loader's own protocol.
+/// A note for the loader's own protocol.
 fn wish(kind: u32, value: u64) -> Vec<u8> {
     note(handoff::NOTE_NAME, kind, &value.to_le_bytes(), 4)
 }
@@ -123,11 +123,11 @@ fn of_notes() -> Vec<Made> {
     ]
 }
 
-/// Where things lie in the address space, and how much memory there is.
+/// Places in the address space, and sizes of memory.
 #[rustfmt::skip]
 fn of_memory() -> Vec<Made> {
     const GIB: u64 = 1 << 30;
-    // All that a PC has there, but for less than the largest stack and its tables.
+    // All memory that a PC has there, except for less than the largest stack and its tables.
     const NEARLY_ALL: u64 = 4056 << 20;
     const LARGEST_STACK: u64 = 16 << 20;
 
@@ -171,7 +171,7 @@ fn of_relocations() -> Vec<Made> {
 
 #[rustfmt::skip]
 fn of_streams() -> Vec<Made> {
-    // Of a stream's header, and of its end.
+    // Fields of a gzip stream's header, and of its trailer.
     const FLAGS: usize = 3;
     const DATA: usize = 10;
     const CHECKSUM: usize = 8;

@@ -1,12 +1,13 @@
-//! Images that boot or do not, and whether all who say which agree: the loader's path on the host,
-//! `disk-builder inspect`, `disk-builder build`, and the loader on a machine.
+//! Images that boot or do not, and whether all of these agree about which: the loader's path on the
+//! host, `disk-builder inspect`, `disk-builder build`, and the loader on a machine.
 //!
-//! A generator makes the images ([`Cases`]): it changes fields of headers, requests, streams, entries, file
-//! systems and partition tables, and it makes one image for each error that an image can cause. What is
-//! said of one on the host is a [`Verdict`], what a machine does with it an [`Answer`].
+//! A generator makes the images ([`Cases`]): it changes fields of headers, requests, streams,
+//! entries, file systems and partition tables, and it makes one image for each error that an image
+//! can cause. What the host says about an image is a [`Verdict`], and what a machine does with it
+//! is an [`Answer`].
 //!
-//! `./run.sh verdicts` boots some of them; `tests/tests/verdicts` compares all of them on the host, and boots
-//! a few.
+//! `./run.sh verdicts` boots some of them. `tests/tests/verdicts` compares all of them on the host,
+//! and boots a few.
 
 mod mutation;
 mod kernels;

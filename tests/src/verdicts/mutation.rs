@@ -1,4 +1,4 @@
-//! Changes of fields, always the same ones for a seed.
+//! Changes of fields, always the same ones for the same seed.
 
 /// A generator of numbers: a linear congruential one (Knuth's MMIX).
 pub(super) struct Generator(u64);
@@ -21,19 +21,19 @@ impl Generator {
         self.next() as usize % end
     }
 
-    /// One of several.
+    /// One of several items.
     pub(super) fn one_of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
         &all[self.below(all.len())]
     }
 
-    /// Puts them into another order.
+    /// Puts items into random order.
     pub(super) fn shuffle<T>(&mut self, all: &mut [T]) {
         for end in (2..=all.len()).rev() {
             all.swap(end - 1, self.below(end));
         }
     }
 
-    /// Changes one field, at a place where something stands or beside it.
+    /// Changes one field, preferably one that is not zero.
     pub(super) fn change(&mut self, bytes: &mut [u8]) {
         let size = *self.one_of(&[1, 1, 2, 4, 8]);
         let size = size.min(bytes.len());

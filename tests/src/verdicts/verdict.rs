@@ -1,4 +1,4 @@
-//! What is said of an image on the host.
+//! What the host says about an image.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -14,7 +14,7 @@ use zerocopy::FromBytes as _;
 use super::cases::{Case, Cases, Made};
 use crate::parallel;
 
-/// What the loader's path says of an image that it does not boot.
+/// What the loader's path says about an image that it does not boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Code and sentence, as the loader prints them.
@@ -23,17 +23,18 @@ pub struct Refusal {
     pub error: String,
 }
 
-/// What is said of an image.
+/// What the host says about an image.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// By the loader's path, on a PC that has all that a PC can have; `None`: it boots.
+    /// The refusal by the loader's path, on a PC that has everything a PC can have; `None`: it
+    /// boots.
     pub refusal: Option<Refusal>,
-    /// What is wrong with what was said: each a sentence.
+    /// The faults in what was said: each a sentence.
     pub faults: Vec<String>,
 }
 
-/// Asks the loader's path, `inspect`, and, of a kernel, `build`; each has to say the same code and the
-/// same sentence.
+/// Asks the loader's path, `inspect`, and, for a kernel, `build`. Each has to report the same code
+/// and the same sentence.
 ///
 /// # Errors
 /// When the image cannot be read.
@@ -47,10 +48,11 @@ pub fn judge(case: &Case, made: &Made) -> Result<Verdict> {
     }
     let recipe = made.checked_recipe();
     let problems = inspect::inspect(&image)?.problems;
-    // All of the address space may be too small for all memory: a machine with less of it boots.
+    // All memory may be too much for the address space: the image boots on a machine with less
+    // memory.
     let of_all_memory = ["error 11A", "error 11B"];
     let may_boot = |report: &String| of_all_memory.iter().any(|code| report.starts_with(code));
-    // What `build` refuses, and what is to be seen of it.
+    // The text with which `build` has to refuse.
     let mut said = report;
     match problems.first() {
         None => {
@@ -59,7 +61,7 @@ pub fn judge(case: &Case, made: &Made) -> Result<Verdict> {
                 faults.push(format!("inspect says nothing; the path: {refusal:?}"));
             }
         }
-        // What does not stop the loader may be wrong with a disk, too.
+        // A disk may also have faults that do not stop the loader.
         Some(_) if report.is_none() && recipe.is_none() => {}
         problem if problem == report => {}
         problem => faults.push(format!("inspect: {problem:?}; the path: {refusal:?}")),
@@ -79,7 +81,7 @@ pub fn judge(case: &Case, made: &Made) -> Result<Verdict> {
     Ok(Verdict { refusal, faults })
 }
 
-/// Makes and judges all images, several at once; in their order.
+/// Makes and judges all images, several at once. Returns the verdicts in the order of the images.
 ///
 /// # Errors
 /// When one cannot be made or read.
@@ -99,13 +101,13 @@ pub fn is_refused(made: &Made) -> Result<bool> {
     Ok(path_says(&made.path(), |pc| pc)?.is_some())
 }
 
-/// What the loader's path says of an image on a PC that is made from one with everything; `None`: it
-/// boots.
+/// What the loader's path says about an image on a PC that `pc` makes from one with everything;
+/// `None`: it boots.
 ///
 /// # Errors
 /// When the image cannot be read.
 pub(super) fn path_says(image: &Path, pc: impl FnOnce(Pc) -> Pc) -> Result<Option<Refusal>> {
-    // MBR and stage2.
+    // The MBR and stage2.
     let mut bytes = Vec::new();
     let file = File::open(image)?;
     file.take(1 << 20).read_to_end(&mut bytes)?;

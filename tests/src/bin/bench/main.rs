@@ -1,13 +1,13 @@
-//! `./run.sh bench [-- --build]`: how long the boot path takes, next to a floor; `./run.sh bench peers`:
-//! next to other loaders ([`peers`]).
+//! `./run.sh bench [-- --build]`: how long the boot path takes, compared with a floor.
+//! `./run.sh bench peers`: compared with other loaders ([`peers`]).
 //!
-//! The floor is `tests/programs/src/bench/floor.rs`, an MBR that does nothing but read as many sectors
-//! and copy them. Both are measured by the guest's own time-stamp counter, from the MBR's first
-//! instruction; the loader's time ends with the kernel's first one. What is loaded cannot be
-//! compressed, and the kernel's checksum over it has to be right.
+//! The floor is `tests/programs/src/bench/floor.rs`, an MBR that only reads and copies as many
+//! sectors. The guest's own time-stamp counter measures both, from the MBR's first instruction; the
+//! loader's time ends with the kernel's first one. The payload cannot be compressed, and the
+//! kernel's checksum over it has to be right.
 //!
 //! With QEMU's `-icount shift=0` a tick is one guest instruction or the time that a device takes
-//! meanwhile, and one tick is called a nanosecond: numbers that barely depend on the host. Real
+//! meanwhile, and one tick is called a nanosecond: these numbers barely depend on the host. Real
 //! time is measured too. Nothing fails here: goals are met or missed.
 
 use std::fs;
@@ -32,10 +32,10 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const PAYLOADS: [usize; 4] = [64 * KIB, 4 * MIB, 16 * MIB, 64 * MIB];
 
-/// The goal in time: this many times the floor, and this much more.
+/// The goal for time: this factor times the floor, and some more.
 const FACTOR: f64 = 1.2;
 const ALLOWANCE_MS: f64 = 1.2;
-/// The goal in calls: this many more than the floor.
+/// The goal for calls: this many more than the floor's.
 const MORE_CALLS: usize = 10;
 
 /// Where the payload goes: 2 MiB behind the start of the kernel.
@@ -80,7 +80,7 @@ struct Programs {
     kernel: Elf,
 }
 
-/// A row for each payload; with the goals, and what they ask for besides, or without.
+/// Prints a row for each payload, with or without the goals.
 fn compare(programs: &Programs, title: &str, setup: &Setup, has_goals: bool) -> Result<()> {
     println!("{title}");
     print!(
@@ -122,7 +122,7 @@ fn compare(programs: &Programs, title: &str, setup: &Setup, has_goals: bool) -> 
     Ok(())
 }
 
-/// How large the loader is.
+/// Shows how large the loader is.
 fn show_sizes(programs: &Programs) -> Result<()> {
     let image = programs.loader_image(&[0; 8], 0, true)?;
     let built = image.built.as_ref().context("an image without a loader")?;
@@ -137,7 +137,8 @@ fn show_sizes(programs: &Programs) -> Result<()> {
     Ok(())
 }
 
-/// The same boots with checksums, by the CPU's instruction and by tables, next to those without.
+/// Compares the same boots without checksums, and with checksums by the CPU's instruction and by
+/// tables.
 fn compare_checksums(programs: &Programs, disk: Disk) -> Result<()> {
     println!("What checksums cost: virtual time in ms, and the ratio to a boot without");
     println!(
@@ -168,7 +169,8 @@ fn compare_checksums(programs: &Programs, disk: Disk) -> Result<()> {
     Ok(())
 }
 
-/// A kernel with little to load and much beside it, against the same one without that.
+/// Compares a kernel with little to load and much beside it with the same kernel without the
+/// latter.
 fn compare_debug_information(programs: &Programs, disk: Disk) -> Result<()> {
     const LOADED: usize = 200 * KIB;
     const DEBUG: usize = 20 * MIB;
@@ -191,7 +193,7 @@ fn compare_debug_information(programs: &Programs, disk: Disk) -> Result<()> {
     Ok(())
 }
 
-/// Where the virtual time goes.
+/// Shows where the virtual time goes.
 fn show_steps(programs: &Programs, disk: Disk) -> Result<()> {
     println!("\nVirtual time of each step, in ms");
     println!(
@@ -227,7 +229,7 @@ fn name(size: usize) -> String {
 }
 
 impl Programs {
-    /// The loader with a kernel that holds the payload, and bytes that are not to be loaded.
+    /// An image with a kernel that holds the payload, and bytes that are not to be loaded.
     fn loader_image(&self, payload: &[u8], debug: usize, checksums: bool) -> Result<Image> {
         let payload = ProgramHeader::filled(R, PAYLOAD_ADDRESS, payload.to_vec());
         let own = note(
@@ -245,7 +247,7 @@ impl Programs {
     }
 }
 
-/// The ticks in what the kernel says; the payload's checksum has to be the one in there.
+/// The ticks that the kernel reports. The payload's checksum in the report has to be this one.
 fn kernel_ticks(said: &str, checksum: u64) -> Result<u64> {
     let numbers = numbers(said);
     let [ticks, _reads, found, ..] = numbers[..] else {
@@ -255,7 +257,7 @@ fn kernel_ticks(said: &str, checksum: u64) -> Result<u64> {
     Ok(ticks)
 }
 
-/// How long a build from nothing takes, and one after a change.
+/// Measures a build from nothing, and one after a change.
 fn measure_builds() -> Result<()> {
     const CLEAN_LIMIT: f64 = 60.0;
     const AGAIN_LIMIT: f64 = 5.0;

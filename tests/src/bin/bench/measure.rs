@@ -1,4 +1,5 @@
-//! How things are measured: by the guest's own time-stamp counter, in virtual time or in real time.
+//! How things are measured: with the guest's own time-stamp counter, in virtual time or in real
+//! time.
 
 use std::fs;
 use std::path::Path;
@@ -17,10 +18,10 @@ use crate::MIB;
 /// SeaBIOS and its relatives have INT 13h's handler where the first PC had it, at F000:E3FE.
 const INT_13_HANDLER: u32 = 0xF_E3FE;
 
-/// A fixed number of guest instructions a second, no waiting when the guest is idle, and a CPU that has
-/// an instruction for the checksums, as all have since 2008 or 2011.
+/// A fixed number of guest instructions a second, no waiting when the guest is idle, and a CPU with
+/// an instruction for the checksums, as all have had since 2008 or 2011.
 pub const VIRTUAL_TIME: [&str; 4] = ["-icount", "shift=0,sleep=off", "-cpu", "qemu64,+sse4.2"];
-/// How many ticks a millisecond has then.
+/// Ticks in a millisecond of virtual time.
 pub const VIRTUAL_TICKS_PER_MS: f64 = 1e6;
 
 /// A machine on which something is measured.
@@ -30,7 +31,7 @@ pub struct Setup<'a> {
     pub disk: Disk,
     /// QEMU's further arguments.
     pub arguments: &'a [&'a str],
-    /// The best of so many runs counts.
+    /// The number of runs, of which the best one counts.
     pub runs: u32,
     /// Ticks of the time-stamp counter in a millisecond.
     pub ticks_per_ms: f64,
@@ -57,7 +58,8 @@ impl Setup<'_> {
         }
     }
 
-    /// The shortest of several runs in ms, where `ticks` finds the time in what the guest says.
+    /// The time of the shortest of several runs in ms. `ticks` finds the time in the guest's
+    /// output.
     pub fn best(
         &self,
         image: impl AsRef<Path>,
@@ -89,7 +91,7 @@ impl Floor {
         test_program("floor").map(Self)
     }
 
-    /// The floor program with what it is to read.
+    /// The floor program and the bytes that it reads.
     pub fn image(&self, payload: &[u8]) -> Result<Image> {
         let mut program = self.0.flat().to_vec();
         program.resize(disk_layout::mbr::CODE_END - 8, 0);
@@ -98,7 +100,7 @@ impl Floor {
         Image::raw(&program, payload)
     }
 
-    /// The ticks in what it says.
+    /// The ticks in the guest's output.
     pub fn ticks(said: &str) -> Result<u64> {
         let unexpected = || format!("unexpected output: {said:?}");
         let line = said.lines().next().with_context(unexpected)?;
@@ -106,8 +108,7 @@ impl Floor {
         u64::from_str_radix(digits, 16).with_context(unexpected)
     }
 
-    /// A disk whose answers come after the same number of instructions each time, where the host
-    /// has one.
+    /// A disk whose answers always come after the same number of instructions, if the host has one.
     pub fn virtual_time_disk(&self) -> Result<Disk> {
         let image = self.image(&[0; SECTOR_SIZE])?;
         let try_it = |disk| {
@@ -148,7 +149,7 @@ impl Floor {
     }
 }
 
-/// When a file was found to have this length.
+/// The moment at which a file was found to have this length.
 fn wait_for_bytes(path: &Path, length: u64) -> Result<Instant> {
     let began = Instant::now();
     while fs::metadata(path)?.len() < length {
@@ -180,7 +181,7 @@ pub fn run(machine: Machine) -> Result<String> {
     Ok(said)
 }
 
-/// The numbers that a kernel has written, one a line, up to the first line that is none.
+/// The numbers that a kernel has written, one a line, up to the first line that is not a number.
 pub fn numbers(said: &str) -> Vec<u64> {
     said.lines()
         .map_while(|line| u64::from_str_radix(line, 16).ok())
@@ -200,7 +201,7 @@ pub fn count_calls(image: impl AsRef<Path>) -> Result<usize> {
         .lines()
         .filter(|line| line.starts_with("Trace "))
         .count();
-    // The BIOS's own call reads the MBR.
+    // The BIOS itself calls INT 13h once, to read the MBR.
     calls
         .checked_sub(1)
         .context("INT 13h is not where it should be")
@@ -211,7 +212,7 @@ pub fn verdict(is_met: bool) -> &'static str {
     if is_met { "met" } else { "MISSED" }
 }
 
-/// What the kernels compute over what they were given.
+/// The checksum that the kernels compute over their payload.
 pub fn checksum(payload: &[u8]) -> u64 {
     let (words, _) = payload.as_chunks();
     words.iter().fold(0, |sum: u64, word| {

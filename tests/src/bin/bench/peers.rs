@@ -1,13 +1,13 @@
-//! `./run.sh bench peers`: how long it takes to load a Linux kernel and its initial RAM disk, next to
-//! other loaders.
+//! `./run.sh bench peers`: how long it takes to load a Linux kernel and its initial RAM disk,
+//! compared with other loaders.
 //!
 //! All boot the same files from the same FAT volume on the same machine, and are set up by
-//! [`machine_tests::peers`]. What is in the MBR's place is `tests/programs/src/bench/stopwatch.rs`, which
-//! notes the time and starts the loader's own MBR from the last sector before the partition. The kernel,
-//! `tests/programs/src/bench/linux.rs`, reads the time in its first instruction, whichever entry the
-//! loader takes, and checks afterwards that all has arrived.
+//! [`machine_tests::peers`]. The MBR's place is taken by `tests/programs/src/bench/stopwatch.rs`,
+//! which notes the time and starts the loader's own MBR from the last sector before the partition.
+//! The kernel, `tests/programs/src/bench/linux.rs`, reads the time in its first instruction,
+//! whichever entry the loader uses, and then checks that everything has arrived.
 //!
-//! Then the same with a kernel of Debian's, from power-on to its first process.
+//! Then the same is measured with one of Debian's kernels, from power-on to its first process.
 
 use std::fs;
 
@@ -26,7 +26,7 @@ use crate::measure::{
     Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run, verdict,
 };
 
-/// What is loaded cannot be compressed. The sizes are those of a small distribution's kernel.
+/// The files cannot be compressed. Their sizes are those of a small distribution's kernel.
 const KERNEL: usize = 8 * MIB;
 const INITRD: usize = MIB;
 
@@ -47,10 +47,10 @@ struct Entrant {
     is_peer: bool,
 }
 
-/// The first bytes of what xz has compressed, with the checksum that Linux knows.
+/// The first bytes of an xz file with the checksum that Linux supports.
 const XZ: [u8; 8] = *b"\xFD7zXZ\0\0\x01";
 
-/// Both tables.
+/// Prints both tables.
 pub fn compare() -> Result<()> {
     let floor = Floor::new()?;
     let disk = floor.virtual_time_disk()?;
@@ -58,11 +58,12 @@ pub fn compare() -> Result<()> {
     compare_to_first_process(disk)
 }
 
-/// To the kernel's first instruction.
+/// Measures up to the kernel's first instruction.
 fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
     let mut kernel = noise(KERNEL + INITRD);
     let initrd = kernel.split_off(KERNEL);
-    // As a distribution's kernel begins: the loader leaves it to the kernel to check that.
+    // A distribution's kernel begins like this: the loader leaves it to the kernel to check the
+    // payload.
     kernel[..XZ.len()].copy_from_slice(&XZ);
     let sums = [checksum(&kernel), checksum(&initrd)];
     let files = Files {
@@ -120,7 +121,7 @@ fn best_of(
     ticks: impl Fn(&str) -> Result<u64>,
 ) -> Result<Vec<f64>> {
     let mut best = vec![f64::INFINITY; entrants.len()];
-    // In turns: whatever else the host does meanwhile is shared out.
+    // The entrants take turns, so that other work of the host slows down all of them.
     for _ in 0..setup.runs {
         for (best, entrant) in best.iter_mut().zip(entrants) {
             let ms = setup.once(entrant.image.path(), &ticks)?;
@@ -144,7 +145,7 @@ fn print_heading() {
     );
 }
 
-/// Of a real kernel. The BIOS's time counts, which is the same for all.
+/// Measures a real kernel. The BIOS's time counts, but is the same for all.
 fn compare_to_first_process(disk: Disk) -> Result<()> {
     let Some(kernel) = Fetched::Cloud.path()? else {
         return Ok(());
@@ -178,7 +179,7 @@ fn compare_to_first_process(disk: Disk) -> Result<()> {
     Ok(())
 }
 
-/// Puts the stopwatch in the place of the MBR's code, which moves to a sector of its own.
+/// Puts the stopwatch in the place of the MBR's code, and moves that to a sector of its own.
 fn start_the_clock(image: &Image) -> Result<()> {
     let sector = image.read(0, SECTOR_SIZE)?;
     let place = u64::from(MBR_LBA) * SECTOR_SIZE as u64;
@@ -201,7 +202,7 @@ struct Files {
 }
 
 impl Files {
-    /// All loaders that can be had here; the own one comes first.
+    /// All loaders that exist for this system; our own comes first.
     fn entrants(&self) -> Result<Vec<Entrant>> {
         let own = |name: String, checksums| -> Result<Entrant> {
             Ok(Entrant {
@@ -241,7 +242,7 @@ impl Files {
             recipe.command_line = self.command_line.into();
             recipe.checksums = checksums;
             let file = directory.join("initrd");
-            // The builder finds out when it is not there.
+            // If this fails, the builder reports that the file is missing.
             let _ = fs::write(&file, &self.initrd);
             let string = String::new();
             recipe.modules.push(Module { file, string });
@@ -257,7 +258,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Takes it from all that the kernel said, if it has found these checksums and this command line.
+    /// Parses the kernel's output, and checks these checksums and this command line.
     fn check(said: &str, sums: [u64; 2], command_line: &str) -> Result<Self> {
         let numbers = numbers(said);
         let [ticks, entry, kernel, initrd] = numbers[..] else {
