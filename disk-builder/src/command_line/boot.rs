@@ -26,7 +26,7 @@ struct Flat {
     /// What a person sees of the entry.
     #[arg(long = "title", value_name = "TEXT", help_heading = HEADING)]
     titles: Vec<String>,
-    /// By what entries are sorted first.
+    /// The key by which entries are sorted first.
     #[arg(long = "sort-key", value_name = "TEXT", help_heading = HEADING)]
     sort_keys: Vec<String>,
     /// The kernel: its file, or a directory in which `make` makes `kernel.elf`; without it, the demo
@@ -40,7 +40,7 @@ struct Flat {
     /// a blank in between.
     #[arg(long = "chain", value_name = "TARGET", value_parser = target, help_heading = HEADING)]
     chains: Vec<Target>,
-    /// The protocol to boot the kernel by; without it, what it looks like.
+    /// The protocol to boot the kernel by; without it, the one that the kernel looks like.
     #[arg(long = "protocol", value_name = "NAME", value_parser = protocols(), help_heading = HEADING)]
     protocols: Vec<Protocol>,
     /// A file to load besides the kernel, and a text that goes with it; can be repeated.
@@ -65,7 +65,7 @@ struct Flat {
     /// and does not wait.
     #[arg(long, value_name = "SECONDS", requires = "entries")]
     timeout: Option<u32>,
-    /// Where the loader prints what is no error, from the choice of the entry on.
+    /// Where the loader prints everything but errors, from the choice of the entry on.
     #[arg(long, value_name = "WHERE", value_parser = ["both", "serial", "screen", "none"], requires = "entries")]
     console: Option<String>,
 }

@@ -17,7 +17,7 @@ pub struct BuildOptions {
     /// The image to write. An older image is replaced when the new one is complete.
     #[arg(long, short, value_name = "IMAGE")]
     output: PathBuf,
-    /// Replace a file that is no image of this program, too; never one of the inputs.
+    /// Replace a file even if it is not an image of this program; never one of the inputs.
     #[arg(long)]
     force: bool,
     #[command(flatten)]

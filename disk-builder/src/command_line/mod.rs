@@ -33,7 +33,7 @@ pub enum Command {
         /// The program to write.
         #[arg(long, short, value_name = "FILE", default_value = "bootpath.elf")]
         output: PathBuf,
-        /// Replace a file that is no such program, too; never one of the inputs.
+        /// Replace a file even if it is not such a program; never one of the inputs.
         #[arg(long)]
         force: bool,
         /// The loader's road to 64-bit mode.
