@@ -48,10 +48,12 @@ impl<P: TablePages> TableMemory for Frames<'_, P> {
         Ok(start)
     }
 
+    #[inline(always)] // for thousands of entries
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.pages.read(table, index)
     }
 
+    #[inline(always)]
     fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.pages.write(table, index, value);
     }

@@ -94,10 +94,12 @@ impl<'m, M: OutMachine<'m>> TablePages for Tables<M> {
         self.0.new_table(Allocation::new(table, PAGE_SIZE));
     }
 
+    #[inline(always)] // for thousands of entries
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.0.table_entry(table, index)
     }
 
+    #[inline(always)]
     fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.0.set_table_entry(table, index, value);
     }

@@ -56,10 +56,12 @@ impl BootMachine<'static> for Machine {
         physical::allocated(page).fill(0);
     }
 
+    #[inline(always)]
     fn table_entry(self, table: PhysAddr, index: usize) -> u64 {
         physical::read_quadword(table.as_u64() + 8 * index as u64)
     }
 
+    #[inline(always)]
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64) {
         physical::write_quadword(table.as_u64() + 8 * index as u64, entry);
     }
