@@ -11,15 +11,15 @@ pub trait BlockDevice {
     /// Bytes in a logical sector: a power of two, 512 to 65,536.
     fn sector_size(&self) -> usize;
 
-    /// Number of logical sectors; `u64::MAX` when the firmware does not tell.
+    /// Number of logical sectors; `u64::MAX` when the firmware does not report it.
     fn sector_count(&self) -> u64;
 
-    /// The most sectors that one [`read`](Self::read) may ask for; at least 1.
+    /// The most sectors that one [`read`](Self::read) may request; at least 1.
     fn max_transfer(&self) -> usize;
 
-    /// Reads `count` sectors (1 to [`max_transfer`](Self::max_transfer)) from `lba` on: at least
-    /// one, fewer than `count` only when the one behind them cannot be read. The bytes stay in the
-    /// device's transfer buffer until the next call.
+    /// Reads `count` sectors (1 to [`max_transfer`](Self::max_transfer)) from `lba` on. Returns at
+    /// least one, and fewer than `count` only when the next one cannot be read. The bytes stay in
+    /// the device's transfer buffer until the next call.
     ///
     /// # Errors
     /// [`DiskError`] when the sectors are not on the disk or cannot be read, after all retries.
@@ -42,7 +42,7 @@ pub struct DiskError {
 pub enum DiskFailure {
     /// The BIOS reports this status (AH) after all retries; other sectors may be good.
     Status(u8),
-    /// The same, and nothing else can be read either: the disk is gone or hangs.
+    /// The same, and no other sector can be read either: the disk is gone or hangs.
     NoAnswer(u8),
     /// The sectors lie behind the end of the disk.
     OutOfRange,

@@ -1,7 +1,7 @@
 //! Step 7: the boot drive, by INT 13h.
 //!
-//! Reads by the extensions (Enhanced Disk Drive specification, EDD), or else by cylinder, head and sector,
-//! and recovers from errors, those of disks and those of BIOSes.
+//! Reads by the extensions (Enhanced Disk Drive specification, EDD), or else by cylinder, head and
+//! sector, and recovers from errors of disks and of BIOSes.
 
 use core::num::NonZeroU64;
 
@@ -17,18 +17,20 @@ use crate::position::Lba;
 
 /// Tries of a read before its size is halved.
 const TRIES: u32 = 3;
-/// Status when the BIOS reports success and has not read everything: "sector not found".
+/// Status when the BIOS reports success without reading everything: "sector not found".
 const STATUS_NOT_FOUND: u8 = 0x04;
-/// Status values for which the size of a read is not the reason, and which may take the BIOS many
+/// Status values that a smaller read does not help against, and that may take the BIOS many
 /// seconds: no media, time-out, drive not ready.
 const STATUS_ABSENT: [u8; 3] = [0x31, 0x80, 0xAA];
-/// Milliseconds after which it is said what the loader waits for, the call that failed first included.
+/// Milliseconds after which the loader tells the user what it waits for, the first failed call
+/// included.
 const SAID_AFTER: u64 = 2_000;
-/// Milliseconds from the first failure of a read on, after which no call begins for it.
+/// Milliseconds from the first failure of a read after which no further call is made for it.
 const GIVEN_UP_AFTER: u64 = 20_000;
-/// How often a sector is tried at most, once its failures take long.
+/// The most times that a sector is tried, once its failures take long.
 const ROUNDS: u32 = 11;
-/// How many reads in a row have to fail, of which each sector can be read, until calls become smaller.
+/// Calls become smaller after this many reads in a row have failed although each of their sectors
+/// could be read.
 const DOUBTS: u8 = 2;
 /// Highest cylinder number of INT 13h AH=02h.
 const MAX_CYLINDER: u64 = 1023;
@@ -40,24 +42,24 @@ struct Geometry {
     heads: NonZeroU64,
 }
 
-/// A disk that the BIOS reads.
+/// A disk that is read through the BIOS.
 pub struct Drive<B> {
     bios: B,
     number: u8,
     sector_size: usize,
     sectors: u64,
-    /// INT 13h extensions are there.
+    /// Are the INT 13h extensions present?
     extensions: bool,
     geometry: Option<Geometry>,
-    /// The most sectors that one call is trusted with: halved when a read fails.
+    /// The most sectors that one call may read: halved when a read fails.
     limit: usize,
-    /// Reads in a row that failed and whose sectors were read one by one afterwards.
+    /// Reads in a row that failed although their sectors could then be read one by one.
     doubts: u8,
     /// The first sector of the last read that succeeded.
     good: Option<Lba>,
-    /// The sector that was last tried for long enough, and its status.
+    /// The last sector that was tried for long enough, and its status.
     bad: Option<(Lba, u8)>,
-    /// It does not answer any more: the last status.
+    /// The last status of a disk that no longer answers.
     gone: Option<u8>,
     reads: u32,
 }
@@ -74,8 +76,8 @@ struct Packet {
     lba: U64,
 }
 
-/// What INT 13h AH=48h fills (EDD 1.1). BIOSes that write more than they were offered find room
-/// behind it.
+/// The answer of INT 13h AH=48h (EDD 1.1). It is followed by room for BIOSes that write more than
+/// the offered length.
 #[derive(FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 struct Parameters {
@@ -89,7 +91,7 @@ struct Parameters {
 }
 
 impl<B: Bios + Clock> Drive<B> {
-    /// Finds out what the BIOS knows of the drive with this number.
+    /// Asks the BIOS about the drive with this number.
     #[inline(never)]
     pub fn open(bios: B, number: u8) -> Self {
         let mut drive = Self::proved(bios, number, disk_layout::SECTOR_SIZE);
@@ -102,8 +104,8 @@ impl<B: Bios + Clock> Drive<B> {
         drive
     }
 
-    /// A drive from which sectors of this size were read by the extensions before. That is a proof,
-    /// so the BIOS is not asked: what it says of CDs is often wrong, or an error.
+    /// A drive from which the extensions have already read sectors of this size. That is proof
+    /// enough, so the BIOS is not asked: its answers about CDs are often wrong, or an error.
     #[inline(never)]
     pub fn proved(bios: B, number: u8, sector_size: usize) -> Self {
         Self {
@@ -122,8 +124,9 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// By the extensions, stage1 got something else than stage2 from this drive, or nothing: it is read
-    /// by cylinder, head and sector where that is possible, even if the BIOS says that they are there.
+    /// When stage1 read this drive by the extensions, it got something other than stage2, or
+    /// nothing. So the drive is read by cylinder, head and sector where possible, even if the BIOS
+    /// reports the extensions.
     pub fn distrust_extensions(&mut self) {
         if self.extensions && self.sector_size == disk_layout::SECTOR_SIZE {
             self.geometry = self.read_geometry();
@@ -131,7 +134,7 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// The BIOS that reads it.
+    /// The BIOS that reads the drive.
     pub fn bios(&self) -> &B {
         &self.bios
     }
@@ -141,12 +144,12 @@ impl<B: Bios + Clock> Drive<B> {
         self.number
     }
 
-    /// Is it read by LBA, and not by cylinder, head and sector?
+    /// Is the drive read by LBA, and not by cylinder, head and sector?
     pub fn by_lba(&self) -> bool {
         self.extensions
     }
 
-    /// INT 13h calls that read.
+    /// The number of INT 13h calls that read.
     pub fn reads(&self) -> u32 {
         self.reads
     }
@@ -156,7 +159,7 @@ impl<B: Bios + Clock> Drive<B> {
         self.bios.call(0x13, registers);
     }
 
-    /// INT 13h AH=41h. CF, BX and CX bit 0 all have to say yes.
+    /// INT 13h AH=41h. CF, BX and CX bit 0 must all confirm the extensions.
     fn has_extensions(&mut self) -> bool {
         let mut registers = Registers {
             ebx: 0x55AA,
@@ -166,8 +169,7 @@ impl<B: Bios + Clock> Drive<B> {
         !registers.carry() && registers.ebx as u16 == 0xAA55 && registers.ecx & 1 != 0
     }
 
-    /// INT 13h AH=48h. What it says about the size of sectors and disk is only believed when it
-    /// makes sense.
+    /// INT 13h AH=48h. Implausible sizes of sectors and disk are ignored.
     fn read_parameters(&mut self) {
         self.bios.put(&(size_of::<Parameters>() as u16));
         let mut registers = Registers {
@@ -188,8 +190,8 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// INT 13h AH=08h. ES:DI = 0 guards against a BIOS bug; and there are BIOSes that set CF with
-    /// AH = 0, which is success.
+    /// INT 13h AH=08h. ES:DI = 0 guards against a BIOS bug. Some BIOSes set CF with AH = 0, which
+    /// is success.
     fn read_geometry(&mut self) -> Option<Geometry> {
         let mut registers = Registers::new(0x0800);
         self.call(&mut registers);
@@ -202,7 +204,7 @@ impl<B: Bios + Clock> Drive<B> {
         })
     }
 
-    /// Reads up to `count` sectors to `address` by one call. Returns how many it were.
+    /// Reads up to `count` sectors to `address` by one call. Returns the number of sectors read.
     fn read_once(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         if self.extensions {
             self.read_extended(lba, count, address)
@@ -211,7 +213,7 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// INT 13h AH=42h. The packet is made anew for each call: BIOSes write to it.
+    /// INT 13h AH=42h. Each call gets a new packet, since BIOSes write to it.
     fn read_extended(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         let (segment, offset) = far(address);
         self.bios.put(&Packet {
@@ -238,7 +240,7 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// INT 13h AH=02h, up to the end of the track.
+    /// INT 13h AH=02h, at most to the end of the track.
     fn read_track(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         let Some(Geometry {
             sectors_per_track,
@@ -272,13 +274,12 @@ impl<B: Bios + Clock> Drive<B> {
         }
     }
 
-    /// INT 13h AH=00h: brings a controller back that is stuck after an error.
+    /// INT 13h AH=00h: resets a controller that is stuck after an error.
     fn reset(&mut self) {
         self.call(&mut Registers::new(0));
     }
 
-    /// One try of a read, which is noted if it fails: then the controller is reset, unless the time
-    /// is up.
+    /// Tries a read once and records a failure. Then resets the controller, unless the time is up.
     fn attempt(
         &mut self,
         lba: Lba,
@@ -312,7 +313,7 @@ impl<B: Bios + Clock> Drive<B> {
     }
 
     /// How long the trouble has lasted, now that a call that began at this moment has failed. Tells
-    /// whoever waits.
+    /// the user what the loader waits for.
     fn pace(&mut self, began: Moment, trouble: &mut Trouble) -> Pace {
         let milliseconds = match trouble.since {
             Some(since) => self.bios.milliseconds_since(since),
@@ -339,10 +340,10 @@ impl<B: Bios + Clock> Drive<B> {
         Pace::Slow
     }
 
-    /// Reads up to `count` sectors, with all that can be done about errors: three tries with a
-    /// reset in between, then half as many sectors, down to one, then the other way of addressing
-    /// them. Once that takes long, or the disk is said to be absent,
-    /// [`wait_for`](Self::wait_for) goes on.
+    /// Reads up to `count` sectors with all possible recovery from errors: three tries with a reset
+    /// in between, then half as many sectors, down to one, then the other way of addressing. When
+    /// that takes long, or the BIOS reports the disk as absent, [`wait_for`](Self::wait_for) takes
+    /// over.
     fn read_stubbornly(
         &mut self,
         lba: Lba,
@@ -378,7 +379,7 @@ impl<B: Bios + Clock> Drive<B> {
         if let Some(done) = self.read_the_other_way(lba, address, trouble) {
             return Ok(done);
         }
-        // This sector is bad, and not the size of the calls; unless the disk is no more.
+        // This sector is bad, so the size of the calls is not the cause, unless the disk is gone.
         self.limit = MAX_TRANSFER_SECTORS.into();
         if !self.answers(address, trouble) {
             return self.wait_for(lba, address, trouble, mode);
@@ -386,10 +387,10 @@ impl<B: Bios + Clock> Drive<B> {
         Err(trouble.status)
     }
 
-    /// Goes on with one sector when there may be no disk any more. A sector that was read before says whether
-    /// the disk answers: if so, this one gets its last tries, and the rest of what is being read
-    /// comes sector by sector, to get at what is in front of the bad one. If not, both are tried in
-    /// turn, until the disk is back or the time is up.
+    /// Continues with one sector when the disk may be gone. A read of a sector that was read before
+    /// shows whether the disk answers. If so, this sector gets its last tries, and the rest of the
+    /// request is read sector by sector, to get at the sectors in front of the bad one. If not,
+    /// both are tried in turn, until the disk is back or the time is up.
     fn wait_for(
         &mut self,
         lba: Lba,
@@ -399,7 +400,7 @@ impl<B: Bios + Clock> Drive<B> {
     ) -> Result<usize, u8> {
         let mut answers = false;
         let mut tries = TRIES;
-        // Where the clock has stopped meanwhile, this number is the bound.
+        // If the clock has stopped meanwhile, this number bounds the loop.
         for _ in 0..ROUNDS {
             if !answers && let Some(good) = self.good {
                 match self.attempt(good, 1, address, trouble) {
@@ -435,13 +436,13 @@ impl<B: Bios + Clock> Drive<B> {
             self.gone = Some(trouble.status);
             return Err(trouble.status);
         }
-        // Once is enough: whoever asks for it again has the answer at once.
+        // Once is enough: the next read of this sector fails at once.
         self.bad = Some((lba, trouble.status));
         Err(trouble.status)
     }
 
-    /// The last way out: by the extensions if it was by tracks so far, or the other way around. It
-    /// stays the way if it works.
+    /// The last resort: by the extensions if the disk was read by tracks so far, or the other way
+    /// around. If that works, the disk is read that way from then on.
     fn read_the_other_way(
         &mut self,
         lba: Lba,
@@ -464,7 +465,7 @@ impl<B: Bios + Clock> Drive<B> {
         done.ok()
     }
 
-    /// Can a sector still be read that was read before? Without one, nobody knows.
+    /// Can a sector that was read before still be read? If there is none, assume so.
     fn answers(&mut self, address: u64, trouble: &mut Trouble) -> bool {
         let Some(good) = self.good else {
             return true;
@@ -479,7 +480,7 @@ impl<B: Bios + Clock> Drive<B> {
         false
     }
 
-    /// Does it still answer? Once it does not, every read fails, and the BIOS is not called for it.
+    /// Does the disk still answer? Once it does not, every read fails without a call of the BIOS.
     pub fn is_there(&self) -> bool {
         self.gone.is_none()
     }
@@ -524,12 +525,13 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
             let address = TRANSFER_BUFFER.start + (done * self.sector_size) as u64;
             match self.read_stubbornly(lba, count - done, address, &mut mode) {
                 Ok(sectors) => done += sectors,
-                // What could be read may be all that is needed.
+                // The sectors read so far may be all that is needed.
                 Err(_) if done > 0 => break,
                 Err(status) => {
                     let cause = if self.gone.is_some() {
                         DiskFailure::NoAnswer(status)
-                    // Only now: BIOSes that report too small a disk can read behind its end.
+                    // Not checked earlier: BIOSes that report too small a disk can read behind its
+                    // end.
                     } else if lba.is_within(self.sectors) {
                         DiskFailure::Status(status)
                     } else {
@@ -540,7 +542,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
             }
         }
         if mode == Mode::Single && done == count && count > 1 {
-            // No sector was bad. If that comes again, it is the size of the calls.
+            // No sector was bad. If that happens again, the cause is the size of the calls.
             self.doubts += 1;
             if self.doubts == DOUBTS {
                 self.doubts = 0;
@@ -548,30 +550,29 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
             }
         }
         if !lba.is_within(self.sectors) {
-            self.sectors = u64::MAX; // it is one of those
+            self.sectors = u64::MAX; // this BIOS is one of them
         }
         Ok(self.bios.transferred(done * self.sector_size))
     }
 }
 
-/// The trouble with one read: it begins with its first failure, and ends when the read succeeds or
-/// is given up.
+/// The trouble with one read, from its first failure until the read succeeds or is given up.
 struct Trouble {
     lba: Lba,
     /// The status of its last failure.
     status: u8,
-    /// When the first failure was there.
+    /// The time of the first failure.
     since: Option<Moment>,
-    /// Milliseconds that the call took which failed first.
+    /// Milliseconds that the first failed call took.
     first_call: u64,
-    /// Was it said?
+    /// Has the user been told?
     said: bool,
     /// How long it has lasted.
     pace: Pace,
 }
 
 impl Trouble {
-    /// None so far.
+    /// No trouble so far.
     fn with(lba: Lba) -> Self {
         Self {
             lba,
@@ -584,25 +585,25 @@ impl Trouble {
     }
 }
 
-/// How [`Drive::read`] goes about what it was asked for.
+/// How [`Drive::read`] reads the requested sectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// By calls as large as possible.
     Large,
-    /// Sector by sector: a larger call has failed and taken long, and the disk answers.
+    /// Sector by sector: a larger call has failed and taken long, but the disk answers.
     Single,
-    /// The same, and then a single sector failed as well.
+    /// The same, and a single sector has failed as well.
     SingleFailed,
 }
 
-/// What the clock says about a trouble.
+/// How long a trouble has lasted, by the clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// Nobody notices it yet.
+    /// Too short for the user to notice.
     Quick,
-    /// It takes long, and it was said.
+    /// It takes long, and the user has been told.
     Slow,
-    /// No call may begin any more.
+    /// No further call may begin.
     Over,
 }
 

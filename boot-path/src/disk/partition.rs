@@ -1,16 +1,16 @@
 //! Step 7: which part of the disk to boot from.
 //!
-//! The choice is liberal, because the check of the file system follows anyway: the first active
-//! entry of the MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole
-//! disk, when sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way
-//! many sticks are sold).
+//! The choice is liberal, because the file system is checked anyway: the first active entry of the
+//! MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole disk, when
+//! sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way many sticks
+//! are sold).
 //!
-//! If there is no partition to choose, the error names what is there instead: a GPT, or what a partition
-//! [holds](crate::disk::probe).
+//! If no partition can be chosen, the error names what was found instead: a GPT, or what a
+//! partition [holds](crate::disk::probe).
 //!
-//! A partition table counts in sectors and does not say how large they are. On a disk whose sectors have
-//! more than 512 bytes, a table that was made for this disk counts in the disk's own. A table in an image
-//! that was made for any disk counts in 512 bytes, as in an image that is a CD as well.
+//! A partition table counts in sectors without saying how large they are. On a disk whose sectors
+//! have more than 512 bytes, a table that was made for this disk counts in the disk's own sectors.
+//! A table in an image for any disk counts in 512 bytes, as in an image that is a CD as well.
 
 use core::fmt;
 
@@ -32,12 +32,13 @@ const ACTIVE: u8 = 0x80;
 /// specification 2.10, 5.2.3).
 const PROTECTIVE: u8 = 0xEE;
 
-/// What a GPT's header begins with; it is in LBA 1, and its copy in the last one (5.3.2).
+/// The signature at the start of a GPT's header, which is in LBA 1, and of its copy in the last LBA
+/// (5.3.2).
 const GPT: &[u8] = b"EFI PART";
 
-/// Where the boot partition lies. At least one sector long, and its first one is on the disk; its
-/// end need not be, since BIOSes report wrong disk sizes. The default, all zero, is where there is no
-/// disk.
+/// Where the boot partition lies. It has at least one sector, and its first one is on the disk. Its
+/// end may lie behind the disk's, since BIOSes report wrong disk sizes. The default, all zero,
+/// means that there is no disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
     /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
@@ -50,39 +51,39 @@ pub struct Partition {
     pub signature: u32,
 }
 
-/// The first sector of a partition as the table of an MBR says it (32 bits), in the table's unit: the
-/// disk's own sectors, or 512 bytes. Only a choice of the unit makes an [`Lba`] of it.
+/// The first sector of a partition as the MBR's table gives it (32 bits), in the table's unit: the
+/// disk's own sectors, or 512 bytes. It becomes an [`Lba`] only when a unit is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct TableLba(u32);
 
-/// The unit of a table that was made for this disk. A unit is given as a binary logarithm: of how many of
-/// it make a sector of the disk.
+/// The unit of a table that was made for this disk. A unit is the binary logarithm of the number of
+/// units in a sector of the disk.
 const OWN: u32 = 0;
 
 impl TableLba {
-    /// What the table says.
+    /// From the value in the table.
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
 
-    /// What the table says.
+    /// The value in the table.
     pub const fn as_u64(self) -> u64 {
         self.0 as u64
     }
 
-    /// The sector of the disk that it is, or is in.
+    /// The sector of the disk that it names, or lies in.
     fn on_disk(self, unit: u32) -> Lba {
         Lba::new(self.as_u64() >> unit)
     }
 
-    /// Whether it begins within a sector of the disk.
+    /// Does it begin within a sector of the disk?
     fn is_within_sector(self, unit: u32) -> bool {
         self.as_u64() & ((1 << unit) - 1) != 0
     }
 }
 
-/// What is to be booted, in the table's unit.
+/// The partition or disk to boot, in the table's unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// As in [`Partition`].
@@ -98,16 +99,16 @@ pub struct Candidate {
 /// Why there is no partition to boot from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionError {
-    /// Sector 0 does not end in 0xAA55, but in this; or it is shorter than 512 bytes (0).
+    /// Sector 0 ends in this value instead of 0xAA55, or it is shorter than 512 bytes (0).
     NoSignature(u16),
     /// No entry is active or of a FAT kind.
     NoEntry,
-    /// The same, or no signature; and this is on the disk.
+    /// The same, or no signature; the disk holds this instead.
     Foreign(Foreign),
-    /// The disk has a GPT. Its header, or the copy, is in this LBA; `None`: the MBR says so, but
-    /// neither is there.
+    /// The disk has a GPT. Its header, or the copy, is in this LBA. `None`: the MBR announces a
+    /// GPT, but neither was found.
     Gpt(Option<Lba>),
-    /// The entry of this number is to be booted, but starts at this sector, behind the disk's end.
+    /// The entry of this number was chosen, but starts at this sector, behind the disk's end.
     BehindEnd {
         /// 1 to 4.
         number: u8,
@@ -116,8 +117,8 @@ pub enum PartitionError {
         /// Sectors of the disk, in the table's unit.
         disk_sectors: u64,
     },
-    /// The entry of this number is to be booted, but starts at this sector, counted in 512 bytes,
-    /// within a sector of the disk.
+    /// The entry of this number was chosen, but starts at this sector, counted in 512 bytes, within
+    /// a sector of the disk.
     WithinSector {
         /// 1 to 4.
         number: u8,
@@ -184,11 +185,11 @@ impl fmt::Display for PartitionError {
     }
 }
 
-/// Chooses the boot partition of a disk. One that lies behind the end of the disk counts when it can
-/// be read all the same: BIOSes report wrong disk sizes.
+/// Chooses the boot partition of a disk. A partition behind the end of the disk counts if it can be
+/// read all the same: BIOSes report wrong disk sizes.
 ///
 /// # Errors
-/// [`PartitionError`], when sector 0 cannot be read, or there is nothing to choose.
+/// [`PartitionError`], when sector 0 cannot be read, or no partition can be chosen.
 pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
     let mut sector = [0; SECTOR_SIZE];
     copy(device.read(Lba::ZERO, 1)?, &mut sector);
@@ -200,11 +201,11 @@ pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, Partit
     })
 }
 
-/// What is on a disk without a boot partition, as far as it is known.
+/// What a disk without a boot partition holds, as far as it is recognised.
 #[cold]
 fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<PartitionError> {
     let sectors = device.sector_count();
-    // Where the disk ends need not be known.
+    // The end of the disk may be unknown.
     let last = if sectors == u64::MAX {
         1
     } else {
@@ -303,7 +304,7 @@ fn find_in_unit<D: BlockDevice + ?Sized>(
     })
 }
 
-/// Whether there is a volume descriptor of ISO 9660 in its place.
+/// Is there a volume descriptor of ISO 9660 in its place?
 fn is_iso9660<D: BlockDevice + ?Sized>(device: &mut D) -> bool {
     // A power of two.
     let mask = device.sector_size() - 1;
@@ -315,11 +316,11 @@ fn is_iso9660<D: BlockDevice + ?Sized>(device: &mut D) -> bool {
     })
 }
 
-/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` sectors (`u64::MAX`: unknown), in
-/// the table's unit.
+/// Chooses the boot partition by sector 0 of a disk of `disk_sectors` sectors (`u64::MAX`:
+/// unknown), in the table's unit.
 ///
 /// # Errors
-/// [`PartitionError`], when there is nothing to choose.
+/// [`PartitionError`], when no partition can be chosen.
 pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate, PartitionError> {
     let Ok((mbr, _)) = Mbr::ref_from_prefix(mbr_sector) else {
         return Err(PartitionError::NoSignature(0));
@@ -334,8 +335,8 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
         signature: 0,
     };
 
-    // A stick without a table has boot code there: bytes that are no status give it away. The
-    // table comes first otherwise, because an MBR may carry a BPB to please a BIOS.
+    // A stick without a table has boot code there, recognisable by bytes that are not valid status
+    // bytes. Otherwise the table takes precedence, because an MBR may carry a BPB to please a BIOS.
     let is_table = mbr
         .partitions
         .iter()
@@ -372,8 +373,8 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
     Ok(candidate)
 }
 
-/// Whether the entry describes a partition at all. One that starts at LBA 0 would contain its own
-/// table, and a GPT's protective one is there to contain everything.
+/// Does the entry describe a partition at all? One that starts at LBA 0 would contain its own
+/// table, and a GPT's protective entry covers the whole disk.
 fn is_used(entry: &PartitionEntry) -> bool {
     matches!(entry.status, 0 | ACTIVE)
         && !matches!(entry.kind, 0 | PROTECTIVE)
@@ -381,8 +382,8 @@ fn is_used(entry: &PartitionEntry) -> bool {
         && entry.sectors.get() != 0
 }
 
-/// Whether the kind is one that FAT file systems have: FAT12, FAT16 and FAT32 by CHS and by LBA,
-/// the same hidden, and the EFI system partition.
+/// Is the kind one that FAT file systems use: FAT12, FAT16 and FAT32 by CHS and by LBA, the same
+/// hidden, or the EFI system partition?
 fn is_fat(entry: &PartitionEntry) -> bool {
     const HIDDEN: u8 = 0x10;
     matches!(

@@ -1,7 +1,7 @@
-//! What a partition or a disk holds that is not FAT, by its signature.
+//! Recognises, by its signature, what a partition or a disk holds instead of FAT.
 //!
-//! It is used only when nothing can be booted, to word the message: somebody who reads "no FAT file
-//! system" must not be led to format another system's disk. So it rather names too much than too little,
+//! The result only words the message when nothing can be booted: "no FAT file system" must not lead
+//! a user to format another system's disk. So this code rather recognises too much than too little,
 //! and nothing else depends on it.
 //!
 //! Sources of the offsets and signatures: libblkid of util-linux 2.41 (`libblkid/src/superblocks`),
@@ -18,12 +18,12 @@ use crate::disk::block_device::BlockDevice;
 use crate::errors::text::{copy, facts};
 use crate::position::Lba;
 
-/// Something else than FAT, in a place where a FAT volume was looked for.
+/// Something other than FAT, where a FAT volume was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// The partition, 1 to 4; 0: the whole disk.
     pub partition: u8,
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
 }
 
@@ -38,11 +38,11 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// Bytes by which something is known. It is small, since there are many.
+/// Bytes by which a format is recognised. The type is small, since there are many signatures.
 struct Signature {
-    /// What is there, as far as it is not 0.
+    /// The bytes, as far as they are not 0.
     bytes: [u8; 8],
-    /// Where it is, in bytes from the start, and not across a multiple of 512.
+    /// Their offset in bytes from the start; they do not cross a multiple of 512.
     offset: u32,
     name: &'static str,
 }
@@ -62,7 +62,8 @@ const LUKS: &str = "LUKS (encrypted)";
 const LVM: &str = "LVM";
 const EXT: &str = "ext2";
 
-/// All signatures that are counted from the start, by their offsets: so each sector is read once.
+/// All signatures that are counted from the start, sorted by offset, so that each sector is read
+/// once.
 static SIGNATURES: &[Signature] = &[
     signature(0, b"LUKS\xBA\xBE", LUKS),
     signature(0, &RAID_1, RAID), // version 1.1
@@ -99,10 +100,10 @@ static SIGNATURES: &[Signature] = &[
     signature(64 * 1024 + 1372, b"\x19\x01\x54\x19", "UFS"),
 ];
 
-/// Magic of a member of a Linux RAID, in the byte order of PCs, and the major version 1 behind it.
+/// Magic of a member of a Linux RAID, in the byte order of PCs, followed by the major version 1.
 const RAID_1: [u8; 5] = [0xFC, 0x4E, 0x2B, 0xA9, 1];
 
-/// Where ext2, ext3 and ext4 have their magic; it is in the sector that the superblock begins with.
+/// Offset of the magic of ext2, ext3 and ext4, in the superblock's first sector.
 const EXT_MAGIC: u32 = SUPERBLOCK + 0x38;
 const SUPERBLOCK: u32 = 1024;
 
@@ -119,8 +120,8 @@ const _: () = {
     }
 };
 
-/// What lies in the `sectors` sectors from `first_lba` on, in the disk's own sectors; `None`: nothing
-/// that is known, which need not mean that there is nothing.
+/// Recognises what the `sectors` sectors from `first_lba` on hold, in the disk's own sectors.
+/// `None`: nothing known, though they need not be empty.
 pub fn find<D: BlockDevice + ?Sized>(
     device: &mut D,
     first_lba: Lba,
@@ -129,8 +130,8 @@ pub fn find<D: BlockDevice + ?Sized>(
     at_start(device, first_lba, sectors).or_else(|| at_end(device, first_lba, sectors))
 }
 
-/// The same, by what stands at the start. A volume in which others lie (of a RAID, of LVM, encrypted) comes before a file
-/// system, which may be what was there earlier.
+/// The same, by the signatures at the start. A volume that holds others (of a RAID, of LVM,
+/// encrypted) takes precedence over a file system, which may be an older one.
 pub fn at_start<D: BlockDevice + ?Sized>(
     device: &mut D,
     first_lba: Lba,
@@ -151,7 +152,7 @@ pub fn at_start<D: BlockDevice + ?Sized>(
                 break;
             }
             read = Some(start);
-            // That of the disk itself is no partition.
+            // The table of the disk itself does not count.
             if start == 0 && first_lba != Lba::ZERO && is_table(&sector) {
                 found = Some("other partitions");
             }
@@ -170,16 +171,17 @@ pub fn at_start<D: BlockDevice + ?Sized>(
     found
 }
 
-/// The same, by what stands at the end: a member of a Linux RAID of version 0.90 or 1.0. (What
-/// is at its start is the start of the RAID, if it is a mirror.)
+/// The same, by the signatures at the end: a member of a Linux RAID of version 0.90 or 1.0. (If the
+/// RAID is a mirror, the start of the member is the start of the RAID.)
 pub fn at_end<D: BlockDevice + ?Sized>(
     device: &mut D,
     first_lba: Lba,
     sectors: u64,
 ) -> Option<&'static str> {
     let mut sector = [0; SECTOR_SIZE];
-    // In units of 512 bytes: 64 KiB in front of the last multiple of that, and at least 8 KiB in front
-    // of the end, at a multiple of 4 KiB. Where there is no room, that is far behind the end.
+    // In units of 512 bytes: 64 KiB in front of the last multiple of 64 KiB, and at least 8 KiB in
+    // front of the end, at a multiple of 4 KiB. If the volume is too small, the result is far
+    // behind its end.
     let length = sectors.saturating_mul(units(device));
     let places = [
         (length & !127).wrapping_sub(128),
@@ -191,12 +193,12 @@ pub fn at_end<D: BlockDevice + ?Sized>(
     is_member.then_some(RAID)
 }
 
-/// How many times 512 bytes a sector of the disk has.
+/// Multiples of 512 bytes in a sector of the disk.
 fn units<D: BlockDevice + ?Sized>(device: &D) -> u64 {
     (device.sector_size() / SECTOR_SIZE).max(1) as u64
 }
 
-/// Reads 512 bytes of what is `sectors` sectors long; `start` counts in 512 bytes. False: they are
+/// Reads 512 bytes of a volume of `sectors` sectors; `start` counts in 512 bytes. False: they are
 /// behind its end, or cannot be read.
 fn read_512<D: BlockDevice + ?Sized>(
     device: &mut D,
@@ -215,7 +217,7 @@ fn read_512<D: BlockDevice + ?Sized>(
     bytes.is_some_and(|bytes| copy(bytes, out) == SECTOR_SIZE)
 }
 
-/// Whether a sector is a partition table: an extended partition begins with one.
+/// Is a sector a partition table? An extended partition begins with one.
 fn is_table(sector: &[u8; SECTOR_SIZE]) -> bool {
     let Ok((mbr, _)) = Mbr::ref_from_prefix(sector) else {
         return false;
@@ -228,10 +230,11 @@ fn is_table(sector: &[u8; SECTOR_SIZE]) -> bool {
             .any(|entry| entry.kind != 0 && entry.sectors.get() != 0)
 }
 
-/// Which one of the family it is, if it is one at all: the magic alone has only two bytes.
-/// (Linux, Documentation/filesystems/ext4/super.rst.)
+/// Which member of the ext family it is, if any: the magic alone has only two bytes. (Linux,
+/// Documentation/filesystems/ext4/super.rst.)
 fn ext(sector: &[u8; SECTOR_SIZE]) -> Option<&'static str> {
-    /// Offsets in the superblock: two revisions are known, then words of features.
+    /// Offsets in the superblock: of the revision, of which two are known, and of the feature
+    /// words.
     const REVISION: usize = 0x4C;
     const COMPATIBLE: usize = 0x5C;
     const INCOMPATIBLE: usize = 0x60;

@@ -1,15 +1,15 @@
 //! Step 10: reads pieces of a file, in as few and as large reads as possible.
 //!
-//! Each INT 13h call has a fixed cost, so their number counts. Pieces that are close together in the file
-//! are read together, every call reads as many sectors as it may, and what the [`Cache`] already holds
-//! is not read again.
+//! Each INT 13h call has a fixed cost, so fewer calls are faster. Pieces that are close together in
+//! the file are read together, every call reads as many sectors as it may, and bytes that the
+//! [`Cache`] already holds are not read again.
 
 use crate::disk::block_device::BlockDevice;
 use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
 use crate::memory::address::PhysAddr;
 use crate::position::{DiskOffset, FileOffset};
 
-/// Bytes of a file and where they are to go.
+/// Bytes of a file and their destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first byte in the file.
@@ -20,7 +20,8 @@ pub struct Range {
     pub destination: PhysAddr,
 }
 
-/// Ranges with fewer bytes between them are read in one go: that many cost less than a call.
+/// Ranges with fewer bytes between them are read in one go: reading those bytes costs less than a
+/// call.
 const GAP: u64 = 16 * 1024;
 
 /// Reads the `ranges` of the file and hands them to `sink` in pieces, each with its destination.
@@ -80,8 +81,8 @@ pub fn stream<D: BlockDevice + ?Sized>(
     Ok(())
 }
 
-/// The bytes from `start` of the disk on, at least one: at most `length`, and as many as the cache holds,
-/// or one call reads.
+/// The bytes from `start` of the disk on: at least one, at most `length`, and as many as the cache
+/// holds or one call reads.
 fn piece<'a, D: BlockDevice + ?Sized>(
     device: &'a mut D,
     cache: &'a Cache<'_>,
@@ -99,15 +100,15 @@ fn piece<'a, D: BlockDevice + ?Sized>(
             bytes.get(span.skip..).unwrap_or_default()
         }
     };
-    // Empty only if the device breaks its promise: a call reads at least the sector of `start`.
+    // Empty only if the device breaks its contract: a call reads at least the sector of `start`.
     match bytes.get(..length as usize).unwrap_or(bytes) {
         [] => Err(FatError::SectorSize(sector_size)),
         bytes => Ok(bytes),
     }
 }
 
-/// The next bytes from `position` on that are wanted, with the gaps in between that are not worth
-/// a call of their own: start and end in the file.
+/// The next requested bytes from `position` on, including gaps too small to be worth a call of
+/// their own: start and end in the file.
 fn next_run(ranges: &[Range], position: FileOffset) -> Option<(FileOffset, FileOffset)> {
     let wanted = |range: &&Range| range.length != 0 && range.file_offset + range.length > position;
     let start = ranges
@@ -129,7 +130,7 @@ fn next_run(ranges: &[Range], position: FileOffset) -> Option<(FileOffset, FileO
     }
 }
 
-/// Hands the bytes that lie at `position` of the file to every range that wants some of them.
+/// Hands the bytes at `position` of the file to every range that contains some of them.
 fn deliver(
     ranges: &[Range],
     position: FileOffset,

@@ -5,23 +5,23 @@ use crate::disk::fat::error::FatError;
 use crate::errors::text::copy;
 use crate::position::{DiskOffset, Lba};
 
-/// Number of windows. A kernel that is looked at before it is loaded takes all of them: two for the FAT of
-/// 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With fewer, some of
-/// it would be read again.
+/// Number of windows. A kernel that is inspected before it is loaded uses all of them: two for the
+/// FAT of 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With
+/// fewer, some of these would be read again.
 const WINDOWS: usize = 5;
 
-/// Bytes that are read where nothing was read before: what is wanted tends to be near, and slow
-/// disks (1 MB/s and less) are not made to read much that nobody asked for.
+/// Bytes that the first read at a place takes. The next bytes to be read are usually near, and slow
+/// disks (1 MB/s and less) should not read much that nobody asked for.
 const FIRST_READ: usize = 16 * 1024;
 
-/// A few large pieces of the disk in memory; the least recently used one makes room.
+/// A few large pieces of the disk in memory; a new one replaces the least recently used one.
 ///
-/// A first look at a place reads [`FIRST_READ`] bytes: the boot sector comes with the first FAT
-/// sectors, the root directory with what was written next. Where reading goes on behind a window, as
-/// it does in the FAT of a large file, the next one is filled whole.
+/// The first read at a place takes [`FIRST_READ`] bytes: the boot sector comes with the first FAT
+/// sectors, the root directory with the clusters that were written next. When reading continues
+/// behind a window, as in the FAT of a large file, the next window is filled completely.
 pub struct Cache<'b> {
     windows: [Window<'b>; WINDOWS],
-    /// Counts accesses; the windows note the time of their last one.
+    /// Counts accesses; each window records the time of its last one.
     clock: u32,
 }
 
@@ -35,7 +35,7 @@ struct Window<'b> {
 
 impl<'b> Cache<'b> {
     /// A cache of five windows that share `buffer`. Each must hold at least one logical sector;
-    /// 5 × 64 KiB are best, more is of no use.
+    /// more than 5 × 64 KiB do not help.
     pub fn new(buffer: &'b mut [u8]) -> Self {
         let mut rest = buffer;
         let size = rest.len() / WINDOWS;
@@ -61,7 +61,7 @@ impl<'b> Cache<'b> {
         window.memory.get(skip..window.length)
     }
 
-    /// Where what is in memory begins again behind `offset`, which is not; no further than `end`.
+    /// Where cached bytes begin again behind `offset`, which is not cached itself; at most `end`.
     pub(crate) fn gap_end(&self, offset: DiskOffset, end: DiskOffset) -> DiskOffset {
         let windows = self.windows.iter().filter(|window| window.length != 0);
         let starts = windows.map(|window| window.start);
@@ -69,8 +69,8 @@ impl<'b> Cache<'b> {
         next.map_or(end, |start| start.min(end))
     }
 
-    /// The bytes from `offset` of the disk on, at least one. A miss reads one window that begins
-    /// with the sector of `offset` and does not go beyond the sector of `end`.
+    /// The bytes from `offset` of the disk on, at least one. A miss reads one window, from the
+    /// sector of `offset` to that of `end` at most.
     pub(super) fn bytes<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,
@@ -86,11 +86,11 @@ impl<'b> Cache<'b> {
             window.used = self.clock;
             window.memory.get(skip..window.length)
         });
-        // It holds the bytes, or there would be no index.
+        // The window holds the bytes, or it would have no index.
         bytes.ok_or(FatError::SectorSize(device.sector_size()))
     }
 
-    /// The window that holds `offset`, and where in it.
+    /// The window that holds `offset`, and the position in it.
     fn locate(&self, offset: DiskOffset) -> Option<(usize, usize)> {
         self.windows.iter().enumerate().find_map(|(index, window)| {
             let skip = offset.as_u64().wrapping_sub(window.start.as_u64());
@@ -132,7 +132,7 @@ impl<'b> Cache<'b> {
     }
 }
 
-/// Bytes of the disk as whole logical sectors.
+/// A range of bytes on the disk, as whole logical sectors.
 pub(crate) struct Span {
     /// The binary logarithm of the sector size.
     pub shift: u32,
@@ -140,14 +140,14 @@ pub(crate) struct Span {
     start: DiskOffset,
     /// The first sector.
     pub lba: Lba,
-    /// Bytes in it in front of the first byte of the span.
+    /// Bytes in that sector in front of the first byte of the span.
     pub skip: usize,
     /// The last sector.
     last: Lba,
 }
 
 impl Span {
-    /// The sectors that hold the bytes `start..end`, and that of `start` in any case.
+    /// The sectors that hold the bytes `start..end`, and always that of `start`.
     pub fn new(sector_size: usize, start: DiskOffset, end: DiskOffset) -> Self {
         let shift = sector_size.trailing_zeros() & 31;
         let skip = start.as_u64() & ((1 << shift) - 1);
@@ -161,8 +161,8 @@ impl Span {
         }
     }
 
-    /// As many of them as one call can read; at least 1. One that lies behind the end of the disk
-    /// is for the device to refuse.
+    /// The number of these sectors that one call can read; at least 1. The device has to refuse a
+    /// sector behind the end of the disk.
     pub fn sectors<D: BlockDevice + ?Sized>(&self, device: &D) -> usize {
         let end = (self.last + 1).min(Lba::new(device.sector_count()));
         let count = end.saturating_sub(self.lba).max(1);

@@ -7,7 +7,7 @@ use crate::disk::fat::geometry::Kind;
 use crate::disk::fat::volume::Volume;
 use crate::position::{DiskOffset, FileOffset};
 
-/// Contiguous bytes of a file, on the disk too.
+/// Bytes of a file that are contiguous on the disk, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// Where they begin in the file.
@@ -18,19 +18,19 @@ pub struct Extent {
     pub length: u64,
 }
 
-/// Goes along a chain of clusters, one contiguous piece at a time. Nothing is stored, so that the
-/// number of pieces does not matter.
+/// Follows a chain of clusters, one contiguous piece at a time. It stores no pieces, so their
+/// number does not matter.
 pub struct ExtentWalker<'v> {
     pub(super) volume: &'v Volume,
-    /// FAT12's and FAT16's root directory, which is no chain.
+    /// The root directory of FAT12 and FAT16, which is not a chain.
     pub(super) fixed: Option<Extent>,
     pub(super) first: u32,
     /// The cluster of `position`.
     pub(super) cluster: u32,
     pub(super) position: FileOffset,
-    /// Where the file ends, or the largest possible directory.
+    /// Where the file ends, or a directory of the largest size.
     pub(super) end: FileOffset,
-    /// Where the caller's interest ends.
+    /// Where the walk stops.
     pub(super) stop: FileOffset,
     pub(super) is_file: bool,
 }
@@ -46,7 +46,7 @@ impl ExtentWalker<'_> {
     /// The next piece, or `None` at the end.
     ///
     /// # Errors
-    /// [`FatError`], when the disk or the chain is damaged; the walk must not go on then.
+    /// [`FatError`], when the disk or the chain is damaged. Do not call this again afterwards.
     pub fn next<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,
@@ -101,9 +101,9 @@ impl ExtentWalker<'_> {
 }
 
 impl Volume {
-    /// Follows a chain from `cluster` on as long as each cluster leads to its neighbour, no further
-    /// than to `limit`, and no further than the FAT is in memory. Returns the cluster reached and,
-    /// unless memory ended there, what follows it.
+    /// Follows a chain from `cluster` on as long as each cluster is followed by its neighbour, at
+    /// most to `limit` and to the end of the FAT entries in memory. Returns the last cluster
+    /// reached and, unless the entries in memory ended there, its successor.
     fn follow<D: BlockDevice + ?Sized>(
         &self,
         device: &mut D,
@@ -141,7 +141,7 @@ impl Volume {
                 )
             }
             Kind::Fat12 => {
-                // An entry is one and a half bytes and may lie across two windows.
+                // An entry has one and a half bytes and may lie across two windows.
                 let first = index * 3 / 2;
                 let bytes = cache.bytes(device, fat + first, end)?;
                 if let [low] = *bytes {
@@ -178,7 +178,7 @@ fn run(cluster: u32, limit: u32, links: impl Iterator<Item = u32>) -> (u32, Opti
     (last, None)
 }
 
-/// The entry of `cluster` in a FAT12, by the two bytes that it shares with a neighbour.
+/// The FAT12 entry of `cluster`, from the two bytes that it shares with a neighbour.
 fn fat12_link(cluster: u32, pair: [u8; 2]) -> u32 {
     let both = u32::from(u16::from_le_bytes(pair));
     if cluster.is_multiple_of(2) {

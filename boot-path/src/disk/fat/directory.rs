@@ -1,4 +1,4 @@
-//! Directories: their entries, and a search for a name among them.
+//! Directories: their entries, and the search for a name.
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -16,8 +16,8 @@ use crate::position::DiskOffset;
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct DirectoryEntry {
-    /// Eight and three characters, filled up with spaces. In a part of a long name: its number and
-    /// the first five characters.
+    /// Eight and three characters, padded with spaces. In a part of a long name: its number and the
+    /// first five characters.
     pub(super) name: [u8; 11],
     pub(super) attributes: u8,
     pub(super) reserved: u8,
@@ -49,7 +49,7 @@ impl DirectoryEntry {
     const LONG_NAME: u8 = 0x0F;
     const LONG_NAME_MASK: u8 = 0x3F;
 
-    /// Whether it is a part of a long name.
+    /// Is it a part of a long name?
     fn is_part(&self) -> bool {
         self.name[0] != Self::DELETED && self.attributes & Self::LONG_NAME_MASK == Self::LONG_NAME
     }
@@ -60,7 +60,7 @@ impl DirectoryEntry {
 
     /// A character of a part of a long name.
     pub(super) fn unit(&self, index: usize) -> u16 {
-        /// Where the characters are in the entry.
+        /// The offsets of the characters in the entry.
         const UNITS: [usize; PART] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
         let at = UNITS.get(index).copied().unwrap_or(1);
@@ -73,7 +73,7 @@ impl DirectoryEntry {
         let low = u32::from(self.first_cluster_low.get());
         match kind {
             Kind::Fat32 => u32::from(self.first_cluster_high.get()) << 16 | low,
-            // Other systems keep other things there.
+            // Other systems use the high half for something else there.
             Kind::Fat12 | Kind::Fat16 => low,
         }
     }
@@ -81,14 +81,14 @@ impl DirectoryEntry {
 
 const _: () = assert!(DirectoryEntry::SIZE == 32);
 
-/// The entries of a directory that are in use, one after the other. A directory has at most
-/// [`DirectoryEntry::MAX_BYTES`], so there is an end.
+/// The entries of a directory that are in use, in order. A directory has at most
+/// [`DirectoryEntry::MAX_BYTES`], so the walk ends.
 pub(super) struct Entries<'v> {
     pub(super) extents: ExtentWalker<'v>,
-    /// Where the next one is, and how many bytes there are from there on.
+    /// Where the next entry is, and how many bytes the piece has from there on.
     offset: DiskOffset,
     left: u64,
-    /// How many may still come.
+    /// How many entries may still follow.
     most: u32,
 }
 
@@ -102,8 +102,8 @@ impl<'v> Entries<'v> {
         }
     }
 
-    /// Those of a directory in this one. All directories on the way together may have as many entries
-    /// as the largest one.
+    /// The entries of a subdirectory. All directories on a path together may have as many entries
+    /// as the largest directory.
     pub(super) fn below(&self, extents: ExtentWalker<'v>) -> Self {
         Self {
             most: self.most,
@@ -133,7 +133,7 @@ impl<'v> Entries<'v> {
         self.left = self.left.saturating_sub(SIZE);
         let entry = DirectoryEntry::read_from_prefix(bytes).ok();
         let entry = entry.map(|(entry, _)| entry);
-        // The end, or no room for an entry, which whole sectors always have.
+        // `None` is the end, or no room for an entry, which whole sectors always have.
         Ok(entry.filter(|entry| entry.name[0] != DirectoryEntry::END))
     }
 }
@@ -161,7 +161,7 @@ pub(super) fn search<D: BlockDevice + ?Sized>(
     Ok(None)
 }
 
-/// The files in a directory, in the order in which it has them.
+/// The files in a directory, in its own order.
 pub struct Directory<'v> {
     pub(super) entries: Entries<'v>,
 }
@@ -175,10 +175,11 @@ pub struct Listed {
 }
 
 impl Directory<'_> {
-    /// The next file, or `None` at the end; directories in between are left out.
+    /// The next file, or `None` at the end; subdirectories are skipped.
     ///
     /// # Errors
-    /// [`FatError`], when the disk or the file system is damaged; the listing must not go on then.
+    /// [`FatError`], when the disk or the file system is damaged. Do not call this again
+    /// afterwards.
     pub fn next<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,

@@ -11,55 +11,56 @@ use crate::position::DiskOffset;
 /// Why a volume or a file in it cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FatError {
-    /// The disk fails.
+    /// The disk failed.
     Disk(DiskError),
-    /// The disk's logical sectors, of so many bytes, do not fit into a window of the [`Cache`](crate::disk::fat::Cache).
+    /// The disk's logical sectors, which have this many bytes, do not fit into a window of the
+    /// [`Cache`](crate::disk::fat::Cache).
     SectorSize(usize),
-    /// What should be the boot sector has an impossible value.
+    /// The sector where the boot sector should be has an impossible value.
     NotFat {
         /// Where it begins.
         offset: DiskOffset,
         /// The value.
         refusal: Refusal,
     },
-    /// It is no FAT volume, but this.
+    /// The volume holds something other than FAT.
     Foreign(Foreign),
     /// A file or directory starts at this cluster, which does not exist.
     FirstCluster(u32),
-    /// A chain goes from `cluster` on to `link`, which is no data cluster (0: a free one).
+    /// A chain leads from `cluster` to `link`, which is not a data cluster (0: a free one).
     Link {
         /// The cluster whose FAT entry is wrong.
         cluster: u32,
-        /// What the entry says.
+        /// The value of the entry.
         link: u32,
     },
     /// The chain that starts at this cluster is too short for the file's size.
     ChainShort(u32),
-    /// The chain that starts at this cluster does not end where the file or the largest possible
-    /// directory ends; maybe it is a ring. Or the directory there is one too many for all those on a
-    /// path to have as many entries as the largest one.
+    /// The chain that starts at this cluster does not end where the file or a directory of the
+    /// largest size ends; it may be a ring. Or the directories of a path up to this one have more
+    /// entries together than the largest directory may have.
     ChainLong(u32),
     /// A file has more bytes than the volume.
     FileSize(u64),
-    /// Bytes behind the end of the file were asked for.
+    /// A read was requested behind the end of the file.
     BehindFile {
-        /// The end of what was asked for.
+        /// The end of the requested range.
         end: u64,
         /// The size of the file.
         size: u64,
     },
 }
 
-/// A value of the boot sector that no FAT volume has.
+/// A value of the boot sector that is impossible in a FAT volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The field.
     pub field: Field,
-    /// What it says.
+    /// Its value.
     pub value: u32,
 }
 
-/// A field of the boot sector, or what follows from several.
+/// A field of the boot sector, or a value computed from several fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Field {

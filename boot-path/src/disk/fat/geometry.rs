@@ -1,4 +1,4 @@
-//! The boot sector, and what it says of where the parts of a volume are.
+//! The boot sector, and the places of a volume's parts that follow from it.
 
 use core::ops::RangeInclusive;
 
@@ -42,7 +42,7 @@ fn refuse<T>(field: Field, value: u32) -> Result<T, Refusal> {
 }
 
 impl BootSector {
-    /// Checks what is the same for all kinds, one field at a time.
+    /// Checks the fields that all kinds have, one at a time.
     fn check(sector: &[u8]) -> Result<&Self, Refusal> {
         let Ok((boot, _)) = Self::ref_from_prefix(sector) else {
             return refuse(Field::Length, sector.len() as u32);
@@ -70,8 +70,8 @@ impl BootSector {
         Ok(boot)
     }
 
-    /// What only FAT32 says: which FAT is in use, whether the one behind it is a copy of it, and the first
-    /// cluster of the root directory.
+    /// The fields that only FAT32 has: which FAT is in use, whether the next FAT mirrors it, and
+    /// the first cluster of the root directory.
     fn fat32(&self, last_cluster: u32) -> Result<(u16, bool, u32), Refusal> {
         const NOT_MIRRORED: u16 = 1 << 7;
 
@@ -109,7 +109,7 @@ impl Kind {
         }
     }
 
-    /// The last of so many clusters that can be used, with a FAT of so many bytes.
+    /// The last usable cluster, given the number of clusters and the size of the FAT in bytes.
     fn last_cluster(self, clusters: u32, fat_bytes: u64) -> Result<u32, Refusal> {
         let (entries, most) = match self {
             Self::Fat32 => (fat_bytes / 4, 0x0FFF_FFF5),
@@ -119,7 +119,8 @@ impl Kind {
         if clusters == 0 || clusters > most {
             return refuse(Field::Clusters, clusters);
         }
-        // Clusters 0 and 1 do not exist, but have entries. Clusters without entry cannot be used.
+        // Clusters 0 and 1 do not exist, but have entries. A cluster without an entry cannot be
+        // used.
         Ok(entries.min(u64::from(clusters) + 2) as u32 - 1)
     }
 
@@ -139,7 +140,7 @@ pub(super) struct Geometry {
     pub(super) kind: Kind,
     /// The FAT that is in use.
     pub(super) fat: u64,
-    /// The one behind it, if that is a copy of it.
+    /// The next FAT, if it mirrors the one in use.
     pub(super) copy: Option<u64>,
     /// The fixed root directory of FAT12 and FAT16.
     pub(super) root: u64,
@@ -161,9 +162,9 @@ impl Geometry {
         let bytes = |sectors: u64| sectors << sector_shift;
         let reserved = u64::from(boot.reserved_sectors.get());
 
-        // The specification tells the three kinds apart by the number of clusters alone. Many
+        // The specification tells the three kinds apart by the number of clusters alone. But many
         // programs make FAT32 volumes with fewer clusters than it allows, and all drivers read
-        // them: FAT32 is then what has no 16-bit size of the FAT, which is never true of the others.
+        // them. So a volume without a 16-bit FAT size is FAT32: the other kinds always have one.
         let is_fat32 = boot.sectors_per_fat_16.get() == 0;
         let per_fat = match boot.sectors_per_fat_16.get() {
             0 => boot.sectors_per_fat_32.get(),
@@ -215,7 +216,7 @@ impl Geometry {
     }
 }
 
-/// Whether these first 512 bytes of a sector can be those of a FAT volume.
+/// Can these first 512 bytes of a sector be the boot sector of a FAT volume?
 pub fn is_boot_sector(sector: &[u8]) -> bool {
     Geometry::parse(sector).is_ok()
 }

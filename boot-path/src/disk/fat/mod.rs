@@ -4,10 +4,10 @@
 //! specification).
 //!
 //! Everything is computed in bytes from the start of the disk, because three units meet here that
-//! need not agree: the disk's logical sectors, the volume's sectors (512 to 4,096 bytes) and its
-//! clusters. What is small (boot sector, FAT, directories, heads of files) is read through a
+//! may differ: the disk's logical sectors, the volume's sectors (512 to 4,096 bytes) and its
+//! clusters. Small pieces (boot sector, FAT, directories, heads of files) are read through a
 //! [`Cache`] of a few large windows, since an INT 13h call costs about the same for one sector as
-//! for a hundred; what is large is read past it by [`stream`](crate::disk::stream).
+//! for a hundred. [`stream`](crate::disk::stream) reads large pieces past the cache.
 
 mod error;
 mod cache;

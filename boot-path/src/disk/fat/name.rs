@@ -1,9 +1,9 @@
-//! Names of files: 8.3 names, and long ones, which lie in several entries.
+//! Names of files: 8.3 names, and long ones, which take several entries.
 
 use crate::disk::fat::directory::DirectoryEntry;
 use crate::errors::text::utf8;
 
-/// The name of a file. A character that is not ASCII stands there as `?`, which no name has.
+/// The name of a file. `?`, which no name contains, stands for each character that is not ASCII.
 pub struct FileName {
     bytes: [u8; Self::MOST],
     length: usize,
@@ -27,8 +27,8 @@ impl FileName {
         utf8(self.bytes.get(..self.length).unwrap_or_default()).0
     }
 
-    /// Puts the characters of a part where they belong. The one that comes first is the last one, in
-    /// which the name ends.
+    /// Puts the characters of a part in their place. The part that comes first is the last one of
+    /// the name, so the name ends in it.
     pub(super) fn put_part(&mut self, entry: &DirectoryEntry, part: u8) {
         let start = usize::from(part - 1) * PART;
         if entry.name[0] & Parts::LAST != 0 {
@@ -47,9 +47,10 @@ impl FileName {
         }
     }
 
-    /// The 8.3 name. Its letters are small where the reserved byte says so, as Windows NT writes it.
+    /// The 8.3 name. Its letters are lower-case where the reserved byte says so, a convention of
+    /// Windows NT.
     pub(super) fn short(entry: &DirectoryEntry) -> Self {
-        /// For the name, and behind it for the extension.
+        /// Bits for the name, and for the extension.
         const SMALL: [u8; 2] = [0x08, 0x10];
 
         let mut name = Self::default();
@@ -80,7 +81,7 @@ impl FileName {
     }
 }
 
-/// What stands for a character: itself when it is a printable one of ASCII.
+/// A printable ASCII character as itself, any other as `?`.
 fn ascii(byte: u8) -> u8 {
     if matches!(byte, b' '..=b'~') {
         byte
@@ -92,12 +93,12 @@ fn ascii(byte: u8) -> u8 {
 /// Characters in one part of a long name.
 pub(super) const PART: usize = 13;
 
-/// A name to look for, in the forms in which directories have names.
+/// A name to look for, in the forms that directories use.
 pub(super) struct Name {
     /// UTF-16, folded.
     units: [u16; Self::MAX],
     length: usize,
-    /// The 8.3 name, when it can be one.
+    /// The 8.3 name, if the name has that form.
     pub(super) short: Option<[u8; 11]>,
 }
 
@@ -106,8 +107,8 @@ impl Name {
 
     /// `None`: no file has this name.
     pub(super) fn new(name: &str) -> Option<Self> {
-        // Directories have entries of these names, but that of the root is not to be followed, and
-        // no path that is written down needs them.
+        // Directories have entries of these names, but the entry for the root must not be followed,
+        // and no path in a file needs them.
         if matches!(name, "" | "." | "..") {
             return None;
         }
@@ -125,7 +126,7 @@ impl Name {
     }
 }
 
-/// The 8.3 form, or `None` when there is none.
+/// The 8.3 form, or `None` if the name has none.
 fn short_name(name: &[u8]) -> Option<[u8; 11]> {
     let mut short = [b' '; 11];
     let (mut at, mut end) = (0, 8);
@@ -139,12 +140,12 @@ fn short_name(name: &[u8]) -> Option<[u8; 11]> {
             return None;
         }
     }
-    // With a point at the end, it is a different name.
+    // A name that ends in a point is a different name.
     (at != 8 || end == 8).then_some(short)
 }
 
-/// The letters that compare equal: ASCII alone, since what others do depends on the code page of
-/// the system that wrote them.
+/// Folds the case of a letter: ASCII only, since other letters depend on the code page of the
+/// system that wrote them.
 fn fold(unit: u16) -> u16 {
     if (b'a' as u16..=b'z' as u16).contains(&unit) {
         unit - 32
@@ -153,19 +154,19 @@ fn fold(unit: u16) -> u16 {
     }
 }
 
-/// The parts of a long name that preceded, last part first, as far as they are in good order.
+/// The preceding parts of a long name, last part first, as long as they are in order.
 #[derive(Default)]
 pub(super) struct Parts {
-    /// The number of the part that came last, 0: there was none in good order.
+    /// The number of the latest part; 0: no part was in order.
     pub(super) part: u8,
     checksum: u8,
 }
 
 impl Parts {
-    /// Bit of the part number in the first entry, which has the last part.
+    /// Bit of the part number in the first entry, which holds the last part.
     const LAST: u8 = 0x40;
 
-    /// One more; says whether it belongs to those before.
+    /// Adds a part. Does it belong to the preceding ones?
     pub(super) fn push(&mut self, entry: &DirectoryEntry) -> bool {
         let order = entry.name[0];
         let mut part = order & !Self::LAST;
@@ -179,7 +180,7 @@ impl Parts {
         self.part != 0
     }
 
-    /// Whether all of them are there, and belong to this entry.
+    /// Are all parts present, and do they belong to this entry?
     pub(super) fn is_complete_for(&self, entry: &DirectoryEntry) -> bool {
         self.part == 1
             && self.checksum
@@ -190,7 +191,7 @@ impl Parts {
     }
 }
 
-/// A long name that is compared with a [`Name`] as its parts come.
+/// A long name, compared with a [`Name`] part by part as they come.
 #[derive(Default)]
 pub(super) struct LongName {
     parts: Parts,
@@ -207,13 +208,13 @@ impl LongName {
         self.is_match = self.is_match && goes_on && is_part(entry, name, (part - 1) * PART);
     }
 
-    /// Whether the name is complete, that which is looked for, and belongs to this entry.
+    /// Is the long name complete, equal to the name, and that of this entry?
     pub(super) fn is_name_of(&self, entry: &DirectoryEntry) -> bool {
         self.is_match && self.parts.is_complete_for(entry)
     }
 }
 
-/// Whether the part holds the characters of the name from `start` on.
+/// Does the part hold the characters of the name from `start` on?
 fn is_part(entry: &DirectoryEntry, name: &Name, start: usize) -> bool {
     let length = name.length.saturating_sub(start).min(PART);
     let Some(wanted) = name.units.get(start..start + length) else {

@@ -1,4 +1,4 @@
-//! A volume: opened by one of its boot sectors and FATs, and the files at its paths.
+//! A volume, opened by one of its boot sectors and FATs, and the files at its paths.
 
 use crate::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use crate::disk::fat::cache::Cache;
@@ -12,12 +12,12 @@ use crate::disk::probe::{self, Foreign};
 use crate::errors::text::{copy, split_before};
 use crate::position::{DiskOffset, FileOffset};
 
-/// A FAT volume whose boot sector makes sense: holding one proves that offsets of its clusters
-/// cannot overflow and that each of them has a FAT entry.
+/// A FAT volume with a valid boot sector. Holding one proves that offsets of its clusters cannot
+/// overflow and that each of them has a FAT entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Volume {
     pub(super) geometry: Geometry,
-    /// Where it begins. What its boot sector says is counted from there.
+    /// Where it begins. Offsets in its boot sector count from there.
     pub(super) start: DiskOffset,
 }
 
@@ -31,17 +31,17 @@ pub struct File {
     first_cluster: u32,
 }
 
-/// By which of its two boot sectors and two FATs a volume is read.
+/// Which of its two boot sectors and two FATs a volume is read by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
-    /// FAT32's backup boot sector, and not the first one.
+    /// FAT32's backup boot sector instead of the first one.
     pub backup: bool,
-    /// The second FAT, and not the first one.
+    /// The second FAT instead of the first one.
     pub second_fat: bool,
 }
 
 impl View {
-    /// All there are, the usual one first.
+    /// All views, the usual one first.
     pub const ALL: [Self; 4] = [
         Self::new(false, false),
         Self::new(false, true),
@@ -67,11 +67,12 @@ impl Volume {
         Self::open_view(device, cache, partition, View::ALL[0])
     }
 
-    /// Opens the volume by the first of its [views](View::ALL) that makes sense. If that is not the
-    /// usual one, `changed` is told of it, and of what was wrong with the usual one.
+    /// Opens the volume by the first of its [views](View::ALL) that is valid. If that is not the
+    /// usual one, `changed` receives it and the error of the usual one.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open); [`FatError::Foreign`] when it is known to be something else.
+    /// Those of [`open`](Self::open); [`FatError::Foreign`] when the volume is known to hold
+    /// something else.
     pub fn open_any<D: BlockDevice + ?Sized>(
         device: &mut D,
         cache: &mut Cache<'_>,
@@ -87,7 +88,7 @@ impl Volume {
             ..
         }) = error
         {
-            return Err(error); // nor has it another boot sector
+            return Err(error); // no other boot sector can be read either
         }
         let (first, length) = (partition.first_lba, partition.sectors);
         let foreign = |name| {
@@ -97,8 +98,9 @@ impl Volume {
             })
         };
         let refused = matches!(error, FatError::NotFat { .. });
-        // Another file system leaves much of an old FAT32 where it was: its backup boot sector, above
-        // all. What was formatted since must not be read, or called damaged, by that.
+        // Another file system leaves much of an old FAT32 in place, above all its backup boot
+        // sector. That must not make the loader read the new file system as FAT, or call it
+        // damaged.
         if refused && let Some(name) = probe::at_start(device, first, length) {
             return Err(foreign(name));
         }
@@ -114,12 +116,12 @@ impl Volume {
         }
     }
 
-    /// As [`open`](Self::open), by another boot sector or FAT. The backup boot sector is where it
-    /// always is, in sector 6: what the first one says of it is as damaged as that.
+    /// As [`open`](Self::open), by another boot sector or FAT. The backup boot sector is expected
+    /// at its usual place, sector 6: the first boot sector, which names the place, may be damaged.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open), for this boot sector; [`FatError::NotFat`] when the volume is
-    /// of a kind that has no backup, or has no second FAT.
+    /// Those of [`open`](Self::open), for this boot sector; [`FatError::NotFat`] when this kind of
+    /// volume has no backup, or the volume has no second FAT.
     pub fn open_view<D: BlockDevice + ?Sized>(
         device: &mut D,
         cache: &mut Cache<'_>,
@@ -140,7 +142,7 @@ impl Volume {
         if start > MAX_START {
             return Err(refuse(start, Field::Length, 0));
         }
-        // How long the volume's sectors are, only a boot sector knows: 512 bytes, or as the disk's.
+        // Only a boot sector knows the size of the volume's sectors: 512 bytes, or the disk's.
         let backups = [disk_layout::SECTOR_SIZE as u64, unit].map(|size| start + BACKUP * size);
         let places = if view.backup { backups } else { [start; 2] };
         let mut parsed = Err(Refusal {
@@ -174,7 +176,7 @@ impl Volume {
     }
 
     /// Looks for the file at `path`: names separated by `/`, long or 8.3, compared without regard
-    /// to the case of ASCII letters. `None`: there is no such file (a directory is none), or the path
+    /// to the case of ASCII letters. `None`: the file does not exist or is a directory, or the path
     /// has more than [`MAX_DEPTH`] names.
     ///
     /// # Errors
@@ -207,7 +209,7 @@ impl Volume {
         }
     }
 
-    /// Goes along a path. `None`: there is nothing.
+    /// Follows a path. `None`: it leads nowhere.
     fn walk<D: BlockDevice + ?Sized>(
         &self,
         device: &mut D,
@@ -253,8 +255,8 @@ impl Volume {
         })
     }
 
-    /// Reads from byte `offset` of the file on, through the cache: for what is small. Returns the
-    /// number of bytes, which is less than `out` has only at the end of the file.
+    /// Reads a small piece from byte `offset` of the file on, through the cache. Returns the number
+    /// of bytes, which is less than the length of `out` only at the end of the file.
     ///
     /// # Errors
     /// [`FatError`], when the disk or the file system is damaged.
@@ -295,8 +297,8 @@ impl Volume {
         self.chain(file.first_cluster, Some(file.size))
     }
 
-    /// Whether the file's bytes lie in the same places by another view of the volume. Where one of
-    /// them fails, they do not.
+    /// Do the file's bytes lie in the same places by another view of the volume? No, if either view
+    /// fails.
     pub fn same_places<D: BlockDevice + ?Sized>(
         &self,
         other: &Self,
@@ -356,7 +358,7 @@ enum Place<'v> {
     Directory(Entries<'v>),
 }
 
-/// The most names of a path. By the specification a path has at most 260 characters, of which every
+/// The most names in a path. By the specification a path has at most 260 characters, of which every
 /// second one may be a slash.
 const MAX_DEPTH: u32 = 130;
 
@@ -368,5 +370,5 @@ fn after_slashes(path: &str) -> &str {
     split_before(path, |byte| !is_slash(byte)).1
 }
 
-/// The highest place at which a volume may start: no sum can overflow.
+/// The highest offset at which a volume may start: no sum can overflow.
 const MAX_START: DiskOffset = DiskOffset::new(1 << 60);
