@@ -1,11 +1,11 @@
 //! Step 8: the file system.
 //!
 //! **On entry**: the boot partition. **This step**: opens the FAT volume in it. **On exit**: files
-//! can be found and read, and it is known what those were that `disk-builder` wrote.
+//! can be found and read, and the files that `disk-builder` wrote are known.
 //!
-//! What follows need not know where a file is: it may be in memory as well, because another loader
-//! has put it there ([`crate::ways_in`]) or because it was compressed ([`super::unpack`]). Nor need
-//! it know that a FAT volume has most of what describes it twice: see [`super::views`].
+//! Later steps need not know where a file is. It may also be in memory, because another loader has
+//! put it there ([`crate::ways_in`]) or because it was compressed ([`super::unpack`]). Nor do they
+//! need to know that a FAT volume has two copies of most of its structures: see [`super::views`].
 
 use core::mem::MaybeUninit;
 
@@ -25,8 +25,8 @@ use crate::memory::ram::{Block, bytes_at_mut};
 use crate::position::FileOffset;
 use crate::say;
 
-/// A file that was found. What was measured is what is read: by whichever copy of the file allocation
-/// table its bytes are found, there are as many, and they begin in the same cluster.
+/// A file that was found. Its size and first cluster stay the same, whichever copy of the file
+/// allocation table leads to its bytes, so the loader reads what it measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File<'m> {
     /// Bytes.
@@ -70,7 +70,7 @@ impl From<fat::File> for File<'_> {
     }
 }
 
-/// The files of the boot partition, or those that another loader has brought.
+/// The files of the boot partition, or those that another loader has loaded.
 pub struct Files<'m, M> {
     pub(super) machine: M,
     pub(super) source: Source<'m, M>,
@@ -96,12 +96,12 @@ pub(super) struct OnDisk<'m, M> {
     pub(super) volume: Volume,
 }
 
-/// Parts of a file that were read before it was known where they go.
+/// Parts of a file that were read before their destination was known.
 struct Kept<'m> {
     file: File<'m>,
-    /// As the file was read by this view of the volume.
+    /// The file was read by this view of the volume.
     volume: Volume,
-    /// The parts, each with its place in the block as its destination.
+    /// The parts; the destination of each is its place in the block.
     parts: ArrayVec<Range, MAX_KEPT>,
     block: Block<'m>,
 }
@@ -109,24 +109,24 @@ struct Kept<'m> {
 /// The most parts that are kept.
 const MAX_KEPT: usize = 33;
 
-/// Calls its second argument with what a checksum is of, in the order of the file: with bytes of the
-/// blocks that were loaded.
+/// Calls its second argument with the bytes of the loaded blocks that a checksum covers, in the
+/// order of the file.
 pub type Checked<'p> = &'p dyn Fn(&[Block<'_>], &mut dyn FnMut(&[u8]));
 
-/// Pieces of a file, where they go, and what of them is compared with a checksum.
+/// Pieces of a file, their destinations, and the bytes that a checksum covers.
 pub struct Plan<'p> {
     /// The pieces.
     pub ranges: &'p [Range],
-    /// What the checksum is of.
+    /// The bytes that the checksum covers.
     pub checked: Checked<'p>,
 }
 
-/// Who wants to see the files of a directory.
+/// Receives the files of a directory.
 pub trait Listing<'m, M: FileMachine<'m>> {
-    /// One file more.
+    /// Receives one file.
     ///
     /// # Errors
-    /// Why the listing must not go on.
+    /// The reason to stop the listing.
     fn file(
         &mut self,
         files: &mut Files<'m, M>,
@@ -136,7 +136,7 @@ pub trait Listing<'m, M: FileMachine<'m>> {
 }
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
-    /// No files yet. The state of a decompression takes too many KiB for the stack.
+    /// No files yet. The state of a decompression is several KiB too large for the stack.
     pub fn new(machine: M, decompressor: &'m mut MaybeUninit<Decompressor>) -> Self {
         Self {
             machine,
@@ -147,8 +147,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
-    /// Opens the volume in a partition. `cache` is for the file system's windows, `manifest` is what
-    /// `disk-builder` wrote of the files: see [`disk_layout::manifest`].
+    /// Opens the volume in a partition. `cache` is for the file system's windows. `manifest` is
+    /// what `disk-builder` recorded about the files: see [`disk_layout::manifest`].
     ///
     /// # Errors
     /// 8A, 8B, 8D or 7A.
@@ -173,7 +173,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(())
     }
 
-    /// Takes the files that another loader has brought. `disk-builder` did not put them where they are.
+    /// Takes the files that another loader has loaded. `disk-builder` has no record of them.
     pub fn take(&mut self, files: &'m [File<'m>]) {
         self.source = Source::Memory(files);
     }
@@ -183,7 +183,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         self.machine
     }
 
-    /// The disk below, where there is one.
+    /// The disk that holds the files, if there is one.
     pub fn disk(&self) -> Option<&Drive<M>> {
         match &self.source {
             Source::Volume(on_disk) => Some(&on_disk.disk),
@@ -191,15 +191,15 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
-    /// Whether `disk-builder` wrote a file at this path.
+    /// Did `disk-builder` write a file at this path?
     pub fn is_known(&self, path: &str) -> bool {
         Sums::ALL
             .iter()
             .any(|&sums| self.manifest.entry(path, sums).is_some())
     }
 
-    /// The checksums that a file must have which was found at this path. What is in memory is not
-    /// checked: if it was on the disk, it has been.
+    /// The checksums that a file found at this path must have. A file in memory is not checked: if
+    /// it came from the disk, it already was.
     ///
     /// # Errors
     /// 9E, 10Q, 10R.
@@ -216,8 +216,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
-    /// Some checksums of a file that was found at this path, whatever they are of, if `disk-builder`
-    /// wrote it.
+    /// Some checksums of a file found at this path, whatever they cover, if `disk-builder` wrote
+    /// it.
     pub fn any_expected(&self, role: Role, path: &'m str, file: &File<'m>) -> Option<Expected<'m>> {
         match &file.place {
             Place::Volume(file) => self.manifest.any(role, path, file),
@@ -234,7 +234,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(found.ok_or(Missing { role, path })?)
     }
 
-    /// Finds a file that `disk-builder` may have written: then it must be there.
+    /// Finds a file that may be missing, unless `disk-builder` wrote it.
     ///
     /// # Errors
     /// 9D, 8B or 7A.
@@ -247,8 +247,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(file)
     }
 
-    /// Looks for a file; `None` when there is none at this path. One that `disk-builder` wrote, and
-    /// that is not there, is looked for by the other copies of what describes the volume.
+    /// Looks for a file; `None` when this path has none. If `disk-builder` wrote the file but it is
+    /// missing, the loader looks for it by the volume's other copies.
     ///
     /// # Errors
     /// 8B or 7A.
@@ -277,7 +277,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
-    /// Whether it is a file that `disk-builder` wrote at this path.
+    /// Is it the file that `disk-builder` wrote at this path?
     fn is_own(&self, path: &'m str, file: &File<'m>) -> bool {
         self.any_expected(Role::Text, path, file).is_some()
     }
@@ -297,9 +297,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         })
     }
 
-    /// Shows every file of a directory; of one that does not exist none. Which copy of the file allocation
-    /// table says what is in it, is settled before: one that can be read, and by which it has the names
-    /// that `disk-builder` wrote, if there is one.
+    /// Shows every file of a directory; none if the directory does not exist. First chooses the
+    /// copy of the file allocation table: one that can be read, and preferably one by which the
+    /// directory has the names that `disk-builder` wrote.
     ///
     /// # Errors
     /// 8B or 7A, and those of the listing.
@@ -316,7 +316,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         if let Some(expected) = self.manifest.directory(path)
             && expected.bytes(names).is_err()
         {
-            // Where no view shows them all, somebody has added files, or deleted some.
+            // If no view shows all the names, somebody has added or deleted files.
             let _ = self.by_views(None, true, &mut |files, _| {
                 Ok(expected.bytes(files.sum_names(path)?)?)
             });
@@ -365,8 +365,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(())
     }
 
-    /// Reads a small file, or its first bytes, into `out`; returns how many there were. With the
-    /// whole file, its checksum is compared.
+    /// Reads a small file, or its first bytes, into `out`; returns the number of bytes. If that is
+    /// the whole file, compares its checksum.
     ///
     /// # Errors
     /// 9E, 10Q, 10R, 8B or 7A.
@@ -388,7 +388,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(length)
     }
 
-    /// Reads some bytes that have no checksum; returns how many there were.
+    /// Reads bytes that have no checksum; returns their number.
     ///
     /// # Errors
     /// 8B or 7A.
@@ -406,7 +406,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(length)
     }
 
-    /// Reads some bytes by the view of the volume that is in use; returns how many there were.
+    /// Reads bytes by the view of the volume that is in use; returns their number.
     pub(super) fn read_by_view(
         &mut self,
         file: &File<'m>,
@@ -510,9 +510,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         Ok(())
     }
 
-    /// Reads parts of a file on the disk, before it is known where they go, by the view of the volume
-    /// that is in use: what [`load`](Self::load) wants of them is not read again. Where there is no memory for that,
-    /// nothing is kept.
+    /// Reads parts of a file on the disk, before their destination is known, by the view of the
+    /// volume that is in use. [`load`](Self::load) does not read them again. Without enough memory
+    /// for them, nothing is kept.
     ///
     /// # Errors
     /// 8B or 7A.
@@ -540,7 +540,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         };
         let mut destination = kept.block.start();
         for (file_offset, length) in parts {
-            // There are no more: 32 segments, and what is not loaded.
+            // There are never more: 32 segments, and the bytes that are not loaded.
             let _ = kept.parts.try_push(Range {
                 file_offset,
                 length,
@@ -554,7 +554,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         read
     }
 
-    /// A part that is kept, by its index; nothing where there is none.
+    /// A kept part, by its index; empty if there is none.
     pub fn kept(&self, index: usize) -> &[u8] {
         let part = self.kept.as_ref().and_then(|kept| {
             let range = kept.parts.get(index)?;
@@ -563,7 +563,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         part.unwrap_or_default()
     }
 
-    /// What is kept is not needed any more.
+    /// Frees the kept parts.
     pub fn forget(&mut self, memory: &mut MemoryMap) {
         if let Some(kept) = self.kept.take() {
             self.machine.free(kept.block, memory);
@@ -572,7 +572,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
 }
 
 impl Kept<'_> {
-    /// The bytes of a range, if all of them are in one part.
+    /// The bytes of a range, if a single part holds them all.
     fn bytes(&self, range: &Range) -> Option<&[u8]> {
         self.parts.iter().find_map(|part| {
             let skip = range.file_offset.checked_sub(part.file_offset)?;
@@ -584,10 +584,10 @@ impl Kept<'_> {
     }
 }
 
-/// What the files of another loader are called: this, and their number.
+/// Files from another loader get this prefix and a number as their path.
 pub const BROUGHT: &str = "/modules/";
 
-/// The number of a file that another loader has brought, by its path: 0 is the kernel.
+/// The number of a file from another loader, by its path: 0 is the kernel.
 pub fn number_of(path: &str) -> Option<usize> {
     let number = decimal(path.strip_prefix(BROUGHT)?)?;
     Some(number as usize)

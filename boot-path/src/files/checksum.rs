@@ -1,10 +1,10 @@
-//! CRCs of 32 bits, by tables.
+//! CRCs of 32 bits, computed by tables.
 //!
-//! Eight bytes go through eight tables at once ("slicing by 8"); the tables are computed where they are
-//! needed, for 8 KiB of image cost more than the microseconds that it takes.
+//! Eight bytes go through eight tables at once ("slicing by 8"). The tables are computed when they
+//! are needed: that takes microseconds, while storing them would add 8 KiB to the image.
 
-/// CRC-32C: the polynomial of Castagnoli, 1EDC6F41h, reflected. x86 CPUs have an instruction for it since
-/// SSE4.2; the tables are for all others, and for the host.
+/// CRC-32C: the polynomial of Castagnoli, 1EDC6F41h, reflected. x86 CPUs with SSE4.2 have an
+/// instruction for it; the tables serve all others, and the host.
 pub const CRC_32C: u32 = 0x82F6_3B78;
 /// CRC-32/ISO-HDLC, gzip's: 04C11DB7h, reflected.
 pub const CRC_32: u32 = 0xEDB8_8320;
@@ -17,7 +17,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// For none yet: see [`of`](Self::of).
+    /// Tables for no polynomial yet: see [`of`](Self::of).
     pub const EMPTY: Self = Self {
         polynomial: 0,
         tables: [[0; 256]; 8],
@@ -30,7 +30,7 @@ impl Tables {
         tables
     }
 
-    /// The tables for a polynomial: computed, unless that is what they are for.
+    /// The tables for a polynomial, computed unless they already are for that one.
     pub fn of(&mut self, polynomial: u32) -> &Self {
         if self.polynomial != polynomial {
             self.fill(polynomial);
@@ -55,14 +55,14 @@ impl Tables {
         }
     }
 
-    /// The CRC of what had the checksum `crc` (0: nothing) and of `bytes` behind it.
+    /// Continues the checksum `crc` (0: of nothing) over `bytes`.
     pub fn crc(&self, crc: u32, bytes: &[u8]) -> u32 {
         let tables = &self.tables;
         let (words, rest) = bytes.as_chunks::<8>();
         let mut crc = !crc;
         for word in words {
             let word = u64::from_le_bytes(*word) ^ u64::from(crc);
-            // Not a loop: the compiler would make one of it, with a counter.
+            // Written out: the compiler would keep a loop, with a counter.
             crc = tables[7][(word & 0xFF) as usize]
                 ^ tables[6][(word >> 8 & 0xFF) as usize]
                 ^ tables[5][(word >> 16 & 0xFF) as usize]

@@ -1,4 +1,4 @@
-//! Why a file cannot be had.
+//! Why a file is missing or cannot be read.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use crate::files::gzip::GzipError;
 use crate::files::integrity::{Damage, Role};
 use crate::machine::Machine;
 
-/// A machine whose failures can be those of files.
+/// A machine whose failures include those of files.
 pub trait FileMachine<'m>:
     Machine<'m, Failure: From<FatError> + From<Missing<'m>> + From<Damage<'m>> + From<GzipError>>
 {
@@ -25,7 +25,7 @@ impl<'m, M> FileMachine<'m> for M where
 /// A file that should be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing<'m> {
-    /// What it is for.
+    /// Its purpose.
     pub role: Role,
     /// Its path.
     pub path: &'m str,
@@ -47,7 +47,8 @@ impl fmt::Display for Missing<'_> {
     }
 }
 
-/// Whether the volume does not let itself be read, and another copy of what describes it may help.
+/// Does the failure mean that the volume cannot be read, so that another copy of its structures may
+/// help?
 pub fn is_of_volume(failure: &dyn Named) -> bool {
     let volume = [
         &catalogue::DISK_READ,

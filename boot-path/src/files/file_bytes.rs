@@ -1,27 +1,27 @@
 //! The bytes of a file, which may be larger than memory.
 //!
-//! The loader checks a kernel that it has loaded; `disk-builder` checks a file that it does not want to
-//! load. Both run the same code: it asks for a window into the file, and gets all of the rest
-//! where the file is in memory.
+//! The loader checks a kernel that it has loaded; `disk-builder` checks a file without loading it.
+//! Both run the same code, which asks for a window into the file. If the file is in memory, the
+//! window extends to its end.
 
 use crate::errors::text::copy;
 use crate::position::FileOffset;
 
-/// How many bytes from an offset on are to be had in one piece, unless the file ends before. No reader
-/// wants more at once: whoever relies on it asserts that this is enough.
+/// How many bytes from an offset on a window holds, unless the file ends earlier. No reader needs
+/// more at once: each reader that relies on this asserts that it is enough.
 pub const WINDOW: usize = 32 * 1024;
 
-/// A file whose bytes can be looked at.
+/// A file whose bytes can be inspected.
 pub trait FileBytes {
     /// Length in bytes.
     fn size(&self) -> u64;
 
     /// The bytes from `offset` on: [`WINDOW`] of them or more, or all that are left.
     ///
-    /// What cannot be read is missing; whoever implements this keeps the error.
+    /// Bytes that cannot be read are missing; the implementation keeps the error.
     fn window(&mut self, offset: FileOffset) -> &[u8];
 
-    /// Copies the bytes from `offset` on; returns how many there were.
+    /// Copies the bytes from `offset` on; returns their number.
     fn read_at(&mut self, offset: FileOffset, out: &mut [u8]) -> usize {
         let mut done = 0;
         while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -33,8 +33,8 @@ pub trait FileBytes {
         done
     }
 
-    /// Calls `each` with the bytes from `offset` on, piece by piece: `length` of them, or as many as
-    /// there are.
+    /// Calls `each` with the bytes from `offset` on, piece by piece: `length` of them, or all that
+    /// are left.
     fn pieces(&mut self, offset: FileOffset, length: u64, mut each: impl FnMut(&[u8]))
     where
         Self: Sized,

@@ -1,8 +1,8 @@
-//! Step 10: files that were compressed by gzip (RFC 1952): unpacked from memory to memory, or piece by
-//! piece.
+//! Step 10: unpacks files that were compressed by gzip (RFC 1952), from memory to memory or piece
+//! by piece.
 //!
-//! Decompression itself is the crate `miniz_oxide`'s; here is what is around it: header, checksum,
-//! length. A file has one member, as `gzip` writes it.
+//! The crate `miniz_oxide` decompresses; this module handles header, checksum and length. A file
+//! has one member, as `gzip` writes it.
 
 use core::fmt;
 
@@ -19,7 +19,7 @@ use crate::errors::text::facts;
 use crate::files::file_bytes::FileBytes;
 use crate::position::FileOffset;
 
-/// The first bytes of such a file: magic number, and the only method there is.
+/// The first bytes of such a file: magic number, and the only defined method.
 pub const MAGIC: [u8; 3] = [0x1F, 0x8B, 8];
 
 /// Flags (RFC 1952, 2.3.1); bit 0 is only a hint.
@@ -41,28 +41,28 @@ struct Trailer {
 /// Why a file cannot be unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GzipError {
-    /// The header ends early, or has reserved flags.
+    /// The header is cut off, or has reserved flags.
     Header,
-    /// The compressed data makes no sense; so many bytes came out before that showed.
+    /// The compressed data is invalid.
     Data {
-        /// Bytes unpacked until then.
+        /// Bytes unpacked before that showed.
         unpacked: u64,
     },
-    /// The data has another length than the file says.
+    /// The data has a different length than the file says.
     Length {
         /// Bytes unpacked.
         unpacked: u64,
         /// What the file says.
         expected: u64,
     },
-    /// There is no memory for so much.
+    /// There is not enough memory.
     Room {
-        /// Bytes that were asked for.
+        /// Bytes that were requested.
         needed: u64,
     },
-    /// The data has another CRC-32 than the file says.
+    /// The data has a different CRC-32 than the file says.
     Checksum {
-        /// The CRC-32 of what was unpacked.
+        /// The CRC-32 of the unpacked data.
         found: u32,
         /// What the file says.
         expected: u32,
@@ -98,8 +98,8 @@ pub fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC)
 }
 
-/// Length of the unpacked data in bytes, as the last bytes of the file say. It is checked when the
-/// file is unpacked.
+/// Length of the unpacked data in bytes, according to the last bytes of the file. It is checked
+/// when the file is unpacked.
 ///
 /// # Errors
 /// [`GzipError::Header`], when the file is too short.
@@ -112,11 +112,11 @@ fn trailer(file: &[u8]) -> Result<&Trailer, GzipError> {
     Ok(trailer)
 }
 
-/// Unpacks a file into `out`, which is as long as [`unpacked_length`] says. `decompressor` is room
-/// for the state, `crc32` computes CRC-32/ISO-HDLC.
+/// Unpacks a file into `out`, which must be as long as [`unpacked_length`] says. `decompressor` is
+/// room for the state, `crc32` computes CRC-32/ISO-HDLC.
 ///
 /// # Errors
-/// [`GzipError`]; then `out` holds rubbish.
+/// [`GzipError`]; then the contents of `out` are undefined.
 pub fn unpack(
     file: &[u8],
     out: &mut [u8],
@@ -126,7 +126,7 @@ pub fn unpack(
     unpack_by_steps(file, out, decompressor, crc32, (usize::MAX, |_| {}))
 }
 
-/// As [`unpack`], in steps of so many bytes: each goes to a function when it is done.
+/// As [`unpack`], in steps of this many bytes: calls a function with each when it is done.
 ///
 /// # Errors
 /// Those of [`unpack`].
@@ -162,7 +162,7 @@ pub fn unpack_by_steps(
 }
 
 impl Trailer {
-    /// Checks how a decompression has ended, and where: it must be at the end of the data, with as
+    /// Checks how and where a decompression has ended: it must be at the end of the data, after as
     /// many bytes as the file says.
     fn check_length(
         &self,
@@ -188,18 +188,18 @@ impl Trailer {
     }
 }
 
-/// A decompression looks back at the last so many bytes.
+/// How many bytes a decompression may look back.
 const DICTIONARY: usize = 32 * 1024;
 
 /// Room for [`unpack_pieces`], in bytes.
 pub const ROOM: usize = 2 * DICTIONARY;
 
-/// As [`unpack`], of a file of any length, for the host: hands what comes out to `sink` piece by piece,
-/// and returns its length. It ends where [`unpack`] does, behind as many bytes as the file says; nothing
-/// is made ready for them in advance. `crc32` continues a CRC-32/ISO-HDLC.
+/// As [`unpack`], for files of any length, on the host: hands the unpacked data to `sink` piece by
+/// piece, and returns its length. It stops where [`unpack`] does, after as many bytes as the file
+/// says, without allocating memory for them in advance. `crc32` continues a CRC-32/ISO-HDLC.
 ///
 /// # Errors
-/// [`GzipError`], the same as of [`unpack`]; then `sink` was given rubbish.
+/// [`GzipError`], the same as of [`unpack`]; then the data given to `sink` is invalid.
 pub fn unpack_pieces(
     mut file: impl FileBytes,
     room: &mut [u8; ROOM],
@@ -222,7 +222,7 @@ pub fn unpack_pieces(
     let (mut unpacked, mut crc, mut start) = (0, 0, 0);
     loop {
         if start == room.len() {
-            // Not a ring: what looks back to before the first byte must be seen.
+            // Not a ring buffer: a reference to before the first byte must be detected.
             room.copy_within(ROOM - DICTIONARY.., 0);
             start = DICTIONARY;
         }
@@ -237,7 +237,7 @@ pub fn unpack_pieces(
         position += consumed as u64;
         unpacked += count as u64;
         if unpacked > expected {
-            // From memory to memory, there is no room for more.
+            // [`unpack`] has no room for more bytes and fails in the same way.
             return Err(GzipError::Length {
                 unpacked: expected,
                 expected,
@@ -280,7 +280,7 @@ fn header_length(mut file: impl FileBytes) -> Option<u64> {
             let window = file.window(FileOffset::new(length));
             let end = window.iter().position(|&byte| byte == 0);
             in_text = end.is_none() && !window.is_empty();
-            // The end of the text, or the first byte that is in no window.
+            // The end of the text, or the first byte behind the window.
             length += end.unwrap_or(window.len()) as u64;
             length += u64::from(!in_text);
         }

@@ -1,8 +1,8 @@
-//! Whether a file is what `disk-builder` wrote: the [manifest](disk_layout::manifest), and what is
-//! compared with it.
+//! Checks whether a file is the one that `disk-builder` wrote, against the
+//! [manifest](disk_layout::manifest).
 //!
-//! A file without an entry, or one that somebody has replaced, is not checked: it is not damaged,
-//! only unknown.
+//! A file that has no entry, or that somebody has replaced, is not checked: it is unknown rather
+//! than damaged.
 
 use core::fmt;
 
@@ -12,7 +12,7 @@ use crate::disk::fat::File;
 use crate::errors::catalogue::{self, Named};
 use crate::errors::text::facts;
 
-/// Continues a CRC-32C: the one so far, and more bytes. It begins with 0.
+/// Continues a CRC-32C: takes the one so far, at first 0, and more bytes.
 pub type Crc32c = fn(u32, &[u8]) -> u32;
 
 /// The entries of all files.
@@ -23,7 +23,7 @@ pub struct Manifest<'a> {
 }
 
 impl<'a> Manifest<'a> {
-    /// The manifest in these bytes; one without entries where there is none.
+    /// The manifest in these bytes; without entries if they hold none.
     pub fn new(bytes: &'a [u8], crc32c: Crc32c) -> Self {
         let entries = manifest::parse(bytes).unwrap_or_default();
         Self { entries, crc32c }
@@ -35,8 +35,8 @@ impl<'a> Manifest<'a> {
         self.entries.iter().find(|entry| entry.path.get() == key)
     }
 
-    /// An entry of a file that was found at this path, whatever its checksums are of, when it is the
-    /// builder's own.
+    /// The entry of a file found at this path, whatever its checksums cover, if the builder wrote
+    /// the file.
     pub fn any(&self, role: Role, path: &'a str, file: &File) -> Option<Expected<'a>> {
         let mut own = Sums::ALL
             .iter()
@@ -44,17 +44,17 @@ impl<'a> Manifest<'a> {
         own.find_map(|own| own.ok().flatten())
     }
 
-    /// The entry of a directory: of the names in it.
+    /// The entry of a directory, which covers the names in it.
     pub fn directory(&self, path: &'a str) -> Option<Expected<'a>> {
         let role = Role::Text;
         let entry = self.entry(path, Sums::Whole)?;
         Some(Expected { role, path, entry })
     }
 
-    /// The entry of a file that was found at this path, when it is the builder's own.
+    /// The entry of a file found at this path, if the builder wrote the file.
     ///
     /// # Errors
-    /// [`Damage`], when it has not the right length.
+    /// [`Damage`], when the length is wrong.
     pub fn own(
         &self,
         role: Role,
@@ -78,19 +78,19 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// What the checksums of a file are of. Of a kernel, not everything is loaded, and by another
-/// protocol it may be something else: an entry speaks of one of these.
+/// What the checksums of a file cover. A kernel is not loaded completely, and each protocol may
+/// load different parts: an entry covers one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sums {
-    /// All of it, as it is on the disk: of a kernel when it is compressed.
+    /// The whole file, as it is on the disk; for a kernel, if it is compressed.
     Whole = 0,
     /// Headers and segments of an ELF file, by virtual addresses.
     Elf = 1,
-    /// What a Multiboot 1 header wants.
+    /// The parts that a Multiboot 1 header selects.
     Multiboot1 = 2,
-    /// What a Multiboot 2 header wants.
+    /// The parts that a Multiboot 2 header selects.
     Multiboot2 = 3,
-    /// A bzImage, but for its payload if that checks itself.
+    /// A bzImage, except for its payload if that has its own check.
     Linux = 4,
 }
 
@@ -104,7 +104,7 @@ impl Sums {
         Self::Whole,
     ];
 
-    /// What they go by in a manifest: the path's key, and behind it a byte that is in no path.
+    /// The key in a manifest: that of the path, followed by a byte that no path contains.
     pub fn key(self, path: &str, crc32c: Crc32c) -> u32 {
         let key = path_key(path, crc32c);
         match self {
@@ -114,8 +114,8 @@ impl Sums {
     }
 }
 
-/// What a path goes by in a manifest. As in FAT, the case of ASCII letters makes no difference, and
-/// as in entries, neither does a slash in front.
+/// The key of a path in a manifest. The case of ASCII letters makes no difference, as in FAT;
+/// neither does a leading slash, as in entries.
 pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
     let mut before = b'/';
     path.bytes().fold(crc32c(0, b"/"), |crc, byte| {
@@ -129,12 +129,13 @@ pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
     })
 }
 
-/// Continues the sum of the names in a directory, in whatever order they come: it begins with 0.
+/// Continues the sum of the names in a directory, which starts at 0 and does not depend on their
+/// order.
 pub fn sum_names(sum: u32, name: &str, crc32c: Crc32c) -> u32 {
     sum.wrapping_add(path_key(name, crc32c))
 }
 
-/// What a file is for.
+/// The purpose of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `kernel.conf`, `loader.conf`, or an entry.
@@ -157,7 +158,7 @@ impl<'a> Expected<'a> {
     /// Compares the checksum of its bytes.
     ///
     /// # Errors
-    /// [`Damage`], when it is another one.
+    /// [`Damage`], when they differ.
     pub fn bytes(&self, found: u32) -> Result<(), Damage<'a>> {
         self.compare(found, self.entry.crc32c.get())
     }
@@ -165,7 +166,7 @@ impl<'a> Expected<'a> {
     /// Compares the checksum of a kernel's headers.
     ///
     /// # Errors
-    /// [`Damage`], when it is another one.
+    /// [`Damage`], when they differ.
     pub fn headers(&self, found: u32) -> Result<(), Damage<'a>> {
         self.compare(found, self.entry.headers_crc32c.get())
     }
@@ -182,18 +183,18 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// A file is not what it was.
+/// A file has changed since it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage<'a> {
-    /// What it is for.
+    /// Its purpose.
     pub role: Role,
     /// Its path.
     pub path: &'a str,
-    /// How that shows.
+    /// How the damage shows.
     pub cause: DamageCause,
 }
 
-/// What is wrong with a file: what was found, and what it should be.
+/// What is wrong with a file: the value found, and the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DamageCause {
     /// Its length in bytes.

@@ -1,4 +1,4 @@
-//! Files, their checksums, and what was compressed.
+//! Files, their checksums, and decompression.
 
 pub mod file_bytes;
 pub mod checksum;

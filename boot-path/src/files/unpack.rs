@@ -1,8 +1,9 @@
-//! Step 10, its beginning: files that were compressed by gzip.
+//! Step 10, its beginning: unpacks files that were compressed by gzip.
 //!
 //! **On entry**: a file is known, memory can be allocated. **This step**: looks at its first bytes.
-//! A compressed file is read whole, compared with its checksum and unpacked, as high in memory as
-//! possible: many kernels want to be low. **On exit**: the file, which may be another one, in memory.
+//! Reads a compressed file whole, compares its checksum and unpacks it, as high in memory as
+//! possible: many kernels must be loaded low. **On exit**: the file, or the unpacked one, which is
+//! in memory.
 
 use core::mem::MaybeUninit;
 
@@ -18,7 +19,7 @@ use crate::position::FileOffset;
 use crate::say;
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
-    /// The file itself, or what was compressed in it.
+    /// The file itself, or, if it is compressed, the unpacked one.
     ///
     /// # Errors
     /// 8C, 8B, 7A, 10Q or 10R.
@@ -56,7 +57,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         unpacked
     }
 
-    /// Unpacks to memory that is allocated for it, and stays allocated.
+    /// Unpacks to newly allocated memory, which stays allocated.
     #[inline(never)]
     fn unpack_bytes(
         &mut self,
@@ -79,13 +80,15 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     }
 }
 
-/// The state of a decompression that is yet to begin. What it is copied from is on the stack only here.
+/// The initial state of a decompression. Only this function has the original, which is copied, on
+/// its stack.
 #[inline(never)]
 fn new_state(room: &mut MaybeUninit<Decompressor>) -> &mut Decompressor {
     room.write(Decompressor::new())
 }
 
-/// Memory, as high as possible. That there is none is this file's fault, which may say anything.
+/// Memory, as high as possible. Running out of memory is blamed on the file: it may claim any
+/// length.
 fn room<'m>(
     machine: impl Machine<'m>,
     needed: u64,

@@ -1,9 +1,9 @@
-//! Other copies: a FAT volume has most of what describes it twice.
+//! Other copies: a FAT volume has two copies of most of its structures.
 //!
-//! The second boot sector and the second FAT are looked at only when the usual ones do not let the
-//! volume be read (7A, 8A, 8B), or when a checksum can tell that by them the file is what it was. A
-//! refusal of what a file holds is no reason: by another copy it would only be another file. A disk that
-//! does not answer has no other copies either.
+//! The second boot sector and the second FAT are used only when the volume cannot be read by the
+//! usual ones (7A, 8A, 8B), or when a checksum can confirm that they lead to the original file.
+//! Invalid contents of a file are not a reason: another copy would only lead to another file. A
+//! disk that does not answer has no other copies either.
 
 use core::fmt;
 
@@ -17,20 +17,21 @@ use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 use crate::position::FileOffset;
 
-/// What is done by a view of the volume. `true`: it counts only if a checksum confirms what was read.
+/// An action by one view of the volume. `true`: it counts only if a checksum confirms what was
+/// read.
 type Action<'a, 'm, M> =
     &'a mut dyn FnMut(&mut Files<'m, M>, bool) -> Result<(), <M as Machine<'m>>::Failure>;
 
-/// Parses headers, and says which checksums they must have.
+/// Parses headers, and returns the checksums that they must have.
 type Parse<'a, 'm, M> =
     &'a mut dyn FnMut(
         &mut Reader<'_, 'm, M>,
     ) -> Result<Option<Expected<'m>>, <M as Machine<'m>>::Failure>;
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
-    /// Does something with files; where that fails, by the other views of the volume, until it succeeds.
-    /// With a `file` that is known already, only if its bytes are elsewhere by that view. `checked`:
-    /// a checksum tells whether it has succeeded.
+    /// Does something with files. If that fails, tries the other views of the volume until one
+    /// succeeds. If a `file` is given, skips views by which its bytes are in the same places.
+    /// `checked`: a checksum decides whether the action has succeeded.
     ///
     /// # Errors
     /// The first failure.
@@ -59,7 +60,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
-    /// Goes through the other views, until one of them does it. If none does, the one in use stays.
+    /// Tries the other views until one succeeds. If none does, the view in use stays.
     fn try_others(
         &mut self,
         file: Option<&File<'m>>,
@@ -90,8 +91,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         None
     }
 
-    /// Parses the headers of a file, and compares their checksum: that of all that the parser has read,
-    /// in its order.
+    /// Parses the headers of a file, and compares their checksum, which covers all that the parser
+    /// has read, in that order.
     ///
     /// # Errors
     /// Those of the parser; 10Q, 10R, 8B, 7A.
@@ -118,7 +119,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     }
 }
 
-/// A file whose headers are read.
+/// A file whose headers are being read.
 pub struct Reader<'f, 'm, M> {
     files: &'f mut Files<'m, M>,
     file: File<'m>,
@@ -131,7 +132,7 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
         self.files
     }
 
-    /// Reads from an offset on; returns how many bytes there were.
+    /// Reads from an offset on; returns the number of bytes.
     ///
     /// # Errors
     /// 8B or 7A.
@@ -141,19 +142,19 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
         Ok(length)
     }
 
-    /// The checksum of all that was read; from here on, of what will be.
+    /// Returns the checksum of all bytes read so far, and starts a new one.
     pub fn take_sum(&mut self) -> u32 {
         core::mem::take(&mut self.crc)
     }
 
-    /// The checksum is of what had this one.
+    /// Sets the checksum of the bytes read so far.
     pub fn set_sum(&mut self, sum: u32) {
         self.crc = sum;
     }
 
-    /// Reads parts of the file, offset and length of each, before it is known where they go:
-    /// [`Files::load`] does not read them again. Returns each, by its index; nothing where there is no
-    /// memory for that. They are in no checksum.
+    /// Reads parts of the file, by offset and length of each, before their destination is known:
+    /// [`Files::load`] does not read them again. Returns each, by its index; empty if memory does
+    /// not suffice. They are not part of the checksum.
     ///
     /// # Errors
     /// 8B or 7A.
@@ -168,7 +169,7 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
 }
 
 impl<'m, M: FileMachine<'m>> OnDisk<'m, M> {
-    /// Goes over to another view, if that shows something else, and the disk is there to show it.
+    /// Switches to another view, if the disk still answers and the view shows something else.
     fn look_by(&mut self, view: View, damaged: &Volume, file: Option<&fat::File>) -> bool {
         let (disk, cache) = (&mut self.disk, &mut self.cache);
         if !disk.is_there() {
@@ -183,7 +184,7 @@ impl<'m, M: FileMachine<'m>> OnDisk<'m, M> {
     }
 }
 
-/// Tells that the volume is damaged, and which part of it will do nevertheless.
+/// Reports that the volume is damaged, and which copy is used instead.
 pub(super) fn say_change<'m>(machine: impl Machine<'m>, damage: &dyn Named, view: View) {
     let part = match (view.backup, view.second_fat) {
         (false, false) => "the first FAT",
