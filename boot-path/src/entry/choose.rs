@@ -1,8 +1,9 @@
 //! Step 9: what to boot.
 //!
-//! **On entry**: files can be read. **This step**: reads the entries and chooses one; where there is
-//! none, reads `/boot/kernel.conf`, if that is there. Finds the kernel. **On exit**: the kernel's file
-//! or what is to be started instead, the command line, modules and their strings are known.
+//! **On entry**: files can be read. **This step**: reads the entries and chooses one; without
+//! entries, reads `/boot/kernel.conf`, which is optional. Finds the kernel. **On exit**: the
+//! kernel's file, or the boot sector to start instead, is known, as are the command line, the
+//! modules and their strings.
 
 use core::fmt;
 
@@ -20,7 +21,7 @@ use crate::files::integrity::{Role, Sums};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 
-/// A machine whose failures can be those of entries.
+/// A machine whose failures include those of entries.
 pub trait EntryMachine<'m>: FileMachine<'m, Failure: From<EntryFileError> + From<NoEntry>> {}
 
 impl<'m, M> EntryMachine<'m> for M where
@@ -28,7 +29,7 @@ impl<'m, M> EntryMachine<'m> for M where
 {
 }
 
-/// What the loader goes to.
+/// What the loader boots.
 pub enum Chosen<'m> {
     /// A kernel.
     Kernel(BootEntry<'m>),
@@ -36,22 +37,22 @@ pub enum Chosen<'m> {
     Chain(Target),
 }
 
-/// A kernel that is to be booted.
+/// A kernel to boot.
 #[derive(Clone, Copy)]
 pub struct BootEntry<'m> {
     /// Its path.
     pub path: &'m str,
-    /// The file there, or what was compressed in it.
+    /// The file at this path, unpacked if it was compressed.
     pub kernel: File<'m>,
-    /// The protocol to boot it by; `None`: what the file itself looks like.
+    /// The protocol to boot it by; `None`: the one that the file itself indicates.
     pub protocol: Option<Protocol>,
     /// Command line and modules.
     pub text: KernelEntry<'m>,
 }
 
-/// What the entries need memory for.
+/// Memory that reading entries needs.
 pub struct Rooms<'a, 'm> {
-    /// For all entries: too many KiB for the stack.
+    /// For all entries, which are several KiB too large for the stack.
     pub entries: &'a mut Entries<'m>,
     /// For `loader.conf`, then for `kernel.conf`: [`MAX_FILE`] bytes.
     pub text: &'m mut [u8],
@@ -75,7 +76,7 @@ pub fn choose<'m, M: EntryMachine<'m>>(
     }
 }
 
-/// Finds what an entry names.
+/// Finds the files that an entry names.
 ///
 /// # Errors
 /// 9A, 8B or 7A.
@@ -114,7 +115,7 @@ fn read_configuration<'m, M: EntryMachine<'m>>(
     Ok(entry_file::parse(text.get(..length).unwrap_or_default())?)
 }
 
-/// Reads all entries, each into memory of its own: they stay, and nothing must be read again.
+/// Reads all entries, each into memory of its own, which stays allocated: none must be read again.
 fn read_entries<'m, M: EntryMachine<'m>>(
     entries: &mut Entries<'m>,
     files: &mut Files<'m, M>,
@@ -145,7 +146,8 @@ impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, 'm> {
         let full = self.entries.full();
         let length = match full {
             None => (file.size as usize).min(MAX_FILE),
-            // It is not read, and nobody will see its name: there were others.
+            // The file is not read, and its name is never shown: other files were left out before
+            // it.
             Some(error) if self.entries.unnamed() > 0 => {
                 let _ = self.entries.skip("", error);
                 return Ok(());
@@ -176,7 +178,7 @@ impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, 'm> {
     }
 }
 
-/// Chooses the one that `loader.conf` asks for, or the first one.
+/// Chooses the entry that `loader.conf` asks for, or the first one.
 #[inline(never)]
 fn choose_entry<'m, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
@@ -209,8 +211,8 @@ fn choose_entry<'m, M: EntryMachine<'m>>(
     Ok(choice.item.text)
 }
 
-/// Reads a file of at most [`MAX_FILE`] bytes, for which there is room. What `disk-builder` wrote must
-/// have its checksum.
+/// Reads a file of at most [`MAX_FILE`] bytes, for which there is room. Compares its checksum if
+/// `disk-builder` wrote it.
 fn read<'m, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
     path: &'m str,
@@ -227,7 +229,7 @@ fn read<'m, M: EntryMachine<'m>>(
     Ok(Ok(files.read(file, expected, room)?))
 }
 
-/// Puts texts together, for which there is room.
+/// Joins texts, for which there is room.
 fn join<'m>(parts: &[&str], out: &'m mut [u8]) -> &'m str {
     let mut length = 0;
     for part in parts {
@@ -236,14 +238,14 @@ fn join<'m>(parts: &[&str], out: &'m mut [u8]) -> &'m str {
     utf8(out).0
 }
 
-/// Says what is wrong, if anything is; the boot goes on.
+/// Prints a warning, if there is one; the boot continues.
 fn warn<'m>(machine: impl Machine<'m>, warning: Option<Warning<'_>>) {
     if let Some(warning) = warning {
         machine.print(&Line(&["entries  "], &warning));
     }
 }
 
-/// Prints a line with texts from files, in which a `#` is a `#`, and then one with numbers.
+/// Prints a line of texts from files, in which a `#` stays a `#`, followed by a text with numbers.
 fn print<'m>(machine: impl Machine<'m>, texts: &[&str], behind: &str, numbers: &[u64]) {
     machine.print(&Line(texts, &Facts(behind, numbers)));
 }

@@ -1,8 +1,8 @@
 //! Step 9: which of several entries to boot.
 //!
-//! `/loader/loader.conf` says which one is the default, as systemd-boot's does; the files in
-//! `/loader/entries` are the entries, and their order is that of the Boot Loader Specification
-//! (UAPI.1, "Sorting" and "Boot counting").
+//! `/loader/loader.conf` names the default entry, as systemd-boot's does. The files in
+//! `/loader/entries` are the entries, in the order of the Boot Loader Specification (UAPI.1,
+//! "Sorting" and "Boot counting").
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -20,24 +20,24 @@ pub use crate::entry::pattern::{MAX_PATTERN, matches};
 /// The directory of the entries.
 pub const DIRECTORY: &str = "/loader/entries";
 
-/// What says which of them is the default.
+/// The file that names the default entry.
 pub const PATH_LOADER: &str = "/loader/loader.conf";
 
-/// How the names of entries end, in any case.
+/// The suffix of entries' names, in upper or lower case.
 const SUFFIX: &str = ".conf";
 
-/// The most entries. Those that stand further back in the directory are left out.
+/// The most entries. Those further back in the directory are left out.
 pub const MAX_ENTRIES: usize = 64;
 
-/// The most files that are read to find them: those that are no entries count as well. What stands
-/// further back is left out.
+/// The most files that are read to find entries; files that turn out not to be entries count as
+/// well. Those further back are left out.
 pub const MAX_CANDIDATES: usize = 4 * MAX_ENTRIES;
 
-/// The most files that are named each for itself, with the reason why they are left out.
+/// The most files that are left out with a message each that names file and reason.
 pub const MAX_NAMED: u32 = 8;
 
-/// Whether a file in [`DIRECTORY`] is an entry. Names that begin with a point are those of hidden
-/// files, which some systems write beside each file.
+/// Is a file in [`DIRECTORY`] an entry? Names that begin with a point are those of hidden files,
+/// which some systems write beside each file.
 pub fn is_entry(name: &str) -> bool {
     !name.starts_with('.') && stem(name).len() < name.len()
 }
@@ -54,25 +54,25 @@ pub fn stem(name: &str) -> &str {
 /// An entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Item<'a> {
-    // No more than that, for there are many: the name tells the rest.
+    // Nothing else is stored, since there may be many entries: the rest follows from the name.
     /// Path of its file.
     pub path: &'a str,
-    /// What is in it.
+    /// Its contents.
     pub text: KernelEntry<'a>,
 }
 
-/// Boot counters: `+LEFT-DONE` at the end of a name. The loader does not change them, for it does
-/// not write to the disk.
+/// Boot counters: `+LEFT-DONE` at the end of a name. The loader does not update them, since it
+/// never writes to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tries {
-    /// How many times it shall still be tried; 0: it is bad.
+    /// How many more times it may be tried; 0: it is bad.
     pub left: u32,
     /// How many times it was tried.
     pub done: u32,
 }
 
 impl Tries {
-    /// Takes the counters off a name without suffix.
+    /// Removes the counters from a name without suffix.
     fn split(stem: &str) -> (&str, Option<Self>) {
         let parts = || {
             let (id, counters) = split_last(stem, b'+')?;
@@ -118,19 +118,19 @@ impl<'a> Item<'a> {
         self.id_and_tries().1
     }
 
-    /// Whether it was tried as often as it should be, and never with success.
+    /// Was it tried as often as allowed, and never with success?
     pub fn is_bad(&self) -> bool {
         is_bad(self.tries())
     }
 
-    /// Whether the pattern of `loader.conf` means it: the name without counters, with or without the
-    /// suffix.
+    /// Does the pattern of `loader.conf` match its name without counters, with or without the
+    /// suffix?
     fn matches(&self, pattern: &str) -> bool {
         let (id, _) = self.id_and_tries();
         matches(pattern, id, "") || matches(pattern, id, SUFFIX)
     }
 
-    /// Which one comes first.
+    /// Which entry comes first.
     pub fn compare(&self, other: &Self) -> Ordering {
         let (text, other_text) = (&self.text, &other.text);
         let by_key = match (text.sort_key(), other_text.sort_key()) {
@@ -143,7 +143,7 @@ impl<'a> Item<'a> {
                 }),
             (one, another) => another.is_some().cmp(&one.is_some()),
         };
-        // Where all of that is equal, they differ in the counters, or in the case of letters.
+        // Entries that are equal so far differ in the counters, or in the case of letters.
         let ((id, tries), (other_id, other_tries)) = (self.id_and_tries(), other.id_and_tries());
         let by_tries = || match (tries, other_tries) {
             (Some(one), Some(another)) => another
@@ -170,15 +170,15 @@ fn newer(one: &str, another: &str) -> Ordering {
     version::compare(another, one)
 }
 
-/// All entries that can be booted, in their order. (It takes some KiB.)
+/// All bootable entries, in their order. (The type has several KiB.)
 #[derive(Debug)]
 pub struct Entries<'a> {
     items: ArrayVec<Item<'a>, MAX_ENTRIES>,
     /// Files that were read.
     read: usize,
-    /// Files that are left out, though they should be entries.
+    /// Files that are left out, though they are meant as entries.
     skipped: u32,
-    /// Those of them that are not named, and what would be said of the first one.
+    /// Those of them that get no message of their own, and the message for the first of these.
     unnamed: u32,
     first_unnamed: ArrayVec<Warning<'a>, 1>,
     /// Entries for machines of another kind.
@@ -198,7 +198,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Why a further file need not even be read, if so.
+    /// The reason not to read any more files, if there is one.
     pub fn full(&self) -> Option<EntryFileError> {
         let cause = if self.items.is_full() {
             EntryFileCause::TooManyEntries
@@ -210,14 +210,15 @@ impl<'a> Entries<'a> {
         Some(EntryFileError { line: 0, cause })
     }
 
-    /// Adds the entry in a file, if it is for machines of this kind. Returns what is to be said when it
-    /// is left out; the others are not affected.
+    /// Adds the entry in a file, if it is for machines of this kind. Returns a warning if it is
+    /// left out; the others are not affected.
     #[must_use]
     pub fn add(&mut self, path: &'a str, bytes: &'a [u8]) -> Option<Warning<'a>> {
         self.add_by(path, bytes, &mut Item::compare)
     }
 
-    /// As [`add`](Self::add), with [`Item::compare`] in somebody else's hands, who can count.
+    /// As [`add`](Self::add), with another function in the place of [`Item::compare`], which may
+    /// count.
     #[must_use]
     pub fn add_by(
         &mut self,
@@ -231,11 +232,11 @@ impl<'a> Entries<'a> {
         match Item::new(path, bytes) {
             Ok(None) => self.hidden = self.hidden.saturating_add(1),
             Ok(Some(item)) => {
-                // Behind those that come first, and behind its equals.
+                // Behind the entries that come first, and behind its equals.
                 let place = self
                     .items
                     .partition_point(|other| compare(other, &item).is_le());
-                // There is room.
+                // There is room: `full` has checked it.
                 let _ = self.items.try_insert(place, item);
             }
             Err(error) => return self.skip(path, error),
@@ -244,8 +245,7 @@ impl<'a> Entries<'a> {
         None
     }
 
-    /// Counts a file that is left out. Returns what is to be said of it: nothing, if it is only one of
-    /// many.
+    /// Counts a file that is left out. Returns a warning, or nothing if it is one of too many.
     #[must_use]
     pub fn skip(&mut self, path: &'a str, error: EntryFileError) -> Option<Warning<'a>> {
         let warning = Warning {
@@ -254,7 +254,7 @@ impl<'a> Entries<'a> {
         };
         self.read += 1;
         self.skipped = self.skipped.saturating_add(1);
-        // What is the same for all that follow need not be said for each.
+        // These errors apply to all later files too, so one message is enough.
         let same =
             [EntryFileCause::TooManyEntries, EntryFileCause::TooManyFiles].contains(&error.cause);
         if self.skipped - self.unnamed <= MAX_NAMED && !same {
@@ -265,12 +265,12 @@ impl<'a> Entries<'a> {
         None
     }
 
-    /// How many were left out so far of which nothing was said.
+    /// The number of files left out so far without a message.
     pub fn unnamed(&self) -> u32 {
         self.unnamed
     }
 
-    /// What is to be said of those, in the end.
+    /// One warning about all of those, for the end.
     pub fn rest(&self) -> Option<Warning<'a>> {
         let Warning { path, cause } = *self.first_unnamed.first()?;
         let WarningCause::Skipped { error, .. } = cause else {
@@ -281,7 +281,7 @@ impl<'a> Entries<'a> {
         Some(Warning { path, cause })
     }
 
-    /// Whether there was nothing in the directory, not even what had to be left out.
+    /// Was the directory empty, even of files that were left out?
     pub fn is_empty(&self) -> bool {
         self.items.is_empty() && self.skipped == 0 && self.hidden == 0
     }
@@ -291,8 +291,8 @@ impl<'a> Entries<'a> {
         &self.items
     }
 
-    /// The first one that the pattern means; else, or without one, the first of all. A pattern of more
-    /// than [`MAX_PATTERN`] bytes means none.
+    /// The first entry that the pattern matches; else, or without a pattern, the first of all. A
+    /// pattern of more than [`MAX_PATTERN`] bytes matches none.
     ///
     /// # Errors
     /// [`NoEntry`], when there is none.
@@ -319,17 +319,16 @@ impl Default for Entries<'_> {
     }
 }
 
-/// What is to be booted.
+/// The entry to boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice<'a, 'p> {
     /// The entry.
     pub item: Item<'a>,
-    /// A pattern that means none of the entries.
+    /// A pattern that matches none of the entries.
     pub unmatched: Option<&'p str>,
 }
 
-/// Something that does not keep the rest from being booted. Its `Display` names the file and the
-/// line.
+/// A problem that does not stop the boot. Its `Display` names the file and the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning<'a> {
     path: &'a str,
@@ -338,11 +337,11 @@ pub struct Warning<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WarningCause<'a> {
-    /// An entry is left out, and so are more.
+    /// An entry is left out, and so are `more` others.
     Skipped { error: EntryFileError, more: u32 },
     /// A line of `loader.conf`, or all of it, is ignored.
     Ignored(EntryFileError),
-    /// This pattern means no entry.
+    /// This pattern matches no entry.
     Unmatched(&'a str),
 }
 
@@ -355,7 +354,7 @@ impl<'a> Warning<'a> {
         }
     }
 
-    /// About a pattern in [`PATH_LOADER`] that means none of the entries.
+    /// About a pattern in [`PATH_LOADER`] that matches none of the entries.
     pub fn no_default(pattern: &'a str) -> Self {
         Self {
             path: PATH_LOADER,

@@ -1,8 +1,8 @@
 //! Step 9: the text of an entry: what to boot, and with which command line.
 //!
-//! `/boot/kernel.conf`, which is optional, and the [entries](crate::entry::entries) have the syntax of the
-//! Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entries"): UTF-8 lines of a key, spaces or
-//! tabs, and a value.
+//! `/boot/kernel.conf`, which is optional, and the [entries](crate::entry::entries) have the syntax
+//! of the Boot Loader Specification (UAPI.1, "Type #1 Boot Loader Entries"): UTF-8 lines of a key,
+//! spaces or tabs, and a value.
 //!
 //! ```text
 //! # A comment.
@@ -21,8 +21,8 @@
 //! chain    drive=81h partition=2
 //! ```
 //!
-//! Without `protocol`, the kernel's file says what boot protocol it is made for. With `chain`, no
-//! kernel is booted, but the boot sector of a disk or of a partition.
+//! Without `protocol`, the kernel's file indicates its boot protocol. With `chain`, the loader
+//! starts the boot sector of a disk or of a partition instead of a kernel.
 //!
 //! Other keys are ignored, as the specification demands.
 
@@ -38,7 +38,7 @@ use crate::errors::text::{copy, facts, split_before, utf8};
 /// The kernel of a `kernel.conf` that names none.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";
 
-/// What is read when there are no entries.
+/// The file that is read when there are no entries.
 pub const PATH_ENTRY: &str = "/boot/kernel.conf";
 
 /// The most bytes that the file may have.
@@ -64,14 +64,14 @@ enum EntryKey {
     MachineId,
     SortKey,
     Architecture,
-    /// Any of those that UEFI has.
+    /// Any of the keys for UEFI.
     Efi,
 }
 
 /// How many there are.
 const COUNT: usize = EntryKey::Efi as usize + 1;
 
-/// The keys, in the order of [`EntryKey`]; then those of which all values count.
+/// The keys, in the order of [`EntryKey`]; then the keys whose values all count.
 const KEYS: [&str; COUNT + 4] = [
     KERNEL,
     LINUX,
@@ -95,18 +95,19 @@ const LINUX: &str = "linux";
 const MODULE: &str = "module";
 const INITRD: &str = "initrd";
 
-/// The vocabulary of the UEFI specification for the machines that this loader boots.
+/// What the UEFI specification calls the machines that this loader boots.
 const ARCHITECTURE: &str = "x64";
 
 const BLANK: [char; 2] = [' ', '\t'];
 const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
 /// A checked `/boot/kernel.conf`, or a checked entry. Holding one proves that it is within the
-/// limits, that every line which names a file has a path, and that there is at most one answer to
-/// what is to be booted. The default is the empty file.
+/// limits, that every line which names a file has a path, and that it names at most one kernel or
+/// boot sector. The default is the empty file.
 ///
-/// Where a key is meant to be there once, the last of its values counts, as that which was added to a
-/// file last. They are noted when the file is read, so that it is read once.
+/// If a key that should occur once is repeated, the last value counts, since people append lines to
+/// files. The positions of these values are recorded while the file is read, so that it is read
+/// once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelEntry<'a> {
     text: &'a str,
@@ -114,7 +115,7 @@ pub struct KernelEntry<'a> {
     values: [Value; COUNT],
 }
 
-/// Where in the text a value is: [`MAX_FILE`] is less than 64 KiB. One that was never seen is empty.
+/// The place of a value in the text: [`MAX_FILE`] is less than 64 KiB. A missing value is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Value {
     start: u16,
@@ -122,7 +123,7 @@ struct Value {
 }
 
 impl Value {
-    /// That of a part of the text.
+    /// The place of a part of the text.
     fn of(part: &str, text: &str) -> Self {
         let start = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
         Self {
@@ -145,8 +146,8 @@ const _: () = assert!(MAX_FILE <= u16::MAX as usize);
 pub struct Module<'a> {
     /// Path in the boot partition.
     pub path: &'a str,
-    /// The rest of a `module` line: the string that the kernel finds beside the module; may be empty.
-    /// An `initrd` line has none, since its value is a path and nothing else.
+    /// The rest of a `module` line: the string that the kernel finds beside the module; may be
+    /// empty. An `initrd` line has none, since its value is a path and nothing else.
     pub string: &'a str,
 }
 
@@ -168,13 +169,13 @@ pub enum EntryFileCause {
     LineTooLong,
     /// Not UTF-8.
     NotUtf8,
-    /// A NUL byte: the handoff's strings could not hold it.
+    /// A NUL byte, which would end the handoff's strings.
     Nul,
     /// More than [`MAX_MODULES`] modules.
     TooManyModules,
     /// A line with this key has no path.
     NoPath(&'static str),
-    /// `protocol` without a name, or with one that is not known.
+    /// `protocol` without a name, or with an unknown one.
     UnknownProtocol,
     /// `chain` without a drive and a partition, or with something else.
     Chain,
@@ -186,9 +187,9 @@ pub enum EntryFileCause {
     TooManyEntries,
     /// More than [`MAX_CANDIDATES`](crate::entry::entries::MAX_CANDIDATES) files were looked at.
     TooManyFiles,
-    /// `timeout` is neither a number nor a word that is known.
+    /// `timeout` is neither a number nor a known word.
     Timeout,
-    /// The value of `console` is none.
+    /// The value of `console` is invalid.
     Console,
 }
 
@@ -239,7 +240,7 @@ pub fn parse(bytes: &[u8]) -> Result<KernelEntry<'_>, EntryFileError> {
     read_lines(text, lines(text))
 }
 
-/// Checks the lines of a text, each of which is taken once.
+/// Checks the lines of a text, which are iterated over once.
 ///
 /// # Errors
 /// [`EntryFileError`]: the first line that is refused, and why.
@@ -287,7 +288,7 @@ pub fn read_lines<'a>(
     Ok(entry)
 }
 
-/// The text of a file of this kind. Its lines have not been looked at.
+/// The text of a file of this kind. Its lines are not checked yet.
 ///
 /// # Errors
 /// [`EntryFileError`]: too long, or not UTF-8.
@@ -304,7 +305,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, EntryFileError> {
     Ok(text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text))
 }
 
-/// What no line of such a file may be or have.
+/// Why a line is not allowed in such a file, whatever its key.
 pub(crate) fn beyond_limits(line: &str) -> Option<EntryFileCause> {
     if line.len() > MAX_LINE {
         Some(EntryFileCause::LineTooLong)
@@ -321,22 +322,22 @@ impl<'a> KernelEntry<'a> {
         self.value(EntryKey::Kernel).or(self.value(EntryKey::Linux))
     }
 
-    /// The protocol that is to be used, whatever the kernel's file looks like.
+    /// The protocol to use, whatever the kernel's file indicates.
     pub fn protocol(&self) -> Option<Protocol> {
         Protocol::from_name(self.value(EntryKey::Protocol)?)
     }
 
-    /// The boot sector that is to be started instead of a kernel.
+    /// The boot sector to start instead of a kernel.
     pub fn chain(&self) -> Option<Target> {
         Target::parse(self.value(EntryKey::Chain)?)
     }
 
-    /// What a person sees.
+    /// The title that a person sees.
     pub fn title(&self) -> Option<&'a str> {
         self.value(EntryKey::Title)
     }
 
-    /// The version of what is booted.
+    /// The version of the system that is booted.
     pub fn version(&self) -> Option<&'a str> {
         self.value(EntryKey::Version)
     }
@@ -346,13 +347,13 @@ impl<'a> KernelEntry<'a> {
         self.value(EntryKey::MachineId)
     }
 
-    /// By what entries are sorted first.
+    /// The first criterion by which entries are sorted.
     pub fn sort_key(&self) -> Option<&'a str> {
         self.value(EntryKey::SortKey)
     }
 
-    /// Whether it is meant for machines of another kind: another architecture, or UEFI. Such entries
-    /// "should be hidden".
+    /// Is it for machines of another kind: another architecture, or UEFI? Such entries "should be
+    /// hidden".
     pub fn is_for_others(&self) -> bool {
         self.value(EntryKey::Efi).is_some()
             || self
@@ -386,9 +387,8 @@ impl<'a> KernelEntry<'a> {
         bytes + count.saturating_sub(1)
     }
 
-    /// Puts the command line together: the options, joined by a space. Returns its length in
-    /// bytes, or `None` when `out` is shorter than
-    /// [`command_line_length`](Self::command_line_length).
+    /// Joins the options by spaces to form the command line. Returns its length in bytes, or `None`
+    /// when `out` is shorter than [`command_line_length`](Self::command_line_length).
     pub fn copy_command_line(&self, out: &mut [u8]) -> Option<usize> {
         let mut length = 0;
         for part in self.options() {
@@ -406,7 +406,7 @@ impl<'a> KernelEntry<'a> {
     }
 }
 
-/// The values of all lines with a key that have one.
+/// The values of all lines with this key, except empty ones.
 fn values<'a>(text: &'a str, key: &'static str) -> Values<'a> {
     Values {
         lines: lines(text),
@@ -484,12 +484,12 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
     }
     let (line, behind) = split_before(rest, |byte| byte == b'\n');
     *rest = behind.get(1..).unwrap_or("");
-    // The last line may lack its line feed, but not the carriage return.
+    // The last line may lack its line feed, but still end in a carriage return.
     Some(line.strip_suffix("\r").unwrap_or(line))
 }
 
-/// The two parts of a line. Blank lines and comments need no care: no key is empty or begins with
-/// `#`.
+/// The key and the value of a line. Blank lines and comments need no special case: no key is empty
+/// or begins with `#`.
 pub(crate) fn key_and_value(line: &str) -> (&str, &str) {
     split_word(trim_start(line))
 }
@@ -512,16 +512,16 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// Why a string cannot be written to the file such that reading gives the same string.
+/// Why a string cannot be written to the file so that reading returns the same string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unwritable {
     /// A line end or NUL.
     Control,
-    /// Blanks at the start or at the end, which reading removes; in a path: a blank anywhere.
+    /// Blanks at the start or at the end, which reading removes; in a path, a blank anywhere.
     Blank,
     /// The line would have more than [`MAX_LINE`] bytes.
     TooLong,
-    /// Nothing where something must be.
+    /// An empty string where one is required.
     Empty,
 }
 
@@ -540,7 +540,7 @@ impl fmt::Display for Unwritable {
 
 impl core::error::Error for Unwritable {}
 
-/// Checks that the line `options TEXT` gives back `text`.
+/// Checks that reading the line `options TEXT` returns `text`.
 ///
 /// # Errors
 /// [`Unwritable`]: why not.
@@ -548,7 +548,7 @@ pub fn check_options(text: &str) -> Result<(), Unwritable> {
     check_value(OPTIONS.len() + 1, text)
 }
 
-/// Checks that the line `KEY VALUE` gives back `value`, for every key but `module`.
+/// Checks that reading the line `KEY VALUE` returns `value`, for every key except `module`.
 ///
 /// # Errors
 /// [`Unwritable`]: why not.
@@ -559,7 +559,7 @@ pub fn check_line(key: &str, value: &str) -> Result<(), Unwritable> {
     check_value(key.len() + 1, value)
 }
 
-/// Checks that the line `module PATH STRING` gives back `path` and `string`.
+/// Checks that reading the line `module PATH STRING` returns `path` and `string`.
 ///
 /// # Errors
 /// [`Unwritable`]: why not.

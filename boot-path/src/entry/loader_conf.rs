@@ -1,10 +1,10 @@
-//! Step 9: `/loader/loader.conf`, which says what all entries have in common.
+//! Step 9: `/loader/loader.conf`, the settings that apply to all entries.
 
 use crate::entry::entry_file::{self, EntryFileCause, EntryFileError};
 use crate::errors::text::decimal;
 use crate::machine::Consoles;
 
-/// A checked `/loader/loader.conf`. The default is the empty file. Keys that are not named here are
+/// A checked `/loader/loader.conf`. The default is the empty file. Other keys than these are
 /// ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoaderConf<'a> {
@@ -13,17 +13,17 @@ pub struct LoaderConf<'a> {
     console: Option<Consoles>,
 }
 
-/// How long to wait for a choice.
+/// How long to wait for the user's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
-    /// So many seconds; 0: not at all, and nothing is shown.
+    /// This many seconds; 0: do not wait, and show nothing.
     Seconds(u32),
     /// For ever.
     Forever,
 }
 
 impl<'a> LoaderConf<'a> {
-    /// Checks the file: what of it can be used, and what is wrong with it.
+    /// Checks the file. Returns the valid settings, and the first error.
     pub fn parse(bytes: &'a [u8]) -> (Self, Option<EntryFileError>) {
         match entry_file::text(bytes) {
             Ok(text) => Self::read_lines(entry_file::lines(text)),
@@ -31,7 +31,7 @@ impl<'a> LoaderConf<'a> {
         }
     }
 
-    /// The same for its lines, each of which is taken once. The last value of a key counts.
+    /// The same for its lines, which are iterated over once. The last value of a key counts.
     pub fn read_lines(lines: impl Iterator<Item = &'a str>) -> (Self, Option<EntryFileError>) {
         let mut conf = Self::default();
         let mut first = None;
@@ -67,18 +67,18 @@ impl<'a> LoaderConf<'a> {
         (conf, first)
     }
 
-    /// The pattern that selects the default entry: `*`, `?` and `[a-z]` have their meaning, the case
-    /// of ASCII letters has none.
+    /// The pattern that selects the default entry: `*`, `?` and `[a-z]` are special, the case of
+    /// ASCII letters is ignored.
     pub fn default_entry(&self) -> Option<&'a str> {
         self.default_entry
     }
 
-    /// How long to wait for a choice.
+    /// How long to wait for the user's choice.
     pub fn timeout(&self) -> Option<Timeout> {
         self.timeout
     }
 
-    /// Where the loader prints what is no error.
+    /// Where the loader prints messages that are not errors.
     pub fn console(&self) -> Option<Consoles> {
         self.console
     }

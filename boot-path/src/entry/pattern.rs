@@ -1,13 +1,13 @@
 //! Patterns that select an entry by its name.
 
-/// The most bytes of a pattern. Names have at most 255, and each of their characters may have to be
-/// compared with all of the pattern.
+/// The most bytes of a pattern. Names have at most 255 bytes, and each may have to be compared with
+/// the whole pattern.
 pub const MAX_PATTERN: usize = 512;
 
-/// Whether a pattern, as in glob(7), matches all of a name that is given in two parts: `*`, `?`,
-/// sets and ranges in brackets, `\` in front of what is to be taken as it is. There are no negated
-/// sets and no classes, and the case of ASCII letters makes no difference, as in systemd-boot. Names
-/// are ASCII.
+/// Does a pattern, as in glob(7), match all of a name that is given in two parts? `*`, `?`, and
+/// sets and ranges in brackets are special; `\` makes the next character literal. As in
+/// systemd-boot, there are no negated sets and no classes, and the case of ASCII letters is
+/// ignored. Names are ASCII.
 pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
     let (name, suffix) = (name.as_bytes(), suffix.as_bytes());
     let byte_at = |index: usize| {
@@ -16,7 +16,7 @@ pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
     };
     let mut pattern = pattern.as_bytes();
     let mut at = 0;
-    // What is behind the last star, and how much of the name is in front of what that must match.
+    // The pattern behind the last star, and how much of the name precedes its match.
     let mut star: Option<(&[u8], usize)> = None;
     loop {
         if let [b'*', behind @ ..] = pattern {
@@ -26,7 +26,7 @@ pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
         }
         match byte_at(at) {
             None if pattern.is_empty() => return true,
-            // What is left of the pattern needs more than there is, whatever a star takes.
+            // The rest of the pattern needs more characters than are left, whatever a star takes.
             None => return false,
             Some(byte) => {
                 if let Some(behind) = match_one(pattern, byte) {
@@ -36,7 +36,8 @@ pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
                 }
             }
         }
-        // The last star takes one more. An earlier one need not: what it would take, this one can.
+        // The last star takes one more. Earlier stars need not: this one can take the same
+        // characters.
         let Some((behind, taken)) = &mut star else {
             return false;
         };
@@ -45,7 +46,7 @@ pub fn matches(pattern: &str, name: &str, suffix: &str) -> bool {
     }
 }
 
-/// Matches the first element of a pattern, which is not a star; returns what is behind it.
+/// Matches the first element of a pattern, which is not a star; returns the rest.
 fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     let byte = byte.to_ascii_lowercase();
     let (&first, mut rest) = pattern.split_first()?;
@@ -53,7 +54,7 @@ fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
         b'?' => true,
         b'[' => {
             let mut is_match = false;
-            // A bracket that comes first does not end the set.
+            // A bracket in the first place does not end the set.
             let mut low = take_literal(&mut rest)?;
             loop {
                 let mut high = low;

@@ -1,8 +1,8 @@
 //! Step 10: which boot protocol a kernel is made for.
 //!
-//! Each protocol has a magic number near the start of the file, except Limine's, whose requests may be
-//! anywhere among the loaded bytes. A kernel may be made for several protocols; they are looked for in
-//! the order of [`Protocol`].
+//! Each protocol has a magic number near the start of the file, except Limine's, whose requests may
+//! be anywhere among the loaded bytes. A kernel may be made for several protocols; the first one in
+//! the order of [`Protocol`] is used.
 
 use crate::files::file_bytes::WINDOW;
 use crate::files::integrity::Sums;
@@ -20,8 +20,8 @@ pub enum Protocol {
     Multiboot2,
     /// Multiboot 1.
     Multiboot1,
-    /// The Linux x86 boot protocol: a bzImage, entered where it is best (`None`) or as an entry file
-    /// wants it.
+    /// The Linux x86 boot protocol: a bzImage, entered at the best entry (`None`) or at the one
+    /// that an entry file demands.
     Linux(Option<LinuxEntry>),
 }
 
@@ -36,7 +36,7 @@ pub enum LinuxEntry {
     Bits64,
 }
 
-/// Names, as an entry file has them.
+/// Names, as in entry files.
 const NAMES: [(&str, Protocol); 8] = [
     ("bootpath", Protocol::Bootpath),
     ("limine", Protocol::Limine),
@@ -49,12 +49,12 @@ const NAMES: [(&str, Protocol); 8] = [
 ];
 
 impl Protocol {
-    /// The names of all.
+    /// The names of all protocols.
     pub fn names() -> impl Iterator<Item = &'static str> {
         NAMES.iter().map(|(name, _)| *name)
     }
 
-    /// The protocol that goes by a name.
+    /// The protocol of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut names = NAMES.iter();
         Some(names.find(|(known, _)| *known == name)?.1)
@@ -68,7 +68,7 @@ impl Protocol {
             .map_or("", |(name, _)| name)
     }
 
-    /// Which checksums a kernel of this protocol has that is not compressed.
+    /// Which checksums cover an uncompressed kernel of this protocol.
     pub fn sums(self) -> Sums {
         match self {
             Self::Bootpath | Self::Limine => Sums::Elf,
@@ -116,7 +116,8 @@ pub fn multiboot1_header(head: &[u8]) -> Option<usize> {
     header::<4, 3>(head, MULTIBOOT1_HEAD, MULTIBOOT1_MAGIC)
 }
 
-/// Offset of `WORDS` words that begin with a magic number, at a multiple of `ALIGN`, and sum up to 0.
+/// Offset of `WORDS` words that begin with a magic number, at a multiple of `ALIGN`, and sum up to
+/// 0.
 fn header<const ALIGN: usize, const WORDS: usize>(
     head: &[u8],
     length: usize,
@@ -127,7 +128,8 @@ fn header<const ALIGN: usize, const WORDS: usize>(
     let begins = |place: &[u8; ALIGN]| place.starts_with(&magic.to_le_bytes());
     let mut from = 0;
     loop {
-        // Nearly none does: what they add up to is looked at afterwards.
+        // Few words equal the magic number, so its position is searched first and the sum computed
+        // then.
         let place = from + places.get(from..)?.iter().position(begins)?;
         let (words, _) = <[U32; WORDS]>::read_from_prefix(head.get(place * ALIGN..)?).ok()?;
         if words.iter().fold(0, |a: u32, b| a.wrapping_add(b.get())) == 0 {

@@ -4,10 +4,10 @@ use core::fmt;
 
 use crate::errors::text::{facts, split_before};
 
-/// What the entry file's key `chain` says.
+/// The value of the key `chain`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Drive of INT 13h; `None`: the one that the loader came from.
+    /// Drive of INT 13h; `None`: the drive that the loader was read from.
     pub drive: Option<u8>,
     /// Number of the partition; 0: the disk's own first sector.
     pub partition: u8,
@@ -42,7 +42,7 @@ impl Target {
     }
 }
 
-/// As [`Target::parse`] reads it.
+/// In the form that [`Target::parse`] reads.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(drive) = self.drive {
@@ -62,7 +62,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// A number of at most three digits and at most 255. (`from_str_radix` would take a sign, too.)
+/// A number of at most three digits and at most 255. (`from_str_radix` would accept a sign, too.)
 fn number(digits: &str, base: u32) -> Option<u8> {
     if digits.is_empty() || digits.len() > 3 {
         return None;

@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 /// Compares two versions. Numbers in them may have any number of digits.
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    // Each turn takes at least one byte from one of them.
+    // Each turn consumes at least one byte of one of them.
     loop {
         a = behind(a, |byte| !is_significant(byte));
         b = behind(b, |byte| !is_significant(byte));
@@ -54,8 +54,8 @@ fn is_significant(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'~' | b'^')
 }
 
-/// Takes a mark from both, if both begin with it. Who alone begins with it is less. `None`: neither
-/// does.
+/// Takes a mark from both, if both begin with it. If only one begins with it, that one is less.
+/// `None`: neither does.
 fn take_mark(a: &mut &[u8], b: &mut &[u8], mark: u8) -> Option<Ordering> {
     match (a.split_first(), b.split_first()) {
         (Some((&first, behind_a)), Some((&other, behind_b))) if first == mark && other == mark => {
@@ -68,7 +68,7 @@ fn take_mark(a: &mut &[u8], b: &mut &[u8], mark: u8) -> Option<Ordering> {
     }
 }
 
-/// Takes the bytes of a kind from the start.
+/// Takes the leading bytes of a kind.
 fn take<'a>(rest: &mut &'a [u8], is_wanted: fn(u8) -> bool) -> &'a [u8] {
     let length = rest.iter().take_while(|&&byte| is_wanted(byte)).count();
     let (start, behind) = rest.split_at_checked(length).unwrap_or((*rest, &[]));
@@ -76,7 +76,7 @@ fn take<'a>(rest: &mut &'a [u8], is_wanted: fn(u8) -> bool) -> &'a [u8] {
     start
 }
 
-/// What is behind the bytes of a kind at the start.
+/// The rest behind the leading bytes of a kind.
 fn behind(mut rest: &[u8], is_wanted: fn(u8) -> bool) -> &[u8] {
     take(&mut rest, is_wanted);
     rest
