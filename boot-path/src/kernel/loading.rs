@@ -1,9 +1,10 @@
 //! Step 10: the kernel and its modules.
 //!
-//! **On entry**: the kernel's headers are read and checked, memory can be allocated. **This step**: finds room
-//! ([`placement`](super::placement)); reads only the bytes of PT_LOAD segments, straight to where they
-//! belong; zeroes the rest; relocates. Then the modules, whole. What `disk-builder` wrote must have
-//! its checksum. **On exit**: everything the kernel needs is in memory; nothing is mapped yet.
+//! **On entry**: the kernel's headers are read and checked, memory can be allocated. **This step**:
+//! finds room ([`placement`](super::placement)); reads only the bytes of PT_LOAD segments, straight
+//! to their destination; zeroes the rest; relocates. Then loads the modules, whole. Compares the
+//! checksums of files that `disk-builder` wrote. **On exit**: everything the kernel needs is in
+//! memory; nothing is mapped yet.
 
 use arrayvec::ArrayVec;
 
@@ -21,7 +22,7 @@ use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
 use crate::position::FileOffset;
 use crate::say;
 
-/// A machine whose failures can be those of kernels.
+/// A machine whose failures include those of kernels.
 pub trait KernelMachine<'m>: FileMachine<'m, Failure: From<KernelError>> {}
 
 impl<'m, M: FileMachine<'m, Failure: From<KernelError>>> KernelMachine<'m> for M {}
@@ -29,14 +30,14 @@ impl<'m, M: FileMachine<'m, Failure: From<KernelError>>> KernelMachine<'m> for M
 /// A kernel in memory.
 #[derive(Debug)]
 pub struct Loaded<'m> {
-    /// Its headers, and where it is.
+    /// Its headers, and its place.
     pub kernel: Kernel<'m>,
     /// The memory of its groups of segments.
     blocks: ArrayVec<Block<'m>, MAX_SEGMENTS>,
 }
 
 impl<'m> Loaded<'m> {
-    /// A kernel that is yet to be [loaded](Self::load).
+    /// A kernel that is not [loaded](Self::load) yet.
     pub fn new((image, wishes): &'m mut (KernelImage, Wishes)) -> Self {
         Self {
             kernel: Kernel::new(image, *wishes),
@@ -44,7 +45,7 @@ impl<'m> Loaded<'m> {
         }
     }
 
-    /// Finds room for it, and loads it to there.
+    /// Finds room for the kernel, and loads it there.
     ///
     /// # Errors
     /// 10F, 10I, 10K, 10L, 10M, 10O, 10Q, 11A, 8B, 7A, 6B.
@@ -58,7 +59,7 @@ impl<'m> Loaded<'m> {
         let machine = files.machine();
         let kernel = &mut self.kernel;
         kernel.place(memory)?;
-        // What has requests of the Limine protocol instead of a note has other rules.
+        // A kernel with Limine requests instead of a note follows other rules.
         if kernel.wishes.own {
             kernel.image.check(&kernel.wishes)?;
         }
@@ -99,8 +100,8 @@ impl<'m> Loaded<'m> {
         kernel.zeroes(|start, end| zero(machine, blocks, start, end));
         let plan = Plan {
             ranges: &kernel.reads(),
-            // Not while they pass by: that would be in the order of the file, where segments may
-            // overlap, and would not see what memory makes of them.
+            // The checksum is computed after reading. During it, the bytes come in the order of the
+            // file, in which segments may overlap, and memory errors would go unnoticed.
             checked: &|blocks, sum| {
                 for (segment, address) in kernel.segments() {
                     sum(bytes_at(blocks, address, segment.file_size));
@@ -110,7 +111,7 @@ impl<'m> Loaded<'m> {
         files.load(file, expected, &plan, blocks)
     }
 
-    /// Moves the kernel into one piece of memory, where all addresses keep their distances.
+    /// Moves the kernel into one piece of memory, in which all addresses keep their distances.
     ///
     /// # Errors
     /// 6B.
@@ -138,7 +139,7 @@ impl<'m> Loaded<'m> {
         Ok(())
     }
 
-    /// Its headers, and its segments to be written to.
+    /// Its headers, and its segments for writing.
     pub fn split(&mut self) -> (&Kernel<'m>, Segments<'_, 'm>) {
         let Self { kernel, blocks } = self;
         (kernel, Segments { kernel, blocks })
@@ -193,7 +194,7 @@ impl LoadedKernel for Loaded<'_> {
     }
 }
 
-/// Loads one module, from the start of a page on; of a compressed one, what is in it.
+/// Loads one module to the start of a page; unpacks it if it is compressed.
 ///
 /// # Errors
 /// 8C, 10R, 9B, 8B, 7A, 6B.
@@ -207,7 +208,7 @@ pub fn load_module<'m, M: FileMachine<'m>>(
     load_module_as_it_is(files, path, &file, memory)
 }
 
-/// Loads a file as a module, from the start of a page on, whether it is compressed or not.
+/// Loads a file as a module to the start of a page, without unpacking it.
 ///
 /// # Errors
 /// 10R, 8B, 7A, 6B.
@@ -227,7 +228,8 @@ pub fn load_module_as_it_is<'m, M: FileMachine<'m>>(
     Ok(module)
 }
 
-/// Loads all of a file that is no kernel into a block, from an offset on, and compares its checksum.
+/// Loads a whole file other than a kernel into a block, from an offset on, and compares its
+/// checksum.
 ///
 /// # Errors
 /// 10R, 8B, 7A.

@@ -1,8 +1,9 @@
-//! Step 10, the pure half: where the kernel and its modules go in physical memory, what of it comes
-//! from the disk and what becomes zero.
+//! Step 10, the pure half: where the kernel and its modules go in physical memory, which of their
+//! bytes come from the disk and which become zero.
 //!
-//! A [`Kernel`] is the plan; whoever has the memory carries it out: reads [`Kernel::reads`], clears
-//! [`Kernel::zeroes`], and relocates ([`crate::kernel::relocate`]). The choice of the addresses is decision 7.
+//! A [`Kernel`] is the plan. The owner of the memory carries it out: reads [`Kernel::reads`],
+//! clears [`Kernel::zeroes`], and relocates ([`crate::kernel::relocate`]). Decision 7 explains the
+//! choice of the addresses.
 
 use arrayvec::ArrayVec;
 
@@ -15,7 +16,7 @@ use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::allocate;
 use crate::position::FileOffset;
 
-/// A module that has its place.
+/// A module with its place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadedModule {
     /// First byte, a multiple of 4 KiB.
@@ -25,7 +26,7 @@ pub struct LoadedModule {
 }
 
 impl LoadedModule {
-    /// Allocates memory for a module of so many bytes.
+    /// Allocates memory for a module of `length` bytes.
     ///
     /// # Errors
     /// 6B.
@@ -39,7 +40,7 @@ impl LoadedModule {
         Ok(module)
     }
 
-    /// What its memory gets from its file.
+    /// The bytes of the file, and their place in memory.
     pub const fn read(&self) -> Range {
         Range {
             file_offset: FileOffset::ZERO,
@@ -48,7 +49,8 @@ impl LoadedModule {
         }
     }
 
-    /// Bytes of its memory: whole pages, and at least one. What is behind its own bytes is to be zero.
+    /// Bytes of its memory: whole pages, and at least one. The bytes behind the module must be
+    /// zero.
     pub const fn memory_size(&self) -> u64 {
         let last = self.length.saturating_sub(1) / PAGE_SIZE;
         (last + 1) * PAGE_SIZE
@@ -60,9 +62,9 @@ impl LoadedModule {
 pub struct Kernel<'i> {
     /// Its headers.
     pub image: &'i mut KernelImage,
-    /// What it asks for.
+    /// Its wishes.
     pub wishes: Wishes,
-    /// What is added to the addresses in `image`.
+    /// The number to add to the addresses in `image`.
     pub slide: u64,
     /// Where each segment is.
     addresses: ArrayVec<PhysAddr, MAX_SEGMENTS>,
@@ -70,7 +72,7 @@ pub struct Kernel<'i> {
 }
 
 impl<'i> Kernel<'i> {
-    /// A kernel that is yet to be [placed](Self::place).
+    /// A kernel that is not [placed](Self::place) yet.
     pub fn new(image: &'i mut KernelImage, wishes: Wishes) -> Self {
         Self {
             slide: image.choose_slide(),
@@ -114,8 +116,8 @@ impl<'i> Kernel<'i> {
         Ok(())
     }
 
-    /// Allocates memory for one more module, of so many bytes. There is room for as many as an entry
-    /// file can name.
+    /// Allocates memory for one more module, of `length` bytes. There is room for as many as an
+    /// entry file can name.
     ///
     /// # Errors
     /// 6B.
@@ -129,14 +131,14 @@ impl<'i> Kernel<'i> {
         Ok(module)
     }
 
-    /// Adds a module that has its place already.
+    /// Adds a module that already has its place.
     pub fn add_module(&mut self, module: LoadedModule) {
         debug_assert!(!self.modules.is_full());
         let _ = self.modules.try_push(module);
     }
 
-    /// Allocates one piece of memory for the whole kernel, where all addresses keep their distances: its
-    /// start and size. `None`: the kernel is in one piece already.
+    /// Allocates one piece of memory for the whole kernel, in which all addresses keep their
+    /// distances: its start and size. `None`: the kernel is in one piece already.
     ///
     /// # Errors
     /// 6B.
@@ -159,7 +161,7 @@ impl<'i> Kernel<'i> {
         Ok(Some((start, size)))
     }
 
-    /// What is to be copied to one piece of memory, which is zero: from where, to where, and how many bytes.
+    /// The copies to one piece of memory, which is zero: source, destination, and number of bytes.
     pub fn moves(&self, start: PhysAddr) -> impl Iterator<Item = (PhysAddr, PhysAddr, u64)> {
         let lowest = self.image.virtual_start().align_down(PAGE_SIZE);
         self.image.groups().map(move |group| {
@@ -168,7 +170,7 @@ impl<'i> Kernel<'i> {
         })
     }
 
-    /// The kernel is in one piece now; the memory where it was is free.
+    /// Records that the kernel is in one piece now, and frees the memory where it was.
     pub fn moved(&mut self, start: PhysAddr, memory: &mut MemoryMap) {
         for (old, _, size) in self.moves(start) {
             memory.mark(old, old + size, MemoryKind::Usable);
@@ -209,7 +211,7 @@ impl<'i> Kernel<'i> {
         &self.modules
     }
 
-    /// What the segments get from the kernel's file. Those that are left over are empty.
+    /// The reads from the kernel's file, one for each segment; the rest of the array is empty.
     pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
         let mut ranges = [Range {
             file_offset: FileOffset::ZERO,
@@ -226,9 +228,9 @@ impl<'i> Kernel<'i> {
         ranges
     }
 
-    /// Calls `zero` with start and end of whatever else is in the segments' pages, and
-    /// sometimes with an end that is not behind the start: `.bss`, and what would otherwise still
-    /// hold data of whoever used the memory before.
+    /// Calls `zero` with start and end of every other range in the segments' pages: `.bss`, and
+    /// bytes that would otherwise still hold data of a former user of the memory. Sometimes the end
+    /// is not behind the start.
     pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
         for group in self.image.groups() {
             let start = self.group(&group);

@@ -1,9 +1,9 @@
-//! Relocation: a position-independent kernel gets the addresses it now lies at.
+//! Relocation: adapts a position-independent kernel to the addresses where it now lies.
 //!
 //! A static PIE holds addresses (in tables of pointers, vtables and the like) as if it lay at
-//! address 0, and a list of where they are. Two forms of the list are common: `DT_RELA`, 24 bytes
-//! for each address (R_X86_64_RELATIVE), and `DT_RELR`, a bitmap. Whatever would need a symbol to
-//! be looked up is refused: a loader has nothing to look it up in.
+//! address 0, and a list of their places. Two forms of the list are common: `DT_RELA`, 24 bytes for
+//! each address (R_X86_64_RELATIVE), and `DT_RELR`, a bitmap. Relocations that refer to a symbol
+//! are refused: a loader has no other object to find it in.
 //!
 //! Sources: System V ABI, chapter 5 (dynamic linking; `DT_RELR`), and its AMD64 supplement, 4.4.
 
@@ -15,12 +15,13 @@ use crate::files::file_bytes::WINDOW;
 use crate::kernel::image::{AddressRange, KernelError, KernelImage, Segment, Table};
 use crate::memory::address::VirtAddr;
 
-// Younger than the list in `elf`.
+// The list in `elf` is older than these.
 const DT_RELRSZ: i64 = 35;
 const DT_RELR: i64 = 36;
 const DT_RELRENT: i64 = 37;
 
-/// A kernel whose segments are in memory. Segments go by their index in [`KernelImage::segments`].
+/// A kernel whose segments are in memory. Segments are identified by their index in
+/// [`KernelImage::segments`].
 pub trait LoadedKernel {
     /// The bytes of a segment that came from the file: `file_size` bytes.
     fn bytes(&self, segment: usize) -> &[u8];
@@ -35,8 +36,8 @@ pub trait SegmentBytes {
     /// [`WINDOW`](crate::files::file_bytes::WINDOW) of them or more, or all that are left.
     fn window(&mut self, segment: usize, offset: u64) -> &[u8];
 
-    /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: there is nothing to
-    /// be changed, and the relocations are only to be checked.
+    /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: the relocations are
+    /// only to be checked, not applied.
     fn memory(&mut self, segment: usize) -> Option<&mut [u8]>;
 }
 
@@ -80,11 +81,11 @@ struct Rela {
     addend: U64,
 }
 
-/// Adds `slide` to every address that the kernel's dynamic section names. Returns how many there
-/// are. A kernel without a dynamic section has none.
+/// Adds `slide` to every address that the kernel's dynamic section lists. Returns their number, 0
+/// for a kernel without a dynamic section.
 ///
 /// # Errors
-/// 10F for tables that are not in the loaded bytes or do not make sense, 10M for relocations other
+/// 10F for tables that are not among the loaded bytes or are malformed, 10M for relocations other
 /// than R_X86_64_RELATIVE, 10O for a kernel that needs shared libraries. The memory is then in an
 /// undefined state; nothing outside the segments was touched.
 pub fn relocate(
@@ -102,14 +103,14 @@ pub fn relocate(
         slide,
         count: 0,
     };
-    // RELR adds to what is there, RELA sets: an address that were in both comes out right.
+    // RELR adds to the word in memory, RELA sets it: an address in both comes out right.
     kernel.relr(tables.relr)?;
     kernel.rela(tables.rela)?;
     kernel.rela(tables.jump_relocations)?;
     Ok(kernel.count)
 }
 
-/// Bytes of a table: which segment, from where, how many.
+/// Bytes of a table: segment, offset and size.
 #[derive(Clone, Copy, Default)]
 struct Location {
     segment: usize,
@@ -158,7 +159,7 @@ fn entries<T: FromBytes + Immutable + KnownLayout + Unaligned>(
     <[T]>::ref_from_prefix_with_elems(bytes, count).map_or(&[], |(entries, _)| entries)
 }
 
-/// Address, size and size of an entry, as far as the dynamic section has them.
+/// Address, size and entry size of a table, as far as the dynamic section names them.
 #[derive(Clone, Copy, Default)]
 struct Described {
     address: Option<u64>,
@@ -229,7 +230,7 @@ impl Tables {
                     abi::DT_RELSZ => &mut rel.size,
                     abi::DT_JMPREL => &mut jumps.address,
                     abi::DT_PLTRELSZ => &mut jumps.size,
-                    // Which kind DT_JMPREL is of; here it stands in for the size of an entry.
+                    // The kind of DT_JMPREL, stored in the place of the size of an entry.
                     abi::DT_PLTREL => &mut jumps.entry_size,
                     _ => continue,
                 };
@@ -237,7 +238,7 @@ impl Tables {
             }
         }
 
-        // The psABI has x86-64 use RELA alone.
+        // By the psABI, x86-64 uses RELA alone.
         if jumps.entry_size == Some(abi::DT_REL as u64) && jumps.size.unwrap_or(0) != 0 {
             rel = jumps;
         }
@@ -254,8 +255,8 @@ impl Tables {
     }
 }
 
-/// Relocates addresses. A large kernel has tens of thousands of them, so they are taken from the
-/// tables in batches, and from a batch in runs that are in one segment.
+/// Relocates addresses. A large kernel has tens of thousands of them, so they are read from the
+/// tables in batches, and applied in runs within one segment.
 struct Relocator<'a, M> {
     segments: &'a [Segment],
     memory: M,
@@ -263,10 +264,10 @@ struct Relocator<'a, M> {
     count: u64,
 }
 
-/// One address to relocate, and a number.
+/// An address to relocate, and a number.
 type Place = (VirtAddr, u64);
 
-/// At least as many as a bitmap of DT_RELR has.
+/// At least as many addresses as one bitmap of DT_RELR can list.
 const BATCH: usize = 64;
 
 impl<M: SegmentBytes> Relocator<'_, M> {
@@ -301,7 +302,7 @@ impl<M: SegmentBytes> Relocator<'_, M> {
             };
             let entry = entry.get();
             if entry & 1 == 0 {
-                // An address; the words behind it are the subject of the next bitmaps.
+                // An address; the following bitmaps cover the words behind it.
                 let address = VirtAddr::new(entry);
                 self.apply(&[(address, self.slide)], add)?;
                 next = Some(address.wrapping_add(8));
@@ -327,7 +328,7 @@ impl<M: SegmentBytes> Relocator<'_, M> {
         Ok(())
     }
 
-    /// Changes words: to what `changed` makes of the word and of the number of its place.
+    /// Replaces each word by the result of `changed` for the word and for the number of its place.
     fn apply(
         &mut self,
         mut places: &[Place],
@@ -351,14 +352,13 @@ impl<M: SegmentBytes> Relocator<'_, M> {
         Ok(())
     }
 
-    /// How many of the places, from the first one on, are in the same segment; its start and its
-    /// memory.
+    /// How many of the places, from the first one on, are in one segment; its start and its memory.
     fn run(
         &mut self,
         first: VirtAddr,
         places: &[Place],
     ) -> Result<(usize, VirtAddr, Option<&mut [u8]>), KernelError> {
-        // Not all offsets are those of a whole word.
+        // The last 7 offsets are not those of a whole word.
         let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
         let holds = |(_, s): &(_, &Segment)| first.wrapping_sub(s.virtual_start) < offsets(s);
         let Some((index, segment)) = self.segments.iter().enumerate().find(holds) else {

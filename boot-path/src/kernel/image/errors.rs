@@ -1,4 +1,4 @@
-//! What can be wrong with a kernel's ELF file.
+//! Why the loader rejects a kernel's ELF file.
 
 use core::fmt;
 
@@ -7,8 +7,8 @@ use crate::errors::text::facts;
 use crate::kernel::image::{MAX_NOTE_BYTES, MAX_NOTES, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
 use crate::memory::address::VirtAddr;
 
-/// Why a kernel is refused. Segments go by the number of their program header, from 0, as
-/// `readelf -lW` counts them.
+/// Why a kernel is refused. Segments are identified by the number of their program header, from 0,
+/// as in `readelf -lW`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum KernelError {
@@ -20,7 +20,7 @@ pub enum KernelError {
     Machine { machine: u16 },
     /// Neither ET_EXEC nor ET_DYN.
     Type { kind: u16 },
-    /// The file ends before something that it should hold.
+    /// The file ends before something that should be in it.
     Truncated { needed: u64, present: u64 },
     /// An ELF version other than 1.
     Version { version: u32 },
@@ -32,9 +32,9 @@ pub enum KernelError {
     TooManySegments { segment: u16 },
     /// More than [`MAX_NOTES`] PT_NOTE.
     TooManyNotes { segment: u16 },
-    /// A second one of what there may be one of.
+    /// A second program header of a type that may occur once.
     Duplicate { segment: u16, kind: u32 },
-    /// More bytes in the file than in memory.
+    /// A segment has more bytes in the file than in memory.
     Sizes {
         segment: u16,
         file_size: u64,
@@ -61,7 +61,7 @@ pub enum KernelError {
         second: u16,
         address: u64,
     },
-    /// A segment leaves the canonical addresses; a position-independent kernel is larger than
+    /// A segment's addresses are not all canonical, or a position-independent kernel is larger than
     /// 2 GiB.
     Wraps {
         segment: u16,
@@ -70,29 +70,29 @@ pub enum KernelError {
     },
     /// The entry point is not in an executable segment.
     Entry { entry: u64 },
-    /// Pages would be writable and executable, and the kernel's note does not ask for it.
+    /// Pages would be writable and executable without a request in the kernel's note.
     WritableCode { address: VirtAddr, size: u64 },
-    /// Pages would lie where the loader maps something else.
+    /// Pages would overlap a mapping of the loader.
     Conflict { address: VirtAddr },
     /// A segment lies in page 0.
     PageZero { segment: u16, address: VirtAddr },
     /// A relocation other than R_X86_64_RELATIVE (or none).
     Relocation { kind: u32, address: VirtAddr },
-    /// A relocation of what is not loaded.
+    /// A relocation of an address that is not loaded.
     RelocationTarget { address: VirtAddr },
     /// Relocations with implicit addends (DT_REL).
     ImplicitAddends { address: VirtAddr, size: u64 },
     /// A PT_NOTE of more than [`MAX_NOTE_BYTES`].
     NoteSize { segment: u16, size: u64 },
-    /// A wish whose value has another length than 8 bytes, or ends behind its PT_NOTE.
+    /// A request whose value does not have 8 bytes, or ends behind its PT_NOTE.
     NoteLength { kind: u32, length: u32 },
-    /// A wish that cannot be granted.
+    /// A request that cannot be granted.
     NoteValue { kind: u32, value: u64 },
     /// The kernel names a dynamic linker (PT_INTERP).
     Interpreter { segment: u16 },
     /// The kernel needs shared libraries (DT_NEEDED).
     SharedLibrary,
-    /// An unsupported `p_align`, or addresses that do not fit to it.
+    /// An unsupported `p_align`, or addresses that do not agree with it.
     Alignment {
         segment: u16,
         alignment: u64,
@@ -101,7 +101,7 @@ pub enum KernelError {
     },
 }
 
-/// What [`KernelError::NotLoaded`] and [`KernelError::TableSize`] speak of.
+/// The table that [`KernelError::NotLoaded`] and [`KernelError::TableSize`] are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// PT_TLS: the initial image of thread-local storage.
@@ -164,7 +164,7 @@ impl Named for KernelError {
     }
 }
 
-/// One line a variant.
+/// One line for each variant.
 #[rustfmt::skip]
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

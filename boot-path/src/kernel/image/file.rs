@@ -1,4 +1,4 @@
-//! Whole kernel files, which nobody has to load.
+//! Whole kernel files, checked without loading them.
 
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{
@@ -8,12 +8,12 @@ use crate::kernel::image::{
 use crate::kernel::relocate::{self, SegmentBytes};
 use crate::position::FileOffset;
 
-/// Reads and checks what the headers and the notes of a kernel file of `file_size` bytes say, but for
-/// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns how many
-/// there were. What was read is put into `headers`, where it may stay: it is too large for the stack.
+/// Reads and checks the headers and the notes of a kernel file of `file_size` bytes, without
+/// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns their
+/// number. The result is written to `headers`, where it may stay: it is too large for the stack.
 ///
 /// # Errors
-/// 10A to 10P, and those of `read_at`; then there is nothing in `headers`.
+/// 10A to 10P, and those of `read_at`; then `headers` is `None`.
 pub fn read<E: From<KernelError>>(
     headers: &mut Option<(KernelImage, Wishes)>,
     file_size: u64,
@@ -54,7 +54,7 @@ fn fill<E: From<KernelError>>(
 /// Checks a whole kernel file as stage2 would, relocations included, without loading it.
 ///
 /// # Errors
-/// What stage2 would show: 10A to 10P, 11A.
+/// The errors that stage2 would show: 10A to 10P, 11A.
 pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
     let (image, wishes) = read_file(&mut file)?;
     image.check(&wishes)?;
@@ -76,7 +76,7 @@ pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishe
     headers.ok_or(KernelError::NotElf)
 }
 
-/// A kernel as it lies in its file.
+/// A kernel that is still in its file.
 pub(crate) struct Unloaded<'a, F>(pub(crate) &'a mut F, pub(crate) &'a KernelImage);
 
 impl<F: FileBytes> SegmentBytes for Unloaded<'_, F> {
@@ -84,7 +84,7 @@ impl<F: FileBytes> SegmentBytes for Unloaded<'_, F> {
         let Some(segment) = self.1.segments().get(segment) else {
             return &[];
         };
-        // The segment is in the file: the sum is no larger than its size.
+        // The segment lies within the file, so the sum does not exceed the file's size.
         let left = segment.file_size.saturating_sub(offset);
         let window = self.0.window(segment.file_offset.saturating_add(offset));
         let left = usize::try_from(left).unwrap_or(usize::MAX);

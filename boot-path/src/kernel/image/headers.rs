@@ -1,4 +1,4 @@
-//! The file header and the program headers, as they lie in the file.
+//! The file header and the program headers, as the file stores them.
 
 use elf::abi;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -62,9 +62,9 @@ pub struct TableLocation {
     pub length: usize,
 }
 
-/// Checks the file header and tells where the program headers are.
+/// Checks the file header and returns the place of the program headers.
 ///
-/// `header` is the beginning of the file: [`HEADER_BYTES`], or all of a shorter file.
+/// `header` is the start of the file: [`HEADER_BYTES`], or all of a shorter file.
 ///
 /// # Errors
 /// 10A to 10F.

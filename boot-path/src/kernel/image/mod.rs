@@ -1,16 +1,16 @@
-//! The kernel's ELF file: which bytes go where, and whether that can be booted at all.
+//! The kernel's ELF file: which bytes go where, and whether it can be booted at all.
 //!
-//! What is read first is small: the file header, the program headers and the notes. From these
-//! come the [`KernelImage`] (checked: no segment overlaps another, wraps or leaves the file) and
-//! the kernel's [`Wishes`]; from these the plan: which segments have to lie side by side in
+//! The loader first reads three small parts: the file header, the program headers and the notes.
+//! These give the [`KernelImage`] (checked: no segment overlaps another, wraps or leaves the file)
+//! and the kernel's [`Wishes`]. From both follows the plan: which segments have to be adjacent in
 //! physical memory ([`Group`]), where a position-independent kernel goes
 //! ([`KernelImage::choose_slide`]) and which page gets which permissions
-//! ([`KernelImage::page_ranges`]). Relocations are done by [`crate::kernel::relocate`], once the bytes are
-//! in memory.
+//! ([`KernelImage::page_ranges`]). [`crate::kernel::relocate`] applies relocations, once the bytes
+//! are in memory.
 //!
-//! Every field is somebody else's number: the arithmetic is checked, the tables are bounded, and
-//! whatever cannot be booted is refused by name. [`check_file`] is the same for a file that nobody
-//! loads, for the host.
+//! No field is trusted: the arithmetic is checked, the tables are bounded, and each reason to
+//! refuse a kernel has its own error. On the host, [`check_file`] does the same for a file that is
+//! not loaded.
 //!
 //! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
 //! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
@@ -50,8 +50,8 @@ pub const MAX_NOTES: usize = 8;
 /// Length of the longest PT_NOTE, in bytes.
 pub const MAX_NOTE_BYTES: usize = 4096;
 
-/// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, for which the
-/// code models `kernel` and `small` (position-independent) are made.
+/// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, which the code
+/// models `kernel` and `small` (position-independent) require.
 pub const PREFERRED_BASE: VirtAddr = VirtAddr::new(0xFFFF_FFFF_8000_0000);
 
 const LARGE_PAGE: u64 = 2 << 20;
@@ -59,12 +59,12 @@ const GIB: u64 = 1 << 30;
 /// End of the lower half of the canonical address space.
 const LOWER_HALF_END: VirtAddr = VirtAddr::new(1 << 47);
 const UPPER_HALF: VirtAddr = VirtAddr::new(!(LOWER_HALF_END.as_u64() - 1));
-/// Nothing is put into the very last page, so that every end fits into a u64.
+/// The last page stays unused, so that the end of every segment fits into a u64.
 const LAST_PAGE: VirtAddr = VirtAddr::new(!(PAGE_SIZE - 1));
 
-/// A kernel whose headers were checked.
+/// A kernel with checked headers.
 ///
-/// Having one tells that there is at least one segment, that the segments are sorted, do not
+/// Holding one proves that it has at least one segment, that the segments are sorted, do not
 /// overlap, and are canonical where they will lie, and that the entry point is in one of them.
 #[derive(Clone, Debug)]
 pub struct KernelImage {
@@ -79,8 +79,8 @@ pub struct KernelImage {
 
 impl KernelImage {
     /// Checks what depends on the kernel's wishes: that no page is writable and executable, unless
-    /// the kernel asks for it, and that the kernel, the loader's page and the physical map do not
-    /// meet. (How far the physical map reaches depends on the machine; its first MiB is certain.)
+    /// the kernel asks for that, and that the kernel, the loader's page and the physical map do not
+    /// overlap. (The size of the physical map depends on the machine; its first MiB is certain.)
     ///
     /// # Errors
     /// 10K, 11A.
@@ -108,7 +108,7 @@ impl KernelImage {
         Ok(())
     }
 
-    /// Whether the kernel runs at any virtual address (ET_DYN).
+    /// Can the kernel run at any virtual address (ET_DYN)?
     pub const fn position_independent(&self) -> bool {
         self.position_independent
     }
@@ -123,7 +123,7 @@ impl KernelImage {
         &self.segments
     }
 
-    /// Where the notes are in the file: these bytes are for [`Wishes::parse_note`].
+    /// Where the notes are in the file, for [`Wishes::parse_note`].
     pub fn notes(&self) -> &[FileRange] {
         &self.notes
     }
@@ -133,13 +133,13 @@ impl KernelImage {
         self.tls
     }
 
-    /// PT_GNU_RELRO: what is read-only once the relocations are done. [`Self::page_ranges`] has it
-    /// taken into account.
+    /// PT_GNU_RELRO: the addresses that become read-only after relocation. [`Self::page_ranges`]
+    /// takes it into account.
     pub const fn relro(&self) -> Option<AddressRange> {
         self.relro
     }
 
-    /// Takes PT_GNU_RELRO away, for a protocol whose permissions are those of PT_LOAD alone.
+    /// Removes PT_GNU_RELRO, for a protocol that takes permissions from PT_LOAD alone.
     pub fn forget_relro(&mut self) {
         self.relro = None;
     }

@@ -1,4 +1,4 @@
-//! From the program headers to an image that was checked.
+//! From the program headers to a checked image.
 
 use core::mem;
 
@@ -16,10 +16,11 @@ use crate::memory::layout::PAGE_SIZE;
 use crate::position::FileOffset;
 
 impl KernelImage {
-    /// Reads and checks the headers. `table` is what [`program_headers`](super::program_headers) pointed to.
+    /// Reads and checks the headers. `table` has the bytes that
+    /// [`program_headers`](super::program_headers) located.
     ///
-    /// What depends on the kernel's wishes is left to [`Self::check`], what depends on its bytes to
-    /// [`relocate`](crate::kernel::relocate::relocate).
+    /// [`Self::check`] checks what depends on the kernel's wishes,
+    /// [`relocate`](crate::kernel::relocate::relocate) what depends on its bytes.
     ///
     /// # Errors
     /// 10A to 10P.
@@ -29,7 +30,7 @@ impl KernelImage {
         Ok(image)
     }
 
-    /// One that is yet to be filled.
+    /// An empty image, to be filled.
     pub(super) const fn empty() -> Self {
         Self {
             position_independent: false,
@@ -42,7 +43,7 @@ impl KernelImage {
         }
     }
 
-    /// As [`parse`](Self::parse), where the image lies already: it is too large to be moved about.
+    /// As [`parse`](Self::parse), in place: an image is too large to be moved.
     pub(super) fn fill(
         &mut self,
         header: &[u8],
@@ -183,7 +184,7 @@ impl KernelImage {
         Ok(tls)
     }
 
-    /// Checks how the segments lie to each other, to the address space and to the rest.
+    /// Checks the segments' addresses against each other, the address space and the other headers.
     fn check_addresses(&self) -> Result<(), KernelError> {
         let segments = self.segments();
         let (Some(_), Some(last)) = (segments.first(), segments.last()) else {

@@ -10,8 +10,8 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MIB, PHYSICAL_END};
 
-/// Segments so near to each other that they keep their distances in physical memory too: they may
-/// share pages, and large pages may hold several of them.
+/// Segments so close to each other that they keep their distances in physical memory too: they may
+/// share pages, and a large page may hold several of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The first of its segments, as an index into [`KernelImage::segments`].
@@ -22,33 +22,33 @@ pub struct Group {
     pub virtual_start: VirtAddr,
     /// Length in bytes, a multiple of 4 KiB.
     pub size: u64,
-    /// What the physical address has to be aligned to, after `offset` is taken off: 4 KiB, or more
-    /// if a segment asks for it, or 2 MiB if the group is as large as a large page.
+    /// The alignment of the physical address minus `offset`: 4 KiB, or more if a segment asks for
+    /// it, or 2 MiB if the group is as large as a large page.
     pub alignment: u64,
     /// The physical address modulo `alignment`.
     pub offset: u64,
-    /// Where the linker script wants it: the load addresses, if they are usable and were meant.
-    /// The kernel runs wherever it is put; this only keeps a promise where it can be kept.
+    /// The place that the linker script asks for: the load addresses, if they are usable and
+    /// intended. The kernel runs anywhere, so this is a preference only.
     pub preferred_physical: Option<PhysAddr>,
 }
 
 impl Group {
-    /// Whether a virtual address, without the slide, is in it.
+    /// Does the group contain a virtual address, without the slide?
     pub const fn contains(&self, address: VirtAddr) -> bool {
         address.wrapping_sub(self.virtual_start) < self.size
     }
 }
 
-/// Pages of the kernel that get the same permissions; they are in one [`Group`].
+/// Pages of the kernel that have the same permissions; they are in one [`Group`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRange {
     /// First byte, with the slide; aligned to 4 KiB.
     pub virtual_start: VirtAddr,
     /// Length in bytes, a multiple of 4 KiB.
     pub size: u64,
-    /// Whether it may be written to.
+    /// May it be written to?
     pub writable: bool,
-    /// Whether it may be executed.
+    /// May it be executed?
     pub executable: bool,
 }
 
@@ -68,7 +68,7 @@ impl KernelImage {
         let segments = self.segments().get(first..)?;
         let lowest = segments.first()?;
         let near = |[before, behind]: &&[Segment; 2]| {
-            // Two segments in one page: the difference is below 0.
+            // If two segments share a page, the difference is negative.
             match behind.first_page().checked_sub(before.page_end()) {
                 Some(gap) => gap < LARGE_PAGE,
                 None => true,
@@ -99,7 +99,7 @@ impl KernelImage {
         })
     }
 
-    /// The physical address that the linker script gives a group, if it means one.
+    /// The physical address that the linker script gives a group, if that was intended.
     fn load_address(&self, segments: &[Segment], size: u64) -> Option<PhysAddr> {
         let lowest = segments.first()?;
         let distance = |s: &Segment| {
@@ -109,8 +109,8 @@ impl KernelImage {
         };
         let moved = distance(lowest);
         let same = segments.iter().all(|s| distance(s) == moved);
-        // Without AT(), p_paddr merely repeats p_vaddr. That is a wish only where the address is
-        // what the kernel was linked for and could be a physical one.
+        // Without AT(), p_paddr merely repeats p_vaddr. That is intended only if the kernel was
+        // linked for this address and it could be a physical one.
         let meant =
             moved != 0 || !self.position_independent && lowest.virtual_start < LOWER_HALF_END;
         let start = PhysAddr::new(lowest.first_page().as_u64().wrapping_add(moved));
@@ -120,21 +120,21 @@ impl KernelImage {
         (same && meant && usable).then_some(start)
     }
 
-    /// What all groups are to be aligned to.
+    /// The largest alignment of all groups.
     fn alignment(&self) -> u64 {
         self.groups()
             .map(|group| group.alignment)
             .fold(PAGE_SIZE, u64::max)
     }
 
-    /// The address that goes to [`PREFERRED_BASE`]: that of the lowest segment, as far down as the
-    /// alignment asks.
+    /// The address that is moved to [`PREFERRED_BASE`]: that of the lowest segment, rounded down to
+    /// the alignment.
     pub(super) fn slide_origin(&self) -> VirtAddr {
         self.virtual_start().align_down(self.alignment())
     }
 
-    /// What to add (wrapping) to the addresses of a position-independent kernel, so that it begins
-    /// at [`PREFERRED_BASE`]; 0 for the others. A multiple of every [`Group::alignment`].
+    /// The number to add (wrapping) to the addresses of a position-independent kernel, so that it
+    /// begins at [`PREFERRED_BASE`]; 0 for other kernels. A multiple of every [`Group::alignment`].
     pub fn choose_slide(&self) -> u64 {
         if self.position_independent {
             PREFERRED_BASE.wrapping_sub(self.slide_origin())
@@ -143,12 +143,12 @@ impl KernelImage {
         }
     }
 
-    /// The pages of the segments with their final permissions, by address, in as few pieces as
+    /// The pages of the segments with their final permissions, by address, in as few ranges as
     /// possible.
     ///
-    /// A page that several segments share gets the permissions of all of them. PT_GNU_RELRO takes
-    /// the permission to write from the pages it ends in or behind; as with a C library, its
-    /// beginning is rounded down and so is its end.
+    /// A page that several segments share gets the permissions of all of them. PT_GNU_RELRO removes
+    /// write permission from its pages; both its start and its end are rounded down to pages, as C
+    /// libraries do.
     pub fn page_ranges(&self, slide: u64) -> impl Iterator<Item = PageRange> {
         let mut page = Some(self.virtual_start());
         core::iter::from_fn(move || {
@@ -185,7 +185,7 @@ impl KernelImage {
     }
 
     /// The permissions of the page at an address, if it belongs to a segment, and the next address
-    /// at which they may be others.
+    /// at which they may change.
     fn permissions(&self, address: VirtAddr) -> (Option<u32>, Option<VirtAddr>) {
         let page = address.align_down(PAGE_SIZE);
         let mut flags = None;

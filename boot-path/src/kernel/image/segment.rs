@@ -1,4 +1,4 @@
-//! Segments, and what else a program header can say.
+//! Segments, and the contents of other program headers.
 
 use elf::abi;
 
@@ -10,7 +10,7 @@ use crate::position::FileOffset;
 
 /// One PT_LOAD with bytes in memory.
 ///
-/// Having one from a [`KernelImage`] tells that `file_size <= memory_size`, that its bytes are
+/// Getting one from a [`KernelImage`] proves that `file_size <= memory_size`, that its bytes are
 /// within the file, and that its addresses do not wrap, not even when rounded up to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -20,9 +20,9 @@ pub struct Segment {
     pub file_size: u64,
     /// First byte in memory (`p_vaddr`), without the slide.
     pub virtual_start: VirtAddr,
-    /// Bytes in memory (`p_memsz`), never 0; what goes beyond `file_size` is zero.
+    /// Bytes in memory (`p_memsz`), never 0; those beyond `file_size` are zero.
     pub memory_size: u64,
-    /// What the linker script calls the load address (`p_paddr`).
+    /// The load address, in the linker script's terms (`p_paddr`).
     pub load_address: PhysAddr,
     /// `p_align`, a power of two from 1 to 2 MiB.
     pub alignment: u64,
@@ -50,12 +50,12 @@ impl Segment {
             .align_down(PAGE_SIZE)
     }
 
-    /// Whether it is writable.
+    /// Is it writable?
     pub const fn writable(&self) -> bool {
         self.flags & abi::PF_W != 0
     }
 
-    /// Whether it is executable.
+    /// Is it executable?
     pub const fn executable(&self) -> bool {
         self.flags & abi::PF_X != 0
     }
@@ -94,8 +94,8 @@ impl Segment {
         if end.is_none_or(|end| end > LAST_PAGE) {
             return Err(segment.wraps());
         }
-        // The bytes are copied, so offset and address need to agree only as far as a page goes:
-        // that is the mark of a file that was not patched by hand.
+        // The bytes are copied, so offset and address need to agree only modulo the page size. A
+        // file that does not meet even that was patched by hand.
         let within = segment.alignment.min(PAGE_SIZE) - 1;
         let disagree = segment
             .file_offset

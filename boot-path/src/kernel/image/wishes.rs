@@ -1,4 +1,4 @@
-//! What a kernel asks for.
+//! What a kernel asks the loader for.
 
 use crate::kernel::image::{GIB, KernelError};
 use crate::memory::address::VirtAddr;
@@ -16,7 +16,7 @@ pub struct Wishes {
     pub physical_map_base: VirtAddr,
     /// `handoff::FLAG_…`
     pub flags: u64,
-    /// Whether there is such a note: the kernel is made for the loader's own handoff.
+    /// Is there such a note? Then the kernel is made for the loader's own handoff.
     pub own: bool,
 }
 
@@ -32,27 +32,28 @@ impl Default for Wishes {
 }
 
 impl Wishes {
-    /// Length of a note's header, the name (with a zero byte) and what fills it up to 4 bytes.
+    /// Length of a note's name with its zero byte, which follows the header and is padded to 4
+    /// bytes.
     const NAME_LENGTH: usize = handoff::NOTE_NAME.len() + 1;
     const VALUE: usize = 12 + Self::NAME_LENGTH.next_multiple_of(4);
 
-    /// Whether pages may be writable and executable.
+    /// May pages be writable and executable?
     pub const fn allow_writable_code(&self) -> bool {
         self.flags & handoff::FLAG_ALLOW_WRITABLE_CODE != 0
     }
 
-    /// Whether the loader's fault handlers stay for the kernel.
+    /// Do the loader's fault handlers stay active for the kernel?
     pub const fn fault_reports(&self) -> bool {
         self.flags & handoff::FLAG_NO_FAULT_REPORTS == 0
     }
 
-    /// Takes the wishes from the bytes of one PT_NOTE; a later wish replaces an earlier one,
-    /// but flags add up.
+    /// Reads the wishes from the bytes of one PT_NOTE. A later wish replaces an earlier one; flags
+    /// accumulate.
     ///
-    /// Notes are aligned to 4 bytes or to 8, and linker scripts put both into one segment, where
-    /// nobody can tell any more which padding is meant. So the notes are not walked but looked for
-    /// by name, at every multiple of 4. Types that are not known are the wishes of a later version,
-    /// and are ignored; flags that are not known are refused, as the kernel may count on them.
+    /// Notes are aligned to 4 bytes or to 8, and linker scripts put both into one segment, which
+    /// hides the padding that was meant. So this function does not walk the notes, but searches for
+    /// their name at every multiple of 4. Unknown types are wishes of a later version, and are
+    /// ignored. Unknown flags are refused, as the kernel may depend on them.
     ///
     /// # Errors
     /// 10N.
