@@ -100,8 +100,8 @@ impl<'m> Loaded<'m> {
         kernel.zeroes(|start, end| zero(machine, blocks, start, end));
         let plan = Plan {
             ranges: &kernel.reads(),
-            // The checksum is computed after reading. During it, the bytes come in the order of the
-            // file, in which segments may overlap, and memory errors would go unnoticed.
+            // Computed after reading. While reading, bytes come in the order of the file, in which
+            // segments may overlap, and errors of memory would go unnoticed.
             checked: &|blocks, sum| {
                 for (segment, address) in kernel.segments() {
                     sum(bytes_at(blocks, address, segment.file_size));
