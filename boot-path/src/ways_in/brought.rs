@@ -1,8 +1,9 @@
-//! The way in by Multiboot, in the place of steps 7 and 8: the files that another loader has brought.
+//! The way in by Multiboot, in place of steps 7 and 8: the files that another loader has loaded.
 //!
-//! **On entry**: the memory map; the loader was not started by the BIOS. **This step**: reads the other
-//! loader's information ([`multiboot`](super::multiboot)) and moves the modules out of the way, to where no
-//! kernel wants to be. **On exit**: as of step 8; but there is no disk, and the entry is known.
+//! **On entry**: the memory map; the loader was not started by the BIOS. **This step**: reads the
+//! other loader's information ([`multiboot`](super::multiboot)) and moves the modules out of the
+//! way, to memory that no kernel asks for. **On exit**: as of step 8; but there is no disk, and the
+//! entry is known.
 
 use arrayvec::ArrayVec;
 
@@ -20,7 +21,7 @@ use crate::ways_in::multiboot::{
     read_information,
 };
 
-/// What the files of another loader need memory for.
+/// Memory that the files of another loader need.
 pub struct Rooms<'m> {
     /// For the text of the entry.
     pub text: &'m mut [u8],
@@ -28,8 +29,8 @@ pub struct Rooms<'m> {
     pub files: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
 }
 
-/// Takes what another loader has brought, which left a magic number and the address of its information;
-/// returns the entry.
+/// Takes the files of another loader, which has passed a magic number and the address of its
+/// information; returns the entry.
 ///
 /// # Errors
 /// 9G.
@@ -52,7 +53,7 @@ pub fn take<'m, M: FileMachine<'m, Failure: From<MultibootError>>>(
     machine.step(8);
     let moves = plan_moves(&given, memory)?;
     for module in &moves {
-        // There is room for as many as there are.
+        // There is room for as many as can be given.
         let file = File::in_memory(move_one(machine, module));
         let _ = rooms.files.try_push(file);
     }
@@ -62,7 +63,7 @@ pub fn take<'m, M: FileMachine<'m, Failure: From<MultibootError>>>(
     Ok(entry)
 }
 
-/// Moves a module, unless there was no room for it twice.
+/// Moves a module, unless memory had no room for a second copy.
 fn move_one<'m>(machine: impl Machine<'m>, module: &Move) -> &'m [u8] {
     if module.to == module.from {
         return machine
@@ -79,7 +80,7 @@ fn move_one<'m>(machine: impl Machine<'m>, module: &Move) -> &'m [u8] {
     to
 }
 
-/// Memory as the other loader has left it.
+/// Memory as the other loader left it.
 struct Left<'a, M> {
     machine: M,
     memory: &'a MemoryMap,

@@ -1,4 +1,4 @@
-//! Other ways in than by the BIOS.
+//! Ways in other than by the BIOS.
 
 pub mod multiboot;
 pub mod brought;

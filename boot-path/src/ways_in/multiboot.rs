@@ -1,9 +1,10 @@
-//! The way in by Multiboot, its pure half: what another loader tells about the modules that it has
-//! loaded, by version 1 or 2 of the specification.
+//! The way in by Multiboot, its pure half: the information of another loader about the modules that
+//! it has loaded, by version 1 or 2 of the specification.
 //!
-//! It becomes the text of an entry file, so that what follows is the same as when there is a disk: the
-//! loader's name is the title; the first module is the kernel, whose path is `/modules/0`, and its
-//! string the command line; the others are modules, whose paths are `/modules/1` and so on.
+//! The information is turned into the text of an entry file, so that later steps are the same as
+//! with a disk. The loader's name is the title. The first module is the kernel, whose path is
+//! `/modules/0`, and its string is the command line. The others are modules, whose paths are
+//! `/modules/1` and so on.
 
 use core::fmt;
 
@@ -29,7 +30,7 @@ const MAX_STRING: usize = 4096;
 /// The most bytes of version 2's information.
 const MAX_INFORMATION: u32 = 1 << 20;
 
-/// Version 1, flags: which fields there are.
+/// Version 1, flags: which fields are present.
 const FLAG_MODULES: u32 = 1 << 3;
 const FLAG_LOADER_NAME: u32 = 1 << 9;
 /// Version 2, tags.
@@ -40,7 +41,7 @@ const TAG_MODULE: u32 = 3;
 /// Loaders whose modules' strings do not begin with the module's name.
 const NAMELESS: &[u8] = b"GRUB 2";
 
-/// A module where the other loader has put it.
+/// A module, where the other loader put it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
     /// First byte.
@@ -52,9 +53,9 @@ pub struct Given {
 /// Why there is nothing to boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MultibootError {
-    /// EAX says that this is neither version.
+    /// EAX has the magic number of neither version.
     Magic(u32),
-    /// Something lies where no memory is, or has no end: its address.
+    /// The address of something that does not lie in memory, or has no end.
     Address(PhysAddr),
     /// A module ends before it begins.
     Module {
@@ -63,13 +64,13 @@ pub enum MultibootError {
         /// Where it ends.
         end: u64,
     },
-    /// There is no module, hence no kernel.
+    /// There is no module, and so no kernel.
     NoKernel,
     /// More than [`MAX_GIVEN`].
     TooManyModules,
     /// The strings are longer than an entry file.
     TooLong,
-    /// One of them cannot stand in an entry file.
+    /// A string is not allowed in an entry file.
     Text(EntryFileError),
 }
 
@@ -91,7 +92,7 @@ impl fmt::Display for MultibootError {
             Self::TooManyModules => facts(f, "more than # modules", &[MAX_GIVEN as u64]),
             Self::TooLong => f.write_str("the modules' strings are too long"),
             Self::Text(error) => {
-                // Nobody has seen the lines.
+                // A line number would be useless: the user never sees these lines.
                 f.write_str("the modules' strings: ")?;
                 EntryFileError { line: 0, ..error }.fmt(f)
             }
@@ -99,8 +100,8 @@ impl fmt::Display for MultibootError {
     }
 }
 
-/// Memory as the other loader has left it: fills the bytes from an address on; false when there is
-/// no such memory.
+/// Memory as the other loader left it. Fills `out` with the bytes from an address on; false when
+/// there is no such memory.
 pub trait Memory {
     /// Reads.
     fn read(&self, address: PhysAddr, out: &mut [u8]) -> bool;
@@ -137,7 +138,8 @@ fn string<'s>(
     Err(MultibootError::Address(address))
 }
 
-/// Reads the modules' places, the kernel's first, into `given`; returns the entry, which stands in `text`.
+/// Reads the modules' places, the kernel's first, into `given`; returns the entry, whose text is in
+/// `text`.
 ///
 /// # Errors
 /// [`MultibootError`]: 9G.
@@ -170,7 +172,7 @@ pub fn read_information<'a>(
     entry.map_err(MultibootError::Text)
 }
 
-/// What has been read so far.
+/// The result so far.
 struct List<'a, 'b> {
     memory: &'b dyn Memory,
     given: &'b mut ArrayVec<Given, MAX_GIVEN>,
@@ -212,8 +214,8 @@ impl List<'_, '_> {
         Ok(())
     }
 
-    /// Multiboot2 Specification 2.0, 3.4 and 3.6: the total size, then tags of type and size, each at a
-    /// multiple of 8.
+    /// Multiboot2 Specification 2.0, 3.4 and 3.6: the total size, then tags of type and size, each
+    /// at a multiple of 8.
     fn version_2(
         &mut self,
         information: PhysAddr,
@@ -223,7 +225,7 @@ impl List<'_, '_> {
         if total > MAX_INFORMATION {
             return Err(MultibootError::Address(information));
         }
-        // The name may come behind the modules.
+        // The loader's name may follow the modules.
         for modules in [false, true] {
             let mut offset = 8;
             while offset + 8 <= total {
@@ -257,7 +259,7 @@ impl List<'_, '_> {
         self.line(name)
     }
 
-    /// One module more, and its line.
+    /// Adds a module, and its line.
     fn module(&mut self, start: u32, end: u32, string: &[u8]) -> Result<(), MultibootError> {
         if start >= end {
             let (start, end) = (start.into(), end.into());
@@ -284,7 +286,7 @@ impl List<'_, '_> {
             .map_err(|_| MultibootError::TooManyModules)
     }
 
-    /// The rest of a line, in which a line end is a blank.
+    /// Ends a line with this string; line ends within it become blanks.
     fn line(&mut self, string: &[u8]) -> Result<(), MultibootError> {
         let start = self.length;
         self.write(string)?;
@@ -307,7 +309,7 @@ impl List<'_, '_> {
     }
 }
 
-/// What follows the first word.
+/// The string behind the first word.
 fn without_first_word(string: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let word = string.iter().position(is_blank).unwrap_or(string.len());
@@ -322,7 +324,8 @@ const PROGRAM: Given = Given {
     end: PhysAddr::new(SAVED as u64 + SAVED_BYTES as u64),
 };
 
-/// Where something is now that the other loader has put at an address; `None`: no memory is there.
+/// The present address of an object that the other loader put at `start`; `None`: no memory is
+/// there.
 pub fn present_address(start: PhysAddr, length: u64, memory: &MemoryMap) -> Option<PhysAddr> {
     let end = start.checked_add(length)?;
     if end.as_u64() <= SAVED_BYTES.into() {
@@ -333,22 +336,22 @@ pub fn present_address(start: PhysAddr, length: u64, memory: &MemoryMap) -> Opti
     (is_free && !is_program && end <= EARLY_REACH).then_some(start)
 }
 
-/// A module on its way to another place.
+/// A module and its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Move {
     /// Where it is.
     pub from: PhysAddr,
-    /// Where it is to be; the same when there is no room for it twice.
+    /// Where it goes; the same when memory has no room for a second copy.
     pub to: PhysAddr,
     /// Bytes.
     pub size: u64,
 }
 
-/// Where the modules go: out of the way of kernels, which want to be at 1 MiB or a little above. The
-/// map has what is used now and what will be, until [`give_back`].
+/// Chooses places for the modules, out of the way of kernels, which usually load at 1 MiB or a
+/// little above. Until [`give_back`], both the present and the future places are taken in the map.
 ///
 /// # Errors
-/// [`MultibootError::Address`], where a module is not in memory, or the program is not.
+/// [`MultibootError::Address`], when a module or the program is not in memory.
 pub fn plan_moves(
     given: &[Given],
     memory: &mut MemoryMap,
@@ -382,7 +385,7 @@ pub fn plan_moves(
     Ok(moves)
 }
 
-/// Gives back what is not needed any more when the modules have been moved.
+/// Frees the memory that is not needed after the modules have been moved.
 pub fn give_back(moves: &[Move], memory: &mut MemoryMap) {
     let mut mark = |start, end, kind| memory.mark(start, end, kind);
     let (moved, stay) = (MemoryKind::Usable, MemoryKind::Reclaimable);
@@ -390,7 +393,7 @@ pub fn give_back(moves: &[Move], memory: &mut MemoryMap) {
     for module in moves.iter().filter(|module| module.to != module.from) {
         mark(module.from, module.from + module.size, moved);
     }
-    // Some may have a page in common with one that was moved.
+    // Modules that stay may share a page with one that was moved.
     for module in moves.iter().filter(|module| module.to == module.from) {
         mark(module.from, module.from + module.size, stay);
     }
