@@ -1,8 +1,8 @@
 //! Steps 11 and 12 for a kernel of the loader's own protocol.
 //!
-//! **On entry**: the kernel is loaded and relocated. **This way out**: loads the modules; builds the page
-//! tables; puts together [`BootInfo`] and what it points to. **On exit**: all is ready for the jump, behind which
-//! the kernel finds what `docs/handoff.md` promises.
+//! **On entry**: the kernel is loaded and relocated. **This way out**: loads the modules; builds
+//! the page tables; writes [`BootInfo`] and the data that it points to. **On exit**: all is ready
+//! for the jump, after which the kernel finds what `docs/handoff.md` promises.
 
 use handoff::bytes::{Plain, bytes};
 use handoff::{
@@ -30,10 +30,10 @@ use crate::ways_out::failure::OutMachine;
 use crate::ways_out::handover::{BootpathStart, Handover, Jump};
 use crate::ways_out::way::{LOADER, Way, firmware_tables};
 
-/// Regions that the memory map may grow by when the memory for the boot information is taken.
+/// Regions that allocating the boot information may add to the memory map.
 const SPARE_REGIONS: usize = 4;
 
-/// Gets everything ready for the kernel.
+/// Prepares everything for the kernel.
 ///
 /// # Errors
 /// 10I, 10K, 10L, 10R, 11A, 11B, 9B, 8C, 8B, 7A, 6B.
@@ -105,7 +105,7 @@ impl<'m, M: OutMachine<'m>> TablePages for Tables<M> {
     }
 }
 
-/// What the CPU's paging can do.
+/// The paging features of the CPU.
 pub fn capabilities(cpu_features: u64) -> Capabilities {
     let has = |flag| cpu_features & flag != 0;
     Capabilities {
@@ -114,12 +114,12 @@ pub fn capabilities(cpu_features: u64) -> Capabilities {
     }
 }
 
-/// A piece of memory that is filled from the front, for objects that the kernel will see in the
+/// A piece of memory that is filled from the front with objects that the kernel will see in the
 /// physical map.
 struct Arena<'m> {
     block: Block<'m>,
     used: usize,
-    /// Where physical address 0 is seen.
+    /// The virtual address of physical address 0.
     base: VirtAddr,
 }
 
@@ -140,7 +140,7 @@ impl<'m> Arena<'m> {
         })
     }
 
-    /// Room for `count` values; returns its offset.
+    /// Reserves room for `count` values; returns its offset.
     fn reserve<T>(&mut self, count: usize) -> usize {
         let start = self.used.next_multiple_of(align_of::<T>());
         self.used = start + size_of::<T>() * count;
@@ -172,7 +172,7 @@ impl<'m> Arena<'m> {
         self.fill(text.len(), |room| copy(text.as_bytes(), room))
     }
 
-    /// Room for a text of so many bytes, which `fill` puts there; and for a zero byte.
+    /// Reserves room for a text of `length` bytes, which `fill` writes, and for a zero byte.
     fn fill(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> usize) -> Text {
         let start = self.reserve::<u8>(length + 1);
         let room = self.block.get_mut(start..=start + length);
@@ -182,14 +182,14 @@ impl<'m> Arena<'m> {
         }
     }
 
-    /// The address that the kernel sees.
+    /// The address at which the kernel sees it.
     fn address<T>(&self, offset: usize) -> *const T {
         let place = self.block.start() + offset as u64;
         core::ptr::without_provenance(self.base.wrapping_add(place.as_u64()).as_u64() as usize)
     }
 }
 
-/// Puts the boot information together; returns where it is.
+/// Writes the boot information; returns its address.
 #[inline(never)]
 fn information<'m, M: OutMachine<'m>>(
     files: &Files<'m, M>,
@@ -213,7 +213,7 @@ fn information<'m, M: OutMachine<'m>>(
     });
     let tables = firmware_tables(machine);
     let cpu_features = machine.cpu_features();
-    // Last, so that it is complete.
+    // The memory map is stored last, so that it is complete.
     let regions = memory.regions();
     let memory_map = arena.store(
         regions.iter().map(|&region| MemoryRegion::from(region)),
@@ -248,7 +248,7 @@ fn information<'m, M: OutMachine<'m>>(
     Ok(arena.block.start() + boot_info as u64)
 }
 
-/// Bytes that the boot information takes, and what it points to.
+/// Bytes of the boot information and of the data that it points to.
 fn size(entry: &BootEntry<'_>, kernel: &Kernel<'_>, memory: &MemoryMap) -> usize {
     let texts =
         |module: crate::entry::entry_file::Module<'_>| module.path.len() + module.string.len() + 2;

@@ -1,4 +1,4 @@
-//! What goes wrong on the ways out.
+//! Failures of the ways out.
 
 use crate::disk::block_device::DiskError;
 use crate::kernel::loading::KernelMachine;
@@ -9,7 +9,7 @@ use crate::ways_out::linux::image::LinuxError;
 use crate::ways_out::multiboot::elf::MemoryConflict;
 use crate::ways_out::multiboot::header::HeaderError;
 
-/// A machine whose failures can be those of headers.
+/// A machine whose failures include those of headers.
 pub trait OpenMachine<'m>:
     KernelMachine<
         'm,
@@ -29,7 +29,7 @@ impl<'m, M> OpenMachine<'m> for M where
 {
 }
 
-/// A machine whose failures can be those of all ways out.
+/// A machine whose failures include those of all ways out.
 pub trait OutMachine<'m>:
     OpenMachine<'m, Failure: From<PagingError> + From<ChainError> + From<DiskError>>
 {

@@ -1,9 +1,9 @@
 //! For kernels that want a framebuffer: a graphics mode.
 //!
-//! **On entry**: all files are loaded, and the screen shows text. **This step**: asks the VBE BIOS for
-//! modes; then, as the last thing that can fail, sets one: until then, the screen shows what the loader
-//! says. **On exit**: the mode is set, and the console has only the serial line; or the screen shows text
-//! as before.
+//! **On entry**: all files are loaded, and the screen shows text. **This step**: asks the VBE BIOS
+//! for modes; then, as the last action that can fail, sets one: until then, the screen shows the
+//! loader's messages. **On exit**: the mode is set, and the console has only the serial line; or
+//! the screen still shows text.
 
 use core::ops::Range;
 
@@ -14,13 +14,13 @@ use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 
-/// Asks the BIOS what modes there are. Nothing is read from disks any more.
+/// Asks the BIOS which modes it has. From here on, nothing is read from disks.
 pub fn ask<'m>(mut machine: impl Machine<'m>, adapter: &mut Adapter, memory: &MemoryMap) {
     adapter.ask(&mut machine, memory.regions());
 }
 
-/// Sets the mode that comes closest to a wish, with its framebuffer inside of `within`. From then on
-/// the console has only the serial line. `None`: it has what it had before.
+/// Sets the mode that comes closest to a wish, with its framebuffer inside `within`. From then on,
+/// the console has only the serial line. `None`: no mode was set, and the console is unchanged.
 pub fn set<'m>(
     mut machine: impl Machine<'m>,
     adapter: &mut Adapter,
@@ -32,7 +32,7 @@ pub fn set<'m>(
     mode
 }
 
-/// What the BIOS has said of the controller, and of the mode that was set.
+/// The BIOS's information about the controller, and about the mode that was set.
 pub fn blocks<'m>(machine: impl Machine<'m>) -> (&'m [u8], &'m [u8]) {
     let block = |start, length| {
         machine

@@ -1,5 +1,5 @@
-//! What is left to do when nothing can fail any more: the last instructions of the loader, which are
-//! the machine's.
+//! The actions that are left when nothing can fail any more: the last instructions of the loader,
+//! which the machine executes.
 
 use arrayvec::ArrayVec;
 use x86_64::registers::control::Cr0Flags;
@@ -7,10 +7,10 @@ use x86_64::registers::control::Cr0Flags;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::ram::Block;
 
-/// How the loader is left.
+/// How to leave the loader.
 #[derive(Debug)]
 pub struct Handover<'m> {
-    /// What goes to a place that the loader itself still uses: each block, and its address then.
+    /// Blocks to move to memory that the loader itself still uses, and the destination of each.
     pub moves: ArrayVec<(Block<'m>, PhysAddr), 3>,
     /// The jump.
     pub jump: Jump,
@@ -23,7 +23,7 @@ impl From<Jump> for Handover<'_> {
     }
 }
 
-/// The jump, and the state of the machine behind it.
+/// The jump, and the state of the machine after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
     /// To a kernel of the loader's own protocol.
@@ -36,18 +36,18 @@ pub enum Jump {
     Real(RealMode),
     /// To a Linux kernel in long mode.
     Linux64 {
-        /// Where it begins.
+        /// The entry point.
         entry: PhysAddr,
         /// Its parameters.
         parameters: PhysAddr,
     },
     /// To a boot sector, which is in the transfer buffer.
     BootSector {
-        /// As it is started.
+        /// The state in which it starts.
         state: RealMode,
         /// Bytes of the sector.
         bytes: usize,
-        /// The entry of the partition table that it is of, which goes to
+        /// Its entry of the partition table, which goes to
         /// [`PARTITION_ENTRY`](super::chain::boot::PARTITION_ENTRY).
         partition: Option<[u8; 16]>,
     },
@@ -64,11 +64,11 @@ pub struct BootpathStart {
     pub entry: VirtAddr,
     /// The boot information.
     pub boot_info: PhysAddr,
-    /// Where physical address 0 is seen.
+    /// The virtual address of physical address 0.
     pub physical_map_base: VirtAddr,
-    /// What the CPU can do: `handoff::CPU_…`.
+    /// The features of the CPU: `handoff::CPU_…`.
     pub cpu_features: u64,
-    /// Whether the loader reports what the kernel does wrong before it has an IDT.
+    /// Does the loader report exceptions that the kernel causes before it has an IDT?
     pub fault_reports: bool,
 }
 
@@ -81,24 +81,25 @@ pub struct LimineStart {
     pub stack: VirtAddr,
     /// The entry point.
     pub entry: VirtAddr,
-    /// The top page table on the way: of the loader's own, with as many levels as the kernel's.
+    /// The top page table during the switch: the loader's own tables, with as many levels as the
+    /// kernel's.
     pub way_tables: PhysAddr,
-    /// Whether there are five levels.
+    /// Are there five levels?
     pub five_levels: bool,
-    /// What the CPU can do: `handoff::CPU_…`.
+    /// The features of the CPU: `handoff::CPU_…`.
     pub cpu_features: u64,
     /// ACPI UID of the processor that boots.
     pub uid: u32,
-    /// Whether interrupt controllers get the state that base revision 5 promises.
+    /// Do interrupt controllers get the state that base revision 5 promises?
     pub quiet: bool,
-    /// Whether IOMMUs stay as they are.
+    /// Do IOMMUs stay as they are?
     pub keep_iommus: bool,
     /// Physical address of the RSDP; 0: none.
     pub rsdp: u64,
 }
 
-/// What a program in protected mode begins with. Segments are flat (CS 10h, the others 18h), paging
-/// is off, interrupts are off.
+/// The registers with which a program starts in protected mode. Segments are flat (CS 10h, the
+/// others 18h), paging and interrupts are off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "named as in the manual")]
@@ -115,12 +116,12 @@ pub struct ProtectedMode {
 }
 
 impl ProtectedMode {
-    /// CR0: all off but PE, and ET, which says what FPU there is.
+    /// CR0: all bits off except PE, and ET, which identifies the FPU.
     pub const CR0: u32 =
         (Cr0Flags::EXTENSION_TYPE.bits() | Cr0Flags::PROTECTED_MODE_ENABLE.bits()) as u32;
 }
 
-/// What a program in real mode begins with.
+/// The registers with which a program starts in real mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "named as in the manual")]

@@ -1,10 +1,10 @@
 //! Step 10, its beginning: which boot protocol the kernel is made for.
 //!
-//! **On entry**: the kernel's file is known. **This step**: unless the entry names the protocol, looks
-//! for the note of the loader's own handoff; where there is none, reads the file's head and looks for
-//! the other headers. What it reads for that is parsed, compared with its checksum, and kept: nothing is
-//! decided or read twice. An ELF kernel is loaded, because Limine's requests may be anywhere in it. **On
-//! exit**: the protocol is known, and what the kernel says by it.
+//! **On entry**: the kernel's file is known. **This step**: unless the entry names the protocol,
+//! looks for the note of the loader's own handoff; without one, reads the file's head and looks for
+//! the other headers. Parses these bytes, compares their checksum, and keeps them: nothing is
+//! decided or read twice. Loads an ELF kernel, because Limine's requests may be anywhere in it.
+//! **On exit**: the protocol is known, and so are the kernel's headers for it.
 
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
@@ -37,20 +37,20 @@ pub enum Recognised<'r, 'm> {
     Linux(&'r Linux<'m>),
 }
 
-/// What recognising a kernel needs memory for, at places of its own: the stack is small.
+/// Memory that recognising a kernel needs: the stack is too small for it.
 pub struct Rooms<'m> {
     /// For the headers of an ELF file.
     pub headers: &'m mut Option<(KernelImage, Wishes)>,
-    /// For what other headers say.
+    /// For the contents of other headers.
     pub opened: &'m mut Option<Opened<'m>>,
 }
 
-/// What the headers of a file are.
+/// The headers of a file.
 #[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Opened<'m> {
     /// Those of an ELF file, and its checksums.
     Elf(Option<Expected<'m>>),
-    /// An ELF file that is loaded, and what Limine requests it has.
+    /// An ELF file that is loaded, and its Limine requests.
     Loaded(Loaded<'m>, Requests),
     /// A Multiboot header.
     Multiboot(Multiboot<'m>),
@@ -72,7 +72,7 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     let Rooms { headers, opened } = rooms;
     open(files, entry, headers, opened, memory)?;
     if let Some(Opened::Elf(expected)) = *opened {
-        // They were set, or there was a failure.
+        // The headers are set, or reading them has failed.
         let headers = headers.as_mut().ok_or(KernelError::NotElf)?;
         let room = opened.insert(Opened::Loaded(Loaded::new(headers), Requests::default()));
         if let Opened::Loaded(loaded, _) = room {
@@ -93,8 +93,8 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
     }
 }
 
-/// Finds the requests of a kernel that is loaded, unless it has a note of the loader's own handoff, or the
-/// entry names a protocol; says whether there are some.
+/// Finds the requests of a loaded kernel, unless it has a note of the loader's own handoff, or the
+/// entry names another protocol. Returns whether there are any.
 fn find_requests(
     entry: &BootEntry<'_>,
     loaded: &Loaded<'_>,
@@ -120,7 +120,8 @@ fn open<'m, M: OpenMachine<'m>>(
 ) -> Result<(), M::Failure> {
     let file = &entry.kernel;
     let known = files.any_expected(Role::Kernel, entry.path, file);
-    // Without room for even that, nothing can be booted: the loading step reports how much is needed.
+    // Without memory even for the head, nothing can be booted: the loading step reports how much is
+    // needed.
     let mut head = files
         .machine()
         .pages(protocol::HEAD as u64, HEAD_KIND, memory)
@@ -137,7 +138,8 @@ fn open<'m, M: OpenMachine<'m>>(
                 memory,
             };
             let expected = opening.open(reader)?;
-            // The builder has read another protocol's headers there: these may be another file's.
+            // The builder recorded another protocol's headers at this path: these may be another
+            // file's.
             let is_unknown = expected.is_none() && known.is_some();
             unknown.get_or_insert(is_unknown);
             Ok::<_, M::Failure>(if is_unknown && !accept {
@@ -150,7 +152,7 @@ fn open<'m, M: OpenMachine<'m>>(
         if result.is_ok() || accept || unknown != Some(true) || !named {
             break result;
         }
-        // The entry wants another protocol than when the builder read the file.
+        // The entry names another protocol than it did when the builder read the file.
         accept = true;
     };
     if let Some(head) = head {
@@ -159,10 +161,11 @@ fn open<'m, M: OpenMachine<'m>>(
     result
 }
 
-/// What the memory for a file's head is, as long as it is looked at: it may be where the kernel wants to be.
+/// The kind of the memory for a file's head, while it is in use: the kernel may have to be loaded
+/// there.
 const HEAD_KIND: MemoryKind = MemoryKind::Reclaimable;
 
-/// What is needed to read headers by one view of the volume.
+/// The state for reading headers by one view of the volume.
 struct Opening<'a, 'm> {
     entry: &'a BootEntry<'m>,
     /// Room for the file's head.
@@ -190,8 +193,8 @@ impl<'m> Opening<'_, 'm> {
         }
     }
 
-    /// The memory of section headers is free again: they were those of another view of the volume, or the
-    /// kernel is made for Limine.
+    /// Frees the memory of section headers that belong to another view of the volume, or to a
+    /// kernel that turned out to be made for Limine.
     #[inline(never)] // there is more than one caller
     fn free_sections<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) {
         if let Some(Opened::Multiboot(multiboot)) = self.opened
@@ -201,7 +204,8 @@ impl<'m> Opening<'_, 'm> {
         }
     }
 
-    /// A note of the loader's own handoff comes first, then Limine's requests, then the other headers.
+    /// A note of the loader's own handoff takes precedence, then Limine's requests, then the other
+    /// headers.
     fn recognise<M: OpenMachine<'m>>(&mut self, reader: &mut Reader<'_, 'm, M>) -> Checked<'m, M> {
         let read = self.read_elf(reader);
         if let Err(failure) = &read
@@ -240,8 +244,8 @@ impl<'m> Opening<'_, 'm> {
         multiboot
     }
 
-    /// Limine requests come before a Multiboot header: all that would be loaded is read for that, and
-    /// kept, and the sections that are not loaded with it.
+    /// Limine requests take precedence over a Multiboot header. To find them, reads and keeps all
+    /// bytes that would be loaded, and the sections that would not, with them.
     fn has_limine_requests<M: OpenMachine<'m>>(
         &mut self,
         reader: &mut Reader<'_, 'm, M>,
@@ -261,7 +265,7 @@ impl<'m> Opening<'_, 'm> {
         Ok(segments.any(|(index, segment)| recognises(files.kept(index), segment.virtual_start)))
     }
 
-    /// Reads the headers of an ELF file, if it is one.
+    /// Reads the headers of an ELF file; fails for any other file.
     #[inline(never)] // there is more than one caller
     fn read_elf<M: OpenMachine<'m>>(
         &mut self,

@@ -1,5 +1,5 @@
-//! For the host: the checksums of a whole kernel file, of the same bytes that the loader sums up while it
-//! loads the kernel.
+//! For the host: the checksums of a whole kernel file, over the same bytes that the loader sums up
+//! while it loads the kernel.
 
 use crate::entry::protocol::HEAD;
 use crate::files::file_bytes::FileBytes;
@@ -10,12 +10,12 @@ use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::elf::{PhysicalImage, check_sections};
 use crate::ways_out::multiboot::header::{Header, MultibootError, Version};
 
-/// The two checksums of a kernel's whole file, as an [`Entry`](disk_layout::manifest::Entry) has them: of
-/// its headers, and of the bytes that are loaded. Where there is only one, the first one is 0.
-/// The headers are what the loader reads to open the kernel, in its order.
+/// The two checksums of a kernel's whole file, as in an [`Entry`](disk_layout::manifest::Entry): of
+/// its headers, and of the bytes that are loaded. If there is only one, the first one is 0. The
+/// headers are the bytes that the loader reads to open the kernel, in its order.
 ///
 /// # Errors
-/// When it is none that can be booted: 10A to 10P, 10S to 10U, 11A.
+/// When the file is not a bootable kernel: 10A to 10P, 10S to 10U, 11A.
 pub fn of_kernel(
     mut file: impl FileBytes,
     sums: Sums,
@@ -46,7 +46,7 @@ pub fn of_kernel(
     Ok((headers, bytes))
 }
 
-/// Continues a checksum over bytes of a file: offset and length.
+/// Continues a checksum over bytes of a file, given by offset and length.
 fn of_bytes(
     file: &mut impl FileBytes,
     mut crc: u32,
@@ -57,8 +57,8 @@ fn of_bytes(
     crc
 }
 
-/// The head is what the loader reads first. A file that is not a bzImage never boots as one, so all of it
-/// is summed.
+/// The headers are the head that the loader reads first. A file that is not a bzImage never boots
+/// as one, so all of it is summed.
 fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> (u32, u32) {
     let end = file.size();
     let head = head(&mut file, HEADER_ROOM);
@@ -84,7 +84,7 @@ fn of_linux(mut file: impl FileBytes, crc32c: Crc32c) -> (u32, u32) {
     )
 }
 
-/// The first so many bytes of a file, or all of a shorter one.
+/// The first `length` bytes of a file, or all of a shorter one.
 fn head(file: &mut impl FileBytes, length: usize) -> &[u8] {
     let window = file.window(FileOffset::ZERO);
     window.get(..length).unwrap_or(window)

@@ -1,4 +1,4 @@
-//! What every way out of the loader gets.
+//! The arguments of every way out of the loader.
 
 use crate::bios::tables::FirmwareTables;
 use crate::bios::vbe::Adapter;
@@ -11,24 +11,24 @@ use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 use crate::ways_out::limine::Modules;
 
-/// What the loader calls itself.
+/// The loader's name for itself.
 pub const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
 
-/// What every way out of the loader gets.
+/// The arguments of every way out of the loader.
 pub struct Way<'a, 'm, M> {
-    /// The files, and the disk below.
+    /// The files, and the disk that holds them.
     pub files: &'a mut Files<'m, M>,
-    /// Where they are.
+    /// The partition that holds them.
     pub partition: &'a Partition,
-    /// What is to be booted.
+    /// The kernel to boot.
     pub entry: &'a BootEntry<'m>,
-    /// What memory there is.
+    /// The memory map.
     pub memory: &'a mut MemoryMap,
-    /// What ways out need memory for.
+    /// Memory that ways out need.
     pub rooms: Rooms<'m>,
 }
 
-/// What ways out need memory for, at places of their own.
+/// Memory that ways out need, outside the stack.
 pub struct Rooms<'m> {
     /// For graphics modes.
     pub adapter: &'m mut Adapter,
@@ -36,7 +36,7 @@ pub struct Rooms<'m> {
     pub lists: &'m mut Lists<'m>,
 }
 
-/// Room for lists that are not needed at the same time.
+/// Room for lists that are never needed at the same time.
 #[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Lists<'m> {
     /// The entries, until one of them is chosen.
@@ -46,12 +46,12 @@ pub enum Lists<'m> {
 }
 
 impl<'m> Lists<'m> {
-    /// Without entries.
+    /// A list without entries.
     pub const fn new() -> Self {
         Self::Entries(Entries::new())
     }
 
-    /// A list of entries, of which there are none yet.
+    /// Begins an empty list of entries.
     pub fn entries(&mut self) -> &mut Entries<'m> {
         *self = Self::new();
         match self {
@@ -60,7 +60,7 @@ impl<'m> Lists<'m> {
         }
     }
 
-    /// A list of modules, of which there are none yet.
+    /// Begins an empty list of modules.
     pub fn modules(&mut self) -> &mut Modules<'m> {
         *self = Self::Modules(Modules::new_const());
         match self {
@@ -76,7 +76,7 @@ impl Default for Lists<'_> {
     }
 }
 
-/// What the firmware left in memory.
+/// The tables that the firmware left in memory.
 pub fn firmware_tables<'m>(machine: impl Machine<'m>) -> FirmwareTables {
     FirmwareTables::find(&|start, length| machine.firmware(PhysAddr::new(start), length))
 }

@@ -1,10 +1,11 @@
 //! Steps 10 to 12 for another boot sector: chain loading.
 //!
 //! **On entry**: the entry names a drive, a partition, or both. **This way out**: reads the first
-//! sector of the disk or of the partition, and checks its signature. **On exit**: all is ready for the
-//! jump. The sector runs at 0000:7C00 in real mode, as if the BIOS or an MBR had started it: DL is the drive; for a
-//! partition, DS:SI and DS:BP point to its entry at 0000:07BE, where an MBR that has moved to 0600h has
-//! it; interrupt vectors and controllers are the BIOS's, the screen shows 80 × 25 characters, A20 is on.
+//! sector of the disk or of the partition, and checks its signature. **On exit**: all is ready for
+//! the jump. The sector runs at 0000:7C00 in real mode, as if the BIOS or an MBR had started it. DL
+//! is the drive. For a partition, DS:SI and DS:BP point to its entry at 0000:07BE, where an MBR
+//! that has moved to 0600h has it. Interrupt vectors and controllers are the BIOS's, the screen
+//! shows 80 × 25 characters, A20 is on.
 
 use disk_layout::mbr;
 
@@ -18,13 +19,13 @@ use crate::ways_out::chain::boot_sector::{self, Sector};
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::handover::{Handover, Jump, RealMode};
 
-/// Where an MBR that has moved out of the way has the first entry of its table.
+/// Where an MBR that has moved to 0600h has the first entry of its table.
 pub const PARTITION_ENTRY: u16 = 0x0600 + mbr::PARTITION_TABLE_OFFSET as u16;
 
-/// The largest sector that disks have; stage2's linker script makes room for it.
+/// The largest sector size of disks; stage2's linker script makes room for it.
 const LARGEST: usize = 4096;
 
-/// Reads the boot sector, and gets everything ready for it.
+/// Reads the boot sector, and prepares everything for it.
 ///
 /// # Errors
 /// 12B, 7A, 7B.
@@ -33,7 +34,7 @@ pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handove
     machine.step(10);
     let (boot_drive, _) = machine.drives();
     let drive = target.drive.unwrap_or(boot_drive);
-    // One that is not there cannot be read.
+    // A drive that does not exist fails when it is read.
     let mut disk = Drive::open(machine, drive);
     let mut lba = Lba::ZERO;
     let mut partition = None;
@@ -70,7 +71,7 @@ pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handove
     }))
 }
 
-/// The first bytes of a sector, all of which is in the transfer buffer then.
+/// Reads a sector and returns its first bytes. The whole sector then is in the transfer buffer.
 fn read<'m, M: OutMachine<'m>>(disk: &mut Drive<M>, lba: Lba) -> Result<Sector, DiskError> {
     let mut sector = [0; 512];
     copy(disk.read(lba, 1)?, &mut sector);

@@ -1,7 +1,7 @@
-//! Step 12, for chain loading: which sector is to be started, and whether it is a boot sector.
+//! Step 12, for chain loading: which sector to start, and whether it is a boot sector.
 //!
-//! Partitions 1 to 4 are the entries of the MBR's table; from 5 on they are logical ones, each in a
-//! table of its own (EBR), in a chain that begins at the extended partition.
+//! Partitions 1 to 4 are the entries of the MBR's table. From 5 on they are logical ones: each has
+//! a table of its own (EBR), in a chain that begins at the extended partition.
 
 use core::fmt;
 
@@ -13,11 +13,11 @@ use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
 use crate::position::Lba;
 
-/// Why there is nothing to start.
+/// Why no boot sector can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum ChainError {
-    /// The table of partitions has no such entry, or an empty one.
+    /// The partition table has no such entry, or the entry is empty.
     NoPartition { number: u8, drive: u8 },
     /// The sector does not end in the signature of a boot sector or of a table.
     NoSignature { lba: Lba, drive: u8, found: u16 },
@@ -51,7 +51,7 @@ impl fmt::Display for ChainError {
     }
 }
 
-/// Bytes that matter of a boot sector or a table: more of a large sector is code.
+/// The part of a boot sector or table that is checked: the rest of a larger sector is code.
 pub type Sector = [u8; 512];
 
 /// Checks the signature at the end of the sector's first 512 bytes.
@@ -66,8 +66,9 @@ pub fn check(sector: &Sector, lba: Lba, drive: u8) -> Result<(), ChainError> {
     }
 }
 
-/// Finds a partition by its number (from 1 on), and gives its entry as it is handed over: marked as
-/// active, its first sector counted from the start of the disk. `read` gets a sector of the disk.
+/// Finds a partition by its number (from 1 on), and returns its entry as the boot sector gets it:
+/// marked as active, with its first sector counted from the start of the disk. `read` reads a
+/// sector of the disk.
 ///
 /// # Errors
 /// 12B; those of `read`.
@@ -84,8 +85,8 @@ pub fn find<E: From<ChainError>>(
     let missing = || ChainError::NoPartition { number, drive };
     let mut index = usize::from(number).wrapping_sub(1);
     if number >= LOGICAL {
-        // The first table leads to the extended partition, from whose start all others are counted.
-        // The number bounds the walk, even in a ring.
+        // The first table leads to the extended partition, and all others count from its start. The
+        // partition number bounds the walk, even in a ring.
         let mut first = Lba::ZERO;
         for _ in LOGICAL..=number {
             let next = entries(&sector).find(is_extended).ok_or_else(missing)?;
@@ -119,12 +120,12 @@ fn entries(sector: &Sector) -> impl Iterator<Item = PartitionEntry> {
     places.filter_map(|bytes| PartitionEntry::read_from_bytes(bytes).ok())
 }
 
-/// Is it a partition that holds others? One that starts at LBA 0 would hold its own table.
+/// Is it a partition that contains others? One that starts at LBA 0 would contain its own table.
 fn is_extended(entry: &PartitionEntry) -> bool {
     matches!(entry.kind, 0x05 | 0x0F | 0x85) && entry.first_lba.get() != 0
 }
 
-/// The entry as it lies in the table.
+/// The entry as the table stores it.
 pub fn bytes(entry: &PartitionEntry) -> [u8; 16] {
     let mut bytes = [0; 16];
     copy(entry.as_bytes(), &mut bytes);

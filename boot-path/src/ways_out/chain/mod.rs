@@ -1,4 +1,4 @@
-//! Chain loading: another boot sector.
+//! Chain loading: starting another boot sector.
 
 pub mod boot_sector;
 pub mod boot;

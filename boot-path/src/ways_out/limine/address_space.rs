@@ -1,4 +1,4 @@
-//! Step 11 for a Limine kernel: what it finds mapped when it starts.
+//! Step 11 for a Limine kernel: the mappings that it starts with.
 
 use crate::kernel::placement::Kernel;
 use crate::memory::address::{PhysAddr, VirtAddr};
@@ -7,9 +7,9 @@ use crate::paging::address_space::{ENTRIES, Frames, LINK, TablePages, map_kernel
 use crate::paging::page_tables::{Capabilities, PageTables, PagingError, TableMemory as _};
 use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 
-/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base revision
-/// 0 the identity map. Returns the top table, which is of level 5 when
-/// `five_levels` says so.
+/// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base
+/// revision 0 the identity map. Returns the top table, which is of level 5 if `five_levels` is
+/// true.
 ///
 /// # Errors
 /// 11A, 11B, 6B.
@@ -22,8 +22,8 @@ pub fn build(
     revision: u64,
     five_levels: bool,
 ) -> Result<PhysAddr, PagingError> {
-    // Up to revision 2 the map goes through the holes in the first 4 GiB, where the memory types
-    // change: no page of 1 GiB there.
+    // Up to revision 2 the map covers the holes in the first 4 GiB, where the memory types change.
+    // A page of 1 GiB would span them.
     let gib_pages = capabilities.gib_pages && revision > 2;
     let capabilities = Capabilities {
         gib_pages,
@@ -34,8 +34,8 @@ pub fn build(
     map_kernel(&mut tables, kernel)?;
     let bases = [Some(HHDM), (revision == 0).then_some(VirtAddr::new(0))];
     for base in bases.into_iter().flatten() {
-        // Which regions are free changes while tables are allocated, but not what is mapped: so the list
-        // is asked anew for each mapping.
+        // Allocating tables changes which regions are free, but not what is mapped. So each turn
+        // computes the list anew.
         for index in 0.. {
             let regions = tables.memory().memory.regions();
             let mapping = hhdm(regions, firmware, revision, base).nth(index);
@@ -47,7 +47,8 @@ pub fn build(
     if !five_levels {
         return Ok(root);
     }
-    // Both halves of 48 bits lie at the ends of what five levels map: the same table for both.
+    // The two halves of the 48-bit addresses lie at the two ends of the five-level address space,
+    // so both use the same table.
     let mut memory = tables.into_memory();
     let top = memory.allocate()?;
     let entry = root.as_u64() | LINK;

@@ -1,10 +1,10 @@
 //! Steps 10 to 12 by the Limine protocol.
 //!
-//! **On entry**: the kernel is loaded and relocated, and has requests among its bytes. **This way out**:
-//! gives it one piece of memory; loads modules; builds its page tables; starts the other processors,
-//! if it asks for them; writes the responses into reclaimable memory and their addresses into the
-//! requests. **On exit**: all is ready for the last switch, behind which the kernel runs in the state
-//! that `docs/limine.md` promises.
+//! **On entry**: the kernel is loaded and relocated, and has requests among its bytes. **This way
+//! out**: moves it to one piece of memory; loads modules; builds its page tables; starts the other
+//! processors, if it asks for them; writes the responses into reclaimable memory and their
+//! addresses into the requests. **On exit**: all is ready for the last switch, after which the
+//! kernel runs in the state that `docs/limine.md` promises.
 
 use disk_layout::CD_BLOCK;
 
@@ -38,10 +38,10 @@ use crate::ways_out::limine::{
 };
 use crate::ways_out::way::{Way, firmware_tables};
 
-/// Entries that the memory map may grow by when the memory for the responses is taken.
+/// Entries that allocating the responses may add to the memory map.
 const SPARE: usize = 2 * 32;
 
-/// What is known of the boot once the kernel has its modules and tables.
+/// The facts about the boot once the kernel has its modules and tables.
 struct Prepared<'a, 'm> {
     requests: &'a Requests,
     partition: &'a Partition,
@@ -56,11 +56,11 @@ struct Prepared<'a, 'm> {
     entry_point: VirtAddr,
 }
 
-/// Gets everything ready for the kernel.
+/// Prepares everything for the kernel.
 ///
 /// # Errors
 /// 10Y, 10Z, 11A, 11B, 9B, 8B, 7A, 6B.
-#[inline(never)] // for its variables, which other kernels need no stack for
+#[inline(never)] // other kernels need no stack for its variables
 pub fn boot<'m, M: Platform<'m>>(
     way: Way<'_, 'm, M>,
     loaded: &mut Loaded<'m>,
@@ -122,7 +122,7 @@ pub fn boot<'m, M: Platform<'m>>(
     Ok(Handover::from(Jump::Limine(start)))
 }
 
-/// What a kernel runs in.
+/// The address space and stacks of a kernel.
 struct Space {
     /// The top table.
     root: PhysAddr,
@@ -165,7 +165,7 @@ fn build_tables<'m, M: Platform<'m>>(
     })
 }
 
-/// Starts the processors. Returns how this one is to begin, too.
+/// Starts the processors. Also returns how this one leaves the loader.
 fn start_processors<'m, M: Platform<'m>>(
     machine: M,
     requests: &Requests,
@@ -199,7 +199,7 @@ fn start_processors<'m, M: Platform<'m>>(
     Ok((start, started))
 }
 
-/// Sets the graphics mode, as the last thing that can fail, and writes the responses.
+/// Sets the graphics mode, as the last action that can fail, and writes the responses.
 fn answer<'m, M: Platform<'m>>(
     mut machine: M,
     prepared: &Prepared<'_, 'm>,
@@ -236,7 +236,7 @@ fn answer<'m, M: Platform<'m>>(
     say!(machine, "12 handoff  to #h, # processors"; prepared.entry_point.as_u64(), count.max(1) as u64);
     machine.show_cursor();
     let framebuffer = screen.as_mut().and_then(|it| it.set(machine, memory));
-    // Last, so that the memory map is complete.
+    // Computed last, so that the memory map is complete.
     let last = LastFacts {
         framebuffer,
         regions: memory.regions(),
@@ -254,7 +254,7 @@ fn answer<'m, M: Platform<'m>>(
 }
 
 impl<'m> Prepared<'_, 'm> {
-    /// What is to be told, but for what is known only at the very end.
+    /// The facts for the kernel, except those known only at the very end.
     fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel<'_>) -> Facts<'_> {
         Facts {
             version: env!("CARGO_PKG_VERSION"),
@@ -283,7 +283,7 @@ impl<'m> Prepared<'_, 'm> {
     }
 }
 
-/// Random words: as many as are wanted, and some zeroes.
+/// Random words: at least `wanted`, then zeroes.
 fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
     let mut seeds = [[0; 32]; MAX_ENTROPY / 4];
     for seed in seeds.iter_mut().take(wanted.div_ceil(4)) {
@@ -292,14 +292,14 @@ fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
     zerocopy::transmute!(seeds)
 }
 
-/// Where the kernel's first page is.
+/// The physical and virtual address of the kernel's first page.
 fn kernel_address(kernel: &Kernel<'_>) -> (PhysAddr, VirtAddr) {
     let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
     let physical = kernel.physical_start().align_down(PAGE_SIZE);
     (physical, start.align_down(PAGE_SIZE))
 }
 
-/// Stores the command line; returns its address, as the kernel sees it.
+/// Stores the command line; returns the address at which the kernel sees it.
 fn store_command_line<'m, M: Machine<'m>>(
     machine: M,
     entry: &BootEntry<'m>,
@@ -312,7 +312,7 @@ fn store_command_line<'m, M: Machine<'m>>(
     Ok(in_hhdm(block.start()))
 }
 
-/// Notes where the firmware's tables are, as far as a base revision promises that they are mapped.
+/// Records the pages of the firmware's tables, as far as a base revision promises to map them.
 fn note_firmware<'m>(
     machine: impl Machine<'m>,
     tables: &FirmwareTables,
@@ -328,7 +328,7 @@ fn note_firmware<'m>(
     if revision < 5 {
         return;
     }
-    /// The longest entry point.
+    /// Length of the longest entry point structure, in bytes.
     const ENTRY_POINT: u64 = 32;
     for entry in [tables.smbios, tables.smbios3] {
         if let Some(bytes) = memory(entry, ENTRY_POINT) {
@@ -340,7 +340,7 @@ fn note_firmware<'m>(
     }
 }
 
-/// The tables on the way: the loader's own, below a table of level 5 where the kernel has one.
+/// The tables during the switch: the loader's own, below a table of level 5 if the kernel has one.
 fn way_tables<'m, M: Machine<'m>>(
     machine: M,
     five_levels: bool,
@@ -360,7 +360,7 @@ fn way_tables<'m, M: Machine<'m>>(
     Ok(top)
 }
 
-/// When the loader began, and now.
+/// The time when the loader began, and the present time.
 fn performance<'m>(machine: impl Machine<'m>, frequency: u64) -> Performance {
     let stamps = machine.stamps();
     let microseconds = |stamp: u64| stamp / (frequency / 1_000_000).max(1);

@@ -8,32 +8,33 @@ use crate::kernel::image::KernelError;
 use crate::memory::address::VirtAddr;
 use crate::ways_out::limine::{MAX_INTERNAL_MODULES, MAX_REVISION};
 
-/// Why a kernel with Limine requests is refused. Addresses are those that it was linked for.
+/// Why a kernel with Limine requests is refused. Addresses are those that the kernel was linked
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum LimineError {
-    /// No request, tag or marker, though the entry says that there are some.
+    /// No request, tag or marker, though the entry names this protocol.
     Nothing,
     /// The same request, or the base revision tag, twice.
     Duplicate { first: VirtAddr, second: VirtAddr },
-    /// A request leaves the bytes of its segment.
+    /// A request extends beyond the bytes of its segment.
     Cut { address: VirtAddr },
     /// The end marker lies before the start marker.
     Markers { start: VirtAddr, end: VirtAddr },
-    /// A base revision that is not known.
+    /// An unknown base revision.
     Revision { revision: u64 },
     /// A segment lies below the last 2 GiB.
     Low { address: VirtAddr },
-    /// No way of paging is in the range that the kernel supports.
+    /// None of the available paging modes is in the range that the kernel supports.
     Paging { lowest: u64, highest: u64 },
     /// The entry point is not in the kernel.
     Entry { address: VirtAddr },
     /// More than [`MAX_INTERNAL_MODULES`].
     TooManyModules { count: u64 },
     /// An internal module whose description or strings are not in the kernel, or are not text, or
-    /// whose path wants a hash to be checked.
+    /// whose path demands that a hash be checked.
     Module { index: u64 },
-    /// The firmware has enabled the x2APIC and does not let go.
+    /// The firmware has enabled the x2APIC, and it cannot be disabled.
     X2Apic,
 }
 
@@ -84,9 +85,9 @@ impl core::error::Error for LimineError {}
 /// Why a kernel file is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileError {
-    /// As an ELF file.
+    /// Because of its ELF headers.
     Kernel(KernelError),
-    /// For its requests.
+    /// Because of its requests.
     Limine(LimineError),
 }
 

@@ -1,20 +1,20 @@
-//! What a kernel is told.
+//! The facts that a kernel is told.
 
 use crate::bios::vbe::{Edid, Mode};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::map::Region;
 use crate::ways_out::limine::FirmwarePages;
 
-/// A file that is in memory.
+/// A file in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct File<'a> {
     /// Its first byte.
     pub start: PhysAddr,
     /// Bytes.
     pub size: u64,
-    /// Its path; the kernel sees one with a slash in front.
+    /// Its path; the kernel sees it with a slash in front.
     pub path: &'a str,
-    /// The text that goes with it.
+    /// Its string.
     pub string: Text<'a>,
 }
 
@@ -30,35 +30,35 @@ pub enum Text<'a> {
 /// The processors.
 #[derive(Clone, Copy, Debug)]
 pub struct Processors<'a> {
-    /// Whether they are in x2APIC mode.
+    /// Are they in x2APIC mode?
     pub x2apic: bool,
     /// APIC ID of the one that boots.
     pub bootstrap: u32,
-    /// Addresses at which the kernel sees the structure of each.
+    /// Address of the structure of each, as the kernel sees it.
     pub infos: &'a [u64],
 }
 
-/// When things happened, in microseconds since the time-stamp counter was 0: the reset.
+/// Times in microseconds since the time-stamp counter was 0, at the reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Performance {
     /// The loader's first instruction.
     pub begin: u64,
-    /// Its last one, nearly.
+    /// Nearly its last one.
     pub end: u64,
 }
 
 /// The framebuffer.
 #[derive(Clone, Copy, Debug)]
 pub struct Framebuffer<'a> {
-    /// The mode that it is in.
+    /// The present mode.
     pub mode: Mode,
     /// All modes.
     pub modes: &'a [Mode],
-    /// What the monitor says of itself.
+    /// The monitor's description of itself.
     pub edid: Option<&'a Edid>,
 }
 
-/// What is to be told.
+/// The facts for the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// The loader's version.
@@ -73,13 +73,13 @@ pub struct Facts<'a> {
     pub processors: Option<Processors<'a>>,
     /// The firmware's tables.
     pub firmware: &'a FirmwarePages,
-    /// The kernel's file, when it was asked for.
+    /// The kernel's file, if it was requested.
     pub executable: Option<File<'a>>,
     /// Physical and virtual address of the kernel.
     pub executable_address: (PhysAddr, VirtAddr),
     /// The modules.
     pub modules: &'a [File<'a>],
-    /// Where files come from: is it an optical disk?
+    /// Do the files come from an optical disk?
     pub optical: bool,
     /// The number of the partition; 0: none.
     pub partition: u8,
@@ -91,7 +91,7 @@ pub struct Facts<'a> {
     pub smbios: [u64; 2],
     /// Seconds since 1970.
     pub date: Option<u64>,
-    /// How long it took.
+    /// How long the loader ran.
     pub performance: Option<Performance>,
     /// The time-stamp counter's frequency in Hz.
     pub tsc_frequency: Option<u64>,
@@ -99,7 +99,7 @@ pub struct Facts<'a> {
     pub entropy: &'a [u64],
 }
 
-/// What is to be told, and is known only at the very end.
+/// The facts that are known only at the very end.
 #[derive(Clone, Copy, Debug)]
 pub struct LastFacts<'a> {
     /// The framebuffer; `None`: not asked for, or there is none.

@@ -31,7 +31,7 @@ features! {
     PagingMode = 0x95C1_A0ED_AB09_44CB, 0xA4E5_CB38_42F7_488A;
     /// All processors, started.
     Processors = 0x95A6_7B81_9A1B_857E, 0xA0B6_1B72_3B6A_73E0;
-    /// RISC-V's: there is none.
+    /// For RISC-V; never answered.
     HartId = 0x1369_359F_0255_25F9, 0x2FF2_A561_7839_1BB6;
     /// The memory map.
     MemoryMap = 0x67CF_3D9D_378A_806F, 0xE304_ACDF_C50C_3C62;
@@ -45,25 +45,25 @@ features! {
     Rsdp = 0xC5E7_7B6B_397E_7B43, 0x2763_7845_ACCD_CF3C;
     /// SMBIOS' entry points.
     Smbios = 0x9E90_46F1_1E09_5391, 0xAA4A_520F_EFBD_E5EE;
-    /// EFI: there is none.
+    /// For EFI; never answered.
     EfiSystemTable = 0x5CEB_A516_3EAA_F6D6, 0x0A69_8161_0CF6_5FCC;
-    /// EFI's: there is none.
+    /// For EFI; never answered.
     TpmEventLog = 0x98E0_94FC_7E76_E979, 0xEE8D_8775_C54E_1D1F;
-    /// EFI's: there is none.
+    /// For EFI; never answered.
     EfiMemoryMap = 0x7DF6_2A43_1D68_72D5, 0xA4FC_DFB3_E573_06C8;
     /// The real-time clock.
     Date = 0x5027_46E1_84C0_88AA, 0xFBC5_EC83_E632_7893;
     /// Where the kernel lies.
     ExecutableAddress = 0x71BA_7686_3CC5_5F63, 0xB264_4A48_C516_A487;
-    /// A device tree: there is none.
+    /// A device tree; never answered.
     DeviceTree = 0xB40D_DB48_FB54_BAC7, 0x5450_8149_3F81_FFB7;
     /// When the loader began and ended.
     Performance = 0x6B50_AD9B_F36D_13AD, 0xDC4C_7E88_FC75_9E17;
-    /// IOMMUs that are on shall stay on.
+    /// Keep enabled IOMMUs enabled.
     KeepIommu = 0x8EBA_ABE5_1F49_0179, 0x2AA8_6A59_FFB4_AB0F;
-    /// How fast the time-stamp counter counts.
+    /// The frequency of the time-stamp counter.
     TscFrequency = 0x10F2_EE1D_87D1_95E4, 0xF747_A2B7_8F6D_DB31;
-    /// A terminal on a framebuffer: there is none.
+    /// A terminal on a framebuffer; never answered.
     Flanterm = 0x3259_399F_E7C5_F126, 0xE01C_1C8C_5DB9_D1A9;
     /// Random words.
     Entropy = 0x65EA_8025_5D56_82C5, 0x9117_2407_23F4_93EB;

@@ -1,4 +1,4 @@
-//! The files of a Limine kernel: its own, when it asks for it, and its modules.
+//! The files of a Limine kernel: its own, if it asks for it, and its modules.
 
 use arrayvec::ArrayVec;
 
@@ -20,7 +20,7 @@ use crate::ways_out::limine::{
 /// The modules.
 pub type Modules<'m> = ArrayVec<File<'m>, MAX_FILES>;
 
-/// Reads the kernel's file, whole, if it is asked for.
+/// Reads the kernel's whole file, if it is requested.
 pub fn load_executable<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
@@ -56,7 +56,7 @@ pub fn load_executable<'m, M: OutMachine<'m>>(
     }))
 }
 
-/// Loads the modules: those that the kernel asks for first, then those of the entry.
+/// Loads the modules: first those that the kernel asks for, then those of the entry.
 pub fn load_modules<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
@@ -75,7 +75,8 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     for (index, module) in (0..).zip(&internal) {
         let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
         let path = module.path.get(slashes..).unwrap_or_default();
-        // The path and the string get memory of their own: they are told in an error, and later.
+        // The path and the string get memory of their own: error messages and responses refer to
+        // them later.
         let length = directory.len() + path.len();
         let size = (length + module.string.len()) as u64;
         let room = reclaimable(files.machine(), size, memory)?.keep();
@@ -104,7 +105,7 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     Ok(())
 }
 
-/// Loads one module as it is: compressed ones are the kernel's to unpack.
+/// Loads one module unchanged: the kernel unpacks compressed ones itself.
 fn load<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     path: &'m str,

@@ -1,4 +1,4 @@
-//! The memory map, what of memory a kernel finds mapped, and the memory that it may reclaim.
+//! The memory map, the memory that a kernel finds mapped, and the memory that it may reclaim.
 
 use arrayvec::ArrayVec;
 
@@ -9,16 +9,16 @@ use crate::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use crate::memory::ram::Block;
 use crate::paging::page_tables::Mapping;
 
-/// Where the higher half direct map begins: physical address 0. The same with four levels of page
-/// tables and with five.
+/// The start of the higher half direct map, which shows physical address 0: the same with four and
+/// with five levels of page tables.
 pub const HHDM: VirtAddr = VirtAddr::new(0xFFFF_8000_0000_0000);
 
-/// Where a kernel sees a physical address.
+/// The address at which a kernel sees a physical address.
 pub const fn in_hhdm(address: PhysAddr) -> VirtAddr {
     HHDM.wrapping_add(address.as_u64())
 }
 
-/// What a memory map entry is: the protocol's numbers.
+/// The protocol's numbers for types of memory map entries.
 #[expect(missing_docs, reason = "named as in the protocol")]
 pub mod kind {
     pub const USABLE: u64 = 0;
@@ -70,8 +70,8 @@ impl FirmwarePages {
     }
 }
 
-/// The memory map of a kernel: that of the loader, sorted and without overlap, in the protocol's terms.
-/// Where `firmware` lies in reserved memory, or where nothing was reported, it is "reserved (mapped)".
+/// The memory map of a kernel: that of the loader, sorted and without overlap, in the protocol's
+/// terms. Pages of `firmware` in reserved or unreported memory are "reserved (mapped)".
 pub fn entries<'a>(
     regions: &'a [Region],
     firmware: &'a FirmwarePages,
@@ -98,10 +98,10 @@ pub fn entries<'a>(
     })
 }
 
-/// What kind of memory is at an address, and up to where; `u64::MAX`: nothing follows.
+/// The kind of memory at an address, and its end; `u64::MAX`: nothing follows.
 fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<u64>, u64) {
     let mut end = u64::MAX;
-    // The first range that ends behind the address: does it hold it?
+    // Given the first range that ends behind the address: does it contain the address?
     let mut holds = |start: u64, behind: u64| {
         let inside = start <= address;
         end = end.min(if inside { behind } else { start });
@@ -120,7 +120,7 @@ fn piece(regions: &[Region], firmware: &FirmwarePages, address: u64) -> (Option<
     (kind, end)
 }
 
-/// What the loader's kinds of memory are called.
+/// The protocol's name for the loader's kind of memory.
 fn kind_of(region: &Region) -> u64 {
     match region.kind {
         MemoryKind::Usable => kind::USABLE,
@@ -129,14 +129,14 @@ fn kind_of(region: &Region) -> u64 {
         MemoryKind::AcpiReclaimable => kind::ACPI_RECLAIMABLE,
         MemoryKind::AcpiNvs => kind::ACPI_NVS,
         MemoryKind::Bad => kind::BAD_MEMORY,
-        // VGA's text window is no framebuffer in this protocol.
+        // In this protocol, VGA's text window is not a framebuffer.
         MemoryKind::Framebuffer if region.start.as_u64() >= MIB => kind::FRAMEBUFFER,
         MemoryKind::Framebuffer | MemoryKind::Reserved => kind::RESERVED,
     }
 }
 
-/// Whether the direct map has memory of a kind, as a base revision wants it. Up to revision 2 it has
-/// the first 4 GiB besides.
+/// Does a base revision want memory of this kind in the direct map? Up to revision 2, the map
+/// contains the first 4 GiB as well.
 fn is_mapped(kind: u64, revision: u64) -> bool {
     match kind {
         kind::USABLE
@@ -149,9 +149,9 @@ fn is_mapped(kind: u64, revision: u64) -> bool {
     }
 }
 
-/// The mappings of the higher half direct map, or, with `base` 0, of the identity map, which has no
-/// page 0. What touches comes as one, but for framebuffers, where writes are combined. All of it can be
-/// written and executed: so the protocol has it.
+/// The mappings of the higher half direct map, or, with `base` 0, of the identity map, which lacks
+/// page 0. Adjacent ranges are merged, except with framebuffers, where writes are combined. The
+/// protocol demands that all of it is writable and executable.
 pub fn hhdm<'a>(
     regions: &'a [Region],
     firmware: &'a FirmwarePages,
@@ -200,7 +200,7 @@ pub fn hhdm<'a>(
     })
 }
 
-/// Allocates memory that the kernel may have when it needs nothing of the loader any more.
+/// Allocates memory that the kernel may reuse once it needs nothing of the loader.
 pub(super) fn reclaimable<'m, M: Machine<'m>>(
     machine: M,
     size: u64,
@@ -209,7 +209,7 @@ pub(super) fn reclaimable<'m, M: Machine<'m>>(
     machine.pages(size, MemoryKind::Reclaimable, memory)
 }
 
-/// Allocates a stack; returns its end, as the kernel sees it.
+/// Allocates a stack; returns the address of its end as the kernel sees it.
 pub(super) fn allocate_stack<'m, M: Machine<'m>>(
     machine: M,
     size: u64,

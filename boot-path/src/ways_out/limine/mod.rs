@@ -1,11 +1,11 @@
 //! The Limine boot protocol: finding a kernel's requests, and writing the answers.
 //!
-//! A request is a structure among the loaded bytes of the kernel, 8-byte aligned: two magic words, two
-//! words that name the feature, the revision of the request, the address of the response (the loader
-//! writes it), and what the feature needs besides. [`scan`] finds them, [`Requests::check`] refuses
-//! what cannot be met on any machine, [`respond`] writes the responses, and [`Requests::answer`] writes
-//! their addresses into the requests. What the kernel finds mapped is [`hhdm`], what memory there is
-//! [`entries`].
+//! A request is a structure among the loaded bytes of the kernel, 8-byte aligned: two magic words,
+//! two words that name the feature, the revision of the request, the address of the response (which
+//! the loader writes), and the arguments of the feature. [`scan`] finds requests,
+//! [`Requests::check`] refuses those that no machine can meet, [`respond`] writes the responses,
+//! and [`Requests::answer`] writes their addresses into the requests. [`hhdm`] lists the mappings
+//! for the kernel, [`entries`] the memory map.
 //!
 //! Source: the specification of the Limine boot protocol, base revisions 0 to 6.
 

@@ -1,5 +1,5 @@
-//! The processors of a Limine kernel: which there are, their stacks, how they are prepared, and how others
-//! than the first one are started.
+//! The processors of a Limine kernel: their list, their stacks, how each is prepared, and how those
+//! other than the first one are started.
 
 use zerocopy::FromBytes as _;
 
@@ -22,17 +22,17 @@ use crate::ways_out::limine::{Feature, LimineError, Requests, in_hhdm};
 
 /// The processors that run.
 pub struct Started<'m> {
-    /// Whether they are in x2APIC mode.
+    /// Are they in x2APIC mode?
     pub x2apic: bool,
     /// Address of the structure of each, as the kernel sees it.
     pub list: &'m [u64],
 }
 
-/// The highest APIC ID that one can be sent to without x2APIC.
+/// The highest APIC ID that can be addressed without x2APIC.
 const MAX_APIC_ID: u32 = 254;
 
-/// Prepares this processor, and starts the others, if the kernel asks for them. Returns the UID of this
-/// one, too.
+/// Prepares this processor, and starts the others, if the kernel asks for them. Also returns the
+/// UID of this one.
 ///
 /// # Errors
 /// 10Z, 6B.
@@ -61,7 +61,7 @@ pub fn start<'m, M: Platform<'m>>(
         return Ok((uid, None));
     }
 
-    // Each once, and this one in any case.
+    // Each processor once, and this one even if the MADT lacks it.
     let most = all(madt).count() + 1;
     let mut block = reclaimable(machine, (most * size_of::<Info>()) as u64, memory)?;
     block.fill(0);
@@ -91,7 +91,7 @@ pub fn start<'m, M: Platform<'m>>(
     Ok((uid, Some(Started { x2apic, list })))
 }
 
-/// Lists the addresses of the structures of those that run. The first structure is at `first`.
+/// Lists the addresses of the structures of running processors. The first structure is at `first`.
 fn running<'l>(infos: &[Info], first: u64, own: u32, list: &'l mut [u64]) -> &'l [u64] {
     let mut length = 0;
     for (address, info) in (first..).step_by(size_of::<Info>()).zip(infos) {
@@ -116,7 +116,7 @@ fn all(madt: &[u8]) -> impl Iterator<Item = (u32, u32)> {
 const INIT_WAIT: u64 = 10_000;
 const SECOND_WAIT: u64 = 200;
 
-/// What all processors are to have.
+/// The state that all processors share.
 #[derive(Clone, Copy, Debug)]
 pub struct Shared<'m> {
     common: Common<'m>,
@@ -124,7 +124,7 @@ pub struct Shared<'m> {
 }
 
 impl<'m> Shared<'m> {
-    /// As the processor that boots has it.
+    /// Takes the state of the processor that boots.
     pub fn new(cpu: impl Cpu, common: Common<'m>) -> Self {
         let mtrrs = Mtrrs::of(cpu);
         Self { common, mtrrs }
@@ -142,7 +142,7 @@ impl<'m> Shared<'m> {
         Ok(())
     }
 
-    /// What another processor does as soon as it has a stack.
+    /// Prepares another processor, which calls this as soon as it has a stack.
     pub fn prepare_other<M: Cpu + Mapped>(&self, machine: M, uid: u32) {
         self.mtrrs.set(machine);
         self.prepare(machine);
@@ -156,8 +156,8 @@ impl<'m> Shared<'m> {
         }
     }
 
-    /// Gives the local APIC of the processor that runs this, which has this UID, the state that base
-    /// revision 5 promises, if it is to have it. No interrupt reaches the BIOS any more.
+    /// Gives the local APIC of the calling processor, which has this UID, the state that base
+    /// revision 5 promises, if that applies. From then on, no interrupt reaches the BIOS.
     pub fn quieten<M: Cpu + Mapped>(&self, machine: M, uid: u32) {
         if self.common.quiet_apic {
             LocalApic::quieten(machine, self.common.madt, uid);
@@ -166,7 +166,8 @@ impl<'m> Shared<'m> {
 }
 
 /// Starts all processors of `infos` that have a stack, at the start of a page below 1 MiB (physical
-/// address). Those that do not come get no stack any more. `waits`: has that one come, and waits?
+/// address). The stack of a processor that does not start is set to 0. `waits`: has this processor
+/// started, and does it wait?
 pub fn start_others<M: Cpu + Mapped + Ports>(
     machine: M,
     page: u64,
@@ -196,7 +197,7 @@ pub fn start_others<M: Cpu + Mapped + Ports>(
             info.extra = 0;
         } else {
             patience.was_in_vain();
-            // It may come later: to be stopped.
+            // Stop it, in case it starts later.
             apic.send(info.apic_id, COMMAND_INIT);
             info.stack = 0;
         }

@@ -1,4 +1,4 @@
-//! The requests of a kernel, and what they say.
+//! The requests of a kernel, and their arguments.
 
 use arrayvec::ArrayVec;
 
@@ -13,7 +13,7 @@ use crate::ways_out::limine::{Feature, LimineError};
 /// The highest base revision.
 pub const MAX_REVISION: u64 = 6;
 
-/// The least that a stack has, in bytes.
+/// The smallest stack, in bytes.
 pub const MIN_STACK: u64 = 64 * 1024;
 
 /// The most internal modules.
@@ -38,7 +38,7 @@ pub struct Requests {
     pub(super) addresses: [VirtAddr; COUNT],
 }
 
-/// The bytes of the kernel's file that lie from an address on, as far as their segment reaches.
+/// The bytes of the kernel's file from an address on, to the end of their segment.
 fn bytes_at<'a>(image: &KernelImage, memory: &'a impl LoadedKernel, address: VirtAddr) -> &'a [u8] {
     let holds = |start, size| address.wrapping_sub(start) < size;
     let segments = image.segments();
@@ -58,24 +58,24 @@ fn word_at(image: &KernelImage, memory: &impl LoadedKernel, address: VirtAddr) -
     word.map(|&word| u64::from_le_bytes(word))
 }
 
-/// The levels of page tables, as the protocol numbers them: four.
+/// The protocol's number for four levels of page tables.
 pub const FOUR_LEVELS: u64 = 0;
-/// Five levels.
+/// Its number for five levels.
 pub const FIVE_LEVELS: u64 = 1;
 
-/// What a kernel says about a module that it brings by itself.
+/// A module that the kernel itself asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InternalModule<'a> {
     /// Path, relative to the directory of the kernel.
     pub path: &'a str,
-    /// The string that goes with it.
+    /// Its string.
     pub string: &'a [u8],
-    /// Whether the kernel cannot do without.
+    /// Must the boot fail without it?
     pub required: bool,
 }
 
 impl Requests {
-    /// Whether a feature was asked for.
+    /// Did the kernel request a feature?
     pub fn has(&self, feature: Feature) -> bool {
         self.address(feature) != VirtAddr::default()
     }
@@ -85,8 +85,8 @@ impl Requests {
         address.copied().unwrap_or_default()
     }
 
-    /// A word of a request behind its response: 0 is the first one. 0 when there is no request, or
-    /// when it is not in the file, where it is 0.
+    /// A word of a request behind its response: 0 is the first one. Returns 0 when there is no
+    /// request, or when the word is not in the file: it is 0 in memory, too.
     pub fn argument(
         &self,
         image: &KernelImage,
@@ -111,7 +111,7 @@ impl Requests {
         word_at(image, memory, self.address(feature) + REVISION).unwrap_or(0)
     }
 
-    /// Refuses what no machine can give.
+    /// Refuses requests that no machine can meet.
     ///
     /// # Errors
     /// 10Y, 10Z.
@@ -128,18 +128,18 @@ impl Requests {
         Ok(())
     }
 
-    /// Bytes that each stack gets: whole pages.
+    /// Bytes of each stack: whole pages.
     pub fn stack_size(&self, image: &KernelImage, memory: &impl LoadedKernel) -> u64 {
         let asked = self.argument(image, memory, Feature::StackSize, 0);
         let most = u64::MAX - PAGE_SIZE;
         asked.clamp(MIN_STACK, most).next_multiple_of(PAGE_SIZE)
     }
 
-    /// Where the kernel begins, with the slide: the entry point of the ELF header, or the one that is
-    /// asked for.
+    /// The address where the kernel begins, with the slide: the requested entry point, or that of
+    /// the ELF header.
     ///
     /// # Errors
-    /// 10Z when that is not in the kernel.
+    /// 10Z when this address is not in the kernel.
     pub fn entry(
         &self,
         image: &KernelImage,
@@ -163,10 +163,10 @@ impl Requests {
         }
     }
 
-    /// Which paging mode the kernel gets from a CPU that has five levels, or not.
+    /// The paging mode that the kernel gets. `five_levels`: does the CPU have five levels?
     ///
     /// # Errors
-    /// 10Z when the CPU has none of those that the kernel supports.
+    /// 10Z when the CPU has no mode that the kernel supports.
     pub fn paging_mode(
         &self,
         image: &KernelImage,
@@ -230,7 +230,7 @@ impl Requests {
                 let module = VirtAddr::new(word(list.wrapping_add(8 * index))?);
                 let field = |index: u64| word(module.wrapping_add(8 * index));
                 let (path, is_text) = utf8(text(field(0)?)?);
-                // What follows a `#` is a hash.
+                // In a path, a `#` introduces a hash.
                 if !is_text || path.bytes().any(|byte| byte == b'#') {
                     return None;
                 }
@@ -246,8 +246,8 @@ impl Requests {
         Ok(())
     }
 
-    /// Writes into the kernel which base revision is used, and where the responses are. A request
-    /// without a response is left alone.
+    /// Writes the base revision that is used, and the addresses of the responses, into the kernel.
+    /// A request without a response stays unchanged.
     pub fn answer(
         &self,
         image: &KernelImage,

@@ -1,4 +1,4 @@
-//! Writing the responses.
+//! Writes the responses.
 
 use arrayvec::ArrayVec;
 use zerocopy::IntoBytes as _;
@@ -14,14 +14,14 @@ use crate::ways_out::limine::{
     MAX_INTERNAL_MODULES, Performance, Processors, Requests, Text, entries, in_hhdm,
 };
 
-/// A piece of memory that is filled from the front with what the kernel will see. Without a piece of
-/// memory it only measures.
+/// Fills a piece of memory, from the front, with data that the kernel will see. Without memory,
+/// only measures the data.
 #[derive(Debug, Default)]
 pub struct Writer<'a> {
     room: &'a mut [u8],
-    /// The address at which the kernel sees its first byte.
+    /// The address at which the kernel sees the first byte.
     address: VirtAddr,
-    /// Bytes that are used, or would be.
+    /// Bytes that are used, or would be with enough memory.
     pub used: usize,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Writer<'a> {
         self.bytes(words.as_bytes())
     }
 
-    /// Stores a text, put together from parts, and a zero byte; returns its address.
+    /// Stores a text in several parts, and a zero byte; returns its address.
     pub fn text(&mut self, parts: &[&[u8]]) -> u64 {
         let start = self.address.wrapping_add(self.used as u64).as_u64();
         for part in parts.iter().chain(&[&[0_u8][..]]) {
@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Writes the responses to what was asked for; returns the address of each, 0 where there is none.
+/// Writes the responses to the requests; returns the address of each, 0 where there is none.
 pub fn respond(
     requests: &Requests,
     facts: &Facts<'_>,
@@ -87,7 +87,7 @@ fn response(
     const FIRMWARE_TYPE: u64 = 0;
 
     let revision = facts.revision;
-    // In base revision 3 the tables of the firmware are not mapped, in 4 those of ACPI are again.
+    // Base revision 3 does not map the firmware's tables; revision 4 maps those of ACPI again.
     let firmware = |address: u64, physical: bool| {
         if address == 0 || physical {
             address
@@ -172,8 +172,8 @@ fn entropy(words: &[u64], out: &mut Writer<'_>) -> u64 {
     out.words(&[0, count, values])
 }
 
-/// Whether kernels of this protocol can draw in a mode: they take a pixel for as many bytes as fit into
-/// its bits.
+/// Can kernels of this protocol draw in a mode? They divide the bits of a pixel by 8 to get its
+/// bytes.
 pub fn suits(mode: &Mode) -> bool {
     mode.bits_per_pixel.is_multiple_of(8)
 }
@@ -224,11 +224,11 @@ fn framebuffer(framebuffer: &Framebuffer<'_>, out: &mut Writer<'_>) -> u64 {
     start
 }
 
-/// The most files that there can be besides the kernel.
+/// The most files besides the kernel.
 pub const MAX_FILES: usize = MAX_INTERNAL_MODULES + MAX_MODULES;
 
-/// An array of the addresses of `count` structures of `size` bytes that lie side by side from `first`
-/// on; returns its address.
+/// Writes the addresses of `count` structures of `size` bytes, adjacent from `first` on, as an
+/// array; returns its address.
 fn array_of_pointers(out: &mut Writer<'_>, first: u64, count: u64, size: u64) -> u64 {
     let list = out.words(&[]);
     for index in 0..count {
@@ -247,7 +247,7 @@ fn file(facts: &Facts<'_>, file: &File<'_>, out: &mut Writer<'_>) -> u64 {
     };
     let disk = u64::from(facts.partition) | u64::from(facts.disk_signature) << 32;
     let address = in_hhdm(file.start).as_u64();
-    // Then TFTP's address and port, and three UUIDs, which FAT and the MBR do not have.
+    // The address and port of TFTP and three UUIDs follow, which FAT and the MBR do not have.
     let media_type = u64::from(facts.optical);
     let words = [0, address, file.size, path, string, media_type, 0, disk];
     let start = out.words(&words);

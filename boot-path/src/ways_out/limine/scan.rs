@@ -1,4 +1,4 @@
-//! Finding requests among the bytes of a kernel.
+//! Finds requests among the bytes of a kernel.
 
 use crate::kernel::image::KernelImage;
 use crate::kernel::relocate::SegmentBytes;
@@ -8,7 +8,7 @@ use crate::ways_out::limine::{FEATURES, LimineError, Requests};
 
 /// The first two words of every request.
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
-/// The first two words of the base revision tag; the third one is the revision.
+/// The first two words of the base revision tag; the third word is the revision.
 const TAG: [u64; 2] = [0xF956_2B2D_5C95_A6C8, 0x6A7B_3849_4453_6BDC];
 const START_MARKER: [u64; 4] = [
     0xF6B8_F4B3_9DE7_D1AE,
@@ -18,8 +18,8 @@ const START_MARKER: [u64; 4] = [
 ];
 const END_MARKER: [u64; 2] = [0xADC0_E053_1BB1_0D03, 0x9572_709F_3176_4C62];
 
-/// Whether some bytes that are loaded to `address` hold a request, a base revision tag or a marker.
-/// Looks at the first two words of each: pieces of a segment have to share [`OVERLAP`] bytes.
+/// Do bytes that are loaded to `address` contain a request, a base revision tag or a marker? Looks
+/// at the first two words of each, so pieces of a segment have to overlap by [`OVERLAP`] bytes.
 pub fn recognises(bytes: &[u8], address: VirtAddr) -> bool {
     let mut rest = words(bytes, address);
     while let Some([first, behind @ ..]) = rest.get(before_candidate(rest)..) {
@@ -33,32 +33,33 @@ pub fn recognises(bytes: &[u8], address: VirtAddr) -> bool {
     false
 }
 
-/// Two aligned words that begin in front of the last so many bytes of a piece are in it.
+/// Two aligned words that begin in front of the last [`OVERLAP`] bytes of a piece lie within it.
 pub const OVERLAP: u64 = 15;
 
-/// The 8-byte aligned words of some bytes.
+/// The 8-byte aligned words among the bytes at an address.
 fn words(bytes: &[u8], address: VirtAddr) -> &[[u8; 8]] {
     let skip = address.as_u64().wrapping_neg() % 8;
     bytes.get(skip as usize..).unwrap_or_default().as_chunks().0
 }
 
-/// What the first words of requests, tag and markers have in common: these bits, with these values.
+/// The bits that are equal in the first words of requests, tag and markers, and their values.
 const COMMON_BITS: u64 =
     !((COMMON[0] ^ TAG[0]) | (COMMON[0] ^ START_MARKER[0]) | (COMMON[0] ^ END_MARKER[0]));
 const COMMON_VALUES: u64 = COMMON[0] & COMMON_BITS;
 
-/// How many words stand in front of the first one that may begin something: all, when there is none. Kernels
-/// have megabytes of them: one comparison for each, in a loop that has the registers to itself.
+/// The number of words in front of the first one that may begin a request, tag or marker; all, if
+/// there is none. Kernels have megabytes of words, so the loop makes one comparison for each, and
+/// has the registers to itself.
 #[inline(never)]
 fn before_candidate(words: &[[u8; 8]]) -> usize {
     let candidate = |word: &[u8; 8]| u64::from_le_bytes(*word) & COMMON_BITS == COMMON_VALUES;
     words.iter().position(candidate).unwrap_or(words.len())
 }
 
-/// Finds the requests of a kernel; `None`: it has none, no tag and no marker.
+/// Finds the requests of a kernel; `None`: the kernel has no request, tag or marker.
 ///
-/// Only what lies between the last start marker and the first end marker counts, where there are
-/// markers.
+/// If there are markers, only requests between the last start marker and the first end marker
+/// count.
 ///
 /// # Errors
 /// 10X.
@@ -71,8 +72,8 @@ pub fn scan(
     Ok(recognised.then_some(found))
 }
 
-/// As [`scan`], where the requests lie already; there are none yet. Says whether there were some, or a tag
-/// or a marker.
+/// As [`scan`], but fills `found`, which has no requests yet. Returns whether the kernel has a
+/// request, a tag or a marker.
 ///
 /// # Errors
 /// 10X.
@@ -97,7 +98,7 @@ pub fn scan_into(
             }
             let skipped = before_candidate(words);
             if skipped > 0 {
-                // The window from the candidate on has all that is looked at.
+                // The window from the candidate on contains all words to look at.
                 next += 8 * skipped as u64;
                 continue;
             }
@@ -113,20 +114,20 @@ pub fn scan_into(
     }
 }
 
-/// What was found so far.
+/// The result of the search so far.
 struct Scan<'r> {
     found: &'r mut Requests,
-    /// Whether there was a request, a tag or a marker.
+    /// Was there a request, a tag or a marker?
     recognised: bool,
-    /// What is wrong with what was found.
+    /// The first error.
     error: Option<LimineError>,
     /// Address of the first end marker.
     end_marker: Option<VirtAddr>,
 }
 
 impl Scan<'_> {
-    /// Looks at the words from an address on, the first of which may begin something. Says whether to go
-    /// on.
+    /// Looks at the words from an address on, where a request, tag or marker may begin. Returns
+    /// false to end the search.
     fn look_at(&mut self, address: VirtAddr, words: &[[u8; 8]]) -> bool {
         let word = |index: usize| words.get(index).map(|&word| u64::from_le_bytes(word));
         let [first, second] = [word(0).unwrap_or(0), word(1).unwrap_or(0)];
@@ -152,7 +153,8 @@ impl Scan<'_> {
                 let name = [word(2), word(3)];
                 let mut features = FEATURES.iter();
                 let feature = features.position(|(_, words)| name == words.map(Some));
-                // Others are of later versions of the protocol, and stay without a response.
+                // Unknown requests are of later versions of the protocol, and stay without a
+                // response.
                 feature.and_then(|feature| found.addresses.get_mut(feature))
             }
             _ => return true,

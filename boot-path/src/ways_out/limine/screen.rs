@@ -27,7 +27,7 @@ impl<'a> Screen<'a> {
         depth: 0,
     };
 
-    /// Chooses a mode, and makes its framebuffer a part of the memory map, so that it is mapped.
+    /// Chooses a mode, and adds its framebuffer to the memory map, so that it is mapped.
     #[inline(never)]
     pub fn find<'m>(
         machine: impl Machine<'m>,
@@ -47,7 +47,7 @@ impl<'a> Screen<'a> {
         })
     }
 
-    /// What the kernel is told.
+    /// The facts for the kernel.
     pub fn framebuffer(&self) -> Framebuffer<'_> {
         Framebuffer {
             mode: self.mode,
@@ -56,7 +56,7 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Sets the mode, or another one that is mapped. `None`: there is no framebuffer after all.
+    /// Sets the mode, or another one whose framebuffer is mapped. `None`: no mode could be set.
     #[inline(never)]
     pub fn set<'m>(
         &mut self,

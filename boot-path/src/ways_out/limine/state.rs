@@ -9,11 +9,11 @@ use crate::devices::descriptors::SEGMENT_16;
 pub const CODE: u16 = 0x28;
 /// Selector of 64-bit data.
 pub const DATA: u16 = 0x30;
-/// Selector of a task state segment that is not there.
+/// Selector of the empty task state segment.
 pub const TSS: u16 = 0x38;
 
-/// The descriptors that the protocol wants, in its order; and a task state segment with base 0 and limit
-/// 0, available, of 64 bits.
+/// The descriptors in the protocol's order, followed by an available 64-bit task state segment with
+/// base 0 and limit 0.
 pub const GDT: [u64; 9] = [
     0,
     SEGMENT_16 | DescriptorFlags::EXECUTABLE.bits(),

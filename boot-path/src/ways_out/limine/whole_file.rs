@@ -1,4 +1,4 @@
-//! Whole kernel files, which nobody has to load.
+//! Whole kernel files, recognised and checked without loading them.
 
 use crate::entry::protocol::Protocol;
 use crate::files::file_bytes::FileBytes;
@@ -6,8 +6,8 @@ use crate::kernel::image::{self, KernelImage, Unloaded};
 use crate::kernel::relocate::{SegmentBytes as _, relocate};
 use crate::ways_out::limine::{FileError, OVERLAP, Requests, recognises, scan};
 
-/// What stage2 would take a kernel file for before it looks for other headers: `None` when it has neither
-/// a note of the loader's own handoff nor requests, or is no ELF64 file.
+/// The protocol that stage2 would recognise before it looks for other headers. `None`: the file has
+/// neither a note of the loader's own handoff nor requests, or is not an ELF64 file.
 pub(crate) fn recognise_file(mut file: impl FileBytes) -> Option<Protocol> {
     let (image, wishes) = image::read_file(&mut file).ok()?;
     if wishes.own {
@@ -31,11 +31,11 @@ pub(crate) fn recognise_file(mut file: impl FileBytes) -> Option<Protocol> {
     None
 }
 
-/// Checks a whole kernel file as stage2 would, without loading it. `None`: it has a note of the loader's
-/// own handoff, or no requests.
+/// Checks a whole kernel file as stage2 would, without loading it. `None`: it has a note of the
+/// loader's own handoff, or has no requests.
 ///
 /// # Errors
-/// What stage2 would show: 10A to 10P, 10X to 10Z.
+/// The errors that stage2 would show: 10A to 10P, 10X to 10Z.
 pub fn check_file(mut file: impl FileBytes) -> Result<Option<(KernelImage, Requests)>, FileError> {
     let (image, wishes) = image::read_file(&mut file)?;
     if wishes.own {

@@ -1,10 +1,10 @@
 //! Steps 10 to 12 for a Linux kernel: the Linux x86 boot protocol.
 //!
 //! **On entry**: the setup header is read, memory can be allocated. **This way out**: loads the
-//! protected-mode kernel where it wants to be, and all modules, one behind the other, as its initial
-//! RAM disk; puts command line, memory map and parameters together. **On exit**: all is ready for the jump: to
-//! its setup code in real mode, to its 32-bit entry, or to its 64-bit entry, with the interrupt vectors
-//! and controllers as the BIOS left them.
+//! protected-mode kernel where it prefers to be, and all modules, one behind the other, as its
+//! initial RAM disk; writes command line, memory map and parameters. **On exit**: all is ready for
+//! the jump: to the setup code in real mode, to the 32-bit entry, or to the 64-bit entry, with the
+//! interrupt vectors and controllers as the BIOS left them.
 //!
 //! Linux, Documentation/arch/x86/boot.rst.
 
@@ -40,7 +40,7 @@ const BDA_CHARACTER_HEIGHT: PhysAddr = PhysAddr::new(0x485);
 pub struct Opened<'m> {
     /// The header.
     pub image: LinuxImage,
-    /// Where an entry wants it to be entered.
+    /// The entry that an entry file demands.
     pub wanted: Option<LinuxEntry>,
     /// The checksums that it must have.
     pub expected: Option<Expected<'m>>,
@@ -51,11 +51,11 @@ struct Loaded<'m> {
     setup: Block<'m>,
     placed: Placed,
     initrd: Initrd,
-    /// Where it is entered.
+    /// The chosen entry.
     entry: LinuxEntry,
 }
 
-/// Loads the kernel, and gets everything ready for it.
+/// Loads the kernel, and prepares everything for it.
 ///
 /// # Errors
 /// 10E, 10Q, 10R, 10U, 10V, 9B, 8B, 7A, 6B.
@@ -89,7 +89,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
         LinuxEntry::Bits16 => to_setup_code(machine, image, loaded, memory)?,
         _ => to_entry(machine, image, loaded, memory)?,
     };
-    // There is room: neither way has three.
+    // There is room: neither way moves three blocks.
     let _ = handover.moves.try_push((command_line, place::COMMAND_LINE));
     Ok(handover)
 }
@@ -108,7 +108,7 @@ fn load<'m, M: OutMachine<'m>>(
         PlaceError::Memory(error) => M::Failure::from(error),
         PlaceError::NotFree(error) => M::Failure::from(error),
     })?;
-    // The setup code's own place is still in use.
+    // The final place of the setup code is still in use.
     let size = image.setup_bytes() as u64;
     let setup = machine.pages(size, MemoryKind::Reclaimable, memory)?;
     let kernel = machine.block(Allocation::new(placed.start, placed.length));
@@ -144,8 +144,9 @@ fn load<'m, M: OutMachine<'m>>(
     })
 }
 
-/// What of a loaded kernel has a checksum: start and length in memory of all but a payload that checks
-/// itself. That is most of it, and the kernel will read it anyway.
+/// The parts of a loaded kernel that its checksum covers, as start and length in memory: all but a
+/// payload that has its own check. The payload is most of the kernel, which will read and check it
+/// anyway.
 fn checked(
     image: &LinuxImage,
     blocks: &[Block<'_>],
@@ -164,7 +165,7 @@ fn checked(
     ]
 }
 
-/// Loads all modules to where the kernel takes them as its initial RAM disk.
+/// Loads all modules to the place where the kernel expects its initial RAM disk.
 #[inline(never)]
 fn load_initrd<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
@@ -173,10 +174,10 @@ fn load_initrd<'m, M: OutMachine<'m>>(
     memory: &mut MemoryMap,
 ) -> Result<Initrd, M::Failure> {
     let machine = files.machine();
-    // Each is found once: what was measured is what is loaded.
+    // Each file is found once, so the file that is loaded is the one that was measured.
     let mut found = ArrayVec::<(&'m str, File<'m>), MAX_MODULES>::new();
     for module in entry.text.modules() {
-        // There are no more than that in an entry file.
+        // An entry file does not have more modules than that.
         let _ = found.try_push((module.path, files.find(Role::Module, module.path)?));
     }
     let size = image::initrd_size(found.iter().map(|(_, file)| file.size));
@@ -197,7 +198,7 @@ fn load_initrd<'m, M: OutMachine<'m>>(
     Ok(initrd)
 }
 
-/// A block of zeroes, for what goes to a place of its own in the end.
+/// A block of zeroes for data that is moved to its own place in the end.
 fn zeroed<'m, M: Machine<'m>>(
     machine: M,
     size: u64,
@@ -219,7 +220,7 @@ fn command_line<'m, M: Machine<'m>>(
     Ok(block)
 }
 
-/// To the setup code, in real mode. It asks the BIOS for everything itself.
+/// Prepares the jump to the setup code in real mode, which asks the BIOS for everything itself.
 fn to_setup_code<'m, M: Machine<'m>>(
     machine: M,
     image: &LinuxImage,
@@ -242,11 +243,11 @@ fn to_setup_code<'m, M: Machine<'m>>(
         gs: segment,
         ..RealMode::default()
     }));
-    let _ = handover.moves.try_push((room, place::PARAMETERS)); // it has none yet
+    let _ = handover.moves.try_push((room, place::PARAMETERS)); // there is room: this is the first
     Ok(handover)
 }
 
-/// To the 32-bit or the 64-bit entry, with all parameters.
+/// Prepares the jump to the 32-bit or the 64-bit entry, with all parameters.
 fn to_entry<'m, M: Machine<'m>>(
     machine: M,
     image: &LinuxImage,
@@ -277,13 +278,13 @@ fn to_entry<'m, M: Machine<'m>>(
             ..ProtectedMode::default()
         }),
     });
-    // It has none yet.
+    // There is room: this is the first block.
     let _ = handover.moves.try_push((room, place::PARAMETERS));
     let _ = handover.moves.try_push((more, place::SETUP_DATA));
     Ok(handover)
 }
 
-/// VGA text, if there is a screen; otherwise all stays zero.
+/// Describes VGA text, if there is a screen; otherwise all stays zero.
 fn fill_screen<'m>(machine: impl Machine<'m>, parameters: &mut BootParams) {
     let Some((column, row)) = machine.cursor() else {
         return;
@@ -297,7 +298,7 @@ fn fill_screen<'m>(machine: impl Machine<'m>, parameters: &mut BootParams) {
     screen.orig_video_cols = layout::TEXT_COLUMNS as u8;
     screen.orig_video_lines = layout::TEXT_ROWS as u8;
     screen.orig_video_is_vga = 1;
-    // As INT 10h AH=12h BL=10h has it for each VGA: colour (BH = 0), 256 KiB (BL = 3).
+    // The answer of INT 10h AH=12h BL=10h on every VGA: colour (BH = 0), 256 KiB (BL = 3).
     screen.orig_video_ega_bx = 3.into();
     screen.orig_video_points = u16::from_le_bytes(*height.unwrap_or(&[0; 2])).into();
 }

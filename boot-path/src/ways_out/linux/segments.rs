@@ -1,5 +1,5 @@
-//! The segments that a Linux kernel finds when it is entered in long mode: Documentation/arch/x86/boot.rst,
-//! "64-bit boot protocol".
+//! The segments that a Linux kernel finds when it is entered in long mode:
+//! Documentation/arch/x86/boot.rst, "64-bit boot protocol".
 
 use x86_64::structures::gdt::DescriptorFlags;
 

@@ -1,9 +1,10 @@
 //! Steps 10 to 12 for kernels with a Multiboot header, of version 1 or 2.
 //!
 //! **On entry**: the header is read, memory can be allocated. **This way out**: loads segments,
-//! sections and modules; puts the boot information together. **On exit**: all is ready for the jump. The kernel
-//! runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number and EBX =
-//! the boot information. Interrupt vectors and interrupt controllers are as the BIOS left them.
+//! sections and modules; writes the boot information. **On exit**: all is ready for the jump. The
+//! kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number
+//! and EBX = the boot information. Interrupt vectors and interrupt controllers are as the BIOS left
+//! them.
 
 use arrayvec::ArrayVec;
 
@@ -31,20 +32,20 @@ use crate::ways_out::multiboot::header::{Header, Version};
 use crate::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
 use crate::ways_out::way::{LOADER, Way, firmware_tables};
 
-/// Regions that the memory map may grow by when the memory for the boot information is taken.
+/// Regions that allocating the boot information may add to the memory map.
 const SPARE_REGIONS: usize = 4;
 
-/// A kernel whose headers are read.
+/// A kernel with its headers.
 pub struct Opened<'m> {
-    /// Which version its header is of.
+    /// The version of its header.
     pub version: Version,
     /// The header.
     pub header: Header,
-    /// What of the file goes where.
+    /// Which parts of the file go where.
     pub image: PhysicalImage,
     /// Its section headers.
     pub sections: Option<Block<'m>>,
-    /// The part of the file in which all sections lie that are not loaded: symbols, names, debug
+    /// The part of the file that contains all sections that are not loaded: symbols, names, debug
     /// information. First byte, and the one behind the last.
     pub unloaded: Option<Span>,
     /// The checksums that it must have.
@@ -60,14 +61,14 @@ impl Opened<'_> {
     }
 }
 
-/// The screen of a kernel that does not draw.
+/// The screen of a kernel that does not ask for graphics.
 const VGA_TEXT: Screen<'_> = Screen::Text {
     address: layout::VGA_TEXT,
     columns: layout::TEXT_COLUMNS as u32,
     rows: layout::TEXT_ROWS as u32,
 };
 
-/// What the checksums of a kernel are of.
+/// What the checksums of a kernel cover.
 pub const fn sums(version: Version) -> Sums {
     match version {
         Version::One => Sums::Multiboot1,
@@ -75,7 +76,7 @@ pub const fn sums(version: Version) -> Sums {
     }
 }
 
-/// Loads the kernel, and gets everything ready for it.
+/// Loads the kernel, and prepares everything for it.
 ///
 /// # Errors
 /// 10A to 10H, 10J, 10Q to 10U, 9B, 8C, 8B, 7A, 6B.
@@ -99,10 +100,11 @@ pub fn boot<'m, M: OutMachine<'m>>(
     let header = &opened.header;
     let mut modules = ArrayVec::<LoadedModule, MAX_MODULES>::new();
     for module in entry.text.modules() {
-        // There are no more than that in an entry file.
+        // An entry file does not have more modules than that.
         let _ = modules.try_push(load_module(files, module.path, memory)?);
     }
-    // Not earlier, though it may end in an error: what the BIOS says lies where files are read to.
+    // Not asked earlier, though it may end in an error: the BIOS's answers overwrite the buffer
+    // into which files are read.
     let mut graphics = Graphics::ask(machine, header, rooms.adapter, memory);
     header.check_screen(has_text, graphics.is_some())?;
 
@@ -138,8 +140,8 @@ pub fn boot<'m, M: OutMachine<'m>>(
     })))
 }
 
-/// Sets the graphics mode, as the last thing that can fail, and writes the information; returns its
-/// physical address.
+/// Sets the graphics mode, as the last action that can fail, and writes the information; returns
+/// its physical address.
 fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     machine: M,
     opened: &Opened<'m>,
@@ -173,14 +175,14 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     Ok(start)
 }
 
-/// What a kernel wishes that wants graphics, and what there is.
+/// The wishes of a kernel that wants graphics, and the available modes.
 struct Graphics<'a> {
     adapter: &'a mut Adapter,
     wish: Wish,
 }
 
 impl<'a> Graphics<'a> {
-    /// `None`: the kernel wants none, or there is none.
+    /// `None`: the kernel does not want graphics, or the machine has none.
     fn ask<'m>(
         machine: impl Machine<'m>,
         header: &Header,
@@ -199,7 +201,7 @@ impl<'a> Graphics<'a> {
     }
 }
 
-/// The screen in a mode that was set.
+/// The screen in the mode that was set.
 fn drawn<'m>(machine: impl Machine<'m>, mode: Mode) -> Screen<'m> {
     let (controller, info) = graphics::blocks(machine);
     Screen::Graphics {
@@ -210,7 +212,7 @@ fn drawn<'m>(machine: impl Machine<'m>, mode: Mode) -> Screen<'m> {
     }
 }
 
-/// Loads the segments. Returns where it was moved to, if it may be moved.
+/// Loads the segments. Returns their new address, if they may be moved.
 fn load<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
@@ -226,7 +228,7 @@ fn load<'m, M: OutMachine<'m>>(
     }
     let mut blocks = ArrayVec::<Block<'m>, { MAX_SEGMENTS + 1 }>::new();
     for segment in image.segments() {
-        // There is room for as many.
+        // There is room for all segments.
         let allocation = Allocation::new(segment.start, segment.memory_size);
         let _ = blocks.try_push(machine.block(allocation));
     }
@@ -269,8 +271,8 @@ fn load<'m, M: OutMachine<'m>>(
     Ok(load_base)
 }
 
-/// Finds room for the part of the file with all sections that are not loaded, in one piece, and enters
-/// their addresses into the section headers. Returns what is to be read, and its memory.
+/// Finds room, in one piece, for the part of the file with all sections that are not loaded, and
+/// writes their addresses into the section headers. Returns the range to read, and its memory.
 fn place_sections<'m, M: OutMachine<'m>>(
     machine: M,
     headers: &mut Option<Block<'m>>,
@@ -282,7 +284,7 @@ fn place_sections<'m, M: OutMachine<'m>>(
     else {
         return Ok(None);
     };
-    // At the same place in a page as in the file: alignments stay what they are.
+    // The same offset in a page as in the file keeps all alignments.
     let kind = MemoryKind::Reclaimable;
     let size = end - start;
     let address = allocate(memory, size, PAGE_SIZE, start.as_u64() % PAGE_SIZE, kind)?;

@@ -10,11 +10,11 @@ use crate::ways_out::linux::image::header::OLDEST;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum LinuxError {
-    /// The file ends before its setup code does, or before the kernel.
+    /// The file ends within the setup code, or within the kernel.
     Truncated { needed: u64, present: u64 },
     /// No `HdrS`, or no 55AAh in front of it.
     NoHeader,
-    /// The header's first instruction is not a short jump behind it.
+    /// The header's first instruction is not a short jump over the header.
     Jump { opcode: u8, distance: u8 },
     /// A protocol before 2.02.
     Old { version: u16 },
@@ -22,13 +22,13 @@ pub enum LinuxError {
     Setup { sectors: u8 },
     /// The kernel wants to be loaded at 64 KiB: a zImage.
     Low,
-    /// No power of two.
+    /// The alignment is not a power of two.
     Alignment { alignment: u32 },
-    /// The 64-bit entry is asked for, and there is none.
+    /// The entry file demands the 64-bit entry, but the kernel has none.
     No64 { version: u16, xloadflags: u16 },
     /// The command line is longer than the kernel can take.
     CommandLine { length: u64, limit: u64 },
-    /// Memory that the kernel cannot do without is not free.
+    /// Memory that the kernel requires is not free.
     NotFree { start: u64, end: u64 },
 }
 

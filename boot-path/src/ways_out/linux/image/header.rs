@@ -1,4 +1,4 @@
-//! The setup header, and what it says of the kernel.
+//! The setup header, and the properties of the kernel that it describes.
 
 use core::mem::{offset_of, size_of};
 use core::ops;
@@ -61,10 +61,10 @@ pub struct SetupHeader {
 
 /// Offset of the [`SetupHeader`] in the file and in the [`BootParams`].
 pub const HEADER: usize = 0x1F1;
-/// What the second byte of the header's jump is relative to.
+/// The jump's distance, the second byte of the header, counts from here.
 const AFTER_JUMP: usize = 0x202;
-/// First byte of a [`BootParams`] that is not for the header. So much of the file has to be read to
-/// know all of it.
+/// First byte of a [`BootParams`] behind the header. Reading this much of the file gets the whole
+/// header.
 pub const HEADER_ROOM: usize = 0x290;
 
 const _: () = assert!(size_of::<SetupHeader>() == 0x26C - HEADER);
@@ -75,16 +75,16 @@ const LOADED_HIGH: u8 = 1 << 0;
 const CAN_USE_HEAP: u8 = 1 << 7;
 /// `xloadflags`: there is a 64-bit entry, 200h behind the 32-bit one.
 const XLF_KERNEL_64: u16 = 1 << 0;
-/// `type_of_loader` of those that have no number.
+/// `type_of_loader` of loaders without a number.
 const NO_NUMBER: u8 = 0xFF;
 /// `vid_mode`: leave the screen as it is (`vga=normal`).
 const VIDEO_NORMAL: u16 = 0xFFFF;
 
-/// The oldest protocol that is spoken: the command line is found by `cmd_line_ptr`, and the setup
-/// code stays where it is put. What fields it has ends here.
+/// The oldest supported protocol: it has `cmd_line_ptr` for the command line, and its setup code
+/// runs wherever it is loaded. `OLDEST_END` is the end of its fields.
 pub(super) const OLDEST: u16 = 0x0202;
 const OLDEST_END: usize = 0x22C;
-/// Where its fields end that came later, from the start of the header.
+/// The ends of later fields, from the start of the header.
 const FIELD_ENDS: [usize; 15] = [
     offset_of!(SetupHeader, kernel_alignment),
     offset_of!(SetupHeader, relocatable_kernel),
@@ -102,23 +102,23 @@ const FIELD_ENDS: [usize; 15] = [
     offset_of!(SetupHeader, kernel_info_offset),
     size_of::<SetupHeader>(),
 ];
-/// The protocol since which the other entries are described; older kernels are entered in real mode.
+/// The first protocol that describes the other entries; older kernels are entered in real mode.
 const DIRECT_ENTRIES: u16 = 0x0207;
 
-/// Boot sector and setup code have at most so many bytes.
+/// The most bytes of boot sector and setup code.
 pub const MAX_SETUP: usize = 0x8000;
-/// The longest command line, for kernels that do not say.
+/// The longest command line, for kernels that do not specify one.
 const OLD_COMMAND_LINE: u32 = 255;
 
 /// A checked setup header. Holding one proves that the kernel can be entered in real mode and in
 /// protected mode.
 #[derive(Clone, Copy, Debug)]
 pub struct LinuxImage {
-    /// The header; what is behind its end is zero.
+    /// The header; bytes behind its end are zero.
     header: SetupHeader,
     /// Offset of the byte behind the header …
     header_end: usize,
-    /// … and behind the last field in it that is known and not cut.
+    /// … and behind the last known field that is complete.
     whole_end: usize,
     file_size: u64,
 }
@@ -140,11 +140,11 @@ impl LinuxImage {
         );
         let [opcode, distance] = header.jump;
         let header_end = AFTER_JUMP + usize::from(distance);
-        // EBh is JMP rel8, and a distance of 80h and more goes back.
+        // EBh is JMP rel8; a distance of 80h or more jumps backwards.
         if opcode != 0xEB || distance >= 0x80 || header_end < OLDEST_END {
             return Err(LinuxError::Jump { opcode, distance });
         }
-        // A field that is cut is none.
+        // A field that is cut off does not count.
         let ends = FIELD_ENDS.iter().map(|&offset| HEADER + offset);
         let whole_end = ends.filter(|&end| end <= header_end).max();
         let whole_end = whole_end.unwrap_or(OLDEST_END);
@@ -168,7 +168,7 @@ impl LinuxImage {
             let sectors = header.setup_sects;
             return Err(LinuxError::Setup { sectors });
         }
-        // syssize counts paragraphs, the last of which need not be complete.
+        // syssize counts paragraphs, the last of which may be incomplete.
         let paragraphs = match image.has(0x0204) {
             true => u64::from(header.syssize.get()).max(1),
             false => 1,
@@ -201,16 +201,16 @@ impl LinuxImage {
         (1 + sectors) * 512
     }
 
-    /// The bytes of the file that are the compressed kernel (from protocol 2.08 on), as the header has
-    /// it; not empty, and within the file.
+    /// The range of the compressed kernel in the file, according to the header (from protocol 2.08
+    /// on); not empty, and within the file.
     pub fn payload(&self) -> Option<ops::Range<u64>> {
         let start = self.setup_bytes() as u64 + u64::from(self.header.payload_offset.get());
         let end = start + u64::from(self.header.payload_length.get());
         (self.has(0x0208) && start < end && end <= self.file_size).then_some(start..end)
     }
 
-    /// The bytes of the file that have no checksum: the payload, if the kernel checks that itself, or
-    /// else none, at the end. `bytes` are those in a range of the file.
+    /// The range of the file that the checksum leaves out: the payload, if the kernel checks that
+    /// itself, or else an empty range at the end. `bytes` returns the bytes of a range of the file.
     pub fn unchecked<'a>(
         &self,
         bytes: impl FnOnce(ops::Range<u64>) -> &'a [u8],
@@ -232,20 +232,20 @@ impl LinuxImage {
         self.header.version.get() >= version
     }
 
-    /// Can it be loaded at other places than 1 MiB?
+    /// Can it be loaded elsewhere than at 1 MiB?
     pub fn relocatable(&self) -> bool {
         self.has(0x0205) && self.header.relocatable_kernel != 0
     }
 
-    /// Has it a 64-bit entry?
+    /// Does it have a 64-bit entry?
     pub fn has_64_bit_entry(&self) -> bool {
         self.has(0x020C) && self.header.xloadflags.get() & XLF_KERNEL_64 != 0
     }
 
-    /// Chooses the entry: the one that is asked for, else the one with the least old code behind it.
+    /// Chooses the entry: the one demanded, else the one after which the least old code runs.
     ///
     /// # Errors
-    /// 10V, when it is asked for the 64-bit entry and has none.
+    /// 10V, when the 64-bit entry is demanded and the kernel has none.
     pub fn entry(&self, wanted: Option<LinuxEntry>) -> Result<LinuxEntry, LinuxError> {
         match wanted {
             Some(LinuxEntry::Bits64) if !self.has_64_bit_entry() => Err(LinuxError::No64 {
@@ -275,7 +275,7 @@ impl LinuxImage {
         }
     }
 
-    /// What of the file goes to memory as boot sector and setup code.
+    /// The range of the file to load as boot sector and setup code.
     pub fn read_setup(&self, destination: PhysAddr) -> Range {
         Range {
             file_offset: FileOffset::ZERO,
@@ -284,7 +284,7 @@ impl LinuxImage {
         }
     }
 
-    /// What of the file goes to memory as the protected-mode kernel.
+    /// The range of the file to load as the protected-mode kernel.
     pub fn read_kernel(&self, placed: &Placed) -> Range {
         Range {
             file_offset: FileOffset::new(self.setup_bytes() as u64),
@@ -293,7 +293,7 @@ impl LinuxImage {
         }
     }
 
-    /// Where an entry is.
+    /// The address of an entry.
     pub fn entry_point(&self, entry: LinuxEntry, placed: &Placed) -> PhysAddr {
         match entry {
             LinuxEntry::Bits16 => place::PARAMETERS + 0x200,
@@ -302,8 +302,8 @@ impl LinuxImage {
         }
     }
 
-    /// Writes the header, with what the loader has to say, to its place in the setup code or in the
-    /// [`BootParams`]. `more_map`: there is a `setup_data` at [`place::SETUP_DATA`].
+    /// Writes the header, with the fields that the loader fills in, to its place in the setup code
+    /// or in the [`BootParams`]. `more_map`: there is a `setup_data` at [`place::SETUP_DATA`].
     pub fn fill_header(
         &self,
         placed: &Placed,
@@ -335,19 +335,19 @@ impl LinuxImage {
         }
     }
 
-    /// Copies of the header what the loader does not know: it may be newer.
+    /// Copies the whole header, including fields that are newer than the loader.
     pub fn copy_header(&self, head: &[u8], parameters: &mut BootParams) {
         let header = head.get(HEADER..self.header_end).unwrap_or_default();
         copy(header, &mut parameters.header);
     }
 }
 
-/// Bytes of a payload that [`checks_itself`] looks at.
+/// Bytes of a payload that [`checks_itself`] needs.
 const PAYLOAD_HEAD: u64 = 8;
 
-/// Whether a kernel that is compressed so finds out what is wrong with its payload, by the payload's first
-/// bytes: xz with CRC-32, bzip2, and zstd with a checksum. Linux does not compare gzip's; LZ4 has
-/// none, nor has LZMA.
+/// Does a kernel with this payload detect damage to it while unpacking? Decided by the payload's
+/// first bytes: yes for xz with CRC-32, bzip2, and zstd with a checksum. Linux does not compare
+/// gzip's checksum; LZ4 and LZMA have none.
 pub fn checks_itself(payload: &[u8]) -> bool {
     /// Stream flags: the type of check.
     const XZ_CRC_32: [u8; 8] = *b"\xFD7zXZ\0\0\x01";

@@ -1,4 +1,4 @@
-//! What a kernel is told that is not entered in real mode: the "zero page".
+//! The parameters of a kernel that is not entered in real mode: the "zero page".
 
 use core::mem::{offset_of, size_of};
 
@@ -40,7 +40,7 @@ pub struct E820Entry {
     pub address: U64,
     /// Bytes.
     pub size: U64,
-    /// As INT 15h E820 has it.
+    /// Type, as INT 15h E820 reports it.
     pub kind: U32,
 }
 
@@ -93,8 +93,8 @@ const _: () = {
 /// Type of a `setup_data` with more memory map.
 const SETUP_E820_EXT: u32 = 1;
 
-/// The memory map as the firmware gave it, cleaned up: what the loader took is free memory to the
-/// kernel, which finds out itself where it and its parameters are.
+/// The firmware's memory map, cleaned up. Memory that the loader took is free for the kernel, which
+/// avoids itself and its parameters on its own.
 pub fn e820(memory: &MemoryMap) -> impl Iterator<Item = E820Entry> {
     let mut regions = memory.regions().iter().peekable();
     core::iter::from_fn(move || {
@@ -123,13 +123,13 @@ fn e820_kind(kind: MemoryKind) -> u32 {
     }
 }
 
-/// Puts the memory map into the parameters, and what does not fit into `more`, as a `setup_data`.
-/// Returns how many bytes of `more` are used: 0 without such a node. A kernel that takes none gets
-/// the lower part of the map.
+/// Writes the memory map into the parameters, and the part that does not fit into `more`, as a
+/// `setup_data`. Returns the bytes used in `more`: 0 without such a node. A kernel that does not
+/// support it gets the lower part of the map.
 pub fn fill_memory_map(memory: &MemoryMap, parameters: &mut BootParams, more: &mut [u8]) -> usize {
     const NODE: usize = 16;
 
-    // For kernels that cannot read it: KiB from 1 MiB on.
+    // For kernels that cannot read the map: KiB from 1 MiB on.
     let above = e820(memory).find(|entry| {
         let start = entry.address.get();
         entry.kind.get() == 1 && start <= MIB && MIB < start + entry.size.get()

@@ -1,4 +1,4 @@
-//! The memory that a kernel and its initial RAM disk take.
+//! The memory of a kernel and its initial RAM disk.
 
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
@@ -6,11 +6,11 @@ use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Request};
 use crate::memory::placement::allocate;
 use crate::ways_out::linux::image::{LinuxError, LinuxImage};
 
-/// Where a kernel goes that has no other wish, and that cannot be moved .
+/// Where a kernel goes that has no other preference, or that cannot be moved.
 pub const KERNEL_START: PhysAddr = PhysAddr::new(MIB);
-/// The highest byte of an initial RAM disk, for kernels that do not say.
+/// The highest byte of an initial RAM disk, for kernels that do not specify one.
 const OLD_INITRD_MAX: u32 = 0x37FF_FFFF;
-/// Memory that a kernel needs that does not say, in sizes of its file.
+/// Memory that a kernel needs if it does not specify that, as a multiple of its size in the file.
 const UNPACKED: u64 = 3;
 
 /// Where a kernel is in memory.
@@ -20,11 +20,11 @@ pub struct Placed {
     pub start: PhysAddr,
     /// Its length in bytes.
     pub length: u64,
-    /// What it is to take for its alignment.
+    /// The value for its field `kernel_alignment`.
     pub(super) alignment: u32,
 }
 
-/// The initial RAM disk: all modules behind one another.
+/// The initial RAM disk: all modules, one behind the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Initrd {
     /// First byte, a multiple of 4 KiB; 0 without one.
@@ -34,7 +34,7 @@ pub struct Initrd {
 }
 
 impl LinuxImage {
-    /// Bytes that it needs from where it runs on, before it looks at the memory map.
+    /// Bytes that it needs from its run-time address on, before it reads the memory map.
     fn init_bytes(&self) -> u64 {
         match self.has(0x020A) {
             true => u64::from(self.header().init_size.get()),
@@ -42,7 +42,7 @@ impl LinuxImage {
         }
     }
 
-    /// Where it would like to run.
+    /// The run-time address that it prefers.
     fn preferred(&self) -> PhysAddr {
         match self.header().pref_address.get() {
             address if self.has(0x020A) && address != 0 => PhysAddr::new(address),
@@ -50,7 +50,7 @@ impl LinuxImage {
         }
     }
 
-    /// Allocates memory for the protected-mode kernel: for its bytes, and for what it becomes.
+    /// Allocates memory for the protected-mode kernel, both for its bytes and for unpacking.
     ///
     /// # Errors
     /// 10U when it cannot be moved, 6B when it can.
@@ -63,7 +63,7 @@ impl LinuxImage {
             length: self.kernel_bytes(),
             alignment: self.header().kernel_alignment.get(),
         };
-        // It moves itself to where it runs; where both ranges touch, they are one.
+        // The kernel moves itself to where it runs. If the two ranges touch, they are taken as one.
         let loaded = (placed.start, placed.start.saturating_add(placed.length));
         let running = (
             self.preferred(),
@@ -78,8 +78,8 @@ impl LinuxImage {
         Ok(placed)
     }
 
-    /// Where it prefers to be, or at the lowest address that has its alignment; with less and less
-    /// of it, as far as it says that this will do.
+    /// At the preferred address, or at the lowest one with its alignment. If that fails, tries
+    /// smaller and smaller alignments, down to the kernel's minimum.
     fn place_anywhere(&self, memory: &mut MemoryMap) -> Result<Placed, OutOfMemory> {
         let size = self.init_bytes().max(self.kernel_bytes());
         let mut alignment = self.header().kernel_alignment.get();
@@ -116,8 +116,8 @@ impl LinuxImage {
         }
     }
 
-    /// Allocates memory for an initial RAM disk of so many bytes: as high as the kernel allows, and
-    /// as the loader can reach.
+    /// Allocates `size` bytes of memory for an initial RAM disk, as high as the kernel allows and
+    /// the loader can reach.
     ///
     /// # Errors
     /// 6B.
@@ -142,12 +142,12 @@ impl LinuxImage {
     }
 }
 
-/// Why there is no place for a kernel.
+/// Why a kernel cannot be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlaceError {
-    /// Nowhere.
+    /// There is no room anywhere.
     Memory(OutOfMemory),
-    /// Not where it has to be.
+    /// The only possible place is taken.
     NotFree(LinuxError),
 }
 
@@ -157,7 +157,7 @@ impl From<OutOfMemory> for PlaceError {
     }
 }
 
-/// Takes a range for the kernel, which has to be free, above 1 MiB and within reach.
+/// Takes a range for the kernel, which must be free, above 1 MiB and within reach.
 fn take(memory: &mut MemoryMap, (start, end): (PhysAddr, PhysAddr)) -> Result<(), PlaceError> {
     let size = end.checked_sub(start).unwrap_or(0);
     if is_free(memory, start, size) && memory.allocate_at(start, size, MemoryKind::Kernel) {
@@ -180,8 +180,7 @@ fn is_free(memory: &MemoryMap, start: PhysAddr, size: u64) -> bool {
         })
 }
 
-/// Bytes of the initial RAM disk that files of these sizes make: each is filled up to a multiple of
-/// four.
+/// Bytes of an initial RAM disk made of files of these sizes: each is padded to a multiple of four.
 pub fn initrd_size(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, |sum: u64, size| {
         sum.saturating_add(size.saturating_add(3) & !3)

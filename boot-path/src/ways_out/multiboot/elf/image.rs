@@ -1,4 +1,4 @@
-//! A kernel's segments, and the memory that they take.
+//! A kernel's segments, and their memory.
 
 use core::fmt;
 
@@ -17,24 +17,24 @@ use crate::ways_out::multiboot::elf::SectionTable;
 /// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
 pub const MAX_SEGMENTS: usize = 32;
 
-/// Why there is no memory where the kernel has to be.
+/// Why the kernel's memory is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum MemoryConflict {
-    /// It would end behind 4 GiB, where 32-bit code does not reach.
+    /// A segment would end behind 4 GiB, beyond the reach of 32-bit code.
     Beyond {
         segment: u16,
         start: PhysAddr,
         size: u64,
     },
-    /// Something else is there; `None`: there is no RAM.
+    /// Another region is there; `None`: there is no RAM.
     Taken {
         segment: u16,
         start: PhysAddr,
         end: PhysAddr,
         by: Option<Region>,
     },
-    /// A kernel that can be moved fits nowhere between its limits.
+    /// A relocatable kernel does not fit anywhere between its limits.
     NoRoom {
         size: u64,
         min: PhysAddr,
@@ -103,10 +103,10 @@ impl fmt::Display for MemoryConflict {
 
 impl core::error::Error for MemoryConflict {}
 
-/// Bytes of the file and where they go.
+/// Bytes of the file and their destination.
 ///
-/// Having one from a [`PhysicalImage`] tells that `file_size <= memory_size`, that its bytes are
-/// within the file, and that it ends at 4 GiB at the latest.
+/// Getting one from a [`PhysicalImage`] proves that `file_size <= memory_size`, that its bytes are
+/// within the file, and that it ends at 4 GiB at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// First byte in the file.
@@ -115,7 +115,7 @@ pub struct Segment {
     pub file_size: u64,
     /// First byte in memory.
     pub start: PhysAddr,
-    /// Bytes in memory, never 0; what goes beyond `file_size` is zero.
+    /// Bytes in memory, never 0; those beyond `file_size` are zero.
     pub memory_size: u64,
     /// Number of its program header, from 0.
     pub number: u16,
@@ -136,23 +136,24 @@ impl Segment {
     }
 }
 
-/// Where a kernel that can be moved may be.
+/// Where a relocatable kernel may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Lowest address.
     pub min: PhysAddr,
-    /// The byte behind its last one is here at most.
+    /// The highest address for the byte behind its last one.
     pub max: PhysAddr,
-    /// The address is a multiple of it; a power of two.
+    /// The alignment of its address; a power of two.
     pub align: u64,
-    /// Which of the possible addresses.
+    /// Which of the possible addresses to choose.
     pub preference: Preference,
 }
 
-/// Which address a kernel that can be moved would like best.
+/// The address that a relocatable kernel prefers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preference {
-    /// None: it stays where it was linked if that is possible, else the lowest one from 1 MiB on.
+    /// No preference: the address that it was linked for if possible, else the lowest one from 1
+    /// MiB on.
     None,
     /// The lowest one.
     Lowest,
@@ -160,10 +161,10 @@ pub enum Preference {
     Highest,
 }
 
-/// A kernel: what goes where.
+/// A kernel: which parts go where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PhysicalImage {
-    /// By address.
+    /// Sorted by address.
     segments: ArrayVec<Segment, MAX_SEGMENTS>,
     entry: PhysAddr,
     pub(super) sections: Option<SectionTable>,
@@ -171,7 +172,7 @@ pub struct PhysicalImage {
 }
 
 impl PhysicalImage {
-    /// Adds a segment in its place; one without memory is left out.
+    /// Inserts a segment by address; skips one without memory.
     pub(in crate::ways_out::multiboot) fn add<E: From<KernelError> + From<MemoryConflict>>(
         &mut self,
         segment: Segment,
@@ -217,7 +218,7 @@ impl PhysicalImage {
         Ok(())
     }
 
-    /// Lets it be entered at another address than its headers say.
+    /// Sets an entry point other than that of the ELF header.
     ///
     /// # Errors
     /// 10G, 10J.
@@ -247,7 +248,7 @@ impl PhysicalImage {
         self.entry
     }
 
-    /// The section headers, if it has some.
+    /// The section headers, if there are any.
     pub const fn sections(&self) -> Option<SectionTable> {
         self.sections
     }
@@ -265,7 +266,7 @@ impl PhysicalImage {
 
     /// The byte behind the last one in memory.
     pub fn end(&self) -> PhysAddr {
-        // They are sorted and do not overlap.
+        // The segments are sorted and do not overlap.
         let last = self.segments.last();
         last.map_or(PhysAddr::default(), Segment::end)
     }
@@ -275,10 +276,10 @@ impl PhysicalImage {
         self.segments.iter().map(|segment| segment.file_size).sum()
     }
 
-    /// Takes the memory of the segments.
+    /// Allocates the memory of the segments.
     ///
     /// # Errors
-    /// 10U, with nothing taken.
+    /// 10U, with nothing allocated.
     pub fn place(&self, memory: &mut MemoryMap) -> Result<(), MemoryConflict> {
         for segment in &self.segments {
             let mut next = segment.first_page();
@@ -304,11 +305,11 @@ impl PhysicalImage {
         Ok(())
     }
 
-    /// Moves it to where it may be, and takes the memory, gaps between segments included. Returns
-    /// the new address of its first byte.
+    /// Moves the image to a permitted address, and allocates its memory, gaps between segments
+    /// included. Returns the new address of its first byte.
     ///
     /// # Errors
-    /// 10U, with nothing taken and nothing moved.
+    /// 10U, with nothing allocated and nothing moved.
     pub fn place_within(
         &mut self,
         limits: &Limits,
@@ -352,7 +353,7 @@ impl PhysicalImage {
         Ok(base)
     }
 
-    /// What the segments get from the kernel's file. Those that are left over are empty.
+    /// The reads from the kernel's file, one for each segment; the rest of the array is empty.
     pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
         let mut ranges = [Range {
             file_offset: FileOffset::ZERO,
@@ -369,8 +370,8 @@ impl PhysicalImage {
         ranges
     }
 
-    /// Calls `zero` with start and end of what is zero in each segment: nothing, where
-    /// the end is the start.
+    /// Calls `zero` with start and end of the bytes that are zero in each segment. If there are
+    /// none, the end is the start.
     pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
         for segment in &self.segments {
             zero(segment.start + segment.file_size, segment.end());

@@ -1,10 +1,10 @@
-//! Step 10, for other protocols than the loader's own: a kernel that goes where its file says in
-//! physical memory, by the `p_paddr` of an ELF32 or ELF64 file.
+//! Step 10, for protocols other than the loader's own: a kernel that is loaded at the physical
+//! addresses in its file, the `p_paddr` of an ELF32 or ELF64 file.
 //!
 //! [`read`] makes a [`PhysicalImage`] of the headers: the segments, none of which overlaps another
-//! or leaves the file or the first 4 GiB. [`PhysicalImage::place`] takes the memory, all of which has
-//! to be free: who is in the way is named. [`PhysicalImage::place_within`] moves it, for a kernel that
-//! can run elsewhere.
+//! or extends beyond the file or the first 4 GiB. [`PhysicalImage::place`] allocates the memory,
+//! all of which has to be free: the error names the region in the way.
+//! [`PhysicalImage::place_within`] moves a kernel that can run elsewhere.
 //!
 //! Sources: System V ABI, chapters 4 and 5, and its i386 and AMD64 supplements.
 
@@ -62,7 +62,7 @@ struct ProgramHeader32 {
 
 const _: () = assert!(size_of::<FileHeader32>() == 52 && size_of::<ProgramHeader32>() == 32);
 
-/// What both classes say in their file headers.
+/// The fields of the file header that both classes have.
 struct Headers {
     is_64_bit: bool,
     entry: u64,
@@ -72,7 +72,7 @@ struct Headers {
     sections: SectionTable,
 }
 
-/// A PT_LOAD of either class, and its virtual address.
+/// A PT_LOAD of either class, with its virtual address.
 struct Load {
     kind: u32,
     virtual_start: u64,
@@ -80,10 +80,10 @@ struct Load {
 }
 
 /// Reads and checks the headers of an ELF file of `file_size` bytes. `read_at` reads bytes of the
-/// file from an offset on, and returns how many there were.
+/// file from an offset on, and returns their number.
 ///
-/// The entry point is in a segment by its virtual address, and its place in physical memory is what
-/// counts; where it is in none, it may be a physical address already.
+/// The entry point is the virtual address of a byte in a segment; execution starts at the physical
+/// address of this byte. If no segment contains the entry point, it is taken as a physical address.
 ///
 /// # Errors
 /// 10A to 10H, 10J, 10U, and those of `read_at`.
@@ -129,7 +129,7 @@ fn truncated<T>(needed: usize, present: u64) -> Result<T, KernelError> {
     Err(KernelError::Truncated { needed, present })
 }
 
-/// Checks what is the same, and in the same place, in both classes.
+/// Checks the fields that are equal, and in the same place, in both classes.
 fn common_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader32, KernelError> {
     if !bytes.starts_with(&abi::ELFMAGIC) {
         return Err(KernelError::NotElf);

@@ -1,4 +1,4 @@
-//! Section headers, and what of a file is loaded for them.
+//! Section headers, and the parts of a file that are loaded for them.
 
 use elf::abi;
 use zerocopy::little_endian::{U32, U64};
@@ -12,7 +12,7 @@ use crate::position::FileOffset;
 /// The most sections that a kernel may have: their number is 16 bits, and the last 256 are special.
 pub const MAX_SECTIONS: u16 = 0xFF00;
 
-/// Where the section headers are in the file, all of which are within it.
+/// Where the section headers are in the file, which contains all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionTable {
     /// First byte in the file.
@@ -49,7 +49,7 @@ impl SectionTable {
     }
 }
 
-/// The beginning of a section header, ELF32 and ELF64: all that is looked at.
+/// The beginning of a section header, ELF32 and ELF64, as far as it is needed.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct SectionHeader<W> {
@@ -64,11 +64,11 @@ struct SectionHeader<W> {
 const SECTION_HEADER_BYTES_32: u16 = 40;
 const SECTION_HEADER_BYTES_64: u16 = 64;
 
-/// What of a file is to be loaded for its sections: first byte, and the one behind the last.
+/// The part of a file to load for its sections: first byte, and the one behind the last.
 pub type Span = (FileOffset, FileOffset);
 
-/// The part of the file in which all those sections lie that are not in memory already: symbols,
-/// names, debug information. `headers` are the section headers. `None`: there are none.
+/// The part of the file that contains all sections that are not in memory already: symbols, names,
+/// debug information. `headers` are the section headers. `None`: there are no such sections.
 ///
 /// # Errors
 /// 10E.
@@ -89,7 +89,7 @@ pub fn unloaded_sections(
     Ok(span)
 }
 
-/// As [`unloaded_sections`], of a file that nobody loads.
+/// As [`unloaded_sections`], of a file that is not loaded.
 ///
 /// # Errors
 /// 10E.
@@ -117,7 +117,7 @@ pub fn check_sections(
     Ok(span)
 }
 
-/// Enters into the section headers that the file from `start` on was loaded to `address`.
+/// Writes addresses into the section headers: the file from `start` on was loaded to `address`.
 pub fn place_sections(headers: &mut [u8], entry_size: u16, start: FileOffset, address: u64) {
     let mut rest = headers;
     while let Some((bytes, behind)) = rest.split_at_mut_checked(usize::from(entry_size).max(1)) {

@@ -1,4 +1,4 @@
-//! What can be wrong with a header, and with the kernel that it describes.
+//! Errors of a header, and of the kernel that it describes.
 
 use core::fmt;
 
@@ -7,19 +7,19 @@ use crate::errors::text::facts;
 use crate::kernel::image::KernelError;
 use crate::ways_out::multiboot::elf::MemoryConflict;
 
-/// What is wrong with a header.
+/// Why a header is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
 pub enum HeaderError {
-    /// There is none, although the entry says that it is such a kernel.
+    /// There is no header, although the entry names this protocol.
     NotFound { within: u64 },
-    /// Not all of it lies where it has to.
+    /// The header extends beyond its permitted place.
     Length { offset: u64, length: u64, end: u64 },
-    /// A tag is too short or reaches out of the header. `offset` is that in the file.
+    /// A tag is too short or extends beyond the header. `offset` is that in the file.
     TagSize { kind: u16, offset: u64, size: u32 },
     /// The tags do not end with a tag of type 0.
     NoEnd { offset: u64 },
-    /// Addresses, and no entry point.
+    /// Addresses without an entry point.
     NoEntry,
     /// Addresses that contradict each other.
     Addresses {
@@ -30,17 +30,17 @@ pub enum HeaderError {
     },
     /// The limits of a relocatable kernel contradict each other.
     Limits { min: u32, max: u32, align: u32 },
-    /// For another CPU.
+    /// The header is for another CPU.
     Architecture { architecture: u32 },
-    /// A tag that may not be ignored, and is not known.
+    /// An unknown tag that is not optional.
     Tag { kind: u16 },
-    /// Boot information that may not be left out, and is not known.
+    /// A request for unknown boot information that is not optional.
     Request { kind: u32 },
-    /// Flags that may not be ignored, and are not known.
+    /// Unknown flags that are not optional.
     Flags { flags: u32 },
-    /// A graphics mode that may not be a text mode.
+    /// A required graphics mode that is not available.
     Graphics { width: u32, height: u32, depth: u32 },
-    /// A console, and there is none that both sides know.
+    /// A required console, but none that both kernel and loader support.
     Console { kernel_has_text: bool },
 }
 
@@ -120,7 +120,7 @@ impl fmt::Display for HeaderError {
 
 impl core::error::Error for HeaderError {}
 
-/// What is wrong with a kernel: its Multiboot header, its ELF headers, or its addresses.
+/// Why a kernel is refused: its Multiboot header, its ELF headers, or its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the errors say it")]
 pub enum MultibootError {

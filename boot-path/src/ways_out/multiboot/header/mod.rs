@@ -1,7 +1,7 @@
-//! Step 10: what a kernel's Multiboot header asks for, of version 1 or 2.
+//! Step 10: the demands of a kernel's Multiboot header, of version 1 or 2.
 //!
-//! A header is a promise of the kernel and a list of demands: whatever is demanded and not to be had
-//! here is refused by name, whatever may be ignored is. `docs/multiboot.md` has both lists.
+//! A header is a promise of the kernel and a list of demands. A demand that cannot be met is
+//! refused by name; an optional one is ignored. `docs/multiboot.md` lists both.
 //!
 //! Sources: Multiboot Specification 0.6.96, section 3.1; Multiboot2 Specification 2.0, section 3.1.
 
@@ -39,7 +39,7 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// How it is called.
+    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::One => "Multiboot 1",
@@ -47,7 +47,7 @@ impl Version {
         }
     }
 
-    /// What EAX is when the kernel starts.
+    /// The value of EAX when the kernel starts.
     pub const fn boot_magic(self) -> u32 {
         match self {
             Self::One => 0x2BAD_B002,
@@ -56,7 +56,7 @@ impl Version {
     }
 }
 
-/// The addresses of both versions.
+/// The address fields, equal in both versions.
 #[derive(Clone, Copy, Debug, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 struct AddressFields {
@@ -74,20 +74,20 @@ struct VideoFields {
     depth: U32,
 }
 
-/// Where a kernel goes that does not leave it to an ELF header.
+/// Where a kernel goes, if its Multiboot header and not an ELF header says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// First byte in the file.
     pub file_offset: FileOffset,
-    /// Where it goes.
+    /// Its address in memory.
     pub start: PhysAddr,
-    /// End of what comes from the file; `None`: all of it.
+    /// End of the bytes from the file; `None`: the whole file.
     pub file_end: Option<PhysAddr>,
-    /// End of what is zero behind it; `None`: nothing is.
+    /// End of the zeroes behind them; `None`: there are none.
     pub end: Option<PhysAddr>,
 }
 
-/// What a header asks for.
+/// The demands of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Which specification it follows.
@@ -98,17 +98,17 @@ pub struct Header {
     pub addresses: Option<Addresses>,
     /// The entry point.
     pub entry: Option<PhysAddr>,
-    /// The kernel can be moved.
+    /// Where the kernel may be moved to.
     pub limits: Option<Limits>,
     /// It wants the table of the APM BIOS.
     pub apm: bool,
-    /// It does not do without a screen.
+    /// It requires a screen.
     pub needs_console: bool,
     /// It can write VGA text.
     pub has_text: bool,
     /// The graphics mode that it wants.
     pub graphics: Option<Wish>,
-    /// Nothing else than graphics will do.
+    /// It requires a graphics mode.
     pub needs_graphics: bool,
 }
 
@@ -123,8 +123,8 @@ impl VideoFields {
 }
 
 impl Header {
-    /// Finds the header of a version in the first [`HEAD`](crate::entry::protocol::HEAD) bytes of the file (or all of a shorter
-    /// one) and reads it.
+    /// Finds the header of a version in the first [`HEAD`](crate::entry::protocol::HEAD) bytes of
+    /// the file (or all of a shorter one) and reads it.
     ///
     /// # Errors
     /// 10S, 10T.
@@ -134,7 +134,7 @@ impl Header {
         Ok(header)
     }
 
-    /// As [`parse`](Self::parse), where the header lies already.
+    /// As [`parse`](Self::parse), in place.
     ///
     /// # Errors
     /// 10S, 10T.
@@ -145,7 +145,7 @@ impl Header {
         }
     }
 
-    /// One that is yet to be [filled](Self::fill).
+    /// An empty header, to be [filled](Self::fill).
     pub const fn new(version: Version) -> Self {
         Self {
             version,
@@ -161,8 +161,8 @@ impl Header {
         }
     }
 
-    /// Is there a screen for it? `text`: there is VGA text; `graphics`: there is the mode that it
-    /// wants, or another one.
+    /// Does the machine have a screen that the kernel accepts? `text`: there is VGA text;
+    /// `graphics`: there is the mode that it wants, or another one.
     ///
     /// # Errors
     /// 10T.
@@ -189,9 +189,9 @@ impl Header {
         Ok(())
     }
 
-    /// Reads what of the kernel goes where: by the header's addresses, else by those of an ELF file.
-    /// The image is empty until then. `read_at` reads bytes of the file from an offset on, and returns
-    /// how many there were.
+    /// Reads which parts of the kernel go where: by the header's addresses, else by those of an ELF
+    /// file. `image` must be empty. `read_at` reads bytes of the file from an offset on, and
+    /// returns their number.
     ///
     /// # Errors
     /// 10A to 10H, 10J, 10S, 10U, and those of `read_at`.
@@ -225,11 +225,11 @@ impl Header {
     }
 }
 
-/// Checks a whole kernel file as stage2 would, but for what only the machine knows: which memory is
-/// free, and whether there is a screen.
+/// Checks a whole kernel file as stage2 would, except for facts that only the machine knows: which
+/// memory is free, and whether there is a screen.
 ///
 /// # Errors
-/// What stage2 would show: 10A to 10H, 10J, 10S to 10U.
+/// The errors that stage2 would show: 10A to 10H, 10J, 10S to 10U.
 pub fn check_file(
     version: Version,
     mut file: impl FileBytes,
@@ -247,7 +247,7 @@ pub fn check_file(
 }
 
 impl AddressFields {
-    /// Checks what can be without the file; `offset` is that of the header in it.
+    /// Checks what can be checked without the file; `offset` is that of the header in the file.
     fn check(&self, offset: FileOffset) -> Result<Addresses, HeaderError> {
         /// "The file must be loaded from its beginning."
         const ALL: u32 = u32::MAX;

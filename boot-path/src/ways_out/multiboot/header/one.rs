@@ -25,7 +25,7 @@ struct Magic1 {
 const ALIGN_MODULES: usize = 0;
 const MEMORY_INFORMATION: usize = 1;
 const VIDEO_MODE: usize = 2;
-/// Bits that may not be ignored, and those of them that are known.
+/// Bits that are not optional, and those of them that are known.
 const REQUIRED: u32 = 0xFFFF;
 const KNOWN: u32 = 1 << ALIGN_MODULES | 1 << MEMORY_INFORMATION | 1 << VIDEO_MODE;
 const ADDRESSES: usize = 16;
@@ -59,7 +59,7 @@ impl Header {
         if unknown != 0 {
             return Err(HeaderError::Flags { flags: unknown });
         }
-        // A text mode will do, whatever mode is asked for: the loader may choose another one.
+        // A text mode is enough, whatever mode is requested: the loader may choose another one.
         self.needs_console = flags.get_bit(VIDEO_MODE);
 
         let addresses = AddressFields::ref_from_prefix(rest);

@@ -19,7 +19,7 @@ mod tag {
     pub const ENTRY_ADDRESS: u16 = 3;
     pub const FLAGS: u16 = 4;
     pub const FRAMEBUFFER: u16 = 5;
-    /// Alignment of modules, which begin at a page in any case; boot services, and the entry points for
+    /// Alignment of modules, which always begin at a page; boot services, and the entry points for
     /// EFI, which are "taken into account only on EFI platforms".
     pub const WITHOUT_EFFECT: core::ops::RangeInclusive<u16> = 6..=9;
     pub const RELOCATABLE: u16 = 10;
@@ -103,7 +103,7 @@ impl Header {
                 kind if optional || tag::WITHOUT_EFFECT.contains(&kind) => {}
                 kind => return Err(HeaderError::Tag { kind }),
             }
-            // Tags begin at multiples of 8; the header does, and so does the file.
+            // Tags begin at multiples of 8, in the header and therefore in the file.
             position += (size as usize).next_multiple_of(8);
         }
         self.settle_screen(video, has_text);
@@ -113,19 +113,20 @@ impl Header {
         }
     }
 
-    /// Makes one wish of what the tags say of the screen: the mode, and whether the kernel does without
-    /// it; whether the kernel can write VGA text.
+    /// Combines what the tags say about the screen: the wanted mode, whether it is optional, and
+    /// whether the kernel can write VGA text.
     fn settle_screen(&mut self, video: Option<(Wish, bool)>, has_text: Option<bool>) {
         self.has_text = has_text.unwrap_or(true);
         let says_text = has_text == Some(true);
         if let Some((wish, optional)) = video.filter(|(wish, _)| !is_text(wish, says_text)) {
             self.graphics = Some(wish);
-            // The mode is a wish, and text will do for a kernel that says that it has text.
+            // The mode is a preference, and a kernel that says that it supports text accepts text,
+            // too.
             self.needs_graphics = !optional && !says_text;
         }
     }
 
-    /// What is asked for in one information request.
+    /// Reads one information request.
     fn request(&mut self, kinds: &[U32], optional: bool) -> Result<(), HeaderError> {
         for kind in kinds.iter().map(|kind| kind.get()) {
             self.apm |= kind == info_tag::APM;
@@ -137,7 +138,7 @@ impl Header {
     }
 }
 
-/// The bytes of the header, which all lie in the file's head.
+/// The bytes of the header, all of which must lie in the file's head.
 fn all_of_it(head: &[u8], offset: usize) -> Result<&[u8], HeaderError> {
     let bytes = head.get(offset..).unwrap_or_default();
     let magic = Magic2::ref_from_prefix(bytes);
@@ -157,17 +158,17 @@ fn all_of_it(head: &[u8], offset: usize) -> Result<&[u8], HeaderError> {
     }
 }
 
-/// Whether the mode of a framebuffer tag is a text mode, which has no depth. That may also mean that
-/// any depth will do, and with no size either, it says nothing at all: it depends on `says_text` then,
-/// whether the kernel says that it can write text.
+/// Is the mode of a framebuffer tag a text mode, which has depth 0? Depth 0 may also mean any
+/// depth, and without a size either, the tag says nothing at all. In these cases, `says_text`
+/// decides: does the kernel say that it can write text?
 fn is_text(wish: &Wish, says_text: bool) -> bool {
-    /// No graphics mode is as narrow.
+    /// All graphics modes are at least this wide.
     const COLUMNS: u32 = 320;
     let columns = (1..COLUMNS).contains(&wish.width);
     wish.depth == 0 && (columns || says_text)
 }
 
-/// The fields of a tag; there may be more behind them.
+/// The fields of a tag, which may have more bytes behind them.
 fn fields<T: FromBytes + KnownLayout + Immutable + Unaligned>(
     content: &[u8],
     wrong: HeaderError,

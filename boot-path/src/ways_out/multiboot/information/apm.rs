@@ -5,7 +5,7 @@ use zerocopy::{Immutable, IntoBytes, Unaligned};
 
 use crate::bios::firmware::{Bios, Registers};
 
-/// What INT 15h AX=5303h returns, in the order of both specifications.
+/// The values that INT 15h AX=5303h returns, in the order of both specifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 pub struct Apm {
@@ -45,9 +45,9 @@ impl Apm {
             registers.ebx & 0xFFFF == SIGNATURE && registers.ecx & HAS_32_BIT != 0
         };
         call(0x5300).filter(is_there)?;
-        call(0x5304); // whoever was connected; an error says that nobody was
+        call(0x5304); // disconnects; an error means that nobody was connected
         let connected = call(0x5303)?;
-        // Some BIOSes have other flags now.
+        // Some BIOSes change the flags when connected.
         let now = call(0x5300).filter(is_there)?;
         let low = |register: u32| (register as u16).into();
         let high = |register: u32| ((register >> 16) as u16).into();

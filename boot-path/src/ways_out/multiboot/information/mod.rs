@@ -1,7 +1,7 @@
 //! Step 12, for Multiboot: the boot information, of version 1 or 2.
 //!
-//! The same facts ([`Information`]) in two forms. Who calls this finds the memory, [`size`] bytes of
-//! it below 4 GiB, and everything that is said in it is said by physical addresses.
+//! Both versions present the same facts ([`Information`]) in different forms. The caller allocates
+//! the memory, [`size`] bytes below 4 GiB. All addresses in the information are physical.
 //!
 //! Sources: Multiboot Specification 0.6.96, section 3.3; Multiboot2 Specification 2.0, section 3.6.
 
@@ -39,7 +39,7 @@ pub mod tag {
     pub const BOOT_DEVICE: u32 = 5;
     /// The memory map.
     pub const MEMORY_MAP: u32 = 6;
-    /// What the VBE BIOS says.
+    /// The answers of the VBE BIOS.
     pub const VBE: u32 = 7;
     /// The framebuffer: graphics, or VGA text.
     pub const FRAMEBUFFER: u32 = 8;
@@ -53,11 +53,11 @@ pub mod tag {
     pub const OLD_RSDP: u32 = 14;
     /// The RSDP of ACPI 2.0 and later.
     pub const NEW_RSDP: u32 = 15;
-    /// Where a relocatable kernel is. The last one that is known.
+    /// Where a relocatable kernel is. This is the last known type.
     pub const LOAD_BASE: u32 = 21;
 }
 
-/// Where the screen is.
+/// The screen and its mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen<'a> {
     /// VGA text.
@@ -82,16 +82,16 @@ pub enum Screen<'a> {
     },
 }
 
-/// The section headers, with the addresses of what was loaded.
+/// The section headers, with the addresses of loaded sections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sections<'a> {
-    /// How many, and how large.
+    /// Their number and size.
     pub table: SectionTable,
     /// The headers themselves.
     pub headers: &'a [u8],
 }
 
-/// What a kernel is told.
+/// The facts for the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Information<'a> {
     /// The loader's name.
@@ -112,7 +112,7 @@ pub struct Information<'a> {
     pub screen: Option<Screen<'a>>,
     /// The table of the APM BIOS.
     pub apm: Option<Apm>,
-    /// The RSDP, as long as it says; empty: none was found.
+    /// The whole RSDP; empty: none was found.
     pub rsdp: &'a [u8],
     /// The entry point structure of SMBIOS; empty: none was found.
     pub smbios: &'a [u8],
@@ -123,8 +123,8 @@ pub struct Information<'a> {
 /// Length of the RSDP of ACPI 1.0.
 pub const RSDP_1_BYTES: usize = 20;
 
-/// Types of memory in both specifications, which are those of INT 15h E820. What the loader, the
-/// kernel and its modules lie in is RAM like all other: the specifications want it so.
+/// Types of memory in both specifications, which are those of INT 15h E820. Both demand that the
+/// memory of the loader, the kernel and its modules is reported as RAM.
 const fn memory_type(kind: MemoryKind) -> u32 {
     match kind {
         MemoryKind::Usable | MemoryKind::Reclaimable | MemoryKind::Kernel | MemoryKind::Module => {
@@ -139,8 +139,8 @@ const fn memory_type(kind: MemoryKind) -> u32 {
 
 const AVAILABLE: u32 = 1;
 
-/// Takes the next region as a kernel sees it off the front: those that touch and are of one type are
-/// one. Start, end and type.
+/// Takes the next region, as a kernel sees it, off the front: adjacent regions of the same type are
+/// merged. Returns start, end and type.
 fn take_region(memory: &mut &[Region]) -> Option<(u64, u64, u32)> {
     let (first, mut rest) = memory.split_first()?;
     let (mut end, kind) = (first.end, memory_type(first.kind));
@@ -155,8 +155,8 @@ fn take_region(memory: &mut &[Region]) -> Option<(u64, u64, u32)> {
     Some((first.start.as_u64(), end.as_u64(), kind))
 }
 
-/// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 is RAM, too,
-/// although it is nobody's to take.
+/// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 counts as
+/// RAM, although it cannot be allocated.
 fn basic_memory(mut memory: &[Region]) -> [u32; 2] {
     let (mut low, mut high) = (0, 0);
     while let Some((start, end, kind)) = take_region(&mut memory) {
@@ -173,7 +173,7 @@ fn basic_memory(mut memory: &[Region]) -> [u32; 2] {
     [low, high].map(|bytes| (bytes / 1024).min(u32::MAX.into()) as u32)
 }
 
-/// The text that goes with a module: its own, or else its path.
+/// The string of a module, or its path if the string is empty.
 fn module_text<'a>(module: &Module<'a>) -> &'a str {
     if module.string.is_empty() {
         module.path
@@ -182,10 +182,10 @@ fn module_text<'a>(module: &Module<'a>) -> &'a str {
     }
 }
 
-/// Bytes that the information takes at most, in either version. `regions` is how many regions the
-/// memory map will have at most.
+/// The most bytes that the information takes, in either version. `regions` is the most regions that
+/// the memory map will have.
 pub fn size(info: &Information<'_>, regions: usize) -> usize {
-    // All that have a fixed size, and the whole structure of version 1.
+    // All tags of fixed size, and the whole structure of version 1.
     const TAGS: usize = 1024 + vbe::CONTROLLER_BYTES + vbe::MODE_BYTES;
     let texts = info.entry.modules().map(|module| {
         let text = module_text(&module).len();
@@ -200,16 +200,17 @@ pub fn size(info: &Information<'_>, regions: usize) -> usize {
         + regions * MEMORY_ENTRY_BYTES as usize
 }
 
-/// Where tags begin.
+/// The alignment of tags.
 const ALIGNMENT: usize = 8;
 
 /// Bytes of a tag's type and size.
 const TAG_BYTES: usize = 8;
 
-/// A region in the map of version 2: start, length, type, a zero. That of version 1 is shorter.
+/// Bytes of a region in the map of version 2: start, length, type, a zero. That of version 1 is
+/// shorter.
 const MEMORY_ENTRY_BYTES: u32 = 24;
 
-/// A module in the table of version 1: start, end, text, a zero.
+/// Bytes of a module in the table of version 1: start, end, text, a zero.
 const MODULE_BYTES: usize = 16;
 
 /// First byte of a module and the one behind it: below 4 GiB, where the loader reaches.
@@ -219,7 +220,7 @@ fn ends(module: &LoadedModule) -> [u32; 2] {
 }
 
 impl Sections<'_> {
-    /// How many, how large, and which one has the names.
+    /// The number and size of headers, and the number of the section with the names.
     fn numbers(&self) -> [u32; 3] {
         let SectionTable {
             count,
@@ -231,7 +232,7 @@ impl Sections<'_> {
     }
 }
 
-/// The same in both versions.
+/// The fields that both versions have.
 #[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct Framebuffer {
@@ -292,8 +293,8 @@ impl Framebuffer {
     }
 }
 
-/// The same in both versions: the number of the mode, as function 03h says it; segment, offset and
-/// length of the table for protected mode.
+/// The fields that both versions have: the number of the mode, as function 03h reports it; segment,
+/// offset and length of the table for protected mode.
 #[derive(FromBytes, KnownLayout, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 struct Vbe([U16; 4]);

@@ -1,4 +1,4 @@
-//! The information of version 1: a structure, and what it points to.
+//! The information of version 1: a structure, and the data that it points to.
 
 use bit_field::BitField as _;
 use zerocopy::little_endian::U32;
@@ -11,7 +11,7 @@ use crate::ways_out::multiboot::information::{
     module_text, take_region,
 };
 
-/// A region in the memory map: start, length, type. In front of it stands this number.
+/// Bytes of a region in the memory map: start, length, type. This number precedes each region.
 const MEMORY_ENTRY_BYTES_1: u32 = 20;
 
 /// The structure of version 1.
@@ -58,7 +58,7 @@ mod flag {
 }
 
 /// Writes the information of version 1 to `bytes`, which lie at the physical address `base`, a
-/// multiple of 8. Returns its length. `None`: it does not fit.
+/// multiple of 8. Returns its length. `None`: the information does not fit.
 pub fn multiboot1(info: &Information<'_>, bytes: &mut [u8], base: u32) -> Option<usize> {
     let mut out = Writer::new(bytes, base);
     let mut head = Information1::new_zeroed();
@@ -129,7 +129,7 @@ fn put_memory_map(out: &mut Writer<'_>, mut memory: &[Region], head: &mut Inform
     head.memory_map = out.address().into();
     let start = out.length;
     while let Some((start, end, kind)) = take_region(&mut memory) {
-        // The size of what follows stands in front of it.
+        // The size precedes the region.
         out.word(MEMORY_ENTRY_BYTES_1);
         out.quadword(start);
         out.quadword(end - start);

@@ -9,7 +9,7 @@ use crate::ways_out::multiboot::information::{
 };
 
 impl Writer<'_> {
-    /// Begins a tag of version 2; returns where it is, for [`Writer::end`].
+    /// Begins a tag of version 2; returns its position, for [`Writer::end`].
     #[inline(never)]
     fn begin(&mut self, kind: u32) -> usize {
         self.align(ALIGNMENT);
@@ -19,14 +19,14 @@ impl Writer<'_> {
         start
     }
 
-    /// Ends a tag: enters its size.
+    /// Ends a tag: writes its size.
     #[inline(never)]
     fn end(&mut self, start: usize) {
         let size = self.length.saturating_sub(start) as u32;
         self.put_at(start + 4, &size.to_le_bytes());
     }
 
-    /// A tag of version 2 with these bytes in it.
+    /// Writes a tag of version 2 with these bytes.
     #[inline(never)]
     fn tag(&mut self, kind: u32, bytes: &[u8]) {
         let start = self.begin(kind);
@@ -34,7 +34,7 @@ impl Writer<'_> {
         self.end(start);
     }
 
-    /// A tag of version 2 with these words in it.
+    /// Writes a tag of version 2 with these words.
     #[inline(never)]
     fn word_tag(&mut self, kind: u32, words: &[u32]) {
         let start = self.begin(kind);
@@ -43,8 +43,8 @@ impl Writer<'_> {
     }
 }
 
-/// Writes the information of version 2 to `bytes`, which lie at a multiple of 8. Returns its length.
-/// `None`: it does not fit.
+/// Writes the information of version 2 to `bytes`, which lie at a multiple of 8. Returns its
+/// length. `None`: the information does not fit.
 pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
     let mut out = Writer::new(bytes, 0);
     out.words(&[0, 0]); // length, and a zero
@@ -56,7 +56,7 @@ pub fn multiboot2(info: &Information<'_>, bytes: &mut [u8]) -> Option<usize> {
     }
     if let Some(sections) = info.sections {
         let start = out.begin(tag::SECTIONS);
-        // 32 bits each, as GRUB and its header file have it; the text has 16.
+        // 32 bits each, as in GRUB and its header file; the text of the specification has 16.
         out.words(&sections.numbers());
         out.put(sections.headers);
         out.end(start);
@@ -88,7 +88,7 @@ fn put_texts(out: &mut Writer<'_>, info: &Information<'_>) {
     }
 }
 
-/// How much memory there is, the boot device, and the memory map.
+/// The sizes of memory, the boot device, and the memory map.
 fn put_memory(out: &mut Writer<'_>, info: &Information<'_>) {
     const NONE: u32 = u32::MAX;
 
@@ -137,7 +137,7 @@ fn put_firmware(out: &mut Writer<'_>, info: &Information<'_>) {
     if let Some(apm) = info.apm {
         out.tag(tag::APM, apm.as_bytes());
     }
-    // Version: where the 64-bit entry point structure has it, or the 32-bit one.
+    // The version is in a different place in the 64-bit and the 32-bit entry point structure.
     let is_64_bit = info.smbios.starts_with(b"_SM3_");
     let version = if is_64_bit { 7..9 } else { 6..8 };
     if let Some(version) = info.smbios.get(version) {

@@ -1,10 +1,10 @@
-//! Memory, and what is written to it.
+//! Writes bytes to memory.
 
 use crate::entry::entry_file::KernelEntry;
 use crate::errors::text::copy;
 
-/// Memory that is filled from the front. What does not fit any more is left out, and the end shows
-/// it.
+/// Memory that is filled from the front. Data that does not fit is left out, and
+/// [`finish`](Self::finish) reports that.
 pub(super) struct Writer<'a> {
     bytes: &'a mut [u8],
     /// Physical address of the first byte.
@@ -13,7 +13,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Fills these bytes, the first of which is at a physical address.
+    /// Fills these bytes, which begin at the physical address `base`.
     pub(super) const fn new(bytes: &'a mut [u8], base: u32) -> Self {
         Self {
             bytes,
@@ -27,7 +27,7 @@ impl<'a> Writer<'a> {
         self.room(length - self.length);
     }
 
-    /// The next bytes, all of them zero.
+    /// Takes the next bytes, and zeroes them.
     #[inline(never)]
     pub(super) fn room(&mut self, length: usize) -> &mut [u8] {
         let start = self.length;
@@ -42,7 +42,7 @@ impl<'a> Writer<'a> {
         copy(bytes, self.room(bytes.len()));
     }
 
-    /// Overwrites what is there already.
+    /// Overwrites bytes that were written before.
     #[inline(never)]
     pub(super) fn put_at(&mut self, position: usize, bytes: &[u8]) {
         copy(bytes, self.bytes.get_mut(position..).unwrap_or_default());
@@ -63,7 +63,7 @@ impl<'a> Writer<'a> {
         self.put(&quadword.to_le_bytes());
     }
 
-    /// A text and the zero byte behind it.
+    /// Writes a text and a zero byte.
     #[inline(never)]
     pub(super) fn text(&mut self, text: &str) {
         self.put(text.as_bytes());
@@ -80,7 +80,7 @@ impl<'a> Writer<'a> {
         self.base.wrapping_add(self.length as u32)
     }
 
-    /// How much there is, if all of it fitted.
+    /// The number of bytes, if all of them fitted.
     pub(super) fn finish(self) -> Option<usize> {
         (self.length <= self.bytes.len()).then_some(self.length)
     }
