@@ -193,9 +193,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
 
     /// Did `disk-builder` write a file at this path?
     pub fn is_known(&self, path: &str) -> bool {
-        Sums::ALL
-            .iter()
-            .any(|&sums| self.manifest.entry(path, sums).is_some())
+        self.manifest.is_known(path)
     }
 
     /// The checksums that a file found at this path must have. A file in memory is not checked: if

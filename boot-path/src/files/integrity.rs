@@ -35,6 +35,14 @@ impl<'a> Manifest<'a> {
         self.entries.iter().find(|entry| entry.path.get() == key)
     }
 
+    /// Whether there is an entry of this path, whatever its checksums cover.
+    pub fn is_known(&self, path: &str) -> bool {
+        let key = path_key(path, self.crc32c);
+        let keys = Sums::ALL.map(|sums| sums.key_of(key, self.crc32c));
+        let mut paths = self.entries.iter().map(|entry| entry.path.get());
+        paths.any(|path| keys.contains(&path))
+    }
+
     /// The entry of a file found at this path, whatever its checksums cover, if the builder wrote
     /// the file.
     pub fn any(&self, role: Role, path: &'a str, file: &File) -> Option<Expected<'a>> {
@@ -106,10 +114,13 @@ impl Sums {
 
     /// The key in a manifest: that of the path, followed by a byte that no path contains.
     pub fn key(self, path: &str, crc32c: Crc32c) -> u32 {
-        let key = path_key(path, crc32c);
+        self.key_of(path_key(path, crc32c), crc32c)
+    }
+
+    fn key_of(self, path_key: u32, crc32c: Crc32c) -> u32 {
         match self {
-            Self::Whole => key,
-            _ => crc32c(key, &[self as u8]),
+            Self::Whole => path_key,
+            _ => crc32c(path_key, &[self as u8]),
         }
     }
 }
