@@ -6,7 +6,7 @@
 mod spill;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use boot_path::memory::address::PhysAddr;
@@ -23,7 +23,7 @@ pub struct Memory {
     /// The ranges that were handed out and not given back: start and length.
     taken: RefCell<BTreeMap<u64, u64>>,
     /// The page tables.
-    tables: RefCell<BTreeMap<u64, ()>>,
+    tables: RefCell<BTreeSet<u64>>,
     /// The byte that fills memory when it is handed out.
     junk: Option<u8>,
     #[cfg(target_os = "linux")]
@@ -236,7 +236,7 @@ impl Memory {
             "a table is a whole page"
         );
         self.take(page).fill(0);
-        self.tables.borrow_mut().insert(page.start().as_u64(), ());
+        self.tables.borrow_mut().insert(page.start().as_u64());
     }
 
     /// The place of an entry of a page table.
@@ -263,7 +263,7 @@ impl Memory {
 
     /// Whether a page was made a page table.
     pub fn is_table(&self, address: u64) -> bool {
-        self.tables.borrow().contains_key(&address)
+        self.tables.borrow().contains(&address)
     }
 
     /// The ranges that were handed out and not given back: start and length.

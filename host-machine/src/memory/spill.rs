@@ -3,15 +3,16 @@
 //! likes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::{env, io, ptr};
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous};
+use rustix::fs::{FallocateFlags, fallocate, fstatfs};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use super::is_zero;
 
@@ -24,13 +25,16 @@ const DROP: Advice = Advice::LinuxDontNeed;
 /// The bytes of loaded data that stay where they are: most images have no more.
 const KEPT: u64 = 16 << 20;
 
-/// The part of memory that is in a file. Units are identified by their numbers.
+/// The part of memory that is in a file. Units go by their numbers in memory.
 #[derive(Default)]
 pub(super) struct Spill {
     /// How many bytes were loaded.
     loaded: Cell<u64>,
     file: RefCell<Option<File>>,
-    units: RefCell<BTreeSet<u64>>,
+    /// Where in the file each unit is, in units. A place is used once: the file is as long as what
+    /// was loaded, and a place that a failure has left half written is not seen again.
+    units: RefCell<BTreeMap<u64, u64>>,
+    next: Cell<u64>,
 }
 
 impl Spill {
@@ -43,7 +47,7 @@ impl Spill {
 
     /// Whether a unit is in the file.
     pub(super) fn has(&self, unit: u64) -> bool {
-        self.units.borrow().contains(&unit)
+        self.units.borrow().contains_key(&unit)
     }
 
     /// Whether nothing is in the file.
@@ -54,44 +58,49 @@ impl Spill {
     /// Moves a unit to the file. `memory` is the start of all memory.
     ///
     /// # Errors
-    /// If the host has no room in its temporary directory: the unit stays where it is.
+    /// When the host has no room on a disk: the unit stays in memory.
     pub(super) fn move_out(&self, memory: *mut u8, unit: u64) -> io::Result<()> {
         let mut file = self.file.borrow_mut();
         let file = match &mut *file {
             Some(file) => file,
-            none => none.insert(tempfile::tempfile()?),
+            none => none.insert(file_on_disk()?),
         };
-        // Reserves room for all of it, so that a write to memory is not the first to find that
-        // there is none.
-        fallocate(&*file, FallocateFlags::empty(), unit * UNIT, UNIT)?;
+        let offset = self.next.get() * UNIT;
+        self.next.set(self.next.get() + 1);
+        // The room is reserved, lest a write to memory is the first to notice that there is none.
+        fallocate(&*file, FallocateFlags::empty(), offset, UNIT)?;
         let place = place(memory, unit);
         // SAFETY: the unit is in memory, and nobody writes to it meanwhile.
         let bytes = unsafe { std::slice::from_raw_parts(place.cast_const().cast(), UNIT as usize) };
         if !is_zero(bytes) {
-            file.write_all_at(bytes, unit * UNIT)?;
+            file.write_all_at(bytes, offset)?;
         }
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let how = MapFlags::SHARED | MapFlags::FIXED;
-        // SAFETY: the unit belongs to our mapping. It holds the same bytes as before, and writes to
-        // it stay: the file has no other user.
-        let mapped = unsafe { mmap(place, UNIT as usize, access, how, file, unit * UNIT) };
-        mapped.expect("a file of this size can be mapped");
-        self.units.borrow_mut().insert(unit);
+        // SAFETY: the unit belongs to our mapping. The same bytes are there as before, and writes to
+        // them stay: the file has no other user.
+        let mapped = unsafe { mmap(place, UNIT as usize, access, how, file, offset) };
+        mapped.expect("another part of the file could be mapped");
+        self.units.borrow_mut().insert(unit, offset / UNIT);
         Ok(())
     }
 
-    /// Writes bytes to their place in a unit that is in the file; memory shows them without holding
+    /// Writes bytes to their place in a unit that is in the file: memory shows them, without having
     /// them.
     ///
     /// # Errors
-    /// If the host cannot write.
+    /// When the host cannot write.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
         let file = self.file.borrow();
-        let file = file.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        file.write_all_at(bytes, address)
+        let units = self.units.borrow();
+        let slot = units.get(&(address / UNIT));
+        let (Some(file), Some(slot)) = (file.as_ref(), slot) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        file.write_all_at(bytes, slot * UNIT + address % UNIT)
     }
 
-    /// Gives a unit back that was moved out, as memory full of zeroes.
+    /// Gives a unit back that was moved out: memory full of zeroes.
     pub(super) fn take_back(&self, memory: *mut u8, unit: u64) {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let how = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
@@ -99,20 +108,17 @@ impl Spill {
         // SAFETY: the unit belongs to our mapping, and the caller has the only reference to it.
         let mapped = unsafe { mmap_anonymous(place, UNIT as usize, access, how) };
         mapped.expect("there was memory before");
-        self.units.borrow_mut().remove(&unit);
-        if let Some(file) = &*self.file.borrow() {
+        let slot = self.units.borrow_mut().remove(&unit);
+        if let (Some(file), Some(slot)) = (&*self.file.borrow(), slot) {
             let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // Not every file system has holes. The unit reads as zeroes even without one.
-            if fallocate(file, punch, unit * UNIT, UNIT).is_err() {
-                let written = file.write_all_at(&vec![0; UNIT as usize], unit * UNIT);
-                written.expect("there is room: it was reserved");
-            }
+            // A file system without holes keeps the bytes until the file is gone.
+            let _ = fallocate(file, punch, slot * UNIT, UNIT);
         }
     }
 
     /// Lets the host keep as much of the file in memory as it likes.
     pub(super) fn release(&self, memory: *mut u8) {
-        for run in runs(&self.units.borrow()) {
+        for run in runs(self.units.borrow().keys().copied()) {
             let length = (run.end - run.start) * UNIT;
             // SAFETY: these units are a shared mapping of a file: nothing is lost, because later
             // reads come from there.
@@ -123,15 +129,44 @@ impl Spill {
     }
 }
 
+/// A file without a name on a disk: in the temporary directory, or in `/var/tmp` if the former is in
+/// memory itself.
+///
+/// # Errors
+/// When there is none, or it cannot be mapped.
+fn file_on_disk() -> io::Result<File> {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58F6;
+
+    for directory in [env::temp_dir(), PathBuf::from("/var/tmp")] {
+        let Ok(file) = tempfile::tempfile_in(directory) else {
+            continue;
+        };
+        if [TMPFS, RAMFS].contains(&(fstatfs(&file)?.f_type as u32)) {
+            continue;
+        }
+        fallocate(&file, FallocateFlags::empty(), 0, UNIT)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        let place = ptr::null_mut();
+        // SAFETY: a mapping of its own, at a place that the host chooses; nobody refers to it.
+        unsafe {
+            let tried = mmap(place, UNIT as usize, access, MapFlags::SHARED, &file, 0)?;
+            munmap(tried, UNIT as usize)?;
+        }
+        return Ok(file);
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 /// The address of a unit.
 fn place(memory: *mut u8, unit: u64) -> *mut c_void {
     memory.wrapping_add((unit * UNIT) as usize).cast()
 }
 
 /// Units that lie side by side.
-fn runs(units: &BTreeSet<u64>) -> Vec<Range<u64>> {
+fn runs(units: impl Iterator<Item = u64>) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
-    for &unit in units {
+    for unit in units {
         match runs.last_mut() {
             Some(run) if run.end == unit => run.end += 1,
             _ => runs.push(unit..unit + 1),
@@ -146,7 +181,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_one_run() {
-        let runs = |units: &[u64]| runs(&units.iter().copied().collect());
+        let runs = |units: &[u64]| runs(units.iter().copied());
         assert_eq!(runs(&[]), []);
         assert_eq!(runs(&[3, 4, 5, 9, 11, 12]), [3..6, 9..10, 11..13]);
     }
