@@ -10,8 +10,9 @@
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
-#   ./run.sh flip     [--kernel KIND] [COUNT] [SEED]: COUNT boots with one wrong bit on the disk each, for
-#                     one kind of kernel or for all: bootpath, limine, multiboot1, multiboot2, linux, chain
+#   ./run.sh flip     [--kernel KIND] [COUNT] [SEED] [--no-checksums]: COUNT boots with one wrong bit on the
+#                     disk each, for one kind of kernel or for all: bootpath, limine, multiboot1, multiboot2,
+#                     linux, chain
 #   ./run.sh flip     --kernel KIND --at BYTE BIT: one boot with this bit of this byte wrong
 #   ./run.sh verdicts [COUNT] [SEED]: COUNT boots of good and bad images; is each what the host says it is?
 #   ./run.sh verdicts --image NAME [SEED]: one boot, of the image of this name
@@ -54,6 +55,7 @@ check_and_test() {
     say cargo fmt --all --check
     say cargo clippy --quiet --workspace --all-targets -- --deny warnings
     clippy_bare_metal
+    RUSTDOCFLAGS='--deny warnings' say cargo doc --quiet --workspace --no-deps
     say cargo test --workspace --no-fail-fast
 }
 

@@ -1,7 +1,7 @@
 //! Steps 6 to 12: the whole path on one screen, one call a step.
 //!
 //! The file of each step says what it needs, and what holds after it. Whatever goes wrong ends
-//! here, as a [`Failure`] with a name.
+//! here, as a [`Failure`](Machine::Failure) with a name.
 
 use core::mem::MaybeUninit;
 

@@ -49,6 +49,11 @@ macro_rules! positions {
                 self.0
             }
 
+            /// `+`, also in constants.
+            pub const fn plus(self, distance: u64) -> Self {
+                Self(self.0 + distance)
+            }
+
             /// The position `distance` further; `None` if it is beyond the last number.
             pub const fn checked_add(self, distance: u64) -> Option<Self> {
                 match self.0.checked_add(distance) {
@@ -92,7 +97,13 @@ macro_rules! positions {
             type Output = Self;
 
             fn add(self, distance: u64) -> Self {
-                Self(self.0 + distance)
+                self.plus(distance)
+            }
+        }
+
+        impl core::ops::AddAssign<u64> for $name {
+            fn add_assign(&mut self, distance: u64) {
+                *self = self.plus(distance);
             }
         }
 

@@ -1,7 +1,6 @@
 //! Reads files of the host piece by piece, whatever their length, and skips the holes of sparse
 //! files.
 
-use boot_path::position::FileOffset;
 use std::fmt;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
@@ -10,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
+use boot_path::position::FileOffset;
 
 /// What a path may lead to, and what a user calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

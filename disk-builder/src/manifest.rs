@@ -1,6 +1,5 @@
 //! The manifest: what stage2 is to know of the files in the boot partition.
 
-use boot_path::position::FileOffset;
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,6 +7,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes;
 use boot_path::files::gzip;
 use boot_path::files::integrity::{self, Sums};
+use boot_path::position::FileOffset;
 use boot_path::ways_out::of_file::protocol_of_file;
 use boot_path::ways_out::sums::of_kernel;
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};

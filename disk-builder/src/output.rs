@@ -6,13 +6,13 @@
 //! - The new file is made beside the old one and takes its name when it is complete. Until then, the
 //!   old one is as it was.
 
-use boot_path::position::FileOffset;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use boot_path::files::file_bytes::FileBytes;
+use boot_path::position::FileOffset;
 use disk_layout::multiboot::{LOAD_ADDRESS, MAX_CODE};
 use disk_layout::{Mbr, mbr, stage2 as stage2_image};
 use object::LittleEndian;

@@ -3,13 +3,13 @@
 //! The length that the file states is checked and never relied on: the output goes to a temporary
 //! file as it comes, or nowhere.
 
-use boot_path::position::FileOffset;
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 
 use anyhow::{Context as _, Result};
 use boot_path::files::file_bytes::FileBytes;
 use boot_path::files::gzip::{self, Decompressor, GzipError, ROOM};
+use boot_path::position::FileOffset;
 
 use crate::host_file::HostFile;
 use crate::sparse;

@@ -310,7 +310,7 @@ impl Adapter {
     /// The mode has the size that is asked for, or else the largest one that is not larger, or else
     /// the smallest one; among these, the depth that is asked for, or else the most bits. If no
     /// size is asked for, the one that the monitor prefers counts, if there is such a mode, or else
-    /// [`USUAL`].
+    /// `USUAL`.
     pub fn choose(&self, wish: &Wish, within: &Range<PhysAddr>) -> Option<Mode> {
         let has = |&(width, height): &(u16, u16)| {
             self.modes

@@ -6,7 +6,6 @@
 use core::cell::Cell;
 use core::mem::offset_of;
 
-use x86_64::VirtAddr;
 use x86_64::structures::DescriptorTablePointer;
 use x86_64::structures::gdt::DescriptorFlags;
 use x86_64::structures::tss::TaskStateSegment;
@@ -162,5 +161,5 @@ impl DescriptorPointer {
 /// The operand for an empty table, in 64-bit mode.
 pub const NO_TABLE: DescriptorTablePointer = DescriptorTablePointer {
     limit: 0,
-    base: VirtAddr::zero(),
+    base: x86_64::VirtAddr::zero(),
 };

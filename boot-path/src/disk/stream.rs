@@ -74,7 +74,7 @@ pub fn stream<D: BlockDevice + ?Sized>(
 
             let bytes = piece(device, cache, start, length)?;
             deliver(ranges, position, bytes, sink);
-            position = position + bytes.len() as u64;
+            position += bytes.len() as u64;
         }
         run = next_run(ranges, run_end);
     }

@@ -183,9 +183,9 @@ pub enum EntryFileCause {
     KernelAndChain,
     /// An entry that names nothing to boot.
     NoKernel,
-    /// There are more than [`MAX_ENTRIES`](crate::entry::entries::MAX_ENTRIES) entries.
+    /// There are more than [`MAX_ENTRIES`] entries.
     TooManyEntries,
-    /// More than [`MAX_CANDIDATES`](crate::entry::entries::MAX_CANDIDATES) files were looked at.
+    /// More than [`MAX_CANDIDATES`] files were looked at.
     TooManyFiles,
     /// `timeout` is neither a number nor a known word.
     Timeout,

@@ -136,7 +136,7 @@ pub trait Listing<'m, M: FileMachine<'m>> {
 }
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
-    /// No files yet. The state of a decompression is several KiB too large for the stack.
+    /// No files yet. The state of a decompression takes too many KiB to lie on the stack all the time.
     pub fn new(machine: M, decompressor: &'m mut MaybeUninit<Decompressor>) -> Self {
         Self {
             machine,

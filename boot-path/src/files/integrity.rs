@@ -1,5 +1,5 @@
 //! Checks whether a file is the one that `disk-builder` wrote, against the
-//! [manifest](disk_layout::manifest).
+//! manifest ([`disk_layout::manifest`]).
 //!
 //! A file that has no entry, or that somebody has replaced, is not checked: it is unknown rather
 //! than damaged.

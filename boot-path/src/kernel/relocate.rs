@@ -33,7 +33,7 @@ pub trait LoadedKernel {
 /// A kernel whose segments are in memory, or still in the file.
 pub trait SegmentBytes {
     /// The bytes of a segment that come from the file, from an offset in the segment on:
-    /// [`WINDOW`](crate::files::file_bytes::WINDOW) of them or more, or all that are left.
+    /// [`WINDOW`] of them or more, or all that are left.
     fn window(&mut self, segment: usize, offset: u64) -> &[u8];
 
     /// All of a segment, its zeroed part included: `memory_size` bytes. `None`: the relocations are

@@ -5,8 +5,6 @@
 //! these types accept any number, and the code that maps something checks it
 //! ([`crate::paging::page_tables`]).
 
-use core::ops::AddAssign;
-
 use crate::position::positions;
 
 positions! {
@@ -47,11 +45,10 @@ macro_rules! address {
             pub const fn align_down(self, alignment: u64) -> Self {
                 Self(self.0 & !(alignment - 1))
             }
-        }
 
-        impl AddAssign<u64> for $name {
-            fn add_assign(&mut self, bytes: u64) {
-                self.0 += bytes;
+            /// The multiple of a power of two at or above it.
+            pub const fn align_up(self, alignment: u64) -> Self {
+                self.plus(alignment - 1).align_down(alignment)
             }
         }
     };
@@ -100,6 +97,8 @@ mod tests {
     fn powers_of_two_align() {
         let address = VirtAddr::new(0x1FFF);
         assert_eq!(address.align_down(0x1000).as_u64(), 0x1000);
+        assert_eq!(address.align_up(0x1000).as_u64(), 0x2000);
+        assert_eq!(address.align_down(0x1000).align_up(0x1000).as_u64(), 0x1000);
         assert!(!address.is_aligned(0x1000) && (address + 1).is_aligned(0x1000));
     }
 

@@ -52,7 +52,7 @@ impl From<Region> for MemoryRegion {
     fn from(region: Region) -> Self {
         MemoryRegion {
             start: region.start.as_u64(),
-            length: region.end.checked_sub(region.start).unwrap_or(0),
+            length: region.end.saturating_sub(region.start),
             kind: region.kind as u32,
             reserved: 0,
         }
@@ -405,7 +405,7 @@ impl MemoryMap {
     fn out_of_memory(&self, request: &Request) -> OutOfMemory {
         let largest = self.free().map(|free| {
             let end = free.end.min(request.max);
-            end.checked_sub(free.start.max(request.min)).unwrap_or(0)
+            end.saturating_sub(free.start.max(request.min))
         });
         OutOfMemory {
             needed: request.size.max(1),

@@ -52,7 +52,7 @@ impl<'m> Block<'m> {
 
     /// The first byte behind it.
     pub const fn end(&self) -> PhysAddr {
-        self.start.wrapping_add(self.bytes.len() as u64)
+        self.start.plus(self.bytes.len() as u64)
     }
 
     /// Its bytes, without the block: the memory stays allocated.

@@ -358,7 +358,7 @@ pub fn plan_moves(
 ) -> Result<ArrayVec<Move, MAX_GIVEN>, MultibootError> {
     let mut moves = ArrayVec::new();
     for &Given { start, end } in given {
-        let size = end.checked_sub(start).unwrap_or(0);
+        let size = end.saturating_sub(start);
         let from = present_address(start, size, memory);
         let from = from.ok_or(MultibootError::Address(start))?;
         let to = from;

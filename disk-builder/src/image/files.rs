@@ -1,6 +1,5 @@
 //! The files of an image: those of the recipe, and those that tell the loader what to do with them.
 
-use boot_path::position::FileOffset;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -10,6 +9,7 @@ use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::Role;
+use boot_path::position::FileOffset;
 
 use super::{Entry, Extra, Module, Recipe};
 use crate::geometry::{Content as Sizes, MAX_FILE};

@@ -40,7 +40,7 @@ pub struct Segment {
     pub file_offset: u64,
     /// Bytes in the file.
     pub file_size: u64,
-    /// The sectors that these lie in, the first [`LISTED`] pieces; none of a compressed kernel.
+    /// The sectors that these lie in, the first [`LISTED`](super::facts::LISTED) pieces; none of a compressed kernel.
     pub extents: Vec<Sectors>,
     /// How many pieces there are.
     pub pieces: u64,

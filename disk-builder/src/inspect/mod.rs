@@ -1,6 +1,6 @@
 //! Reading an image back: what lies where, and whether it is what the loader expects.
 //!
-//! The loader's own path runs over the image on a PC in memory ([`path`]): it decides whether the
+//! The loader's own path runs over the image on a PC in memory (`path`): it decides whether the
 //! image boots, and says why if not. The loader's modules read everything else that is shown:
 //! partition table, file system, configuration and kernel.
 

@@ -83,9 +83,9 @@ pub fn crc32c(crc: u32, bytes: &[u8]) -> Option<u32> {
     has_crc32(Machine).then(|| unsafe { by_instruction(crc, bytes) })
 }
 
-/// By the instruction CRC32 (SDM vol. 2A), on eight bytes each. It takes three cycles and could start
-/// once a cycle, but one stream is about as fast as memory. A round is 256 bytes, so that what the loop
-/// itself costs does not count. The displacements from its middle fit into a byte each.
+/// By the instruction CRC32 (SDM vol. 2A), on eight bytes each. It takes three cycles and could
+/// start every cycle, but one stream is about as fast as memory. A round is 256 bytes, so the cost
+/// of the loop does not matter. Displacements from its middle fit into one byte.
 #[target_feature(enable = "sse4.2")]
 fn by_instruction(crc: u32, bytes: &[u8]) -> u32 {
     let (rounds, rest) = bytes.as_chunks::<256>();

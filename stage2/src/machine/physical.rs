@@ -211,7 +211,7 @@ pub fn hand_over(moves: &[(Block<'static>, PhysAddr)]) {
 ///
 /// # Panics
 /// When the address is out of reach.
-#[inline(always)] // there are thousands, as of the next one
+#[inline(always)] // called thousands of times, like `write_quadword`
 pub fn read_quadword(address: u64) -> u64 {
     demand(is_quadword(address));
     // SAFETY: mapped, and aligned: tables are whole pages. Nobody has a reference to it.

@@ -1,6 +1,6 @@
 //! One wrong bit on the disk, and what it does to the boot.
 //!
-//! Each [`Kind`] of kernel has an image ([`subject`]) whose kernel prints exactly what it got
+//! Each [`Kind`] of kernel has an image (`subject`) whose kernel prints exactly what it got
 //! (`tests/programs/src/report/mod.rs`). So a boot is right if the serial line shows the same as
 //! without the wrong bit, and nothing else.
 

@@ -2,7 +2,7 @@
 //!
 //! They are few, so that a recipe can be read: *set this field*, *cut this file*, *let this sector
 //! fail*, *run on that CPU*. `docs/errors.md` has them in English ([`english`](super::english));
-//! [`good_image`](super::good_image) carries them out.
+//! `good_image` carries them out.
 
 pub use crate::defect::Defect;
 

@@ -63,17 +63,19 @@ fn introduction() -> String {
          build or the machine, there is a `…` below.\n\n\
          ## What the host says of an image\n\n\
          `disk-builder build` refuses a kernel that the loader would refuse, with the same code and \
-         sentence, and `disk-builder inspect` says them of an image: both run the loader's own path over it \
-         on the host, up to the jump.\n\n\
+         sentence. `disk-builder inspect` reports both for a whole image. Both programs run the \
+         loader's own path over the image on the host, up to the jump.\n\n\
          ```sh\n\
          ./run.sh verdicts 150 7\n\
          ```\n\n\
-         boots 150 of about 1,800 images and compares what the loader says on the serial line with what they say. \
-         The number behind is a seed: with another one, other fields are changed, of ELF files, headers, requests, streams, \
-         entries, file systems and partition tables. There is also an image for each error that an image can \
-         cause; [those that none can cause](../tests/tests/verdicts/variants.rs) are listed, each with its reason. Refused images and good ones take turns; \
-         a good one has to come to the handoff. An image that is not what it should be is named, and can be \
-         made again: `./run.sh verdicts --image NAME SEED` boots it once more and leaves it in `target/verdict.img`.\n",
+         boots 150 of about 1,800 images, and compares what the loader reports on the serial line \
+         with what the host reports. The second number is a seed: another seed changes other fields \
+         of ELF files, headers, requests, streams, entries, file systems and partition tables. There \
+         is also an image for each error that an image can cause; [those that none can \
+         cause](../tests/tests/verdicts/variants.rs) are listed, each with its reason. Refused images \
+         and good ones take turns; a good one has to come to the handoff. If the reports differ, the \
+         image is named, and can be made again: `./run.sh verdicts --image NAME SEED` boots it once \
+         more and leaves it in `target/verdict.img`.\n",
         DISK_READ.advice
     )
 }

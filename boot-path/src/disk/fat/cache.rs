@@ -16,7 +16,7 @@ const FIRST_READ: usize = 16 * 1024;
 
 /// A few large pieces of the disk in memory; a new one replaces the least recently used one.
 ///
-/// The first read at a place takes [`FIRST_READ`] bytes: the boot sector comes with the first FAT
+/// The first read at a place takes `FIRST_READ` bytes: the boot sector comes with the first FAT
 /// sectors, the root directory with the clusters that were written next. When reading continues
 /// behind a window, as in the FAT of a large file, the next window is filled completely.
 pub struct Cache<'b> {

@@ -74,7 +74,7 @@ impl ExtentWalker<'_> {
         };
 
         let file_offset = self.position;
-        self.position = self.position + (u64::from(last - first + 1) << geometry.cluster_shift);
+        self.position += u64::from(last - first + 1) << geometry.cluster_shift;
         if geometry.kind.ends().contains(&link) {
             if self.is_file && self.position < self.end {
                 return Err(FatError::ChainShort(self.first));

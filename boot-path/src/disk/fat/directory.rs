@@ -129,7 +129,7 @@ impl<'v> Entries<'v> {
         self.most -= 1;
         let end = self.extents.volume.end();
         let bytes = cache.bytes(device, self.offset, end)?;
-        self.offset = self.offset + SIZE;
+        self.offset += SIZE;
         self.left = self.left.saturating_sub(SIZE);
         let entry = DirectoryEntry::read_from_prefix(bytes).ok();
         let entry = entry.map(|(entry, _)| entry);

@@ -177,7 +177,7 @@ impl Volume {
 
     /// Looks for the file at `path`: names separated by `/`, long or 8.3, compared without regard
     /// to the case of ASCII letters. `None`: the file does not exist or is a directory, or the path
-    /// has more than [`MAX_DEPTH`] names.
+    /// has more than `MAX_DEPTH` names.
     ///
     /// # Errors
     /// [`FatError`], when the disk or the file system is damaged.

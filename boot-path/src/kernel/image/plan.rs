@@ -53,7 +53,7 @@ pub struct PageRange {
 }
 
 impl KernelImage {
-    /// The groups of segments, by address: at most [`MAX_SEGMENTS`].
+    /// The groups of segments, by address: at most [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
     pub fn groups(&self) -> impl Iterator<Item = Group> {
         let mut first = 0;
         core::iter::from_fn(move || {
@@ -69,10 +69,7 @@ impl KernelImage {
         let lowest = segments.first()?;
         let near = |[before, behind]: &&[Segment; 2]| {
             // If two segments share a page, the difference is negative.
-            match behind.first_page().checked_sub(before.page_end()) {
-                Some(gap) => gap < LARGE_PAGE,
-                None => true,
-            }
+            behind.first_page().saturating_sub(before.page_end()) < LARGE_PAGE
         };
         let count = 1 + segments.array_windows().take_while(near).count();
         let segments = segments.get(..count)?;

@@ -10,7 +10,7 @@ use crate::position::FileOffset;
 
 /// One PT_LOAD with bytes in memory.
 ///
-/// Getting one from a [`KernelImage`] proves that `file_size <= memory_size`, that its bytes are
+/// Getting one from a [`KernelImage`](super::KernelImage) proves that `file_size <= memory_size`, that its bytes are
 /// within the file, and that its addresses do not wrap, not even when rounded up to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -35,7 +35,7 @@ pub struct Segment {
 impl Segment {
     /// The byte behind its last one.
     pub const fn virtual_end(&self) -> VirtAddr {
-        self.virtual_start.wrapping_add(self.memory_size)
+        self.virtual_start.plus(self.memory_size)
     }
 
     /// Start of its first page.
@@ -45,9 +45,7 @@ impl Segment {
 
     /// End of its last page.
     pub const fn page_end(&self) -> VirtAddr {
-        self.virtual_end()
-            .wrapping_add(PAGE_SIZE - 1)
-            .align_down(PAGE_SIZE)
+        self.virtual_end().align_up(PAGE_SIZE)
     }
 
     /// Is it writable?

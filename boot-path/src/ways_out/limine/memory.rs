@@ -15,7 +15,7 @@ pub const HHDM: VirtAddr = VirtAddr::new(0xFFFF_8000_0000_0000);
 
 /// The address at which a kernel sees a physical address.
 pub const fn in_hhdm(address: PhysAddr) -> VirtAddr {
-    HHDM.wrapping_add(address.as_u64())
+    HHDM.plus(address.as_u64())
 }
 
 /// The protocol's numbers for types of memory map entries.

@@ -89,7 +89,7 @@ pub fn scan_into(
         end_marker: None,
     };
     'all: for (index, segment) in image.segments().iter().enumerate() {
-        let mut next = segment.virtual_start.wrapping_add(7).align_down(8);
+        let mut next = segment.virtual_start.align_up(8);
         loop {
             let words = memory.window(index, next - segment.virtual_start);
             let words = words.as_chunks().0;

@@ -37,8 +37,7 @@ impl<'a> Screen<'a> {
         graphics::ask(machine, adapter, memory);
         adapter.keep(suits);
         let mode = adapter.choose(&Self::WISH, &(PhysAddr::new(0)..EARLY_REACH))?;
-        let end = mode.end().wrapping_add(PAGE_SIZE - 1);
-        let pages = mode.start().align_down(PAGE_SIZE)..end.align_down(PAGE_SIZE);
+        let pages = mode.start().align_down(PAGE_SIZE)..mode.end().align_up(PAGE_SIZE);
         memory.mark(pages.start, pages.end, MemoryKind::Framebuffer);
         Some(Self {
             adapter,

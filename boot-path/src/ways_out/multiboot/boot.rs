@@ -288,7 +288,7 @@ fn place_sections<'m, M: OutMachine<'m>>(
     let kind = MemoryKind::Reclaimable;
     let size = end - start;
     let address = allocate(memory, size, PAGE_SIZE, start.as_u64() % PAGE_SIZE, kind)?;
-    elf::place_sections(headers, table.entry_size, start, address.as_u64());
+    elf::place_sections(headers, table.entry_size, start, address);
     let range = Range {
         file_offset: start,
         length: size,

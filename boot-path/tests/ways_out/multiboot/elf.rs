@@ -480,7 +480,12 @@ fn sections_that_are_not_loaded_yet() {
         // One section has no address, because 8 - 8 is 0.
         let span = unloaded_sections(&table, entry_size, 0x3000);
         assert_eq!(span, within(0x2008, 0x200D));
-        place_sections(&mut table, entry_size, FileOffset::new(0x2008), 0x5008);
+        place_sections(
+            &mut table,
+            entry_size,
+            FileOffset::new(0x2008),
+            PhysAddr::new(0x5008),
+        );
         let mut expected = headers(0x8);
         let at = 5 * usize::from(entry_size) + if is_64_bit { 16 } else { 12 };
         expected[at..at + 2].copy_from_slice(&[0x08, 0x50]);

@@ -4,7 +4,7 @@ use boot_path::ways_out::multiboot::header::Version;
 
 use super::multiboot;
 
-/// The input: see [`multiboot::run`].
+/// The input: see `multiboot::run`.
 pub fn run(bytes: &[u8]) {
     multiboot::run(Version::Two, bytes);
 }

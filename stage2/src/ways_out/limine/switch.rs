@@ -21,7 +21,6 @@ use boot_path::memory::layout;
 use boot_path::ways_out::handover::LimineStart;
 use boot_path::ways_out::limine::platform::Info;
 use boot_path::ways_out::limine::{HHDM, state};
-use x86_64::VirtAddr;
 use x86_64::registers::control::{Cr0Flags, EferFlags};
 use x86_64::structures::DescriptorTablePointer;
 
@@ -85,7 +84,7 @@ pub fn prepare(start: &LimineStart) {
     physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
     LAST.gdt_pointer.set(DescriptorTablePointer {
         limit: size_of_val(&state::GDT) as u16 - 1,
-        base: VirtAddr::new_truncate(HHDM.as_u64() + (&raw const LAST.gdt) as u64),
+        base: x86_64::VirtAddr::new_truncate(HHDM.as_u64() + (&raw const LAST.gdt) as u64),
     });
     LAST.way_tables.set(start.way_tables.as_u64() as u32);
     LAST.way_cr4.set(CR4 | state::cr4(start.five_levels));

@@ -33,9 +33,9 @@ pub mod place {
     /// Offset there of the end of the setup code's stack and heap.
     pub const HEAP_END: u16 = 0xE000;
     /// The command line and a zero byte.
-    pub const COMMAND_LINE: PhysAddr = PARAMETERS.wrapping_add(0x1_0000);
+    pub const COMMAND_LINE: PhysAddr = PARAMETERS.plus(0x1_0000);
     /// The `setup_data` with the part of the memory map that does not fit into the parameters.
-    pub const SETUP_DATA: PhysAddr = COMMAND_LINE.wrapping_add(0x5000);
+    pub const SETUP_DATA: PhysAddr = COMMAND_LINE.plus(0x5000);
     /// Room for it.
     pub const SETUP_DATA_SIZE: u64 = 3 * PAGE_SIZE;
 

@@ -159,7 +159,7 @@ impl From<OutOfMemory> for PlaceError {
 
 /// Takes a range for the kernel, which must be free, above 1 MiB and within reach.
 fn take(memory: &mut MemoryMap, (start, end): (PhysAddr, PhysAddr)) -> Result<(), PlaceError> {
-    let size = end.checked_sub(start).unwrap_or(0);
+    let size = end.saturating_sub(start);
     if is_free(memory, start, size) && memory.allocate_at(start, size, MemoryKind::Kernel) {
         return Ok(());
     }

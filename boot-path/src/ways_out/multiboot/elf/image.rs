@@ -124,7 +124,7 @@ pub struct Segment {
 impl Segment {
     /// The byte behind its last one.
     pub const fn end(&self) -> PhysAddr {
-        self.start.wrapping_add(self.memory_size)
+        self.start.plus(self.memory_size)
     }
 
     const fn first_page(&self) -> PhysAddr {
@@ -132,7 +132,7 @@ impl Segment {
     }
 
     const fn page_end(&self) -> PhysAddr {
-        self.end().wrapping_add(PAGE_SIZE - 1).align_down(PAGE_SIZE)
+        self.end().align_up(PAGE_SIZE)
     }
 }
 

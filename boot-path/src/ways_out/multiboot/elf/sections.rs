@@ -7,6 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use crate::errors::text::rows;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{KernelError, check_in_file};
+use crate::memory::address::PhysAddr;
 use crate::position::FileOffset;
 
 /// The most sections that a kernel may have: their number is 16 bits, and the last 256 are special.
@@ -118,14 +119,16 @@ pub fn check_sections(
 }
 
 /// Writes addresses into the section headers: the file from `start` on was loaded to `address`.
-pub fn place_sections(headers: &mut [u8], entry_size: u16, start: FileOffset, address: u64) {
+pub fn place_sections(headers: &mut [u8], entry_size: u16, start: FileOffset, address: PhysAddr) {
     let mut rest = headers;
     while let Some((bytes, behind)) = rest.split_at_mut_checked(usize::from(entry_size).max(1)) {
         rest = behind;
         let Some((offset, _)) = unloaded_section(bytes, entry_size) else {
             continue;
         };
-        let address = address.wrapping_add(offset.as_u64().wrapping_sub(start.as_u64()));
+        let address = address
+            .as_u64()
+            .wrapping_add(offset.as_u64().wrapping_sub(start.as_u64()));
         if entry_size == SECTION_HEADER_BYTES_64 {
             if let Ok((header, _)) = SectionHeader::<U64>::mut_from_prefix(bytes) {
                 header.address.set(address);
