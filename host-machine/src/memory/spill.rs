@@ -2,7 +2,7 @@
 //! their place. The path does not notice, and the host keeps as much of the file in memory as it
 //! likes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::fs::File;
@@ -30,7 +30,8 @@ const KEPT: u64 = 16 << 20;
 pub(super) struct Spill {
     /// How many bytes were loaded.
     loaded: Cell<u64>,
-    file: RefCell<Option<File>>,
+    /// `None` if there is no disk for it, which is looked for once.
+    file: OnceCell<Option<File>>,
     /// Where in the file each unit is, in units. A place is used once: the file is as long as what
     /// was loaded, and a place that a failure has left half written is not seen again.
     units: RefCell<BTreeMap<u64, u64>>,
@@ -60,15 +61,12 @@ impl Spill {
     /// # Errors
     /// When the host has no room on a disk: the unit stays in memory.
     pub(super) fn move_out(&self, memory: *mut u8, unit: u64) -> io::Result<()> {
-        let mut file = self.file.borrow_mut();
-        let file = match &mut *file {
-            Some(file) => file,
-            none => none.insert(file_on_disk()?),
-        };
+        let file = self.file.get_or_init(|| file_on_disk().ok());
+        let file = file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let offset = self.next.get() * UNIT;
         self.next.set(self.next.get() + 1);
         // The room is reserved, lest a write to memory is the first to notice that there is none.
-        fallocate(&*file, FallocateFlags::empty(), offset, UNIT)?;
+        fallocate(file, FallocateFlags::empty(), offset, UNIT)?;
         let place = place(memory, unit);
         // SAFETY: the unit is in memory, and nobody writes to it meanwhile.
         let bytes = unsafe { std::slice::from_raw_parts(place.cast_const().cast(), UNIT as usize) };
@@ -91,10 +89,9 @@ impl Spill {
     /// # Errors
     /// When the host cannot write.
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
-        let file = self.file.borrow();
         let units = self.units.borrow();
         let slot = units.get(&(address / UNIT));
-        let (Some(file), Some(slot)) = (file.as_ref(), slot) else {
+        let (Some(Some(file)), Some(slot)) = (self.file.get(), slot) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         file.write_all_at(bytes, slot * UNIT + address % UNIT)
@@ -109,7 +106,7 @@ impl Spill {
         let mapped = unsafe { mmap_anonymous(place, UNIT as usize, access, how) };
         mapped.expect("there was memory before");
         let slot = self.units.borrow_mut().remove(&unit);
-        if let (Some(file), Some(slot)) = (&*self.file.borrow(), slot) {
+        if let (Some(Some(file)), Some(slot)) = (self.file.get(), slot) {
             let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             // A file system without holes keeps the bytes until the file is gone.
             let _ = fallocate(file, punch, slot * UNIT, UNIT);
