@@ -23,8 +23,9 @@ use crate::files::integrity::Role;
 use crate::kernel::image::{KernelImage, Wishes};
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
-use crate::memory::layout;
-use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::layout::{self, PAGE_SIZE};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, Request};
+use crate::memory::ram::Allocation;
 use crate::say;
 use crate::ways_in::brought;
 use crate::ways_in::multiboot::{MAX_GIVEN, MultibootError};
@@ -88,10 +89,6 @@ macro_rules! with_all_errors {
 pub struct Rooms<'m> {
     /// The memory map, empty.
     pub memory: &'m mut MemoryMap,
-    /// For the file system's windows: [`layout::FILE_CACHE`].
-    pub cache: &'m mut [u8],
-    /// For an entry file: [`layout::ENTRY_FILE`].
-    pub text: &'m mut [u8],
     /// The facts about the files that `disk-builder` wrote: see [`disk_layout::manifest`].
     pub manifest: &'m [u8],
     /// For all entries, then for the modules of a Limine kernel.
@@ -134,12 +131,13 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
     discover_memory(machine, memory)?;
 
     machine.step(7);
+    let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
     let mut files = Files::new(machine, rooms.decompressor);
     let mut partition = Partition::default();
     let text = match machine.multiboot() {
         Some(left) => {
             let brought_rooms = brought::Rooms {
-                text: rooms.text,
+                text,
                 files: rooms.brought,
             };
             let text = brought::take(&mut files, left, brought_rooms, memory)?;
@@ -151,13 +149,14 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
             partition = boot_partition(machine, &mut disk)?;
 
             machine.step(8);
-            files.open(disk, &partition, rooms.cache, rooms.manifest)?;
+            let cache = early_room(machine, layout::FILE_CACHE_SIZE, memory)?;
+            files.open(disk, &partition, cache, rooms.manifest)?;
 
             machine.step(9);
             let entries = rooms.lists.entries();
             let entry_rooms = choose::Rooms {
                 entries: &mut *entries,
-                text: rooms.text,
+                text,
             };
             let chosen = choose::choose(&mut files, entry_rooms, memory)?;
             pick(entries.items(), chosen)
@@ -245,6 +244,33 @@ fn discover_memory<'m, M: PathMachine<'m>>(
     }
     say!(machine, " 6 memory   # MiB usable, by ", source; usable >> 20);
     Ok(())
+}
+
+/// Memory that the steps up to the choice need: directly behind the loader, where no kernel is
+/// loaded as a rule; above 1 MiB on a machine that has no room there.
+///
+/// # Errors
+/// 6B. Another loader may have put its modules anywhere above 1 MiB, and the map does not show them
+/// yet: when there is such a loader, only low memory will do.
+fn early_room<'m, M: PathMachine<'m>>(
+    machine: M,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<&'m mut [u8], M::Failure> {
+    let low = memory.allocate(&Request {
+        size,
+        align: PAGE_SIZE,
+        offset: 0,
+        min: const { PhysAddr::new(layout::END) },
+        max: const { PhysAddr::new(MIB) },
+        kind: MemoryKind::Reclaimable,
+    });
+    let block = match low {
+        Ok(start) => machine.block(Allocation::new(start, size)),
+        Err(_) if machine.multiboot().is_none() => machine.high(size, memory)?,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(block.keep())
 }
 
 /// Step 7: the disk that the loader was read from. The BIOS says what the drive can do

@@ -5,7 +5,6 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use arrayvec::ArrayVec;
 use boot_path::bios::vbe::Adapter;
 use boot_path::errors::catalogue::{Named as _, Report};
-use boot_path::memory::layout::{ENTRY_FILE, FILE_CACHE};
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_out::handover::Jump;
@@ -36,8 +35,6 @@ pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
 /// As [`boot`], with the entry in the file `path`, whichever one the loader would choose.
 pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut memory = Box::new(MemoryMap::new());
-    let mut cache = vec![0; FILE_CACHE.size() as usize];
-    let mut text = vec![0; ENTRY_FILE.size() as usize];
     let mut decompressor = Box::new(MaybeUninit::uninit());
     let mut headers = None;
     let mut adapter = Box::new(Adapter::new());
@@ -47,8 +44,6 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut opened = ManuallyDrop::new(None);
     let rooms = Rooms {
         memory: &mut memory,
-        cache: &mut cache,
-        text: &mut text,
         manifest,
         lists: &mut lists,
         brought: &mut brought,

@@ -32,7 +32,7 @@ use disk_layout::stage2 as stage2_image;
 
 use crate::machine::real_mode::{exceptions, findings};
 use crate::machine::variables::Once;
-use crate::machine::{Machine, console, faults, header, physical};
+use crate::machine::{Machine, console, faults, header};
 
 /// stage1 jumps here, directly behind the header. The way in by Multiboot enters behind the first
 /// jump. Both come in real mode, with CS = DS = SS = 0. The linker script ensures the first place,
@@ -104,8 +104,6 @@ fn rooms() -> Rooms<'static> {
 
     Rooms {
         memory: MEMORY.take(),
-        cache: physical::file_cache(),
-        text: physical::entry_file(),
         manifest: header::manifest(),
         lists: LISTS.take(),
         brought: BROUGHT.take(),

@@ -82,7 +82,7 @@ fn stage2() {
             ),
             format!(
                 "ASSERT(. <= {:#X}, \"stage2's variables",
-                layout::STACK.start
+                layout::STAGE2.end
             ),
         ],
     );

@@ -492,6 +492,18 @@ pub fn reserved_low_memory() -> Result<tempfile::NamedTempFile> {
     })
 }
 
+/// An option ROM that leaves only so many KiB of memory below 640 KiB, as PXE stacks and BIOSes with
+/// a large EBDA do.
+///
+/// # Errors
+/// When it does not build.
+pub fn low_memory(low_memory_kib: u16) -> Result<tempfile::NamedTempFile> {
+    option_rom(&Rom {
+        low_memory_kib,
+        ..Rom::default()
+    })
+}
+
 /// An option ROM by which so many graphics modes cannot be set, one after the other.
 ///
 /// # Errors
@@ -522,6 +534,7 @@ struct Rom<'a> {
     bad_modes: u8,
     most_sectors: u8,
     reserves_low_memory: bool,
+    low_memory_kib: u16,
 }
 
 fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
@@ -531,6 +544,7 @@ fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
     const BAD_MODES: usize = 11;
     const MOST_SECTORS: usize = 12;
     const RESERVES: usize = 13;
+    const LOW_MEMORY: usize = 14;
 
     static ROM: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let mut rom = once(&ROM, || Ok(test_program("bad-bios")?.flat().to_vec()))?;
@@ -538,6 +552,7 @@ fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
     rom[BAD_MODES] = wanted.bad_modes;
     rom[MOST_SECTORS] = wanted.most_sectors;
     rom[RESERVES] = wanted.reserves_low_memory.into();
+    rom[LOW_MEMORY..][..2].copy_from_slice(&wanted.low_memory_kib.to_le_bytes());
     let bits = wanted.defects.iter().map(|&defect| defect as u32);
     let flags = bits.fold(0, |flags, bit| flags | bit);
     rom[FLAGS..CHECKSUM].copy_from_slice(&flags.to_le_bytes());

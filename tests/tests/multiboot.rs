@@ -557,7 +557,7 @@ fn memory_that_is_not_free() -> Result<()> {
     for (address, facts) in [
         (
             0x7_0000,
-            &["0x70000 to ", "0x1000 to 0x80000 is the loader's"][..],
+            &["0x70000 to ", "0x1000 to 0x84000 is the loader's"][..],
         ),
         (0xF_0000, &["0xf0000 to ", " is reserved"]),
         (0x4000_0000, &["0x40000000 to ", "no RAM"]),

@@ -198,7 +198,7 @@ catalogue! {
     STACK_OVERRUN {
         code: "5D",
         sentence: "the BIOS used more stack than there is",
-        causes: "A BIOS call needs more than 3 KiB of stack, or writes where it must not.",
+        causes: "A BIOS call needs more than 6 KiB of stack, or writes where it must not.",
         advice: "Look for a BIOS update.",
     }
     LOADER_STACK {
@@ -433,7 +433,7 @@ catalogue! {
         code: "10U",
         sentence: "the memory that the kernel wants is not free",
         causes: "The kernel names physical addresses where the loader or the BIOS is, or where there is no RAM.",
-        advice: "Link the kernel elsewhere, from 1 MiB on: what is below 512 KiB is the loader's.",
+        advice: "Link the kernel elsewhere, from 1 MiB on: what is below 384 KiB is the loader's.",
     }
     LINUX_REFUSED {
         code: "10V",

@@ -41,13 +41,13 @@ impl Region {
 /// Size of a page in bytes: the unit in which everything is mapped, and of the finished memory map.
 pub const PAGE_SIZE: u64 = 4096;
 
-/// The page tables of the loader: identity, first 4 GiB, by 2 MiB pages. One PML4, one PDPT, four
-/// page directories.
+/// The page tables of the loader below the [top one](EARLY_ROOT): identity, first 4 GiB, by 2 MiB
+/// pages. One PDPT, four page directories.
 pub const EARLY_TABLES: Region = Region::new(
     0x1000,
-    0x7000,
+    0x6000,
     "early page tables",
-    "six pages of memory that the BIOS leaves alone after the start",
+    "five pages of memory that the BIOS leaves alone after the start",
 );
 
 /// The stack of all 16-bit code: stage1's, stage2's, and that of every BIOS call.
@@ -55,12 +55,12 @@ pub const REAL_MODE_STACK: Region = Region::new(
     EARLY_TABLES.end,
     mbr::LOAD_ADDRESS as u64,
     "real-mode stack",
-    "grows down from stage1; BIOS calls need a few hundred bytes",
+    "grows down from stage1; some BIOSes need 4 KiB in a call",
 );
 
 /// The value at the lowest address of a stack. An overflow of the real-mode stack overwrites this
-/// value first, and then the page tables below it; an overflow of the 64-bit stack, stage2's
-/// variables. Below the fault stacks lie stacks whose owners never resume.
+/// value first, and then the page tables below it; an overflow of the 64-bit stack, the top
+/// page table. Below the fault stacks lie stacks whose owners never resume.
 pub const CANARY: u32 = 0x59AC_5ACA;
 
 /// stage1. The boot program of a CD extends up to stage2, and is no longer needed when stage2 runs.
@@ -82,15 +82,23 @@ pub const BIOS_BUFFER: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x4_0000,
+    0x4_3000,
     "stage2",
-    "image (at most 176 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 188 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+);
+
+/// The top page table of the loader, a PML4.
+pub const EARLY_ROOT: Region = Region::new(
+    STAGE2.end,
+    STAGE2.end + PAGE_SIZE,
+    "top page table",
+    "not with the others, where the real-mode stack needs the room",
 );
 
 /// The stack in long mode.
 pub const STACK: Region = Region::new(
-    STAGE2.end,
-    STAGE2.end + 0x9000,
+    EARLY_ROOT.end,
+    EARLY_ROOT.end + 0x9000,
     "stack",
     "36 KiB for the 64-bit code",
 );
@@ -112,29 +120,19 @@ pub const DOUBLE_FAULT_STACK: Region = Region::new(
     "IST 2, for the double fault",
 );
 
-/// `/loader/loader.conf`, then `/boot/kernel.conf`.
-pub const ENTRY_FILE: Region = Region::new(
-    DOUBLE_FAULT_STACK.end,
-    DOUBLE_FAULT_STACK.end + 0x4000,
-    "entry file",
-    "/boot/kernel.conf or /loader/loader.conf, at most 16 KiB",
-);
-
 /// Where INT 13h puts what it reads; and in the end INT 10h its information on graphics modes.
 pub const TRANSFER_BUFFER: Region = Region::new(
-    ENTRY_FILE.end,
-    ENTRY_FILE.end + 0x1_0000,
+    DOUBLE_FAULT_STACK.end,
+    DOUBLE_FAULT_STACK.end + 0x1_0000,
     "transfer buffer",
-    "a 64 KiB segment of its own: no read crosses a 64 KiB line",
+    "a 64 KiB segment of its own: no read crosses a 64 KiB line; in the end, what Linux is told",
 );
 
-/// The windows through which the file system is read.
-pub const FILE_CACHE: Region = Region::new(
-    TRANSFER_BUFFER.end,
-    TRANSFER_BUFFER.end + 0x2_0000,
-    "file system cache",
-    "five windows of 25 KiB; in the end, what a Linux kernel is told",
-);
+/// Bytes for an entry file: `/loader/loader.conf`, then `/boot/kernel.conf`.
+pub const ENTRY_FILE_SIZE: u64 = 0x4000;
+
+/// Bytes for the windows through which the file system is read.
+pub const FILE_CACHE_SIZE: u64 = 0x2_0000;
 
 /// All regions, by address.
 pub const REGIONS: &[Region] = &[
@@ -143,19 +141,18 @@ pub const REGIONS: &[Region] = &[
     STAGE1,
     BIOS_BUFFER,
     STAGE2,
+    EARLY_ROOT,
     STACK,
     FAULT_STACK,
     DOUBLE_FAULT_STACK,
-    ENTRY_FILE,
     TRANSFER_BUFFER,
-    FILE_CACHE,
 ];
 
 /// First byte of the loader's memory.
 pub const START: u64 = EARLY_TABLES.start;
 
 /// First byte behind the loader's memory: a machine needs this much conventional memory.
-pub const END: u64 = FILE_CACHE.end;
+pub const END: u64 = TRANSFER_BUFFER.end;
 
 /// VGA text: 80 × 25 characters of two bytes (physical address).
 pub const VGA_TEXT: u64 = 0xB_8000;
@@ -182,14 +179,15 @@ const _: () = {
         i += 1;
     }
     // Behind the BIOS data area, below the lowest EBDA that is accepted.
-    assert!(START >= 0x500 && END <= 0x8_0000);
+    assert!(START >= 0x500 && END <= 384 << 10);
     // One transfer must not cross a 64 KiB boundary, and fills at most the whole region.
     assert!(TRANSFER_BUFFER.start.is_multiple_of(0x1_0000) && TRANSFER_BUFFER.size() == 0x1_0000);
-    assert!(EARLY_TABLES.size() == 6 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));
+    assert!(EARLY_TABLES.size() == 5 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));
     assert!(STAGE2.size() > stage2::MAX_LENGTH as u64);
     // Compiled code expects its stack aligned like this, and the CPU aligns those of exceptions.
     assert!(STACK.end.is_multiple_of(16) && FAULT_STACK.end.is_multiple_of(16));
     assert!(DOUBLE_FAULT_STACK.end.is_multiple_of(16));
+    assert!(EARLY_ROOT.start.is_multiple_of(PAGE_SIZE) && REAL_MODE_STACK.size() >= 0x1800);
     // 16-bit code reaches these in segment 0.
     assert!(EARLY_TABLES.end <= 0x1_0000 && REAL_MODE_STACK.end <= 0x1_0000);
     // Other processors begin here, too: this has to be a page below 1 MiB.

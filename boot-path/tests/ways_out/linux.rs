@@ -399,7 +399,7 @@ fn the_header_says_what_the_loader_did_and_keeps_the_rest() {
     set(&mut expected, 0x214, &0x100_0000_u32.to_le_bytes());
     set(&mut expected, 0x218, &0x3FFF_0000_u32.to_le_bytes());
     set(&mut expected, 0x21C, &0x1234_u32.to_le_bytes());
-    set(&mut expected, 0x224, &0xDE00_u16.to_le_bytes());
+    set(&mut expected, 0x224, &0xAE00_u16.to_le_bytes());
     set(&mut expected, 0x228, &command_line.to_le_bytes());
     set(
         &mut expected,
@@ -446,7 +446,7 @@ fn what_the_loader_took_is_free_to_the_kernel() {
     ));
     memory.add(region(0x1000_5000, 0x1000_6000, MemoryKind::Bad));
     for (start, end, kind) in [
-        (0x1000, 0x8_0000, MemoryKind::Reclaimable),
+        (0x1000, 0x6_0000, MemoryKind::Reclaimable),
         (MIB, 2 * MIB, MemoryKind::Kernel),
         (0xFFF_0000, 0x1000_0000, MemoryKind::Module),
         (0xB_8000, 0xC_0000, MemoryKind::Framebuffer),

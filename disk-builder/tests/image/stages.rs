@@ -145,19 +145,19 @@ fn stages_that_cannot_work_are_refused() {
     workshop.file("stage1", &stage1(&[0x90; 344]));
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
-    workshop.file("stage2", &support::stage2(180_225));
-    assert!(refusal(&recipe).contains("more than 180224 bytes"));
+    workshop.file("stage2", &support::stage2(192_513));
+    assert!(refusal(&recipe).contains("more than 192512 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
-    workshop.file("stage2", &support::stage2(180_210));
+    workshop.file("stage2", &support::stage2(192_498));
     assert!(refusal(&recipe).contains("no room for the manifest"));
     recipe.checksums = false;
-    workshop.file("stage2", &support::stage2(180_224));
+    workshop.file("stage2", &support::stage2(192_512));
     assert_eq!(
         build(&recipe).inspection.stage2.unwrap().place,
         Sectors {
             lba: 1,
-            sectors: 352
+            sectors: 376
         }
     );
 }

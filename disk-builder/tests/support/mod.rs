@@ -97,7 +97,7 @@ pub fn stage2(length: usize) -> Vec<u8> {
     let base = u64::from(stage2::LOAD_ADDRESS);
     elf(
         base + stage2::ENTRY_OFFSET as u64,
-        &[Load(base, 7, &bytes, 180_224)],
+        &[Load(base, 7, &bytes, 192_512)],
     )
 }
 

@@ -229,7 +229,7 @@ unsafe extern "sysv64" fn pass() {
         pg = const Cr0Flags::PAGING.bits() as u32,
         efer = const IA32_EFER,
         lme = const EferFlags::LONG_MODE_ENABLE.bits() as u32,
-        tables = const layout::EARLY_TABLES.start,
+        tables = const layout::EARLY_ROOT.start,
         stack = const layout::REAL_MODE_STACK.end,
         stack_bottom = const layout::REAL_MODE_STACK.start,
         canary = const layout::CANARY,

@@ -7,7 +7,6 @@
 use core::arch::asm;
 use core::mem::MaybeUninit;
 use core::ptr::{with_exposed_provenance, with_exposed_provenance_mut};
-use core::sync::atomic::AtomicBool;
 
 use boot_path::bios::firmware::Bios;
 use boot_path::devices::Mapped;
@@ -19,7 +18,6 @@ use disk_layout::stage2::ERROR_OFFSET;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::machine::Machine;
-use crate::machine::variables::first_time;
 
 fn check(start: u64, length: u64) {
     demand(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH.as_u64());
@@ -125,30 +123,6 @@ pub fn move_cells_up(first: u64, count: u64) {
 pub fn allocated(memory: Allocation) -> &'static mut [u8] {
     // SAFETY: each range has one value, which is consumed here: so this is the only reference.
     unsafe { bytes_mut(memory.start().as_u64(), memory.size()) }
-}
-
-/// The windows of the file system.
-///
-/// # Panics
-/// The second time.
-pub fn file_cache() -> &'static mut [u8] {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-
-    first_time(&TAKEN);
-    // SAFETY: RAM that the layout has for this alone; this is the only reference there ever is.
-    unsafe { bytes_mut(layout::FILE_CACHE.start, layout::FILE_CACHE.size()) }
-}
-
-/// Room for the entry file.
-///
-/// # Panics
-/// The second time.
-pub fn entry_file() -> &'static mut [u8] {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
-
-    first_time(&TAKEN);
-    // SAFETY: as above.
-    unsafe { bytes_mut(layout::ENTRY_FILE.start, layout::ENTRY_FILE.size()) }
 }
 
 /// The bytes that the BIOS was passed, or has answered, as long as it is not called again.

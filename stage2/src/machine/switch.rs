@@ -43,7 +43,7 @@ placed! {
         idt: Cell::new(IDT),
         gdt: Cell::new(GDT),
         tss: TaskState::new(),
-        loader_tables: layout::EARLY_TABLES.start,
+        loader_tables: layout::EARLY_ROOT.start,
         stack_bias: Cell::new(0),
     });
 

@@ -33,7 +33,7 @@ pub const RECIPES: &[(&str, Recipe)] = &[
             &[Set(p_paddr(0), number(0x9000))],
             After(
                 9,
-                "segment 0, 0x9000 to 0x{x}: 0x1000 to 0x80000 is the loader's",
+                "segment 0, 0x9000 to 0x{x}: 0x1000 to 0x84000 is the loader's",
             ),
         )
         .multiboot_2(),

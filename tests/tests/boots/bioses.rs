@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::noise;
-use machine_tests::image::{Defect, Image, bad_bios, reserved_low_memory, short_reads};
+use machine_tests::image::{Defect, Image, bad_bios, low_memory, reserved_low_memory, short_reads};
 use machine_tests::machine::{Disk, Machine};
 
 use crate::{contains, okay};
@@ -53,6 +53,40 @@ fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
         &transcript,
         &["  0x000000000000 0x0000000b8000        736 KiB  Reserved"],
     )
+}
+
+/// Other programs have the upper end of the memory below 640 KiB, down to the least that the loader
+/// needs. What it does not find there comes from above 1 MiB.
+#[test]
+fn little_memory_below_640_kib() -> Result<()> {
+    let image = Image::demo()?;
+    for kib in [384, 385, 399, 400, 480, 527, 528, 600] {
+        let rom = low_memory(kib)?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+            .with_context(|| format!("{kib} KiB"))?;
+    }
+    let rom = low_memory(383)?;
+    let machine = Machine::new(&image.path()).disk(Disk::Ide);
+    let mut running = machine
+        .arguments(["-option-rom".as_ref(), rom.path()])
+        .start()?;
+    running.wait_for("error 6B: ")?;
+    running.wait_for("384 KiB needed in one piece, 383 KiB free in one piece")?;
+    Ok(())
+}
+
+/// INT 13h takes 4 KiB of its caller's stack, in each call.
+#[test]
+fn a_bios_that_needs_much_stack() -> Result<()> {
+    let image = Image::demo_cd()?;
+    let rom = bad_bios(&[Defect::HungryStack])?;
+    for disk in [Disk::Ide, Disk::CdIde] {
+        let machine = Machine::new(&image.path()).disk(disk);
+        okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
+            .with_context(|| format!("{disk:?}"))?;
+    }
+    Ok(())
 }
 
 /// AH=42h reads fewer sectors than it reports, to stage1 and to stage2. Reading by cylinder, head

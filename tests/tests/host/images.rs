@@ -197,7 +197,7 @@ fn stage2() -> Vec<u8> {
     bytes[..stage2::ENTRY_OFFSET].fill(0);
     bytes[..stage2::MAGIC.len()].copy_from_slice(&stage2::MAGIC);
     let start = u64::from(stage2::LOAD_ADDRESS);
-    let mut elf = program(start, bytes, 180_224);
+    let mut elf = program(start, bytes, 192_512);
     elf.entry = start + stage2::ENTRY_OFFSET as u64;
     elf.build()
 }

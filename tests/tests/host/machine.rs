@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use boot_path::memory::layout::TRANSFER_BUFFER;
+use boot_path::memory::layout::{END, ENTRY_FILE_SIZE, FILE_CACHE_SIZE, TRANSFER_BUFFER};
 use boot_path::ways_out::handover::Jump;
 use handoff::{BootDisk, BootInfo};
 use host_machine::{Disk, Image as DiskImage, Outcome, Pc, boot};
@@ -118,8 +118,12 @@ fn forget_times(pc: &Pc, jump: &Jump) {
         .write(start.boot_info.as_u64() + timeline as u64, &zeroes);
 }
 
+/// What was handed out, without the loader's own rooms for entry files and file system windows: they
+/// hold what was read on the way.
 fn memory(pc: &Pc, jump: &Jump) -> Vec<(u64, u64, u32)> {
+    let rooms = END..END + ENTRY_FILE_SIZE + FILE_CACHE_SIZE;
     let mut places = pc.memory.taken();
+    places.retain(|(start, _)| !rooms.contains(start));
     if let Jump::BootSector { bytes, .. } = jump {
         places.push((TRANSFER_BUFFER.start, *bytes as u64));
     }

@@ -348,7 +348,7 @@ fn way_tables<'m, M: Machine<'m>>(
 ) -> Result<PhysAddr, M::Failure> {
     const LAST_ENTRY: usize = 511;
 
-    let early = PhysAddr::new(layout::EARLY_TABLES.start);
+    let early = PhysAddr::new(layout::EARLY_ROOT.start);
     if !five_levels {
         return Ok(early);
     }

@@ -152,7 +152,7 @@ fn memory() -> MemoryMap {
         });
     }
     memory.finish(0xA_0000);
-    let [start, end] = [PAGE_SIZE, 0x8_0000].map(PhysAddr::new);
+    let [start, end] = [PAGE_SIZE, 0x6_0000].map(PhysAddr::new);
     memory.mark(start, end, MemoryKind::Reclaimable);
     memory
 }

@@ -80,7 +80,7 @@ placed! {
 pub fn prepare(start: &LimineStart) {
     const UPPER_HALF: u64 = 256 * 8;
 
-    let early = layout::EARLY_TABLES.start;
+    let early = layout::EARLY_ROOT.start;
     physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
     LAST.gdt_pointer.set(DescriptorTablePointer {
         limit: size_of_val(&state::GDT) as u16 - 1,
@@ -234,7 +234,7 @@ unsafe extern "sysv64" fn leave() -> ! {
         last = sym LAST,
         way_tables = const offset_of!(Last, way_tables),
         way_cr4 = const offset_of!(Last, way_cr4),
-        tables = const layout::EARLY_TABLES.start,
+        tables = const layout::EARLY_ROOT.start,
         paging = const Cr0Flags::PAGING.bits() as u32,
         code_32 = const CODE_32,
         code_64 = const CODE_64,

@@ -52,11 +52,17 @@ const BAD_MODES_OFFSET: u16 = 11;
 const MOST_SECTORS_OFFSET: u16 = 12;
 /// Offset of a byte: not 0 if the memory below 1 MiB is to be reserved.
 const RESERVES_OFFSET: u16 = 13;
+/// Offset of a word: the KiB of memory below 640 KiB that the BIOS is to have; 0: as it is.
+const LOW_MEMORY_OFFSET: u16 = 14;
+/// The word of the BIOS data area with these KiB.
+const BDA_MEMORY_SIZE: u16 = 0x413;
+/// Words on a hungry stack: 4 KiB.
+const HUNGER: u16 = 2048;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
 const E820_KIND: u8 = 16;
 const E820_RESERVED: u8 = 2;
 /// Where a deep stack ends: a little below the lower end of stage2's, which begins at 0:7C00h.
-const DEEP: u16 = 0x6FF0;
+const DEEP: u16 = 0x5FF0;
 /// Overwrites the stack of the 64-bit code: not a canonical address; as flags, without TF.
 const GARBAGE: u16 = 0xCCCC;
 /// Length in units of 512 bytes.
@@ -97,8 +103,8 @@ extern "C" fn start() {
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
         // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET;
-        // MOST_SECTORS_OFFSET; RESERVES_OFFSET.
-        ".byte 0, 0, 0, 0, 0, 0, 0, 0",
+        // MOST_SECTORS_OFFSET; RESERVES_OFFSET; LOW_MEMORY_OFFSET.
+        ".byte 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,
@@ -114,6 +120,12 @@ extern "C" fn init() {
         "push ds",
         "xor bx, bx",
         "mov ds, bx",
+
+        "mov ax, cs:[{low_memory}]",
+        "test ax, ax",
+        "jz .Lall_memory",
+        "mov [{memory_size}], ax",
+        ".Lall_memory:",
 
         "mov eax, [0x13 * 4]",
         "mov cs:[{old_13}], eax",
@@ -249,6 +261,8 @@ extern "C" fn init() {
         cr4_de = const CR4_DE,
         stage2 = const LOAD_ADDRESS + ENTRY_OFFSET as u32,
         code_3 = const DR7_CODE_3,
+        low_memory = const LOW_MEMORY_OFFSET,
+        memory_size = const BDA_MEMORY_SIZE,
         bad_modes = const BAD_MODES_OFFSET,
         old_10 = sym OLD_10,
         int_10 = sym int_10,
@@ -334,6 +348,19 @@ extern "C" fn int_10() {
 extern "C" fn int_13() {
     naked_asm!(
         ".code16",
+        "test byte ptr cs:[{flags} + 2], {hungry}",
+        "jz .Lsated",
+        "push cx",
+        "push bp",
+        "mov bp, sp",
+        "mov cx, {hunger}",
+        ".Lhungry:",
+        "push cx",
+        "loop .Lhungry",
+        "mov sp, bp",
+        "pop bp",
+        "pop cx",
+        ".Lsated:",
         "cmp ah, 0x48",
         "jne .Lflat",
         "pusha",
@@ -444,6 +471,8 @@ extern "C" fn int_13() {
         ".byte 0xCF", // IRET
         ".code64",
         flags = const FLAGS_OFFSET,
+        hungry = const third(Defect::HungryStack),
+        hunger = const HUNGER,
         no_edd = const low(Defect::NoEdd),
         most_sectors = const MOST_SECTORS_OFFSET,
         spoil = sym spoil,

@@ -46,4 +46,6 @@ pub enum Defect {
     WatchesFlags = 1 << 19,
     /// They fail if CR0, CR4 or EFER is not what the BIOS had there, which includes CR4.DE.
     WatchesControl = 1 << 20,
+    /// INT 13h needs 4 KiB of its caller's stack.
+    HungryStack = 1 << 21,
 }
