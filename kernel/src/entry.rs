@@ -14,6 +14,7 @@ use x86_64::registers::mxcsr;
 use x86_64::registers::segmentation::{CS, DS, ES, FS, GS, SS, Segment};
 
 use crate::sync::Shared;
+use crate::time::CPUID_TSC;
 
 /// The stack that the kernel asks for. It differs from the default, to show that the loader reads
 /// the note.
@@ -161,10 +162,18 @@ pub unsafe extern "C" fn record_registers() -> ! {
         // No instruction so far has changed the flags.
         "pushfq",
         "pop qword ptr [rax + {rflags}]",
-        "mov rcx, rax",
+        "mov r15, rax",
+        "mov eax, 1",
+        "cpuid",
+        "test dl, {tsc}",
+        "jz 2f",
         "rdtsc",
-        "mov [rcx + {time}], eax",
-        "mov [rcx + {time} + 4], edx",
+        "mov [r15 + {time}], eax",
+        "mov [r15 + {time} + 4], edx",
+        "2:",
+        "mov rcx, r15",
+        "mov r15, [rcx + {r15}]",
+        "mov rbx, [rcx + {rbx}]",
         "mov rdx, [rcx + {rdx}]",
         "mov rax, [rcx + {rax}]",
         "mov rcx, [rcx + {rcx}]",
@@ -189,6 +198,7 @@ pub unsafe extern "C" fn record_registers() -> ! {
         rflags = const offset_of!(Registers, rflags),
         return_address = const offset_of!(Registers, return_address),
         time = const offset_of!(Registers, time),
+        tsc = const CPUID_TSC,
         start = sym _start,
     )
 }

@@ -12,6 +12,9 @@ use x86_64::structures::paging::PageTableFlags as Flags;
 /// Bytes in a small page.
 pub const PAGE: u64 = 4096;
 
+/// The most ranges: as many as the loader's memory map has regions, and some for the kernel.
+const MAX_RUNS: usize = 640;
+
 /// Entries of a table.
 const ENTRIES: u64 = 512;
 
@@ -40,7 +43,7 @@ impl Run {
 /// Everything that is mapped.
 pub struct PageMap {
     /// Sorted by address.
-    pub runs: ArrayVec<Run, 128>,
+    pub runs: ArrayVec<Run, MAX_RUNS>,
     /// How many pages of 4 KiB, 2 MiB and 1 GiB.
     pub pages: [u64; 3],
     /// How many page tables.

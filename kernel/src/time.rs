@@ -10,6 +10,9 @@ use x86_64::instructions::port::Port;
 
 use crate::{print, println};
 
+/// CPUID 1, EDX bit 4: RDTSC.
+pub const CPUID_TSC: u8 = 1 << 4;
+
 /// The steps of the boot path, from 1.
 pub const STEPS: [&str; 12] = [
     "stage1",
@@ -31,8 +34,17 @@ const STEPS_IN_A_ROW: usize = 3;
 /// Rows of [`print_timeline`].
 pub const TIMELINE_ROWS: usize = 1 + STEPS.len().div_ceil(STEPS_IN_A_ROW) + 1;
 
+/// Does the CPU have a time-stamp counter (CPUID 1, EDX bit 4)? Without one all stamps are 0.
+pub fn has_counter() -> bool {
+    __cpuid(1).edx & u32::from(CPUID_TSC) != 0
+}
+
 /// How long each step took, up to the kernel's first instruction at the time `entry`.
 pub fn print_timeline(boot: &BootInfo, entry: u64) {
+    if !has_counter() {
+        println!("no timeline: the CPU has no time-stamp counter");
+        return;
+    }
     let ticks_per_second = frequency();
     println!(
         "timeline in µs (time-stamp counter: {} MHz)",

@@ -103,6 +103,10 @@ pub fn boot_disk(machine: &Machine) -> Outcome {
 }
 
 pub fn timeline(machine: &Machine) -> Outcome {
+    // The stamps of such a CPU are 0, or whatever it has there.
+    if !time::has_counter() {
+        return Ok(());
+    }
     let mut last = 0;
     for step in 1..=time::STEPS.len() {
         let Some(ticks) = machine.boot.time_of_step(step) else {

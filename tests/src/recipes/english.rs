@@ -105,6 +105,7 @@ impl fmt::Display for Defect {
             Self::NoA20Keyboard => "the keyboard controller does not enable A20",
             Self::NoA20Fast => "port 92h does not enable A20",
             Self::DeepStack => "INT 13h AH=48h needs kilobytes of stack",
+            Self::ManyHoles => "INT 15h E820h reports many holes",
             Self::HungryStack => "INT 13h needs 4 KiB of stack",
             Self::InvalidOpcode => "INT 13h AH=48h executes an invalid opcode",
             Self::DivideError => "INT 13h AH=48h divides by 0",

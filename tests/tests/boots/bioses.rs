@@ -76,6 +76,33 @@ fn little_memory_below_640_kib() -> Result<()> {
     Ok(())
 }
 
+/// A memory map with 140 holes, each of which is a gap in what the kernel finds mapped.
+#[test]
+fn a_memory_map_full_of_holes() -> Result<()> {
+    let image = Image::demo()?;
+    let rom = bad_bios(&[Defect::ManyHoles])?;
+    let machine = Machine::new(&image.path()).disk(Disk::Ide);
+    let transcript = okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))?;
+    contains(
+        &transcript,
+        &[
+            "  0x000002000000 0x000002001000          4 KiB  Reserved",
+            "  0x000002116000 0x000002117000          4 KiB  Reserved",
+        ],
+    )
+}
+
+/// Without a time-stamp counter there is no timeline, and the kernel's check of it wants none.
+#[test]
+fn a_cpu_without_a_time_stamp_counter() -> Result<()> {
+    let image = Image::demo()?;
+    let transcript = okay(&Machine::new(&image.path()).arguments(["-cpu", "qemu64,-tsc"]))?;
+    contains(
+        &transcript,
+        &["no timeline: the CPU has no time-stamp counter"],
+    )
+}
+
 /// INT 13h takes 4 KiB of its caller's stack, in each call.
 #[test]
 fn a_bios_that_needs_much_stack() -> Result<()> {

@@ -56,6 +56,15 @@ const RESERVES_OFFSET: u16 = 13;
 const LOW_MEMORY_OFFSET: u16 = 14;
 /// The word of the BIOS data area with these KiB.
 const BDA_MEMORY_SIZE: u16 = 0x413;
+/// The holes in memory: their number, the continuation value of the first one, and where they are.
+/// Each has a page, and so has the memory between two of them.
+const HOLES: u16 = 140;
+const FIRST_HOLE: u16 = 0x1000;
+const HOLES_START: u32 = 0x200_0000;
+const HOLE_SHIFT: u8 = 13;
+const PAGE_BYTES: u32 = 0x1000;
+/// What INT 15h E820h returns in EAX: "SMAP".
+const SMAP: u32 = 0x534D_4150;
 /// Words on a hungry stack: 4 KiB.
 const HUNGER: u16 = 2048;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
@@ -547,6 +556,11 @@ extern "C" fn int_15() {
         "je .Lrefuse",
         ".Lold_15:",
         "pop cx",
+        "cmp ax, 0xE820",
+        "jne .Lno_holes",
+        "test byte ptr cs:[{flags} + 2], {many_holes}",
+        "jnz .Lholes",
+        ".Lno_holes:",
         "cmp byte ptr cs:[{reserves}], 0",
         "je .Lgo_on_15",
         "cmp ax, 0xE820",
@@ -556,6 +570,42 @@ extern "C" fn int_15() {
         ".Lgo_on_15:",
         ".byte 0x2E, 0xFF, 0x2E", // JMP FAR CS:[…]
         ".short {old}",
+
+        // The holes come behind the BIOS's own list.
+        ".Lholes:",
+        "cmp bx, {first_hole}",
+        "jae .Lhole",
+        "pushf",
+        ".byte 0x2E, 0xFF, 0x1E", // CALL FAR CS:[…]
+        ".short {old}",
+        "test ebx, ebx",
+        "jnz .Lhole_done",
+        "mov bx, {first_hole}",
+        "jmp .Lhole_done",
+        ".Lhole:",
+        "movzx eax, bx",
+        "sub ax, {first_hole}",
+        "shl eax, {hole_shift}",
+        "add eax, {holes_start}",
+        "mov es:[di], eax",
+        "xor eax, eax",
+        "mov es:[di + 4], eax",
+        "mov es:[di + 12], eax",
+        "mov dword ptr es:[di + 8], {page_bytes}",
+        "mov dword ptr es:[di + {kind}], {reserved}",
+        "mov ecx, 20",
+        "inc bx",
+        "cmp bx, {first_hole} + {holes}",
+        "jb .Lhole_follows",
+        "xor ebx, ebx",
+        ".Lhole_follows:",
+        "mov eax, {smap}",
+        ".Lhole_done:",
+        "push bp",
+        "mov bp, sp",
+        "and byte ptr [bp + 6], 0xFE", // CF on the stack
+        "pop bp",
+        ".byte 0xCF", // IRET
 
         // The first entry is the memory below 1 MiB.
         ".Lfirst_entry:",
@@ -584,6 +634,13 @@ extern "C" fn int_15() {
         no_88 = const low(Defect::No88),
         no_a20_call = const low(Defect::NoA20Call),
         reserves = const RESERVES_OFFSET,
+        many_holes = const third(Defect::ManyHoles),
+        first_hole = const FIRST_HOLE,
+        holes = const HOLES,
+        holes_start = const HOLES_START,
+        hole_shift = const HOLE_SHIFT,
+        page_bytes = const PAGE_BYTES,
+        smap = const SMAP,
         kind = const E820_KIND,
         reserved = const E820_RESERVED,
         old = sym OLD_15,

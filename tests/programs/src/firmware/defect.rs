@@ -48,4 +48,6 @@ pub enum Defect {
     WatchesControl = 1 << 20,
     /// INT 13h needs 4 KiB of its caller's stack.
     HungryStack = 1 << 21,
+    /// INT 15h E820h reports many holes in the memory above 1 MiB.
+    ManyHoles = 1 << 22,
 }
