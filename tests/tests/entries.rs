@@ -384,6 +384,36 @@ fn what_kernel_install_wrote() -> Result<()> {
     Ok(())
 }
 
+/// As grub on Fedora and systemd-boot read it: variables that nobody has set, quotation marks,
+/// backslashes, and keys without a value.
+#[test]
+fn forms_of_other_loaders() -> Result<()> {
+    let image = image(&["one"], |_| {})?;
+    let kernel = kernel_path(&image)?;
+    let backslashes = kernel.replace('/', "\\");
+    for (text, modules) in [
+        (
+            format!("linux {kernel}\ninitrd {kernel} $tuned_initrd\n"),
+            1,
+        ),
+        (
+            format!("linux \"{kernel}\"\ninitrd \"{kernel}\" {kernel}\n"),
+            2,
+        ),
+        (format!("linux {backslashes}\ninitrd {backslashes}\n"), 1),
+        (format!("linux {kernel}\ninitrd\n"), 0),
+    ] {
+        let text = format!("{text}options exit log=7 $tuned_params\r\n");
+        image.put(&format!("{ENTRIES}/one.conf"), text.as_bytes())?;
+        let mut running = Machine::new(&image.path()).start()?;
+        let transcript = running.wait_for("OKAY")?;
+        let count = format!(", {modules} modules\r\n");
+        ensure!(transcript.contains(&count), "{text}\n{transcript}");
+        in_order(&transcript, &["command line: exit log=7"]).context(text)?;
+    }
+    Ok(())
+}
+
 #[test]
 fn kernel_conf_has_the_same_keys() -> Result<()> {
     let image = image(&["gone"], |_| {})?;

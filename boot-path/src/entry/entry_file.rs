@@ -24,7 +24,8 @@
 //! Without `protocol`, the kernel's file indicates its boot protocol. With `chain`, the loader
 //! starts the boot sector of a disk or of a partition instead of a kernel.
 //!
-//! Other keys are ignored, as the specification demands.
+//! Other keys are ignored, as the specification demands. Files that were written for GRUB or
+//! systemd-boot have some more forms: see [`KernelEntry::options`] and [`KernelEntry::modules`].
 
 use core::fmt;
 use core::str;
@@ -264,15 +265,19 @@ pub fn read_lines<'a>(
         };
         let is_module = key >= FIRST_MODULE;
         if value.is_empty() {
-            if is_module || key <= EntryKey::Linux as usize {
+            // The specification's own keys may be empty: tools write them so.
+            if [KERNEL, MODULE].contains(&name) {
                 return refuse(EntryFileCause::NoPath(KEYS[key]));
             }
         } else if !is_module {
             let key = key.min(EntryKey::Efi as usize);
-            entry.values[key] = Value::of(value, text);
+            entry.values[key] = Value::of(unquoted(value), text);
         }
         if is_module {
-            modules += 1;
+            modules += match name {
+                INITRD => Initrds { rest: value }.count(),
+                _ => 1,
+            };
             if modules > MAX_MODULES {
                 return refuse(EntryFileCause::TooManyModules);
             }
@@ -367,15 +372,22 @@ impl<'a> KernelEntry<'a> {
         self.values[key as usize].within(self.text)
     }
 
-    /// The values of all `options` lines that have one, in order.
+    /// The values of all `options` lines that have one, in order. Words like `$name` are left out:
+    /// to GRUB they are variables, and nobody has set them here.
     pub fn options(&self) -> Values<'a> {
-        values(self.text, OPTIONS)
+        Values {
+            lines: lines(self.text),
+            rest: "",
+        }
     }
 
-    /// The `module` and `initrd` lines in order; at most [`MAX_MODULES`].
+    /// The files of the `module` and `initrd` lines in order; at most [`MAX_MODULES`]. An `initrd`
+    /// line may name several files, as for GRUB: each begins with a slash or a quotation mark. So a
+    /// path may have blanks in it, as for systemd-boot.
     pub fn modules(&self) -> Modules<'a> {
         Modules {
             lines: lines(self.text),
+            initrds: Initrds { rest: "" },
         }
     }
 
@@ -406,19 +418,12 @@ impl<'a> KernelEntry<'a> {
     }
 }
 
-/// The values of all lines with this key, except empty ones.
-fn values<'a>(text: &'a str, key: &'static str) -> Values<'a> {
-    Values {
-        lines: lines(text),
-        key,
-    }
-}
-
-/// The values of a key: see [`KernelEntry::options`].
+/// The parts of the command line: see [`KernelEntry::options`].
 #[derive(Clone)]
 pub struct Values<'a> {
     lines: Lines<'a>,
-    key: &'static str,
+    /// What is left of the last line.
+    rest: &'a str,
 }
 
 impl<'a> Iterator for Values<'a> {
@@ -427,9 +432,16 @@ impl<'a> Iterator for Values<'a> {
     #[inline(never)]
     fn next(&mut self) -> Option<&'a str> {
         loop {
-            let (key, value) = key_and_value(self.lines.next()?);
-            if key == self.key && !value.is_empty() {
-                return Some(value);
+            let (part, rest) = split_at_variable(self.rest);
+            self.rest = rest;
+            if !part.is_empty() {
+                return Some(part);
+            }
+            if self.rest.is_empty() {
+                let (key, value) = key_and_value(self.lines.next()?);
+                if key == OPTIONS {
+                    self.rest = unquoted(value);
+                }
             }
         }
     }
@@ -439,6 +451,8 @@ impl<'a> Iterator for Values<'a> {
 #[derive(Clone)]
 pub struct Modules<'a> {
     lines: Lines<'a>,
+    /// What is left of the last `initrd` line.
+    initrds: Initrds<'a>,
 }
 
 impl<'a> Iterator for Modules<'a> {
@@ -447,14 +461,97 @@ impl<'a> Iterator for Modules<'a> {
     #[inline(never)]
     fn next(&mut self) -> Option<Module<'a>> {
         loop {
+            if let Some(path) = self.initrds.next() {
+                return Some(Module { path, string: "" });
+            }
             let (key, value) = key_and_value(self.lines.next()?);
-            let (path, string) = match key {
-                MODULE => split_word(value),
-                INITRD => (value, ""),
-                _ => continue,
-            };
-            return Some(Module { path, string });
+            match key {
+                MODULE => {
+                    let (path, string) = split_word(value);
+                    return Some(Module { path, string });
+                }
+                INITRD => self.initrds.rest = value,
+                _ => {}
+            }
         }
+    }
+}
+
+/// The paths in the value of an `initrd` line.
+#[derive(Clone)]
+struct Initrds<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Initrds<'a> {
+    type Item = &'a str;
+
+    #[inline(never)]
+    fn next(&mut self) -> Option<&'a str> {
+        loop {
+            let text = trim_start(self.rest);
+            if text.is_empty() {
+                return None;
+            }
+            let path;
+            (path, self.rest) = quoted(text).unwrap_or_else(|| split_before_path(text));
+            if !path.is_empty() && !is_variable(path) {
+                return Some(path);
+            }
+        }
+    }
+}
+
+/// The text in quotation marks at the start, and what follows them.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let (inside, rest) = split_before(text.strip_prefix('"')?, |byte| byte == b'"');
+    Some((inside, rest.strip_prefix('"')?))
+}
+
+/// Splits behind the first path: before a blank and what can only begin another path.
+fn split_before_path(text: &str) -> (&str, &str) {
+    let pairs = text.as_bytes().array_windows();
+    let starts = |&[blank, first]: &[u8; 2]| is_blank(blank) && b"/\\\"$".contains(&first);
+    let end = pairs.into_iter().position(starts).unwrap_or(text.len());
+    let (path, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    (trim_end(path), rest)
+}
+
+/// The text before the first word that is a variable, and the text behind that word.
+fn split_at_variable(text: &str) -> (&str, &str) {
+    let mut rest = text;
+    loop {
+        rest = trim_start(rest);
+        if rest.is_empty() {
+            return (text, "");
+        }
+        let (word, behind) = split_before(rest, is_blank);
+        if is_variable(word) {
+            let before = text.get(..text.len() - rest.len());
+            return (trim_end(before.unwrap_or("")), trim_start(behind));
+        }
+        rest = behind;
+    }
+}
+
+/// Is a word a variable of GRUB: `$name` or `${name}`? GRUB replaces it by its value, which is
+/// empty unless somebody has set it.
+fn is_variable(word: &str) -> bool {
+    let Some(name) = word.strip_prefix('$') else {
+        return false;
+    };
+    let inside = || name.strip_prefix('{')?.strip_suffix('}');
+    let name = inside().unwrap_or(name).as_bytes();
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    name.iter().all(is_letter) && name.first().is_some_and(|first| !first.is_ascii_digit())
+}
+
+/// A value without the quotation marks around it, as systemd-boot reads it. Those around a part of
+/// it belong to the value.
+pub(crate) fn unquoted(value: &str) -> &str {
+    match quoted(value) {
+        Some((inside, "")) => inside,
+        _ => value,
     }
 }
 
@@ -497,10 +594,12 @@ pub(crate) fn key_and_value(line: &str) -> (&str, &str) {
 /// The first word and what follows it, without the blanks in between and at the end.
 fn split_word(text: &str) -> (&str, &str) {
     let (word, rest) = split_before(text, is_blank);
-    let rest = trim_start(rest);
-    let end = rest.bytes().rposition(|byte| !is_blank(byte));
-    let rest = rest.get(..end.map_or(0, |last| last + 1));
-    (word, rest.unwrap_or(""))
+    (word, trim_end(trim_start(rest)))
+}
+
+fn trim_end(text: &str) -> &str {
+    let end = text.bytes().rposition(|byte| !is_blank(byte));
+    text.get(..end.map_or(0, |last| last + 1)).unwrap_or("")
 }
 
 fn trim_start(text: &str) -> &str {
@@ -521,6 +620,8 @@ pub enum Unwritable {
     Blank,
     /// The line would have more than [`MAX_LINE`] bytes.
     TooLong,
+    /// Quotation marks around it, or a word like `$name`, which reading removes.
+    Removed,
     /// An empty string where one is required.
     Empty,
 }
@@ -533,6 +634,9 @@ impl fmt::Display for Unwritable {
                 "blanks at the start or the end, or anywhere in a module's path, would be lost",
             ),
             Self::TooLong => write!(f, "a line has at most {MAX_LINE} bytes"),
+            Self::Removed => {
+                f.write_str("quotation marks around it, and words like $name, would be lost")
+            }
             Self::Empty => f.write_str("nothing is there"),
         }
     }
@@ -545,6 +649,9 @@ impl core::error::Error for Unwritable {}
 /// # Errors
 /// [`Unwritable`]: why not.
 pub fn check_options(text: &str) -> Result<(), Unwritable> {
+    if unquoted(text) != text || split_at_variable(text).0 != text {
+        return Err(Unwritable::Removed);
+    }
     check_value(OPTIONS.len() + 1, text)
 }
 
@@ -555,6 +662,9 @@ pub fn check_options(text: &str) -> Result<(), Unwritable> {
 pub fn check_line(key: &str, value: &str) -> Result<(), Unwritable> {
     if value.is_empty() {
         return Err(Unwritable::Empty);
+    }
+    if unquoted(value) != value {
+        return Err(Unwritable::Removed);
     }
     check_value(key.len() + 1, value)
 }

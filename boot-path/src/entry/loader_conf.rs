@@ -40,6 +40,7 @@ impl<'a> LoaderConf<'a> {
                 return (Self::default(), Some(EntryFileError { line, cause }));
             }
             let (key, value) = entry_file::key_and_value(content);
+            let value = entry_file::unquoted(value);
             let is_there = !value.is_empty();
             let cause = match key {
                 "default" if is_there => {

@@ -126,10 +126,11 @@ impl Sums {
 }
 
 /// The key of a path in a manifest. The case of ASCII letters makes no difference, as in FAT;
-/// neither does a leading slash, as in entries.
+/// neither does a leading slash, as in entries, or `\` for a slash.
 pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
     let mut before = b'/';
     path.bytes().fold(crc32c(0, b"/"), |crc, byte| {
+        let byte = if byte == b'\\' { b'/' } else { byte };
         let again = byte == b'/' && before == b'/';
         before = byte;
         if again {

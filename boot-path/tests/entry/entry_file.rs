@@ -183,6 +183,53 @@ fn modules_and_initrds_keep_their_order() {
     );
 }
 
+/// What GRUB's and systemd-boot's files have: see the chapter's table of facts.
+#[test]
+fn forms_of_other_loaders() {
+    for (lines, paths) in [
+        ("initrd /a $tuned_initrd", &["/a"][..]),
+        (
+            "initrd $early_initrd /a /b\ninitrd\t/c",
+            &["/a", "/b", "/c"],
+        ),
+        ("initrd /ucode.img\t \\b.img", &["/ucode.img", "\\b.img"]),
+        (r#"initrd "/a b" "/c" ${x}"#, &["/a b", "/c"]),
+        ("initrd /a b /c", &["/a b", "/c"]),
+        ("initrd", &[]),
+        ("initrd $x", &[]),
+        ("initrd \"\"", &[]),
+        ("initrd \"/a", &["\"/a"]),
+        ("initrd /$x", &["/$x"]),
+    ] {
+        let found: Vec<_> = modules(lines).into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, paths, "{lines}");
+    }
+    for (value, expected) in [
+        ("root=x $tuned_params", "root=x"),
+        ("$kernelopts a  b ${c}  d", "a  b d"),
+        ("a=$b $5 $ ${} ${x $a-b", "a=$b $5 $ ${} ${x $a-b"),
+        (r#""quiet ro""#, "quiet ro"),
+        (r#""a=b c" d="e""#, r#""a=b c" d="e""#),
+        (r#"d="e f""#, r#"d="e f""#),
+        ("$a $b", ""),
+        ("\"", "\""),
+    ] {
+        assert_eq!(command_line(&format!("options {value}\r\n")), expected);
+    }
+    let entry = parse(b"title \"A b\"\nlinux \"/a b\"\nlinux\n").unwrap();
+    assert_eq!(entry.title(), Some("A b"));
+    assert_eq!(entry.kernel(), Some("/a b"));
+    assert_eq!(parse(b"linux \t\r\n").unwrap().kernel(), None);
+    let most = format!("initrd{}", " /a".repeat(MAX_MODULES));
+    assert_eq!(modules(&most).len(), MAX_MODULES);
+    let more = format!("#\n{most} /b");
+    assert_refused(more.as_bytes(), 2, EntryFileCause::TooManyModules);
+    for text in ["\"a\"", "a $b", "$b"] {
+        assert_eq!(check_options(text), Err(Unwritable::Removed));
+    }
+    assert_eq!(check_line("title", "\"a\""), Err(Unwritable::Removed));
+}
+
 #[test]
 fn entries_for_others() {
     for (line, is_for_others) in [
@@ -249,7 +296,7 @@ fn limits() {
 
 #[test]
 fn refused_lines() {
-    for key in ["module", "initrd", "kernel", "linux"] {
+    for key in ["module", "kernel"] {
         for text in [format!("title x\n{key}\n"), format!("\n{key} \t\r\n")] {
             assert_refused(text.as_bytes(), 2, EntryFileCause::NoPath(key));
         }

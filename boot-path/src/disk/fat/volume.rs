@@ -362,8 +362,9 @@ enum Place<'v> {
 /// second one may be a slash.
 const MAX_DEPTH: u32 = 130;
 
+/// Names on FAT have no `\` in them, so that it can only separate them, as on DOS and UEFI.
 fn is_slash(byte: u8) -> bool {
-    byte == b'/'
+    matches!(byte, b'/' | b'\\')
 }
 
 fn after_slashes(path: &str) -> &str {
