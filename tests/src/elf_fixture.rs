@@ -298,5 +298,10 @@ pub fn words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
 
 /// One entry of DT_RELA.
 pub fn rela(kind: u32, offset: u64, addend: u64) -> Vec<u8> {
-    words([offset, kind.into(), addend])
+    rela_by(0, kind, offset, addend)
+}
+
+/// One entry of DT_RELA that refers to a symbol by its number.
+pub fn rela_by(symbol: u32, kind: u32, offset: u64, addend: u64) -> Vec<u8> {
+    words([offset, u64::from(symbol) << 32 | u64::from(kind), addend])
 }

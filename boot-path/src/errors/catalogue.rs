@@ -384,8 +384,8 @@ catalogue! {
     KERNEL_RELOCATION {
         code: "10M",
         sentence: "the kernel needs a relocation that the loader does not do",
-        causes: "Something is to be looked up when the kernel is loaded: an undefined symbol, an indirect function.",
-        advice: "Only R_X86_64_RELATIVE is done: link with -static-pie -z text, without undefined symbols.",
+        causes: "Something is to be looked up outside of the kernel, or computed, when it is loaded: an undefined symbol, an indirect function, thread-local storage.",
+        advice: "Only addresses in the kernel are relocated: link with -static-pie -z text, without undefined symbols (see readelf --dyn-syms).",
     }
     KERNEL_NOTE {
         code: "10N",
@@ -396,8 +396,8 @@ catalogue! {
     KERNEL_DYNAMIC {
         code: "10O",
         sentence: "the kernel needs a dynamic linker",
-        causes: "The kernel was linked like a program for an operating system.",
-        advice: "Link the kernel statically (no PT_INTERP, no DT_NEEDED).",
+        causes: "The kernel was linked like a program for an operating system, with shared libraries.",
+        advice: "Link the kernel statically, without libraries (no DT_NEEDED in readelf -d).",
     }
     KERNEL_ALIGNMENT {
         code: "10P",

@@ -2,13 +2,15 @@
 //!
 //! A static PIE holds addresses (in tables of pointers, vtables and the like) as if it lay at
 //! address 0, and a list of their places. Two forms of the list are common: `DT_RELA`, 24 bytes for
-//! each address (R_X86_64_RELATIVE), and `DT_RELR`, a bitmap. Relocations that refer to a symbol
-//! are refused: a loader has no other object to find it in.
+//! each address (R_X86_64_RELATIVE), and `DT_RELR`, a bitmap. A shared object also refers to its
+//! own symbols by number (R_X86_64_64, R_X86_64_GLOB_DAT, R_X86_64_JUMP_SLOT). The loader has no
+//! other object to find a symbol in: an undefined one is 0 if it is weak, and refused if it is not.
 //!
-//! Sources: System V ABI, chapter 5 (dynamic linking; `DT_RELR`), and its AMD64 supplement, 4.4.
+//! Sources: System V ABI, chapters 4 (symbol table) and 5 (dynamic linking; `DT_RELR`), and its
+//! AMD64 supplement, 4.4.
 
 use elf::abi;
-use zerocopy::little_endian::U64;
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::files::file_bytes::WINDOW;
@@ -81,13 +83,37 @@ struct Rela {
     addend: U64,
 }
 
-/// Adds `slide` to every address that the kernel's dynamic section lists. Returns their number, 0
-/// for a kernel without a dynamic section.
+/// An entry of the symbol table.
+#[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Symbol {
+    name: U32,
+    info: u8,
+    other: u8,
+    section: U16,
+    value: U64,
+    size: U64,
+}
+
+const _: () = assert!(size_of::<Symbol>() == 24);
+
+impl Symbol {
+    const fn binding(&self) -> u8 {
+        self.info >> 4
+    }
+
+    const fn kind(&self) -> u8 {
+        self.info & 0xF
+    }
+}
+
+/// Writes every address that the kernel's dynamic section lists, as it is with `slide`. Returns
+/// their number, 0 for a kernel without a dynamic section.
 ///
 /// # Errors
-/// 10F for tables that are not among the loaded bytes or are malformed, 10M for relocations other
-/// than R_X86_64_RELATIVE, 10O for a kernel that needs shared libraries. The memory is then in an
-/// undefined state; nothing outside the segments was touched.
+/// 10F for tables that are not among the loaded bytes or are malformed, 10M for other relocations
+/// and for symbols that are not in the kernel, 10O for a kernel that needs shared libraries. The
+/// memory is then in an undefined state; nothing outside the segments was touched.
 pub fn relocate(
     image: &KernelImage,
     mut memory: impl SegmentBytes,
@@ -101,6 +127,7 @@ pub fn relocate(
         segments: image.segments(),
         memory,
         slide,
+        symbols: tables.symbols,
         count: 0,
     };
     // RELR adds to the word in memory, RELA sets it: an address in both comes out right.
@@ -195,11 +222,30 @@ impl Described {
     }
 }
 
+impl Described {
+    /// The start of the symbol table. Kernels that hand-written linker scripts make may leave the
+    /// size of an entry out: there is only one.
+    fn symbols(self) -> Result<Option<VirtAddr>, KernelError> {
+        match self.entry_size {
+            Some(entry_size) if entry_size != size_of::<Symbol>() as u64 => {
+                Err(KernelError::TableSize {
+                    kind: Table::Symbols,
+                    size: 0,
+                    entry_size,
+                })
+            }
+            _ => Ok(self.address.map(VirtAddr::new)),
+        }
+    }
+}
+
 /// The tables of relocations.
 struct Tables {
     rela: Location,
     relr: Location,
     jump_relocations: Location,
+    /// Where the symbol table begins, if there is one. The dynamic section does not tell its size.
+    symbols: Option<VirtAddr>,
 }
 
 impl Tables {
@@ -214,6 +260,7 @@ impl Tables {
         let mut relr = Described::default();
         let mut rel = Described::default();
         let mut jumps = Described::default();
+        let mut symbols = Described::default();
         'table: for position in (0..location.size).step_by(BATCH * size_of::<Dyn>()) {
             for Dyn { tag, value } in entries::<Dyn>(memory, location, position) {
                 let value = value.get();
@@ -232,6 +279,8 @@ impl Tables {
                     abi::DT_PLTRELSZ => &mut jumps.size,
                     // The kind of DT_JMPREL, stored in the place of the size of an entry.
                     abi::DT_PLTREL => &mut jumps.entry_size,
+                    abi::DT_SYMTAB => &mut symbols.address,
+                    abi::DT_SYMENT => &mut symbols.entry_size,
                     _ => continue,
                 };
                 *field = Some(value);
@@ -251,6 +300,7 @@ impl Tables {
             rela: rela.find(segments, Table::Rela, size_of::<Rela>())?,
             relr: relr.find(segments, Table::Relr, size_of::<U64>())?,
             jump_relocations: jumps.find(segments, Table::JumpRelocations, size_of::<Rela>())?,
+            symbols: symbols.symbols()?,
         })
     }
 }
@@ -261,6 +311,7 @@ struct Relocator<'a, M> {
     segments: &'a [Segment],
     memory: M,
     slide: u64,
+    symbols: Option<VirtAddr>,
     count: u64,
 }
 
@@ -273,23 +324,72 @@ const BATCH: usize = 64;
 impl<M: SegmentBytes> Relocator<'_, M> {
     fn rela(&mut self, table: Location) -> Result<(), KernelError> {
         let mut batch = [Place::default(); BATCH];
+        // The symbol whose value is to be added; symbol 0 is none.
+        let mut symbols = [0; BATCH];
         for position in (0..table.size).step_by(BATCH * size_of::<Rela>()) {
-            let mut free = batch.iter_mut();
+            let mut free = batch.iter_mut().zip(&mut symbols);
+            let mut any_symbol = 0;
             for rela in entries::<Rela>(&mut self.memory, table, position) {
                 let address = VirtAddr::new(rela.offset.get());
-                match rela.info.get() as u32 {
-                    abi::R_X86_64_RELATIVE => {
-                        let Some(place) = free.next() else { break };
-                        *place = (address, rela.addend.get().wrapping_add(self.slide));
-                    }
-                    abi::R_X86_64_NONE => {}
+                let (addend, info) = (rela.addend.get(), rela.info.get());
+                let (value, number) = match info as u32 {
+                    abi::R_X86_64_RELATIVE => (addend.wrapping_add(self.slide), 0),
+                    abi::R_X86_64_64 => (addend, (info >> 32) as u32),
+                    abi::R_X86_64_GLOB_DAT | abi::R_X86_64_JUMP_SLOT => (0, (info >> 32) as u32),
+                    abi::R_X86_64_NONE => continue,
                     kind => return Err(KernelError::Relocation { kind, address }),
-                }
+                };
+                let Some((place, symbol)) = free.next() else {
+                    break;
+                };
+                (*place, *symbol) = ((address, value), number);
+                any_symbol |= number;
             }
             let count = BATCH - free.len();
-            self.apply(batch.get(..count).unwrap_or_default(), |_, value| value)?;
+            let batch = batch.get_mut(..count).unwrap_or_default();
+            if any_symbol != 0 {
+                for ((address, value), &number) in batch.iter_mut().zip(&symbols) {
+                    *value = value.wrapping_add(self.symbol(number, *address)?);
+                }
+            }
+            self.apply(batch, |_, value| value)?;
         }
         Ok(())
+    }
+
+    /// The value of a symbol, for a relocation at an address.
+    fn symbol(&mut self, number: u32, address: VirtAddr) -> Result<u64, KernelError> {
+        if number == 0 {
+            return Ok(0);
+        }
+        let size = size_of::<Symbol>() as u64;
+        let range = AddressRange {
+            start: self
+                .symbols
+                .unwrap_or_default()
+                .wrapping_add(size * u64::from(number)),
+            size,
+        };
+        let place = locate(self.segments, Table::Symbols, range)?;
+        let symbol = entries::<Symbol>(&mut self.memory, place, 0).first();
+        let symbol = symbol.ok_or(KernelError::RelocationTarget { address })?;
+        let value = symbol.value.get();
+        match (symbol.section.get(), symbol.kind()) {
+            // The value of the one is a function that finds the address, that of the other is a
+            // distance from the thread pointer.
+            (_, kind @ (abi::STT_GNU_IFUNC | abi::STT_TLS)) => Err(KernelError::SymbolKind {
+                symbol: number,
+                kind,
+                address,
+            }),
+            (abi::SHN_UNDEF, _) if symbol.binding() == abi::STB_WEAK => Ok(0),
+            (abi::SHN_UNDEF, _) => Err(KernelError::Undefined {
+                symbol: number,
+                address,
+            }),
+            (abi::SHN_ABS, _) => Ok(value),
+            _ => Ok(value.wrapping_add(self.slide)),
+        }
     }
 
     fn relr(&mut self, table: Location) -> Result<(), KernelError> {

@@ -8,13 +8,17 @@ use boot_path::kernel::relocate::{LoadedKernel, relocate};
 use boot_path::memory::address::VirtAddr;
 use proptest::prelude::*;
 
-use crate::elf_fixture::{ET_DYN, Elf, PT_DYNAMIC, ProgramHeader, R, W, X, rela, words};
+use crate::elf_fixture::{
+    ET_DYN, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, rela, rela_by, words,
+};
 
 const DT_NEEDED: u64 = 1;
 const DT_PLTRELSZ: u64 = 2;
+const DT_SYMTAB: u64 = 6;
 const DT_RELA: u64 = 7;
 const DT_RELASZ: u64 = 8;
 const DT_RELAENT: u64 = 9;
+const DT_SYMENT: u64 = 11;
 const DT_REL: u64 = 17;
 const DT_RELSZ: u64 = 18;
 const DT_PLTREL: u64 = 20;
@@ -26,6 +30,8 @@ const DT_RELACOUNT: u64 = 0x6FFF_FFF9;
 
 const NONE: u32 = 0;
 const R64: u32 = 1;
+const PC32: u32 = 2;
+const COPY: u32 = 5;
 const GLOB_DAT: u32 = 6;
 const JUMP_SLOT: u32 = 7;
 const RELATIVE: u32 = 8;
@@ -250,7 +256,7 @@ fn what_follows_the_end_is_ignored() {
 
 #[test]
 fn other_relocations() {
-    for kind in [R64, GLOB_DAT, JUMP_SLOT, IRELATIVE, u32::MAX] {
+    for kind in [PC32, COPY, IRELATIVE, u32::MAX] {
         let table = [rela(RELATIVE, DATA, 0), rela(kind, DATA + 8, 0)].concat();
         let error = KernelError::Relocation {
             kind,
@@ -272,6 +278,159 @@ fn other_relocations() {
     );
     let dynamic = [DT_JMPREL, TABLE, DT_PLTRELSZ, 16, DT_PLTREL, DT_REL];
     refuse(&kernel(&dynamic, &table), "10M", error);
+}
+
+/// Binding and type of a symbol.
+const GLOBAL: u8 = 1 << 4;
+const WEAK: u8 = 2 << 4;
+const TLS: u8 = 6;
+const FUNCTION: u8 = 2;
+const INDIRECT: u8 = 10;
+
+const UNDEFINED: u16 = 0;
+const ABSOLUTE: u16 = 0xFFF1;
+
+/// A symbol by binding and type, section and value.
+fn symbol(info: u8, section: u16, value: u64) -> Vec<u8> {
+    words([u64::from(info) << 32 | u64::from(section) << 48, value, 0])
+}
+
+/// A kernel with a table of relocations, and with symbols behind it: those given, and 0 in front.
+fn with_symbols(table: &[u8], symbols: &[Vec<u8>]) -> Elf {
+    let size = table.len() as u64;
+    let dynamic = [
+        [DT_RELA, TABLE, DT_RELASZ, size, DT_RELAENT, 24],
+        [DT_SYMTAB, TABLE + size, DT_SYMENT, 24, 0, 0],
+    ];
+    let symbols = symbols.concat();
+    kernel(
+        dynamic.as_flattened(),
+        &[table, &[0; 24], &symbols[..]].concat(),
+    )
+}
+
+#[test]
+fn symbols_of_the_kernel_itself() {
+    let slide = 0xFFFF_FFFF_8000_0000;
+    let symbols = [
+        symbol(GLOBAL | FUNCTION, 1, 0x10),
+        symbol(GLOBAL, ABSOLUTE, 0x1234),
+        symbol(WEAK, UNDEFINED, 0x55),
+        symbol(WEAK, 3, DATA),
+    ];
+    let cases = [
+        (R64, 1, 5, slide + 0x15),
+        (GLOB_DAT, 1, 5, slide + 0x10),
+        (JUMP_SLOT, 1, 5, slide + 0x10),
+        // An absolute symbol does not move, and an undefined weak one is 0.
+        (R64, 2, 5, 0x1239),
+        (GLOB_DAT, 2, 5, 0x1234),
+        (R64, 3, 5, 5),
+        (JUMP_SLOT, 3, 5, 0),
+        (GLOB_DAT, 4, 0, slide + DATA),
+        (R64, 4, u64::MAX, slide + DATA - 1),
+        // Symbol 0 is none.
+        (R64, 0, 7, 7),
+        (RELATIVE, 0, 7, slide + 7),
+    ];
+    // More than one batch of them, so that each kind is at each place of one.
+    let many: Vec<_> = cases.iter().cycle().take(200).collect();
+    let table = (0..)
+        .zip(&many)
+        .flat_map(|(at, &&(kind, number, addend, _))| rela_by(number, kind, DATA + 8 * at, addend));
+    let elf = with_symbols(&table.collect::<Vec<_>>(), &symbols);
+    check_file(&elf.build()).unwrap();
+    let mut memory = Memory::load(&elf);
+    assert_eq!(memory.relocate(slide), Ok(200));
+    for (at, &&(kind, number, _, expected)) in (0..).zip(&many) {
+        assert_eq!(memory.data(DATA + 8 * at), expected, "{kind} by {number}");
+    }
+    // The lazy bindings of DT_JMPREL.
+    let dynamic = [
+        [DT_JMPREL, TABLE, DT_PLTRELSZ, 24, DT_PLTREL, DT_RELA],
+        [DT_SYMTAB, TABLE + 24, 0, 0, 0, 0],
+    ];
+    let table = [
+        rela_by(1, JUMP_SLOT, DATA, 0),
+        vec![0; 24],
+        symbols[0].clone(),
+    ];
+    let mut memory = Memory::load(&kernel(dynamic.as_flattened(), &table.concat()));
+    assert_eq!(memory.relocate(slide), Ok(1));
+    assert_eq!(memory.data(DATA), slide + 0x10);
+}
+
+#[test]
+fn symbols_that_are_nowhere() {
+    let address = VirtAddr::new(DATA);
+    for kind in [R64, GLOB_DAT, JUMP_SLOT] {
+        let table = rela_by(1, kind, DATA, 0);
+        let with = |info, section| with_symbols(&table, &[symbol(info, section, 0x10)]);
+        let error = KernelError::Undefined { symbol: 1, address };
+        for info in [GLOBAL, GLOBAL | FUNCTION, 0] {
+            refuse(&with(info, UNDEFINED), "10M", error);
+        }
+        for (info, kind) in [(GLOBAL | TLS, TLS), (WEAK | INDIRECT, INDIRECT)] {
+            let symbol = 1;
+            let error = KernelError::SymbolKind {
+                symbol,
+                kind,
+                address,
+            };
+            refuse(&with(info, 1), "10M", error);
+        }
+        // Behind the end of what the file has, as far away as a number can be; without a table.
+        let not_loaded = |start| KernelError::NotLoaded {
+            kind: Table::Symbols,
+            address: VirtAddr::new(start),
+            size: 24,
+        };
+        let end = TABLE + 24 + 2 * 24;
+        for number in [2, u32::MAX] {
+            let table = rela_by(number, kind, DATA, 0);
+            let elf = with_symbols(&table, &[symbol(GLOBAL, 1, 0x10)]);
+            let start = end - 2 * 24 + 24 * u64::from(number);
+            refuse(&elf, "10F", not_loaded(start));
+        }
+        let far = rela_by(u32::MAX, kind, DATA, 0);
+        refuse(
+            &with_rela(&far),
+            "10F",
+            not_loaded(24 * u64::from(u32::MAX)),
+        );
+        // At the end of the address space.
+        let dynamic = [
+            [DT_RELA, TABLE, DT_RELASZ, 24, DT_RELAENT, 24],
+            [DT_SYMTAB, !7, 0, 0, 0, 0],
+        ];
+        let elf = kernel(dynamic.as_flattened(), &far);
+        refuse(
+            &elf,
+            "10F",
+            not_loaded((!7_u64).wrapping_add(24 * u64::from(u32::MAX))),
+        );
+        let dynamic = [
+            [DT_RELA, TABLE, DT_RELASZ, 24, DT_RELAENT, 24],
+            [DT_SYMTAB, TABLE, DT_SYMENT, 16, 0, 0],
+        ];
+        let error = KernelError::TableSize {
+            kind: Table::Symbols,
+            size: 0,
+            entry_size: 16,
+        };
+        refuse(&kernel(dynamic.as_flattened(), &table), "10F", error);
+    }
+}
+
+/// Linkers name an interpreter by default: a kernel that needs no library boots with one.
+#[test]
+fn an_interpreter_is_ignored() {
+    let table = rela(RELATIVE, DATA, 0x10);
+    let elf = with_rela(&table).with(ProgramHeader::within_load(PT_INTERP, DYNAMIC, 9));
+    check_file(&elf.build()).unwrap();
+    let mut memory = Memory::load(&elf);
+    assert_eq!(memory.relocate(0x1000), Ok(1));
+    assert_eq!(memory.data(DATA), 0x1010);
 }
 
 #[test]

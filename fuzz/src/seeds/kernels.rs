@@ -7,8 +7,8 @@ use crate::bzimage::{
     SETUP_SECTS, VERSION, bzimage, set,
 };
 use crate::elf_fixture::{
-    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_TLS, ProgramHeader, R, W, X,
-    note, rela, words,
+    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_GNU_RELRO, PT_TLS, ProgramHeader, R, W, X, note, rela,
+    rela_by, words,
 };
 
 use super::Add;
@@ -135,8 +135,33 @@ fn relocated() -> Vec<(&'static str, Elf)> {
         .with(ProgramHeader::within_load(PT_TLS, 0x2000, 0x20));
     kernels.push(("good-relocations", relocated.clone()));
     let mut bad = relocated;
-    bad.program_headers[3].data[0x108] = 1;
+    bad.program_headers[3].data[0x108] = 37;
     kernels.push(("other-relocation", bad));
+    // A reference to symbol 1: defined, absolute, weak, and undefined. DT_RELA, its size and that
+    // of an entry, DT_SYMTAB.
+    for (name, info, section) in [
+        ("good-symbol", 0x10, 1),
+        ("good-absolute-symbol", 0x10, 0xFFF1),
+        ("good-weak-symbol", 0x20, 0),
+        ("undefined-symbol", 0x10, 0),
+    ] {
+        let mut bytes = words([7, data + 0x50, 8, 24, 9, 24, 6, data + 0x68, 0, 0]);
+        let size = bytes.len() as u64;
+        bytes.extend(rela_by(1, 1, 0x2000, 8));
+        bytes.extend([0; 24]);
+        bytes.extend(words([info << 32 | section << 48, 0x2010, 0]));
+        let length = bytes.len() as u64;
+        let kernel = plain(ET_DYN, 0)
+            .with(ProgramHeader::load(R, data, bytes, length))
+            .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
+        kernels.push((name, kernel));
+    }
+    let section = words([1, 1, 0, 0]);
+    let size = section.len() as u64;
+    let bad = plain(ET_DYN, 0)
+        .with(ProgramHeader::load(R, data, section, size))
+        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
+    kernels.push(("library", bad));
     let section = words([20, 17, 17, data + 0x100, 18, 24, 0, 0]);
     let size = section.len() as u64;
     let bad = plain(ET_DYN, 0)
@@ -164,10 +189,6 @@ fn with_notes() -> Vec<(&'static str, Elf)> {
 /// Kernels with other headers that make no sense.
 fn refused() -> Vec<(&'static str, Elf)> {
     let mut kernels = Vec::new();
-    kernels.push((
-        "interpreter",
-        plain(ET_DYN, 0).with(ProgramHeader::within_load(PT_INTERP, 0x1000, 9)),
-    ));
     let mut bad = plain(ET_EXEC, HIGH);
     bad.program_headers[1].virtual_address -= 0xF00;
     kernels.push(("overlap", bad));

@@ -135,6 +135,8 @@ pub const LIMINE_REQUEST_ID: Field = Field::new(
     8,
 );
 
+/// The first tag of a position-independent kernel's dynamic section.
+pub const DYNAMIC_TAG: Field = Field::new(Place::Section(".dynamic"), "d_tag", 0, 8);
 /// The kind of a position-independent kernel's first relocation, in the lower half of `r_info`.
 pub const RELOCATION_KIND: Field = Field::new(
     Place::Section(".rela.dyn"),

@@ -79,8 +79,8 @@ pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "10M",
         by(
-            &[Set(RELOCATION_KIND, named!(abi::R_X86_64_GLOB_DAT))],
-            After(9, "type 6 at 0x{x}"),
+            &[Set(RELOCATION_KIND, named!(abi::R_X86_64_IRELATIVE))],
+            After(9, "type 37 at 0x{x}"),
         )
         .position_independent(),
     ),
@@ -94,9 +94,10 @@ pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "10O",
         by(
-            &[Set(p_type(3), named!(abi::PT_INTERP))],
-            After(9, "segment 3 is PT_INTERP"),
-        ),
+            &[Set(DYNAMIC_TAG, named!(abi::DT_NEEDED))],
+            After(9, "DT_NEEDED"),
+        )
+        .position_independent(),
     ),
     (
         "10P",

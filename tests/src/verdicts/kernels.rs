@@ -8,7 +8,8 @@ use disk_builder::Protocol;
 
 use super::mutation::Generator;
 use crate::elf::{
-    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, noise, note, rela, words,
+    ET_DYN, ET_EXEC, Elf, PT_DYNAMIC, PT_INTERP, ProgramHeader, R, W, X, noise, note, rela_by,
+    words,
 };
 
 /// The address that 64-bit kernels are linked for.
@@ -79,7 +80,7 @@ pub(super) fn pack(bytes: &[u8]) -> Vec<u8> {
 
 /// One kernel of each kind, and kernels that no change makes of them.
 pub(super) fn all() -> Vec<Kernel> {
-    const RELATIVE: u32 = 8; // R_X86_64_RELATIVE
+    const RELATIVE: [u32; 2] = [0, 8]; // R_X86_64_RELATIVE
 
     let own = own().build();
     let pie = relocated(&[(RELATIVE, 0x2000), (RELATIVE, 0x2008)], &[]);
@@ -179,16 +180,16 @@ pub(super) fn own() -> Elf {
     elf().with(data).with(ProgramHeader::note(own_notes()))
 }
 
-/// A position-independent kernel with these relocations (type and place), and with further words in
+/// A position-independent kernel with these relocations (symbol and type, and place), and with further words in
 /// its dynamic section.
-pub(super) fn relocated(relocations: &[(u32, u64)], more: &[u64]) -> Vec<u8> {
+pub(super) fn relocated(relocations: &[([u32; 2], u64)], more: &[u64]) -> Vec<u8> {
     const DYNAMIC: u64 = 0x1000;
     const TABLE: u64 = 0x1100;
     const DATA: u64 = 0x2000;
 
     let table = relocations
         .iter()
-        .flat_map(|&(kind, place)| rela(kind, place, 0x1000))
+        .flat_map(|&([symbol, kind], place)| rela_by(symbol, kind, place, 0x1000))
         .collect::<Vec<_>>();
     let size = table.len() as u64;
     // DT_RELA, DT_RELASZ, DT_RELAENT; the end.

@@ -8,7 +8,7 @@ use super::kernels::{
     KERNEL_VMA, Kernel, bytes_of, code_at, elf, linux, own, own_notes, pack, physical, relocated,
     words_of_limine,
 };
-use crate::elf::{ET_EXEC, Elf, PT_INTERP, PT_TLS, ProgramHeader, R, W, X, note};
+use crate::elf::{ET_EXEC, Elf, PT_TLS, ProgramHeader, R, W, X, note};
 
 /// The error, and the kernel that it refuses.
 pub(super) type Made = (&'static str, Kernel);
@@ -86,7 +86,6 @@ fn of_elf() -> Vec<Made> {
     let many = (1..40).fold(own(), |elf, number| {
         elf.with(ProgramHeader::load(R, page(4 + number), vec![7], 1))
     });
-    let interpreter = ProgramHeader::within_load(PT_INTERP, KERNEL_VMA, 3);
     let local = |address| ProgramHeader::within_load(PT_TLS, address, 8);
     let twice = own().with(local(KERNEL_VMA)).with(local(KERNEL_VMA));
     let writable = Elf::new(ET_EXEC, KERNEL_VMA).with(code_at(R | W | X, KERNEL_VMA));
@@ -94,7 +93,6 @@ fn of_elf() -> Vec<Made> {
         |name, elf: Elf| Kernel::new(name, elf.with(ProgramHeader::note(own_notes())).build());
     vec![
         ("KernelError::TooManySegments", with_notes("many segments", many)),
-        ("KernelError::Interpreter", with_notes("a dynamic linker", elf().with(interpreter))),
         ("KernelError::Duplicate", with_notes("thread-local storage twice", twice)),
         ("KernelError::NotLoaded", with_notes("thread-local storage nowhere", elf().with(local(page(0x100))))),
         ("KernelError::WritableCode", with_notes("code that is writable", writable)),
@@ -151,17 +149,24 @@ fn of_memory() -> Vec<Made> {
 
 #[rustfmt::skip]
 fn of_relocations() -> Vec<Made> {
-    const RELATIVE: u32 = 8;
-    const GLOBAL_DATA: u32 = 6;
+    const RELATIVE: [u32; 2] = [0, 8];
+    const INDIRECT: [u32; 2] = [0, 37];
+    const BY_SYMBOL_1: [u32; 2] = [1, 1];
     const NEEDED: u64 = 1;
     const ENTRY_SIZE: u64 = 9;
     const IMPLICIT: [u64; 4] = [17, 0x1100, 18, 24]; // where they are, and their bytes
     const DATA: u64 = 0x2000;
+    // The symbol table; symbol 1 is zeroes.
+    const SYMBOLS: [u64; 2] = [6, 0x1080];
+    // Symbol 1 is the value of an unknown tag: its type is 10, an indirect function.
+    const FUNCTION: [u64; 4] = [6, 0x1030, 0x6FFF_FE00, 10 << 32];
 
     let kernel =
         |name, kind, target, more: &[u64]| Kernel::new(name, relocated(&[(kind, target)], more));
     vec![
-        ("KernelError::Relocation", kernel("another relocation", GLOBAL_DATA, DATA, &[])),
+        ("KernelError::Relocation", kernel("another relocation", INDIRECT, DATA, &[])),
+        ("KernelError::Undefined", kernel("an undefined symbol", BY_SYMBOL_1, DATA, &SYMBOLS)),
+        ("KernelError::SymbolKind", kernel("an indirect function", BY_SYMBOL_1, DATA, &FUNCTION)),
         ("KernelError::RelocationTarget", kernel("a relocation of nothing", RELATIVE, 0x10_0000, &[])),
         ("KernelError::SharedLibrary", kernel("a library", RELATIVE, DATA, &[NEEDED, 0])),
         ("KernelError::TableSize", kernel("relocations of 25 bytes", RELATIVE, DATA, &[ENTRY_SIZE, 25])),

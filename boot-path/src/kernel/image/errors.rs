@@ -76,8 +76,17 @@ pub enum KernelError {
     Conflict { address: VirtAddr },
     /// A segment lies in page 0.
     PageZero { segment: u16, address: VirtAddr },
-    /// A relocation other than R_X86_64_RELATIVE (or none).
+    /// A relocation of a type that is not known.
     Relocation { kind: u32, address: VirtAddr },
+    /// A relocation by a symbol that is not in the kernel. Symbols are identified by their number,
+    /// as in `readelf --dyn-syms`.
+    Undefined { symbol: u32, address: VirtAddr },
+    /// A relocation by a symbol whose value is not an address.
+    SymbolKind {
+        symbol: u32,
+        kind: u8,
+        address: VirtAddr,
+    },
     /// A relocation of an address that is not loaded.
     RelocationTarget { address: VirtAddr },
     /// Relocations with implicit addends (DT_REL).
@@ -88,8 +97,6 @@ pub enum KernelError {
     NoteLength { kind: u32, length: u32 },
     /// A request that cannot be granted.
     NoteValue { kind: u32, value: u64 },
-    /// The kernel names a dynamic linker (PT_INTERP).
-    Interpreter { segment: u16 },
     /// The kernel needs shared libraries (DT_NEEDED).
     SharedLibrary,
     /// An unsupported `p_align`, or addresses that do not agree with it.
@@ -114,6 +121,8 @@ pub enum Table {
     Relr,
     /// DT_JMPREL.
     JumpRelocations,
+    /// DT_SYMTAB, as far as relocations refer to it.
+    Symbols,
 }
 
 impl fmt::Display for Table {
@@ -124,6 +133,7 @@ impl fmt::Display for Table {
             Self::Rela => "DT_RELA",
             Self::Relr => "DT_RELR",
             Self::JumpRelocations => "DT_JMPREL",
+            Self::Symbols => "DT_SYMTAB",
         })
     }
 }
@@ -153,12 +163,14 @@ impl Named for KernelError {
             Self::Conflict { .. } => &catalogue::PAGING_CONFLICT,
             Self::PageZero { .. } => &catalogue::KERNEL_PAGE_ZERO,
             Self::Relocation { .. }
+            | Self::Undefined { .. }
+            | Self::SymbolKind { .. }
             | Self::RelocationTarget { .. }
             | Self::ImplicitAddends { .. } => &catalogue::KERNEL_RELOCATION,
             Self::NoteSize { .. } | Self::NoteLength { .. } | Self::NoteValue { .. } => {
                 &catalogue::KERNEL_NOTE
             }
-            Self::Interpreter { .. } | Self::SharedLibrary => &catalogue::KERNEL_DYNAMIC,
+            Self::SharedLibrary => &catalogue::KERNEL_DYNAMIC,
             Self::Alignment { .. } => &catalogue::KERNEL_ALIGNMENT,
         }
     }
@@ -201,13 +213,16 @@ impl fmt::Display for KernelError {
             Self::Conflict { address } => ("virtual address 0x################", &[address.as_u64()]),
             Self::PageZero { segment, address } => ("segment # at 0x#", &[segment.into(), address.as_u64()]),
             Self::Relocation { kind, address } => ("type # at 0x#", &[kind.into(), address.as_u64()]),
+            Self::Undefined { symbol, address } =>
+                ("symbol # for 0x# is undefined", &[symbol.into(), address.as_u64()]),
+            Self::SymbolKind { symbol, kind, address } =>
+                ("symbol # for 0x# is of type #", &[symbol.into(), address.as_u64(), kind.into()]),
             Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address.as_u64()]),
             Self::ImplicitAddends { address, size } => ("DT_REL at 0x#, 0x# bytes", &[address.as_u64(), size]),
             Self::NoteSize { segment, size } =>
                 ("segment #: 0x# bytes, at most 0x#", &[segment.into(), size, MAX_NOTE_BYTES as u64]),
             Self::NoteLength { kind, length } => ("type #, # bytes, not 8", &[kind.into(), length.into()]),
             Self::NoteValue { kind, value } => ("type #, value 0x#", &[kind.into(), value]),
-            Self::Interpreter { segment } => ("segment # is PT_INTERP", &[segment.into()]),
             Self::SharedLibrary => ("DT_NEEDED", &[]),
             Self::Alignment { segment, alignment, virtual_address, offset } => (
                 "segment #: p_align 0x#, p_vaddr 0x#, p_offset 0x#",

@@ -77,7 +77,8 @@ impl KernelImage {
                 }
                 return self.insert(Segment::new(h, number, file_size)?);
             }
-            abi::PT_INTERP => return Err(KernelError::Interpreter { segment: number }),
+            // PT_INTERP is no reason to refuse: linkers write it for every PIE that is linked like a
+            // program. DT_NEEDED and the relocations say what a kernel really needs.
             abi::PT_NOTE => return self.add_note(h, number, file_size),
             abi::PT_TLS | abi::PT_DYNAMIC | abi::PT_GNU_RELRO if range.size > 0 => {}
             _ => return Ok(()),

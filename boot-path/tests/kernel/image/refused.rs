@@ -3,7 +3,7 @@
 use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
 use boot_path::memory::address::VirtAddr;
 
-use crate::elf_fixture::{ET_EXEC, Elf, PT_GNU_RELRO, PT_INTERP, PT_LOAD, ProgramHeader, R, W, X};
+use crate::elf_fixture::{ET_EXEC, Elf, PT_GNU_RELRO, PT_LOAD, ProgramHeader, R, W, X};
 
 use super::{HIGH, MIB, accept, executable, pages, refuse, refuse_bytes, wish};
 
@@ -319,12 +319,6 @@ fn writable_code() {
         (HIGH + 0x2000, 0x3000, "rw-"),
     ];
     assert_eq!(pages(&allowed(&elf).0, 0), expected);
-}
-
-#[test]
-fn interpreter() {
-    let elf = executable().with(ProgramHeader::within_load(PT_INTERP, HIGH + 0x2000, 28));
-    refuse(&elf, "10O", KernelError::Interpreter { segment: 3 });
 }
 
 #[test]
