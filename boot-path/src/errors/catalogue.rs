@@ -403,7 +403,7 @@ catalogue! {
         code: "10P",
         sentence: "a segment's alignment is not supported",
         causes: "An unusual linker script or max-page-size.",
-        advice: "p_align is a power of two of at most 2 MiB, and p_vaddr and p_offset agree modulo p_align.",
+        advice: "p_align is a power of two of at most 1 GiB, and p_vaddr and p_offset agree modulo p_align.",
     }
     KERNEL_DAMAGED {
         code: "10Q",

@@ -56,6 +56,11 @@ pub const PREFERRED_BASE: VirtAddr = VirtAddr::new(0xFFFF_FFFF_8000_0000);
 
 const LARGE_PAGE: u64 = 2 << 20;
 const GIB: u64 = 1 << 30;
+
+/// The largest `p_align`: that of the largest page. [`PREFERRED_BASE`] is a multiple of it.
+pub const MAX_ALIGNMENT: u64 = GIB;
+const _: () = assert!(PREFERRED_BASE.is_aligned(MAX_ALIGNMENT));
+
 /// End of the lower half of the canonical address space.
 const LOWER_HALF_END: VirtAddr = VirtAddr::new(1 << 47);
 const UPPER_HALF: VirtAddr = VirtAddr::new(!(LOWER_HALF_END.as_u64() - 1));

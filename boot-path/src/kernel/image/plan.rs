@@ -23,7 +23,7 @@ pub struct Group {
     /// Length in bytes, a multiple of 4 KiB.
     pub size: u64,
     /// The alignment of the physical address minus `offset`: 4 KiB, or more if a segment asks for
-    /// it, or 2 MiB if the group is as large as a large page.
+    /// it, and at least 2 MiB if the group is as large as a large page.
     pub alignment: u64,
     /// The physical address modulo `alignment`.
     pub offset: u64,
@@ -81,7 +81,7 @@ impl KernelImage {
             .map(|s| s.alignment)
             .fold(PAGE_SIZE, u64::max);
         let alignment = if size >= LARGE_PAGE {
-            LARGE_PAGE
+            asked.max(LARGE_PAGE)
         } else {
             asked
         };

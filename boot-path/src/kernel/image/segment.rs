@@ -3,7 +3,7 @@
 use elf::abi;
 
 use crate::kernel::image::headers::{ProgramHeader, check_in_file};
-use crate::kernel::image::{KernelError, LARGE_PAGE, LAST_PAGE};
+use crate::kernel::image::{KernelError, LAST_PAGE, MAX_ALIGNMENT};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::position::FileOffset;
@@ -24,7 +24,7 @@ pub struct Segment {
     pub memory_size: u64,
     /// The load address, in the linker script's terms (`p_paddr`).
     pub load_address: PhysAddr,
-    /// `p_align`, a power of two from 1 to 2 MiB.
+    /// `p_align`, a power of two from 1 to 1 GiB.
     pub alignment: u64,
     /// `p_flags`: 1 executable, 2 writable, 4 readable.
     pub flags: u32,
@@ -102,7 +102,7 @@ impl Segment {
             & within
             != 0;
         if !segment.alignment.is_power_of_two()
-            || segment.alignment > LARGE_PAGE
+            || segment.alignment > MAX_ALIGNMENT
             || disagree && segment.file_size > 0
         {
             return Err(KernelError::Alignment {

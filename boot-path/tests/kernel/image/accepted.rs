@@ -134,6 +134,16 @@ fn alignments() {
     elf.program_headers[1].alignment = 0x8000;
     let group = groups(&elf)[0];
     assert_eq!((group.alignment, group.offset), (0x8000, 0x5000));
+    for larger in [4 * MIB, 1024 * MIB] {
+        elf.program_headers[1].alignment = larger;
+        let group = groups(&elf)[0];
+        let offset = HIGH % larger + 0x5000;
+        assert_eq!((group.alignment, group.offset), (larger, offset));
+        // A group as large as a large page keeps it, too.
+        let mut large = elf.clone();
+        large.program_headers[2].memory_size = 8 * MIB;
+        assert_eq!(groups(&large)[0].alignment, larger);
+    }
     elf.program_headers[1].alignment = 2 * MIB;
     let group = groups(&elf)[0];
     assert_eq!((group.alignment, group.offset), (2 * MIB, 0x5000));

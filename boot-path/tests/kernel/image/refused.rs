@@ -323,7 +323,7 @@ fn writable_code() {
 
 #[test]
 fn alignment() {
-    for alignment in [3, 0x1800, 4 * MIB, u64::MAX, 1 << 63] {
+    for alignment in [3, 0x1800, 2048 * MIB, u64::MAX, 1 << 63] {
         let mut elf = executable();
         elf.program_headers[1].alignment = alignment;
         elf.program_headers[1].offset = Some(0x2000);
