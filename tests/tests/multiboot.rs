@@ -142,8 +142,8 @@ fn content(mut running: Running, version: u32, ends: bool) -> Result<String> {
             "multiboot {version} by Bootpath {}\n",
             env!("CARGO_PKG_VERSION")
         ),
-        "command line: root=/dev/sda  two spaces\n".into(),
-        module(12, "the text of one"),
+        "command line: /boot/kernel.elf root=/dev/sda  two spaces\n".into(),
+        module(12, "/boot/modules/first the text of one"),
         module(100_001, "/boot/modules/second"),
         "drive 80 0 ff".into(),
     ] {
@@ -478,8 +478,8 @@ fn a_c_kernel_in_the_higher_half() -> Result<()> {
         &[
             "Multiboot 1, 32 bits, 4 segments",
             "a kernel at c01",
-            "command line: some words, exit\n",
-            "module c: the text of one\n",
+            "command line: /boot/kernel.elf some words, exit\n",
+            "module c: /boot/modules/first the text of one\n",
             "module 186a1: /boot/modules/second\n",
             "memory 1000 9f000 available\n",
             "OKAY\n",
@@ -507,8 +507,9 @@ fn what_is_refused() -> Result<()> {
     let with = |tags: &[u32]| with_tags(kernel.clone(), tags);
     refused(&with(&[0x99, 8])?, &[], "10T", &["header tag 153"])?;
     refused(&with(&[1, 12, 22, 0])?, &[], "10T", &["type 22"])?;
-    // A tag whose size reaches behind the end of the header.
-    refused(&with(&[6, 4096])?, &[], "10S", &["tag 6 ", "4096 bytes"])?;
+    // A tag whose size reaches behind the end of the file's head.
+    let large = ["tag 6 ", "32768 bytes"];
+    refused(&with(&[6, 0x8000])?, &[], "10S", &large)?;
     let console = "a console, and there is no screen";
     refused(&kernel, &["-vga", "none"], "10T", &[console])?;
     let old = only_version_1(kernel.clone())?;

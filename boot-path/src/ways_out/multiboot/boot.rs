@@ -20,7 +20,7 @@ use crate::kernel::placement::LoadedModule;
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap, Request};
 use crate::memory::placement::allocate;
 use crate::memory::ram::{Allocation, Block, bytes_at};
 use crate::say;
@@ -34,6 +34,11 @@ use crate::ways_out::way::{LOADER, Way, firmware_tables};
 
 /// Regions that allocating the boot information may add to the memory map.
 const SPARE_REGIONS: usize = 4;
+
+/// ESP at the first instruction. The specifications leave it undefined, but many kernels call
+/// before they load it, and other loaders let them. Below it is the transfer buffer, of which
+/// only the first bytes are needed any more.
+const STACK_TOP: u32 = layout::END as u32;
 
 /// A kernel with its headers.
 pub struct Opened<'m> {
@@ -136,6 +141,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
         eip: opened.image.entry().as_u64() as u32,
         eax: opened.version.boot_magic(),
         ebx,
+        esp: STACK_TOP,
         ..ProtectedMode::default()
     })))
 }
@@ -152,7 +158,7 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     let header = &opened.header;
     let regions = memory.regions().len() + SPARE_REGIONS;
     let size = information::size(information, regions) as u64;
-    let mut block = machine.pages(size, MemoryKind::Reclaimable, memory)?;
+    let mut block = room(machine, size, memory)?;
     say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry().as_u64());
     machine.show_cursor();
     if let Some(graphics) = graphics {
@@ -173,6 +179,28 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
         "the boot information is larger than was computed"
     );
     Ok(start)
+}
+
+/// Memory for the information: below 640 KiB if it fits there, else above 1 MiB. Some kernels map
+/// only what is below their own end before they read it.
+fn room<'m, M: OutMachine<'m>>(
+    machine: M,
+    size: u64,
+    memory: &mut MemoryMap,
+) -> Result<Block<'m>, M::Failure> {
+    let kind = MemoryKind::Reclaimable;
+    let low = memory.allocate(&Request {
+        size,
+        align: PAGE_SIZE,
+        offset: 0,
+        min: PhysAddr::new(layout::END),
+        max: PhysAddr::new(MIB),
+        kind,
+    });
+    match low {
+        Ok(start) => Ok(machine.block(Allocation::new(start, size))),
+        Err(_) => Ok(machine.pages(size, kind, memory)?),
+    }
 }
 
 /// The wishes of a kernel that wants graphics, and the available modes.
@@ -268,6 +296,12 @@ fn load<'m, M: OutMachine<'m>>(
         image.file_bytes().div_ceil(1024),
         image.start().as_u64()
     );
+    if opened.header.unsound_end {
+        say!(
+            machine,
+            "            its header's length or end tag is wrong"
+        );
+    }
     Ok(load_base)
 }
 

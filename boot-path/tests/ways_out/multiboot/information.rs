@@ -256,7 +256,7 @@ fn information_of_version_2() {
         assert_eq!(memory.0[4..8], [0; 4]);
 
         let line = boot.command_line_tag().expect("a command line");
-        assert_eq!(line.cmdline(), Ok("quiet  two more"));
+        assert_eq!(line.cmdline(), Ok("/boot/kernel.elf quiet  two more"));
         let name = boot.boot_loader_name_tag().expect("a name");
         assert_eq!(name.name(), Ok("the loader"));
         let modules: Vec<_> = boot
@@ -264,9 +264,12 @@ fn information_of_version_2() {
             .map(|tag| (tag.start_address(), tag.end_address(), tag.cmdline().ok()))
             .collect();
         let two = 2 * MIB as u32;
-        let first = (two, two + 1234, Some("the text"));
+        let first = (two, two + 1234, Some("/boot/modules/first the text"));
         let second = (two + 0x1000, two + 0x1000, Some("/second"));
         assert_eq!(modules, [first, second]);
+        let kinds: Vec<u32> = boot.tags().map(|tag| tag.header().typ.into()).collect();
+        let order = [1, 2, 3, 3, 5, 6, 4, 8, 9, 10, 13, 14, 15, 21, 0];
+        assert_eq!(kinds, order);
         check_memory_and_device(&boot);
         check_screen_and_sections(&boot);
         check_firmware(&boot);
@@ -345,7 +348,7 @@ fn as_little_information_as_possible() {
         // SAFETY: as above.
         let boot = unsafe { BootInformation::load(start) }.expect("it is right");
         let line = boot.command_line_tag().map(|tag| tag.cmdline().ok());
-        assert_eq!(line, Some(Some("")));
+        assert_eq!(line, Some(Some("/boot/kernel.elf")));
         assert_eq!(boot.module_tags().count(), 0);
         let device = boot.bootdev_tag().expect("it");
         assert_eq!((device.slice(), device.part()), (u32::MAX, u32::MAX));
@@ -361,7 +364,7 @@ fn as_little_information_as_possible() {
         assert_eq!(memory.0[12..16], [0xFF, 0xFF, 0xFF, 0x81]);
         assert_eq!(word(20), 0);
         // APM, VBE, framebuffer.
-        assert!(memory.0[68..116].iter().all(|&byte| byte == 0));
+        assert!(memory.0[68..120].iter().all(|&byte| byte == 0));
     });
 }
 
@@ -431,7 +434,8 @@ fn graphics_in_the_information() {
         assert_eq!([word(80), word(84)], [0xC000_4114, 0x0123_5678]);
         let screen = [word(88), word(92), word(96), word(100), word(104)];
         assert_eq!(screen, [0xFD00_0000, 0, 1664, 800, 600]);
-        assert_eq!(memory[108..116], [16, 1, 11, 5, 5, 6, 0, 4]);
+        // Where the specification's C header has the colours.
+        assert_eq!(memory[108..120], [16, 1, 0, 0, 11, 5, 5, 6, 0, 4, 0, 0]);
     });
 }
 
@@ -476,13 +480,13 @@ fn information_of_version_1() {
         assert_eq!(word(0), 0b1_0110_0110_1111 | 1 << 12);
         assert_eq!([word(4), word(8)], [636, 15 * 1024]);
         assert_eq!(memory[12..16], [0xFF, 0xFF, 1, 0x81]);
-        assert_eq!(text(place(16)), "quiet  two more");
+        assert_eq!(text(place(16)), "/boot/kernel.elf quiet  two more");
         assert_eq!(text(place(64)), "the loader");
         assert_eq!(word(20), 2);
         let modules = place(24);
         let two = 2 * MIB as u32;
         assert_eq!([word(modules), word(modules + 4)], [two, two + 1234]);
-        assert_eq!(text(place(modules + 8)), "the text");
+        assert_eq!(text(place(modules + 8)), "/boot/modules/first the text");
         assert_eq!(text(place(modules + 24)), "/second");
         assert_eq!([word(modules + 12), word(modules + 28)], [0, 0]);
         assert_eq!([word(28), word(32), word(40)], [2, 64, 1]);
@@ -506,7 +510,7 @@ fn information_of_version_1() {
         assert!(memory[72..88].iter().all(|&byte| byte == 0), "VBE");
         let screen = [word(88), word(92), word(96), word(100), word(104)];
         assert_eq!(screen, [0xB_8000, 0, 160, 80, 25]);
-        assert_eq!(memory[108..116], [16, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(memory[108..120], [16, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     });
 }
 

@@ -73,5 +73,6 @@ fn plain(version: Version, offset: u64) -> Header {
         has_text: true,
         graphics: None,
         needs_graphics: false,
+        unsound_end: false,
     }
 }

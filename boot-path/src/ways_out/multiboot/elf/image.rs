@@ -189,7 +189,10 @@ impl PhysicalImage {
         if segment.memory_size == 0 {
             return Ok(());
         }
-        check_in_file(segment.file_offset, segment.file_size, file_size)?;
+        // Of a segment without bytes in the file, the offset says nothing.
+        if segment.file_size != 0 {
+            check_in_file(segment.file_offset, segment.file_size, file_size)?;
+        }
         let end = segment.start.checked_add(segment.memory_size);
         if end.is_none_or(|end| end > EARLY_REACH) {
             Err(MemoryConflict::Beyond {

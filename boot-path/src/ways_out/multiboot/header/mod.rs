@@ -110,6 +110,8 @@ pub struct Header {
     pub graphics: Option<Wish>,
     /// It requires a graphics mode.
     pub needs_graphics: bool,
+    /// Its end is not where its length says, or its end tag has another size than 8.
+    pub unsound_end: bool,
 }
 
 impl VideoFields {
@@ -158,6 +160,7 @@ impl Header {
             has_text: true,
             graphics: None,
             needs_graphics: false,
+            unsound_end: false,
         }
     }
 

@@ -56,7 +56,7 @@ impl Header {
         let head = head.get(..HEAD.min(head.len())).unwrap_or_default();
         let within = HEAD as u64;
         let offset = protocol::multiboot2_header(head).ok_or(HeaderError::NotFound { within })?;
-        let bytes = all_of_it(head, offset)?;
+        let (bytes, length) = behind_magic(head, offset)?;
         self.offset = FileOffset::new(offset as u64);
         let (mut video, mut has_text) = (None, None);
         let mut position = size_of::<Magic2>();
@@ -67,6 +67,13 @@ impl Header {
                 return Err(HeaderError::NoEnd { offset });
             };
             let (kind, size) = (tag.kind.get(), tag.size.get());
+            // The type alone ends the tags, as for other loaders: neither its size nor the header's
+            // length is needed to find it, and kernels exist in which one of them is wrong.
+            if kind == tag::END {
+                let end = position + size_of::<TagHeader>();
+                self.unsound_end = size as usize != size_of::<TagHeader>() || end != length;
+                break;
+            }
             let wrong = HeaderError::TagSize {
                 kind,
                 offset: (offset + position) as u64,
@@ -76,7 +83,6 @@ impl Header {
             let content = content.ok_or(wrong)?;
             let optional = tag.flags.get().get_bit(0);
             match kind {
-                tag::END => break,
                 tag::INFORMATION_REQUEST => {
                     let requests = <[U32]>::ref_from_bytes(content);
                     self.request(requests.map_err(|_| wrong)?, optional)?;
@@ -138,22 +144,18 @@ impl Header {
     }
 }
 
-/// The bytes of the header, all of which must lie in the file's head.
-fn all_of_it(head: &[u8], offset: usize) -> Result<&[u8], HeaderError> {
+/// The file's head from the header on, and the length that the header claims.
+fn behind_magic(head: &[u8], offset: usize) -> Result<(&[u8], usize), HeaderError> {
     let bytes = head.get(offset..).unwrap_or_default();
-    let magic = Magic2::ref_from_prefix(bytes);
-    let length = magic.map_or(0, |(magic, _)| magic.length.get()) as usize;
-    let inside = bytes.get(..length);
-    let Some((Ok((magic, _)), bytes)) = inside.map(|bytes| (Magic2::ref_from_prefix(bytes), bytes))
-    else {
+    let Ok((magic, _)) = Magic2::ref_from_prefix(bytes) else {
         return Err(HeaderError::Length {
             offset: offset as u64,
-            length: length as u64,
+            length: size_of::<Magic2>() as u64,
             end: HEAD as u64,
         });
     };
     match magic.architecture.get() {
-        0 => Ok(bytes),
+        0 => Ok((bytes, magic.length.get() as usize)),
         architecture => Err(HeaderError::Architecture { architecture }),
     }
 }

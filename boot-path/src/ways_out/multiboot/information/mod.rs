@@ -9,7 +9,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::bios::vbe::{self, Mode};
-use crate::entry::entry_file::{KernelEntry, Module};
+use crate::entry::entry_file::{KernelEntry, PATH_KERNEL};
 use crate::kernel::placement::LoadedModule;
 use crate::memory::map::{MIB, MemoryKind, Region};
 use crate::ways_out::multiboot::elf::SectionTable;
@@ -173,25 +173,18 @@ fn basic_memory(mut memory: &[Region]) -> [u32; 2] {
     [low, high].map(|bytes| (bytes / 1024).min(u32::MAX.into()) as u32)
 }
 
-/// The string of a module, or its path if the string is empty.
-fn module_text<'a>(module: &Module<'a>) -> &'a str {
-    if module.string.is_empty() {
-        module.path
-    } else {
-        module.string
-    }
-}
-
 /// The most bytes that the information takes, in either version. `regions` is the most regions that
 /// the memory map will have.
 pub fn size(info: &Information<'_>, regions: usize) -> usize {
     // All tags of fixed size, and the whole structure of version 1.
     const TAGS: usize = 1024 + vbe::CONTROLLER_BYTES + vbe::MODE_BYTES;
     let texts = info.entry.modules().map(|module| {
-        let text = module_text(&module).len();
+        let text = module.path.len() + 1 + module.string.len();
         text + TAG_BYTES + MODULE_BYTES + ALIGNMENT
     });
     TAGS + texts.sum::<usize>()
+        + info.entry.kernel().unwrap_or(PATH_KERNEL).len()
+        + 1
         + info.entry.command_line_length()
         + info.loader.len()
         + info.rsdp.len() * 2

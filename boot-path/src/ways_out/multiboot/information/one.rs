@@ -1,5 +1,7 @@
 //! The information of version 1: a structure, and the data that it points to.
 
+use core::mem::offset_of;
+
 use bit_field::BitField as _;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -7,8 +9,7 @@ use zerocopy::{FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Una
 use crate::memory::map::Region;
 use crate::ways_out::multiboot::information::writer::Writer;
 use crate::ways_out::multiboot::information::{
-    ALIGNMENT, Framebuffer, Information, MODULE_BYTES, Screen, Vbe, basic_memory, ends,
-    module_text, take_region,
+    ALIGNMENT, Framebuffer, Information, MODULE_BYTES, Screen, Vbe, basic_memory, ends, take_region,
 };
 
 /// Bytes of a region in the memory map: start, length, type. This number precedes each region.
@@ -38,10 +39,16 @@ struct Information1 {
     vbe_blocks: [U32; 2],
     vbe: Vbe,
     framebuffer: Framebuffer,
+    /// In the specification's C header, what follows is a union that contains 32-bit fields. The
+    /// table in its text does not have these two bytes, but kernels are compiled with the header.
+    alignment: [u8; 2],
     color_info: [u8; 6],
+    /// The end of the union.
+    rest: [u8; 2],
 }
 
-const _: () = assert!(size_of::<Information1>() == 116);
+const _: () = assert!(offset_of!(Information1, color_info) == 112);
+const _: () = assert!(size_of::<Information1>() == 120);
 
 /// Bits of the flags of version 1.
 mod flag {
@@ -117,7 +124,7 @@ fn put_modules(out: &mut Writer<'_>, info: &Information<'_>, head: &mut Informat
     out.room(count * MODULE_BYTES);
     for (index, (module, loaded)) in info.entry.modules().zip(info.modules).enumerate() {
         let text = out.address();
-        out.text(module_text(&module));
+        out.path_and_text(module.path, module.string);
         let [start, end] = ends(loaded);
         let words = [start, end, text].map(U32::new);
         out.put_at(table + index * MODULE_BYTES, words.as_bytes());

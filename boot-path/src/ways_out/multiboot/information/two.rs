@@ -5,7 +5,7 @@ use zerocopy::IntoBytes as _;
 use crate::ways_out::multiboot::information::writer::Writer;
 use crate::ways_out::multiboot::information::{
     ALIGNMENT, Framebuffer, Information, MEMORY_ENTRY_BYTES, RGB, RSDP_1_BYTES, Screen, Vbe,
-    basic_memory, ends, module_text, tag, take_region,
+    basic_memory, ends, tag, take_region,
 };
 
 impl Writer<'_> {
@@ -83,16 +83,17 @@ fn put_texts(out: &mut Writer<'_>, info: &Information<'_>) {
     for (module, loaded) in info.entry.modules().zip(info.modules) {
         let start = out.begin(tag::MODULE);
         out.words(&ends(loaded));
-        out.text(module_text(&module));
+        out.path_and_text(module.path, module.string);
         out.end(start);
     }
 }
 
-/// The sizes of memory, the boot device, and the memory map.
+/// The boot device, the memory map, and the sizes of memory. Kernels read tags in the order in
+/// which they come, and some take the map for the first that says how much memory there is: other
+/// loaders write it in front of the two sizes.
 fn put_memory(out: &mut Writer<'_>, info: &Information<'_>) {
     const NONE: u32 = u32::MAX;
 
-    out.word_tag(tag::BASIC_MEMORY, &basic_memory(info.memory));
     if let Some(drive) = info.drive {
         let partition = u32::from(info.partition).checked_sub(1).unwrap_or(NONE);
         out.word_tag(tag::BOOT_DEVICE, &[drive.into(), partition, NONE]);
@@ -106,6 +107,7 @@ fn put_memory(out: &mut Writer<'_>, info: &Information<'_>) {
         out.words(&[kind, 0]);
     }
     out.end(start);
+    out.word_tag(tag::BASIC_MEMORY, &basic_memory(info.memory));
 }
 
 fn put_screen(out: &mut Writer<'_>, screen: &Screen<'_>) {

@@ -1,6 +1,6 @@
 //! Writes bytes to memory.
 
-use crate::entry::entry_file::KernelEntry;
+use crate::entry::entry_file::{KernelEntry, PATH_KERNEL};
 use crate::errors::text::copy;
 
 /// Memory that is filled from the front. Data that does not fit is left out, and
@@ -70,8 +70,23 @@ impl<'a> Writer<'a> {
         self.room(1);
     }
 
+    /// Writes a path; a blank and the text behind it, if there is one; and a zero byte. Many
+    /// kernels drop the first word, because most loaders put the path there.
+    pub(super) fn path_and_text(&mut self, path: &str, text: &str) {
+        self.put(path.as_bytes());
+        if !text.is_empty() {
+            self.put(b" ");
+        }
+        self.text(text);
+    }
+
     pub(super) fn command_line(&mut self, entry: &KernelEntry<'_>) {
-        let room = self.room(entry.command_line_length() + 1);
+        self.put(entry.kernel().unwrap_or(PATH_KERNEL).as_bytes());
+        let length = entry.command_line_length();
+        if length > 0 {
+            self.put(b" ");
+        }
+        let room = self.room(length + 1);
         entry.copy_command_line(room);
     }
 

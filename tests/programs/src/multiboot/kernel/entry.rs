@@ -11,6 +11,7 @@ use crate::main;
 pub struct State {
     pub eax: u32,
     pub ebx: u32,
+    pub esp: u32,
     pub eflags: u32,
     pub cr0: u32,
     pub cr4: u32,
@@ -26,6 +27,7 @@ pub struct State {
 pub static mut STATE: State = State {
     eax: 0,
     ebx: 0,
+    esp: 0,
     eflags: 0,
     cr0: 0,
     cr4: 0,
@@ -71,14 +73,11 @@ static GDT_POINTER: Pointer = Pointer(23, &GDT);
 extern "C" fn start() -> ! {
     naked_asm!(
         ".code32",
-        // There is no stack yet: a word of the boot information serves as one, to find out where
-        // this code is.
-        "mov edx, [ebx + 4]",
-        "lea esp, [ebx + 8]",
+        // As in many kernels, the first instruction is a call: the loader's stack has to be usable.
         "call .Lhere",
         ".Lhere:",
         "pop ebp",
-        "mov [ebx + 4], edx",
+        "mov edx, esp",
         "sub ebp, offset .Lhere",
         "jnz .Lmoved",
 
@@ -87,6 +86,7 @@ extern "C" fn start() -> ! {
         "pop dword ptr [{state} + {eflags}]",
         "mov [{state} + {eax}], eax",
         "mov [{state} + {ebx}], ebx",
+        "mov [{state} + {esp}], edx",
         "mov eax, cr0",
         "mov [{state} + {cr0}], eax",
         "mov eax, cr4",
@@ -208,6 +208,7 @@ extern "C" fn start() -> ! {
         exit_port = const EXIT_PORT,
         eax = const offset_of!(State, eax),
         ebx = const offset_of!(State, ebx),
+        esp = const offset_of!(State, esp),
         eflags = const offset_of!(State, eflags),
         cr0 = const offset_of!(State, cr0),
         cr4 = const offset_of!(State, cr4),

@@ -43,6 +43,12 @@ const LOADER_1: u32 = 0x2BAD_B002;
 
 const LOADER_2: u32 = multiboot2::MAGIC;
 
+/// Bytes of the loader's stack that a kernel may use.
+const STACK: u64 = 4096;
+
+/// The end of conventional memory.
+const LOW_END: u64 = 640 * 1024;
+
 extern "C" fn main() -> ! {
     let state = &raw const entry::STATE;
     // SAFETY: nobody writes to it any more.
@@ -57,7 +63,11 @@ extern "C" fn main() -> ! {
     checks.check("kernel's place", uses.add(start, end - start));
     let loaded = address(&raw const memory::_edata) - start;
     report::bytes("kernel", bytes(start, loaded), &[]);
+    // Some KiB of stack, apart from all that follows.
+    let stack = u64::from(state.esp).saturating_sub(STACK);
+    checks.check("stack's place", uses.add(stack, STACK) && stack < LOW_END);
     let info = u64::from(state.ebx);
+    checks.check("information is low", info < LOW_END);
     match state.eax {
         LOADER_2 => version_2::check_2(info, &mut checks, &mut uses),
         LOADER_1 => version_1::check_1(info, &mut checks, &mut uses),

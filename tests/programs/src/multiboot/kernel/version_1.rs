@@ -38,7 +38,9 @@ struct Information {
     height: u32,
     bits_per_pixel: u8,
     screen_kind: u8,
+    alignment: [u8; 2],
     colors: [u8; 6],
+    rest: [u8; 2],
 }
 
 #[derive(FromBytes)]
@@ -92,7 +94,7 @@ pub fn check_1(info: u64, checks: &mut Checks, uses: &mut Uses) {
     check_modules(&boot, checks, uses);
     let [part3, part2, part1, drive] = boot.boot_device;
     say!("drive {drive:x} {part1:x} {part2:x} {part3:x}");
-    STAY.store(line == "stay", Relaxed);
+    STAY.store(line.ends_with(" stay"), Relaxed);
     check_screen(&boot, checks, uses);
     check_sections(&boot, checks, uses);
     let unused = [boot.drives[0], boot.drives[1], boot.config_table, boot.apm];

@@ -31,7 +31,7 @@ pub fn check_2(info: u64, checks: &mut Checks, uses: &mut Uses) {
     let line = check_texts(&boot);
     check_modules(&boot, checks, uses);
     check_boot_device(&boot, line, checks);
-    STAY.store(line == "stay", Relaxed);
+    STAY.store(line.ends_with(" stay"), Relaxed);
     let framebuffer = check_screen(&boot, checks);
     check_sections(&boot, checks, uses);
     check_firmware(&boot, checks);
