@@ -112,6 +112,18 @@ fn both_classes_say_the_same() {
     }
 }
 
+/// The offset of a segment without bytes in the file says nothing, and may be behind its end.
+#[test]
+fn a_segment_without_bytes() {
+    const SECOND: usize = 64 + 56;
+    let mut file = kernel(0).build();
+    file[SECOND + 8..SECOND + 16].fill(0x7F);
+    file[SECOND + 32..SECOND + 40].fill(0);
+    let image = read(&file).expect("a good kernel");
+    assert_eq!(image.file_bytes(), 0x1800);
+    assert_eq!(image.end(), physical(MIB + 0x7800));
+}
+
 #[test]
 fn an_elf64_with_a_64_bit_entry_point() {
     let image = read(&kernel(0xFFFF_FFFF_8000_0000).build()).expect("a good kernel");
