@@ -136,7 +136,8 @@ fn of_chains_of_clusters(base: &Base) -> Result<Vec<Made>> {
     const ENTRY: usize = 4;
     const END: [u8; ENTRY] = [0xFF, 0xFF, 0xFF, 0x0F];
 
-    let first = ENTRY * base.cluster(KERNEL)?;
+    let cluster = base.cluster(KERNEL)?;
+    let first = ENTRY * cluster;
     let both = |meets, what, entry: &[u8]| -> Result<Made> {
         let places = base.fats()?.map(|fat| (fat + first, entry));
         Ok(made(base, meets, what, &places))
@@ -144,6 +145,7 @@ fn of_chains_of_clusters(base: &Base) -> Result<Vec<Made>> {
     Ok(vec![
         both("FatError::Link", "a free cluster in a chain", &[0; ENTRY])?,
         both("FatError::ChainShort", "a chain that is too short", &END)?,
+        both("FatError::ChainLong", "a chain that is a ring", &(cluster as u32).to_le_bytes())?,
     ])
 }
 
@@ -159,7 +161,6 @@ fn of_directories(base: &Base) -> Result<Vec<Made>> {
         |meets, what, size: u32| made(base, meets, what, &[(kernel + SIZE, &size.to_le_bytes())]);
     let long = 20_000_u32.to_le_bytes();
     Ok(vec![
-        size("FatError::ChainLong", "a chain that is too long", 1),
         size("FatError::FileSize", "a file of 4 GiB", u32::MAX),
         made(base, "FatError::FirstCluster", "a file in cluster 1", &[(kernel + CLUSTER, &[1, 0])]),
         made(base, "EntryFileError::FileTooLong", "a text of 20,000 bytes", &[(text + SIZE, &long)]),

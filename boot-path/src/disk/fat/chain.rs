@@ -86,7 +86,11 @@ impl ExtentWalker<'_> {
                 link,
             });
         } else if self.position >= self.end {
-            return Err(FatError::ChainLong(self.first));
+            if !self.is_file {
+                return Err(FatError::ChainLong(self.first));
+            }
+            self.check_rest(device, cache, link)?;
+            self.stop = FileOffset::ZERO;
         } else {
             self.cluster = link;
         }
@@ -98,7 +102,56 @@ impl ExtentWalker<'_> {
             length: self.position.min(self.end) - file_offset,
         }))
     }
+
+    /// Checks the clusters behind the end of a file, from `cluster` on. Systems allocate them
+    /// ahead, or leave them behind when a file shrinks, and every system reads such a file. But the
+    /// chain must end: one that turns back shows that its links cannot be trusted.
+    ///
+    /// Brent's algorithm finds a ring without memory, and a ring of few clusters in few steps.
+    #[cold]
+    fn check_rest<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        mut cluster: u32,
+    ) -> Result<(), FatError> {
+        let geometry = &self.volume.geometry;
+        let mut left = MAX_CHAIN >> geometry.cluster_shift;
+        let mut mark = cluster;
+        let (mut steps, mut until) = (0u64, 1);
+        while left > 0 {
+            let (last, link) = self
+                .volume
+                .follow(device, cache, cluster, geometry.last_cluster)?;
+            left = left.saturating_sub(u64::from(last - cluster + 1));
+            let Some(link) = link else {
+                cluster = last;
+                continue;
+            };
+            if geometry.kind.ends().contains(&link) {
+                return Ok(());
+            }
+            if !geometry.is_cluster(link) {
+                return Err(FatError::Link {
+                    cluster: last,
+                    link,
+                });
+            }
+            if link == mark {
+                break;
+            }
+            steps += 1;
+            if steps == until {
+                (mark, steps, until) = (link, 0, until * 2);
+            }
+            cluster = link;
+        }
+        Err(FatError::ChainLong(self.first))
+    }
 }
+
+/// The most bytes that the clusters behind the end of a file may have: as many as a file.
+const MAX_CHAIN: u64 = 1 << 32;
 
 impl Volume {
     /// Follows a chain from `cluster` on as long as each cluster is followed by its neighbour, at

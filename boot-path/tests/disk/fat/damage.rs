@@ -70,9 +70,25 @@ fn chains_of_the_wrong_length() {
             );
         }
         let mut tiny = three(bits);
+        // Clusters that were allocated ahead belong to no byte of the file.
         tiny.fat[20] = 21;
-        tiny.fat[21] = Tiny::END;
-        assert_damaged(&tiny, FatError::ChainLong(10));
+        tiny.fat[21] = 30;
+        tiny.fat[30] = Tiny::END;
+        assert_eq!(
+            read_file(&mut tiny.disk(), "FILE"),
+            Ok(Some(content(3, 1500)))
+        );
+        // But they must end, and not in a free cluster.
+        for back in [21, 30] {
+            tiny.fat[30] = back;
+            assert_damaged(&tiny, FatError::ChainLong(10));
+        }
+        tiny.fat[30] = 0;
+        let link = FatError::Link {
+            cluster: 30,
+            link: 0,
+        };
+        assert_damaged(&tiny, link);
         // Rings.
         for back in [10, 11, 20] {
             let mut tiny = three(bits);
