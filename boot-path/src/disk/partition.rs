@@ -1,9 +1,10 @@
 //! Step 7: which part of the disk to boot from.
 //!
-//! The choice is liberal, because the file system is checked anyway: the first active entry of the
-//! MBR's table, whatever its kind; else the first entry of a FAT kind; else the whole disk, when
-//! sector 0 is itself the boot sector of a FAT file system (a "superfloppy", the way many sticks
-//! are sold).
+//! The choice is by content: the first partition that holds a FAT volume, active ones first, then
+//! those of a FAT kind, then any other. If none does, it is by the table alone, and the error names
+//! what lies there: the first active entry, whatever its kind; else the first entry of a FAT kind;
+//! else the whole disk, when sector 0 is itself the boot sector of a FAT file system (a
+//! "superfloppy", the way many sticks are sold).
 //!
 //! If no partition can be chosen, the error names what was found instead: a GPT, or what a
 //! partition [holds](crate::disk::probe).
@@ -275,7 +276,10 @@ fn find_in_unit<D: BlockDevice + ?Sized>(
     shift: u32,
 ) -> Result<Partition, PartitionError> {
     let end = device.sector_count().saturating_mul(1 << shift);
-    let found = boot_partition(sector, end);
+    let found = match by_content(device, sector, shift) {
+        Some(candidate) => Ok(candidate),
+        None => boot_partition(sector, end),
+    };
     let Candidate {
         number,
         first_lba,
@@ -302,6 +306,71 @@ fn find_in_unit<D: BlockDevice + ?Sized>(
         sectors: (sectors >> shift) + u64::from(sectors & ((1 << shift) - 1) != 0),
         signature,
     })
+}
+
+/// The first partition that holds a FAT volume: active ones first, then those of a FAT kind, then
+/// any other. `None`: none does, or the table offers no choice, so nothing needs to be read.
+fn by_content<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    sector: &[u8],
+    shift: u32,
+) -> Option<Candidate> {
+    let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
+    let first = boot_partition(sector, u64::MAX);
+    // An error other than that nothing was chosen, or the whole disk, is not for the table to mend.
+    match first {
+        Ok(Candidate { number: 1.., .. }) | Err(PartitionError::NoEntry) => {}
+        _ => return None,
+    }
+    let used = || {
+        (1..)
+            .zip(&mbr.partitions)
+            .filter(|(_, entry)| is_used(entry))
+    };
+    if first.is_ok() && used().nth(1).is_none() {
+        return None;
+    }
+    for rank in 0..=2 {
+        for (number, entry) in used().filter(|(_, entry)| rank_of(entry) == rank) {
+            let candidate = Candidate {
+                number,
+                first_lba: TableLba::new(entry.first_lba.get()),
+                sectors: entry.sectors.get().into(),
+                signature: mbr.disk_signature.get(),
+            };
+            if !candidate.first_lba.is_within_sector(shift)
+                && holds_fat(
+                    device,
+                    candidate.first_lba.on_disk(shift),
+                    candidate.sectors >> shift,
+                )
+            {
+                return Some(candidate);
+            }
+        }
+    }
+    None
+}
+
+/// The order in which partitions are looked at.
+fn rank_of(entry: &PartitionEntry) -> u8 {
+    match entry.status {
+        ACTIVE => 0,
+        _ if is_fat(entry) => 1,
+        _ => 2,
+    }
+}
+
+/// Is there a FAT volume, by its boot sector or by the backup of a damaged one? Another file system
+/// may have left an old backup in place.
+fn holds_fat<D: BlockDevice + ?Sized>(device: &mut D, first_lba: Lba, sectors: u64) -> bool {
+    /// The sector of FAT32's backup boot sector.
+    const BACKUP: u64 = 6;
+
+    let mut is_boot_sector = |lba| device.read(lba, 1).is_ok_and(fat::is_boot_sector);
+    is_boot_sector(first_lba)
+        || is_boot_sector(first_lba.saturating_add(BACKUP))
+            && probe::at_start(device, first_lba, sectors).is_none()
 }
 
 /// Is there a volume descriptor of ISO 9660 in its place?

@@ -1,10 +1,10 @@
 //! The choice of the boot partition.
 
-use boot_path::disk::partition::{Candidate, PartitionError, TableLba, boot_partition};
+use boot_path::disk::partition::{self, Candidate, PartitionError, TableLba, boot_partition};
 use boot_path::errors::catalogue::{self, Named as _, Report};
 use proptest::prelude::*;
 
-use crate::disks::{self, Tiny};
+use crate::disks::{self, MemoryDisk, Tiny};
 
 pub(crate) const SIGNATURE: u32 = 0x1234_5678;
 
@@ -144,6 +144,41 @@ fn a_disk_can_be_one_volume() {
     // mkfs.fat's boot sectors have messages, but not in the table's place.
     let boot = disks::mkfs(4096, &["-F", "12", "-s", "8"]);
     assert_eq!(boot_partition(&boot, 8192).unwrap().number, 0);
+}
+
+/// The number of the partition that is chosen when those of `fat` hold a FAT volume.
+fn by_content(entries: &[(usize, u8, u8, u32, u32)], fat: &[u32]) -> Result<u8, PartitionError> {
+    let mut bytes = vec![0; 512 * 1024];
+    bytes[..512].copy_from_slice(&mbr(entries));
+    let boot = Tiny::new(12).image();
+    for &first in fat {
+        bytes[first as usize * 512..][..512].copy_from_slice(&boot[..512]);
+    }
+    let mut disk = MemoryDisk::new(bytes, 512);
+    partition::find(&mut disk).map(|partition| partition.number)
+}
+
+#[test]
+fn the_first_that_holds_fat_is_chosen() {
+    let active = (1, 0x80, 0x07, 64, 64);
+    let fat = (2, 0, 0x0C, 128, 64);
+    let other = (3, 0, 0x83, 192, 64);
+    let second = (4, 0x80, 0x0C, 256, 64);
+    let all = [active, fat, other, second];
+    for (places, number) in [
+        (&[64, 128, 192, 256][..], 1),
+        (&[128, 192, 256], 4),
+        (&[128, 192], 2),
+        (&[192], 3),
+        // None: the table decides, and the file system says what is wrong.
+        (&[], 1),
+    ] {
+        assert_eq!(by_content(&all, places), Ok(number), "{places:?}");
+    }
+    assert_eq!(by_content(&[other], &[192]), Ok(3));
+    assert_eq!(by_content(&[other], &[]), Err(PartitionError::NoEntry));
+    // A damaged boot sector has a backup, which counts as well.
+    assert_eq!(by_content(&all, &[64 + 6, 128]), Ok(1));
 }
 
 #[test]
