@@ -6,6 +6,8 @@
 #   ./run.sh test     all checks and tests
 #   ./run.sh machines [NAME…]   the same image on many machines, or on those with such names
 #   ./run.sh kernels  [WORD…]   kernels by each protocol and on each way in, or those with such a word
+#   ./run.sh compare  FILE… [--module "PATH[ TEXT]"]… [--cmdline TEXT] [--protocol NAME] [--timeout SECONDS]:
+#                     how far each kernel file gets by Bootpath, by GRUB and by QEMU's -kernel
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
 #   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
@@ -75,7 +77,7 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=()
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=() compare=() from=$PWD
 case ${1-} in
 test | gdb) action=$1; shift ;;
 bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
@@ -84,6 +86,7 @@ flip) action=$1 flip=("${@:2}"); shift $# ;;
 verdicts) action=$1 verdicts=("${@:2}"); shift $# ;;
 shift) action=$1 shifts=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
+compare) action=$1 compare=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
 kernels) action=$1 kernels=("${@:2}"); shift $# ;;
 esac
@@ -122,6 +125,12 @@ flip) cargo run --quiet --package machine-tests --bin flip -- "${flip[@]}" ;;
 verdicts) cargo run --quiet --package machine-tests --bin verdicts -- "${verdicts[@]}" ;;
 shift) cargo run --quiet --package machine-tests --bin shift -- "${shifts[@]}" ;;
 kernels) cargo run --quiet --package machine-tests --bin kernels -- "${kernels[@]}" ;;
+# Paths on the command line are those of the caller.
+compare)
+    workspace=$PWD
+    cd -- "$from"
+    cargo run --quiet --manifest-path "$workspace/Cargo.toml" --package machine-tests --bin compare -- "${compare[@]}"
+    ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;

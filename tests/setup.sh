@@ -9,7 +9,7 @@ cc                  run   build-essential gcc             gcc          gcc      
 qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
 mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
 sfdisk              test  fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
-mcopy               test,break,peers mtools    mtools          mtools       mtools     mtools     mtools
+mcopy               test,break,peers,compare mtools    mtools          mtools       mtools     mtools     mtools
 ld                  run   binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
 make                run   make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs

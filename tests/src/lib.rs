@@ -2,7 +2,8 @@
 //! [`image`] builds good and damaged images, [`fats`] damages their FATs, [`elf`] makes kernels
 //! that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
 //! with [`linux`] for Linux kernels, [`samples`] has an image for each protocol, [`sums`] the
-//! checksums that kernels print, [`peers`] puts other loaders on the disks, [`recipes`] provokes
+//! checksums that kernels print, [`peers`] puts other loaders on the disks, [`compare`] asks
+//! them what they do with a kernel, [`recipes`] provokes
 //! the errors of the catalogue, [`book`] carries out the book, [`shift`] moves functions of the
 //! loader, and [`verdicts`] compares what is said about an image with what it does.
 //!
@@ -13,6 +14,7 @@
 pub mod checksum;
 mod elf_fixture;
 pub mod book;
+pub mod compare;
 pub mod elf;
 pub mod fats;
 pub mod flip;

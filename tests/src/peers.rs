@@ -56,6 +56,15 @@ impl Start<'_> {
 }
 
 impl Peer {
+    /// Whether its files and its tool are on this system, or can be fetched.
+    pub fn is_installed(self) -> bool {
+        let has_files = match self {
+            Self::Grub => grub_directory().is_some(),
+            Self::Syslinux => true,
+        };
+        has_files && matches!(self.version(), Ok(Some(_)))
+    }
+
     /// Its name and version. `None`: it does not exist for this system.
     ///
     /// # Errors
@@ -118,14 +127,7 @@ impl Peer {
 /// GRUB as `grub-install` leaves it, except that the core image contains the configuration, and
 /// only the modules that it needs.
 fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
-    const DIRECTORIES: [&str; 3] = [
-        "/usr/lib/grub/i386-pc",
-        "/usr/lib/grub2/i386-pc",
-        "/usr/share/grub2/i386-pc",
-    ];
-
-    let directory = DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir());
-    let directory = directory.context("GRUB for PCs is missing")?;
+    let directory = grub_directory().context("GRUB for PCs is missing")?;
     let ([kernel, module], of_protocol) = match start.protocol {
         Protocol::Linux => (["linux", "initrd"], "linux"),
         Protocol::Multiboot => (["multiboot", "module"], "multiboot"),
@@ -162,6 +164,16 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     let boot = fs::read(directory.join("boot.img"))?;
     image.write(0, &boot[..mbr::CODE_END])?;
     image.write(SECTOR_SIZE as u64, &core)
+}
+
+/// Where GRUB's modules for PCs are.
+fn grub_directory() -> Option<&'static Path> {
+    const DIRECTORIES: [&str; 3] = [
+        "/usr/lib/grub/i386-pc",
+        "/usr/lib/grub2/i386-pc",
+        "/usr/share/grub2/i386-pc",
+    ];
+    DIRECTORIES.iter().map(Path::new).find(|path| path.is_dir())
 }
 
 /// Runs it with these arguments, under its name on this system.

@@ -111,6 +111,22 @@ impl Running {
         }
     }
 
+    /// Waits while `go_on` says so, or until the machine ends. It is not an error if the time is up
+    /// before that. Returns how the machine ended, if it did.
+    ///
+    /// # Errors
+    /// When the emulator cannot be asked.
+    pub fn watch_while(&mut self, mut go_on: impl FnMut(&Self) -> bool) -> Result<Option<Ending>> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(Ending::of(status)));
+            }
+            if !go_on(self) || self.sleep(String::new).is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
     /// Waits until the last line of the screen is one of `lines` and has ended, and returns the
     /// screen. QEMU only.
     ///
@@ -290,6 +306,29 @@ impl Running {
         Ok(())
     }
 
+    /// The first processor's registers, as QEMU prints them. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn registers(&self) -> Result<String> {
+        self.monitor("info registers")
+    }
+
+    /// Whether QEMU has stopped the machine, as it does with `-no-shutdown` when the guest resets it
+    /// or switches it off. QEMU only.
+    ///
+    /// # Errors
+    /// When QEMU's monitor does not answer.
+    pub fn is_paused(&self) -> Result<bool> {
+        Ok(self.monitor("info status")?.contains("paused"))
+    }
+
+    /// What the emulator itself has printed.
+    pub fn log(&self) -> String {
+        let log = fs::read(self.directory.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
     /// Gives QEMU's monitor a command and waits until it is done.
     fn monitor(&self, command: &str) -> Result<String> {
         const PROMPT: &str = "(qemu) ";
@@ -311,8 +350,7 @@ impl Running {
 
     /// The evidence in the error message about a machine that did not do what it should.
     fn evidence(&self) -> String {
-        let log = fs::read(self.directory.path().join("log")).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
+        let log = self.log();
         let screen = self.screen().unwrap_or_default().join("\n");
         format!(
             "--- serial line\n{}\n--- screen\n{}\n--- emulator\n{}",
