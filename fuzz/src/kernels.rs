@@ -274,10 +274,14 @@ pub fn relocate(image: &KernelImage, memory: &mut Memory, slide: u64) -> Option<
     let relrs = space.table(section[36], section[35], section[37], 8)?;
     let relas = space.table(section[7], section[8], section[9], 24)?;
     let jumps = space.table(section[23], section[2], Some(24), 24)?;
+    // Only the size of an entry is known, and it may be left out.
+    if section[11].is_some_and(|size| size != 24) {
+        return None;
+    }
     let mut count = space.apply_relrs(&relrs, slide)?;
     for entries in [relas, jumps] {
         for batch in entries.chunks(64) {
-            count += space.apply_relas(batch, slide)?;
+            count += space.apply_relas(batch, section[6], slide)?;
         }
     }
     Some(count)
@@ -345,24 +349,48 @@ impl Space<'_> {
 
     /// Applies relocations with addends. The loader takes 64 entries at a time out of the table. If
     /// a relocation changes an entry of its own batch, the old value is used.
-    fn apply_relas(&mut self, batch: &[u64], slide: u64) -> Option<u64> {
+    fn apply_relas(&mut self, batch: &[u64], symbols: Option<u64>, slide: u64) -> Option<u64> {
         let mut read = Vec::new();
         for &entry in batch {
             let words = [0, 8, 16].map(|skip| self.file_word(entry.wrapping_add(skip)));
             read.push((words[0]?, words[1]?, words[2]?));
         }
-        let mut count = 0;
+        // All values are found before the first word changes.
+        let mut values = Vec::new();
         for (place, info, addend) in read {
-            match info as u32 {
-                0 => {}
-                8 => {
-                    self.set(place, addend.wrapping_add(slide))?;
-                    count += 1;
-                }
+            let value = match info as u32 {
+                0 => continue,
+                8 => addend.wrapping_add(slide),
+                1 => addend.wrapping_add(self.symbol(symbols, info >> 32, slide)?),
+                6 | 7 => self.symbol(symbols, info >> 32, slide)?,
                 _ => return None,
-            }
+            };
+            values.push((place, value));
         }
-        Some(count)
+        for &(place, value) in &values {
+            self.set(place, value)?;
+        }
+        Some(values.len() as u64)
+    }
+
+    /// The value of a symbol. Number 0 is none; there are no functions that find an address, and no
+    /// places in a thread's memory.
+    fn symbol(&mut self, table: Option<u64>, number: u64, slide: u64) -> Option<u64> {
+        if number == 0 {
+            return Some(0);
+        }
+        let at = table.unwrap_or(0).wrapping_add(24 * number);
+        self.of_file(at, 24)?;
+        let head = self.file_word(at)?;
+        let value = self.file_word(at.wrapping_add(8))?;
+        let (kind, binding, section) = (head >> 32 & 0xF, head >> 36 & 0xF, head >> 48);
+        match (section, binding) {
+            _ if kind == 10 || kind == 6 => None,
+            (0, 2) => Some(0),
+            (0, _) => None,
+            (0xFFF1, _) => Some(value),
+            _ => Some(value.wrapping_add(slide)),
+        }
     }
 
     /// The addresses of a table's entries.

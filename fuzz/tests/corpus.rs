@@ -8,7 +8,7 @@ use fuzz::targets::{boot_path, gzip, multiboot_information};
 use fuzz::{TARGETS, seeds};
 
 /// The most bytes that the inputs may have in all.
-const MOST: u64 = 320 * 1024;
+const MOST: u64 = 384 * 1024;
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -137,8 +137,27 @@ fn relocated() -> Vec<(&'static str, Elf)> {
     let mut bad = relocated;
     bad.program_headers[3].data[0x108] = 37;
     kernels.push(("other-relocation", bad));
-    // A reference to symbol 1: defined, absolute, weak, and undefined. DT_RELA, its size and that
-    // of an entry, DT_SYMTAB.
+    kernels.extend(relocated_by_symbol());
+    let section = words([1, 1, 0, 0]);
+    let size = section.len() as u64;
+    let bad = plain(ET_DYN, 0)
+        .with(ProgramHeader::load(R, data, section, size))
+        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
+    kernels.push(("library", bad));
+    let section = words([20, 17, 17, data + 0x100, 18, 24, 0, 0]);
+    let size = section.len() as u64;
+    let bad = plain(ET_DYN, 0)
+        .with(ProgramHeader::load(R, data, section, size))
+        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
+    kernels.push(("implicit-addends", bad));
+    kernels
+}
+
+/// A reference to symbol 1: defined, absolute, weak, and undefined. DT_RELA, its size and that of
+/// an entry, DT_SYMTAB.
+fn relocated_by_symbol() -> Vec<(&'static str, Elf)> {
+    let data = 0x5000;
+    let mut kernels = Vec::new();
     for (name, info, section) in [
         ("good-symbol", 0x10, 1),
         ("good-absolute-symbol", 0x10, 0xFFF1),
@@ -156,18 +175,6 @@ fn relocated() -> Vec<(&'static str, Elf)> {
             .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
         kernels.push((name, kernel));
     }
-    let section = words([1, 1, 0, 0]);
-    let size = section.len() as u64;
-    let bad = plain(ET_DYN, 0)
-        .with(ProgramHeader::load(R, data, section, size))
-        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
-    kernels.push(("library", bad));
-    let section = words([20, 17, 17, data + 0x100, 18, 24, 0, 0]);
-    let size = section.len() as u64;
-    let bad = plain(ET_DYN, 0)
-        .with(ProgramHeader::load(R, data, section, size))
-        .with(ProgramHeader::within_load(PT_DYNAMIC, data, size));
-    kernels.push(("implicit-addends", bad));
     kernels
 }
 

@@ -14,8 +14,11 @@ pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "10S",
         by(
-            &[Set(MULTIBOOT_TAG_SIZE, number(4))],
-            After(9, "tag 0 at 0x{x} of the file, 4 bytes"),
+            &[
+                Set(MULTIBOOT_TAG_TYPE, number(5)),
+                Set(MULTIBOOT_TAG_SIZE, number(4)),
+            ],
+            After(9, "tag 5 at 0x{x} of the file, 4 bytes"),
         )
         .multiboot_2(),
     ),

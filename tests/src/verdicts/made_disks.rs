@@ -81,12 +81,15 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
 
     let start = base.start()?;
     let other = (STATUS, &[0, 0, 0, 0, LINUX][..]);
+    // Bytes of a sector: a FAT volume is found whatever the table says.
+    let bad = (start + 11, &[0, 1][..]);
+    let bad_backup = (backup(base).unwrap_or(start) + 11, &[0, 1][..]);
     let kind = (KIND, &[PROTECTIVE][..]);
     let far = (FIRST_SECTOR, &[0, 0, 0, 1][..]);
     Ok(vec![
         made(base, "PartitionError::NoSignature", "no 55 AA", &[(SIGNATURE, &[0; 2])]),
-        made(base, "PartitionError::NoEntry", "a partition of Linux", &[other]),
-        made(base, "PartitionError::Foreign", "a partition with XFS", &[other, (start, FOREIGN)]),
+        made(base, "PartitionError::NoEntry", "a partition of Linux", &[other, bad, bad_backup]),
+        made(base, "PartitionError::Foreign", "a partition with XFS", &[other, bad, bad_backup, (start, FOREIGN)]),
         made(base, "PartitionError::Gpt", "a GPT's entry", &[kind]),
         made(base, "PartitionError::BehindEnd", "a partition behind the end", &[far]),
     ])

@@ -256,8 +256,7 @@ fn of_multiboot2() -> Vec<Made> {
     vec![
         ("HeaderError::NotFound", no_header),
         ("HeaderError::Architecture", two("of MIPS", 4, 0, &[0, 8])),
-        ("HeaderError::Length", two("longer than the file", 0, 0x10_0000, &[0, 8])),
-        ("HeaderError::NoEnd", two("without an end", 0, 8_u32.wrapping_neg(), &[0, 8])),
+        ("HeaderError::NoEnd", tags("tags beyond 32 KiB", &[1 << 16 | 99, 8].repeat(5000))),
         ("HeaderError::TagSize", tags("a tag of 4 bytes", &[4, 4, 0, 8])),
         ("HeaderError::Tag", tags("an unknown tag", &[99, 8, 0, 8])),
         ("HeaderError::Addresses", tags("addresses of nothing", &[2, 24, 1, 2, 3, 4, 3, 12, 5, 0, 0, 8])),
@@ -284,7 +283,10 @@ fn of_multiboot1() -> Vec<Made> {
         let elf = Elf::new(ET_EXEC, 0x10_0000).with(head).with(data);
         Kernel::new(name, elf.build()).by(Protocol::Multiboot1)
     };
+    // At the end of the first 8 KiB, with addresses behind it.
+    let cut = [&[0; 0x1000 - 12][..], &header(0x1_0000)].concat();
     vec![
+        ("HeaderError::Length", Kernel::new("a header that is cut", physical(cut)).by(Protocol::Multiboot1)),
         ("HeaderError::Flags", one("unknown flags", 0x8000)),
         ("HeaderError::Addresses", one("addresses that make no sense", 0x1_0000)),
         ("MemoryConflict::Beyond", data_at("behind 4 GiB", 1 << 32)),

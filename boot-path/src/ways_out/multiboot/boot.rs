@@ -296,13 +296,18 @@ fn load<'m, M: OutMachine<'m>>(
         image.file_bytes().div_ceil(1024),
         image.start().as_u64()
     );
-    if opened.header.unsound_end {
+    warn_of_end(machine, opened.header.unsound_end);
+    Ok(load_base)
+}
+
+/// Says that the end of the kernel's header is unsound, if it is.
+fn warn_of_end<'m>(machine: impl Machine<'m>, unsound: bool) {
+    if unsound {
         say!(
             machine,
             "            its header's length or end tag is wrong"
         );
     }
-    Ok(load_base)
 }
 
 /// Finds room, in one piece, for the part of the file with all sections that are not loaded, and

@@ -13,36 +13,18 @@
 // The program is asm from end to end.
 #![allow(unsafe_code)]
 
+mod bits;
 mod defect;
+mod holes;
 
 use core::arch::naked_asm;
 use core::sync::atomic::AtomicU32;
 
+use bits::{high, low, third};
 use boot_path::memory::layout::STACK;
 use defect::Defect;
 use disk_layout::stage2::{ENTRY_OFFSET, LOAD_ADDRESS};
-
-/// The bit of a defect in the first byte of the flags, …
-const fn low(defect: Defect) -> u8 {
-    bit(defect, 0)
-}
-
-/// … in the second one, …
-const fn high(defect: Defect) -> u8 {
-    bit(defect, 1)
-}
-
-/// … and in the third one.
-const fn third(defect: Defect) -> u8 {
-    bit(defect, 2)
-}
-
-/// The bit of a defect in byte `byte` of the flags.
-const fn bit(defect: Defect, byte: usize) -> u8 {
-    let bit = (defect as u32).to_le_bytes()[byte];
-    assert!(bit != 0);
-    bit
-}
+use holes::{FIRST_HOLE, HOLE_SHIFT, HOLES, HOLES_START, PAGE_BYTES, SMAP};
 
 /// Offset of the flags, four bytes.
 const FLAGS_OFFSET: u16 = 6;
@@ -56,15 +38,6 @@ const RESERVES_OFFSET: u16 = 13;
 const LOW_MEMORY_OFFSET: u16 = 14;
 /// The word of the BIOS data area with these KiB.
 const BDA_MEMORY_SIZE: u16 = 0x413;
-/// The holes in memory: their number, the continuation value of the first one, and where they are.
-/// Each has a page, and so has the memory between two of them.
-const HOLES: u16 = 140;
-const FIRST_HOLE: u16 = 0x1000;
-const HOLES_START: u32 = 0x200_0000;
-const HOLE_SHIFT: u8 = 13;
-const PAGE_BYTES: u32 = 0x1000;
-/// What INT 15h E820h returns in EAX: "SMAP".
-const SMAP: u32 = 0x534D_4150;
 /// Words on a hungry stack: 4 KiB.
 const HUNGER: u16 = 2048;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".

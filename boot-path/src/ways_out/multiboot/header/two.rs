@@ -67,11 +67,8 @@ impl Header {
                 return Err(HeaderError::NoEnd { offset });
             };
             let (kind, size) = (tag.kind.get(), tag.size.get());
-            // The type alone ends the tags, as for other loaders: neither its size nor the header's
-            // length is needed to find it, and kernels exist in which one of them is wrong.
             if kind == tag::END {
-                let end = position + size_of::<TagHeader>();
-                self.unsound_end = size as usize != size_of::<TagHeader>() || end != length;
+                self.end_at(position, size, length);
                 break;
             }
             let wrong = HeaderError::TagSize {
@@ -113,6 +110,18 @@ impl Header {
             position += (size as usize).next_multiple_of(8);
         }
         self.settle_screen(video, has_text);
+        self.check_entry()
+    }
+
+    /// The type alone ends the tags, as for other loaders: neither its size nor the header's length
+    /// is needed to find it, and kernels exist in which one of them is wrong.
+    fn end_at(&mut self, position: usize, size: u32, length: usize) {
+        let end = position + size_of::<TagHeader>();
+        self.unsound_end = size as usize != size_of::<TagHeader>() || end != length;
+    }
+
+    /// Addresses come with an entry point.
+    fn check_entry(&self) -> Result<(), HeaderError> {
         match self.addresses.is_some() && self.entry.is_none() {
             true => Err(HeaderError::NoEntry),
             false => Ok(()),
