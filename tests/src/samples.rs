@@ -273,7 +273,7 @@ fn multiboot(version: u32, file: &[u8]) -> Result<Sample> {
     let modules = [noise(5000), other_noise(4900)];
     let mut says = vec![
         format!("10 kernel   Multiboot {version}, ELF64, "),
-        "command line: some words\n".into(),
+        "command line: /boot/kernel.elf some words\n".into(),
         "section .symtab ".into(),
         "section .strtab ".into(),
     ];

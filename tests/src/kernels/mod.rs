@@ -397,9 +397,14 @@ impl Boot {
         match self.row.kernel {
             Kernel::Multiboot => files.expected.extend([
                 format!("10 kernel   Multiboot {}, ", if version_1 { 1 } else { 2 }),
-                format!("command line: {}\n", self.options()),
+                "command line: /".into(),
+                format!(" {}\n", self.options()),
             ]),
-            Kernel::Demo | Kernel::C | Kernel::CMultiboot2 | Kernel::C32 | Kernel::Limine => {
+            // The path is in front, which each loader names its way.
+            Kernel::CMultiboot2 | Kernel::C32 => files
+                .expected
+                .extend(["command line: /".into(), format!(" {}", self.options())]),
+            Kernel::Demo | Kernel::C | Kernel::Limine => {
                 files
                     .expected
                     .push(format!("command line: {}", self.options()));
