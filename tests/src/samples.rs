@@ -280,7 +280,7 @@ fn multiboot(version: u32, file: &[u8]) -> Result<Sample> {
     for (bytes, name) in modules.iter().zip(["first", "second"]) {
         let (length, sum) = (bytes.len(), checksum(bytes));
         says.push(format!(
-            "module {length} bytes, sum {sum:016x}: this is {name}\n"
+            "module {length} bytes, sum {sum:016x}: /boot/modules/{name} this is {name}\n"
         ));
     }
     let modules: [(&str, &[u8]); 2] = [("first", &modules[0]), ("second", &modules[1])];
