@@ -23,8 +23,9 @@ use crate::files::integrity::Role;
 use crate::kernel::image::{KernelImage, Wishes};
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
-use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MIB, MemoryKind, MemoryMap, Request};
+use crate::memory::layout;
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::placement::allocate_low;
 use crate::memory::ram::Allocation;
 use crate::say;
 use crate::ways_in::brought;
@@ -246,8 +247,8 @@ fn discover_memory<'m, M: PathMachine<'m>>(
     Ok(())
 }
 
-/// Memory that the steps up to the choice need: directly behind the loader, where no kernel is
-/// loaded as a rule; above 1 MiB on a machine that has no room there.
+/// Memory that the steps up to the choice need: below 1 MiB, or above on a machine that has no room
+/// there.
 ///
 /// # Errors
 /// 6B. Another loader may have put its modules anywhere above 1 MiB, and the map does not show them
@@ -257,15 +258,7 @@ fn early_room<'m, M: PathMachine<'m>>(
     size: u64,
     memory: &mut MemoryMap,
 ) -> Result<&'m mut [u8], M::Failure> {
-    let low = memory.allocate(&Request {
-        size,
-        align: PAGE_SIZE,
-        offset: 0,
-        min: const { PhysAddr::new(layout::END) },
-        max: const { PhysAddr::new(MIB) },
-        kind: MemoryKind::Reclaimable,
-    });
-    let block = match low {
+    let block = match allocate_low(memory, size) {
         Ok(start) => machine.block(Allocation::new(start, size)),
         Err(_) if machine.multiboot().is_none() => machine.high(size, memory)?,
         Err(error) => return Err(error.into()),

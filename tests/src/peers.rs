@@ -56,13 +56,13 @@ impl Start<'_> {
 }
 
 impl Peer {
-    /// Whether its files and its tool are on this system, or can be fetched.
-    pub fn is_installed(self) -> bool {
+    /// Its name and version, if its files and its tool are on this system, or can be fetched.
+    pub fn installed(self) -> Option<String> {
         let has_files = match self {
             Self::Grub => grub_directory().is_some(),
             Self::Syslinux => true,
         };
-        has_files && matches!(self.version(), Ok(Some(_)))
+        has_files.then(|| self.version().ok().flatten()).flatten()
     }
 
     /// Its name and version. `None`: it does not exist for this system.

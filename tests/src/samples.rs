@@ -14,7 +14,7 @@ use crate::elf::{MULTIBOOT2_MAGIC, noise, put_multiboot2_header};
 use crate::image::{Image, small_kernel, test_program, test_program_file};
 use crate::kernels::gzip;
 use crate::linux::{check_kernel, put};
-use crate::machine::{Machine, Running};
+use crate::machine::{Machine, OFFER, Running};
 use crate::sums::crc32;
 
 /// An image, and what its kernel prints if all of its files are intact.
@@ -81,7 +81,7 @@ impl Sample {
     /// When it does anything else.
     pub fn boots(&self, change: Option<&str>) -> Result<()> {
         let mut running = self.start()?;
-        let transcript = running.wait_for_one_of(&["OKAY", "FAIL", "press a key to reboot"])?;
+        let transcript = running.wait_for_one_of(&["OKAY", "FAIL", OFFER])?;
         ensure!(
             transcript.contains("OKAY") && !transcript.contains("FAIL"),
             "{transcript}"
@@ -106,7 +106,7 @@ impl Sample {
     /// When it does anything else.
     pub fn fails(&self, error: &str) -> Result<()> {
         let mut running = self.start()?;
-        let transcript = running.wait_for_one_of(&["press a key to reboot", "\n12 handoff "])?;
+        let transcript = running.wait_for_one_of(&[OFFER, "\n12 handoff "])?;
         let error = format!("error {error}");
         let mut lines = transcript.lines();
         let found = lines.any(|line| line.starts_with(&error));

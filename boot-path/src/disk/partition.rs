@@ -97,6 +97,18 @@ pub struct Candidate {
     pub signature: u32,
 }
 
+impl Candidate {
+    /// An entry of the table, by its number.
+    fn new(mbr: &Mbr, number: u8, entry: &PartitionEntry) -> Self {
+        Self {
+            number,
+            first_lba: TableLba::new(entry.first_lba.get()),
+            sectors: entry.sectors.get().into(),
+            signature: mbr.disk_signature.get(),
+        }
+    }
+}
+
 /// Why there is no partition to boot from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionError {
@@ -322,22 +334,13 @@ fn by_content<D: BlockDevice + ?Sized>(
         Ok(Candidate { number: 1.., .. }) | Err(PartitionError::NoEntry) => {}
         _ => return None,
     }
-    let used = || {
-        (1..)
-            .zip(&mbr.partitions)
-            .filter(|(_, entry)| is_used(entry))
-    };
+    let used = || used_entries(mbr);
     if first.is_ok() && used().nth(1).is_none() {
         return None;
     }
     for rank in 0..=2 {
         for (number, entry) in used().filter(|(_, entry)| rank_of(entry) == rank) {
-            let candidate = Candidate {
-                number,
-                first_lba: TableLba::new(entry.first_lba.get()),
-                sectors: entry.sectors.get().into(),
-                signature: mbr.disk_signature.get(),
-            };
+            let candidate = Candidate::new(mbr, number, entry);
             if !candidate.first_lba.is_within_sector(shift)
                 && holds_fat(
                     device,
@@ -364,12 +367,9 @@ fn rank_of(entry: &PartitionEntry) -> u8 {
 /// Is there a FAT volume, by its boot sector or by the backup of a damaged one? Another file system
 /// may have left an old backup in place.
 fn holds_fat<D: BlockDevice + ?Sized>(device: &mut D, first_lba: Lba, sectors: u64) -> bool {
-    /// The sector of FAT32's backup boot sector.
-    const BACKUP: u64 = 6;
-
     let mut is_boot_sector = |lba| device.read(lba, 1).is_ok_and(fat::is_boot_sector);
     is_boot_sector(first_lba)
-        || is_boot_sector(first_lba.saturating_add(BACKUP))
+        || is_boot_sector(first_lba.saturating_add(fat::BACKUP_SECTOR))
             && probe::at_start(device, first_lba, sectors).is_none()
 }
 
@@ -414,11 +414,7 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
         return Ok(whole_disk);
     }
 
-    let used = || {
-        (1..)
-            .zip(&mbr.partitions)
-            .filter(|(_, entry)| is_used(entry))
-    };
+    let used = || used_entries(mbr);
     let active = used().find(|(_, entry)| entry.status == ACTIVE);
     let Some((number, entry)) = active.or_else(|| used().find(|(_, entry)| is_fat(entry))) else {
         return match fat::is_boot_sector(mbr_sector) {
@@ -426,12 +422,7 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
             false => Err(PartitionError::NoEntry),
         };
     };
-    let candidate = Candidate {
-        number,
-        first_lba: TableLba::new(entry.first_lba.get()),
-        sectors: entry.sectors.get().into(),
-        signature: mbr.disk_signature.get(),
-    };
+    let candidate = Candidate::new(mbr, number, entry);
     if candidate.first_lba.as_u64() >= disk_sectors {
         return Err(PartitionError::BehindEnd {
             number,
@@ -440,6 +431,12 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
         });
     }
     Ok(candidate)
+}
+
+/// The entries that describe a partition, with their numbers.
+fn used_entries(mbr: &Mbr) -> impl Iterator<Item = (u8, &PartitionEntry)> {
+    let entries = (1..).zip(&mbr.partitions);
+    entries.filter(|(_, entry)| is_used(entry))
 }
 
 /// Does the entry describe a partition at all? One that starts at LBA 0 would contain its own

@@ -10,7 +10,7 @@ use core::fmt;
 use crate::disk::fat::FileName;
 use crate::entry::entries::{self, Entries, LoaderConf, NoEntry, Warning};
 use crate::entry::entry_file::{
-    self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY, PATH_KERNEL,
+    self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY,
 };
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
@@ -88,7 +88,7 @@ pub fn find<'m, M: EntryMachine<'m>>(
     if let Some(target) = text.chain() {
         return Ok(Chosen::Chain(target));
     }
-    let path = text.kernel().unwrap_or(PATH_KERNEL);
+    let path = text.kernel_path();
     let kernel = files.find(Role::Kernel, path)?;
     let modules = text.modules().count() as u64;
     let machine = files.machine();

@@ -51,7 +51,7 @@ pub const MAX_LINE: usize = 4 * 1024;
 /// The most modules of one entry.
 pub const MAX_MODULES: usize = 32;
 
-const OPTIONS: &str = "options";
+pub(super) const OPTIONS: &str = "options";
 
 /// The keys whose last value counts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,13 +93,13 @@ const FIRST_MODULE: usize = COUNT + 2;
 
 const KERNEL: &str = "kernel";
 const LINUX: &str = "linux";
-const MODULE: &str = "module";
+pub(super) const MODULE: &str = "module";
 const INITRD: &str = "initrd";
 
 /// What the UEFI specification calls the machines that this loader boots.
 const ARCHITECTURE: &str = "x64";
 
-const BLANK: [char; 2] = [' ', '\t'];
+pub(super) const BLANK: [char; 2] = [' ', '\t'];
 const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 
 /// A checked `/boot/kernel.conf`, or a checked entry. Holding one proves that it is within the
@@ -327,6 +327,11 @@ impl<'a> KernelEntry<'a> {
         self.value(EntryKey::Kernel).or(self.value(EntryKey::Linux))
     }
 
+    /// The path of the kernel, [`PATH_KERNEL`] where none is named.
+    pub fn kernel_path(&self) -> &'a str {
+        self.kernel().unwrap_or(PATH_KERNEL)
+    }
+
     /// The protocol to use, whatever the kernel's file indicates.
     pub fn protocol(&self) -> Option<Protocol> {
         Protocol::from_name(self.value(EntryKey::Protocol)?)
@@ -518,7 +523,7 @@ fn split_before_path(text: &str) -> (&str, &str) {
 }
 
 /// The text before the first word that is a variable, and the text behind that word.
-fn split_at_variable(text: &str) -> (&str, &str) {
+pub(super) fn split_at_variable(text: &str) -> (&str, &str) {
     let mut rest = text;
     loop {
         rest = trim_start(rest);
@@ -609,89 +614,4 @@ fn trim_start(text: &str) -> &str {
 
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
-}
-
-/// Why a string cannot be written to the file so that reading returns the same string.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwritable {
-    /// A line end or NUL.
-    Control,
-    /// Blanks at the start or at the end, which reading removes; in a path, a blank anywhere.
-    Blank,
-    /// The line would have more than [`MAX_LINE`] bytes.
-    TooLong,
-    /// Quotation marks around it, or a word like `$name`, which reading removes.
-    Removed,
-    /// An empty string where one is required.
-    Empty,
-}
-
-impl fmt::Display for Unwritable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Control => f.write_str("a line cannot have a line end or a NUL in it"),
-            Self::Blank => f.write_str(
-                "blanks at the start or the end, or anywhere in a module's path, would be lost",
-            ),
-            Self::TooLong => write!(f, "a line has at most {MAX_LINE} bytes"),
-            Self::Removed => {
-                f.write_str("quotation marks around it, and words like $name, would be lost")
-            }
-            Self::Empty => f.write_str("nothing is there"),
-        }
-    }
-}
-
-impl core::error::Error for Unwritable {}
-
-/// Checks that reading the line `options TEXT` returns `text`.
-///
-/// # Errors
-/// [`Unwritable`]: why not.
-pub fn check_options(text: &str) -> Result<(), Unwritable> {
-    if unquoted(text) != text || split_at_variable(text).0 != text {
-        return Err(Unwritable::Removed);
-    }
-    check_value(OPTIONS.len() + 1, text)
-}
-
-/// Checks that reading the line `KEY VALUE` returns `value`, for every key except `module`.
-///
-/// # Errors
-/// [`Unwritable`]: why not.
-pub fn check_line(key: &str, value: &str) -> Result<(), Unwritable> {
-    if value.is_empty() {
-        return Err(Unwritable::Empty);
-    }
-    if unquoted(value) != value {
-        return Err(Unwritable::Removed);
-    }
-    check_value(key.len() + 1, value)
-}
-
-/// Checks that reading the line `module PATH STRING` returns `path` and `string`.
-///
-/// # Errors
-/// [`Unwritable`]: why not.
-pub fn check_module(path: &str, string: &str) -> Result<(), Unwritable> {
-    if path.is_empty() {
-        return Err(Unwritable::Empty);
-    }
-    if path.contains(BLANK) {
-        return Err(Unwritable::Blank);
-    }
-    check_value(0, path)?;
-    check_value(MODULE.len() + 1 + path.len() + 1, string)
-}
-
-fn check_value(before: usize, text: &str) -> Result<(), Unwritable> {
-    if text.contains(['\n', '\r', '\0']) {
-        Err(Unwritable::Control)
-    } else if text.starts_with(BLANK) || text.ends_with(BLANK) {
-        Err(Unwritable::Blank)
-    } else if before + text.len() > MAX_LINE {
-        Err(Unwritable::TooLong)
-    } else {
-        Ok(())
-    }
 }

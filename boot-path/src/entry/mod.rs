@@ -2,6 +2,7 @@
 
 pub mod target;
 pub mod entry_file;
+pub mod writable;
 pub mod version;
 pub mod entries;
 pub mod loader_conf;

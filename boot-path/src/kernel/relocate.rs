@@ -220,9 +220,7 @@ impl Described {
             }),
         }
     }
-}
 
-impl Described {
     /// The start of the symbol table. Kernels that hand-written linker scripts make may leave the
     /// size of an entry out: there is only one.
     fn symbols(self) -> Result<Option<VirtAddr>, KernelError> {

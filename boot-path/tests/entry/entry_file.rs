@@ -1,11 +1,11 @@
 //! `/boot/kernel.conf` and the files of entries.
 
 use boot_path::entry::entry_file::{
-    EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, Unwritable,
-    check_line, check_module, check_options, parse,
+    EntryFileCause, EntryFileError, MAX_FILE, MAX_LINE, MAX_MODULES, Module, parse,
 };
 use boot_path::entry::protocol::{LinuxEntry, Protocol};
 use boot_path::entry::target::Target;
+use boot_path::entry::writable::{Unwritable, check_line, check_module, check_options};
 use boot_path::errors::catalogue::Report;
 use proptest::prelude::*;
 

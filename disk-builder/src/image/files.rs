@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::entry::entries::{self, Entries, LoaderConf, Warning};
-use boot_path::entry::entry_file::{self, MAX_MODULES, Unwritable};
+use boot_path::entry::entry_file::{self, MAX_MODULES};
 use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
+use boot_path::entry::writable::{self, Unwritable};
 use boot_path::files::file_bytes::FileBytes as _;
 use boot_path::files::integrity::Role;
 use boot_path::position::FileOffset;
@@ -236,7 +237,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
         Some(default) => format!("{default}.conf"),
         None => format!("{}.conf", recipe.entries[0].name),
     };
-    entry_file::check_line("default", &default).context("this default is not possible")?;
+    writable::check_line("default", &default).context("this default is not possible")?;
     let choice = checked.choose(Some(&default));
     if choice
         .map_err(|error| inspect::refusal(&error))?
@@ -311,7 +312,7 @@ fn ensure_few(modules: usize) -> Result<()> {
 
 fn line(key: &str, value: &str) -> Result<String> {
     let impossible = || format!("this {key} is not possible");
-    entry_file::check_line(key, value).with_context(impossible)?;
+    writable::check_line(key, value).with_context(impossible)?;
     Ok(format!("{key} {value}\n"))
 }
 
@@ -329,14 +330,14 @@ fn options_line(command_line: &str) -> Result<String> {
     if command_line.is_empty() {
         return Ok(String::new());
     }
-    entry_file::check_options(command_line).context("this command line is not possible")?;
+    writable::check_options(command_line).context("this command line is not possible")?;
     Ok(format!("options {command_line}\n"))
 }
 
 fn module_line(path: &str, module: &Module) -> Result<String> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let impossible = || format!("the text of module {name} is not possible");
-    let checked: Result<(), Unwritable> = entry_file::check_module(path, &module.string);
+    let checked: Result<(), Unwritable> = writable::check_module(path, &module.string);
     checked.with_context(impossible)?;
     let blank = if module.string.is_empty() { "" } else { " " };
     Ok(format!("module {path}{blank}{}\n", module.string))

@@ -205,7 +205,7 @@ impl Inspection {
         }
         // Linux unpacks its RAM disks itself, and Limine hands over modules as they are.
         let mut unpacks_modules = false;
-        let path = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
+        let path = entry.kernel_path();
         if let Some(file) = reader.find(path)? {
             let protocol = self.read_kernel(reader, entry, (path, &file), &mut booted)?;
             unpacks_modules = protocol
@@ -363,7 +363,7 @@ fn entry_info(item: &Item<'_>, is_default: bool) -> EntryInfo {
 
 impl Choice {
     fn of(entry: &KernelEntry<'_>) -> Self {
-        let kernel = entry.kernel().unwrap_or(entry_file::PATH_KERNEL);
+        let kernel = entry.kernel_path();
         Self {
             kernel: Some(kernel.to_owned()),
             chain: entry.chain(),

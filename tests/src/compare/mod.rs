@@ -224,8 +224,7 @@ fn bootpath(question: &Question) -> Result<Outcome> {
 
 fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Outcome> {
     const NAME: &str = "GRUB";
-    let version = Peer::Grub.is_installed().then(|| Peer::Grub.version());
-    let Some(Ok(Some(name))) = version else {
+    let Some(name) = Peer::Grub.installed() else {
         let end = End::NotInstalled("neither grub-mkimage nor its modules for PCs".into());
         return Ok(Outcome::without_a_boot(NAME, end));
     };

@@ -7,15 +7,12 @@ use anyhow::Result;
 use disk_builder::run::Ending;
 
 use super::{Cpu, End, Loader, Outcome, Question};
-use crate::machine::{Machine, Running};
+use crate::machine::{ERROR, Machine, OFFER, Running};
 
 /// How often the screen and the CPU are looked at.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How often in a row a CPU must be found halted. Firmware halts for short times.
 const HALTED_GLANCES: u32 = 4;
-/// The start and the end of this loader's reports.
-const ERROR: &str = "error ";
-const OFFER: &str = "press a key to reboot";
 /// What QEMU writes to its log before such a reset.
 const TRIPLE_FAULT: &str = "Triple fault";
 /// The ways in which GRUB asks what to do when the kernel has not been started.

@@ -23,7 +23,7 @@ use crate::book::wrap::wrap;
 use crate::elf::noise;
 use crate::image::{self, Image, multiboot_program, test_program, test_program_file};
 use crate::linux::{self, Fetched};
-use crate::machine::{Machine, Running};
+use crate::machine::{Machine, OFFER, Running};
 use crate::parallel;
 use crate::peers::{self, Peer};
 pub use table::rows;
@@ -476,7 +476,7 @@ impl Boot {
 
 /// Waits for the kernel's verdict, or for the loader's.
 fn wait_for_okay(running: &mut Running) -> Result<()> {
-    let transcript = running.wait_for_one_of(&["OKAY", "FAIL", "press a key to reboot"])?;
+    let transcript = running.wait_for_one_of(&["OKAY", "FAIL", OFFER])?;
     ensure!(transcript.contains("OKAY"), "{transcript}");
     Ok(())
 }

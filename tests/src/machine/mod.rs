@@ -16,6 +16,10 @@ pub use picture::Picture;
 pub use qemu::{Disk, Machine};
 pub use running::Running;
 
+/// The start and the end of the loader's reports of errors.
+pub(crate) const ERROR: &str = "error ";
+pub(crate) const OFFER: &str = "press a key to reboot";
+
 /// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// How often the serial line is polled.

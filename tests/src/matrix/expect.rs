@@ -7,13 +7,11 @@ use handoff::DEFAULT_PHYSICAL_MAP_BASE;
 
 use super::{Outcome, Row};
 use crate::elf::{Elf, W, X};
-use crate::machine::COLUMNS;
+use crate::machine::{COLUMNS, OFFER};
 use crate::pattern::{Line, compare, fields};
 
 /// The loader and its version.
 pub(crate) const LOADER: &str = concat!("Bootpath ", env!("CARGO_PKG_VERSION"));
-/// The last line of every error.
-pub(crate) const OFFER: &str = "press a key to reboot";
 const PAGE: u64 = 4096;
 const KIB: u64 = 1 << 10;
 /// The kernel's address: the first free memory above 1 MiB.

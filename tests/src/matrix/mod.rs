@@ -20,7 +20,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use tempfile::NamedTempFile;
 
 use crate::image::Image;
-use crate::machine::{Bochs, BochsDrive, Disk, Machine, Running, firmware};
+use crate::machine::{Bochs, BochsDrive, Disk, Machine, OFFER, Running, firmware};
 use crate::parallel;
 
 pub use expect::KernelFacts;
@@ -179,7 +179,7 @@ const ENDS: [&str; 3] = [
     "press a key to reboot\r\n",
 ];
 /// The same on the screen.
-const LINES: [&str; 3] = ["OKAY", "FAIL", "press a key to reboot"];
+const LINES: [&str; 3] = ["OKAY", "FAIL", OFFER];
 
 impl Row {
     /// Boots the image on this machine and compares all output with the expected lines.

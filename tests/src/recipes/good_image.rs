@@ -20,8 +20,7 @@ use crate::image::{
     Image, bad_bios, demo_kernel, multiboot_program, position_independent_kernel, stages,
     test_program_file,
 };
-use crate::machine::{Disk, Machine};
-use crate::matrix::expect::OFFER;
+use crate::machine::{Disk, Machine, OFFER};
 
 /// How long a machine may run: it usually takes two seconds, but the host may be busy.
 const TIME_LIMIT: Duration = Duration::from_secs(180);

@@ -7,8 +7,8 @@ use boot_path::errors::catalogue::Entry;
 use super::Case;
 use super::good_image::GoodImages;
 use super::words::{BLANK, Shows};
-use crate::machine::{COLUMNS, ROWS};
-use crate::matrix::expect::{LOADER, OFFER, error};
+use crate::machine::{COLUMNS, OFFER, ROWS};
+use crate::matrix::expect::{LOADER, error};
 use crate::parallel;
 use crate::pattern::{Line, compare};
 

@@ -14,7 +14,7 @@ use super::{Scenario, Workshop};
 use crate::elf::{Elf, noise};
 use crate::image::{Defect, Image, bad_bios, test_program};
 use crate::linux::{check_kernel, put};
-use crate::machine::{Disk, Machine, Running};
+use crate::machine::{Disk, Machine, OFFER, Running};
 
 /// Shifted programs.
 pub(super) struct Built<'a> {
@@ -220,7 +220,7 @@ fn okay(machine: &Machine) -> Result<()> {
 
 fn fails(machine: &Machine, error: &str, facts: &[&str]) -> Result<()> {
     let mut running: Running = machine.start()?;
-    let transcript = running.wait_for("press a key to reboot")?;
+    let transcript = running.wait_for(OFFER)?;
     for text in [&[error], facts].concat() {
         ensure!(transcript.contains(text), "no {text:?} in\n{transcript}");
     }

@@ -12,7 +12,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 
 use super::cases::{Case, Cases, Made};
 use super::verdict::{Verdict, judge, path_says};
-use crate::machine::Machine;
+use crate::machine::{ERROR, Machine, OFFER};
 use crate::parallel;
 
 /// A boot takes a fraction of a second. If nothing is printed for this long, it is tried again,
@@ -27,10 +27,6 @@ const MEMORY_END: u64 = 0x0FFD_F000;
 
 /// What the loader prints last.
 const HANDOFF: &str = "12 handoff  ";
-/// The last line of an error's report.
-const OFFER: &str = "press a key to reboot";
-/// The start of a report.
-const ERROR: &str = "error ";
 
 /// What a machine does with an image.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,14 @@ use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::noise;
 use machine_tests::image::{Defect, Image, bad_bios, low_memory, reserved_low_memory, short_reads};
 use machine_tests::machine::{Disk, Machine};
+use tempfile::NamedTempFile;
 
 use crate::{contains, okay};
+
+/// The machine with an option ROM.
+fn with_rom(machine: Machine, rom: &NamedTempFile) -> Machine {
+    machine.arguments(["-option-rom".as_ref(), rom.path()])
+}
 
 #[test]
 fn bioses_that_lack_something() -> Result<()> {
@@ -26,13 +32,8 @@ fn bioses_that_lack_something() -> Result<()> {
     ] {
         let rom = bad_bios(defects)?;
         // 88h reports no more than 64 MiB.
-        okay(
-            &Machine::new(&image.path())
-                .disk(Disk::Ide)
-                .arguments(["-m", "48M", "-option-rom"])
-                .arguments([rom.path()]),
-        )
-        .map_err(|error| error.context(format!("{defects:?}")))?;
+        okay(&with_rom(Machine::new(&image.path()).disk(Disk::Ide), &rom).arguments(["-m", "48M"]))
+            .map_err(|error| error.context(format!("{defects:?}")))?;
     }
     Ok(())
 }
@@ -43,12 +44,7 @@ fn bioses_that_lack_something() -> Result<()> {
 fn reserved_memory_is_not_given_to_the_kernel() -> Result<()> {
     let image = Image::demo()?;
     let rom = reserved_low_memory()?;
-    let transcript = okay(
-        &Machine::new(&image.path())
-            .disk(Disk::Ide)
-            .arguments(["-option-rom"])
-            .arguments([rom.path()]),
-    )?;
+    let transcript = okay(&with_rom(Machine::new(&image.path()).disk(Disk::Ide), &rom))?;
     contains(
         &transcript,
         &["  0x000000000000 0x0000000b8000        736 KiB  Reserved"],
@@ -63,14 +59,11 @@ fn little_memory_below_640_kib() -> Result<()> {
     for kib in [384, 385, 399, 400, 480, 527, 528, 600] {
         let rom = low_memory(kib)?;
         let machine = Machine::new(&image.path()).disk(Disk::Ide);
-        okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
-            .with_context(|| format!("{kib} KiB"))?;
+        okay(&with_rom(machine, &rom)).with_context(|| format!("{kib} KiB"))?;
     }
     let rom = low_memory(383)?;
     let machine = Machine::new(&image.path()).disk(Disk::Ide);
-    let mut running = machine
-        .arguments(["-option-rom".as_ref(), rom.path()])
-        .start()?;
+    let mut running = with_rom(machine, &rom).start()?;
     running.wait_for("error 6B: ")?;
     running.wait_for("384 KiB needed in one piece, 383 KiB free in one piece")?;
     Ok(())
@@ -82,7 +75,7 @@ fn a_memory_map_full_of_holes() -> Result<()> {
     let image = Image::demo()?;
     let rom = bad_bios(&[Defect::ManyHoles])?;
     let machine = Machine::new(&image.path()).disk(Disk::Ide);
-    let transcript = okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))?;
+    let transcript = okay(&with_rom(machine, &rom))?;
     contains(
         &transcript,
         &[
@@ -110,8 +103,7 @@ fn a_bios_that_needs_much_stack() -> Result<()> {
     let rom = bad_bios(&[Defect::HungryStack])?;
     for disk in [Disk::Ide, Disk::CdIde] {
         let machine = Machine::new(&image.path()).disk(disk);
-        okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
-            .with_context(|| format!("{disk:?}"))?;
+        okay(&with_rom(machine, &rom)).with_context(|| format!("{disk:?}"))?;
     }
     Ok(())
 }
@@ -124,8 +116,8 @@ fn a_bios_that_reads_fewer_sectors_than_it_says() -> Result<()> {
     for sectors in [1, 7, 16, 32, 63] {
         let rom = short_reads(sectors)?;
         let machine = Machine::new(&image.path()).disk(Disk::Ide);
-        let transcript = okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
-            .with_context(|| format!("{sectors} sectors"))?;
+        let transcript =
+            okay(&with_rom(machine, &rom)).with_context(|| format!("{sectors} sectors"))?;
         contains(&transcript, &["drive 80h by CHS"])?;
     }
     Ok(())
@@ -153,8 +145,7 @@ fn bioses_that_return_in_another_state() -> Result<()> {
         let rom = bad_bios(defects)?;
         for disk in [Disk::Ide, Disk::CdIde] {
             let machine = Machine::new(&image.path()).disk(disk);
-            okay(&machine.arguments(["-option-rom".as_ref(), rom.path()]))
-                .with_context(|| format!("{defects:?}, {disk:?}"))?;
+            okay(&with_rom(machine, &rom)).with_context(|| format!("{defects:?}, {disk:?}"))?;
         }
     }
     Ok(())

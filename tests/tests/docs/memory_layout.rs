@@ -139,8 +139,10 @@ fn memory_layout() -> String {
     for (name, value, what) in numbers() {
         let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
     }
-    text += "\nEverything else is allocated above 1 MiB, from what the memory map calls usable: the \
-             kernel, its modules, its page tables, its stack and the boot information. After the \
+    text += "\nEverything else is allocated from what the memory map calls usable: above 1 MiB the \
+             kernel, its modules, its page tables, its stack and the boot information; behind the \
+             loader, or above 1 MiB where there is no room, the entry file (16 KiB), the file system's \
+             windows (128 KiB) and what a Multiboot kernel is told. After the \
              handoff the loader's memory is `Reclaimable` ([the handoff](handoff.md)), except for what the firmware \
              reserved there.\n";
     text

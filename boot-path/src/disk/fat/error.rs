@@ -37,8 +37,8 @@ pub enum FatError {
     /// The chain that starts at this cluster is too short for the file's size.
     ChainShort(u32),
     /// The chain that starts at this cluster does not end behind the file's end, or where a
-    /// directory of the largest size ends; it may be a ring. Or the directories of a path up to this one have more
-    /// entries together than the largest directory may have.
+    /// directory of the largest size ends; it may be a ring. Or the directories of a path up to
+    /// this one have more entries together than the largest directory may have.
     ChainLong(u32),
     /// A file has more bytes than the volume.
     FileSize(u64),

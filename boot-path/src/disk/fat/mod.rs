@@ -24,4 +24,4 @@ pub use directory::{Directory, Listed};
 pub use error::{FatError, Field, Refusal};
 pub use geometry::is_boot_sector;
 pub use name::FileName;
-pub use volume::{File, View, Volume};
+pub use volume::{BACKUP_SECTOR, File, View, Volume};

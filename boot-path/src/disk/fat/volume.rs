@@ -54,6 +54,9 @@ impl View {
     }
 }
 
+/// "BPB_BkBootSec", the sector of FAT32's backup boot sector: no value other than 6 is recommended.
+pub const BACKUP_SECTOR: u64 = 6;
+
 impl Volume {
     /// Reads the boot sector of the volume in `partition`.
     ///
@@ -128,9 +131,6 @@ impl Volume {
         partition: &Partition,
         view: View,
     ) -> Result<Self, FatError> {
-        /// "BPB_BkBootSec": no value other than 6 is recommended.
-        const BACKUP: u64 = 6;
-
         let start = partition.first_lba.start(device.sector_size());
         let unit = device.sector_size() as u64;
         let end = start.saturating_add(partition.sectors.saturating_mul(unit));
@@ -143,7 +143,8 @@ impl Volume {
             return Err(refuse(start, Field::Length, 0));
         }
         // Only a boot sector knows the size of the volume's sectors: 512 bytes, or the disk's.
-        let backups = [disk_layout::SECTOR_SIZE as u64, unit].map(|size| start + BACKUP * size);
+        let backups =
+            [disk_layout::SECTOR_SIZE as u64, unit].map(|size| start + BACKUP_SECTOR * size);
         let places = if view.backup { backups } else { [start; 2] };
         let mut parsed = Err(Refusal {
             field: Field::Length,

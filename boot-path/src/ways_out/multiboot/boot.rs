@@ -2,8 +2,8 @@
 //!
 //! **On entry**: the header is read, memory can be allocated. **This way out**: loads segments,
 //! sections and modules; writes the boot information. **On exit**: all is ready for the jump. The
-//! kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number
-//! and EBX = the boot information. Interrupt vectors and interrupt controllers are as the BIOS left
+//! kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number,
+//! EBX = the boot information, and a stack. Interrupt vectors and interrupt controllers are as the BIOS left
 //! them.
 
 use arrayvec::ArrayVec;
@@ -20,8 +20,8 @@ use crate::kernel::placement::LoadedModule;
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
-use crate::memory::map::{MIB, MemoryKind, MemoryMap, Request};
-use crate::memory::placement::allocate;
+use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::placement::{allocate, allocate_low};
 use crate::memory::ram::{Allocation, Block, bytes_at};
 use crate::say;
 use crate::ways_out::failure::OutMachine;
@@ -188,18 +188,9 @@ fn room<'m, M: OutMachine<'m>>(
     size: u64,
     memory: &mut MemoryMap,
 ) -> Result<Block<'m>, M::Failure> {
-    let kind = MemoryKind::Reclaimable;
-    let low = memory.allocate(&Request {
-        size,
-        align: PAGE_SIZE,
-        offset: 0,
-        min: PhysAddr::new(layout::END),
-        max: PhysAddr::new(MIB),
-        kind,
-    });
-    match low {
+    match allocate_low(memory, size) {
         Ok(start) => Ok(machine.block(Allocation::new(start, size))),
-        Err(_) => Ok(machine.pages(size, kind, memory)?),
+        Err(_) => machine.pages(size, MemoryKind::Reclaimable, memory),
     }
 }
 

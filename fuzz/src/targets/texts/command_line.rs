@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use boot_path::entry::entry_file::{
-    KernelEntry, MAX_FILE, MAX_LINE, MAX_MODULES, check_module, check_options, parse,
-};
+use boot_path::entry::entry_file::{KernelEntry, MAX_FILE, MAX_LINE, MAX_MODULES, parse};
+use boot_path::entry::writable::{check_module, check_options};
 
 use crate::targets::show;
 

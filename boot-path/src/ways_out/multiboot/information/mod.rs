@@ -9,7 +9,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::bios::vbe::{self, Mode};
-use crate::entry::entry_file::{KernelEntry, PATH_KERNEL};
+use crate::entry::entry_file::KernelEntry;
 use crate::kernel::placement::LoadedModule;
 use crate::memory::map::{MIB, MemoryKind, Region};
 use crate::ways_out::multiboot::elf::SectionTable;
@@ -183,7 +183,7 @@ pub fn size(info: &Information<'_>, regions: usize) -> usize {
         text + TAG_BYTES + MODULE_BYTES + ALIGNMENT
     });
     TAGS + texts.sum::<usize>()
-        + info.entry.kernel().unwrap_or(PATH_KERNEL).len()
+        + info.entry.kernel_path().len()
         + 1
         + info.entry.command_line_length()
         + info.loader.len()

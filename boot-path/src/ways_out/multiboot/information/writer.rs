@@ -1,6 +1,6 @@
 //! Writes bytes to memory.
 
-use crate::entry::entry_file::{KernelEntry, PATH_KERNEL};
+use crate::entry::entry_file::KernelEntry;
 use crate::errors::text::copy;
 
 /// Memory that is filled from the front. Data that does not fit is left out, and
@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn command_line(&mut self, entry: &KernelEntry<'_>) {
-        self.put(entry.kernel().unwrap_or(PATH_KERNEL).as_bytes());
+        self.put(entry.kernel_path().as_bytes());
         let length = entry.command_line_length();
         if length > 0 {
             self.put(b" ");
