@@ -1,8 +1,8 @@
 //! Where every part of the loader lies in memory: the one file with addresses.
 //!
 //! All of it is below 640 KiB, which real mode reaches; what is allocated later (page tables,
-//! kernel, modules, stack) comes from RAM above 1 MiB, or from behind the loader if it is small. A test writes
-//! `docs/memory-layout.md` from [`REGIONS`] and compares it.
+//! kernel, modules, stack) comes from RAM above 1 MiB, or from behind the loader if it is small. A
+//! test writes `docs/memory-layout.md` from [`REGIONS`] and compares it.
 
 use disk_layout::{mbr, stage2};
 

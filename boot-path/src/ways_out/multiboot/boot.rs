@@ -2,9 +2,9 @@
 //!
 //! **On entry**: the header is read, memory can be allocated. **This way out**: loads segments,
 //! sections and modules; writes the boot information. **On exit**: all is ready for the jump. The
-//! kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic number,
-//! EBX = the boot information, and a stack. Interrupt vectors and interrupt controllers are as the BIOS left
-//! them.
+//! kernel runs in 32-bit protected mode, without paging and interrupts, with EAX = the magic
+//! number, EBX = the boot information, and a stack. Interrupt vectors and interrupt controllers are
+//! as the BIOS left them.
 
 use arrayvec::ArrayVec;
 
