@@ -306,19 +306,24 @@ impl Row {
     }
 }
 
-/// Runs machines, as many at once as there are cores. `done` is called for each when it ends.
-/// Returns what was seen of those that did what they had to.
+/// Runs machines, as many at once as there are cores, and in the end, one by one, those with a disk
+/// whose reads fail on a busy host. `done` is called for each when it ends. Returns what was seen of
+/// those that did what they had to.
 pub fn run(
     rows: &[Row],
     images: &Images,
     done: impl Fn(&Row, &Result<Seen>) + Sync,
 ) -> Vec<(Row, Result<Seen>)> {
-    let results = parallel::each(rows, |row| {
+    let boot = |row: &Row| {
         let result = row.run(images);
         done(row, &result);
         result
-    });
-    rows.iter().cloned().zip(results).collect()
+    };
+    let results = parallel::each(rows, |row| (!row.may_retry).then(|| boot(row)));
+    let results = rows.iter().zip(results);
+    results
+        .map(|(row, result)| (row.clone(), result.unwrap_or_else(|| boot(row))))
+        .collect()
 }
 
 /// The same image needs the same number of reads by LBA on every machine with sectors of the same
