@@ -111,11 +111,16 @@ fn of_notes() -> Vec<Made> {
         let elf = elf().with(ProgramHeader::note(notes));
         Kernel::new(name, elf.build())
     };
-    let many = (0..40).fold(elf(), |elf, _| elf.with(ProgramHeader::note(own_notes())));
+    // All of them are the same bytes.
+    let overlapping = || ProgramHeader {
+        offset: Some(0),
+        file_size: Some(0x800),
+        ..ProgramHeader::note(Vec::new())
+    };
+    let overlap = (0..40).fold(elf(), |elf, _| elf.with(overlapping()));
     let short = note(handoff::NOTE_NAME, handoff::NOTE_STACK_SIZE, &[0, 0, 2, 0], 4);
     vec![
-        ("KernelError::TooManyNotes", Kernel::new("many notes", many.build())),
-        ("KernelError::NoteSize", with("long notes", own_notes().repeat(100))),
+        ("KernelError::TooManyNotes", Kernel::new("notes that overlap", overlap.build())),
         ("KernelError::NoteLength", with("a short note", short)),
         ("KernelError::NoteValue", with("a stack of 1 byte", wish(handoff::NOTE_STACK_SIZE, 1))),
     ]

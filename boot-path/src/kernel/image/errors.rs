@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::kernel::image::{MAX_NOTE_BYTES, MAX_NOTES, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use crate::kernel::image::{MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
 use crate::memory::address::VirtAddr;
 
 /// Why a kernel is refused. Segments are identified by the number of their program header, from 0,
@@ -30,7 +30,7 @@ pub enum KernelError {
     TooManyHeaders { count: u16 },
     /// More than [`MAX_SEGMENTS`] segments.
     TooManySegments { segment: u16 },
-    /// More than [`MAX_NOTES`] PT_NOTE.
+    /// PT_NOTEs with more bytes than the file has: they overlap.
     TooManyNotes { segment: u16 },
     /// A second program header of a type that may occur once.
     Duplicate { segment: u16, kind: u32 },
@@ -91,8 +91,6 @@ pub enum KernelError {
     RelocationTarget { address: VirtAddr },
     /// Relocations with implicit addends (DT_REL).
     ImplicitAddends { address: VirtAddr, size: u64 },
-    /// A PT_NOTE of more than [`MAX_NOTE_BYTES`].
-    NoteSize { segment: u16, size: u64 },
     /// A request whose value does not have 8 bytes, or ends behind its PT_NOTE.
     NoteLength { kind: u32, length: u32 },
     /// A request that cannot be granted.
@@ -167,9 +165,7 @@ impl Named for KernelError {
             | Self::SymbolKind { .. }
             | Self::RelocationTarget { .. }
             | Self::ImplicitAddends { .. } => &catalogue::KERNEL_RELOCATION,
-            Self::NoteSize { .. } | Self::NoteLength { .. } | Self::NoteValue { .. } => {
-                &catalogue::KERNEL_NOTE
-            }
+            Self::NoteLength { .. } | Self::NoteValue { .. } => &catalogue::KERNEL_NOTE,
             Self::SharedLibrary => &catalogue::KERNEL_DYNAMIC,
             Self::Alignment { .. } => &catalogue::KERNEL_ALIGNMENT,
         }
@@ -192,7 +188,7 @@ impl fmt::Display for KernelError {
                 ("# program headers, at most #", &[count.into(), MAX_PROGRAM_HEADERS as u64]),
             Self::TooManySegments { segment } =>
                 ("segment #: more than # PT_LOAD", &[segment.into(), MAX_SEGMENTS as u64]),
-            Self::TooManyNotes { segment } => ("segment #: more than # PT_NOTE", &[segment.into(), MAX_NOTES as u64]),
+            Self::TooManyNotes { segment } => ("segment #: the notes overlap", &[segment.into()]),
             Self::Duplicate { segment, kind } =>
                 ("segment #: a second one of type 0x#", &[segment.into(), kind.into()]),
             Self::Sizes { segment, file_size, memory_size } =>
@@ -219,8 +215,6 @@ impl fmt::Display for KernelError {
                 ("symbol # for 0x# is of type #", &[symbol.into(), address.as_u64(), kind.into()]),
             Self::RelocationTarget { address } => ("at 0x#, which is not loaded", &[address.as_u64()]),
             Self::ImplicitAddends { address, size } => ("DT_REL at 0x#, 0x# bytes", &[address.as_u64(), size]),
-            Self::NoteSize { segment, size } =>
-                ("segment #: 0x# bytes, at most 0x#", &[segment.into(), size, MAX_NOTE_BYTES as u64]),
             Self::NoteLength { kind, length } => ("type #, # bytes, not 8", &[kind.into(), length.into()]),
             Self::NoteValue { kind, value } => ("type #, value 0x#", &[kind.into(), value]),
             Self::SharedLibrary => ("DT_NEEDED", &[]),

@@ -1,9 +1,11 @@
 //! Whole kernel files, checked without loading them.
 
+use elf::abi;
+use zerocopy::FromBytes as _;
+
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{
-    HEADER_BYTES, KernelError, KernelImage, MAX_NOTE_BYTES, MAX_TABLE_BYTES, Wishes,
-    program_headers,
+    HEADER_BYTES, KernelError, KernelImage, ProgramHeader, Wishes, check_in_file, program_headers,
 };
 use crate::kernel::relocate::{self, SegmentBytes};
 use crate::position::FileOffset;
@@ -33,22 +35,40 @@ fn fill<E: From<KernelError>>(
     file_size: u64,
     mut read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
 ) -> Result<(), E> {
-    const _: () = assert!(MAX_TABLE_BYTES <= MAX_NOTE_BYTES);
-    let mut buffer = [0; MAX_NOTE_BYTES];
     let mut header = [0; HEADER_BYTES];
     let length = read_at(FileOffset::ZERO, &mut header)?;
     let present = header.get(..length).unwrap_or_default();
-    let location = program_headers(present, file_size)?;
-    let table = buffer.get_mut(..location.length).unwrap_or_default();
-    read_at(location.offset, table)?;
-    image.fill(&header, table, file_size)?;
-
-    for note in image.notes() {
-        let bytes = buffer.get_mut(..note.size).unwrap_or_default();
-        read_at(note.offset, bytes)?;
-        wishes.parse_note(bytes)?;
+    let table = program_headers(present, file_size)?;
+    image.begin(present, file_size)?;
+    let mut has_notes = false;
+    table.each(&mut read_at, |_, number, bytes| {
+        has_notes |= note(bytes).is_some();
+        Ok(image.add(bytes, number, file_size)?)
+    })?;
+    image.check_addresses()?;
+    if !has_notes {
+        return Ok(());
     }
-    Ok(())
+
+    let mut left = file_size;
+    table.each(&mut read_at, |read_at, segment, bytes| {
+        let Some((offset, size)) = note(bytes) else {
+            return Ok(());
+        };
+        check_in_file(offset, size, file_size)?;
+        // Notes that overlap could be read for hours.
+        let rest = left.checked_sub(size);
+        left = rest.ok_or(KernelError::TooManyNotes { segment })?;
+        wishes.read_note(offset, size, read_at)
+    })
+}
+
+/// Offset and size in the file of a PT_NOTE with bytes, by its program header.
+fn note(header: &[u8]) -> Option<(FileOffset, u64)> {
+    let (header, _) = ProgramHeader::ref_from_prefix(header).ok()?;
+    let (offset, size) = (header.offset.get(), header.file_size.get());
+    let is_note = header.kind.get() == abi::PT_NOTE && size > 0;
+    is_note.then_some((FileOffset::new(offset), size))
 }
 
 /// Checks a whole kernel file as stage2 would, relocations included, without loading it.

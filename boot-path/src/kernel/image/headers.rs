@@ -4,6 +4,7 @@ use elf::abi;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use crate::errors::text::rows;
 use crate::kernel::image::KernelError;
 use crate::position::FileOffset;
 
@@ -16,8 +17,8 @@ pub const PROGRAM_HEADER_BYTES: usize = size_of::<ProgramHeader>();
 /// The most program headers that a kernel may have.
 pub const MAX_PROGRAM_HEADERS: usize = 64;
 
-/// Length of the longest program header table, in bytes.
-pub const MAX_TABLE_BYTES: usize = MAX_PROGRAM_HEADERS * PROGRAM_HEADER_BYTES;
+/// Program headers are read in pieces of at most this many bytes.
+const PIECE: usize = 16 * PROGRAM_HEADER_BYTES;
 
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -58,8 +59,39 @@ const _: () = assert!(HEADER_BYTES == 64 && PROGRAM_HEADER_BYTES == 56);
 pub struct TableLocation {
     /// First byte.
     pub offset: FileOffset,
-    /// Length in bytes, at most [`MAX_TABLE_BYTES`]; it may be 0.
-    pub length: usize,
+    /// How many there are, from 1 to [`MAX_PROGRAM_HEADERS`].
+    pub count: u16,
+    /// Bytes of each; not 0.
+    pub entry_size: u16,
+}
+
+impl TableLocation {
+    /// Length in bytes.
+    pub const fn length(&self) -> u64 {
+        self.count as u64 * self.entry_size as u64
+    }
+
+    /// Reads the table in small pieces, and hands each program header, with its number, to
+    /// `header`, which may read other parts of the file.
+    pub(crate) fn each<E, R: FnMut(FileOffset, &mut [u8]) -> Result<usize, E>>(
+        &self,
+        read_at: &mut R,
+        mut header: impl FnMut(&mut R, u16, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entry_size = usize::from(self.entry_size);
+        let step = (PIECE / entry_size).max(1);
+        let mut piece = [0; PIECE];
+        for first in (0..self.count).step_by(step) {
+            let length = usize::from(self.count - first).min(step) * entry_size;
+            let piece = piece.get_mut(..length).unwrap_or_default();
+            let offset = u64::from(first) * u64::from(self.entry_size);
+            read_at(self.offset.saturating_add(offset), piece)?;
+            for (number, bytes) in (first..).zip(rows(piece, entry_size)) {
+                header(read_at, number, bytes)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Checks the file header and returns the place of the program headers.
@@ -81,10 +113,13 @@ pub fn program_headers(header: &[u8], file_size: u64) -> Result<TableLocation, K
     if usize::from(count) > MAX_PROGRAM_HEADERS {
         return Err(KernelError::TooManyHeaders { count });
     }
-    let offset = FileOffset::new(header.program_headers.get());
-    let length = usize::from(count) * PROGRAM_HEADER_BYTES;
-    check_in_file(offset, length as u64, file_size)?;
-    Ok(TableLocation { offset, length })
+    let table = TableLocation {
+        offset: FileOffset::new(header.program_headers.get()),
+        count,
+        entry_size: size,
+    };
+    check_in_file(table.offset, table.length(), file_size)?;
+    Ok(table)
 }
 
 pub(super) fn file_header(bytes: &[u8], file_size: u64) -> Result<&FileHeader, KernelError> {

@@ -34,21 +34,14 @@ pub(crate) use file::{Unloaded, read_file};
 pub use file::{check_file, read};
 pub(crate) use headers::{FileHeader, ProgramHeader, check_in_file};
 pub use headers::{
-    HEADER_BYTES, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, PROGRAM_HEADER_BYTES, TableLocation,
-    program_headers,
+    HEADER_BYTES, MAX_PROGRAM_HEADERS, PROGRAM_HEADER_BYTES, TableLocation, program_headers,
 };
 pub use plan::{Group, PageRange};
-pub use segment::{AddressRange, FileRange, Segment, Tls};
+pub use segment::{AddressRange, Segment, Tls};
 pub use wishes::Wishes;
 
 /// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
 pub const MAX_SEGMENTS: usize = 32;
-
-/// The most PT_NOTE segments that a kernel may have.
-pub const MAX_NOTES: usize = 8;
-
-/// Length of the longest PT_NOTE, in bytes.
-pub const MAX_NOTE_BYTES: usize = 4096;
 
 /// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, which the code
 /// models `kernel` and `small` (position-independent) require.
@@ -76,7 +69,6 @@ pub struct KernelImage {
     position_independent: bool,
     entry: VirtAddr,
     segments: ArrayVec<Segment, MAX_SEGMENTS>,
-    notes: ArrayVec<FileRange, MAX_NOTES>,
     tls: Option<Tls>,
     relro: Option<AddressRange>,
     dynamic: Option<AddressRange>,
@@ -126,11 +118,6 @@ impl KernelImage {
     /// The segments, sorted by virtual address; at least one.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
-    }
-
-    /// Where the notes are in the file, for [`Wishes::parse_note`].
-    pub fn notes(&self) -> &[FileRange] {
-        &self.notes
     }
 
     /// The initial image of thread-local storage.

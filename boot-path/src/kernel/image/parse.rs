@@ -6,14 +6,14 @@ use arrayvec::ArrayVec;
 use elf::abi;
 use zerocopy::FromBytes as _;
 
-use crate::kernel::image::headers::{ProgramHeader, check_in_file, file_header};
+use crate::errors::text::rows;
+use crate::kernel::image::headers::{PROGRAM_HEADER_BYTES, ProgramHeader, file_header};
 use crate::kernel::image::{
-    AddressRange, FileRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, MAX_NOTE_BYTES,
-    MAX_PROGRAM_HEADERS, PREFERRED_BASE, Segment, Table, Tls, UPPER_HALF,
+    AddressRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, PREFERRED_BASE, Segment,
+    Table, Tls, UPPER_HALF,
 };
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
-use crate::position::FileOffset;
 
 impl KernelImage {
     /// Reads and checks the headers. `table` has the bytes that
@@ -26,7 +26,11 @@ impl KernelImage {
     /// 10A to 10P.
     pub fn parse(header: &[u8], table: &[u8], file_size: u64) -> Result<Self, KernelError> {
         let mut image = Self::empty();
-        image.fill(header, table, file_size)?;
+        image.begin(header, file_size)?;
+        for (number, bytes) in (0..).zip(rows(table, PROGRAM_HEADER_BYTES)) {
+            image.add(bytes, number, file_size)?;
+        }
+        image.check_addresses()?;
         Ok(image)
     }
 
@@ -36,35 +40,30 @@ impl KernelImage {
             position_independent: false,
             entry: VirtAddr::new(0),
             segments: ArrayVec::new_const(),
-            notes: ArrayVec::new_const(),
             tls: None,
             relro: None,
             dynamic: None,
         }
     }
 
-    /// As [`parse`](Self::parse), in place: an image is too large to be moved.
-    pub(super) fn fill(
-        &mut self,
-        header: &[u8],
-        table: &[u8],
-        file_size: u64,
-    ) -> Result<(), KernelError> {
+    /// Takes what the file header says.
+    pub(super) fn begin(&mut self, header: &[u8], file_size: u64) -> Result<(), KernelError> {
         let header = file_header(header, file_size)?;
         self.position_independent = header.kind.get() == abi::ET_DYN;
         self.entry = VirtAddr::new(header.entry.get());
-        let mut rest = table;
-        for number in 0..MAX_PROGRAM_HEADERS as u16 {
-            let Ok((header, behind)) = ProgramHeader::ref_from_prefix(rest) else {
-                break;
-            };
-            self.add(header, number, file_size)?;
-            rest = behind;
-        }
-        self.check_addresses()
+        Ok(())
     }
 
-    fn add(&mut self, h: &ProgramHeader, number: u16, file_size: u64) -> Result<(), KernelError> {
+    /// Takes what a program header says.
+    pub(super) fn add(
+        &mut self,
+        bytes: &[u8],
+        number: u16,
+        file_size: u64,
+    ) -> Result<(), KernelError> {
+        let Ok((h, _)) = ProgramHeader::ref_from_prefix(bytes) else {
+            return Ok(());
+        };
         let kind = h.kind.get();
         let range = AddressRange {
             start: VirtAddr::new(h.virtual_address.get()),
@@ -79,7 +78,6 @@ impl KernelImage {
             }
             // PT_INTERP is no reason to refuse: linkers write it for every PIE that is linked like a
             // program. DT_NEEDED and the relocations say what a kernel really needs.
-            abi::PT_NOTE => return self.add_note(h, number, file_size),
             abi::PT_TLS | abi::PT_DYNAMIC | abi::PT_GNU_RELRO if range.size > 0 => {}
             _ => return Ok(()),
         }
@@ -134,32 +132,6 @@ impl KernelImage {
         Ok(())
     }
 
-    fn add_note(
-        &mut self,
-        h: &ProgramHeader,
-        number: u16,
-        file_size: u64,
-    ) -> Result<(), KernelError> {
-        let (offset, size) = (FileOffset::new(h.offset.get()), h.file_size.get());
-        if size == 0 {
-            return Ok(());
-        }
-        check_in_file(offset, size, file_size)?;
-        if size > MAX_NOTE_BYTES as u64 {
-            return Err(KernelError::NoteSize {
-                segment: number,
-                size,
-            });
-        }
-        let note = FileRange {
-            offset,
-            size: size as usize,
-        };
-        self.notes
-            .try_push(note)
-            .map_err(|_| KernelError::TooManyNotes { segment: number })
-    }
-
     fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
         let tls = Tls {
             virtual_start: VirtAddr::new(h.virtual_address.get()),
@@ -186,7 +158,7 @@ impl KernelImage {
     }
 
     /// Checks the segments' addresses against each other, the address space and the other headers.
-    fn check_addresses(&self) -> Result<(), KernelError> {
+    pub(super) fn check_addresses(&self) -> Result<(), KernelError> {
         let segments = self.segments();
         let (Some(_), Some(last)) = (segments.first(), segments.last()) else {
             return Err(KernelError::NoLoad);

@@ -137,15 +137,6 @@ pub struct Tls {
     pub alignment: u64,
 }
 
-/// Some bytes of the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileRange {
-    /// First byte.
-    pub offset: FileOffset,
-    /// Length in bytes.
-    pub size: usize,
-}
-
 /// Some virtual addresses, without the slide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRange {

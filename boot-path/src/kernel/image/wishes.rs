@@ -3,6 +3,7 @@
 use crate::kernel::image::{GIB, KernelError};
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
+use crate::position::FileOffset;
 
 const MIN_STACK_SIZE: u64 = PAGE_SIZE;
 const MAX_STACK_SIZE: u64 = 16 << 20;
@@ -36,6 +37,10 @@ impl Wishes {
     /// bytes.
     const NAME_LENGTH: usize = handoff::NOTE_NAME.len() + 1;
     const VALUE: usize = 12 + Self::NAME_LENGTH.next_multiple_of(4);
+    /// Length of a whole wish.
+    const WISH: usize = Self::VALUE + 8;
+    /// A PT_NOTE is read in pieces of at most this many bytes.
+    const PIECE: usize = 1024;
 
     /// May pages be writable and executable?
     pub const fn allow_writable_code(&self) -> bool {
@@ -58,9 +63,38 @@ impl Wishes {
     /// # Errors
     /// 10N.
     pub fn parse_note(&mut self, bytes: &[u8]) -> Result<(), KernelError> {
+        self.parse_notes_before(bytes.len(), bytes)
+    }
+
+    /// Reads the wishes from one PT_NOTE, in pieces.
+    pub(super) fn read_note<E: From<KernelError>>(
+        &mut self,
+        mut offset: FileOffset,
+        size: u64,
+        read_at: &mut impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let mut left = size;
+        let mut piece = [0; Self::PIECE];
+        loop {
+            let length = left.min(Self::PIECE as u64) as usize;
+            let piece = piece.get_mut(..length).unwrap_or_default();
+            read_at(offset, piece)?;
+            if left <= Self::PIECE as u64 {
+                return Ok(self.parse_note(piece)?);
+            }
+            // A wish that begins further behind may be cut off: it is in the next piece.
+            let step = Self::PIECE - Self::WISH;
+            self.parse_notes_before(step, piece)?;
+            offset += step as u64;
+            left -= step as u64;
+        }
+    }
+
+    /// As [`parse_note`](Self::parse_note), of the notes that begin before the offset `end`.
+    fn parse_notes_before(&mut self, end: usize, bytes: &[u8]) -> Result<(), KernelError> {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |index: usize| words.get(index).map(|&word| u32::from_le_bytes(word));
-        for start in 0..words.len() {
+        for start in 0..words.len().min(end.div_ceil(4)) {
             if word(start) != Some(Self::NAME_LENGTH as u32) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! What a kernel asks for in its note.
 
-use boot_path::kernel::image::{KernelError, MAX_NOTE_BYTES, Wishes};
+use boot_path::kernel::image::{KernelError, Wishes};
 use boot_path::memory::address::VirtAddr;
 
 use crate::elf_fixture::{ProgramHeader, note, words};
@@ -116,15 +116,45 @@ fn impossible_wishes() {
     cut.truncate(28);
     let cut = executable().with(ProgramHeader::note(cut));
     refuse(&cut, "10N", KernelError::NoteLength { kind: 1, length: 8 });
+}
 
-    let large = |size| executable().with(ProgramHeader::note(vec![0; size]));
-    accept(&large(MAX_NOTE_BYTES));
-    let size = MAX_NOTE_BYTES as u64 + 1;
-    refuse(
-        &large(MAX_NOTE_BYTES + 1),
-        "10N",
-        KernelError::NoteSize { segment: 3, size },
-    );
-    let many = (0..9).fold(executable(), |elf, _| elf.with(wish(1, 0x1000)));
-    refuse(&many, "10F", KernelError::TooManyNotes { segment: 11 });
+#[test]
+fn foreign_notes_of_any_size_and_number() {
+    let own = note("Bootpath", 1, &words([0x4000]), 4);
+    // At each place in the pieces in which notes are read, and on their borders.
+    for before in (900..2200).step_by(4).chain([5000, 100_000]) {
+        for behind in [0, 4, 3000] {
+            let mut notes = vec![0xC7; before];
+            notes.extend(&own);
+            notes.resize(notes.len() + behind, 0xC7);
+            let wishes = accept(&executable().with(ProgramHeader::note(notes))).1;
+            assert_eq!((wishes.own, wishes.stack_size), (true, 0x4000), "{before}");
+        }
+    }
+    let foreign = || ProgramHeader::note(note("Xen", 6, &[7; 4000], 4));
+    let many = (0..40).fold(executable(), |elf, _| elf.with(foreign()));
+    assert_eq!(accept(&many).1, Wishes::default());
+    assert_eq!(accept(&many.with(wish(1, 0x4000))).1.stack_size, 0x4000);
+}
+
+#[test]
+fn a_wish_at_the_end_of_a_long_note_is_cut_off() {
+    for before in (900..2200).step_by(4) {
+        let mut notes = vec![0; before];
+        notes.extend(note("Bootpath", 1, &words([0x1000]), 4));
+        notes.truncate(notes.len() - 4);
+        let cut = executable().with(ProgramHeader::note(notes));
+        refuse(&cut, "10N", KernelError::NoteLength { kind: 1, length: 8 });
+    }
+}
+
+#[test]
+fn notes_that_overlap() {
+    let long = vec![0; 50_000];
+    let mut same = ProgramHeader::note(long.clone());
+    same.offset = Some(0x1000);
+    same.file_size = Some(long.len() as u64);
+    same.data.clear();
+    let twice = executable().with(ProgramHeader::note(long)).with(same);
+    refuse(&twice, "10F", KernelError::TooManyNotes { segment: 4 });
 }

@@ -12,9 +12,8 @@ use elf::abi;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::errors::text::rows;
 use crate::kernel::image::{
-    FileHeader, HEADER_BYTES, KernelError, MAX_PROGRAM_HEADERS, MAX_TABLE_BYTES, ProgramHeader,
+    FileHeader, HEADER_BYTES, KernelError, MAX_PROGRAM_HEADERS, ProgramHeader, TableLocation,
     check_in_file,
 };
 use crate::memory::address::PhysAddr;
@@ -66,9 +65,7 @@ const _: () = assert!(size_of::<FileHeader32>() == 52 && size_of::<ProgramHeader
 struct Headers {
     is_64_bit: bool,
     entry: u64,
-    offset: FileOffset,
-    count: u16,
-    entry_size: u16,
+    table: TableLocation,
     sections: SectionTable,
 }
 
@@ -96,28 +93,25 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     let length = read_at(FileOffset::ZERO, &mut header)?;
     let headers = file_header(header.get(..length).unwrap_or_default(), file_size)?;
 
-    let mut table = [0; MAX_TABLE_BYTES];
-    let bytes = usize::from(headers.count) * usize::from(headers.entry_size);
-    check_in_file(headers.offset, bytes as u64, file_size)?;
-    let table = table.get_mut(..bytes).unwrap_or_default();
-    read_at(headers.offset, table)?;
+    let table = headers.table;
+    check_in_file(table.offset, table.length(), file_size)?;
 
     image.is_64_bit = headers.is_64_bit;
     let mut entry = None;
-    let rows = rows(table, usize::from(headers.entry_size));
-    for (number, bytes) in (0..).zip(rows) {
+    table.each(&mut read_at, |_, number, bytes| {
         let Some(load) = program_header(bytes, headers.is_64_bit, number) else {
-            continue;
+            return Ok(());
         };
         if load.kind != abi::PT_LOAD {
-            continue;
+            return Ok(());
         }
         image.add::<E>(load.segment, file_size)?;
         let distance = headers.entry.wrapping_sub(load.virtual_start);
         if distance < load.segment.memory_size {
             entry = entry.or(Some(load.segment.start + distance));
         }
-    }
+        Ok(())
+    })?;
     image.enter_at(entry.unwrap_or(PhysAddr::new(headers.entry)))?;
 
     image.sections = headers.sections.checked(headers.is_64_bit, file_size)?;
@@ -167,9 +161,11 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
         let headers = Headers {
             is_64_bit,
             entry: header.entry.get(),
-            offset: FileOffset::new(header.program_headers.get()),
-            count: header.program_header_count.get(),
-            entry_size: header.program_header_size.get(),
+            table: TableLocation {
+                offset: FileOffset::new(header.program_headers.get()),
+                count: header.program_header_count.get(),
+                entry_size: header.program_header_size.get(),
+            },
             sections: SectionTable {
                 offset: FileOffset::new(header.section_headers.get()),
                 entry_size: header.section_header_size.get(),
@@ -182,9 +178,11 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
         let headers = Headers {
             is_64_bit,
             entry: header.entry.get().into(),
-            offset: header.program_headers.get().into(),
-            count: header.program_header_count.get(),
-            entry_size: header.program_header_size.get(),
+            table: TableLocation {
+                offset: header.program_headers.get().into(),
+                count: header.program_header_count.get(),
+                entry_size: header.program_header_size.get(),
+            },
             sections: SectionTable {
                 offset: header.section_headers.get().into(),
                 entry_size: header.section_header_size.get(),
@@ -194,7 +192,7 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
         };
         (headers, size_of::<ProgramHeader32>())
     };
-    let (count, size) = (headers.count, headers.entry_size);
+    let (count, size) = (headers.table.count, headers.table.entry_size);
     if count == 0 {
         return Err(KernelError::NoLoad);
     }
