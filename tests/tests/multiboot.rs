@@ -12,7 +12,7 @@ use disk_builder::stages;
 use disk_builder::{Protocol, Road};
 use disk_layout::SECTOR_SIZE;
 use machine_tests::checksum::checksum;
-use machine_tests::elf::{noise, objcopy};
+use machine_tests::elf::{Elf, ProgramHeader, R, noise, objcopy};
 use machine_tests::image::{Image, bad_modes, test_program_file};
 use machine_tests::machine::{Bochs, Disk, Machine, Running};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
@@ -551,6 +551,24 @@ fn what_is_damaged() -> Result<()> {
     Ok(())
 }
 
+/// Linkers put the file's headers to the page in front of the code, where the BIOS is: they are left
+/// out, and the checksums of the rest are compared.
+#[test]
+fn headers_below_1_mib() -> Result<()> {
+    const HEADERS: u64 = 64 + 3 * 56;
+    let mut elf = Elf::read(&program("multiboot-kernel")?)?;
+    let headers = ProgramHeader {
+        offset: Some(0),
+        file_size: Some(HEADERS),
+        ..ProgramHeader::load(R, u64::from(LINKED) - 0x1000, Vec::new(), HEADERS)
+    };
+    elf.program_headers.insert(0, headers);
+    let transcript = boot(&elf.build(), 2)?;
+    contains(&transcript, &["Multiboot 2, ELF64, 2 segments"])?;
+    let transcript = boot(&only_version_1(elf.build_32())?, 1)?;
+    contains(&transcript, &["Multiboot 1, 32 bits, 2 segments"])
+}
+
 /// Segments where the loader is, where the BIOS is, or where there is no RAM.
 #[test]
 fn memory_that_is_not_free() -> Result<()> {
@@ -564,7 +582,7 @@ fn memory_that_is_not_free() -> Result<()> {
         (0x4000_0000, &["0x40000000 to ", "no RAM"]),
         (0xFFFF_F000, &["at 0xfffff000, ", "beyond 4 GiB"]),
     ] {
-        let mut moved = machine_tests::elf::Elf::read(&kernel)?;
+        let mut moved = Elf::read(&kernel)?;
         let distance = u64::wrapping_sub(address, LINKED.into());
         for load in &mut moved.program_headers {
             load.physical_address = load.physical_address.wrapping_add(distance);

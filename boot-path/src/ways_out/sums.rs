@@ -105,7 +105,8 @@ fn of_multiboot(
         Ok::<_, MultibootError>(length)
     })?;
     let mut bytes = image.segments().iter().fold(0, |crc, segment| {
-        let place = (segment.file_offset, segment.file_size);
+        let contents = segment.contents();
+        let place = (contents.file_offset, contents.file_size);
         of_bytes(&mut file, crc, place, crc32c)
     });
     if let Some(table) = image.sections() {

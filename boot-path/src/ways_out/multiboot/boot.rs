@@ -268,7 +268,8 @@ fn load<'m, M: OutMachine<'m>>(
         ranges: &ranges,
         checked: &|blocks, sum| {
             for segment in image.segments() {
-                sum(bytes_at(blocks, segment.start, segment.file_size));
+                let contents = segment.contents();
+                sum(bytes_at(blocks, contents.start, contents.file_size));
             }
             if let Some(range) = ranges.get(MAX_SEGMENTS) {
                 sum(bytes_at(blocks, range.destination, range.length));

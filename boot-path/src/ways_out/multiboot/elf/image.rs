@@ -117,6 +117,9 @@ pub struct Segment {
     pub start: PhysAddr,
     /// Bytes in memory, never 0; those beyond `file_size` are zero.
     pub memory_size: u64,
+    /// How many of its first bytes are only the file's headers. If the memory for them is not
+    /// there, they are left out.
+    pub unneeded: u64,
     /// Number of its program header, from 0.
     pub number: u16,
 }
@@ -229,13 +232,15 @@ impl PhysicalImage {
         if self.segments.is_empty() {
             return Err(KernelError::NoLoad);
         }
-        if !self
-            .segments
-            .iter()
-            .any(|segment| (segment.start..segment.end()).contains(&entry))
-        {
+        let mut segments = self.segments.iter_mut();
+        let Some(segment) =
+            segments.find(|segment| (segment.start..segment.end()).contains(&entry))
+        else {
             let entry = entry.as_u64();
             return Err(KernelError::Entry { entry });
+        };
+        if entry < segment.contents().start {
+            segment.unneeded = 0; // there is code in it
         }
         self.entry = entry;
         Ok(())
@@ -244,6 +249,10 @@ impl PhysicalImage {
     /// The segments, by address; there is at least one.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    pub(super) fn segments_mut(&mut self) -> &mut [Segment] {
+        &mut self.segments
     }
 
     /// The entry point, which is in a segment.
@@ -279,29 +288,19 @@ impl PhysicalImage {
         self.segments.iter().map(|segment| segment.file_size).sum()
     }
 
-    /// Allocates the memory of the segments.
+    /// Allocates the memory of the segments. Headers in the file that would lie where no memory is
+    /// free are left out.
     ///
     /// # Errors
-    /// 10U, with nothing allocated.
-    pub fn place(&self, memory: &mut MemoryMap) -> Result<(), MemoryConflict> {
+    /// 10U, with nothing allocated and nothing left out.
+    pub fn place(&mut self, memory: &mut MemoryMap) -> Result<(), MemoryConflict> {
         for segment in &self.segments {
-            let mut next = segment.first_page();
-            for region in memory.regions() {
-                if region.end <= next || next >= segment.page_end() {
-                    continue;
-                }
-                if region.start > next {
-                    break; // a gap
-                }
-                if region.kind != MemoryKind::Usable {
-                    return Err(segment.taken(Some(*region)));
-                }
-                next = region.end;
-            }
-            if next < segment.page_end() {
-                return Err(segment.taken(None));
-            }
+            segment.possible(memory)?;
         }
+        for segment in &mut self.segments {
+            *segment = segment.possible(memory)?;
+        }
+        self.segments.retain(|segment| segment.memory_size > 0);
         for segment in &self.segments {
             memory.mark(segment.start, segment.end(), MemoryKind::Kernel);
         }
@@ -383,6 +382,36 @@ impl PhysicalImage {
 }
 
 impl Segment {
+    /// The part of the segment for which memory is free: all, or all but its headers.
+    fn possible(&self, memory: &MemoryMap) -> Result<Self, MemoryConflict> {
+        let mut part = *self;
+        while let Some((page, by)) = part.in_the_way(memory) {
+            part = part.behind_page(page).ok_or(self.taken(by))?;
+        }
+        Ok(part)
+    }
+
+    /// The first page that is not free, and the region there; none for a segment that is empty.
+    fn in_the_way(&self, memory: &MemoryMap) -> Option<(PhysAddr, Option<Region>)> {
+        if self.memory_size == 0 {
+            return None;
+        }
+        let mut next = self.first_page();
+        for region in memory.regions() {
+            if region.end <= next || next >= self.page_end() {
+                continue;
+            }
+            if region.start > next {
+                break; // a gap
+            }
+            if region.kind != MemoryKind::Usable {
+                return Some((next, Some(*region)));
+            }
+            next = region.end;
+        }
+        (next < self.page_end()).then_some((next, None))
+    }
+
     const fn taken(&self, by: Option<Region>) -> MemoryConflict {
         MemoryConflict::Taken {
             segment: self.number,

@@ -20,9 +20,11 @@ use crate::memory::address::PhysAddr;
 use crate::position::FileOffset;
 
 mod image;
+mod leading;
 mod sections;
 
 pub use image::{Limits, MAX_SEGMENTS, MemoryConflict, PhysicalImage, Preference, Segment};
+use leading::Unneeded;
 pub use sections::{
     MAX_SECTIONS, SectionTable, Span, check_sections, place_sections, unloaded_sections,
 };
@@ -64,6 +66,8 @@ const _: () = assert!(size_of::<FileHeader32>() == 52 && size_of::<ProgramHeader
 /// The fields of the file header that both classes have.
 struct Headers {
     is_64_bit: bool,
+    /// Bytes of the file header.
+    length: u64,
     entry: u64,
     table: TableLocation,
     sections: SectionTable,
@@ -98,12 +102,18 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
 
     image.is_64_bit = headers.is_64_bit;
     let mut entry = None;
+    let mut unneeded = Unneeded::new(headers.length, &table);
     table.each(&mut read_at, |_, number, bytes| {
         let Some(load) = program_header(bytes, headers.is_64_bit, number) else {
             return Ok(());
         };
-        if load.kind != abi::PT_LOAD {
-            return Ok(());
+        match load.kind {
+            abi::PT_LOAD => {}
+            abi::PT_NOTE => {
+                unneeded.add_note(load.segment.file_offset, load.segment.file_size);
+                return Ok(());
+            }
+            _ => return Ok(()),
         }
         image.add::<E>(load.segment, file_size)?;
         let distance = headers.entry.wrapping_sub(load.virtual_start);
@@ -112,6 +122,9 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
         }
         Ok(())
     })?;
+    for segment in image.segments_mut() {
+        segment.unneeded = unneeded.in_front_of(segment, &mut read_at)?;
+    }
     image.enter_at(entry.unwrap_or(PhysAddr::new(headers.entry)))?;
 
     image.sections = headers.sections.checked(headers.is_64_bit, file_size)?;
@@ -160,6 +173,7 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
         };
         let headers = Headers {
             is_64_bit,
+            length: HEADER_BYTES as u64,
             entry: header.entry.get(),
             table: TableLocation {
                 offset: FileOffset::new(header.program_headers.get()),
@@ -177,6 +191,7 @@ fn file_header(bytes: &[u8], file_size: u64) -> Result<Headers, KernelError> {
     } else {
         let headers = Headers {
             is_64_bit,
+            length: size_of::<FileHeader32>() as u64,
             entry: header.entry.get().into(),
             table: TableLocation {
                 offset: header.program_headers.get().into(),
@@ -216,6 +231,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
                 file_size: header.file_size.get(),
                 start: PhysAddr::new(header.physical_address.get()),
                 memory_size: header.memory_size.get(),
+                unneeded: 0,
                 number,
             },
         });
@@ -229,6 +245,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
             file_size: header.file_size.get().into(),
             start: header.physical_address.get().into(),
             memory_size: header.memory_size.get().into(),
+            unneeded: 0,
             number,
         },
     })

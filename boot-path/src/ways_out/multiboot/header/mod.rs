@@ -221,6 +221,7 @@ impl Header {
             file_size: length,
             start: addresses.start,
             memory_size: size,
+            unneeded: 0,
             number: 0,
         };
         image.add::<E>(segment, file_size)?;
