@@ -86,8 +86,9 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         Self::crc32c(crc, bytes)
     }
 
-    /// The CRC-32/ISO-HDLC of bytes of a block, which are not looked at again soon.
-    fn crc32_of_block(self, bytes: &[u8]) -> u32;
+    /// Extends the CRC-32/ISO-HDLC `crc` (0 at first) by bytes of a block, which are not looked at
+    /// again soon.
+    fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32;
 
     /// Prints one line, whatever texts are in it.
     fn print(self, line: &dyn fmt::Display);

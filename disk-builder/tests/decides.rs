@@ -478,6 +478,22 @@ fn a_length_that_no_memory_has() {
 }
 
 #[test]
+fn streams_of_several_members() {
+    let halting = with_bss(3);
+    let length = halting.len() as u32;
+    let module = [gzip(b"short", 5), vec![0; 700], gzip(b"words", 5)].concat();
+    let padded = [gzip(&halting, length), vec![0; 70_000]].concat();
+    built(vec![
+        Case::new("of a kernel", padded, "").with_module(module.clone()),
+    ]);
+    let says = format!("{GZIP}no gzip data at byte {}", module.len());
+    let module = [module, b"more".to_vec()].concat();
+    refused(vec![
+        Case::new("of a module", halting, says).with_module(module),
+    ]);
+}
+
+#[test]
 fn modules_that_a_limine_kernel_brings() {
     const REQUIRED: u64 = 1;
 

@@ -216,8 +216,8 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         })
     }
 
-    fn crc32_of_block(self, bytes: &[u8]) -> u32 {
-        let mut crc = crc32fast::Hasher::new();
+    fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
+        let mut crc = crc32fast::Hasher::new_with_initial(crc);
         for step in bytes.chunks(Self::STEP) {
             crc.update(step);
             self.0.memory.looked_at();

@@ -220,6 +220,14 @@ fn files_of_a_disk_may_be_compressed() -> Result<()> {
         let mut bytes = image.read(start, usize::try_from(size)?)?;
         replaced.put(path, &bytes)?;
         boots(&Machine::new(&replaced.path()), &["10 gzip     …"])?;
+        // Padded, and in two members.
+        let mut two = bytes.clone();
+        two.extend([0; 1000]);
+        two.extend(gzip(&[9; 1000])?);
+        replaced.put(path, &two)?;
+        let transcript = boots(&Machine::new(&replaced.path()), &["10 gzip     …"])?;
+        let module = transcript.contains(", 71000 bytes: \r\n");
+        ensure!(module == (path == MODULE), "{transcript}");
         let crc = bytes.len() - 8;
         bytes[crc] ^= 1;
         replaced.put(path, &bytes)?;

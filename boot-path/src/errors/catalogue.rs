@@ -258,7 +258,7 @@ catalogue! {
     FILE_GZIP {
         code: "8C",
         sentence: "a compressed file cannot be unpacked",
-        causes: "It was cut short or changed, or is larger than memory allows: what begins like a gzip file is taken for one.",
+        causes: "It was cut short or changed, is larger than memory allows, or has more behind it than gzip members and zeros: what begins like a gzip file is taken for one.",
         advice: "Try `gzip -t` on it, and copy it again.",
     }
     FAT_FOREIGN {

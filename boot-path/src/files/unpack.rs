@@ -65,18 +65,58 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         memory: &mut MemoryMap,
     ) -> Result<File<'m>, GzipError> {
         let machine = self.machine;
-        let size = gzip::unpacked_length(packed)?;
+        let likely = gzip::likely_length(packed)?;
+        let out = match self.unpack_to(likely, packed, memory)? {
+            // It has several members, or zeros behind them, or is damaged.
+            None => {
+                let size = self.measure(packed, memory)?;
+                self.unpack_to(size, packed, memory)?
+            }
+            out => out,
+        };
+        // It was measured, so it fits unless memory is faulty.
+        let out = out.ok_or(GzipError::Data { unpacked: 0 })?;
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        say!(
+            machine, "10 gzip     # KiB unpacked from #";
+            kib(out.len() as u64), kib(packed.len() as u64)
+        );
+        Ok(File::in_memory(out.keep()))
+    }
+
+    /// Unpacks to newly allocated memory, if there are exactly so many bytes.
+    fn unpack_to(
+        &mut self,
+        size: u64,
+        packed: &[u8],
+        memory: &mut MemoryMap,
+    ) -> Result<Option<Block<'m>>, GzipError> {
+        let machine = self.machine;
         let mut out = room(machine, size, memory)?;
         let state = new_state(self.decompressor);
         let steps = (M::STEP, |bytes: &mut [u8]| machine.written(bytes));
-        let crc32 = |bytes: &[u8]| machine.crc32_of_block(bytes);
-        if let Err(error) = gzip::unpack_by_steps(packed, &mut out, state, crc32, steps) {
-            machine.free(out, memory);
-            return Err(error);
+        let crc32 = |crc, bytes: &[u8]| machine.crc32_of_block(crc, bytes);
+        let unpacked = gzip::unpack(packed, &mut out, state, crc32, steps);
+        if let Ok(true) = unpacked {
+            return Ok(Some(out));
         }
-        let kib = |bytes: u64| bytes.div_ceil(1024);
-        say!(machine, "10 gzip     # KiB unpacked from #"; kib(size), kib(packed.len() as u64));
-        Ok(File::in_memory(out.keep()))
+        machine.free(out, memory);
+        unpacked.map(|_| None)
+    }
+
+    /// The length of the unpacked data, which is unpacked for that and thrown away: its end does
+    /// not say it.
+    #[inline(never)]
+    fn measure(&mut self, packed: &[u8], memory: &mut MemoryMap) -> Result<u64, GzipError> {
+        let machine = self.machine;
+        let needed = gzip::ROOM as u64;
+        let mut pieces = room(machine, needed, memory)?;
+        let room = pieces.first_chunk_mut().ok_or(GzipError::Room { needed });
+        let state = new_state(self.decompressor);
+        let crc32 = |crc, bytes: &[u8]| machine.crc32_of_block(crc, bytes);
+        let length = room.and_then(|room| gzip::unpack_pieces(packed, room, state, crc32, |_| {}));
+        machine.free(pieces, memory);
+        length
     }
 }
 

@@ -15,6 +15,13 @@ pub(super) fn gzip(add: &mut Add<'_>) {
     add("gzip", "good", file(0, &[], &packed, &trailer));
     add("gzip", "good-stored", file(0, &[], &stored, &trailer));
     let fields = b"\x02\0xxname\0comment\0\0\0";
+    let one = file(0, &[], &packed, &trailer);
+    let again = [&[0x1F, 0x8B, 8][..], &one].concat();
+    add("gzip", "good-members", [&one[..], &again, &again].concat());
+    let zeros = [0; 40];
+    let padded = [&one[..], &zeros, &again, &zeros[..3]].concat();
+    add("gzip", "good-padded", padded);
+    add("gzip", "words-behind", [&one[..], b"\0\0words"].concat());
     add("gzip", "good-fields", file(0x1E, fields, &packed, &trailer));
     add("gzip", "reserved-flag", file(0x80, &[], &packed, &trailer));
     add(

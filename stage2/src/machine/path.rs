@@ -71,8 +71,8 @@ impl BootMachine<'static> for Machine {
         done.unwrap_or_else(|| by_tables(CRC_32C, crc, bytes))
     }
 
-    fn crc32_of_block(self, bytes: &[u8]) -> u32 {
-        by_tables(CRC_32, 0, bytes)
+    fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
+        by_tables(CRC_32, crc, bytes)
     }
 
     fn print(self, line: &dyn fmt::Display) {

@@ -197,6 +197,7 @@ fn of_streams() -> Vec<Made> {
         ("GzipError::Data", kernel("a reserved block of a stream", DATA, &[7])),
         ("GzipError::Length", kernel("a shorter stream", length - LENGTH, &one_less)),
         ("GzipError::Checksum", kernel("another checksum of a stream", length - CHECKSUM, &another)),
+        ("GzipError::Behind", Kernel::new("words behind a stream", [&packed[..], b"words"].concat())),
         ("GzipError::Room", kernel("4 GiB in a stream", length - LENGTH, &[0xFF; 4])),
     ]
 }

@@ -3,9 +3,9 @@
 use std::io::Read as _;
 
 use boot_path::files::gzip::{
-    Decompressor, MAGIC, ROOM, is_gzip, unpack, unpack_pieces, unpacked_length,
+    Decompressor, GzipError, MAGIC, ROOM, is_gzip, likely_length, unpack, unpack_pieces,
 };
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 use crate::targets::show;
 
@@ -21,47 +21,76 @@ pub fn run(bytes: &[u8]) {
 pub fn accepts(bytes: &[u8]) -> bool {
     let file = [&MAGIC, bytes].concat();
     assert!(is_gzip(&file));
-    let length = match unpacked_length(&file) {
-        Err(error) => {
-            show(&error);
-            return false;
-        }
-        Ok(length) if length > MOST => return false,
-        Ok(length) => length,
-    };
-    let mut out = vec![0; length as usize];
-    let unpacked = unpack(&file, &mut out, &mut Decompressor::new(), crc32fast::hash);
     let mut pieces = Vec::new();
     let by_pieces = unpack_pieces(
         &file,
         &mut [0; ROOM],
         &mut Decompressor::new(),
-        |crc, bytes| {
-            let mut hasher = crc32fast::Hasher::new_with_initial(crc);
-            hasher.update(bytes);
-            hasher.finalize()
+        crc32,
+        |piece| {
+            let room = (MOST as usize).saturating_sub(pieces.len());
+            pieces.extend_from_slice(piece.get(..room).unwrap_or(piece));
         },
-        |piece| pieces.extend_from_slice(piece),
     );
-    assert_eq!(by_pieces, unpacked.map(|()| length));
-    assert!(by_pieces.is_err() || pieces == out);
-    if let Err(error) = unpacked {
-        show(&error);
-        return false;
+    let unpacked = by_steps(&file, by_pieces);
+    match (by_pieces, unpacked) {
+        (Err(error), _) => {
+            show(&error);
+            return false;
+        }
+        (Ok(_), None) => return false,
+        (Ok(_), Some(unpacked)) => assert_eq!(unpacked, pieces),
     }
-    // The checksum, computed bit by bit.
-    let crc = out.iter().fold(!0_u32, |crc, &byte| {
+    // A reader that also checks the headers' own checksums may refuse the file, and so may one that
+    // does not know of zeros, but neither finds other bytes.
+    let mut other = Vec::new();
+    if MultiGzDecoder::new(&file[..])
+        .read_to_end(&mut other)
+        .is_ok()
+    {
+        assert_eq!(pieces, other);
+    }
+    true
+}
+
+/// Unpacks as the loader does, with the same outcome as piece by piece; `None`: there is no room for
+/// that.
+fn by_steps(file: &[u8], by_pieces: Result<u64, GzipError>) -> Option<Vec<u8>> {
+    let to = |length: u64| {
+        let mut out = vec![0; length as usize];
+        let steps = (usize::MAX, |_: &mut [u8]| {});
+        let fits = unpack(file, &mut out, &mut Decompressor::new(), crc32, steps);
+        fits.map(|fits| fits.then_some(out))
+    };
+    let likely = match likely_length(file) {
+        Ok(likely) => likely,
+        Err(error) => {
+            assert_eq!(by_pieces, Err(error));
+            return None;
+        }
+    };
+    if likely <= MOST {
+        match to(likely) {
+            Ok(None) => assert_ne!(by_pieces, Ok(likely)),
+            Ok(Some(out)) => {
+                assert_eq!(by_pieces, Ok(likely));
+                return Some(out);
+            }
+            Err(error) => {
+                assert_eq!(by_pieces, Err(error));
+                return None;
+            }
+        }
+    }
+    let length = by_pieces.ok().filter(|&length| length <= MOST)?;
+    Some(to(length).unwrap().unwrap())
+}
+
+fn crc32(crc: u32, bytes: &[u8]) -> u32 {
+    // Bit by bit.
+    !bytes.iter().fold(!crc, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
             crc >> 1 ^ if crc & 1 != 0 { 0xEDB8_8320 } else { 0 }
         })
-    });
-    let trailer = file.len() - 8;
-    assert_eq!((!crc).to_le_bytes(), file[trailer..trailer + 4]);
-    // A reader that also checks the header's own checksum may refuse the file, but not find other
-    // bytes.
-    let mut other = Vec::new();
-    if GzDecoder::new(&file[..]).read_to_end(&mut other).is_ok() {
-        assert_eq!(out, other);
-    }
-    true
+    })
 }
