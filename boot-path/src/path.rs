@@ -3,6 +3,7 @@
 //! The file of each step says what it needs, and what holds after it. Whatever goes wrong ends
 //! here, as a [`Failure`](Machine::Failure) with a name.
 
+use core::fmt;
 use core::mem::MaybeUninit;
 
 use arrayvec::ArrayVec;
@@ -13,7 +14,8 @@ use crate::bios::int15::{self, MemoryError};
 use crate::bios::vbe::Adapter;
 use crate::disk::block_device::BlockDevice as _;
 use crate::disk::int13::Drive;
-use crate::disk::partition::{self, Partition, PartitionError};
+use crate::disk::partition::{Found, Partition, PartitionError};
+use crate::entry::bootable;
 use crate::entry::choose::{self, Chosen};
 use crate::entry::entries::{Item, NoEntry};
 use crate::entry::entry_file::{EntryFileError, KernelEntry};
@@ -147,10 +149,10 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
         }
         None => {
             let mut disk = open_disk(machine);
-            partition = boot_partition(machine, &mut disk)?;
+            let cache = early_room(machine, layout::FILE_CACHE_SIZE, memory)?;
+            partition = boot_partition(machine, &mut disk, cache)?;
 
             machine.step(8);
-            let cache = early_room(machine, layout::FILE_CACHE_SIZE, memory)?;
             files.open(disk, &partition, cache, rooms.manifest)?;
 
             machine.step(9);
@@ -291,8 +293,13 @@ fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
 fn boot_partition<'m, M: PathMachine<'m>>(
     machine: M,
     disk: &mut Drive<M>,
+    cache: &mut [u8],
 ) -> Result<Partition, M::Failure> {
-    let partition = partition::find(disk)?;
+    let Found {
+        partition,
+        note,
+        damage,
+    } = bootable::find_partition(disk, cache)?;
     say!(
         machine,
         " 7 disk     drive ##h by ",
@@ -303,5 +310,20 @@ fn boot_partition<'m, M: PathMachine<'m>>(
         partition.number.into(),
         partition.first_lba.as_u64()
     );
+    let note = note.as_ref().map(|note| note as &dyn fmt::Display);
+    let damage = damage.as_ref().map(|damage| damage as &dyn fmt::Display);
+    for text in [note, damage].into_iter().flatten() {
+        machine.print(&Remark(text));
+    }
     Ok(partition)
+}
+
+/// A further line of step 7.
+struct Remark<'a>(&'a dyn fmt::Display);
+
+impl fmt::Display for Remark<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(" 7 disk     ")?;
+        self.0.fmt(f)
+    }
 }

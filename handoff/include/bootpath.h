@@ -258,7 +258,8 @@ struct bootpath_boot_disk {
     uint8_t drive;
     // Drive number that the BIOS passed to the MBR; it may be a wrong one.
     uint8_t bios_drive;
-    // Number of the boot partition, 1 to 4; 0: the whole disk is one volume.
+    // Number of the boot partition, 1 to 4; from 5 on: a logical partition; 0: the whole disk is one
+    // volume.
     uint8_t partition;
     // Zero.
     uint8_t reserved;

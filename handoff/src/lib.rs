@@ -227,7 +227,8 @@ pub struct BootDisk {
     pub drive: u8,
     /// Drive number that the BIOS passed to the MBR; it may be a wrong one.
     pub bios_drive: u8,
-    /// Number of the boot partition, 1 to 4; 0: the whole disk is one volume.
+    /// Number of the boot partition, 1 to 4; from 5 on: a logical partition; 0: the whole disk is one
+    /// volume.
     pub partition: u8,
     /// Zero.
     pub reserved: u8,

@@ -4,5 +4,6 @@ pub mod block_device;
 pub mod int13;
 pub mod probe;
 pub mod partition;
+pub mod logical;
 pub mod fat;
 pub mod stream;

@@ -1,10 +1,13 @@
 //! Step 7: which part of the disk to boot from.
 //!
-//! The choice is by content: the first partition that holds a FAT volume, active ones first, then
-//! those of a FAT kind, then any other. If none does, it is by the table alone, and the error names
-//! what lies there: the first active entry, whatever its kind; else the first entry of a FAT kind;
-//! else the whole disk, when sector 0 is itself the boot sector of a FAT file system (a
-//! "superfloppy", the way many sticks are sold).
+//! The choice is by content: the first partition that holds a FAT volume with something to boot,
+//! active ones first, then those of a FAT kind, then any other; logical partitions come behind the
+//! primary ones. If none has anything to boot, the first that holds a FAT volume. If none does, it
+//! is by the table alone, and the error names what lies there: the first active entry, whatever its
+//! kind; else the first entry of a FAT kind; else the whole disk, when sector 0 is itself the boot
+//! sector of a FAT file system (a "superfloppy", the way many sticks are sold).
+//!
+//! A choice that the table's active entries do not explain is [noted](Note).
 //!
 //! If no partition can be chosen, the error names what was found instead: a GPT, or what a
 //! partition [holds](crate::disk::probe).
@@ -21,6 +24,7 @@ use zerocopy::FromBytes;
 
 use crate::disk::block_device::{BlockDevice, DiskError};
 use crate::disk::fat;
+use crate::disk::logical::{self, ChainDamage, is_extended};
 use crate::disk::probe::{self, Foreign};
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{copy, facts};
@@ -42,8 +46,11 @@ const GPT: &[u8] = b"EFI PART";
 /// means that there is no disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Partition {
-    /// 1 to 4: the entry of the partition table; 0: the whole disk, without a table.
+    /// 1 to 4: the entry of the partition table; from 5 on: a logical partition; 0: the whole disk,
+    /// without a table.
     pub number: u8,
+    /// Its kind in the table; 0 without a table.
+    pub kind: u8,
     /// Its first sector.
     pub first_lba: Lba,
     /// Length, in the disk's logical sectors.
@@ -52,11 +59,12 @@ pub struct Partition {
     pub signature: u32,
 }
 
-/// The first sector of a partition as the MBR's table gives it (32 bits), in the table's unit: the
-/// disk's own sectors, or 512 bytes. It becomes an [`Lba`] only when a unit is chosen.
+/// The first sector of a partition as a table gives it, in the table's unit: the disk's own sectors,
+/// or 512 bytes. It becomes an [`Lba`] only when a unit is chosen. A number in a table has 32 bits;
+/// that of a logical partition is a sum of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct TableLba(u32);
+pub struct TableLba(u64);
 
 /// The unit of a table that was made for this disk. A unit is the binary logarithm of the number of
 /// units in a sector of the disk.
@@ -65,22 +73,27 @@ const OWN: u32 = 0;
 impl TableLba {
     /// From the value in the table.
     pub const fn new(number: u32) -> Self {
-        Self(number)
+        Self(number as u64)
     }
 
     /// The value in the table.
     pub const fn as_u64(self) -> u64 {
-        self.0 as u64
+        self.0
+    }
+
+    /// The sector at a distance that another table gives.
+    pub(super) const fn plus(self, distance: u32) -> Self {
+        Self(self.0.saturating_add(distance as u64))
     }
 
     /// The sector of the disk that it names, or lies in.
-    fn on_disk(self, unit: u32) -> Lba {
-        Lba::new(self.as_u64() >> unit)
+    pub(super) fn on_disk(self, unit: u32) -> Lba {
+        Lba::new(self.0 >> unit)
     }
 
-    /// Does it begin within a sector of the disk?
-    fn is_within_sector(self, unit: u32) -> bool {
-        self.as_u64() & ((1 << unit) - 1) != 0
+    /// How many units it lies behind the beginning of a sector of the disk.
+    pub(super) fn within_sector(self, unit: u32) -> u64 {
+        self.0 & ((1 << unit) - 1)
     }
 }
 
@@ -89,6 +102,8 @@ impl TableLba {
 pub struct Candidate {
     /// As in [`Partition`].
     pub number: u8,
+    /// As in [`Partition`].
+    pub kind: u8,
     /// Its first sector; 0 for the whole disk.
     pub first_lba: TableLba,
     /// Length, in the table's unit.
@@ -99,13 +114,75 @@ pub struct Candidate {
 
 impl Candidate {
     /// An entry of the table, by its number.
-    fn new(mbr: &Mbr, number: u8, entry: &PartitionEntry) -> Self {
+    pub(super) fn new(mbr: &Mbr, number: u8, entry: &PartitionEntry) -> Self {
         Self {
             number,
+            kind: entry.kind,
             first_lba: TableLba::new(entry.first_lba.get()),
             sectors: entry.sectors.get().into(),
             signature: mbr.disk_signature.get(),
         }
+    }
+
+    /// The partition, once the unit is known. One that begins within a sector begins in front of
+    /// it.
+    fn on_disk(&self, shift: u32) -> Partition {
+        Partition {
+            number: self.number,
+            kind: self.kind,
+            first_lba: self.first_lba.on_disk(shift),
+            sectors: self.sectors.div_ceil(1 << shift),
+            signature: self.signature,
+        }
+    }
+}
+
+/// The boot partition, and what is strange about it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The partition.
+    pub partition: Partition,
+    /// What the active entries do not explain.
+    pub note: Option<Note>,
+    /// What is wrong with logical partitions, as far as they were looked at.
+    pub damage: Option<ChainDamage>,
+}
+
+/// Why the choice may surprise the owner of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// This partition is active, and another one is booted: it holds something other than FAT.
+    Foreign(Foreign),
+    /// The same: it holds no FAT volume, nor anything else that is known.
+    NotFat(u8),
+    /// The same: it holds a FAT volume, but nothing to boot.
+    Nothing(u8),
+    /// Both are active, although only one may be. The first one is booted.
+    BothActive(u8, u8),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (number, text) = match self {
+            Self::Foreign(Foreign { partition, name }) => {
+                facts(
+                    f,
+                    "partition # is active, but holds ",
+                    &[(*partition).into()],
+                )?;
+                return f.write_str(name);
+            }
+            Self::BothActive(first, second) => {
+                let text = "partitions # and # are active, and only one may be";
+                return facts(f, text, &[(*first).into(), (*second).into()]);
+            }
+            Self::NotFat(number) => (
+                number,
+                "partition # is active, but holds no FAT file system",
+            ),
+            Self::Nothing(number) => (number, "partition # is active, but holds nothing to boot"),
+        };
+        facts(f, text, &[(*number).into()])
     }
 }
 
@@ -118,6 +195,8 @@ pub enum PartitionError {
     NoEntry,
     /// The same, or no signature; the disk holds this instead.
     Foreign(Foreign),
+    /// No entry is active or of a FAT kind, and logical partitions cannot be read on.
+    Chain(ChainDamage),
     /// The disk has a GPT. Its header, or the copy, is in this LBA. `None`: the MBR announces a
     /// GPT, but neither was found.
     Gpt(Option<Lba>),
@@ -153,9 +232,11 @@ impl From<DiskError> for PartitionError {
 impl Named for PartitionError {
     fn entry(&self) -> &'static Entry {
         match self {
-            Self::NoSignature(_) | Self::NoEntry | Self::Foreign(_) | Self::WithinSector { .. } => {
-                &catalogue::DISK_NO_PARTITION
-            }
+            Self::NoSignature(_)
+            | Self::NoEntry
+            | Self::Foreign(_)
+            | Self::Chain(_)
+            | Self::WithinSector { .. } => &catalogue::DISK_NO_PARTITION,
             Self::Gpt(_) => &catalogue::DISK_GPT,
             Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
             Self::Disk(error) => error.entry(),
@@ -173,6 +254,7 @@ impl fmt::Display for PartitionError {
             ),
             Self::NoEntry => f.write_str("no entry in LBA 0 is active or FAT"),
             Self::Foreign(foreign) => foreign.fmt(f),
+            Self::Chain(damage) => damage.fmt(f),
             Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba.as_u64()]),
             Self::Gpt(None) => f.write_str("LBA 0 says so, but there is no header"),
             Self::BehindEnd {
@@ -198,18 +280,34 @@ impl fmt::Display for PartitionError {
     }
 }
 
-/// Chooses the boot partition of a disk. A partition behind the end of the disk counts if it can be
-/// read all the same: BIOSes report wrong disk sizes.
+/// Says whether a partition with a FAT volume has something to boot.
+pub type IsBootable<'a, D> = &'a mut dyn FnMut(&mut D, &Partition) -> bool;
+
+/// Chooses the boot partition of a disk, without a look at the files in it.
+///
+/// # Errors
+/// Those of [`find_bootable`].
+pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
+    Ok(find_bootable(device, &mut |_, _| true)?.partition)
+}
+
+/// Chooses the boot partition of a disk. `is_bootable` is asked only where there is a choice. A
+/// partition behind the end of the disk counts if it can be read all the same: BIOSes report wrong
+/// disk sizes.
 ///
 /// # Errors
 /// [`PartitionError`], when sector 0 cannot be read, or no partition can be chosen.
-pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
+pub fn find_bootable<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    is_bootable: IsBootable<'_, D>,
+) -> Result<Found, PartitionError> {
     let mut sector = [0; SECTOR_SIZE];
     copy(device.read(Lba::ZERO, 1)?, &mut sector);
-    find_by(device, &sector).map_err(|error| match error {
-        PartitionError::NoSignature(_) | PartitionError::NoEntry | PartitionError::Gpt(_) => {
-            instead(device, &sector).unwrap_or(error)
-        }
+    find_by(device, &sector, is_bootable).map_err(|error| match error {
+        PartitionError::NoSignature(_)
+        | PartitionError::NoEntry
+        | PartitionError::Chain(_)
+        | PartitionError::Gpt(_) => instead(device, &sector).unwrap_or(error),
         error => error,
     })
 }
@@ -237,14 +335,26 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
         if mbr.partitions.iter().any(|entry| entry.kind == PROTECTIVE) {
             return Some(PartitionError::Gpt(None));
         }
-        for (partition, entry) in (1..).zip(&mbr.partitions) {
-            let first_lba = TableLba::new(entry.first_lba.get()).on_disk(OWN);
-            let length = entry.sectors.get().into();
-            if is_used(entry)
-                && let Some(name) = probe::find(device, first_lba, length)
-            {
-                return Some(PartitionError::Foreign(Foreign { partition, name }));
-            }
+        let mut foreign = None;
+        let mut look = |device: &mut D, candidate: Candidate| {
+            let Partition {
+                number: partition,
+                first_lba,
+                sectors,
+                ..
+            } = candidate.on_disk(OWN);
+            let name = probe::find(device, first_lba, sectors);
+            foreign = name.map(|name| Foreign { partition, name });
+            foreign.is_some()
+        };
+        let mut primary = used_entries(mbr);
+        if !primary.any(|(number, entry)| look(device, Candidate::new(mbr, number, entry))) {
+            let _ = logical::walk(device, mbr, OWN, &mut |device, _, candidate| {
+                look(device, candidate)
+            });
+        }
+        if let Some(foreign) = foreign {
+            return Some(PartitionError::Foreign(foreign));
         }
     }
     let name = probe::find(device, Lba::ZERO, sectors)?;
@@ -255,13 +365,14 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
 fn find_by<D: BlockDevice + ?Sized>(
     device: &mut D,
     sector: &[u8],
-) -> Result<Partition, PartitionError> {
+    is_bootable: IsBootable<'_, D>,
+) -> Result<Found, PartitionError> {
     let small = device
         .sector_size()
         .trailing_zeros()
         .saturating_sub(SECTOR_SIZE.trailing_zeros());
     if small == OWN {
-        return find_in_unit(device, sector, OWN);
+        return find_in_unit(device, sector, OWN, is_bootable);
     }
     let units = if is_iso9660(device) {
         [small, OWN]
@@ -269,16 +380,16 @@ fn find_by<D: BlockDevice + ?Sized>(
         [OWN, small]
     };
     for unit in units {
-        let candidate = find_in_unit(device, sector, unit);
-        if let Ok(partition) = candidate
+        let found = find_in_unit(device, sector, unit, is_bootable);
+        if let Ok(Found { partition, .. }) = found
             && device
                 .read(partition.first_lba, 1)
                 .is_ok_and(fat::is_boot_sector)
         {
-            return candidate;
+            return found;
         }
     }
-    find_in_unit(device, sector, units[0])
+    find_in_unit(device, sector, units[0], is_bootable)
 }
 
 /// The boot partition, when the table counts in units of which `1 << shift` make a sector.
@@ -286,80 +397,147 @@ fn find_in_unit<D: BlockDevice + ?Sized>(
     device: &mut D,
     sector: &[u8],
     shift: u32,
-) -> Result<Partition, PartitionError> {
+    is_bootable: IsBootable<'_, D>,
+) -> Result<Found, PartitionError> {
     let end = device.sector_count().saturating_mul(1 << shift);
-    let found = match by_content(device, sector, shift) {
+    let mut search = Search {
+        shift,
+        is_bootable,
+        first: None,
+        damage: None,
+    };
+    let found = match search.by_content(device, sector) {
         Some(candidate) => Ok(candidate),
         None => boot_partition(sector, end),
     };
-    let Candidate {
-        number,
-        first_lba,
-        sectors,
-        signature,
-    } = match found {
+    let damage = search.damage;
+    let candidate = match found {
         Err(PartitionError::BehindEnd { first_lba, .. })
             if device.read(first_lba.on_disk(shift), 1).is_ok() =>
         {
             boot_partition(sector, u64::MAX)
         }
+        Err(PartitionError::NoEntry) => {
+            Err(damage.map_or(PartitionError::NoEntry, PartitionError::Chain))
+        }
         found => found,
     }?;
-    if first_lba.is_within_sector(shift) {
+    if candidate.first_lba.within_sector(shift) != 0 {
         return Err(PartitionError::WithinSector {
-            number,
-            first_lba,
+            number: candidate.number,
+            first_lba: candidate.first_lba,
             sector_size: device.sector_size(),
         });
     }
-    Ok(Partition {
-        number,
-        first_lba: first_lba.on_disk(shift),
-        sectors: (sectors >> shift) + u64::from(sectors & ((1 << shift) - 1) != 0),
-        signature,
+    let partition = candidate.on_disk(shift);
+    Ok(Found {
+        partition,
+        note: note(device, sector, shift, &partition),
+        damage,
     })
 }
 
-/// The first partition that holds a FAT volume: active ones first, then those of a FAT kind, then
-/// any other. `None`: none does, or the table offers no choice, so nothing needs to be read.
-fn by_content<D: BlockDevice + ?Sized>(
+/// What the active entries do not explain about the choice of a partition.
+fn note<D: BlockDevice + ?Sized>(
     device: &mut D,
     sector: &[u8],
     shift: u32,
-) -> Option<Candidate> {
-    let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
-    let first = boot_partition(sector, u64::MAX);
-    // An error other than that nothing was chosen, or the whole disk, is not for the table to mend.
-    match first {
-        Ok(Candidate { number: 1.., .. }) | Err(PartitionError::NoEntry) => {}
-        _ => return None,
-    }
-    let used = || used_entries(mbr);
-    if first.is_ok() && used().nth(1).is_none() {
+    chosen: &Partition,
+) -> Option<Note> {
+    if chosen.number == 0 {
         return None;
     }
-    for rank in 0..=2 {
-        for (number, entry) in used().filter(|(_, entry)| rank_of(entry) == rank) {
-            let candidate = Candidate::new(mbr, number, entry);
-            if !candidate.first_lba.is_within_sector(shift)
-                && holds_fat(
-                    device,
-                    candidate.first_lba.on_disk(shift),
-                    candidate.sectors >> shift,
-                )
-            {
-                return Some(candidate);
+    let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
+    let mut active = used_entries(mbr).filter(|(_, entry)| entry.status == ACTIVE);
+    let (number, entry) = active.next()?;
+    if number == chosen.number {
+        let (second, _) = active.next()?;
+        return Some(Note::BothActive(number, second));
+    }
+    let Partition {
+        first_lba, sectors, ..
+    } = Candidate::new(mbr, number, entry).on_disk(shift);
+    if holds_fat(device, first_lba, sectors) {
+        return Some(Note::Nothing(number));
+    }
+    let name = probe::find(device, first_lba, sectors);
+    Some(name.map_or(Note::NotFat(number), |name| {
+        Note::Foreign(Foreign {
+            partition: number,
+            name,
+        })
+    }))
+}
+
+/// The search for a partition that holds a FAT volume.
+struct Search<'a, D: ?Sized> {
+    /// As in [`find_in_unit`].
+    shift: u32,
+    is_bootable: IsBootable<'a, D>,
+    /// The first one that holds a FAT volume, whatever is in it.
+    first: Option<Candidate>,
+    damage: Option<ChainDamage>,
+}
+
+impl<D: BlockDevice + ?Sized> Search<'_, D> {
+    /// The first partition that holds a FAT volume with something to boot: active ones first, then
+    /// those of a FAT kind, then any other. If none does, the first that holds a FAT volume.
+    /// `None`: none does, or the table offers no choice, so nothing needs to be read.
+    fn by_content(&mut self, device: &mut D, sector: &[u8]) -> Option<Candidate> {
+        let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;
+        let first = boot_partition(sector, u64::MAX);
+        // An error other than that nothing was chosen, or the whole disk, is not for the table to
+        // mend.
+        match first {
+            Ok(Candidate { number: 1.., .. }) | Err(PartitionError::NoEntry) => {}
+            _ => return None,
+        }
+        let has_logical = mbr.partitions.iter().any(|e| is_used(e) && is_extended(e));
+        if first.is_ok() && used_entries(mbr).nth(1).is_none() && !has_logical {
+            return None;
+        }
+        for rank in 0..=2 {
+            for (number, entry) in used_entries(mbr) {
+                let candidate = Candidate::new(mbr, number, entry);
+                if rank_of(entry.status, entry.kind) == rank && self.look(device, candidate) {
+                    return Some(candidate);
+                }
+            }
+            let mut found = None;
+            let walked =
+                logical::walk(device, mbr, self.shift, &mut |device, status, candidate| {
+                    let is_it =
+                        rank_of(status, candidate.kind) == rank && self.look(device, candidate);
+                    found = is_it.then_some(candidate);
+                    is_it
+                });
+            self.damage = walked.err();
+            if found.is_some() {
+                return found;
             }
         }
+        self.first
     }
-    None
+
+    /// Does this partition hold a FAT volume with something to boot?
+    fn look(&mut self, device: &mut D, candidate: Candidate) -> bool {
+        if candidate.first_lba.within_sector(self.shift) != 0 {
+            return false;
+        }
+        let partition = candidate.on_disk(self.shift);
+        if !holds_fat(device, partition.first_lba, partition.sectors) {
+            return false;
+        }
+        self.first = self.first.or(Some(candidate));
+        (self.is_bootable)(device, &partition)
+    }
 }
 
 /// The order in which partitions are looked at.
-fn rank_of(entry: &PartitionEntry) -> u8 {
-    match entry.status {
+fn rank_of(status: u8, kind: u8) -> u8 {
+    match status {
         ACTIVE => 0,
-        _ if is_fat(entry) => 1,
+        _ if is_fat(kind) => 1,
         _ => 2,
     }
 }
@@ -399,6 +577,7 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
     }
     let whole_disk = Candidate {
         number: 0,
+        kind: 0,
         first_lba: TableLba::new(0),
         sectors: disk_sectors,
         signature: 0,
@@ -416,7 +595,8 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
 
     let used = || used_entries(mbr);
     let active = used().find(|(_, entry)| entry.status == ACTIVE);
-    let Some((number, entry)) = active.or_else(|| used().find(|(_, entry)| is_fat(entry))) else {
+    let Some((number, entry)) = active.or_else(|| used().find(|(_, entry)| is_fat(entry.kind)))
+    else {
         return match fat::is_boot_sector(mbr_sector) {
             true => Ok(whole_disk),
             false => Err(PartitionError::NoEntry),
@@ -433,15 +613,15 @@ pub fn boot_partition(mbr_sector: &[u8], disk_sectors: u64) -> Result<Candidate,
     Ok(candidate)
 }
 
-/// The entries that describe a partition, with their numbers.
+/// The entries that describe a partition which does not contain others, with their numbers.
 fn used_entries(mbr: &Mbr) -> impl Iterator<Item = (u8, &PartitionEntry)> {
     let entries = (1..).zip(&mbr.partitions);
-    entries.filter(|(_, entry)| is_used(entry))
+    entries.filter(|(_, entry)| is_used(entry) && !is_extended(entry))
 }
 
 /// Does the entry describe a partition at all? One that starts at LBA 0 would contain its own
 /// table, and a GPT's protective entry covers the whole disk.
-fn is_used(entry: &PartitionEntry) -> bool {
+pub(super) fn is_used(entry: &PartitionEntry) -> bool {
     matches!(entry.status, 0 | ACTIVE)
         && !matches!(entry.kind, 0 | PROTECTIVE)
         && entry.first_lba.get() != 0
@@ -450,10 +630,7 @@ fn is_used(entry: &PartitionEntry) -> bool {
 
 /// Is the kind one that FAT file systems use: FAT12, FAT16 and FAT32 by CHS and by LBA, the same
 /// hidden, or the EFI system partition?
-fn is_fat(entry: &PartitionEntry) -> bool {
+fn is_fat(kind: u8) -> bool {
     const HIDDEN: u8 = 0x10;
-    matches!(
-        entry.kind & !HIDDEN,
-        0x01 | 0x04 | 0x06 | 0x0B | 0x0C | 0x0E
-    ) || entry.kind == 0xEF
+    matches!(kind & !HIDDEN, 0x01 | 0x04 | 0x06 | 0x0B | 0x0C | 0x0E) || kind == 0xEF
 }

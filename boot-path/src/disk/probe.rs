@@ -21,7 +21,7 @@ use crate::position::Lba;
 /// Something other than FAT, where a FAT volume was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// The partition, 1 to 4; 0: the whole disk.
+    /// The partition, from 1 on; 0: the whole disk.
     pub partition: u8,
     /// Its name.
     pub name: &'static str,

@@ -8,4 +8,5 @@ pub mod entries;
 pub mod loader_conf;
 pub mod pattern;
 pub mod protocol;
+pub mod bootable;
 pub mod choose;

@@ -234,7 +234,7 @@ catalogue! {
     DISK_NO_PARTITION {
         code: "7C",
         sentence: "there is no boot partition",
-        causes: "The partition table has no active entry and none of a FAT kind.",
+        causes: "The partition table has no active entry and none of a FAT kind, and neither have its logical partitions.",
         advice: "Mark a FAT partition as active, or boot from another disk or stick: this one stays as it is.",
     }
     DISK_GPT {

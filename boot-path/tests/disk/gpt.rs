@@ -79,6 +79,7 @@ fn a_fat_partition_beside_a_gpt_is_booted() {
         disk.bytes[462..478].copy_from_slice(&entry);
         let expected = Partition {
             number: 2,
+            kind: 0x0C,
             first_lba: Lba::new(2048),
             sectors: 4096,
             signature: 0,

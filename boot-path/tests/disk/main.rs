@@ -8,6 +8,7 @@ mod fake_bios;
 mod fat;
 mod int13;
 mod partition;
+mod logical;
 mod large_sectors;
 mod gpt;
 mod probe;

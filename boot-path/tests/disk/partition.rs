@@ -127,6 +127,7 @@ fn a_disk_can_be_one_volume() {
     let boot = Tiny::new(12).image();
     let whole = Candidate {
         number: 0,
+        kind: 0,
         first_lba: TableLba::new(0),
         sectors: 5000,
         signature: 0,

@@ -95,6 +95,7 @@ impl BlockDevice for MemoryDisk {
 pub fn whole(disk: &MemoryDisk) -> Partition {
     Partition {
         number: 0,
+        kind: 0,
         first_lba: Lba::ZERO,
         sectors: disk.sectors(),
         signature: 0,

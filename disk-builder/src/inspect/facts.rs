@@ -105,7 +105,7 @@ pub struct Partition {
     /// Where it lies.
     #[serde(flatten)]
     pub place: Sectors,
-    /// Its entry in the table, 1 to 4; 0: the disk has no table.
+    /// Its entry in the table, 1 to 4; from 5 on: a logical partition; 0: the disk has no table.
     pub number: u8,
     /// The type in the table.
     pub kind: u8,

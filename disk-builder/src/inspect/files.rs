@@ -4,7 +4,7 @@
 
 use boot_path::disk::block_device::BlockDevice as _;
 use boot_path::disk::fat::{Cache, FatError, File, Volume as FatVolume};
-use boot_path::disk::partition;
+use boot_path::entry::bootable;
 use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Timeout, Warning};
 use boot_path::entry::entry_file::{self, KernelEntry};
 use boot_path::entry::protocol::Protocol;
@@ -15,7 +15,7 @@ use boot_path::position::FileOffset;
 use boot_path::position::Lba;
 use boot_path::ways_out::of_file::protocol_of_file;
 use boot_path::ways_out::sums::of_kernel;
-use disk_layout::{MAX_TRANSFER_SECTORS, Mbr, SECTOR_SIZE};
+use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE};
 
 use super::disk::FileDisk;
 use super::facts::{Checksum, EntryInfo, FileInfo, Inspection, Partition, Places, Sectors, Volume};
@@ -31,18 +31,20 @@ impl Inspection {
     pub(super) fn read_partition(
         &mut self,
         disk: &mut FileDisk,
-        mbr: &Mbr,
         manifest: Manifest<'_>,
         choices: &mut Vec<Choice>,
     ) -> Problem<()> {
-        let partition = partition::find(disk).map_err(|e| say(&e))?;
-        let entry = usize::from(partition.number)
-            .checked_sub(1)
-            .map(|n| mbr.partitions[n]);
+        let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
+        let found = bootable::find_partition(disk, &mut buffer).map_err(|e| say(&e))?;
+        let partition = found.partition;
+        self.warnings
+            .extend(found.note.map(|note| note.to_string()));
+        self.warnings
+            .extend(found.damage.map(|damage| damage.to_string()));
         self.partition = Some(Partition {
             place: Sectors::new(partition.first_lba, partition.sectors),
             number: partition.number,
-            kind: entry.map_or(0, |entry| entry.kind),
+            kind: partition.kind,
         });
         let end = partition.first_lba.saturating_add(partition.sectors);
         if end > Lba::new(disk.sector_count()) {
@@ -50,7 +52,6 @@ impl Inspection {
             self.add_problem(failure(&catalogue::DISK_RANGE, facts));
         }
 
-        let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
         let mut cache = Cache::new(&mut buffer);
         let mut damage = None;
         let mut changed = |error: &FatError, _| damage = Some(say(error));

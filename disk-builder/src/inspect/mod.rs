@@ -85,7 +85,7 @@ pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
     };
     let mut choices = Vec::new();
     let read = Manifest::new(&manifest, crc32c);
-    if let Err(problem) = inspection.read_partition(&mut disk, &mbr, read, &mut choices) {
+    if let Err(problem) = inspection.read_partition(&mut disk, read, &mut choices) {
         inspection.add_problem(problem);
     }
     if let Err(problem) = inspection.read_cd(&mut disk) {

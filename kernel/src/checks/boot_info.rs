@@ -87,7 +87,6 @@ pub fn boot_disk(machine: &Machine) -> Outcome {
         );
         return Ok(());
     }
-    ensure!(disk.partition <= 4, "partition {}", disk.partition);
     ensure!(disk.partition_sectors > 0, "the partition is empty");
     ensure!(
         disk.partition == 0 || disk.partition_lba > 0,

@@ -69,6 +69,8 @@ const FIRST_SECTOR: usize = STATUS + 8;
 /// The second entry, from its type on.
 const SECOND: usize = STATUS + 16 + 4;
 const EXTENDED: u8 = 5;
+/// It leads to a sector in front of the partition that holds nothing.
+const EMPTY_CHAIN: &[u8] = &[EXTENDED, 0, 0, 0, 0xFF, 7, 0, 0, 9];
 
 /// XFS begins like this.
 const FOREIGN: &[u8] = b"XFSB";
@@ -90,6 +92,7 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
         made(base, "PartitionError::NoSignature", "no 55 AA", &[(SIGNATURE, &[0; 2])]),
         made(base, "PartitionError::NoEntry", "a partition of Linux", &[other, bad, bad_backup]),
         made(base, "PartitionError::Foreign", "a partition with XFS", &[other, bad, bad_backup, (start, FOREIGN)]),
+        made(base, "PartitionError::Chain", "a chain of logical partitions into nothing", &[other, bad, bad_backup, (SECOND, EMPTY_CHAIN)]),
         made(base, "PartitionError::Gpt", "a GPT's entry", &[kind]),
         made(base, "PartitionError::BehindEnd", "a partition behind the end", &[far]),
     ])
@@ -98,8 +101,8 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
 /// Boot sectors of other partitions that are to be started.
 #[rustfmt::skip]
 fn of_chains(base: &Base) -> Vec<Made> {
-    // A sector in front of the partition that holds nothing, and one behind the end of the disk.
-    let empty = (SECOND, &[EXTENDED, 0, 0, 0, 0xFF, 7, 0, 0, 9][..]);
+    // One behind the end of the disk.
+    let empty = (SECOND, EMPTY_CHAIN);
     let far = (SECOND, &[EXTENDED, 0, 0, 0, 0, 0, 0, 9, 9][..]);
     vec![
         made(base, "ChainError::NoPartition", "as it is", &[]),

@@ -418,6 +418,7 @@ fn a_partition_without_end() {
     for (first_lba, sectors) in [(u64::MAX, u64::MAX), (1 << 52, 1), (0, 0), (0, u64::MAX)] {
         let partition = Partition {
             number: 1,
+            kind: 0x0C,
             first_lba: Lba::new(first_lba),
             sectors,
             signature: 0,

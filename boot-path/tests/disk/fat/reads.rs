@@ -104,6 +104,7 @@ fn reads_stay_in_the_partition() {
     // The firmware may not know the size of the disk: the end of the partition counts.
     disk.claimed_sectors = Some(u64::MAX);
     let partition = Partition {
+        kind: 0x0C,
         number: 1,
         first_lba: Lba::new(7),
         sectors,

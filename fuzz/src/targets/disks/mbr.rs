@@ -25,9 +25,10 @@ pub fn run(bytes: &[u8]) {
             bytes[at..at + 4].try_into().expect("four"),
         ))
     };
+    // Extended partitions hold others.
     let is_used = |entry: &[u8]| {
         entry[0] & 0x7F == 0
-            && !matches!(entry[4], 0 | 0xEE)
+            && !matches!(entry[4], 0 | 0xEE | 0x05 | 0x0F | 0x85)
             && word(entry, 8) != 0
             && word(entry, 12) != 0
     };

@@ -81,6 +81,7 @@ pub fn run(bytes: &[u8]) {
     let mut memory = vec![0; shape.cache.max(5 * shape.sector_size)];
     let mut cache = Cache::new(&mut memory);
     let partition = Partition {
+        kind: 0x0C,
         number: 1,
         first_lba: Lba::new(shape.first_lba),
         sectors: shape.sectors.saturating_sub(shape.first_lba),

@@ -1,0 +1,58 @@
+//! Step 7: which partition has something to boot, where there are several with a FAT volume.
+//!
+//! Nothing is parsed here. Names are enough: an owner who writes `/boot/kernel.conf` wants to boot
+//! from there, whatever is in it.
+
+use crate::disk::block_device::BlockDevice;
+use crate::disk::fat::{Cache, FatError, View, Volume};
+use crate::disk::partition::{self, Found, Partition, PartitionError};
+use crate::entry::entries::{self, is_entry};
+use crate::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
+
+/// Chooses the boot partition of a disk: see [`partition`]. `memory` is for the file system's
+/// windows, and used only where there is a choice.
+///
+/// # Errors
+/// Those of [`partition::find_bootable`].
+pub fn find_partition<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    memory: &mut [u8],
+) -> Result<Found, PartitionError> {
+    partition::find_bootable(device, &mut |device, partition| {
+        is_bootable(device, &mut Cache::new(&mut *memory), partition)
+    })
+}
+
+/// Is there a file that [`choose`](crate::entry::choose) would boot by, in any view of the volume?
+fn is_bootable<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    cache: &mut Cache<'_>,
+    partition: &Partition,
+) -> bool {
+    View::ALL.into_iter().any(|view| {
+        Volume::open_view(device, cache, partition, view)
+            .and_then(|volume| has_any(device, cache, &volume))
+            .unwrap_or(false)
+    })
+}
+
+fn has_any<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+) -> Result<bool, FatError> {
+    for path in [PATH_ENTRY, PATH_KERNEL] {
+        if volume.find(device, cache, path)?.is_some() {
+            return Ok(true);
+        }
+    }
+    let Some(mut directory) = volume.directory(device, cache, entries::DIRECTORY)? else {
+        return Ok(false);
+    };
+    while let Some(listed) = directory.next(device, cache)? {
+        if is_entry(listed.name.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
