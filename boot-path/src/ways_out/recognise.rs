@@ -46,7 +46,6 @@ pub struct Rooms<'m> {
 }
 
 /// The headers of a file.
-#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Opened<'m> {
     /// Those of an ELF file, and its checksums.
     Elf(Option<Expected<'m>>),
