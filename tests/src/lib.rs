@@ -20,6 +20,7 @@ pub mod fats;
 pub mod flip;
 pub mod image;
 pub mod kernels;
+pub mod linkers;
 pub mod linux;
 pub mod machine;
 mod parallel;

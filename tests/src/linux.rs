@@ -118,6 +118,28 @@ pub enum Fetched {
     MemtestX64,
     /// memtest86+ for protected mode.
     MemtestIa32,
+    /// The newest kernel for virtual machines in Debian's backports, compressed by zstd.
+    BackportsCloud,
+    /// The hypervisor Xen, compressed by gzip.
+    Xen,
+    /// GNU Mach, compressed by gzip.
+    GnuMach,
+    /// iPXE as a kernel for Linux's protocol.
+    Ipxe,
+    /// SYSLINUX's memdisk, which starts its initial RAM disk as a drive.
+    Memdisk,
+    /// A floppy disk with GRUB.
+    RescueFloppy,
+    /// Intel's tboot, compressed by gzip.
+    Tboot,
+    /// A game that is a kernel for Multiboot 1.
+    Invaders,
+    /// The kernel of Debian's installer.
+    Installer,
+    /// Its initial RAM disk, with the installer.
+    InstallerInitrd,
+    /// The linker mold.
+    Mold,
     /// SYSLINUX's MBR.
     Mbr,
     /// The program that installs SYSLINUX.
@@ -137,6 +159,17 @@ impl Fetched {
             Self::I686 => "vmlinuz-686",
             Self::MemtestX64 => "memtest86+x64.bin",
             Self::MemtestIa32 => "memtest86+ia32.bin",
+            Self::BackportsCloud => "vmlinuz-backports-cloud-amd64",
+            Self::Xen => "xen",
+            Self::GnuMach => "gnumach",
+            Self::Ipxe => "ipxe.lkrn",
+            Self::Memdisk => "memdisk",
+            Self::RescueFloppy => "grub-rescue-floppy.img",
+            Self::Tboot => "tboot",
+            Self::Invaders => "invaders.exec",
+            Self::Installer => "installer-linux",
+            Self::InstallerInitrd => "installer-initrd",
+            Self::Mold => "mold",
             Self::Mbr => "mbr.bin",
             Self::Syslinux => "syslinux",
             Self::SyslinuxMboot => "mboot.c32",

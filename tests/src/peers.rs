@@ -29,6 +29,8 @@ pub enum Peer {
 pub enum Protocol {
     /// The modules are initial RAM disks, without strings.
     Linux,
+    /// The same by its 16-bit entry: GRUB's `linux16`.
+    Linux16,
     /// Multiboot 1.
     Multiboot,
     /// Multiboot 2, which SYSLINUX does not support.
@@ -130,6 +132,7 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     let directory = grub_directory().context("GRUB for PCs is missing")?;
     let ([kernel, module], of_protocol) = match start.protocol {
         Protocol::Linux => (["linux", "initrd"], "linux"),
+        Protocol::Linux16 => (["linux16", "initrd16"], "linux16"),
         Protocol::Multiboot => (["multiboot", "module"], "multiboot"),
         Protocol::Multiboot2 => (["multiboot2", "module2"], "multiboot2"),
     };
@@ -164,6 +167,33 @@ fn grub(image: &Image, start: &Start<'_>) -> Result<()> {
     let boot = fs::read(directory.join("boot.img"))?;
     image.write(0, &boot[..mbr::CODE_END])?;
     image.write(SECTOR_SIZE as u64, &core)
+}
+
+/// GRUB itself as a kernel, with its own prompt: its core image, which has a header for Multiboot 1.
+/// `as_linux`: behind GRUB's setup code for Linux's protocol, as in a `grub.lkrn`. `None`: there is
+/// no GRUB for PCs on this system.
+///
+/// # Errors
+/// When `grub-mkimage` fails.
+pub fn grub_core(as_linux: bool) -> Result<Option<Vec<u8>>> {
+    let Some(directory) = grub_directory() else {
+        return Ok(None);
+    };
+    let core = NamedTempFile::new()?;
+    let output = grub_mkimage(|command| {
+        command.arg("-d").arg(directory);
+        command
+            .args(["-O", "i386-pc", "-p", "/", "-o"])
+            .arg(core.path());
+        command.args(["biosdisk", "normal"])
+    })?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "grub-mkimage: {said}");
+    let core = fs::read(core.path())?;
+    Ok(Some(match as_linux {
+        true => [fs::read(directory.join("lnxboot.img"))?, core].concat(),
+        false => core,
+    }))
 }
 
 /// Where GRUB's modules for PCs are.
@@ -206,7 +236,7 @@ fn syslinux(image: &Image, start: &Start<'_>) -> Result<bool> {
     let mut configuration = String::from("DEFAULT it\nPROMPT 0\nLABEL it\n");
     let (path, string) = start.kernel;
     match start.protocol {
-        Protocol::Linux => {
+        Protocol::Linux | Protocol::Linux16 => {
             configuration += &format!("LINUX {path}\nAPPEND {string}\n");
             let paths: Vec<&str> = start.modules.iter().map(|(path, _)| *path).collect();
             if !paths.is_empty() {

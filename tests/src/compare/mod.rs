@@ -16,6 +16,7 @@ use disk_builder::image::Module;
 use flate2::read::MultiGzDecoder;
 
 use crate::image::Image;
+use crate::linux::header;
 use crate::machine::Machine;
 use crate::parallel;
 use crate::peers::{self, Peer, Start};
@@ -109,16 +110,71 @@ impl Outcome {
 /// # Errors
 /// When a file cannot be read, or a machine cannot be run.
 pub fn compare(question: &Question) -> Result<Vec<Outcome>> {
+    let outcomes = parallel::each(&Loader::ALL, |&loader| ask(loader, question));
+    outcomes.into_iter().collect()
+}
+
+/// Boots the kernel by one loader, and looks at it until it ends, stops or its time is up.
+///
+/// # Errors
+/// As [`compare`].
+pub fn ask(loader: Loader, question: &Question) -> Result<Outcome> {
+    match machine(loader, question)? {
+        Asked::Boots {
+            name,
+            machine,
+            image: _image,
+        } => watch::boot(loader, &name, machine, question),
+        Asked::Cannot { name, end } => Ok(Outcome::without_a_boot(&name, end)),
+    }
+}
+
+/// What a loader answers before anything is switched on.
+#[expect(clippy::large_enum_variant, reason = "there are three of it")]
+pub enum Asked {
+    /// It can try.
+    Boots {
+        /// The loader's name, and its version if it says one.
+        name: String,
+        /// The machine.
+        machine: Machine,
+        /// Its disk, which lasts as long as this.
+        image: Option<Image>,
+    },
+    /// It has no way to.
+    Cannot {
+        /// As above.
+        name: String,
+        /// Why.
+        end: End,
+    },
+}
+
+impl Asked {
+    fn no_such_protocol(name: &str, what: &str) -> Self {
+        Self::Cannot {
+            name: name.to_owned(),
+            end: End::NoSuchProtocol(what.to_owned()),
+        }
+    }
+}
+
+/// The machine on which a loader boots the kernel.
+///
+/// # Errors
+/// When a file cannot be read or a disk cannot be made.
+pub fn machine(loader: Loader, question: &Question) -> Result<Asked> {
+    if loader == Loader::Bootpath {
+        return bootpath(question);
+    }
     let file = fs::read(&question.kernel)
         .with_context(|| format!("cannot read {}", question.kernel.display()))?;
     let unpacked = unpacked(&file)?;
     let found = Found::new(&unpacked);
-    let outcomes = parallel::each(&Loader::ALL, |loader| match loader {
-        Loader::Bootpath => bootpath(question),
-        Loader::Grub => grub(question, &unpacked, &found),
-        Loader::Qemu => qemu(question, &found),
-    });
-    outcomes.into_iter().collect()
+    match loader {
+        Loader::Qemu => Ok(qemu(question, &found)),
+        _ => grub(question, &unpacked, &found),
+    }
 }
 
 /// The file's content, out of its gzip file.
@@ -143,6 +199,8 @@ fn unpacked(file: &[u8]) -> Result<Vec<u8>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Found {
     linux: bool,
+    /// A file for Linux's protocol before version 2.07, which this loader starts by its setup code.
+    needs_real_mode: bool,
     multiboot: bool,
     multiboot2: bool,
     elf: bool,
@@ -151,6 +209,7 @@ struct Found {
 impl Found {
     fn new(file: &[u8]) -> Self {
         const LINUX: (usize, &[u8]) = (0x202, b"HdrS");
+        const BY_SETUP_CODE: u16 = 0x0207;
         // Where the two specifications let a loader look, and how their headers begin. What GRUB
         // checks besides, it says itself.
         const IN_8_KIB: u32 = 0x1BAD_B002;
@@ -161,10 +220,14 @@ impl Found {
             let mut places = start.windows(4).step_by(step);
             places.any(|word| word == magic.to_le_bytes())
         };
+        let linux = file
+            .get(LINUX.0..)
+            .is_some_and(|rest| rest.starts_with(LINUX.1));
+        let version = file.get(header::VERSION..header::VERSION + 2);
+        let version = version.map(|bytes| u16::from(bytes[0]) | u16::from(bytes[1]) << 8);
         Self {
-            linux: file
-                .get(LINUX.0..)
-                .is_some_and(|rest| rest.starts_with(LINUX.1)),
+            linux,
+            needs_real_mode: linux && version.is_some_and(|version| version < BY_SETUP_CODE),
             multiboot: has(8 << 10, 4, IN_8_KIB),
             multiboot2: has(32 << 10, 8, IN_32_KIB),
             elf: file.starts_with(b"\x7FELF"),
@@ -176,10 +239,12 @@ impl Found {
         match asked.map(Protocol::name) {
             Some("multiboot1") => Some(peers::Protocol::Multiboot),
             Some("multiboot2") => Some(peers::Protocol::Multiboot2),
+            Some("linux16") => Some(peers::Protocol::Linux16),
             Some(name) if name.starts_with("linux") => Some(peers::Protocol::Linux),
             Some(_) => None,
             None if self.multiboot2 => Some(peers::Protocol::Multiboot2),
             None if self.multiboot => Some(peers::Protocol::Multiboot),
+            None if self.needs_real_mode => Some(peers::Protocol::Linux16),
             None if self.linux => Some(peers::Protocol::Linux),
             None => None,
         }
@@ -212,28 +277,26 @@ fn disk(question: &Question, kernel: &Path) -> Result<Image> {
     })
 }
 
-fn bootpath(question: &Question) -> Result<Outcome> {
+fn bootpath(question: &Question) -> Result<Asked> {
     let image = disk(question, &question.kernel)?;
-    watch::boot(
-        Loader::Bootpath,
-        "Bootpath",
-        Machine::new(&image.path()),
-        question,
-    )
+    Ok(Asked::Boots {
+        name: "Bootpath".into(),
+        machine: Machine::new(&image.path()),
+        image: Some(image),
+    })
 }
 
-fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Outcome> {
-    const NAME: &str = "GRUB";
+fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Asked> {
     let Some(name) = Peer::Grub.installed() else {
-        let end = End::NotInstalled("neither grub-mkimage nor its modules for PCs".into());
-        return Ok(Outcome::without_a_boot(NAME, end));
+        let what = "neither grub-mkimage nor its modules for PCs";
+        return Ok(Asked::Cannot {
+            name: "GRUB".into(),
+            end: End::NotInstalled(what.into()),
+        });
     };
     let Some(protocol) = found.of_grub(question.protocol) else {
         let what = "it has Multiboot 1 and 2 and Linux, and this is none of them";
-        return Ok(Outcome::without_a_boot(
-            &name,
-            End::NoSuchProtocol(what.into()),
-        ));
+        return Ok(Asked::no_such_protocol(&name, what));
     };
     // GRUB's own module for gzip would do the same.
     let directory = tempfile::tempdir()?;
@@ -258,25 +321,22 @@ fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Outcome> 
         modules: &modules,
     };
     Peer::Grub.install(&image, &start)?;
-    watch::boot(Loader::Grub, &name, Machine::new(&image.path()), question)
+    Ok(Asked::Boots {
+        name,
+        machine: Machine::new(&image.path()),
+        image: Some(image),
+    })
 }
 
-fn qemu(question: &Question, found: &Found) -> Result<Outcome> {
+fn qemu(question: &Question, found: &Found) -> Asked {
     const NAME: &str = "qemu -kernel";
     if !found.for_qemu(question.protocol) {
         let what = "it has Multiboot 1, Linux and PVH, and this is none of them";
-        return Ok(Outcome::without_a_boot(
-            NAME,
-            End::NoSuchProtocol(what.into()),
-        ));
+        return Asked::no_such_protocol(NAME, what);
     }
     let is_linux = found.linux && !found.multiboot;
     if is_linux && question.modules.len() > 1 {
-        let what = "it takes one initial RAM disk";
-        return Ok(Outcome::without_a_boot(
-            NAME,
-            End::NoSuchProtocol(what.into()),
-        ));
+        return Asked::no_such_protocol(NAME, "it takes one initial RAM disk");
     }
     // A comma ends a module, and two of them are one.
     let modules = question
@@ -290,8 +350,11 @@ fn qemu(question: &Question, found: &Found) -> Result<Outcome> {
         });
     let modules: Vec<String> = modules.collect();
     let machine = Machine::new(Path::new("")).multiboot(&question.kernel, &modules.join(","));
-    let machine = machine.arguments(["-append", &question.command_line]);
-    watch::boot(Loader::Qemu, NAME, machine, question)
+    Asked::Boots {
+        name: NAME.into(),
+        machine: machine.arguments(["-append", &question.command_line]),
+        image: None,
+    }
 }
 
 #[cfg(test)]
@@ -314,6 +377,8 @@ mod tests {
         assert!(!at(4, &two).multiboot2);
         assert!(at(0x202, b"HdrS").linux);
         assert!(!at(0x203, b"HdrS").linux);
+        assert!(at(0x202, b"HdrS\x06\x02").needs_real_mode);
+        assert!(!at(0x202, b"HdrS\x07\x02").needs_real_mode);
     }
 
     #[test]
@@ -339,6 +404,14 @@ mod tests {
         assert_eq!(both.of_grub(asked), Some(peers::Protocol::Multiboot));
         let limine = Protocol::from_name("limine");
         assert_eq!(both.of_grub(limine), None);
+        let old = Found {
+            linux: true,
+            needs_real_mode: true,
+            ..none
+        };
+        assert_eq!(old.of_grub(None), Some(peers::Protocol::Linux16));
+        let linux64 = Protocol::from_name("linux64");
+        assert_eq!(old.of_grub(linux64), Some(peers::Protocol::Linux));
         assert!(!both.for_qemu(limine));
     }
 }

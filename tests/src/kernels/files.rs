@@ -61,6 +61,7 @@ impl Boot {
                 None => return Ok(None),
             },
             Kernel::GrubCore { as_linux } => return peers::grub_core(as_linux),
+            Kernel::Linked(linked) => return linked.build(),
             Kernel::Sector(_) => bail!("a boot sector is no file"),
         };
         Ok(Some(fs::read(&path)?))

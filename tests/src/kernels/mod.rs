@@ -1,35 +1,39 @@
 //! Kernels: the table of `./run.sh kernels`, which becomes `docs/kernels.md`. Each row is a kernel
-//! and a protocol; each of its ways in is one boot.
+//! and a protocol; each of its ways in is one boot, and each other loader that is asked the same.
 
+mod files;
+mod page;
 mod table;
 
-use std::fmt::{self, Write as _};
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use disk_builder::image::{Module, find_kernel};
+use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_builder::{Protocol, Target, stages};
+use disk_builder::{Protocol, Target};
 use disk_layout::SECTOR_SIZE;
 use disk_layout::mbr::PARTITION_TABLE_OFFSET;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
-use crate::book::wrap::wrap;
-use crate::elf::noise;
-use crate::image::{self, Image, multiboot_program, test_program, test_program_file};
+use crate::compare::{self, Asked, End, Loader, Outcome as Watched, Question};
+use crate::image::{self, Image, multiboot_program, test_program};
+use crate::linkers::{self, Linked, Linker};
 use crate::linux::{self, Fetched};
 use crate::machine::{Machine, OFFER, Running};
 use crate::parallel;
 use crate::peers::{self, Peer};
+use files::Files;
+pub use files::gzip;
+pub(crate) use files::replace;
+pub use page::page;
 pub use table::rows;
 
 /// How long a kernel may take, emulated on a busy host.
 pub const TIME_LIMIT: Duration = Duration::from_secs(300);
+/// How long a loader is watched that is known not to boot a kernel.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
 
 /// What is booted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,11 @@ enum Kernel {
     LinuxChecks,
     /// A kernel that is fetched.
     Fetched(Fetched),
+    /// GRUB of this system, by its header for Multiboot, or behind its setup code for Linux's
+    /// protocol.
+    GrubCore { as_linux: bool },
+    /// The small kernel that is linked in many ways.
+    Linked(Linked),
     /// No kernel, but a boot sector.
     Sector(Target),
 }
@@ -71,6 +80,24 @@ pub enum WayIn {
     GrubMultiboot2,
     /// `bootpath.elf` by SYSLINUX's `mboot.c32`, which is Multiboot 1.
     Mboot,
+}
+
+/// What is loaded with a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum With {
+    /// A file that is fetched.
+    Fetched(Fetched),
+    /// The tests' initial RAM disk for 64-bit kernels.
+    Initrd,
+}
+
+/// What another loader does with the kernel, without this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It boots it, too.
+    Boots,
+    /// It does not, and why.
+    Not(&'static str),
 }
 
 /// All of them, in the order of the page's columns.
@@ -109,13 +136,28 @@ enum Sign {
     Cells(&'static [u8]),
     /// The beginning of a line on the screen.
     Screen(&'static str),
+    /// These texts on the serial line, one after the other.
+    Serial(&'static [&'static str]),
+}
+
+impl Sign {
+    /// Whether a boot that was watched shows it.
+    fn is_in(self, outcome: &Watched) -> bool {
+        let serial = &outcome.serial;
+        match self {
+            Self::Okay | Self::OkayAlone | Self::Init => serial.contains("OKAY"),
+            Self::Cells(_) => outcome.screen.iter().any(|line| line.starts_with("OKAY")),
+            Self::Screen(text) => outcome.screen.iter().any(|line| line.starts_with(text)),
+            Self::Serial(texts) => texts.iter().all(|text| serial.contains(text)),
+        }
+    }
 }
 
 /// A row of the table.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// What the page calls the kernel.
-    name: &'static str,
+    name: String,
     kernel: Kernel,
     /// The protocol.
     protocol: Option<Protocol>,
@@ -126,12 +168,18 @@ pub struct Row {
     ways: &'static [WayIn],
     options: &'static str,
     sign: Sign,
+    /// What is loaded with it: names, files and strings.
+    modules: &'static [(&'static str, With, &'static str)],
+    /// MiB.
+    memory: u32,
+    /// What the other loaders make of the same files.
+    peers: &'static [(Loader, Answer)],
 }
 
 impl Row {
-    fn new(name: &'static str, kernel: Kernel, protocol: &str, sign: Sign) -> Self {
+    fn new(name: impl Into<String>, kernel: Kernel, protocol: &str, sign: Sign) -> Self {
         Self {
-            name,
+            name: name.into(),
             kernel,
             protocol: Protocol::from_name(protocol),
             named: false,
@@ -139,6 +187,9 @@ impl Row {
             ways: ALL,
             options: "exit",
             sign,
+            modules: &[],
+            memory: 256,
+            peers: &[],
         }
     }
 
@@ -152,14 +203,31 @@ impl Row {
 
     fn packed(self, name: &'static str) -> Self {
         Self {
-            name,
+            name: name.into(),
             packed: true,
+            peers: &[],
             ..self
         }
     }
 
+    fn peers(self, peers: &'static [(Loader, Answer)]) -> Self {
+        Self { peers, ..self }
+    }
+
+    fn named(self) -> Self {
+        Self {
+            named: true,
+            ..self
+        }
+    }
+
+    /// Whether something of it may have to be fetched.
     fn is_fetched(&self) -> bool {
-        matches!(self.kernel, Kernel::Fetched(_))
+        match self.kernel {
+            Kernel::Fetched(_) | Kernel::GrubCore { .. } => true,
+            Kernel::Linked(linked) => linked.linker == Linker::Mold,
+            _ => false,
+        }
     }
 
     fn protocol_name(&self) -> &'static str {
@@ -167,37 +235,68 @@ impl Row {
     }
 }
 
-/// A row with one of its ways in.
+/// Who boots a row's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// This loader, which came into memory this way.
+    Bootpath(WayIn),
+    /// Another one.
+    Peer(Loader, Answer),
+}
+
+/// A row with one of those who boot it.
 #[derive(Clone, Debug)]
 pub struct Boot {
     row: Row,
-    way: WayIn,
+    by: By,
 }
 
 impl fmt::Display for Boot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { row, way } = self;
-        write!(f, "{}, {}, {way}", row.name, row.protocol_name())
+        write!(f, "{}, {}, ", self.row.name, self.row.protocol_name())?;
+        match self.by {
+            By::Bootpath(way) => write!(f, "{way}"),
+            By::Peer(Loader::Grub, _) => f.write_str("by GRUB alone"),
+            By::Peer(_, _) => f.write_str("by QEMU alone"),
+        }
     }
 }
 
 /// All boots.
 pub fn boots() -> Vec<Boot> {
     let boots = |row: Row| {
-        let ways = row.ways.iter();
-        ways.map(move |&way| Boot {
+        let ways = row.ways.iter().map(|&way| By::Bootpath(way));
+        let peers = row.peers.iter();
+        let peers = peers.map(|&(loader, answer)| By::Peer(loader, answer));
+        ways.chain(peers).map(move |by| Boot {
             row: row.clone(),
-            way,
+            by,
         })
     };
-    rows().into_iter().flat_map(boots).collect()
+    all_rows().flat_map(boots).collect()
+}
+
+/// The rows of the page, and a row for each way in which the small kernel is linked.
+fn all_rows() -> impl Iterator<Item = Row> {
+    let linked = linkers::kernels().into_iter().map(|linked| {
+        let kernel = Kernel::Linked(linked);
+        Row::new(
+            linked.to_string(),
+            kernel,
+            linked.protocol.name(),
+            Sign::Okay,
+        )
+        .options("")
+        .ways(DISK)
+    });
+    rows().into_iter().chain(linked)
 }
 
 /// Every row whose kernel is built here, by one way each, and each way for several rows.
 pub fn everyday() -> Vec<Boot> {
-    let rows = rows().into_iter().filter(|row| !row.is_fetched());
+    let rows = all_rows().filter(|row| !row.is_fetched());
     let boot = |(number, row): (usize, Row)| Boot {
-        way: row.ways[number % row.ways.len()],
+        by: By::Bootpath(row.ways[number % row.ways.len()]),
         row,
     };
     rows.enumerate().map(boot).collect()
@@ -229,16 +328,6 @@ pub fn run(boots: &[Boot], tell: impl Fn(&Outcome<'_>) + Sync) -> Vec<Outcome<'_
     })
 }
 
-/// What a boot loads.
-struct Files {
-    /// The kernel's bytes.
-    kernel: Vec<u8>,
-    /// Names, bytes and strings.
-    modules: Vec<(&'static str, Vec<u8>, &'static str)>,
-    /// The texts that must be in the transcript.
-    expected: Vec<String>,
-}
-
 impl Boot {
     /// Boots it. `false`: something could not be fetched, because there is no apt-get here.
     ///
@@ -246,25 +335,69 @@ impl Boot {
     /// When it does not show that it runs.
     fn run(&self) -> Result<bool> {
         let directory = tempfile::tempdir()?;
-        let machine = match self.row.kernel {
-            Kernel::Sector(target) => chaining(target, &directory)?,
-            _ => {
+        let (machine, expected) = match (self.row.kernel, self.by) {
+            (Kernel::Sector(target), _) => (chaining(target, &directory)?, Vec::new()),
+            (_, by) => {
                 let Some(files) = self.files()? else {
                     return Ok(false);
                 };
-                let Some(machine) = self.machine(&files, &directory)? else {
+                let machine = match by {
+                    By::Bootpath(way) => self.machine(way, &files, &directory)?,
+                    By::Peer(loader, Answer::Boots) => {
+                        match compare::machine(loader, &self.question(&files, &directory)?)? {
+                            Asked::Boots { machine, image, .. } => Some((machine, image)),
+                            Asked::Cannot {
+                                end: End::NotInstalled(_),
+                                ..
+                            } => None,
+                            Asked::Cannot { end, .. } => bail!("{end:?}"),
+                        }
+                    }
+                    By::Peer(loader, Answer::Not(_)) => {
+                        return self.check_that_not(loader, &self.question(&files, &directory)?);
+                    }
+                };
+                let Some(machine) = machine else {
                     return Ok(false);
                 };
-                return self.check(machine, &files.expected);
+                (machine, files.expected)
             }
         };
-        self.check(machine, &[])
+        self.check(machine, &expected)
+    }
+
+    /// The row as a question to other loaders.
+    fn question(&self, files: &Files, directory: &TempDir) -> Result<Question> {
+        let put = |(name, bytes, string): &(&str, Vec<u8>, &str)| {
+            let file = linux::put(directory.path(), name, bytes)?;
+            Ok((file, (*string).to_owned()))
+        };
+        Ok(Question {
+            kernel: linux::put(directory.path(), "kernel", &files.kernel)?,
+            modules: files.modules.iter().map(put).collect::<Result<_>>()?,
+            command_line: self.options(),
+            protocol: self.row.protocol.filter(|_| self.row.named),
+            time_limit: REFUSAL_LIMIT,
+        })
+    }
+
+    /// Asks a loader that is known not to boot it.
+    fn check_that_not(&self, loader: Loader, question: &Question) -> Result<bool> {
+        let outcome = compare::ask(loader, question)?;
+        match &outcome.end {
+            End::NotInstalled(_) => return Ok(false),
+            End::NoSuchProtocol(_) | End::Refused(_) | End::TripleFault | End::ResetOrOff => {}
+            _ if !self.row.sign.is_in(&outcome) => {}
+            end => bail!("it boots now: {end:?}\n{}", outcome.serial),
+        }
+        Ok(true)
     }
 
     /// A machine with these files, in a directory that must be kept; `None`: the other loader
     /// cannot be fetched.
     fn machine(
         &self,
+        way: WayIn,
         files: &Files,
         directory: &TempDir,
     ) -> Result<Option<(Machine, Option<Image>)>> {
@@ -279,7 +412,7 @@ impl Boot {
                 string: (*string).into(),
             });
         }
-        if self.way == WayIn::Qemu {
+        if way == WayIn::Qemu {
             let first = format!("{} {options}", kernel.display());
             let others = modules
                 .iter()
@@ -294,7 +427,7 @@ impl Boot {
             recipe.protocol = row.protocol.filter(|_| row.named);
             recipe.modules = modules;
         })?;
-        let (peer, protocol) = match self.way {
+        let (peer, protocol) = match way {
             WayIn::Mbr | WayIn::Qemu => {
                 let machine = Machine::new(&image.path());
                 return Ok(Some((machine, Some(image))));
@@ -321,124 +454,14 @@ impl Boot {
 }
 
 impl Boot {
-    /// The command line.
-    fn options(&self) -> String {
-        let diskless = self.row.kernel == Kernel::Multiboot && self.way != WayIn::Mbr;
-        format!(
-            "{}{}",
-            self.row.options,
-            if diskless { " diskless" } else { "" }
-        )
-    }
-
-    /// The kernel's file; `None`: it cannot be fetched.
-    fn kernel(&self) -> Result<Option<Vec<u8>>> {
-        let path: PathBuf = match self.row.kernel {
-            Kernel::Demo => image::demo_kernel()?,
-            Kernel::C => image::c_kernel()?,
-            Kernel::CMultiboot2 => image::c_kernel_with_bootstrap()?,
-            Kernel::C32 => {
-                find_kernel(Some(&stages::workspace().join("examples/multiboot-kernel")))?
-            }
-            Kernel::EnteringLongMode => test_program_file("entering-long-mode")?,
-            Kernel::Multiboot => test_program_file("multiboot-kernel")?,
-            Kernel::Limine => test_program_file("limine-first")?,
-            Kernel::LimineChecks => test_program_file("limine-kernel")?,
-            Kernel::LinuxChecks => return linux::check_kernel(&[]).map(Some),
-            Kernel::Fetched(kernel) => match kernel.path()? {
-                Some(path) => path,
-                None => return Ok(None),
-            },
-            Kernel::Sector(_) => bail!("a boot sector is no file"),
-        };
-        Ok(Some(fs::read(&path)?))
-    }
-
-    /// The files to load; `None`: one cannot be fetched.
-    fn files(&self) -> Result<Option<Files>> {
-        let Some(kernel) = self.kernel()? else {
-            return Ok(None);
-        };
-        let mut files = Files {
-            kernel,
-            modules: Vec::new(),
-            expected: Vec::new(),
-        };
-        let version_1 = self.row.protocol == Some(Protocol::Multiboot1);
-        match self.row.kernel {
-            Kernel::EnteringLongMode if version_1 => {
-                let header = header_1();
-                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &header)?;
-                // The number that it compares EAX with.
-                let [from, to] = [LOADER_2, LOADER_1].map(u32::to_le_bytes);
-                replace(&mut files.kernel, &from, &to)?;
-            }
-            // The kernel has both headers, and the loader looks for version 2 first.
-            Kernel::Multiboot if version_1 => {
-                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &[0; 4])?;
-            }
-            Kernel::LimineChecks => {
-                files.modules.push(("inner.bin", noise(5000), ""));
-            }
-            _ => {}
-        }
-        if self.row.sign == Sign::Init
-            && let Kernel::Fetched(kernel) = self.row.kernel
-        {
-            files.modules.push(("initrd", linux::initrd(kernel)?, ""));
-            files.expected = vec![
-                format!("**** cmdline {}\r\n", self.options()),
-                "**** memory 2".into(),
-            ];
-        }
-        if self.row.packed {
-            self.pack(&mut files)?;
-        }
-        match self.row.kernel {
-            Kernel::Multiboot => files.expected.extend([
-                format!("10 kernel   Multiboot {}, ", if version_1 { 1 } else { 2 }),
-                "command line: /".into(),
-                format!(" {}\n", self.options()),
-            ]),
-            // The path is in front, which each loader names its way.
-            Kernel::CMultiboot2 | Kernel::C32 => files
-                .expected
-                .extend(["command line: /".into(), format!(" {}", self.options())]),
-            Kernel::Demo | Kernel::C | Kernel::Limine => {
-                files
-                    .expected
-                    .push(format!("command line: {}", self.options()));
-            }
-            _ => {}
-        }
-        Ok(Some(files))
-    }
-
-    /// Compresses the kernel, and adds a compressed module.
-    fn pack(&self, files: &mut Files) -> Result<()> {
-        files.kernel = gzip(&files.kernel)?;
-        let module = noise(70_000);
-        let packed = gzip(&module)?;
-        let size = match self.row.kernel {
-            // A Limine kernel gets files as they are.
-            Kernel::Limine if self.way != WayIn::Mboot => packed.len(),
-            _ => module.len(),
-        };
-        files.modules.push(("module", packed, "its text"));
-        files.expected.push(format!("{size} bytes"));
-        // mboot.c32 itself unpacks files.
-        if self.way != WayIn::Mboot {
-            files.expected.push("10 gzip     ".into());
-        }
-        Ok(())
-    }
-
     /// Switches the machine on, and checks that the kernel runs.
     fn check(
         &self,
         (machine, image): (Machine, Option<Image>),
         expected: &[String],
     ) -> Result<bool> {
+        let memory = format!("{}M", self.row.memory);
+        let machine = machine.arguments(["-m", &memory]);
         let mut running = machine.time_limit(TIME_LIMIT).start()?;
         match self.row.sign {
             Sign::Okay => {
@@ -460,6 +483,11 @@ impl Boot {
                 running.wait_for_cells(&[cells])?;
             }
             Sign::Screen(text) => running.wait_for_screen(text)?,
+            Sign::Serial(texts) => {
+                for text in texts {
+                    running.wait_for(text)?;
+                }
+            }
         }
         let transcript = running.serial();
         ensure!(!transcript.contains("FAIL"), "{transcript}");
@@ -479,37 +507,6 @@ fn wait_for_okay(running: &mut Running) -> Result<()> {
     let transcript = running.wait_for_one_of(&["OKAY", "FAIL", OFFER])?;
     ensure!(transcript.contains("OKAY"), "{transcript}");
     Ok(())
-}
-
-const MAGIC_1: u32 = 0x1BAD_B002;
-const MAGIC_2: u32 = 0xE852_50D6;
-const LOADER_1: u32 = 0x2BAD_B002;
-const LOADER_2: u32 = 0x36D7_6289;
-
-/// A version 1 header that asks for nothing.
-fn header_1() -> Vec<u8> {
-    let words = [MAGIC_1, 0, MAGIC_1.wrapping_neg()];
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-/// Overwrites the first occurrence of these bytes.
-pub(crate) fn replace(file: &mut [u8], from: &[u8], to: &[u8]) -> Result<()> {
-    let mut windows = file.windows(from.len());
-    let place = windows.position(|window| window == from);
-    let place = place.with_context(|| format!("no {from:02X?} in the kernel"))?;
-    let room = file.get_mut(place..place + to.len()).context("no room")?;
-    room.copy_from_slice(to);
-    Ok(())
-}
-
-/// Compresses bytes.
-///
-/// # Errors
-/// None: it writes to memory.
-pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes)?;
-    Ok(encoder.finish()?)
 }
 
 /// A machine whose entry starts a boot sector, which checks its own start.
@@ -545,34 +542,4 @@ fn chaining(target: Target, directory: &TempDir) -> Result<(Machine, Option<Imag
     sector.extend([0x55, 0xAA]);
     image.write(u64::from(start) * SECTOR_SIZE as u64, &sector)?;
     Ok((machine, Some(image)))
-}
-
-/// `docs/kernels.md`.
-pub fn page() -> String {
-    let mut text = String::from(
-        "<!-- Made by `./run.sh kernels`. -->\n# Kernels\n\n\
-         Each of these kernels was booted in QEMU, by each of the protocols and in each of the ways that the table shows. \
-         A Linux kernel had to reach its first process, which prints the command line and the memory that it sees and switches the machine off; \
-         memtest86+ had to reach its screen; the others had to print their `OKAY`, which most of them do when they have checked \
-         what the protocol promises. `./run.sh kernels` repeats this; Debian's kernels come from its packages.\n\n\
-         The protocols are those of an [entry](09-entry.md). *Named* means that the entry names the protocol; otherwise the loader recognises the kernel by its file. \
-         *MBR* means from a disk. In the other columns another loader starts [`bootpath.elf`](multiboot-in.md): \
-         *QEMU* by `-kernel` and `-initrd`, *GRUB* 2.06 by `multiboot` and `module` (1) or `multiboot2` and `module2` (2), \
-         *SYSLINUX* 6 by `mboot.c32`. There, no entry can name a protocol, and there is no disk.\n\n\
-         | kernel | protocol | MBR | QEMU | GRUB (1) | GRUB (2) | SYSLINUX |\n\
-         | --- | --- | :-: | :-: | :-: | :-: | :-: |\n",
-    );
-    for row in rows() {
-        let named = if row.named { ", named" } else { "" };
-        let _ = write!(text, "| {} | `{}`{named} |", row.name, row.protocol_name());
-        for way in ALL {
-            text += if row.ways.contains(way) {
-                " ✓ |"
-            } else {
-                " |"
-            };
-        }
-        text.push('\n');
-    }
-    wrap(&text)
 }

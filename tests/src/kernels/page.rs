@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{ALL, Answer, rows};
 use crate::book::wrap::wrap;
 use crate::compare::Loader;
+use crate::linkers::{self, Layout, Linker};
 
 /// `docs/kernels.md`.
 pub fn page() -> String {
@@ -20,7 +21,7 @@ pub fn page() -> String {
          *QEMU* by `-kernel` and `-initrd`, *GRUB* 2.06 by `multiboot` and `module` (1) or `multiboot2` and `module2` (2), \
          *SYSLINUX* 6 by `mboot.c32`. There, no entry can name a protocol, and there is no disk.\n\n\
          | kernel | protocol | MBR | QEMU | GRUB (1) | GRUB (2) | SYSLINUX |\n\
-         | --- | --- | :-: | :-: | :-: | :-: | :-: |\n",
+         | --- | :-: | :-: | :-: | :-: | :-: | :-: |\n",
     );
     for row in rows() {
         let named = if row.named { ", named" } else { "" };
@@ -35,6 +36,7 @@ pub fn page() -> String {
         text.push('\n');
     }
     text += &others();
+    text += &linked();
     wrap(&text)
 }
 
@@ -57,6 +59,32 @@ fn others() -> String {
                 Some((_, Answer::Boots)) => write!(text, " ✓ |"),
                 Some((_, Answer::Not(why))) => write!(text, " no: {why} |"),
                 None => write!(text, " |"),
+            };
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The linkers' part.
+fn linked() -> String {
+    let mut text = String::from(
+        "\n## By any linker\n\n\
+         A [small kernel](../tests/programs/linked/kernel.S) for each of the protocols %PROTOCOLS% was linked by each linker. \
+         It looks at its sections' bytes and at a pointer that may have to be relocated. *A script* is what people's kernels have. \
+         *An address* is a flag: `-Ttext=0x100000` for Multiboot and `-Ttext-segment=0xffffffff80000000` for the others, or `--image-base`. \
+         With *nothing*, a kernel for Multiboot lies where the linker puts programs, and another one is position-independent (`-pie`).\n\n\
+         | linker | a script | an address | nothing |\n\
+         | --- | :-: | :-: | :-: |\n",
+    );
+    let protocols = linkers::PROTOCOLS.map(|name| format!("`{name}`"));
+    text = text.replace("%PROTOCOLS%", &protocols.join(", "));
+    for linker in Linker::ALL {
+        let _ = write!(text, "| {} |", linker.name());
+        for layout in [Layout::Script, Layout::Address, Layout::Default] {
+            text += match linker.layouts().contains(&layout) {
+                true => " ✓ |",
+                false => " it has none |",
             };
         }
         text.push('\n');

@@ -57,7 +57,7 @@ fn own_kernels() -> Vec<Row> {
     .options("some words")
     .peers(GRUB);
     let multiboot1 = Row {
-        name: "the tests' kernel for all of Multiboot 1",
+        name: "the tests' kernel for all of Multiboot 1".into(),
         protocol: Some(Protocol::Multiboot1),
         peers: NOT_64,
         ..multiboot2.clone()

@@ -19,7 +19,7 @@ fn xen() -> Vec<Row> {
     const GRUB_ONLY: Peers = &[(Grub, Boots), (Qemu, Not("boots it by Multiboot 1"))];
     const SIGN: Sign = Sign::Serial(&[
         "(XEN) Command line: console=com1 noreboot",
-        "(XEN) *** Building a PV Dom0 ***",
+        "(XEN)  Dom0 kernel: 64-bit, PAE, lsb",
         "(XEN) Freed ",
         "**** cmdline console=hvc0 panic=-1",
         "**** OKAY",
