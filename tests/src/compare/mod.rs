@@ -14,9 +14,10 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::Protocol;
 use disk_builder::image::Module;
 use flate2::read::MultiGzDecoder;
+use tempfile::TempDir;
 
 use crate::image::Image;
-use crate::linux::header;
+use crate::linux::{self, header};
 use crate::machine::Machine;
 use crate::parallel;
 use crate::peers::{self, Peer, Start};
@@ -124,6 +125,7 @@ pub fn ask(loader: Loader, question: &Question) -> Result<Outcome> {
             name,
             machine,
             image: _image,
+            files: _files,
         } => watch::boot(loader, &name, machine, question),
         Asked::Cannot { name, end } => Ok(Outcome::without_a_boot(&name, end)),
     }
@@ -140,6 +142,8 @@ pub enum Asked {
         machine: Machine,
         /// Its disk, which lasts as long as this.
         image: Option<Image>,
+        /// What the machine reads besides, as long as this.
+        files: Option<TempDir>,
     },
     /// It has no way to.
     Cannot {
@@ -172,7 +176,7 @@ pub fn machine(loader: Loader, question: &Question) -> Result<Asked> {
     let unpacked = unpacked(&file)?;
     let found = Found::new(&unpacked);
     match loader {
-        Loader::Qemu => Ok(qemu(question, &found)),
+        Loader::Qemu => qemu(question, &file, &unpacked, &found),
         _ => grub(question, &unpacked, &found),
     }
 }
@@ -283,6 +287,7 @@ fn bootpath(question: &Question) -> Result<Asked> {
         name: "Bootpath".into(),
         machine: Machine::new(&image.path()),
         image: Some(image),
+        files: None,
     })
 }
 
@@ -300,8 +305,7 @@ fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Asked> {
     };
     // GRUB's own module for gzip would do the same.
     let directory = tempfile::tempdir()?;
-    let kernel = directory.path().join("kernel");
-    fs::write(&kernel, unpacked)?;
+    let kernel = linux::put(directory.path(), "kernel", unpacked)?;
     let image = disk(question, &kernel)?;
     let modules: Vec<(String, &str)> = question
         .modules
@@ -325,19 +329,29 @@ fn grub(question: &Question, unpacked: &[u8], found: &Found) -> Result<Asked> {
         name,
         machine: Machine::new(&image.path()),
         image: Some(image),
+        files: None,
     })
 }
 
-fn qemu(question: &Question, found: &Found) -> Asked {
+fn qemu(question: &Question, file: &[u8], unpacked: &[u8], found: &Found) -> Result<Asked> {
     const NAME: &str = "qemu -kernel";
     if !found.for_qemu(question.protocol) {
         let what = "it has Multiboot 1, Linux and PVH, and this is none of them";
-        return Asked::no_such_protocol(NAME, what);
+        return Ok(Asked::no_such_protocol(NAME, what));
     }
     let is_linux = found.linux && !found.multiboot;
     if is_linux && question.modules.len() > 1 {
-        return Asked::no_such_protocol(NAME, "it takes one initial RAM disk");
+        let what = "it takes one initial RAM disk";
+        return Ok(Asked::no_such_protocol(NAME, what));
     }
+    // It unpacks nothing itself.
+    let (kernel, files) = if file == unpacked {
+        (question.kernel.clone(), None)
+    } else {
+        let directory = tempfile::tempdir()?;
+        let kernel = linux::put(directory.path(), "kernel", unpacked)?;
+        (kernel, Some(directory))
+    };
     // A comma ends a module, and two of them are one.
     let modules = question
         .modules
@@ -349,12 +363,13 @@ fn qemu(question: &Question, found: &Found) -> Asked {
                 .replace(',', ",,"),
         });
     let modules: Vec<String> = modules.collect();
-    let machine = Machine::new(Path::new("")).multiboot(&question.kernel, &modules.join(","));
-    Asked::Boots {
+    let machine = Machine::new(Path::new("")).multiboot(&kernel, &modules.join(","));
+    Ok(Asked::Boots {
         name: NAME.into(),
         machine: machine.arguments(["-append", &question.command_line]),
         image: None,
-    }
+        files,
+    })
 }
 
 #[cfg(test)]

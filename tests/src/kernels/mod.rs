@@ -345,7 +345,12 @@ impl Boot {
                     By::Bootpath(way) => self.machine(way, &files, &directory)?,
                     By::Peer(loader, Answer::Boots) => {
                         match compare::machine(loader, &self.question(&files, &directory)?)? {
-                            Asked::Boots { machine, image, .. } => Some((machine, image)),
+                            Asked::Boots {
+                                machine,
+                                image,
+                                files: _files,
+                                ..
+                            } => return self.check((machine, image), &files.expected),
                             Asked::Cannot {
                                 end: End::NotInstalled(_),
                                 ..

@@ -21,17 +21,13 @@ fn xen() -> Vec<Row> {
         "(XEN) Command line: console=com1 noreboot",
         "(XEN)  Dom0 kernel: 64-bit, PAE, lsb",
         "(XEN) Freed ",
-        "**** cmdline console=hvc0 panic=-1",
-        "**** OKAY",
+        // Linux's first process has switched off. A panic would reboot.
+        "(XEN) Hardware Dom0 halted: halting machine",
     ]);
     let row = |protocol, peers| Row {
         memory: 768,
         modules: &[
-            (
-                "linux",
-                With::Fetched(Fetched::Cloud),
-                "console=hvc0 panic=-1",
-            ),
+            ("linux", With::Fetched(Fetched::Cloud), "panic=-1"),
             ("initrd", With::Initrd, ""),
         ],
         ..Row::new(
@@ -129,8 +125,9 @@ fn linux_protocol() -> Vec<Row> {
         },
         Row {
             modules: &[("initrd.gz", With::Fetched(Fetched::InstallerInitrd), "")],
-            memory: 768,
-            ..installer.options("console=ttyS0 TERM=vt100")
+            // With less it asks about that first.
+            memory: 1280,
+            ..installer.options("console=ttyS0")
         },
     ]
 }
