@@ -8,6 +8,7 @@ use boot_path::ways_out::multiboot::header::{Header, HeaderError, Version};
 use multiboot2_header::HeaderTagFlag;
 
 mod elf;
+mod leading;
 mod header;
 mod information;
 
