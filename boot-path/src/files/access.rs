@@ -107,7 +107,7 @@ struct Kept<'m> {
 }
 
 /// The most parts that are kept.
-const MAX_KEPT: usize = 33;
+pub const MAX_KEPT: usize = 41;
 
 /// Calls its second argument with the bytes of the loaded blocks that a checksum covers, in the
 /// order of the file.
@@ -538,7 +538,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         };
         let mut destination = kept.block.start();
         for (file_offset, length) in parts {
-            // There are never more: 32 segments, and the bytes that are not loaded.
+            // There are never more: the segments, and the bytes that are not loaded.
             let _ = kept.parts.try_push(Range {
                 file_offset,
                 length,

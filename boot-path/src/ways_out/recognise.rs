@@ -8,11 +8,11 @@
 
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
-use crate::files::access::Files;
+use crate::files::access::{Files, MAX_KEPT};
 use crate::files::error::is_of_volume;
 use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
-use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
+use crate::kernel::image::{self, KernelError, KernelImage, MAX_SEGMENTS, Wishes};
 use crate::kernel::loading::Loaded;
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
@@ -258,6 +258,7 @@ impl<'m> Opening<'_, 'm> {
         };
         let segments = image.segments().iter();
         let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
+        const _: () = assert!(MAX_SEGMENTS < MAX_KEPT);
         let parts = parts.chain(unloaded.map(|(start, end)| (start, end - start)));
         let files = reader.keep(parts, self.memory)?;
         let mut segments = image.segments().iter().enumerate();

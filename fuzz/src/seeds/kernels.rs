@@ -209,7 +209,7 @@ fn refused() -> Vec<(&'static str, Elf)> {
     bad.class = 1;
     kernels.push(("32-bit", bad));
     let mut bad = plain(ET_EXEC, HIGH);
-    bad.program_header_count = Some(65);
+    bad.program_header_count = Some(u16::MAX);
     kernels.push(("too-many-headers", bad));
     kernels
 }

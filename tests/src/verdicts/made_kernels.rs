@@ -83,8 +83,8 @@ fn elf_at(address: u64) -> Elf {
 #[rustfmt::skip]
 fn of_elf() -> Vec<Made> {
     let page = |number: u64| KERNEL_VMA + 0x1000 * number;
-    let many = (1..40).fold(own(), |elf, number| {
-        elf.with(ProgramHeader::load(R, page(4 + number), vec![7], 1))
+    let many = (1..80).fold(own(), |elf, number| {
+        elf.with(ProgramHeader::load(R, page(4 + number), vec![7], 2))
     });
     let local = |address| ProgramHeader::within_load(PT_TLS, address, 8);
     let twice = own().with(local(KERNEL_VMA)).with(local(KERNEL_VMA));

@@ -28,7 +28,7 @@ pub enum KernelError {
     HeaderSize { size: u16 },
     /// More than [`MAX_PROGRAM_HEADERS`] program headers.
     TooManyHeaders { count: u16 },
-    /// More than [`MAX_SEGMENTS`] segments.
+    /// More than [`MAX_SEGMENTS`] segments, even if those side by side count as one.
     TooManySegments { segment: u16 },
     /// PT_NOTEs with more bytes than the file has: they overlap.
     TooManyNotes { segment: u16 },
@@ -187,7 +187,7 @@ impl fmt::Display for KernelError {
             Self::TooManyHeaders { count } =>
                 ("# program headers, at most #", &[count.into(), MAX_PROGRAM_HEADERS as u64]),
             Self::TooManySegments { segment } =>
-                ("segment #: more than # PT_LOAD", &[segment.into(), MAX_SEGMENTS as u64]),
+                ("segment #: more than # PT_LOAD that cannot be loaded together", &[segment.into(), MAX_SEGMENTS as u64]),
             Self::TooManyNotes { segment } => ("segment #: the notes overlap", &[segment.into()]),
             Self::Duplicate { segment, kind } =>
                 ("segment #: a second one of type 0x#", &[segment.into(), kind.into()]),

@@ -41,7 +41,7 @@ fn fill<E: From<KernelError>>(
     let table = program_headers(present, file_size)?;
     image.begin(present, file_size)?;
     let mut has_notes = false;
-    table.each(&mut read_at, |_, number, bytes| {
+    table.each(&mut read_at, &mut |_, number, bytes| {
         has_notes |= note(bytes).is_some();
         Ok(image.add(bytes, number, file_size)?)
     })?;
@@ -51,7 +51,7 @@ fn fill<E: From<KernelError>>(
     }
 
     let mut left = file_size;
-    table.each(&mut read_at, |read_at, segment, bytes| {
+    table.each(&mut read_at, &mut |read_at, segment, bytes| {
         let Some((offset, size)) = note(bytes) else {
             return Ok(());
         };

@@ -14,8 +14,9 @@ pub const HEADER_BYTES: usize = size_of::<FileHeader>();
 /// Length of a program header, in bytes; no other `e_phentsize` is accepted.
 pub const PROGRAM_HEADER_BYTES: usize = size_of::<ProgramHeader>();
 
-/// The most program headers that a kernel may have.
-pub const MAX_PROGRAM_HEADERS: usize = 64;
+/// The most program headers that a kernel may have. The next number, PN_XNUM, would mean that their
+/// number is elsewhere.
+pub const MAX_PROGRAM_HEADERS: usize = abi::PN_XNUM as usize - 1;
 
 /// Program headers are read in pieces of at most this many bytes.
 const PIECE: usize = 16 * PROGRAM_HEADER_BYTES;
@@ -65,19 +66,21 @@ pub struct TableLocation {
     pub entry_size: u16,
 }
 
+/// Reads bytes of a file from an offset on, and returns their number. There is only one copy of the
+/// code that calls it.
+pub(crate) type ReadAt<'r, E> = &'r mut dyn FnMut(FileOffset, &mut [u8]) -> Result<usize, E>;
+
+/// Receives a program header and its number; it may read other parts of the file.
+type Each<'h, E> = &'h mut dyn FnMut(ReadAt<'_, E>, u16, &[u8]) -> Result<(), E>;
+
 impl TableLocation {
     /// Length in bytes.
     pub const fn length(&self) -> u64 {
         self.count as u64 * self.entry_size as u64
     }
 
-    /// Reads the table in small pieces, and hands each program header, with its number, to
-    /// `header`, which may read other parts of the file.
-    pub(crate) fn each<E, R: FnMut(FileOffset, &mut [u8]) -> Result<usize, E>>(
-        &self,
-        read_at: &mut R,
-        mut header: impl FnMut(&mut R, u16, &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    /// Reads the table in small pieces, and hands each program header to `header`.
+    pub(crate) fn each<E>(&self, read_at: ReadAt<'_, E>, header: Each<'_, E>) -> Result<(), E> {
         let entry_size = usize::from(self.entry_size);
         let step = (PIECE / entry_size).max(1);
         let mut piece = [0; PIECE];

@@ -32,16 +32,18 @@ mod file;
 pub use errors::{KernelError, Table};
 pub(crate) use file::{Unloaded, read_file};
 pub use file::{check_file, read};
-pub(crate) use headers::{FileHeader, ProgramHeader, check_in_file};
+pub(crate) use headers::{FileHeader, ProgramHeader, ReadAt, check_in_file};
 pub use headers::{
     HEADER_BYTES, MAX_PROGRAM_HEADERS, PROGRAM_HEADER_BYTES, TableLocation, program_headers,
 };
 pub use plan::{Group, PageRange};
 pub use segment::{AddressRange, Segment, Tls};
+pub(crate) use segment::{join, joined_file_size};
 pub use wishes::Wishes;
 
-/// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
-pub const MAX_SEGMENTS: usize = 32;
+/// The most PT_LOAD segments (with bytes in memory) that a kernel may have. If there are more, those
+/// that lie side by side count as one, as far as they can be loaded as one.
+pub const MAX_SEGMENTS: usize = 40;
 
 /// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, which the code
 /// models `kernel` and `small` (position-independent) require.

@@ -8,6 +8,7 @@ use zerocopy::FromBytes as _;
 
 use crate::errors::text::rows;
 use crate::kernel::image::headers::{PROGRAM_HEADER_BYTES, ProgramHeader, file_header};
+use crate::kernel::image::segment::join;
 use crate::kernel::image::{
     AddressRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, PREFERRED_BASE, Segment,
     Table, Tls, UPPER_HALF,
@@ -118,6 +119,9 @@ impl KernelImage {
     /// Keeps the segments sorted by address.
     fn insert(&mut self, segment: Segment) -> Result<(), KernelError> {
         let number = segment.number;
+        if self.segments.is_full() {
+            join(&mut self.segments, Segment::joined);
+        }
         if self.segments.try_push(segment).is_err() {
             return Err(KernelError::TooManySegments { segment: number });
         }

@@ -1,6 +1,6 @@
 //! What a kernel asks the loader for.
 
-use crate::kernel::image::{GIB, KernelError};
+use crate::kernel::image::{GIB, KernelError, ReadAt};
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::position::FileOffset;
@@ -71,7 +71,7 @@ impl Wishes {
         &mut self,
         mut offset: FileOffset,
         size: u64,
-        read_at: &mut impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
+        read_at: ReadAt<'_, E>,
     ) -> Result<(), E> {
         let mut left = size;
         let mut piece = [0; Self::PIECE];

@@ -1,11 +1,96 @@
 //! Good kernels: where they go and how they are mapped.
 
-use boot_path::kernel::image::{Group, KernelError, PREFERRED_BASE, Table, Wishes};
+use boot_path::kernel::image::{
+    Group, KernelError, MAX_SEGMENTS, PREFERRED_BASE, Segment, Table, Wishes,
+};
 use boot_path::memory::address::{PhysAddr, VirtAddr};
 
 use crate::elf_fixture::{ET_DYN, ET_EXEC, Elf, PT_GNU_RELRO, PT_TLS, ProgramHeader, R, W, X};
 
 use super::{HIGH, MIB, accept, executable, groups, kernel, pages, refuse, with_at};
+
+/// More segments than there is room for: those side by side with the same permissions are joined.
+#[test]
+fn any_number_of_segments() {
+    const COUNT: u64 = 1000;
+    let start = |i: u64| HIGH + 0x1000 * i;
+    let mut elf = (0..COUNT).fold(Elf::new(ET_EXEC, HIGH), |elf, i| {
+        let flags = [R | X, R, R | W][(i * 3 / COUNT) as usize];
+        elf.with(ProgramHeader::load(
+            flags,
+            start(i),
+            vec![i as u8; 0x10],
+            0x10,
+        ))
+    });
+    // Segments that only have zeroes.
+    for i in COUNT..COUNT + 200 {
+        elf = elf.with(ProgramHeader::load(R | W, start(i), Vec::new(), 0x800));
+    }
+    let (image, _) = accept(&elf);
+    assert!(image.segments().len() <= MAX_SEGMENTS);
+    let file = elf.build();
+    for i in 0..COUNT + 200 {
+        let address = VirtAddr::new(start(i));
+        let inside = |s: &&Segment| (s.virtual_start..s.virtual_end()).contains(&address);
+        let segment = image.segments().iter().find(inside).expect("it is there");
+        let skip = address - segment.virtual_start;
+        if i >= COUNT {
+            assert!(segment.file_size <= skip && skip + 0x800 <= segment.memory_size);
+            continue;
+        }
+        assert!(skip + 0x10 <= segment.file_size);
+        let at = (segment.file_offset.as_u64() + skip) as usize;
+        assert_eq!(file[at..at + 0x10], [i as u8; 0x10], "{i}");
+    }
+    let pages = |number| start(number) - HIGH;
+    assert_eq!(
+        super::pages(&image, 0),
+        [
+            (HIGH, pages(334), "r-x"),
+            (start(334), pages(333), "r--"),
+            (start(667), pages(533), "rw-"),
+        ]
+    );
+}
+
+/// What cannot be loaded by one read, or differs in anything, stays apart.
+#[test]
+fn segments_that_are_not_joined() {
+    let many = |change: fn(&mut ProgramHeader, u64)| {
+        let count = 2 * MAX_SEGMENTS as u64;
+        (0..count).fold(Elf::new(ET_EXEC, HIGH), |elf, i| {
+            let address = HIGH + 0x1000 * i;
+            let mut load = ProgramHeader::load(R | X, address, vec![0xF4; 0x10], 0x10);
+            change(&mut load, i);
+            elf.with(load)
+        })
+    };
+    let segment = MAX_SEGMENTS as u16;
+    accept(&many(|_, _| {}));
+    let changes: [fn(&mut ProgramHeader, u64); 5] = [
+        |load, _| load.memory_size = 0x20,
+        |load, i| load.physical_address += i << 20,
+        |load, i| load.flags = [R | X, R][i as usize % 2],
+        |load, i| {
+            load.virtual_address = HIGH + 0x2000 * i;
+            load.physical_address = load.virtual_address;
+        },
+        // The same bytes of the file again and again.
+        |load, _| {
+            load.offset = Some(0);
+            load.data.clear();
+            load.file_size = Some(0x10);
+        },
+    ];
+    for change in changes {
+        refuse(
+            &many(change),
+            "10F",
+            KernelError::TooManySegments { segment },
+        );
+    }
+}
 
 #[test]
 fn higher_half_without_load_addresses() {

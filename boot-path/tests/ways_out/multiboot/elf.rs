@@ -3,12 +3,12 @@
 
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::errors::text::copy;
-use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS};
+use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::position::FileOffset;
 use boot_path::ways_out::multiboot::elf::{
-    self, Limits, MAX_SEGMENTS, MemoryConflict, PhysicalImage, Preference, SectionTable, place_sections,
+    self, Limits, MemoryConflict, PhysicalImage, Preference, SectionTable, place_sections,
     unloaded_sections,
 };
 use boot_path::ways_out::multiboot::header::MultibootError;
@@ -271,15 +271,67 @@ fn too_many_segments() {
     let kernel = |count: usize| {
         let start = |number| MIB + 0x1000 * number as u64;
         (0..count).fold(Elf::new(ET_EXEC, MIB), |elf, number| {
-            elf.with(ProgramHeader::load(R, start(number), vec![1; 16], 16))
+            elf.with(ProgramHeader::load(R, start(number), vec![1; 16], 17))
         })
     };
-    assert!(read(&kernel(MAX_SEGMENTS).build()).is_ok());
+    let image = read(&kernel(MAX_SEGMENTS).build()).expect("there is room for all");
+    assert_eq!(image.segments().len(), MAX_SEGMENTS);
     let segment = MAX_SEGMENTS as u16;
     refuse(
         &kernel(MAX_SEGMENTS + 1).build(),
         KernelError::TooManySegments { segment },
     );
+}
+
+/// More segments than there is room for: those side by side are joined, whatever their flags.
+#[test]
+fn any_number_of_segments() {
+    const COUNT: u64 = 1000;
+    let start = |i: u64| MIB + 0x1000 * i;
+    let elf = (0..COUNT).fold(Elf::new(ET_EXEC, MIB), |elf, i| {
+        let flags = [R | X, R | W][i as usize % 2];
+        elf.with(ProgramHeader::load(
+            flags,
+            start(i),
+            vec![i as u8; 0x10],
+            0x10,
+        ))
+    });
+    // A gap of a page, a bss behind which nothing can be read, and bytes behind it.
+    let elf = elf
+        .with(ProgramHeader::load(
+            R,
+            start(COUNT + 1),
+            vec![1; 0x10],
+            0x20,
+        ))
+        .with(ProgramHeader::load(
+            R,
+            start(COUNT + 2),
+            vec![2; 0x10],
+            0x10,
+        ));
+    for file in [elf.build(), elf.build_32()] {
+        let image = read(&file).expect("they can be joined");
+        let find = |address: PhysAddr| {
+            let mut segments = image.segments().iter();
+            segments.find(|segment| (segment.start..segment.end()).contains(&address))
+        };
+        assert!(image.segments().len() <= MAX_SEGMENTS);
+        assert_eq!(find(physical(start(COUNT))), None);
+        for i in (0..COUNT).chain([COUNT + 1, COUNT + 2]) {
+            let segment = find(physical(start(i))).expect("it is there");
+            let skip = physical(start(i)) - segment.start;
+            assert!(skip + 0x10 <= segment.file_size);
+            let at = (segment.file_offset.as_u64() + skip) as usize;
+            let byte = if i < COUNT {
+                i as u8
+            } else {
+                (i - COUNT) as u8
+            };
+            assert_eq!(file[at..at + 0x10], [byte; 0x10], "{i}");
+        }
+    }
 }
 
 #[test]

@@ -7,15 +7,12 @@ use arrayvec::ArrayVec;
 use crate::disk::stream::Range;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::kernel::image::{KernelError, check_in_file};
+use crate::kernel::image::{KernelError, MAX_SEGMENTS, check_in_file, join, joined_file_size};
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
 use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::SectionTable;
-
-/// The most PT_LOAD segments (with bytes in memory) that a kernel may have.
-pub const MAX_SEGMENTS: usize = 32;
 
 /// Why the kernel's memory is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +122,23 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// This segment and the next one as one segment: in the same or adjacent pages, and at the same
+    /// distance in the file.
+    fn joined(self, next: Self) -> Option<Self> {
+        let distance = next.start - self.start;
+        let file_size = joined_file_size(
+            [self.file_offset, next.file_offset],
+            [self.file_size, next.file_size],
+            self.memory_size,
+            distance,
+        )?;
+        (next.first_page() <= self.page_end()).then(|| Self {
+            file_size,
+            memory_size: distance + next.memory_size,
+            ..self
+        })
+    }
+
     /// The byte behind its last one.
     pub const fn end(&self) -> PhysAddr {
         self.start.plus(self.memory_size)
@@ -203,6 +217,9 @@ impl PhysicalImage {
                 start: segment.start,
                 size: segment.memory_size,
             })?;
+        }
+        if self.segments.is_full() {
+            join(&mut self.segments, Segment::joined);
         }
         let index = self
             .segments
@@ -383,6 +400,7 @@ impl PhysicalImage {
 
 impl Segment {
     /// The part of the segment for which memory is free: all, or all but its headers.
+    #[inline(never)] // there is more than one caller
     fn possible(&self, memory: &MemoryMap) -> Result<Self, MemoryConflict> {
         let mut part = *self;
         while let Some((page, by)) = part.in_the_way(memory) {

@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::entry::protocol::HEAD;
-use crate::kernel::image::TableLocation;
+use crate::kernel::image::{ReadAt, TableLocation};
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::position::FileOffset;
@@ -52,7 +52,7 @@ impl Unneeded {
     pub(super) fn in_front_of<E>(
         &self,
         segment: &Segment,
-        read_at: &mut impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
+        read_at: ReadAt<'_, E>,
     ) -> Result<u64, E> {
         let start = segment.file_offset;
         let within = |(from, to): &Span| (from..to).contains(&&start);

@@ -23,7 +23,7 @@ mod image;
 mod leading;
 mod sections;
 
-pub use image::{Limits, MAX_SEGMENTS, MemoryConflict, PhysicalImage, Preference, Segment};
+pub use image::{Limits, MemoryConflict, PhysicalImage, Preference, Segment};
 use leading::Unneeded;
 pub use sections::{
     MAX_SECTIONS, SectionTable, Span, check_sections, place_sections, unloaded_sections,
@@ -103,7 +103,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     image.is_64_bit = headers.is_64_bit;
     let mut entry = None;
     let mut unneeded = Unneeded::new(headers.length, &table);
-    table.each(&mut read_at, |_, number, bytes| {
+    table.each(&mut read_at, &mut |_, number, bytes| {
         let Some(load) = program_header(bytes, headers.is_64_bit, number) else {
             return Ok(());
         };
