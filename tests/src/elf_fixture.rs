@@ -291,6 +291,37 @@ pub fn note(name: &str, kind: u32, value: &[u8], alignment: usize) -> Vec<u8> {
     note
 }
 
+/// An ELF64 file with sections behind it: the name, type and bytes of each, and a string table with
+/// the names.
+pub fn with_sections(mut file: Vec<u8>, sections: &[(&str, u32, &[u8])]) -> Vec<u8> {
+    const SHT_STRTAB: u32 = 3;
+    let mut names = vec![0];
+    let mut starts = Vec::new();
+    for name in sections
+        .iter()
+        .map(|section| section.0)
+        .chain([".shstrtab"])
+    {
+        starts.push(names.len() as u32);
+        names.extend(name.as_bytes());
+        names.push(0);
+    }
+    let mut headers = Vec::new();
+    let contents = sections.iter().map(|&(_, kind, data)| (kind, data));
+    for ((kind, data), name) in contents.chain([(SHT_STRTAB, &names[..])]).zip(starts) {
+        headers.extend([name, kind].map(u32::to_le_bytes).concat());
+        headers.extend(words([0, 0, file.len() as u64, data.len() as u64, 0, 1, 0]));
+        file.extend(data);
+    }
+    let count = sections.len() as u16 + 1;
+    let start = file.len() as u64;
+    file.extend(headers);
+    file[40..48].copy_from_slice(&start.to_le_bytes());
+    let fields = [64, count, count - 1].map(u16::to_le_bytes);
+    file[58..64].copy_from_slice(fields.as_flattened());
+    file
+}
+
 /// A table of 64-bit words: a dynamic section, DT_RELR, pointers.
 pub fn words(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
     words.into_iter().flat_map(u64::to_le_bytes).collect()

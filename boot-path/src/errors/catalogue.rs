@@ -441,6 +441,12 @@ catalogue! {
         causes: "The kernel is a zImage or older than protocol 2.02, its setup header makes no sense, it has not the entry that is asked for, or the command line is too long for it.",
         advice: "Look at the value shown: in the kernel's setup header, or in /boot/kernel.conf.",
     }
+    KERNEL_FOREIGN {
+        code: "10W",
+        sentence: "the kernel is made for another boot loader",
+        causes: "The file is a vmlinux, or a kernel for the crate `bootloader` or for BOOTBOOT, and has no header for Bootpath, Limine or Multiboot.",
+        advice: "Take the file shown, if there is one; else boot the kernel by its own loader, or give it a header for Bootpath, Limine or Multiboot.",
+    }
     LIMINE_REQUESTS {
         code: "10X",
         sentence: "the kernel's Limine requests make no sense",

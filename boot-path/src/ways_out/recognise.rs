@@ -14,6 +14,7 @@ use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, MAX_SEGMENTS, Wishes};
 use crate::kernel::loading::Loaded;
+use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::position::FileOffset;
@@ -83,10 +84,11 @@ pub fn recognise<'m, M: OpenMachine<'m>>(
         Some(Opened::Multiboot(multiboot)) => Ok(Recognised::Multiboot(multiboot)),
         Some(Opened::Linux(linux)) => Ok(Recognised::Linux(linux)),
         Some(Opened::Loaded(loaded, requests)) => {
-            Ok(match find_requests(entry, loaded, requests)? {
-                true => Recognised::Limine(loaded, requests),
-                false => Recognised::Bootpath(loaded),
-            })
+            if find_requests(entry, loaded, requests)? {
+                return Ok(Recognised::Limine(loaded, requests));
+            }
+            refuse_foreign(files, entry, loaded)?;
+            Ok(Recognised::Bootpath(loaded))
         }
         Some(Opened::Elf(_)) | None => Err(KernelError::NotElf.into()),
     }
@@ -106,6 +108,25 @@ fn find_requests(
     match scan_into(requests, loaded.kernel.image, loaded)? {
         false if wanted => Err(LimineError::Nothing),
         found => Ok(found),
+    }
+}
+
+/// Refuses a kernel that has the marks of another loader's kernels, but nothing that this loader
+/// knows.
+#[inline(never)]
+fn refuse_foreign<'m, M: OpenMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entry: &BootEntry<'m>,
+    loaded: &Loaded<'m>,
+) -> Result<(), M::Failure> {
+    let Kernel { image, wishes, .. } = &loaded.kernel;
+    if wishes.own {
+        return Ok(());
+    }
+    let mut read_at = |offset, out: &mut [u8]| files.read_at(&entry.kernel, offset, out);
+    match image::foreign(image, wishes, &mut read_at) {
+        Some(kind) => Err(KernelError::Foreign { kind }.into()),
+        None => Ok(()),
     }
 }
 

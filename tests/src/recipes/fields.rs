@@ -109,6 +109,10 @@ program_header! {
 
 /// The section with the kernel's wishes, which begins with one.
 const NOTES: Place = Place::Section(".note.bootpath");
+/// The length of the first wish's name.
+pub const WISH_NAME_LENGTH: Field = Field::new(NOTES, "the length of the name", 0, 4);
+/// The first four bytes of its name.
+pub const WISH_NAME: Field = Field::new(NOTES, "the name", 12, 4);
 /// The kind of the first wish. Two lengths are in front of it.
 pub const WISH_KIND: Field = Field::new(NOTES, "type", 8, 4);
 /// The value of that wish, behind the name `Bootpath`.

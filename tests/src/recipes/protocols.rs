@@ -49,6 +49,20 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         ),
     ),
     (
+        "10W",
+        by(
+            &[
+                Set(WISH_NAME_LENGTH, number(4)),
+                Set(WISH_NAME, number(0x006E_6558)), // Xen
+                Set(WISH_KIND, number(18)),
+            ],
+            After(
+                10,
+                "its entry is PVH's, as in a vmlinux: of Linux, take the bzImage (vmlinuz)",
+            ),
+        ),
+    ),
+    (
         "10X",
         by(
             &[Set(LIMINE_REQUEST_ID, number(0x6398_4E95_9A98_244B))],

@@ -8,7 +8,7 @@ use super::kernels::{
     KERNEL_VMA, Kernel, bytes_of, code_at, elf, linux, own, own_notes, pack, physical, relocated,
     words_of_limine,
 };
-use crate::elf::{ET_EXEC, Elf, PT_TLS, ProgramHeader, R, W, X, note};
+use crate::elf::{ET_EXEC, Elf, PT_TLS, ProgramHeader, R, W, X, note, with_sections};
 
 /// The error, and the kernel that it refuses.
 pub(super) type Made = (&'static str, Kernel);
@@ -89,6 +89,11 @@ fn of_elf() -> Vec<Made> {
     let local = |address| ProgramHeader::within_load(PT_TLS, address, 8);
     let twice = own().with(local(KERNEL_VMA)).with(local(KERNEL_VMA));
     let writable = Elf::new(ET_EXEC, KERNEL_VMA).with(code_at(R | W | X, KERNEL_VMA));
+    let for_pvh = ProgramHeader::note(note("Xen", 18, &[0, 0, 0x10, 0], 4));
+    let configuration = [(".bootloader-config", 1, &[7; 124][..])];
+    let for_bootloader = with_sections(elf().build(), &configuration);
+    let symbols = [(".strtab", 3, &b"\0fb\0bootboot\0environment\0"[..])];
+    let for_bootboot = with_sections(elf_at(0xFFFF_FFFF_FFE0_2000).build(), &symbols);
     let with_notes =
         |name, elf: Elf| Kernel::new(name, elf.with(ProgramHeader::note(own_notes())).build());
     vec![
@@ -97,6 +102,9 @@ fn of_elf() -> Vec<Made> {
         ("KernelError::NotLoaded", with_notes("thread-local storage nowhere", elf().with(local(page(0x100))))),
         ("KernelError::WritableCode", with_notes("code that is writable", writable)),
         ("KernelError::PageZero", with_notes("at address 0", elf_at(0))),
+        ("KernelError::Foreign", Kernel::new("for PVH", elf_at(0).with(for_pvh).build())),
+        ("KernelError::Foreign", Kernel::new("for the crate bootloader", for_bootloader)),
+        ("KernelError::Foreign", Kernel::new("for BOOTBOOT", for_bootboot)),
     ]
 }
 

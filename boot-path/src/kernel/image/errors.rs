@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::kernel::image::{MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use crate::kernel::image::{Foreign, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
 use crate::memory::address::VirtAddr;
 
 /// Why a kernel is refused. Segments are identified by the number of their program header, from 0,
@@ -18,6 +18,8 @@ pub enum KernelError {
     Class { class: u8, encoding: u8 },
     /// Not EM_X86_64.
     Machine { machine: u16 },
+    /// No header, note or request that the loader knows, but the marks of another loader's kernels.
+    Foreign { kind: Foreign },
     /// Neither ET_EXEC nor ET_DYN.
     Type { kind: u16 },
     /// The file ends before something that should be in it.
@@ -140,6 +142,7 @@ impl Named for KernelError {
     fn entry(&self) -> &'static Entry {
         match self {
             Self::NotElf => &catalogue::KERNEL_NOT_ELF,
+            Self::Foreign { .. } => &catalogue::KERNEL_FOREIGN,
             Self::Class { .. } => &catalogue::KERNEL_CLASS,
             Self::Machine { .. } => &catalogue::KERNEL_MACHINE,
             Self::Type { .. } => &catalogue::KERNEL_TYPE,
@@ -178,6 +181,7 @@ impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (text, numbers): (_, &[u64]) = match *self {
             Self::NotElf | Self::NoLoad => ("", &[]),
+            Self::Foreign { kind } => return kind.fmt(f),
             Self::Class { class, encoding } => ("class #, data encoding #", &[class.into(), encoding.into()]),
             Self::Machine { machine } => ("e_machine #", &[machine.into()]),
             Self::Type { kind } => ("e_type #", &[kind.into()]),

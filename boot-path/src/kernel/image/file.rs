@@ -5,7 +5,8 @@ use zerocopy::FromBytes as _;
 
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{
-    HEADER_BYTES, KernelError, KernelImage, ProgramHeader, Wishes, check_in_file, program_headers,
+    Foreign, HEADER_BYTES, KernelError, KernelImage, ProgramHeader, Wishes, check_in_file, foreign,
+    program_headers,
 };
 use crate::kernel::relocate::{self, SegmentBytes};
 use crate::position::FileOffset;
@@ -45,9 +46,9 @@ fn fill<E: From<KernelError>>(
         has_notes |= note(bytes).is_some();
         Ok(image.add(bytes, number, file_size)?)
     })?;
-    image.check_addresses()?;
+    let addresses = image.check_addresses();
     if !has_notes {
-        return Ok(());
+        return Ok(addresses?);
     }
 
     let mut left = file_size;
@@ -60,7 +61,15 @@ fn fill<E: From<KernelError>>(
         let rest = left.checked_sub(size);
         left = rest.ok_or(KernelError::TooManyNotes { segment })?;
         wishes.read_note(offset, size, read_at)
-    })
+    })?;
+    // The addresses of a vmlinux make no sense to anybody who does not know what it is.
+    match addresses {
+        Err(_) if wishes.pvh && !wishes.own => {
+            let kind = Foreign::Pvh;
+            Err(KernelError::Foreign { kind })?
+        }
+        addresses => Ok(addresses?),
+    }
 }
 
 /// Offset and size in the file of a PT_NOTE with bytes, by its program header.
@@ -80,6 +89,12 @@ pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), Ker
     image.check(&wishes)?;
     let slide = image.choose_slide();
     relocate::relocate(&image, Unloaded(&mut file, &image), slide)?;
+    if !wishes.own {
+        let mut read_at = |offset, out: &mut [u8]| Ok::<_, KernelError>(file.read_at(offset, out));
+        if let Some(kind) = foreign(&image, &wishes, &mut read_at) {
+            return Err(KernelError::Foreign { kind });
+        }
+    }
     Ok((image, wishes))
 }
 

@@ -27,11 +27,14 @@ mod segment;
 mod parse;
 mod plan;
 mod wishes;
+mod foreign;
 mod file;
 
 pub use errors::{KernelError, Table};
 pub(crate) use file::{Unloaded, read_file};
 pub use file::{check_file, read};
+pub use foreign::Foreign;
+pub(crate) use foreign::foreign;
 pub(crate) use headers::{FileHeader, ProgramHeader, ReadAt, check_in_file};
 pub use headers::{
     HEADER_BYTES, MAX_PROGRAM_HEADERS, PROGRAM_HEADER_BYTES, TableLocation, program_headers,

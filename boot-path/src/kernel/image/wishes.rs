@@ -5,6 +5,9 @@ use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
 use crate::position::FileOffset;
 
+/// Length of the name, type (XEN_ELFNOTE_PHYS32_ENTRY) and name of a note with an entry point for PVH.
+const PVH_ENTRY: [[u8; 4]; 3] = [[4, 0, 0, 0], [18, 0, 0, 0], *b"Xen\0"];
+
 const MIN_STACK_SIZE: u64 = PAGE_SIZE;
 const MAX_STACK_SIZE: u64 = 16 << 20;
 
@@ -19,6 +22,8 @@ pub struct Wishes {
     pub flags: u64,
     /// Is there such a note? Then the kernel is made for the loader's own handoff.
     pub own: bool,
+    /// Is there a note with an entry point for PVH?
+    pub pvh: bool,
 }
 
 impl Default for Wishes {
@@ -28,6 +33,7 @@ impl Default for Wishes {
             physical_map_base: VirtAddr::new(handoff::DEFAULT_PHYSICAL_MAP_BASE),
             flags: 0,
             own: false,
+            pvh: false,
         }
     }
 }
@@ -95,6 +101,10 @@ impl Wishes {
         let (words, _) = bytes.as_chunks::<4>();
         let word = |index: usize| words.get(index).map(|&word| u32::from_le_bytes(word));
         for start in 0..words.len().min(end.div_ceil(4)) {
+            let note = words.get(start..).and_then(|note| note.first_chunk());
+            self.pvh |= note.is_some_and(|&[name, _, kind, owner]: &[[u8; 4]; 4]| {
+                [name, kind, owner] == PVH_ENTRY
+            });
             if word(start) != Some(Self::NAME_LENGTH as u32) {
                 continue;
             }

@@ -7,6 +7,7 @@ use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, W, X, note};
 
 mod accepted;
 mod any;
+mod foreign;
 mod note;
 mod refused;
 

@@ -18,6 +18,7 @@ fn wishes() {
         physical_map_base: VirtAddr::new(0xFFFF_C000_0000_0000),
         flags: 1,
         own: true,
+        pvh: false,
     };
     assert_eq!(
         accept(&executable().with(ProgramHeader::note(all))).1,
@@ -39,6 +40,7 @@ fn wishes() {
             physical_map_base: VirtAddr::new(1 << 46),
             flags: 0,
             own: true,
+            pvh: false,
         }
     );
     let mixed = [
