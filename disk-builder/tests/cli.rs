@@ -291,7 +291,7 @@ const THREE: [&str; 19] = [
     "--entry=third",
     "--kernel=other.elf",
     "--protocol=bootpath",
-    "--module=b",
+    "--packed-module=b",
 ];
 
 #[test]
@@ -332,7 +332,7 @@ fn entries_take_the_options_behind_them() {
     );
     assert_eq!(
         content("/loader/entries/third.conf"),
-        "kernel /boot/kernels/other.elf\nprotocol bootpath\nmodule /boot/modules/b\n"
+        "kernel /boot/kernels/other.elf\nprotocol bootpath\npacked-module /boot/modules/b\n"
     );
 
     let text = said(&workshop, &["inspect", "disk.img"]);

@@ -469,6 +469,15 @@ fn compressed_kernels_and_modules_are_unpacked_and_checked() {
     assert!(found.to_string().contains(&line), "{found}");
     let module = found.file("/boot/modules/extra").unwrap();
     assert_eq!(module.unpacked, Some(30_000));
+    // A module that stays packed has no other length.
+    let before = found;
+    recipe.packed = vec![recipe.modules[0].file.clone()];
+    let found = build(&recipe).inspection;
+    found.verify().unwrap();
+    assert_eq!(found.file("/boot/modules/extra").unwrap().unpacked, None);
+    recipe.packed.clear();
+    build(&recipe);
+    let found = before;
     // Its segments have no sectors, but the file has.
     let segments = &found.booted.kernel.as_ref().unwrap().segments;
     assert!(!segments.is_empty() && segments.iter().all(|segment| segment.extents.is_empty()));

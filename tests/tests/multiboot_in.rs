@@ -203,6 +203,16 @@ fn files_of_a_disk_may_be_compressed() -> Result<()> {
         ],
     )?;
 
+    // The kernel gets a module as it is if the entry says so.
+    let as_it_is = image.copy()?;
+    let text = format!("options exit\npacked-module {MODULE} as it is\n");
+    as_it_is.put("/boot/kernel.conf", text.as_bytes())?;
+    let transcript = boots(&Machine::new(&as_it_is.path()), &["10 gzip     …"])?;
+    let size = image.inspect()?.file(MODULE).context("no file")?.size;
+    let line = format!(", {size} bytes: as it is\r\n");
+    ensure!(transcript.contains(&line), "{transcript}");
+    ensure!(!transcript.contains("69 KiB unpacked"), "{transcript}");
+
     // A damaged file that `disk-builder` wrote: its checksum shows it before anything is unpacked.
     for (path, code) in [("/boot/kernel.elf", "10Q"), (MODULE, "10R")] {
         let damaged = image.copy()?;

@@ -18,6 +18,7 @@
 //! kernel   /boot/kernel.elf
 //! protocol bootpath
 //! module   /boot/modules/initrd the string that the kernel finds beside the module
+//! packed-module /boot/modules/logs.gz the same, but the loader does not unpack the file
 //! chain    drive=81h partition=2
 //! ```
 //!
@@ -73,7 +74,7 @@ enum EntryKey {
 const COUNT: usize = EntryKey::Efi as usize + 1;
 
 /// The keys, in the order of [`EntryKey`]; then the keys whose values all count.
-const KEYS: [&str; COUNT + 4] = [
+const KEYS: [&str; COUNT + 5] = [
     KERNEL,
     LINUX,
     "chain",
@@ -87,6 +88,7 @@ const KEYS: [&str; COUNT + 4] = [
     "uki",
     "uki-url",
     MODULE,
+    PACKED_MODULE,
     INITRD,
 ];
 const FIRST_MODULE: usize = COUNT + 2;
@@ -94,6 +96,7 @@ const FIRST_MODULE: usize = COUNT + 2;
 const KERNEL: &str = "kernel";
 const LINUX: &str = "linux";
 pub(super) const MODULE: &str = "module";
+const PACKED_MODULE: &str = "packed-module";
 const INITRD: &str = "initrd";
 
 /// What the UEFI specification calls the machines that this loader boots.
@@ -142,7 +145,7 @@ impl Value {
 
 const _: () = assert!(MAX_FILE <= u16::MAX as usize);
 
-/// A `module` or `initrd` line.
+/// A `module`, `packed-module` or `initrd` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Module<'a> {
     /// Path in the boot partition.
@@ -150,6 +153,8 @@ pub struct Module<'a> {
     /// The rest of a `module` line: the string that the kernel finds beside the module; may be
     /// empty. An `initrd` line has none, since its value is a path and nothing else.
     pub string: &'a str,
+    /// The kernel gets the file as it is, even if it is compressed.
+    pub packed: bool,
 }
 
 /// Why the file is refused.
@@ -266,7 +271,7 @@ pub fn read_lines<'a>(
         let is_module = key >= FIRST_MODULE;
         if value.is_empty() {
             // The specification's own keys may be empty: tools write them so.
-            if [KERNEL, MODULE].contains(&name) {
+            if [KERNEL, MODULE, PACKED_MODULE].contains(&name) {
                 return refuse(EntryFileCause::NoPath(KEYS[key]));
             }
         } else if !is_module {
@@ -386,7 +391,7 @@ impl<'a> KernelEntry<'a> {
         }
     }
 
-    /// The files of the `module` and `initrd` lines in order; at most [`MAX_MODULES`]. An `initrd`
+    /// The files of the `module`, `packed-module` and `initrd` lines in order; at most [`MAX_MODULES`]. An `initrd`
     /// line may name several files, as for GRUB: each begins with a slash or a quotation mark. So a
     /// path may have blanks in it, as for systemd-boot.
     pub fn modules(&self) -> Modules<'a> {
@@ -467,13 +472,23 @@ impl<'a> Iterator for Modules<'a> {
     fn next(&mut self) -> Option<Module<'a>> {
         loop {
             if let Some(path) = self.initrds.next() {
-                return Some(Module { path, string: "" });
+                let (string, packed) = ("", false);
+                return Some(Module {
+                    path,
+                    string,
+                    packed,
+                });
             }
             let (key, value) = key_and_value(self.lines.next()?);
             match key {
-                MODULE => {
+                MODULE | PACKED_MODULE => {
                     let (path, string) = split_word(value);
-                    return Some(Module { path, string });
+                    let packed = key == PACKED_MODULE;
+                    return Some(Module {
+                        path,
+                        string,
+                        packed,
+                    });
                 }
                 INITRD => self.initrds.rest = value,
                 _ => {}

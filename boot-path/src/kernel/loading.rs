@@ -9,6 +9,7 @@
 use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
+use crate::entry::entry_file::Module;
 use crate::files::access::{File, Files, Plan};
 use crate::files::error::FileMachine;
 use crate::files::integrity::{Expected, Role, Sums};
@@ -194,17 +195,21 @@ impl LoadedKernel for Loaded<'_> {
     }
 }
 
-/// Loads one module to the start of a page; unpacks it if it is compressed.
+/// Loads one module to the start of a page; unpacks it if it is compressed, unless the entry says that
+/// the kernel wants it packed.
 ///
 /// # Errors
 /// 8C, 10R, 9B, 8B, 7A, 6B.
 pub fn load_module<'m, M: FileMachine<'m>>(
     files: &mut Files<'m, M>,
-    path: &'m str,
+    module: &Module<'m>,
     memory: &mut MemoryMap,
 ) -> Result<LoadedModule, M::Failure> {
-    let file = files.find(Role::Module, path)?;
-    let file = files.unpack(Role::Module, path, file, memory)?;
+    let path = module.path;
+    let mut file = files.find(Role::Module, path)?;
+    if !module.packed {
+        file = files.unpack(Role::Module, path, file, memory)?;
+    }
     load_module_as_it_is(files, path, &file, memory)
 }
 

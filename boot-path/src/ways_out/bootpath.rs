@@ -53,7 +53,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     let kernel = &mut loaded.kernel;
     kernel.image.check(&kernel.wishes)?;
     for module in entry.text.modules() {
-        kernel.add_module(load_module(files, module.path, memory)?);
+        kernel.add_module(load_module(files, &module, memory)?);
     }
 
     machine.step(11);

@@ -22,7 +22,7 @@ fn modules(text: &str) -> Vec<(&str, &str)> {
     let entry = parse(text.as_bytes()).unwrap();
     entry
         .modules()
-        .map(|Module { path, string }| (path, string))
+        .map(|Module { path, string, .. }| (path, string))
         .collect()
 }
 
@@ -294,9 +294,40 @@ fn limits() {
     );
 }
 
+/// What the loader would unpack may be meant for the kernel as it is.
+#[test]
+fn modules_that_stay_packed() {
+    let text = "module /a.gz\npacked-module\t/b.gz  text of  b \ninitrd /c.gz /d.gz\nmodule /e";
+    let entry = parse(text.as_bytes()).unwrap();
+    let packed = |path, string| (path, string, true);
+    let plain = |path| (path, "", false);
+    let modules: Vec<_> = entry
+        .modules()
+        .map(|module| (module.path, module.string, module.packed))
+        .collect();
+    let expected = [
+        plain("/a.gz"),
+        packed("/b.gz", "text of  b"),
+        plain("/c.gz"),
+        plain("/d.gz"),
+        plain("/e"),
+    ];
+    assert_eq!(modules, expected);
+
+    let most = "packed-module /m\n".repeat(MAX_MODULES);
+    assert_eq!(modules_of(&most), MAX_MODULES);
+    let more = format!("{most}packed-module /m");
+    let cause = EntryFileCause::TooManyModules;
+    assert_refused(more.as_bytes(), MAX_MODULES + 1, cause);
+}
+
+fn modules_of(text: &str) -> usize {
+    parse(text.as_bytes()).unwrap().modules().count()
+}
+
 #[test]
 fn refused_lines() {
-    for key in ["module", "kernel"] {
+    for key in ["module", "packed-module", "kernel"] {
         for text in [format!("title x\n{key}\n"), format!("\n{key} \t\r\n")] {
             assert_refused(text.as_bytes(), 2, EntryFileCause::NoPath(key));
         }
@@ -376,9 +407,12 @@ proptest! {
     #[test]
     fn garbage_is_survived(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),
-        lines in proptest::collection::vec((0..8usize, text()), 0..10),
+        lines in proptest::collection::vec((0..9usize, text()), 0..10),
     ) {
-        let keys = ["options", "module", "title", "", "initrd", "kernel", "chain drive=80h", "protocol linux"];
+        let keys = [
+            "options", "module", "title", "", "initrd", "kernel", "chain drive=80h", "protocol linux",
+            "packed-module",
+        ];
         let lines: String =
             lines.into_iter().map(|(key, text)| format!("{} {text}\n", keys[key])).collect();
         for bytes in [&bytes, lines.as_bytes()] {

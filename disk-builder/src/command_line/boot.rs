@@ -46,6 +46,9 @@ struct Flat {
     /// A file to load besides the kernel, and a text that goes with it; can be repeated.
     #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module, help_heading = HEADING)]
     modules: Vec<Module>,
+    /// A module that the loader does not unpack even if it is compressed by gzip; otherwise as --module.
+    #[arg(long = "packed-module", value_name = "FILE[=TEXT]", value_parser = module, help_heading = HEADING)]
+    packed_modules: Vec<Module>,
     /// An initrd, a module without a text; can be repeated.
     #[arg(long = "initrd", value_name = "FILE", help_heading = HEADING)]
     initrds: Vec<PathBuf>,
@@ -108,6 +111,8 @@ pub struct Boot {
     default: Option<String>,
     timeout: Option<u32>,
     console: Option<String>,
+    /// The files of --packed-module.
+    packed: Vec<PathBuf>,
 }
 
 /// What the options of one entry say.
@@ -148,8 +153,12 @@ impl FromArgMatches for Boot {
         add("linuxes", all(flat.linuxes, Setting::Linux));
         add("chains", all(flat.chains, Setting::Chain));
         add("protocols", all(flat.protocols, Setting::Protocol));
-        let modules = flat.modules.into_iter().map(Extra::Module);
-        add("modules", modules.map(Setting::Extra).collect());
+        let packed = flat.packed_modules.iter().map(|module| module.file.clone());
+        let packed = packed.collect();
+        let modules =
+            |modules: Vec<Module>| all(modules, |module| Setting::Extra(Extra::Module(module)));
+        add("modules", modules(flat.modules));
+        add("packed_modules", modules(flat.packed_modules));
         add("initrds", extra(flat.initrds).map(Setting::Extra).collect());
         add("cmdlines", all(flat.cmdlines, Setting::CommandLine));
 
@@ -161,6 +170,7 @@ impl FromArgMatches for Boot {
             default: flat.default,
             timeout: flat.timeout,
             console: flat.console,
+            packed,
         };
         let first = entries.first().map_or(usize::MAX, |(place, _)| *place);
         let behind = settings.split_off(&first);
@@ -303,6 +313,7 @@ impl Boot {
             default: self.default,
             timeout: self.timeout,
             console: self.console,
+            packed: self.packed,
             ..Recipe::new(plain.kernel.unwrap_or_default(), output, stages)
         }
     }

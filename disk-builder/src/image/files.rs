@@ -185,7 +185,7 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
     for module in &recipe.modules {
         let path = free_path(&files, MODULE_DIRECTORY, &module.file)?;
         let source = Source::new(&module.file, Role::Module, path)?;
-        text += &module_line(&source.path, module)?;
+        text += &module_line(&source.path, module, recipe)?;
         files.push(source);
     }
     entry_file::parse(text.as_bytes()).map_err(|error| inspect::refusal(&error))?;
@@ -203,7 +203,7 @@ fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
     let mut host = HostFiles::default();
     let mut texts = Vec::new();
     for entry in &recipe.entries {
-        let text = text_of_entry(entry, &mut host);
+        let text = text_of_entry(entry, recipe, &mut host);
         let text = text.with_context(|| format!("entry {} is not possible", entry.name))?;
         texts.push((format!("{}/{}.conf", entries::DIRECTORY, entry.name), text));
     }
@@ -260,7 +260,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
 }
 
 /// The text of an entry, whose files are added to those of the others.
-fn text_of_entry(entry: &Entry, host: &mut HostFiles) -> Result<String> {
+fn text_of_entry(entry: &Entry, recipe: &Recipe, host: &mut HostFiles) -> Result<String> {
     // Boot Loader Specification: "file names shall be chosen from a restricted character set". A
     // name must not end in what looks like a boot counter.
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+-_.".contains(c);
@@ -293,7 +293,7 @@ fn text_of_entry(entry: &Entry, host: &mut HostFiles) -> Result<String> {
         text += &match extra {
             Extra::Module(module) => {
                 let path = host.add(Role::Module, &module.file)?;
-                module_line(&path, module)?
+                module_line(&path, module, recipe)?
             }
             Extra::Initrd(file) => line("initrd", &host.add(Role::Module, file)?)?,
         };
@@ -334,13 +334,17 @@ fn options_line(command_line: &str) -> Result<String> {
     Ok(format!("options {command_line}\n"))
 }
 
-fn module_line(path: &str, module: &Module) -> Result<String> {
+fn module_line(path: &str, module: &Module, recipe: &Recipe) -> Result<String> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let impossible = || format!("the text of module {name} is not possible");
     let checked: Result<(), Unwritable> = writable::check_module(path, &module.string);
     checked.with_context(impossible)?;
     let blank = if module.string.is_empty() { "" } else { " " };
-    Ok(format!("module {path}{blank}{}\n", module.string))
+    let key = match recipe.packed.contains(&module.file) {
+        true => "packed-module",
+        false => "module",
+    };
+    Ok(format!("{key} {path}{blank}{}\n", module.string))
 }
 
 /// Files of the host. Each is in the image once, however many entries name it.

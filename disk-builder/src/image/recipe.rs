@@ -83,6 +83,9 @@ pub struct Recipe {
     pub command_line: String,
     /// Modules of `kernel`, in the order in which it sees them.
     pub modules: Vec<Module>,
+    /// Those files of the host among the modules, of all entries as well, that the loader hands over
+    /// as they are, even if they are compressed.
+    pub packed: Vec<PathBuf>,
     /// The protocol to boot `kernel` by; `None`: the loader recognises it.
     pub protocol: Option<Protocol>,
     /// The boot sector that is started instead of `kernel`. The kernel, its command line, modules
@@ -120,6 +123,7 @@ impl Recipe {
             stages,
             command_line: String::new(),
             modules: Vec::new(),
+            packed: Vec::new(),
             protocol: None,
             chain: None,
             entries: Vec::new(),

@@ -215,7 +215,8 @@ impl Inspection {
         for module in entry.modules() {
             match reader.find(module.path)? {
                 Some(file) => {
-                    self.read_module(reader, (module.path, &file), unpacks_modules)?;
+                    let unpacks = unpacks_modules && !module.packed;
+                    self.read_module(reader, (module.path, &file), unpacks)?;
                 }
                 None => missing.push(module.path.to_owned()),
             }

@@ -56,6 +56,7 @@ pub(super) fn command_line(add: &mut Add<'_>) {
         "good",
         "# a comment\ntitle Mine\noptions one two\r\n\toptions \tthree \nmodule /a.bin\nmodule\t/b  text of b\n",
     );
+    put("packed", "module /a.gz\npacked-module\t/b.gz  text of b\n");
     put("mark", "\u{FEFF}options x");
     put("no-path", "options\nmodule \t\r\n");
     put("nul", "options a\0b\n");

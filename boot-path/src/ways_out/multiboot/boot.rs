@@ -107,7 +107,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     let mut modules = ArrayVec::<LoadedModule, MAX_MODULES>::new();
     for module in entry.text.modules() {
         // An entry file does not have more modules than that.
-        let _ = modules.try_push(load_module(files, module.path, memory)?);
+        let _ = modules.try_push(load_module(files, &module, memory)?);
     }
     // Not asked earlier, though it may end in an error: the BIOS's answers overwrite the buffer
     // into which files are read.

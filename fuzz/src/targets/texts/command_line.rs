@@ -104,7 +104,7 @@ fn reference(bytes: &[u8]) -> Content {
         let value = value.trim_matches(blank);
         match key {
             "options" if !value.is_empty() => options.push(value),
-            "module" => {
+            "module" | "packed-module" => {
                 let (path, string) = value.split_once(blank).unwrap_or((value, ""));
                 modules.push((path.to_owned(), string.trim_start_matches(blank).to_owned()));
             }
