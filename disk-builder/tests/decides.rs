@@ -179,6 +179,10 @@ fn behind(arguments: u64) -> u64 {
     REQUESTS + 8 * (3 + 6 + arguments)
 }
 
+/// The flags of such a module.
+const REQUIRED: u64 = 1 << 0;
+const COMPRESSED: u64 = 1 << 1;
+
 /// A kernel that brings one module by itself, with this path and these flags.
 fn with_internal_module(path: &[u8], flags: u64) -> Vec<u8> {
     let list = behind(2);
@@ -192,8 +196,6 @@ fn with_internal_module(path: &[u8], flags: u64) -> Vec<u8> {
 
 #[test]
 fn limine_requests() {
-    const REQUIRED: u64 = 1;
-
     let entry = request(ENTRY_POINT, 0, &[REQUESTS]);
     refused(vec![
         Case::new(
@@ -228,9 +230,32 @@ fn limine_requests() {
         ),
         Case::new(
             "a required module that is not there",
-            with_internal_module(b"/modules/none", REQUIRED),
-            "9B: a module is missing: /boot/modules/none",
+            with_internal_module(b".././none/../boot/none", REQUIRED),
+            "9B: a module is missing: /boot/none",
         ),
+        Case::new(
+            "a directory instead of a module",
+            with_internal_module(b"/", REQUIRED),
+            "9B: a module is missing: /",
+        ),
+        Case::new(
+            "a path from the root",
+            with_internal_module(b"/modules/module", REQUIRED),
+            "9B: a module is missing: /modules/module",
+        )
+        .with_module(b"it is in /boot".into()),
+        Case::new(
+            "a compressed module that is not compressed",
+            with_internal_module(b"modules/module", COMPRESSED),
+            format!("{GZIP}its header"),
+        )
+        .with_module(b"plain".into()),
+        Case::new(
+            "a compressed module with something behind it",
+            with_internal_module(b"modules/module", COMPRESSED),
+            format!("{GZIP}no gzip data at byte "),
+        )
+        .with_module([gzip(b"short", 5), b"x".to_vec()].concat()),
         Case::new(
             "a stack larger than all memory",
             limine(&request(STACK_SIZE, 0, &[u64::MAX]), &[]),
@@ -495,9 +520,26 @@ fn streams_of_several_members() {
 
 #[test]
 fn modules_that_a_limine_kernel_brings() {
-    const REQUIRED: u64 = 1;
-
+    let path = |path: &[u8]| {
+        let name = "by another path";
+        Case::new(name, with_internal_module(path, REQUIRED), "").with_module(b"words".into())
+    };
     built(vec![
+        path(b"./modules/module"),
+        path(b"../boot/modules/module"),
+        path(b"/boot/modules/module"),
+        path(b"..\\..\\boot\\modules\\.\\module"),
+        Case::new(
+            "compressed",
+            with_internal_module(b"modules/module", REQUIRED | COMPRESSED),
+            "",
+        )
+        .with_module(gzip(b"short", 5)),
+        Case::new(
+            "compressed and not there",
+            with_internal_module(b"none", COMPRESSED),
+            "",
+        ),
         Case::new("not required", with_internal_module(b"modules/none", 0), ""),
         Case::new(
             "required",

@@ -11,6 +11,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use machine_tests::checksum::checksum;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, bad_modes, stage1_cd, test_program_built_by};
+use machine_tests::kernels::gzip;
 use machine_tests::machine::{Bochs, Disk, Machine};
 
 const COMMON: [u64; 2] = [0xC7B1_DD30_DF4C_8B88, 0x0A82_E883_A194_F07B];
@@ -180,6 +181,36 @@ fn everything_that_is_asked_for() -> Result<()> {
         "1 processors, x2APIC false\n",
     ]);
     okay(&Machine::new(&image.path()), &expected)
+}
+
+/// The kernel names modules by every kind of path, and has one unpacked.
+#[test]
+fn modules_by_other_paths() -> Result<()> {
+    let [plain, other] = [noise(3000), noise(2000)];
+    let packed = gzip(&other)?;
+    let image = Kernel::new()?.image_with(|recipe| {
+        for (name, bytes) in [("plain.bin", &plain), ("packed.bin", &packed)] {
+            let file = recipe.output.with_file_name(name);
+            // If this fails, the builder reports that the file is missing.
+            let _ = fs::write(&file, bytes);
+            let string = "of the entry".into();
+            recipe.modules.push(Module { file, string });
+        }
+    })?;
+    let module = |name: &str, bytes: &[u8], string: &str| {
+        let (length, sum) = (bytes.len(), checksum(bytes));
+        format!("module {length} bytes, sum {sum:016x}: /boot/modules/{name}: {string}\n")
+    };
+    let lines = [
+        module("plain.bin", &plain, "from the root"),
+        module("packed.bin", &other, "the packed one"),
+        module("plain.bin", &plain, "of the entry"),
+        module("packed.bin", &packed, "of the entry"),
+    ];
+    okay(
+        &Machine::new(&image.path()),
+        &lines.each_ref().map(String::as_str),
+    )
 }
 
 /// Boots the test kernel with these arguments of QEMU, and looks at what it draws.

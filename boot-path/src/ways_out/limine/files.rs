@@ -4,8 +4,9 @@ use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
 use crate::entry::choose::BootEntry;
-use crate::errors::text::{copy, utf8};
+use crate::errors::text::{copy, split_before, utf8};
 use crate::files::access::{File as FoundFile, Files, Plan};
+use crate::files::gzip::GzipError;
 use crate::files::integrity::{Role, Sums};
 use crate::kernel::loading::{Loaded, load_module_as_it_is};
 use crate::memory::address::VirtAddr;
@@ -65,37 +66,35 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     memory: &mut MemoryMap,
     modules: &mut Modules<'m>,
 ) -> Result<(), M::Failure> {
-    // Paths are relative to the directory of the kernel.
-    let directory = entry.path.bytes().rposition(|byte| byte == b'/');
-    let directory = directory.map_or(0, |slash| slash + 1);
-    let directory = entry.path.get(..directory).unwrap_or_default();
     let slide = loaded.kernel.slide;
     let mut internal = InternalModules::new();
     requests.internal_modules(loaded.kernel.image, loaded, slide, &mut internal)?;
     for (index, module) in (0..).zip(&internal) {
-        let slashes = module.path.bytes().take_while(|&byte| byte == b'/').count();
-        let path = module.path.get(slashes..).unwrap_or_default();
         // The path and the string get memory of their own: error messages and responses refer to
         // them later.
-        let length = directory.len() + path.len();
+        let length = resolved_length(entry.path, module.path);
         let size = (length + module.string.len()) as u64;
         let room = reclaimable(files.machine(), size, memory)?.keep();
-        let mut used = 0;
-        for part in [directory.as_bytes(), path.as_bytes(), module.string] {
-            used += copy(part, room.get_mut(used..).unwrap_or_default());
-        }
-        let room: &'m [u8] = room;
-        let (path, string) = room.split_at_checked(length).unwrap_or_default();
-        let (path, true) = utf8(path) else {
+        let (path, string) = room.split_at_mut_checked(length).unwrap_or_default();
+        copy(module.string, string);
+        let (path, true) = resolve(entry.path, module.path, path) else {
             return Err(LimineError::Module { index }.into());
         };
         let file = match module.required {
             true => Some(files.find(Role::Module, path)?),
             false => files.find_if_there(Role::Module, path)?,
         };
-        if let Some(file) = file {
-            load(files, path, string, &file, memory, modules)?;
+        let Some(mut file) = file else {
+            continue;
+        };
+        if module.compressed {
+            let unpacked = files.unpack(Role::Module, path, file, memory)?;
+            if unpacked == file {
+                return Err(GzipError::Header.into());
+            }
+            file = unpacked;
         }
+        load(files, path, string, &file, memory, modules)?;
     }
     for module in entry.text.modules() {
         let file = files.find(Role::Module, module.path)?;
@@ -105,7 +104,52 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
     Ok(())
 }
 
-/// Loads one module unchanged: the kernel unpacks compressed ones itself.
+/// The most bytes of a [resolved](resolve) path.
+fn resolved_length(kernel: &str, path: &str) -> usize {
+    kernel.len() + path.len() + 2 * "/".len()
+}
+
+/// Where a path leads that a kernel names: from the directory of the kernel, or from the root if it
+/// begins with a slash. `.` and `..` are resolved; what would lie above the root lies in it. There is
+/// room for [`resolved_length`] bytes. Also returns whether it is UTF-8.
+pub fn resolve<'m>(kernel: &str, path: &str, room: &'m mut [u8]) -> (&'m str, bool) {
+    let directory = kernel.bytes().rposition(is_separator);
+    let directory = match path.bytes().next().is_some_and(is_separator) {
+        true => "",
+        false => kernel.get(..directory.unwrap_or(0)).unwrap_or_default(),
+    };
+    let mut length = 0;
+    for mut rest in [directory, path] {
+        while !rest.is_empty() {
+            let (name, behind) = split_before(rest, is_separator);
+            rest = behind.get(1..).unwrap_or_default();
+            match name {
+                "" | "." => {}
+                ".." => {
+                    let kept = room.get(..length).unwrap_or_default();
+                    length = kept.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+                }
+                name => {
+                    for part in ["/", name] {
+                        let room = room.get_mut(length..).unwrap_or_default();
+                        length += copy(part.as_bytes(), room);
+                    }
+                }
+            }
+        }
+    }
+    if length == 0 {
+        length = copy(b"/", room);
+    }
+    utf8(room.get(..length).unwrap_or_default())
+}
+
+/// What separates the names of a path.
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b'/' | b'\\')
+}
+
+/// Loads one module unchanged.
 fn load<'m, M: OutMachine<'m>>(
     files: &mut Files<'m, M>,
     path: &'m str,

@@ -66,12 +66,14 @@ pub const FIVE_LEVELS: u64 = 1;
 /// A module that the kernel itself asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InternalModule<'a> {
-    /// Path, relative to the directory of the kernel.
+    /// Path, from the directory of the kernel, or from the root.
     pub path: &'a str,
     /// Its string.
     pub string: &'a [u8],
     /// Must the boot fail without it?
     pub required: bool,
+    /// Must the loader unpack it?
+    pub compressed: bool,
 }
 
 impl Requests {
@@ -208,7 +210,8 @@ impl Requests {
         modules: &mut InternalModules<'a>,
     ) -> Result<(), LimineError> {
         const FEATURE: Feature = Feature::Modules;
-        const REQUIRED: u64 = 1;
+        const REQUIRED: u64 = 1 << 0;
+        const COMPRESSED: u64 = 1 << 1;
 
         if !self.has(FEATURE) || self.revision_of(image, memory, FEATURE) == 0 {
             return Ok(());
@@ -234,10 +237,12 @@ impl Requests {
                 if !is_text || path.bytes().any(|byte| byte == b'#') {
                     return None;
                 }
+                let flags = field(2)?;
                 Some(InternalModule {
                     path,
                     string: text(field(1)?)?,
-                    required: field(2)? & REQUIRED != 0,
+                    required: flags & REQUIRED != 0,
+                    compressed: flags & COMPRESSED != 0,
                 })
             };
             let module = module().ok_or(LimineError::Module { index })?;

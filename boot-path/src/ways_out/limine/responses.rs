@@ -156,7 +156,8 @@ fn memory_map(regions: &[Region], firmware: &FirmwarePages, out: &mut Writer<'_>
 }
 
 fn modules(facts: &Facts<'_>, out: &mut Writer<'_>) -> u64 {
-    const REVISION: u64 = 1;
+    // Compressed modules of the kernel are unpacked.
+    const REVISION: u64 = 2;
 
     let mut files = ArrayVec::<u64, MAX_FILES>::new();
     for module in facts.modules {

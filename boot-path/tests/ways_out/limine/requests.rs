@@ -1,7 +1,10 @@
 //! Which requests are found, and which are refused.
 
+use std::path::{Component, Path};
+
 use boot_path::errors::catalogue::Named;
 use boot_path::memory::address::VirtAddr;
+use boot_path::ways_out::limine::files::resolve;
 use boot_path::ways_out::limine::{
     self as limine, COUNT, FEATURES, Feature, InternalModules, LimineError, recognises,
 };
@@ -258,21 +261,27 @@ fn internal_modules_are_read() {
         let requests = loaded.requests();
         let read = requests.internal_modules(&loaded.image, loaded, 0, &mut modules);
         read.map(|()| {
-            let text =
-                |m: &limine::InternalModule<'_>| (m.path.to_owned(), m.string.to_vec(), m.required);
+            let text = |m: &limine::InternalModule<'_>| {
+                let flags = (m.required, m.compressed);
+                (m.path.to_owned(), m.string.to_vec(), flags)
+            };
             modules.iter().map(text).collect::<Vec<_>>()
         })
     };
-    let expected = |path: &str, required| (path.to_owned(), b"string".to_vec(), required);
+    let expected = |path: &str, flags| (path.to_owned(), b"string".to_vec(), flags);
     let loaded = with_modules(&["one", "two/three"], 3);
     assert_eq!(
         read(&loaded),
-        Ok(vec![expected("one", true), expected("two/three", true)])
+        Ok(vec![
+            expected("one", (true, true)),
+            expected("two/three", (true, true))
+        ])
     );
-    assert_eq!(
-        read(&with_modules(&["x"], 0)),
-        Ok(vec![expected("x", false)])
-    );
+    for flags in 0..8 {
+        let bits = (flags & 1 != 0, flags & 2 != 0);
+        let read = read(&with_modules(&["x"], flags));
+        assert_eq!(read, Ok(vec![expected("x", bits)]));
+    }
     // The loader does not check a hash, so it must not ignore one.
     assert_eq!(
         read(&with_modules(&["x", "y#00"], 0)),
@@ -297,8 +306,65 @@ fn internal_modules_are_read() {
     }
 }
 
+/// Paths are relative to the directory of the kernel.
+#[test]
+fn paths_of_modules_are_resolved() {
+    for (kernel, path, expected) in [
+        ("/boot/kernel.elf", "x", "/boot/x"),
+        ("/boot/kernel.elf", "./x", "/boot/x"),
+        ("/boot/kernel.elf", "modules/x", "/boot/modules/x"),
+        ("/boot/kernel.elf", "modules/./y/../x", "/boot/modules/x"),
+        ("/boot/kernel.elf", "../boot/x", "/boot/x"),
+        ("/boot/kernel.elf", "..\\x", "/x"),
+        ("/boot/kernel.elf", "/boot/x", "/boot/x"),
+        ("/boot/kernel.elf", "/x", "/x"),
+        ("/boot/kernel.elf", "\\modules\\x", "/modules/x"),
+        ("/boot/kernel.elf", "//boot///x", "/boot/x"),
+        // What would lie above the root lies in it.
+        ("/boot/kernel.elf", "../../../x", "/x"),
+        ("/boot/kernel.elf", "/../x/..", "/"),
+        ("/boot/kernel.elf", "/..", "/"),
+        // A path without a name is a directory.
+        ("/boot/kernel.elf", "", "/boot"),
+        ("/boot/kernel.elf", ".", "/boot"),
+        ("/boot/kernel.elf", "..", "/"),
+        // No names.
+        ("/boot/kernel.elf", ".x/...", "/boot/.x/..."),
+        // A kernel in the root, by each way to write its path, and further down.
+        ("/kernel.elf", "x", "/x"),
+        ("kernel.elf", "x/y", "/x/y"),
+        ("\\kernel.elf", "../x", "/x"),
+        ("\\boot\\a\\kernel.elf", "x", "/boot/a/x"),
+        ("boot\\a/kernel.elf", "../x", "/boot/x"),
+        ("/boot/../a/./kernel.elf", "x", "/a/x"),
+    ] {
+        let mut room = vec![0xEE; kernel.len() + path.len() + 2];
+        let found = resolve(kernel, path, &mut room);
+        assert_eq!(found, (expected, true), "{kernel} {path}");
+    }
+}
+
 proptest! {
     #![proptest_config(config(512))]
+
+    /// As the standard library takes paths apart.
+    #[test]
+    fn any_path_is_resolved(kernel in "[a./]{0,12}", path in "[a./]{0,12}") {
+        let mut room = vec![0xEE; kernel.len() + path.len() + 2];
+        let (found, is_text) = resolve(&kernel, &path, &mut room);
+        prop_assert!(is_text);
+        let directory = kernel.rfind('/').map_or("", |slash| &kernel[..slash]);
+        let whole = Path::new("/").join(directory.trim_start_matches('/')).join(&path);
+        let mut names = Vec::new();
+        for component in whole.components() {
+            match component {
+                Component::ParentDir => drop(names.pop()),
+                Component::Normal(name) => names.push(name.to_str().unwrap()),
+                _ => {}
+            }
+        }
+        prop_assert_eq!(found, format!("/{}", names.join("/")));
+    }
 
     /// Any words, many of them magic.
     #[test]

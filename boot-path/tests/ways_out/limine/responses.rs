@@ -211,7 +211,7 @@ fn files_of_the_kernel_and_its_modules() {
         let [_, file] = seen.words(at(Feature::ExecutableFile));
         assert_eq!(file_words(file), ("/kernel".to_owned(), 0x9999));
         let [revision, count, list] = seen.words(at(Feature::Modules));
-        assert_eq!([revision, count], [1, 2]);
+        assert_eq!([revision, count], [2, 2]);
         let [one, two] = seen.words(list).map(file_words);
         assert_eq!((one.0.as_str(), seen.text(one.1)), ("/one", "words"));
         assert_eq!(two, ("/two".to_owned(), 77));

@@ -44,7 +44,7 @@ pub fn check_files() {
     let modules = MODULES.get_response();
     check(
         "modules",
-        modules.is_some_and(|modules| modules.revision() == 1),
+        modules.is_some_and(|modules| modules.revision() == 2),
     );
     for module in modules.map_or(&[][..], |modules| modules.modules()) {
         let physical = module.addr() as u64 - hhdm();

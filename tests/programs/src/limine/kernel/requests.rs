@@ -75,7 +75,14 @@ static INTERNAL: &[&InternalModule] = &[
         .with_path(c"modules/inner.bin")
         .with_cmdline(c"the inner one")
         .with_flags(ModuleFlags::REQUIRED),
-    &InternalModule::new().with_path(c"/modules/not-there.bin"),
+    &InternalModule::new().with_path(c"/boot/modules/not-there.bin"),
+    &InternalModule::new()
+        .with_path(c"/boot/./none/../modules//plain.bin")
+        .with_cmdline(c"from the root"),
+    &InternalModule::new()
+        .with_path(c"../../boot/modules/packed.bin")
+        .with_cmdline(c"the packed one")
+        .with_flags(ModuleFlags::COMPRESSED),
 ];
 
 /// A request that the crate does not know.
