@@ -22,6 +22,7 @@ pub mod header {
     pub const JUMP: usize = 0x200;
     pub const VERSION: usize = 0x206;
     pub const LOADFLAGS: usize = 0x211;
+    pub const CODE32_START: usize = 0x214;
     pub const INITRD_ADDR_MAX: usize = 0x22C;
     pub const KERNEL_ALIGNMENT: usize = 0x230;
     pub const RELOCATABLE_KERNEL: usize = 0x234;

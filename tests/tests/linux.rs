@@ -118,6 +118,51 @@ fn a_kernel_that_cannot_move_and_an_old_one() -> Result<()> {
     )
 }
 
+/// The setup code of a kernel that names no 32-bit code, and that of one with a video mode to set.
+#[test]
+fn what_only_setup_code_can_do() -> Result<()> {
+    let nowhere: (usize, &[u8]) = (header::CODE32_START, &[0; 4]);
+    let old: (usize, &[u8]) = (header::VERSION, &0x0207_u16.to_le_bytes());
+    let fixed: (usize, &[u8]) = (header::RELOCATABLE_KERNEL, &[0]);
+    for (changes, options) in [
+        (&[nowhere, old, fixed][..], "entry=16"),
+        (&[], "entry=16 vga=0x317 vid_mode=791"),
+        (&[], "entry=16 vid_mode=65534 vga=ext"),
+        (&[], "entry=64 vga=normal"),
+        (&[], "entry=64 vga=ask"),
+    ] {
+        let image = image(16, changes, &[])?;
+        let text = format!("options {options}\n");
+        image.put("/boot/kernel.conf", text.as_bytes())?;
+        let transcript = okay(Machine::new(&image.path()).start()?)?;
+        let mode = match options.contains("=16") {
+            true => " in real mode\r\n",
+            false => " in long mode\r\n",
+        };
+        contains(&transcript, &[mode])?;
+    }
+    // Where the 32-bit entry is demanded, nobody looks at a mode.
+    let image = image(32, &[], &[])?;
+    let text = b"protocol linux32\noptions entry=32 vga=791\n";
+    image.put("/boot/kernel.conf", text)?;
+    let transcript = okay(Machine::new(&image.path()).start()?)?;
+    contains(&transcript, &[" in protected mode\r\n"])
+}
+
+/// iPXE's image for loaders of Linux, to its banner.
+#[test]
+fn ipxe_by_its_setup_code() -> Result<()> {
+    let Some(kernel) = Fetched::Ipxe.path()? else {
+        return Ok(());
+    };
+    let image = Image::build(&kernel, |_, _| ())?;
+    let mut running = Machine::new(&image.path())
+        .time_limit(kernels::TIME_LIMIT)
+        .start()?;
+    running.wait_for(" in real mode\r\n")?;
+    running.wait_for_screen("iPXE initialising devices")
+}
+
 #[test]
 fn other_machines() -> Result<()> {
     for bits in [16, 32, 64] {

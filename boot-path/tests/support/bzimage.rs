@@ -6,6 +6,7 @@ pub const SYSSIZE: usize = 0x1F4;
 pub const JUMP: usize = 0x200;
 pub const VERSION: usize = 0x206;
 pub const LOADFLAGS: usize = 0x211;
+pub const CODE32_START: usize = 0x214;
 pub const INITRD_ADDR_MAX: usize = 0x22C;
 pub const KERNEL_ALIGNMENT: usize = 0x230;
 pub const RELOCATABLE_KERNEL: usize = 0x234;
@@ -32,7 +33,7 @@ pub fn bzimage(bytes: usize) -> Vec<u8> {
     set(&mut file, 0x202, b"HdrS");
     set(&mut file, VERSION, &0x020F_u16.to_le_bytes());
     set(&mut file, LOADFLAGS, &[1]);
-    set(&mut file, 0x214, &0x10_0000_u32.to_le_bytes());
+    set(&mut file, CODE32_START, &0x10_0000_u32.to_le_bytes());
     set(&mut file, INITRD_ADDR_MAX, &0x7FFF_FFFF_u32.to_le_bytes());
     set(&mut file, KERNEL_ALIGNMENT, &0x20_0000_u32.to_le_bytes());
     set(&mut file, RELOCATABLE_KERNEL, &[1, 21]);

@@ -7,7 +7,7 @@ use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::linux::image::{
     BootParams, E820Entry, HEADER, HEADER_ROOM, Initrd, LinuxError, LinuxImage, PlaceError,
-    checks_itself, e820, fill_memory_map, initrd_size, place,
+    VIDEO_NORMAL, checks_itself, e820, fill_memory_map, initrd_size, place, video_mode,
 };
 use boot_path::ways_out::linux::segments;
 use boot_path::ways_out::sums::of_kernel;
@@ -106,7 +106,7 @@ fn what_a_version_does_not_have_is_not_looked_at() {
         (SYSSIZE, &[0xFF; 4]),
     ]);
     assert!(!old.relocatable() && !old.has_64_bit_entry());
-    assert_eq!(old.entry(None), Ok(LinuxEntry::Bits16));
+    assert_eq!(old.entry(None, VIDEO_NORMAL), Ok(LinuxEntry::Bits16));
     assert_eq!(old.check_command_line(255), Ok(()));
     let (length, limit) = (256, 255);
     let error = LinuxError::CommandLine { length, limit };
@@ -200,14 +200,16 @@ fn four_sectors_are_meant_by_none() {
 #[test]
 fn the_entry_is_the_best_one_or_the_one_that_is_asked_for() {
     let new = image(&[]);
-    assert_eq!(new.entry(None), Ok(LinuxEntry::Bits64));
+    assert_eq!(new.entry(None, VIDEO_NORMAL), Ok(LinuxEntry::Bits64));
     for entry in [LinuxEntry::Bits16, LinuxEntry::Bits32, LinuxEntry::Bits64] {
-        assert_eq!(new.entry(Some(entry)), Ok(entry));
+        assert_eq!(new.entry(Some(entry), VIDEO_NORMAL), Ok(entry));
     }
     for changes in [&[(XLOADFLAGS, &[0xFE_u8][..])], &[(VERSION, &[0x0B, 2])]] {
         let other = image(changes);
-        assert_eq!(other.entry(None), Ok(LinuxEntry::Bits32));
-        let error = other.entry(Some(LinuxEntry::Bits64)).unwrap_err();
+        assert_eq!(other.entry(None, VIDEO_NORMAL), Ok(LinuxEntry::Bits32));
+        let error = other
+            .entry(Some(LinuxEntry::Bits64), VIDEO_NORMAL)
+            .unwrap_err();
         let report = Report(&error).to_string();
         assert!(
             report.contains(": no 64-bit entry: protocol 020"),
@@ -215,11 +217,11 @@ fn the_entry_is_the_best_one_or_the_one_that_is_asked_for() {
         );
     }
     assert_eq!(
-        image(&[(VERSION, &[7, 2])]).entry(None),
+        image(&[(VERSION, &[7, 2])]).entry(None, VIDEO_NORMAL),
         Ok(LinuxEntry::Bits32)
     );
     assert_eq!(
-        image(&[(VERSION, &[6, 2])]).entry(None),
+        image(&[(VERSION, &[6, 2])]).entry(None, VIDEO_NORMAL),
         Ok(LinuxEntry::Bits16)
     );
 
@@ -228,6 +230,66 @@ fn the_entry_is_the_best_one_or_the_one_that_is_asked_for() {
     assert_eq!(point(LinuxEntry::Bits16), place::PARAMETERS + 0x200);
     assert_eq!(point(LinuxEntry::Bits32), PhysAddr::new(0x100_0000));
     assert_eq!(point(LinuxEntry::Bits64), PhysAddr::new(0x100_0200));
+}
+
+/// iPXE's and others' images have a header of 2.07 but no 32-bit code where it says.
+#[test]
+fn without_32_bit_code_the_setup_code_runs() {
+    let nowhere: (usize, &[u8]) = (CODE32_START, &[0; 4]);
+    let old: (usize, &[u8]) = (VERSION, &[7, 2]);
+    let kernel = image(&[nowhere, old]);
+    assert_eq!(kernel.entry(None, VIDEO_NORMAL), Ok(LinuxEntry::Bits16));
+    let demanded = Some(LinuxEntry::Bits32);
+    assert_eq!(kernel.entry(demanded, VIDEO_NORMAL), Ok(LinuxEntry::Bits32));
+    // A 64-bit entry is one by its own flag.
+    let kernel = image(&[nowhere]);
+    assert_eq!(kernel.entry(None, VIDEO_NORMAL), Ok(LinuxEntry::Bits64));
+}
+
+/// Only the setup code looks at the mode.
+#[test]
+fn a_video_mode_is_for_the_setup_code() {
+    for changes in [&[][..], &[(VERSION, &[7_u8, 2][..])]] {
+        let kernel = image(changes);
+        assert_eq!(kernel.entry(None, 0x317), Ok(LinuxEntry::Bits16));
+        let demanded = Some(LinuxEntry::Bits32);
+        assert_eq!(kernel.entry(demanded, 0x317), Ok(LinuxEntry::Bits32));
+    }
+}
+
+#[test]
+fn video_modes_of_a_command_line() {
+    for (parts, mode) in [
+        (&[][..], 0xFFFF),
+        (&["quiet"], 0xFFFF),
+        (&["vga=normal"], 0xFFFF),
+        (&["vga=ext"], 0xFFFE),
+        (&["vga=extended"], 0xFFFE),
+        (&["vga=current"], 0x0F04),
+        (&["vga=791"], 791),
+        (&["quiet\tvga=0x317 splash"], 0x317),
+        (&["vga=0X31b"], 0x31B),
+        (&["vga=01427"], 0x317),
+        (&["vga=0"], 0),
+        (&["vga=65535"], 0xFFFF),
+        // The last one counts.
+        (&["vga=1 vga=2", "x"], 2),
+        (&["vga=1", "vga=normal"], 0xFFFF),
+        // Nobody answers, and what is no mode is none.
+        (&["vga=ask"], 0xFFFF),
+        (&["vga=6 vga=ask"], 6),
+        (&["vga="], 0xFFFF),
+        (&["vga=x"], 0xFFFF),
+        (&["vga=0x"], 0xFFFF),
+        (&["vga=08"], 0xFFFF),
+        (&["vga=+1"], 0xFFFF),
+        (&["vga=-1"], 0xFFFF),
+        (&["vga=65536"], 0xFFFF),
+        (&["vga=3,x"], 0xFFFF),
+        (&["xvga=3", "vga", "VGA=3"], 0xFFFF),
+    ] {
+        assert_eq!(video_mode(parts.iter().copied()), mode, "{parts:?}");
+    }
 }
 
 #[test]
@@ -256,7 +318,13 @@ fn a_relocatable_kernel_goes_where_it_prefers_or_to_an_aligned_place() {
             .find(|r| r.kind == MemoryKind::Kernel);
         assert_eq!(taken.map(|r| (r.start, r.end)), Some((placed.start, end)));
         let mut parameters = [0; 4096];
-        image.fill_header(&placed, Initrd::default(), false, &mut parameters);
+        image.fill_header(
+            &placed,
+            Initrd::default(),
+            false,
+            VIDEO_NORMAL,
+            &mut parameters,
+        );
         let number = |at: usize| u32::from_le_bytes(parameters[at..at + 4].try_into().unwrap());
         assert_eq!(u64::from(number(0x214)), placed.start.as_u64());
         Some((placed.start.as_u64(), number(KERNEL_ALIGNMENT)))
@@ -389,7 +457,7 @@ fn the_header_says_what_the_loader_did_and_keeps_the_rest() {
         start: PhysAddr::new(0x3FFF_0000),
         size: 0x1234,
     };
-    image.fill_header(&placed, initrd, true, &mut page);
+    image.fill_header(&placed, initrd, true, VIDEO_NORMAL, &mut page);
 
     let mut expected = vec![0; 4096];
     expected[HEADER..0x26C].copy_from_slice(&file[HEADER..0x26C]);
@@ -414,13 +482,14 @@ fn an_old_header_is_not_written_behind_its_end() {
     let image = image(&[(VERSION, &[2, 2]), (JUMP + 1, &[0x2A])]);
     let placed = image.place(&mut ram(&[(MIB, GIB)])).unwrap();
     let mut code = vec![0xC5; 0x8000];
-    image.fill_header(&placed, Initrd::default(), true, &mut code);
+    image.fill_header(&placed, Initrd::default(), true, 0x317, &mut code);
     assert!(code[..HEADER].iter().all(|&byte| byte == 0xC5));
     assert!(code[0x22C..].iter().all(|&byte| byte == 0xC5));
     assert_eq!(
         code[0x228..0x22C],
         (place::COMMAND_LINE.as_u64() as u32).to_le_bytes()
     );
+    assert_eq!(code[0x1FA..0x1FC], [0x17, 3], "vid_mode");
 }
 
 /// A map of so many regions: RAM and ACPI memory in turn.
@@ -539,7 +608,7 @@ proptest! {
                 prop_assert!(at >= MIB && at + initrd.size <= 4 * GIB);
                 prop_assert!(at >= end || at + initrd.size <= start);
             }
-            image.fill_header(&placed, initrd, true, &mut page);
+            image.fill_header(&placed, initrd, true, VIDEO_NORMAL, &mut page);
             if image.relocatable() {
                 let alignment = u32::from_le_bytes(page[0x230..0x234].try_into().unwrap());
                 if version >= 0x020A {

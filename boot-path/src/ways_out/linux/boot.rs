@@ -72,7 +72,8 @@ pub fn boot<'m, M: OutMachine<'m>>(
     } = way;
     let machine = files.machine();
     let image = &opened.image;
-    let bits = image.entry(opened.wanted)?;
+    let video = image::video_mode(entry.text.options());
+    let bits = image.entry(opened.wanted, video)?;
     image.check_command_line(entry.text.command_line_length())?;
     let loaded = load(files, entry, opened, bits, memory)?;
 
@@ -86,7 +87,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     machine.show_cursor();
     let command_line = command_line(machine, entry, memory)?;
     let mut handover = match bits {
-        LinuxEntry::Bits16 => to_setup_code(machine, image, loaded, memory)?,
+        LinuxEntry::Bits16 => to_setup_code(machine, image, loaded, video, memory)?,
         _ => to_entry(machine, image, loaded, memory)?,
     };
     // There is room: neither way moves three blocks.
@@ -225,12 +226,13 @@ fn to_setup_code<'m, M: Machine<'m>>(
     machine: M,
     image: &LinuxImage,
     loaded: Loaded<'m>,
+    video: u16,
     memory: &mut MemoryMap,
 ) -> Result<Handover<'m>, M::Failure> {
     let segment = (place::PARAMETERS.as_u64() >> 4) as u16;
     let mut room = zeroed(machine, place::HEAP_END.into(), memory)?;
     copy(&loaded.setup, &mut room);
-    image.fill_header(&loaded.placed, loaded.initrd, false, &mut room);
+    image.fill_header(&loaded.placed, loaded.initrd, false, video, &mut room);
     let mut handover = Handover::from(Jump::Real(RealMode {
         ip: 0,
         cs: segment + 0x20,
@@ -265,7 +267,9 @@ fn to_entry<'m, M: Machine<'m>>(
         parameters.kbd_status = shift_keys.and_then(|it| it.first()).copied().unwrap_or(0);
         fill_screen(machine, parameters);
     }
-    image.fill_header(&loaded.placed, loaded.initrd, length != 0, &mut room);
+    // Only the setup code would look at a video mode.
+    let (more_map, video) = (length != 0, image::VIDEO_NORMAL);
+    image.fill_header(&loaded.placed, loaded.initrd, more_map, video, &mut room);
 
     let entry = image.entry_point(loaded.entry, &loaded.placed);
     let parameters = place::PARAMETERS;

@@ -5,7 +5,7 @@ use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout::EARLY_REACH;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::ways_out::linux::image::{
-    HEADER, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed,
+    HEADER, HEADER_ROOM, Initrd, LinuxImage, PlaceError, Placed, VIDEO_NORMAL,
 };
 
 use crate::input::Input;
@@ -44,7 +44,7 @@ pub fn run(bytes: &[u8]) {
     let initrd = place_initrd(&image, modules, &mut memory);
     check_initrd(initrd, &header, &placed, &before);
     let mut page = [0xC5; 4096];
-    image.fill_header(&placed, initrd, true, &mut page);
+    image.fill_header(&placed, initrd, true, VIDEO_NORMAL, &mut page);
     assert!(
         page[..HEADER]
             .iter()
@@ -90,8 +90,15 @@ fn check_image(image: &LinuxImage, header: &SetupHeader<'_>, size: u64) {
     assert!(image.setup_bytes() <= 0x8000 && image.setup_bytes() as u64 <= size);
     let flags = header.field(0x20C, 0x236, 2);
     let long_mode = flags.is_some_and(|flags| flags & 1 != 0);
-    assert_eq!(image.entry(Some(LinuxEntry::Bits64)).is_ok(), long_mode);
-    assert!(image.entry(None).is_ok());
+    let wanted = Some(LinuxEntry::Bits64);
+    assert_eq!(image.entry(wanted, VIDEO_NORMAL).is_ok(), long_mode);
+    let other = match header.version() {
+        0x207.. if header.number(0x214, 4) != 0 => LinuxEntry::Bits32,
+        _ => LinuxEntry::Bits16,
+    };
+    let entry = if long_mode { LinuxEntry::Bits64 } else { other };
+    assert_eq!(image.entry(None, VIDEO_NORMAL), Ok(entry));
+    assert_eq!(image.entry(None, 3), Ok(LinuxEntry::Bits16));
 }
 
 /// A command line is refused if it is too long, and only then.

@@ -145,7 +145,11 @@ fn check_descriptors(notes: &Entered, check: &mut dyn FnMut(&[u8], bool)) {
 
 /// Checks the fields of the header that the loader fills in.
 fn check_header(parameters: &Memory, loaded_at: u64, check: &mut dyn FnMut(&[u8], bool)) {
-    check(b"vid_mode", parameters.number(0x1FA, 2) == 0xFFFF);
+    let video = match word_of(parameters.number(0x228, 4), b"vid_mode=") {
+        0 => 0xFFFF,
+        expected => expected,
+    };
+    check(b"vid_mode", parameters.number(0x1FA, 2) == video);
     check(
         b"header",
         parameters.number(0x1FE, 2) == 0xAA55 && parameters.number(0x202, 4) == 0x5372_6448,

@@ -11,7 +11,7 @@ use crate::entry::protocol::{self, LinuxEntry};
 use crate::errors::text::copy;
 use crate::memory::address::PhysAddr;
 use crate::position::FileOffset;
-use crate::ways_out::linux::image::{BootParams, Initrd, LinuxError, Placed, place};
+use crate::ways_out::linux::image::{BootParams, Initrd, LinuxError, Placed, VIDEO_NORMAL, place};
 
 /// The setup header, from 1F1h of the file on.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -77,8 +77,6 @@ const CAN_USE_HEAP: u8 = 1 << 7;
 const XLF_KERNEL_64: u16 = 1 << 0;
 /// `type_of_loader` of loaders without a number.
 const NO_NUMBER: u8 = 0xFF;
-/// `vid_mode`: leave the screen as it is (`vga=normal`).
-const VIDEO_NORMAL: u16 = 0xFFFF;
 
 /// The oldest supported protocol: it has `cmd_line_ptr` for the command line, and its setup code
 /// runs wherever it is loaded. `OLDEST_END` is the end of its fields.
@@ -242,19 +240,24 @@ impl LinuxImage {
         self.has(0x020C) && self.header.xloadflags.get() & XLF_KERNEL_64 != 0
     }
 
-    /// Chooses the entry: the one demanded, else the one after which the least old code runs.
+    /// Chooses the entry: the one demanded, else the one after which the least old code runs. That
+    /// is the setup code if the header names no 32-bit code, and if there is a video mode for it to
+    /// set.
     ///
     /// # Errors
     /// 10V, when the 64-bit entry is demanded and the kernel has none.
-    pub fn entry(&self, wanted: Option<LinuxEntry>) -> Result<LinuxEntry, LinuxError> {
+    pub fn entry(&self, wanted: Option<LinuxEntry>, video: u16) -> Result<LinuxEntry, LinuxError> {
         match wanted {
             Some(LinuxEntry::Bits64) if !self.has_64_bit_entry() => Err(LinuxError::No64 {
                 version: self.header.version.get(),
                 xloadflags: self.header.xloadflags.get(),
             }),
             Some(entry) => Ok(entry),
+            None if video != VIDEO_NORMAL => Ok(LinuxEntry::Bits16),
             None if self.has_64_bit_entry() => Ok(LinuxEntry::Bits64),
-            None if self.has(DIRECT_ENTRIES) => Ok(LinuxEntry::Bits32),
+            None if self.has(DIRECT_ENTRIES) && self.header.code32_start.get() != 0 => {
+                Ok(LinuxEntry::Bits32)
+            }
             None => Ok(LinuxEntry::Bits16),
         }
     }
@@ -303,16 +306,18 @@ impl LinuxImage {
     }
 
     /// Writes the header, with the fields that the loader fills in, to its place in the setup code
-    /// or in the [`BootParams`]. `more_map`: there is a `setup_data` at [`place::SETUP_DATA`].
+    /// or in the [`BootParams`]. `more_map`: there is a `setup_data` at [`place::SETUP_DATA`]. `video`:
+    /// the mode that the setup code sets.
     pub fn fill_header(
         &self,
         placed: &Placed,
         initrd: Initrd,
         more_map: bool,
+        video: u16,
         parameters: &mut [u8],
     ) {
         let mut header = self.header;
-        header.vid_mode = VIDEO_NORMAL.into();
+        header.vid_mode = video.into();
         header.type_of_loader = NO_NUMBER;
         header.loadflags |= CAN_USE_HEAP;
         header.heap_end_ptr = (place::HEAP_END - 0x200).into();

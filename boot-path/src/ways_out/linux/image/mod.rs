@@ -16,11 +16,13 @@ mod errors;
 mod header;
 mod parameters;
 mod placement;
+mod video;
 
 pub use errors::LinuxError;
 pub use header::{HEADER, HEADER_ROOM, LinuxImage, MAX_SETUP, SetupHeader, checks_itself};
 pub use parameters::{BootParams, E820_ENTRIES, E820Entry, ScreenInfo, e820, fill_memory_map};
 pub use placement::{Initrd, KERNEL_START, PlaceError, Placed, initrd_size};
+pub use video::{VIDEO_NORMAL, video_mode};
 
 /// Places of the kernel's data when it starts. All of them are in the transfer buffer, which is
 /// unused by then: a segment of its own below 640 KiB.
