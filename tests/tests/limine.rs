@@ -409,7 +409,10 @@ fn a_cd_with_checksums() -> Result<()> {
 fn another_pc() -> Result<()> {
     let kernel = Kernel::new()?.revision(6)?.x2apic()?;
     let image = kernel.image()?;
-    for (cpu, processors, x2apic) in [("bx_generic", 1, false), ("corei7_haswell_4770", 2, true)] {
+    for (cpu, processors, x2apic) in [
+        ("core2_penryn_t9600", 1, false),
+        ("corei7_haswell_4770", 2, true),
+    ] {
         let machine = Bochs::new(&image.path())
             .cpu(cpu)
             .processors(processors)

@@ -5,5 +5,6 @@ pub mod int13;
 pub mod probe;
 pub mod partition;
 pub mod logical;
+pub mod gpt;
 pub mod fat;
 pub mod stream;

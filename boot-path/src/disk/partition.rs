@@ -24,6 +24,7 @@ use zerocopy::FromBytes;
 
 use crate::disk::block_device::{BlockDevice, DiskError};
 use crate::disk::fat;
+use crate::disk::gpt::{self, GptVolume};
 use crate::disk::logical::{self, ChainDamage, is_extended};
 use crate::disk::probe::{self, Foreign};
 use crate::errors::catalogue::{self, Entry, Named};
@@ -36,10 +37,6 @@ const ACTIVE: u8 = 0x80;
 /// The kind of the entry with which the MBR of a disk with a GPT protects the whole disk (UEFI
 /// specification 2.10, 5.2.3).
 const PROTECTIVE: u8 = 0xEE;
-
-/// The signature at the start of a GPT's header, which is in LBA 1, and of its copy in the last LBA
-/// (5.3.2).
-const GPT: &[u8] = b"EFI PART";
 
 /// Where the boot partition lies. It has at least one sector, and its first one is on the disk. Its
 /// end may lie behind the disk's, since BIOSes report wrong disk sizes. The default, all zero,
@@ -200,6 +197,8 @@ pub enum PartitionError {
     /// The disk has a GPT. Its header, or the copy, is in this LBA. `None`: the MBR announces a
     /// GPT, but neither was found.
     Gpt(Option<Lba>),
+    /// The disk has a GPT, and this FAT volume in one of its partitions.
+    GptFat(GptVolume),
     /// The entry of this number was chosen, but starts at this sector, behind the disk's end.
     BehindEnd {
         /// 1 to 4.
@@ -237,7 +236,7 @@ impl Named for PartitionError {
             | Self::Foreign(_)
             | Self::Chain(_)
             | Self::WithinSector { .. } => &catalogue::DISK_NO_PARTITION,
-            Self::Gpt(_) => &catalogue::DISK_GPT,
+            Self::Gpt(_) | Self::GptFat(_) => &catalogue::DISK_GPT,
             Self::BehindEnd { .. } => &catalogue::DISK_RANGE,
             Self::Disk(error) => error.entry(),
         }
@@ -256,6 +255,22 @@ impl fmt::Display for PartitionError {
             Self::Foreign(foreign) => foreign.fmt(f),
             Self::Chain(damage) => damage.fmt(f),
             Self::Gpt(Some(lba)) => facts(f, "its header is in LBA #", &[lba.as_u64()]),
+            Self::GptFat(GptVolume {
+                number,
+                first_lba,
+                is_efi,
+            }) => {
+                let text = "its partition # at LBA # holds FAT";
+                facts(f, text, &[number.into(), first_lba.as_u64()])?;
+                f.write_str(if is_efi {
+                    " (the EFI system partition)"
+                } else {
+                    ""
+                })?;
+                f.write_str(
+                    ", but is not in the table of LBA 0, by which a BIOS's disks are booted",
+                )
+            }
             Self::Gpt(None) => f.write_str("LBA 0 says so, but there is no header"),
             Self::BehindEnd {
                 number,
@@ -322,12 +337,12 @@ fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<Par
     } else {
         sectors.saturating_sub(1)
     };
+    // A header is in LBA 1, and a copy of it in the last one (5.3.2).
     for lba in [1, last].map(Lba::new) {
-        if device
-            .read(lba, 1)
-            .is_ok_and(|sector| sector.starts_with(GPT))
-        {
-            return Some(PartitionError::Gpt(Some(lba)));
+        if gpt::is_header(device, lba) {
+            let volume = gpt::find_fat(device, lba);
+            let gpt = PartitionError::Gpt(Some(lba));
+            return Some(volume.map_or(gpt, PartitionError::GptFat));
         }
     }
     let (mbr, _) = Mbr::ref_from_prefix(sector).ok()?;

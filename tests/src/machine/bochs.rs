@@ -60,7 +60,7 @@ impl Bochs {
         Self {
             image: image.to_owned(),
             bios: "BIOS-bochs-latest",
-            cpu: "bx_generic",
+            cpu: "corei7_haswell_4770",
             processors: 1,
             mib: 64,
             drive: BochsDrive::Disk,

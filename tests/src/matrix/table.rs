@@ -271,7 +271,7 @@ fn cds() -> Vec<Row> {
 
     let cd = |name, disk, shows| Row::qemu(name, disk, "", shows).cd();
     let ide = cd("cd-ide", CdIde, "a CD: El Torito, PIO reads of 2048 bytes").everyday();
-    let bochs = |name, bios, shows| Row::bochs(name, bios, "bx_generic", shows).cd();
+    let bochs = |name, bios, shows| Row::bochs(name, bios, "corei7_haswell_4770", shows).cd();
     vec![
         ide.clone(),
         ide.direct("cd-ide-direct"),
@@ -303,7 +303,7 @@ fn cds() -> Vec<Row> {
         Row::bochs(
             "hybrid-bochs",
             LATEST,
-            "bx_generic",
+            "corei7_haswell_4770",
             "the CD's image as a disk",
         )
         .hybrid(),
@@ -432,14 +432,19 @@ fn bochs_bioses() -> Vec<Row> {
     let latest = Row::bochs(
         "bochs-latest",
         LATEST,
-        "bx_generic",
+        "corei7_haswell_4770",
         "a CPU and a BIOS that are not QEMU's",
     )
     .everyday();
-    let legacy = Row::bochs("bochs-legacy", LEGACY, "bx_generic", "a BIOS for the 386")
-        .no_acpi()
-        .no_smbios()
-        .everyday();
+    let legacy = Row::bochs(
+        "bochs-legacy",
+        LEGACY,
+        "corei7_haswell_4770",
+        "a BIOS for the 386",
+    )
+    .no_acpi()
+    .no_smbios()
+    .everyday();
     vec![
         latest.clone(),
         latest.direct("bochs-latest-direct"),
@@ -448,7 +453,7 @@ fn bochs_bioses() -> Vec<Row> {
         Row::bochs(
             "bochs-floppy",
             LATEST,
-            "bx_generic",
+            "corei7_haswell_4770",
             "DL=0, no EDD, CHS only",
         )
         .diskette(),
@@ -472,10 +477,10 @@ fn bochs_cpus() -> Vec<Row> {
         .everyday(),
         Row::bochs("bochs-penryn", LATEST, "core2_penryn_t9600", "Intel, 2008"),
         Row::bochs(
-            "bochs-haswell",
+            "bochs-skylake",
             LATEST,
-            "corei7_haswell_4770",
-            "Intel, 2013",
+            "corei7_skylake_x",
+            "Intel, 2017; AVX-512",
         ),
         Row::bochs("bochs-ryzen", LATEST, "ryzen", "AMD, 2017"),
         Row::bochs(
@@ -486,10 +491,21 @@ fn bochs_cpus() -> Vec<Row> {
         )
         .memory(2048)
         .gib_pages(),
-        Row::bochs("bochs-2m", LATEST, "bx_generic", "2 MiB are enough").memory(2),
-        Row::bochs("bochs-1m", LATEST, "bx_generic", "1 MiB is not enough")
-            .memory(1)
-            .too_little(0, 632),
+        Row::bochs(
+            "bochs-2m",
+            LATEST,
+            "corei7_haswell_4770",
+            "2 MiB are enough",
+        )
+        .memory(2),
+        Row::bochs(
+            "bochs-1m",
+            LATEST,
+            "corei7_haswell_4770",
+            "1 MiB is not enough",
+        )
+        .memory(1)
+        .too_little(0, 632),
         Row::bochs("bochs-pentium", LATEST, "pentium", "no long mode")
             .refused(&catalogue::CPU_NO_LONG_MODE),
         Row::bochs(

@@ -72,6 +72,20 @@ const EXTENDED: u8 = 5;
 /// It leads to a sector in front of the partition that holds nothing.
 const EMPTY_CHAIN: &[u8] = &[EXTENDED, 0, 0, 0, 0xFF, 7, 0, 0, 9];
 
+/// The header of a GPT in LBA 1, with one entry in LBA 2, and this entry: LBA 2048, where the
+/// partition is.
+const GPT: &[u8] = &{
+    let mut header = [0; 92];
+    header.split_at_mut(8).0.copy_from_slice(b"EFI PART");
+    (header[72], header[80], header[84]) = (2, 1, 128);
+    header
+};
+const GPT_ENTRY: &[u8] = &{
+    let mut entry = [0; 48];
+    (entry[0], entry[33]) = (1, 8);
+    entry
+};
+
 /// XFS begins like this.
 const FOREIGN: &[u8] = b"XFSB";
 
@@ -94,6 +108,7 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
         made(base, "PartitionError::Foreign", "a partition with XFS", &[other, bad, bad_backup, (start, FOREIGN)]),
         made(base, "PartitionError::Chain", "a chain of logical partitions into nothing", &[other, bad, bad_backup, (SECOND, EMPTY_CHAIN)]),
         made(base, "PartitionError::Gpt", "a GPT's entry", &[kind]),
+        made(base, "PartitionError::GptFat", "a GPT with a FAT volume", &[kind, (512, GPT), (1024, GPT_ENTRY)]),
         made(base, "PartitionError::BehindEnd", "a partition behind the end", &[far]),
     ])
 }
