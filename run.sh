@@ -20,6 +20,8 @@
 #   ./run.sh verdicts --image NAME [SEED]: one boot, of the image of this name
 #   ./run.sh shift    [all|WORD…]: boots with functions 1 to 15 bytes further: every eighth at once, or
 #                     each naked function alone, or those with such words in their paths
+#   ./run.sh debian [--again] [WORD…]: a whole Debian boots, is upgraded, and loses its power meanwhile; with
+#                     --again, the Debian of the last time. It takes half an hour
 #   ./run.sh gdb      the same boot, stopped at stage1's first instruction, in gdb
 #
 # The serial line is this terminal; with a display, the screen is a window. --headless opens none
@@ -77,7 +79,7 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=() compare=() from=$PWD
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=() compare=() debian=() from=$PWD
 case ${1-} in
 test | gdb) action=$1; shift ;;
 bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
@@ -87,6 +89,7 @@ verdicts) action=$1 verdicts=("${@:2}"); shift $# ;;
 shift) action=$1 shifts=("${@:2}"); shift $# ;;
 machines) action=$1 machines=("${@:2}"); shift $# ;;
 compare) action=$1 compare=("${@:2}"); shift $# ;;
+debian) action=$1 debian=("${@:2}"); shift $# ;;
 break) action=$1 break=("${@:2}"); shift $# ;;
 kernels) action=$1 kernels=("${@:2}"); shift $# ;;
 esac
@@ -131,6 +134,7 @@ compare)
     cd -- "$from"
     cargo run --quiet --manifest-path "$workspace/Cargo.toml" --package machine-tests --bin compare -- "${compare[@]}"
     ;;
+debian) cargo run --quiet --package machine-tests --bin debian -- "${debian[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
 bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;

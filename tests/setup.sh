@@ -7,9 +7,12 @@ managers=(apt-get dnf pacman zypper apk brew)
 packages='
 cc                  run   build-essential gcc             gcc          gcc        build-base gcc
 qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
-mkfs.fat            test  dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
-sfdisk              test  fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
-mcopy               test,break,peers,compare mtools    mtools          mtools       mtools     mtools     mtools
+mkfs.fat            test,debian dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
+sfdisk              test,debian fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
+mcopy               test,break,peers,compare,debian mtools    mtools          mtools       mtools     mtools     mtools
+mke2fs              debian e2fsprogs      e2fsprogs       e2fsprogs    e2fsprogs  e2fsprogs  e2fsprogs
+mmdebstrap          debian mmdebstrap     mmdebstrap      mmdebstrap   mmdebstrap mmdebstrap mmdebstrap
+fakeroot            debian fakeroot       fakeroot        fakeroot     fakeroot   fakeroot   fakeroot
 ld                  run   binutils        binutils        binutils     binutils   binutils   x86_64-elf-binutils
 make                run   make            make            make         make       make       make
 bochs               test  bochs           bochs           bochs        bochs      bochs      bochs

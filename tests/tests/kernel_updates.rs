@@ -391,3 +391,47 @@ fn debians_hooks_call_kernel_install() {
         assert_eq!(said, called, "{hook} {variable:?}");
     }
 }
+
+#[test]
+fn arch_has_the_kernels_that_are_installed() {
+    const KERNELS: &str = "arch/usr/local/sbin/bootpath-kernels";
+    let system = System::new();
+    system.program("kernel-install", "#!/bin/sh\necho called \"$@\"\n");
+    system.write("entry-token", b"arch\n");
+    let configuration = format!("layout=bls\nBOOT_ROOT={}\n", system.path("efi").display());
+    system.write("install.conf", configuration.as_bytes());
+    for path in [
+        "efi/arch/6.9.1-arch1-1",
+        "efi/arch/6.9.2-arch1-1",
+        "modules/6.9.2-arch1-1",
+    ] {
+        fs::create_dir_all(system.path(path)).expect(path);
+    }
+    let modules = system.path("modules");
+    // Nothing is taken away as long as nothing is there.
+    let output = system
+        .hook(KERNELS)
+        .arg(&modules)
+        .output()
+        .expect("the hook");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stdout, b"");
+
+    let kernel = system.write("modules/6.9.2-arch1-1/vmlinuz", b"kernel");
+    let output = succeed(system.hook(KERNELS).arg(&modules));
+    let expected = format!(
+        "called add 6.9.2-arch1-1 {}\ncalled remove 6.9.1-arch1-1\n",
+        kernel.display()
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+
+    // What cannot be added must not cost what is there.
+    system.program("kernel-install", "#!/bin/sh\necho called \"$@\"\nexit 1\n");
+    let output = system
+        .hook(KERNELS)
+        .arg(&modules)
+        .output()
+        .expect("the hook");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("remove"));
+}

@@ -36,6 +36,11 @@ fn serial(directory: &TempDir) -> PathBuf {
     directory.path().join("serial")
 }
 
+/// The socket at the other end of a serial line that somebody types on.
+fn line(directory: &TempDir) -> PathBuf {
+    directory.path().join("line")
+}
+
 fn monitor(directory: &TempDir) -> PathBuf {
     directory.path().join("monitor")
 }

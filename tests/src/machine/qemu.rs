@@ -1,6 +1,7 @@
 //! A PC in QEMU, and how its disk is connected.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use anyhow::Result;
 use disk_builder::run::{EXIT_PORT, QEMU};
 
 use super::running::Running;
-use super::{DRIVE, TIME_LIMIT, monitor, serial};
+use super::{DRIVE, TIME_LIMIT, line, monitor, serial};
 
 /// How the disk is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +140,9 @@ pub struct Machine {
     program: Option<(PathBuf, String)>,
     bad_sectors: Vec<(u64, bool)>,
     writable: bool,
+    write_log: Option<PathBuf>,
     serial: bool,
+    typing: bool,
     exit_port: bool,
     drive_options: Vec<String>,
     arguments: Vec<OsString>,
@@ -155,7 +158,9 @@ impl Machine {
             program: None,
             bad_sectors: Vec::new(),
             writable: false,
+            write_log: None,
             serial: true,
+            typing: false,
             exit_port: true,
             drive_options: Vec::new(),
             arguments: Vec::new(),
@@ -191,6 +196,20 @@ impl Machine {
     /// Lets the guest write to the image.
     pub fn writable(mut self) -> Self {
         self.writable = true;
+        self
+    }
+
+    /// Lets the guest write to the image, and writes down each request in the format of Linux's
+    /// dm-log-writes.
+    pub fn write_log(mut self, log: &Path) -> Self {
+        self.writable = true;
+        self.write_log = Some(log.to_owned());
+        self
+    }
+
+    /// Lets [`Running::type_line`] type on the serial line.
+    pub fn typing(mut self) -> Self {
+        self.typing = true;
         self
     }
 
@@ -232,6 +251,10 @@ impl Machine {
     /// When QEMU cannot be run.
     pub fn start(&self) -> Result<Running> {
         let directory = tempfile::tempdir()?;
+        if let Some(log) = &self.write_log {
+            // QEMU does not make it.
+            File::create(log)?;
+        }
         let mut command = Command::new(QEMU);
         command
             .args(["-machine", self.disk.machine()])
@@ -243,7 +266,14 @@ impl Machine {
                 ",server=on,wait=off".as_ref(),
             ]))
             .arg("-serial");
-        if self.serial {
+        if self.typing {
+            command.arg("chardev:line").arg("-chardev").arg(joined([
+                "socket,id=line,server=on,wait=off,path=".as_ref(),
+                line(&directory).as_os_str(),
+                ",logfile=".as_ref(),
+                serial(&directory).as_os_str(),
+            ]));
+        } else if self.serial {
             command.arg(joined(["file:".as_ref(), serial(&directory).as_os_str()]));
         } else {
             command.arg("none");
@@ -282,7 +312,12 @@ impl Machine {
         for option in &self.drive_options {
             drive.push(format!(",{option}"));
         }
-        if self.bad_sectors.is_empty() {
+        if let Some(log) = &self.write_log {
+            drive.push(",driver=blklogwrites,log-sector-size=512,log.driver=file,log.filename=");
+            drive.push(log);
+            drive.push(",file.driver=raw,file.file.driver=file,file.file.filename=");
+            drive.push(&self.image);
+        } else if self.bad_sectors.is_empty() {
             if !self.writable {
                 drive.push(",snapshot=on");
             }

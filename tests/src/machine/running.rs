@@ -1,10 +1,10 @@
 //! A machine that is switched on: its serial line, its screen and its end.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,13 +12,14 @@ use disk_builder::run::Ending;
 use tempfile::TempDir;
 
 use super::picture::Picture;
-use super::{COLUMNS, DRIVE, POLL, ROWS, TEXT_MEMORY, monitor, serial};
+use super::{COLUMNS, DRIVE, POLL, ROWS, TEXT_MEMORY, line, monitor, serial};
 
 /// A machine that is switched on. It is switched off when it goes out of scope.
 pub struct Running {
     child: Child,
     deadline: Instant,
     directory: TempDir,
+    line: Option<UnixStream>,
 }
 
 impl Running {
@@ -38,7 +39,28 @@ impl Running {
             child,
             deadline: Instant::now() + time_limit,
             directory,
+            line: None,
         })
+    }
+
+    /// Types a line on the serial line of a machine with [`Machine::typing`].
+    ///
+    /// # Errors
+    /// When QEMU does not take it.
+    ///
+    /// [`Machine::typing`]: super::Machine::typing
+    pub fn type_line(&mut self, text: &str) -> Result<()> {
+        if self.line.is_none() {
+            let stream = UnixStream::connect(line(&self.directory)).context("no serial line")?;
+            // The machine waits if nobody reads what it says. All of it is in the file as well.
+            let mut output = stream.try_clone()?;
+            thread::spawn(move || io::copy(&mut output, &mut io::sink()));
+            self.line = Some(stream);
+        }
+        let mut stream = self.line.as_ref().context("no serial line")?;
+        stream
+            .write_all(format!("{text}\n").as_bytes())
+            .context("nobody reads the serial line")
     }
 
     /// All output on the first serial line so far.
