@@ -5,7 +5,7 @@
 //! checksums that kernels print, [`peers`] puts other loaders on the disks, [`compare`] asks
 //! them what they do with a kernel, [`recipes`] provokes
 //! the errors of the catalogue, [`book`] carries out the book, [`shift`] moves functions of the
-//! loader, and [`verdicts`] compares what is said about an image with what it does. [`debian`] is a whole system on a disk.
+//! loader, and [`verdicts`] compares what is said about an image with what it does; [`debian`] puts a whole system on a disk.
 //!
 //! The tests are in `tests/tests`, the benchmark is `tests/src/bin/bench`, and what runs inside
 //! the emulated machine besides the loader and the demo kernel is in `tests/programs`.

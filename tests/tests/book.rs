@@ -77,6 +77,33 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "cargo run -p disk-builder -- build --record --output my.img",
         HARDWARE,
     ),
+    ("docs/hardware.md", "sfdisk /dev/sdX <<'END'", SYSTEM),
+    (
+        "docs/hardware.md",
+        "cargo run -p disk-builder -- build --no-checksums --output loader.img",
+        SYSTEM,
+    ),
+    (
+        "docs/hardware.md",
+        "mmdebstrap --include=dosfstools,initramfs-tools,systemd-sysv,udev,zstd bookworm /mnt",
+        SYSTEM,
+    ),
+    (
+        "docs/hardware.md",
+        "for kernel in /boot/vmlinuz-*; do kernel-install add \"${kernel#*vmlinuz-}\" \"$kernel\"; done",
+        SYSTEM,
+    ),
+    ("docs/hardware.md", "default debian-*[0-9]-amd64-*", FILE),
+    (
+        "docs/hardware.md",
+        "cp -r examples/kernel-updates/common/. /",
+        SYSTEM,
+    ),
+    (
+        "docs/hardware.md",
+        "cp -r examples/kernel-updates/common/. examples/kernel-updates/arch/. /",
+        SYSTEM,
+    ),
     (
         "docs/limine.md",
         "10 kernel   ELF64, 3 segments, ≈25 KiB at 100000h",
@@ -98,6 +125,8 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
 ];
 const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
 const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
+const SYSTEM: &str =
+    "it changes a system and its disk; `./run.sh debian` does the same to an image";
 const HARDWARE: &str = "it needs a stick or another machine";
 const FILE: &str = "the text of a file, which is nothing that is printed";
 const LINUX: &str =

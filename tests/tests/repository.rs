@@ -44,7 +44,7 @@ const ROOTS: &[&str] = &[
     // Any Unix (Filesystem Hierarchy Standard), except what is somebody's own: home and root.
     "bin", "dev", "etc", "lib", "media", "mnt", "opt", "proc", "run", "sbin", "srv", "sys", "tmp", "usr", "var",
     // The boot volume, as loaders and operating systems have it.
-    "boot", "BOOT", "efi", "EFI", "loader", "modules",
+    "boot", "BOOT", "debian", "efi", "EFI", "loader", "modules",
     // Names that tests made up.
     "dir", "directory", "e", "e+3", "no", "nonexistent",
 ];

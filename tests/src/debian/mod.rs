@@ -2,8 +2,8 @@
 //! power while it is updated, and boots. `./run.sh debian` runs it; it takes half an hour.
 
 mod guest;
-mod moments;
-mod writes;
+pub mod moments;
+pub mod writes;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
