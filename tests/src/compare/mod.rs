@@ -203,7 +203,8 @@ fn unpacked(file: &[u8]) -> Result<Vec<u8>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Found {
     linux: bool,
-    /// A file for Linux's protocol before version 2.07, which this loader starts by its setup code.
+    /// A file for Linux's protocol before version 2.07, or one that names no 32-bit code: this
+    /// loader starts such a file by its setup code.
     needs_real_mode: bool,
     multiboot: bool,
     multiboot2: bool,
@@ -227,11 +228,14 @@ impl Found {
         let linux = file
             .get(LINUX.0..)
             .is_some_and(|rest| rest.starts_with(LINUX.1));
+        let code = header::CODE32_START..header::CODE32_START + 4;
         let version = file.get(header::VERSION..header::VERSION + 2);
         let version = version.map(|bytes| u16::from(bytes[0]) | u16::from(bytes[1]) << 8);
         Self {
             linux,
-            needs_real_mode: linux && version.is_some_and(|version| version < BY_SETUP_CODE),
+            needs_real_mode: linux
+                && (version.is_some_and(|version| version < BY_SETUP_CODE)
+                    || file.get(code).is_some_and(|code| code == [0; 4])),
             multiboot: has(8 << 10, 4, IN_8_KIB),
             multiboot2: has(32 << 10, 8, IN_32_KIB),
             elf: file.starts_with(b"\x7FELF"),
@@ -393,7 +397,9 @@ mod tests {
         assert!(at(0x202, b"HdrS").linux);
         assert!(!at(0x203, b"HdrS").linux);
         assert!(at(0x202, b"HdrS\x06\x02").needs_real_mode);
-        assert!(!at(0x202, b"HdrS\x07\x02").needs_real_mode);
+        let named = b"HdrS\x07\x02            \0\0\x10\0";
+        assert!(!at(0x202, named).needs_real_mode);
+        assert!(at(0x202, &named[..6]).needs_real_mode);
     }
 
     #[test]

@@ -54,12 +54,10 @@ fn own_kernels() -> Vec<Row> {
         "multiboot2",
         Sign::Okay,
     )
-    .options("some words")
-    .peers(GRUB);
+    .options("some words");
     let multiboot1 = Row {
         name: "the tests' kernel for all of Multiboot 1".into(),
         protocol: Some(Protocol::Multiboot1),
-        peers: NOT_64,
         ..multiboot2.clone()
     };
     vec![

@@ -113,6 +113,12 @@ fn linux_protocol() -> Vec<Row> {
     );
     vec![
         row(
+            "iPXE 1.0 (Debian)",
+            Kernel::Fetched(Fetched::Ipxe),
+            "linux16",
+            Sign::Screen("iPXE 1.0.0+git"),
+        ),
+        row(
             "GRUB's core image behind its setup code, with its prompt",
             Kernel::GrubCore { as_linux: true },
             "linux16",
