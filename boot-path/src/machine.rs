@@ -48,6 +48,9 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// Memory that is not used any more: first byte and length.
     fn freed(self, start: PhysAddr, length: u64);
 
+    /// Nothing in this range that was allocated is used any more: first byte and length.
+    fn freed_within(self, start: PhysAddr, length: u64);
+
     /// Copies bytes that were read to their place in a block: as many as fit.
     fn store(self, from: &[u8], to: &mut [u8]);
 

@@ -15,10 +15,11 @@ use crate::bios::vbe::Adapter;
 use crate::disk::block_device::BlockDevice as _;
 use crate::disk::int13::Drive;
 use crate::disk::partition::{Found, Partition, PartitionError};
+use crate::entry::attempts;
 use crate::entry::bootable;
-use crate::entry::choose::{self, Chosen};
-use crate::entry::entries::{Item, NoEntry};
-use crate::entry::entry_file::{EntryFileError, KernelEntry};
+use crate::entry::choose::{self, Chosen, Start};
+use crate::entry::entries::{Entries, Item, NoEntry, NoneBoots};
+use crate::entry::entry_file::EntryFileError;
 use crate::files::access::{File, Files};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::Role;
@@ -33,9 +34,10 @@ use crate::say;
 use crate::ways_in::brought;
 use crate::ways_in::multiboot::{MAX_GIVEN, MultibootError};
 use crate::ways_out::handover::Handover;
+use crate::ways_out::limine::Modules;
 use crate::ways_out::limine::platform::Platform;
 use crate::ways_out::recognise::{self, Opened, Recognised};
-use crate::ways_out::way::{self, Lists, Way};
+use crate::ways_out::way::{self, Way};
 use crate::ways_out::{bootpath, chain, limine, linux, multiboot};
 
 /// A machine whose failures can be those of the whole path.
@@ -46,7 +48,8 @@ pub trait PathMachine<'m>:
                      + From<MultibootError>
                      + From<PartitionError>
                      + From<EntryFileError>
-                     + From<NoEntry>,
+                     + From<NoEntry>
+                     + From<NoneBoots<'m>>,
     >
 {
 }
@@ -58,7 +61,8 @@ impl<'m, M> PathMachine<'m> for M where
                          + From<MultibootError>
                          + From<PartitionError>
                          + From<EntryFileError>
-                         + From<NoEntry>,
+                         + From<NoEntry>
+                         + From<NoneBoots<'m>>,
         >
 {
 }
@@ -94,14 +98,18 @@ pub struct Rooms<'m> {
     pub memory: &'m mut MemoryMap,
     /// The facts about the files that `disk-builder` wrote: see [`disk_layout::manifest`].
     pub manifest: &'m [u8],
-    /// For all entries, then for the modules of a Limine kernel.
-    pub lists: &'m mut Lists<'m>,
+    /// For all entries.
+    pub entries: &'m mut Entries<'m>,
+    /// For the modules of a Limine kernel.
+    pub modules: &'m mut Modules<'m>,
     /// For the files that another loader has brought.
     pub brought: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
     /// For the state of a decompression.
     pub decompressor: &'m mut MaybeUninit<Decompressor>,
     /// For the headers of an ELF file.
     pub headers: &'m mut Option<(KernelImage, Wishes)>,
+    /// For those of a kernel that is loaded.
+    pub image: &'m mut Option<KernelImage>,
     /// For the contents of other headers.
     pub opened: &'m mut Option<Opened<'m>>,
     /// For graphics modes.
@@ -116,18 +124,18 @@ pub fn boot<'m, M: PathMachine<'m>>(
     machine: M,
     rooms: Rooms<'m>,
 ) -> Result<Handover<'m>, M::Failure> {
-    boot_another(machine, rooms, |_, chosen| chosen)
+    boot_entry(machine, rooms, None)
 }
 
-/// As [`boot`], with an entry that the caller picks: from all entries, given the one that the
-/// loader has chosen.
+/// As [`boot`], with the entry in the file `picked`, if there is one. Whoever picks an entry gets
+/// that one or its error, and no other entry.
 ///
 /// # Errors
 /// Those of [`boot`].
-pub fn boot_another<'m, M: PathMachine<'m>>(
+pub fn boot_entry<'m, M: PathMachine<'m>>(
     machine: M,
     rooms: Rooms<'m>,
-    pick: impl FnOnce(&[Item<'m>], KernelEntry<'m>) -> KernelEntry<'m>,
+    picked: Option<&str>,
 ) -> Result<Handover<'m>, M::Failure> {
     machine.step(6);
     let memory = rooms.memory;
@@ -137,7 +145,8 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
     let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
     let mut files = Files::new(machine, rooms.decompressor);
     let mut partition = Partition::default();
-    let text = match machine.multiboot() {
+    let entries = rooms.entries;
+    let start = match machine.multiboot() {
         Some(left) => {
             let brought_rooms = brought::Rooms {
                 text,
@@ -145,7 +154,7 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
             };
             let text = brought::take(&mut files, left, brought_rooms, memory)?;
             machine.step(9);
-            text
+            Start::Configuration(Item { path: "", text })
         }
         None => {
             let mut disk = open_disk(machine);
@@ -156,31 +165,37 @@ pub fn boot_another<'m, M: PathMachine<'m>>(
             files.open(disk, &partition, cache, rooms.manifest)?;
 
             machine.step(9);
-            let entries = rooms.lists.entries();
             let entry_rooms = choose::Rooms {
                 entries: &mut *entries,
                 text,
             };
-            let chosen = choose::choose(&mut files, entry_rooms, memory)?;
-            pick(entries.items(), chosen)
+            choose::choose(&mut files, entry_rooms, memory, picked)?
         }
     };
-    let out = WayRooms {
-        headers: rooms.headers,
-        opened: rooms.opened,
-        way: way::Rooms {
-            adapter: rooms.adapter,
-            lists: rooms.lists,
-        },
+    let mut out = WayRooms {
+        recognise: recognise::Rooms::new(rooms.headers, rooms.image, rooms.opened),
+        adapter: rooms.adapter,
+        modules: rooms.modules,
     };
-    leave(&mut files, &partition, text, out, memory)
+    match start {
+        Start::Configuration(item) => {
+            leave(&mut files, &partition, (item, false), &mut out, memory)
+        }
+        Start::Entry(first, text) => {
+            let mut leave = |files: &mut Files<'m, M>, item, memory: &mut MemoryMap| {
+                out.recognise.clear();
+                leave(files, &partition, item, &mut out, memory)
+            };
+            attempts::boot_first(&mut files, (first, entries, text), memory, &mut leave)
+        }
+    }
 }
 
 /// The memory that the steps after the choice need.
 pub struct WayRooms<'m> {
-    headers: &'m mut Option<(KernelImage, Wishes)>,
-    opened: &'m mut Option<Opened<'m>>,
-    way: way::Rooms<'m>,
+    recognise: recognise::Rooms<'m>,
+    adapter: &'m mut Adapter,
+    modules: &'m mut Modules<'m>,
 }
 
 /// Steps 9 to 12, once the entry to boot is known.
@@ -188,29 +203,36 @@ pub struct WayRooms<'m> {
 fn leave<'m, M: PathMachine<'m>>(
     files: &mut Files<'m, M>,
     partition: &Partition,
-    text: KernelEntry<'m>,
-    rooms: WayRooms<'m>,
+    (item, has_others): (Item<'m>, bool),
+    rooms: &mut WayRooms<'m>,
     memory: &mut MemoryMap,
 ) -> Result<Handover<'m>, M::Failure> {
     let machine = files.machine();
-    let mut entry = match choose::find(text, files)? {
+    let mut entry = match choose::find(item.text, files)? {
         Chosen::Kernel(entry) => entry,
-        Chosen::Chain(target) => return chain::boot::boot(machine, target),
+        Chosen::Chain(target) => {
+            let booted = chain::boot::boot(machine, target);
+            if booted.is_err() && !has_others && !item.path.is_empty() {
+                // The facts of the error are those of a disk, and do not name the file.
+                machine.print(&choose::ChainLine(target, item.path));
+            }
+            return booted;
+        }
     };
+    entry.has_others = has_others;
 
     machine.step(10);
     entry.kernel = files.unpack(Role::Kernel, entry.path, entry.kernel, memory)?;
-    let recognise_rooms = recognise::Rooms {
-        headers: rooms.headers,
-        opened: rooms.opened,
-    };
-    let recognised = recognise::recognise(files, &entry, recognise_rooms, memory)?;
+    let recognised = recognise::recognise(files, &entry, &mut rooms.recognise, memory)?;
     let way = Way {
         files,
         partition,
         entry: &entry,
         memory,
-        rooms: rooms.way,
+        rooms: way::Rooms {
+            adapter: rooms.adapter,
+            modules: rooms.modules,
+        },
     };
     match recognised {
         Recognised::Bootpath(loaded) => bootpath::boot(way, loaded),

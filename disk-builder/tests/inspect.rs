@@ -5,6 +5,7 @@ mod support;
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
+use boot_path::entry::entries::MAX_ENTRIES;
 use boot_path::errors::text::is_harmful;
 use disk_builder::image::{Entry, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Inspection};
@@ -414,6 +415,7 @@ fn damage_to_what_belongs_to_entries_is_found() {
         entries: ["a", "b"]
             .map(|name| Entry::new(name, &recipe.kernel))
             .into(),
+        default: Some("a".into()),
         size_mib: Some(3),
         ..recipe
     };
@@ -442,8 +444,70 @@ fn damage_to_what_belongs_to_entries_is_found() {
     build(&recipe);
     change(&recipe, |root| root.remove("loader/loader.conf").unwrap());
     let found = inspect::inspect(&recipe.output).unwrap();
-    let expected = "error 9D: a configuration file is gone: /loader/loader.conf";
-    assert_eq!(found.problems, [expected]);
+    found.verify().unwrap();
+    assert_eq!(found.warnings, ["/loader/loader.conf is gone"]);
+}
+
+/// A file that cannot be read is left out, as by the loader, and so is a directory.
+#[test]
+fn entries_that_cannot_be_read_are_left_out() {
+    let workshop = Workshop::new();
+    let recipe = workshop.recipe(&kernel(10_000));
+    let recipe = Recipe {
+        entries: ["a", "b"]
+            .map(|name| Entry::new(name, &recipe.kernel))
+            .into(),
+        size_mib: Some(3),
+        ..recipe
+    };
+    build(&recipe);
+    change(&recipe, |root| {
+        root.create_dir("loader/entries/c.conf").unwrap();
+    });
+    let found = inspect::inspect(&recipe.output).unwrap();
+    found.verify().unwrap();
+    let directory = "/loader/entries/c.conf is left out: it is a directory";
+    assert_eq!(found.warnings, [directory]);
+
+    let inspection = build(&recipe).inspection;
+    let lba = inspection.file("/loader/entries/b.conf").unwrap().extents[0].lba;
+    flip(&recipe, lba * 512 + 3);
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let left_out = "/loader/entries/b.conf is left out, 9E: a configuration file is damaged: ";
+    assert!(
+        found.warnings[0].starts_with(left_out),
+        "{:?}",
+        found.warnings
+    );
+    let names: Vec<_> = found.entries.iter().map(|entry| &entry.name).collect();
+    assert_eq!(names, ["a.conf"]);
+    assert!(found.entries[0].is_default);
+}
+
+/// The loader goes on with the next entry, but the one that does not boot is named; where none
+/// boots, the first problem is what the loader says.
+#[test]
+fn an_entry_that_is_passed_over_is_a_problem() {
+    let workshop = Workshop::new();
+    let recipe = Recipe {
+        size_mib: Some(3),
+        ..workshop.recipe(&kernel(10_000))
+    };
+    build(&recipe);
+    change(&recipe, |root| {
+        root.create_dir("loader").unwrap();
+        root.create_dir("loader/entries").unwrap();
+        put_text(root, "loader/entries/2.conf", "linux /none\n");
+        put_text(root, "loader/entries/1.conf", "linux boot/kernel.elf\n");
+    });
+    let none = "error 9A: there is no kernel in the boot partition: /none";
+    let found = inspect::inspect(&recipe.output).unwrap();
+    assert_eq!(found.problems, [none]);
+    change(&recipe, |root| root.remove("boot/kernel.elf").unwrap());
+    let found = inspect::inspect(&recipe.output).unwrap();
+    let all = format!("{none}; none of 2 entries boots");
+    let other = "error 9A: there is no kernel in the boot partition: boot/kernel.elf";
+    assert_eq!(found.problems, [all.as_str(), other]);
 }
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -562,10 +626,10 @@ fn files_in_many_pieces_are_read_and_not_all_listed() {
     assert!(text.contains(&more), "{text}");
 }
 
-/// Where the loader stops reading entries, `inspect` does, too.
+/// However many files there are, the newest entry is the default, as for the loader.
 #[test]
-fn no_more_entries_are_read_than_by_the_loader() {
-    use boot_path::entry::entries::MAX_CANDIDATES;
+fn as_many_entries_are_read_as_by_the_loader() {
+    const MANY: usize = 300;
 
     let workshop = Workshop::new();
     let file = workshop.file("k.elf", &kernel(1000));
@@ -579,19 +643,28 @@ fn no_more_entries_are_read_than_by_the_loader() {
         let partition = std::io::Cursor::new(&mut image[2048 * 512..]);
         let volume = fatfs::FileSystem::new(partition, fatfs::FsOptions::new()).unwrap();
         let entries = volume.root_dir().open_dir("loader/entries").unwrap();
-        for number in 0..MAX_CANDIDATES + 50 {
+        for number in 0..MANY {
             let name = format!("{number:04}.conf");
             let mut file = entries.create_file(&name).unwrap();
-            file.write_all(b"title nothing to boot\n").unwrap();
+            let text = match number % 10 {
+                0 => "title nothing to boot\n",
+                _ => "kernel boot/kernels/k.elf\n",
+            };
+            file.write_all(text.as_bytes()).unwrap();
         }
+        let mut file = entries.create_file("z.conf").unwrap();
+        file.write_all(b"kernel boot/kernels/k.elf\nsort-key a\n")
+            .unwrap();
     }
     fs::write(&recipe.output, &image).unwrap();
     let found = inspect::inspect(&recipe.output).unwrap();
     found.verify().unwrap();
     let texts = found.files.iter();
     let texts = texts.filter(|file| file.path.starts_with("/loader/entries/"));
-    assert_eq!(texts.count(), MAX_CANDIDATES);
-    assert_eq!(found.entries.len(), 1);
+    assert_eq!(texts.count(), MANY + 2);
+    assert_eq!(found.entries.len(), MAX_ENTRIES);
+    assert_eq!(found.entries[0].name, "z.conf");
+    assert!(found.entries[0].is_default);
     let last = found.warnings.last().unwrap();
-    assert!(last.contains("more"), "{last}");
+    assert_eq!(last, "/loader/entries: 22 more are left out");
 }

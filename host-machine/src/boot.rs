@@ -4,11 +4,12 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 
 use arrayvec::ArrayVec;
 use boot_path::bios::vbe::Adapter;
+use boot_path::entry::entries::Entries;
 use boot_path::errors::catalogue::{Named as _, Report};
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_out::handover::Jump;
-use boot_path::ways_out::way::Lists;
+use boot_path::ways_out::limine::Modules;
 
 use crate::machine::{Machine, Pc};
 
@@ -32,31 +33,31 @@ pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
     boot_entry(pc, manifest, None)
 }
 
-/// As [`boot`], with the entry in the file `path`, whichever one the loader would choose.
+/// As [`boot`], with the entry in the file `path` and no other, whichever the loader would choose.
 pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut memory = Box::new(MemoryMap::new());
     let mut decompressor = Box::new(MaybeUninit::uninit());
     let mut headers = None;
     let mut adapter = Box::new(Adapter::new());
     // They hold references that live as long as they do. Nothing in them needs to be dropped.
-    let mut lists = ManuallyDrop::new(Lists::new());
+    let mut image = None;
+    let mut entries = ManuallyDrop::new(Entries::new());
+    let mut modules = ManuallyDrop::new(Modules::new());
     let mut brought = ManuallyDrop::new(ArrayVec::new());
     let mut opened = ManuallyDrop::new(None);
     let rooms = Rooms {
         memory: &mut memory,
         manifest,
-        lists: &mut lists,
+        entries: &mut entries,
+        modules: &mut modules,
+        image: &mut image,
         brought: &mut brought,
         decompressor: &mut decompressor,
         headers: &mut headers,
         opened: &mut opened,
         adapter: &mut adapter,
     };
-    let booted = path::boot_another(Machine(pc), rooms, |entries, chosen| {
-        let mut entries = entries.iter();
-        let picked = entries.find(|entry| Some(entry.path) == path);
-        picked.map_or(chosen, |entry| entry.text)
-    });
+    let booted = path::boot_entry(Machine(pc), rooms, path);
     match booted {
         Ok(handover) => {
             let moves = handover.moves.iter();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use boot_path::entry::entries::NoneBoots;
 use boot_path::errors::catalogue::{Entry, Named, Report};
 use boot_path::files::error::Missing;
 use boot_path::files::integrity::Damage;
@@ -72,4 +73,5 @@ boot_path::with_all_errors!(failure);
 failure! {
     Missing<'h>
     Damage<'h>
+    NoneBoots<'h>
 }

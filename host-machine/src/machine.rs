@@ -155,6 +155,10 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.give_back(start, length);
     }
 
+    fn freed_within(self, start: PhysAddr, length: u64) {
+        self.0.memory.give_back_within(start, length);
+    }
+
     fn store(self, from: &[u8], to: &mut [u8]) {
         // As many as fit.
         let length = from.len().min(to.len());

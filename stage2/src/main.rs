@@ -19,14 +19,15 @@ use core::mem::MaybeUninit;
 use arrayvec::ArrayVec;
 use asm_lines::naked_asm;
 use boot_path::bios::vbe::Adapter;
+use boot_path::entry::entries::Entries;
 use boot_path::files::access::File;
 use boot_path::files::gzip::Decompressor;
 use boot_path::kernel::image::{KernelImage, Wishes};
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Rooms};
 use boot_path::ways_in::multiboot::MAX_GIVEN;
+use boot_path::ways_out::limine::Modules;
 use boot_path::ways_out::recognise::Opened;
-use boot_path::ways_out::way::Lists;
 use disk_layout::multiboot as multiboot_layout;
 use disk_layout::stage2 as stage2_image;
 
@@ -94,7 +95,9 @@ extern "sysv64" fn main() -> ! {
 /// The memory that the path works in. Each part can be taken only once.
 fn rooms() -> Rooms<'static> {
     static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
-    static LISTS: Once<Lists<'static>> = Once::new(Lists::new());
+    static ENTRIES: Once<Entries<'static>> = Once::new(Entries::new());
+    static MODULES: Once<Modules<'static>> = Once::new(Modules::new_const());
+    static IMAGE: Once<MaybeUninit<Option<KernelImage>>> = Once::new(MaybeUninit::uninit());
     static BROUGHT: Once<ArrayVec<File<'static>, MAX_GIVEN>> = Once::new(ArrayVec::new_const());
     static DECOMPRESSOR: Once<MaybeUninit<Decompressor>> = Once::new(MaybeUninit::uninit());
     static HEADERS: Once<MaybeUninit<Option<(KernelImage, Wishes)>>> =
@@ -105,7 +108,9 @@ fn rooms() -> Rooms<'static> {
     Rooms {
         memory: MEMORY.take(),
         manifest: header::manifest(),
-        lists: LISTS.take(),
+        entries: ENTRIES.take(),
+        modules: MODULES.take(),
+        image: IMAGE.take().write(None),
         brought: BROUGHT.take(),
         decompressor: DECOMPRESSOR.take(),
         headers: HEADERS.take().write(None),

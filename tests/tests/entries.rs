@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::errors::text::is_harmful;
 use disk_builder::image::{Entry, Extra, Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use disk_builder::stages;
 use disk_layout::SECTOR_SIZE;
+use machine_tests::fats::{Fat, Fats};
 use machine_tests::image::{Image, small_kernel, test_program};
 use machine_tests::linux::{check_kernel, put};
 use machine_tests::machine::Machine;
@@ -77,8 +78,8 @@ fn the_default_is_booted() -> Result<()> {
     })?;
     let kernel = format!(" 9 entry    {}, 0 modules", kernel_path(&image)?);
     for (conf, expected, command_line) in [
-        // As it was built.
-        (None, "a-6.9.conf, one of 3", "command line: exit a-6.9"),
+        // As it was built: nobody asked for a default.
+        (None, "a-6.10.conf, one of 3", "command line: exit a-6.10"),
         (
             Some("default a-*\ntimeout 0\nconsole-mode max\n"),
             "a-6.10.conf, one of 3",
@@ -113,10 +114,63 @@ fn the_default_is_booted() -> Result<()> {
         ],
     )?;
     image.mtools("mdel", ["::/loader/loader.conf"])?;
-    fails(
+    boots(
         &image,
-        &["error 9D: a configuration file is gone: /loader/loader.conf"],
+        &[
+            " 9 entries  a-6.10.conf, one of 3",
+            "command line: exit a-6.10",
+        ],
     )
+}
+
+/// What `kernel-install` adds to a disk that `disk-builder` made is booted from then on; and so is
+/// the disk when its `loader.conf` is deleted or damaged, with a line about it.
+#[test]
+fn nothing_pins_the_default() -> Result<()> {
+    let image_by = |default: Option<&str>| {
+        let kernel = small_kernel()?;
+        Image::build(kernel.path(), |recipe, _| {
+            recipe.default = default.map(str::to_owned);
+            recipe.entries = ["6.1", "6.2"]
+                .map(|name| Entry {
+                    command_line: format!("exit {name}"),
+                    ..Entry::new(name, kernel.path())
+                })
+                .into();
+        })
+    };
+    let image = image_by(None)?;
+    boots(&image, &[" 9 entries  6.2.conf, one of 2"])?;
+    let text = format!("linux {}\noptions exit new\n", kernel_path(&image)?);
+    image.put(&format!("{ENTRIES}/6.10.conf"), text.as_bytes())?;
+    let new = [" 9 entries  6.10.conf, one of 3", "command line: exit new"];
+    boots(&image, &new)?;
+
+    let image = image_by(Some("6.1"))?;
+    boots(&image, &[" 9 entries  6.1.conf, one of 2"])?;
+    let damaged = image.copy()?;
+    let place = image.first_sector("/loader/loader.conf")? * SECTOR_SIZE as u64;
+    damaged.write(place, b"D")?;
+    let transcript = transcript(&damaged)?;
+    let line = " 9 entries  /loader/loader.conf is left out, 9E: a configuration file is damaged: ";
+    ensure!(transcript.contains(line), "{transcript}");
+    in_order(&transcript, &[" 9 entries  6.2.conf, one of 2"])?;
+    image.mtools("mdel", ["::/loader/loader.conf"])?;
+    boots(
+        &image,
+        &[
+            " 9 entries  /loader/loader.conf is gone",
+            " 9 entries  6.2.conf, one of 2",
+        ],
+    )
+}
+
+/// The transcript of a boot that ends well.
+fn transcript(image: &Image) -> Result<String> {
+    let mut running = Machine::new(&image.path()).start()?;
+    let transcript = running.wait_for("OKAY")?;
+    ensure!(!transcript.contains("FAILED"), "{transcript}");
+    Ok(transcript)
 }
 
 /// Serial terminal and screen show whatever stands in the files, and do not obey it: in the
@@ -198,18 +252,80 @@ fn without_loader_conf_the_first_one_is_booted() -> Result<()> {
     )
 }
 
-/// A wrong bit in an entry that nobody chose stops the boot: the disk cannot be trusted.
+/// A wrong bit in an entry, a chain of clusters that leads nowhere, a directory of an entry's name:
+/// each is named, and the others boot.
 #[test]
-fn a_damaged_entry_is_named() -> Result<()> {
-    let image = image(&["a", "b"], |_| {})?;
+fn an_entry_that_cannot_be_read_is_left_out() -> Result<()> {
+    let image = image(&["a", "b", "c"], |_| {})?;
     let place = image.first_sector("/loader/entries/b.conf")? * SECTOR_SIZE as u64;
     let byte = image.read(place, 1)?[0];
     image.write(place, &[byte ^ 1])?;
-    let mut running = Machine::new(&image.path()).start()?;
-    let transcript = running.wait_for("press a key to reboot")?;
-    let error = "error 9E: a configuration file is damaged: /loader/entries/b.conf, CRC-32C ";
-    ensure!(transcript.contains(error), "no {error:?} in\n{transcript}");
-    Ok(())
+    image.mtools("mmd", ["::/loader/entries/d.conf"])?;
+    let fats = Fats::of(&image)?;
+    let [cluster, ..] = fats.chain("/loader/entries/c.conf")?[..] else {
+        bail!("an empty entry");
+    };
+    fats.link(&[Fat::First, Fat::Second], cluster, 0)?;
+    let transcript = transcript(&image)?;
+    let crc =
+        " 9 entries  /loader/entries/b.conf is left out, 9E: a configuration file is damaged: ";
+    ensure!(transcript.contains(crc), "{transcript}");
+    let link = format!(
+        " 9 entries  /loader/entries/c.conf is left out, \
+         8B: the FAT file system is damaged: cluster {cluster} leads to 0x0"
+    );
+    in_order(
+        &transcript,
+        &[
+            &link,
+            " 9 entries  /loader/entries/d.conf is left out: it is a directory",
+            " 9 entries  a.conf, one of 1",
+            "command line: exit a",
+        ],
+    )
+}
+
+/// The newest entry's initial RAM disk was being copied when the power failed; the one before it
+/// has no kernel; the files of the one before that are damaged. The next one boots.
+#[test]
+fn the_next_entry_is_booted() -> Result<()> {
+    let image = image(&["0-good"], |_| {})?;
+    let kernel = kernel_path(&image)?;
+    let put =
+        |name: &str, text: &str| image.put(&format!("{ENTRIES}/{name}.conf"), text.as_bytes());
+    image.put("/linux", &check_kernel(&[])?)?;
+    image.put("/initrd", b"")?;
+    image.put("/cut", &vec![b'x'; 100_000])?;
+    put("4-interrupted", "linux /linux\ninitrd /initrd\n")?;
+    put("3-gone", "linux /vmlinuz\n")?;
+    put("2-initrd", &format!("linux {kernel}\ninitrd /initrd-2\n"))?;
+    put("1-cut", &format!("linux {kernel}\nmodule /cut\n"))?;
+    let fats = Fats::of(&image)?;
+    let chain = fats.chain("/cut")?;
+    fats.link(&[Fat::First, Fat::Second], chain[1], 0)?;
+    let cut = format!(
+        " 9 entries  1-cut.conf is not booted, 8B: the FAT file system is damaged: \
+         cluster {} leads to 0x0 (/cut)",
+        chain[1]
+    );
+    let all = [
+        " 9 entries  4-interrupted.conf, one of 5",
+        " 9 entries  4-interrupted.conf is not booted, 10V: the Linux kernel cannot be booted \
+         like this: an initial RAM disk of 0 bytes (/initrd)",
+        " 9 entries  3-gone.conf is not booted, \
+         9A: there is no kernel in the boot partition: /vmlinuz",
+        " 9 entries  2-initrd.conf is not booted, 9B: a module is missing: /initrd-2",
+        &cut,
+    ];
+    boots(&image, &[&all[..], &["command line: exit 0-good"]].concat())?;
+
+    // Where none boots, the first error is shown.
+    image.mtools("mdel", ["::/loader/entries/0-good.conf"])?;
+    let error = "error 10V: the Linux kernel cannot be booted like this: \
+                 an initial RAM disk of 0 bytes; none of 4 entries boots";
+    let mut expected = all;
+    expected[0] = " 9 entries  4-interrupted.conf, one of 4";
+    fails(&image, &[&expected[..], &[error]].concat())
 }
 
 #[test]
@@ -226,11 +342,11 @@ fn bad_entries_are_left_out() -> Result<()> {
     boots(
         &image,
         &[
+            " 9 entries  /loader/loader.conf: line 1: a NUL byte",
             " 9 entries  /loader/entries/z-module.conf is left out: line 2: module without a path",
             " 9 entries  /loader/entries/z-nothing.conf is left out: it names nothing to boot",
             " 9 entries  /loader/entries/z-utf8.conf is left out: line 3: not UTF-8",
             " 9 entries  /loader/entries/z-long.conf is left out: more than 16384 bytes",
-            " 9 entries  /loader/loader.conf: line 1: a NUL byte",
             " 9 entries  good.conf, one of 1",
             "command line: exit good",
         ],
@@ -246,35 +362,42 @@ fn bad_entries_are_left_out() -> Result<()> {
     )
 }
 
-/// Of three thousand files, 64 are entries, and one line reports the others.
+/// Of three thousand entries the newest one boots, although it is the last one of the directory.
+/// One line tells of the others that are left out.
 #[test]
-fn one_line_tells_of_those_left_out() -> Result<()> {
-    let image = image(&["z"], |_| {})?;
+fn the_newest_of_three_thousand_is_booted() -> Result<()> {
+    let image = image(&["0000-first"], |_| {})?;
     let directory = tempfile::tempdir()?;
-    let text = format!("kernel {}\noptions exit\n", kernel_path(&image)?);
+    let kernel = kernel_path(&image)?;
     let mut paths = Vec::new();
-    for number in 0..3000 {
+    for number in 1..3000 {
         let path = directory.path().join(format!("{number:04}.conf"));
+        let text = match number % 100 {
+            0 => "module\n".to_owned(),
+            _ => format!("kernel {kernel}\noptions exit {number}\n"),
+        };
         fs::write(&path, &text)?;
         paths.push(path.into_os_string());
     }
     let target = format!("::{ENTRIES}");
     image.mtools("mcopy", paths.into_iter().chain([target.into()]))?;
-    let mut running = Machine::new(&image.path()).start()?;
-    let transcript = running.wait_for("OKAY")?;
+    let transcript = transcript(&image)?;
     in_order(
         &transcript,
         &[
-            " 9 entries  /loader/entries/0063.conf is left out: more than 64 entries; so are 2936 more",
-            " 9 entries  z.conf, one of 64",
-            "command line: exit z",
+            " 9 entries  /loader/entries/0800.conf is left out: line 1: module without a path",
+            " 9 entries  /loader/entries: 21 more are left out",
+            " 9 entries  2999.conf, one of 2971",
+            "command line: exit 2999",
         ],
     )?;
     ensure!(
-        transcript.matches(" 9 entries").count() == 2,
+        transcript.matches(" 9 entries").count() == 10,
         "{transcript}"
     );
-    Ok(())
+    // So is an old one that is asked for.
+    image.put("/loader/loader.conf", b"default 0000*\n")?;
+    boots(&image, &["command line: exit 0000-first"])
 }
 
 #[test]

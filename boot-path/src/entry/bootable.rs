@@ -4,7 +4,7 @@
 //! from there, whatever is in it.
 
 use crate::disk::block_device::BlockDevice;
-use crate::disk::fat::{Cache, FatError, View, Volume};
+use crate::disk::fat::{Cache, FatError, NoFile, View, Volume};
 use crate::disk::partition::{self, Found, Partition, PartitionError};
 use crate::entry::entries::{self, is_entry};
 use crate::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
@@ -50,7 +50,8 @@ fn has_any<D: BlockDevice + ?Sized>(
         return Ok(false);
     };
     while let Some(listed) = directory.next(device, cache)? {
-        if is_entry(listed.name.as_str()) {
+        let is_directory = listed.file == Err(NoFile::Directory);
+        if is_entry(listed.name.as_str()) && !is_directory {
             return Ok(true);
         }
     }

@@ -7,16 +7,17 @@
 
 use core::fmt;
 
-use crate::disk::fat::FileName;
-use crate::entry::entries::{self, Entries, LoaderConf, NoEntry, Warning};
+use crate::disk::fat::{FileName, NoFile};
+use crate::entry::entries::{self, Added, Entries, Item, LoaderConf, NoEntry, ROOM, Room, Warning};
 use crate::entry::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, PATH_ENTRY,
 };
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
+use crate::errors::catalogue::{self, Named};
 use crate::errors::text::{Texts, copy, facts, utf8};
 use crate::files::access::{File, Files, Listing};
-use crate::files::error::FileMachine;
+use crate::files::error::{FileMachine, is_of_volume};
 use crate::files::integrity::{Role, Sums};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
@@ -48,6 +49,8 @@ pub struct BootEntry<'m> {
     pub protocol: Option<Protocol>,
     /// Command line and modules.
     pub text: KernelEntry<'m>,
+    /// Is there another entry, to be booted if this one has damaged files?
+    pub has_others: bool,
 }
 
 /// Memory that reading entries needs.
@@ -58,7 +61,16 @@ pub struct Rooms<'a, 'm> {
     pub text: &'m mut [u8],
 }
 
-/// Chooses what to boot.
+/// What is tried first.
+pub enum Start<'m> {
+    /// `kernel.conf`: there are no entries.
+    Configuration(Item<'m>),
+    /// An entry; the others remain, in the order in which they are tried. And the memory for texts,
+    /// which is free again.
+    Entry(Item<'m>, &'m mut [u8]),
+}
+
+/// Chooses what to boot: the entry in the file `picked`, if there is one.
 ///
 /// # Errors
 /// 9C to 9F, 8B, 7A or 6B.
@@ -66,14 +78,33 @@ pub fn choose<'m, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
     rooms: Rooms<'_, 'm>,
     memory: &mut MemoryMap,
-) -> Result<KernelEntry<'m>, M::Failure> {
+    picked: Option<&str>,
+) -> Result<Start<'m>, M::Failure> {
     let Rooms { entries, text } = rooms;
-    read_entries(entries, files, memory)?;
+    let conf = read_entries(files, entries, text, memory)?;
     if entries.is_empty() {
-        read_configuration(files, text)
-    } else {
-        choose_entry(files, entries, text)
+        let text = read_configuration(files, text)?;
+        let path = PATH_ENTRY;
+        return Ok(Start::Configuration(Item { path, text }));
     }
+    let machine = files.machine();
+    let pattern = conf.default_entry();
+    let unmatched = entries.choose(pattern)?.unmatched;
+    warn(machine, unmatched.map(Warning::no_default));
+    let count = entries.usable().into();
+    entries.prefer(pattern);
+    if let Some(picked) = picked {
+        entries.pick(picked);
+    }
+    // There is one: it could be chosen.
+    let first = entries.take_first().unwrap_or_default();
+    print(
+        machine,
+        &["entries  ", first.name()],
+        ", one of #",
+        &[count],
+    );
+    Ok(Start::Entry(first, text))
 }
 
 /// Finds the files that an entry names.
@@ -98,6 +129,7 @@ pub fn find<'m, M: EntryMachine<'m>>(
         kernel,
         protocol: text.protocol(),
         text,
+        has_others: false,
     }))
 }
 
@@ -115,111 +147,227 @@ fn read_configuration<'m, M: EntryMachine<'m>>(
     Ok(entry_file::parse(text.get(..length).unwrap_or_default())?)
 }
 
-/// Reads all entries, each into memory of its own, which stays allocated: none must be read again.
-fn read_entries<'m, M: EntryMachine<'m>>(
-    entries: &mut Entries<'m>,
+/// Reads all entries, each once, into memory that stays allocated. Returns `loader.conf`.
+#[inline(never)]
+fn read_entries<'r, 'm, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
+    entries: &mut Entries<'m>,
+    text: &'r mut [u8],
     memory: &mut MemoryMap,
-) -> Result<(), M::Failure> {
-    files.list(entries::DIRECTORY, &mut Reading { entries, memory })?;
+) -> Result<LoaderConf<'r>, M::Failure> {
+    let mut reading = Reading {
+        entries,
+        memory,
+        text: Some(text),
+        conf: LoaderConf::default(),
+        free: None,
+    };
+    files.list(entries::DIRECTORY, &mut reading)?;
+    let Reading { entries, conf, .. } = reading;
     warn(files.machine(), entries.rest());
-    Ok(())
+    Ok(conf)
 }
 
 /// Reads the files of the directory as entries.
-struct Reading<'a, 'm> {
+struct Reading<'a, 'r, 'm> {
     entries: &'a mut Entries<'m>,
     memory: &'a mut MemoryMap,
+    /// For `loader.conf`, until it is read.
+    text: Option<&'r mut [u8]>,
+    conf: LoaderConf<'r>,
+    /// For the next file.
+    free: Option<&'m mut [u8]>,
 }
 
-impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, 'm> {
+impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, '_, 'm> {
     fn file(
         &mut self,
         files: &mut Files<'m, M>,
         name: &FileName,
-        file: &File<'m>,
+        file: Result<File<'m>, NoFile>,
     ) -> Result<(), M::Failure> {
         let name = name.as_str();
         if !entries::is_entry(name) {
             return Ok(());
         }
-        let full = self.entries.full();
-        let length = match full {
-            None => (file.size as usize).min(MAX_FILE),
-            // The file is not read, and its name is never shown: other files were left out before
-            // it.
-            Some(error) if self.entries.unnamed() > 0 => {
-                let _ = self.entries.skip("", error);
-                return Ok(());
-            }
-            Some(_) => 0,
+        // Only with the default's pattern is it known which entries to keep.
+        if let Some(text) = self.text.take() {
+            self.conf = read_loader_conf(files, text)?;
+        }
+        let bytes = match self.free.take() {
+            Some(bytes) => bytes,
+            None => files.machine().high(ROOM as u64, self.memory)?.keep(),
         };
         let path = [entries::DIRECTORY, "/", name];
-        let path_length = path.iter().map(|part| part.len()).sum::<usize>();
-        let size = (path_length + length) as u64;
-        let room = files.machine().high(size, self.memory)?.keep();
-        let halves = room.split_at_mut_checked(path_length);
-        let (path_room, room) = halves.unwrap_or_default();
-        let path = join(&path, path_room);
-        let length = match full {
-            None => read(files, path, file, room)?,
-            Some(error) => Err(error),
+        let length = join(&path, bytes).len();
+        let mut room = Room {
+            bytes,
+            path: length,
+            text: 0,
         };
-        let warning = match length {
-            Ok(length) => {
-                let text: &'m [u8] = room;
-                self.entries
-                    .add(path, text.get(..length).unwrap_or_default())
+        let error = match file {
+            Ok(file) => match self.read(files, &file, &mut room)? {
+                Ok(()) => None,
+                Err(error) => Some(error),
+            },
+            Err(NoFile::Directory) => {
+                self.skip(files, &Warning::directory(room.path()));
+                self.free = Some(room.bytes);
+                return Ok(());
             }
-            Err(error) => self.entries.skip(path, error),
+            Err(NoFile::Damaged(error)) => Some(Unread::Failure(error.into())),
         };
-        warn(files.machine(), warning);
+        self.add(files, room, error);
+        Ok(())
+    }
+
+    /// What can be read of the directory is enough if there is an entry.
+    fn broken(&mut self, files: &mut Files<'m, M>, failure: M::Failure) -> Result<(), M::Failure> {
+        if self.entries.usable() == 0 {
+            return Err(failure);
+        }
+        let warning = Warning::unreadable(entries::DIRECTORY, &failure);
+        warn(files.machine(), Some(warning));
         Ok(())
     }
 }
 
-/// Chooses the entry that `loader.conf` asks for, or the first one.
-#[inline(never)]
-fn choose_entry<'m, M: EntryMachine<'m>>(
-    files: &mut Files<'m, M>,
-    entries: &Entries<'m>,
-    room: &mut [u8],
-) -> Result<KernelEntry<'m>, M::Failure> {
-    let machine = files.machine();
-    let path = entries::PATH_LOADER;
-    let mut conf = LoaderConf::default();
-    if let Some(file) = files.find_text(path)? {
-        let error;
-        (conf, error) = match read(files, path, &file, room)? {
-            Ok(length) => LoaderConf::parse(room.get(..length).unwrap_or_default()),
-            Err(error) => (conf, Some(error)),
+/// Why a file is left out.
+enum Unread<F> {
+    /// It is no entry.
+    Error(EntryFileError),
+    /// It cannot be read.
+    Failure(F),
+}
+
+impl<'m> Reading<'_, '_, 'm> {
+    /// Reads a file; returns why it is left out.
+    fn read<M: EntryMachine<'m>>(
+        &mut self,
+        files: &mut Files<'m, M>,
+        file: &File<'m>,
+        room: &mut Room<'m>,
+    ) -> Result<Result<(), Unread<M::Failure>>, M::Failure> {
+        let (path, text) = room
+            .bytes
+            .split_at_mut_checked(room.path)
+            .unwrap_or_default();
+        let (path, _) = utf8(path);
+        // An error about a checksum names the file: its path gets memory of its own.
+        let known = match files.is_known(path) {
+            true => {
+                let length = path.len() as u64;
+                let copied = files.machine().high(length, self.memory)?.keep();
+                join(&[path], copied)
+            }
+            false => "",
         };
-        warn(machine, error.map(Warning::in_loader_conf));
-        if let Some(wanted) = conf.console() {
-            machine.print_only(wanted);
+        Ok(match read(files, known, file, text) {
+            Ok(Ok(length)) => {
+                room.text = length;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Unread::Error(error)),
+            Err(failure) if is_of_file(files, &failure) => Err(Unread::Failure(failure)),
+            Err(failure) => return Err(failure),
+        })
+    }
+
+    /// Adds a file to the entries, or says why it is left out.
+    fn add<M: EntryMachine<'m>>(
+        &mut self,
+        files: &Files<'m, M>,
+        room: Room<'m>,
+        error: Option<Unread<M::Failure>>,
+    ) {
+        let path = room.path;
+        let (bytes, error) = match error {
+            Some(error) => (room.bytes, error),
+            None => {
+                let added = self.entries.add(room, self.conf.default_entry());
+                match added {
+                    Added {
+                        free: Some(bytes),
+                        error: Some(error),
+                    } => (bytes, Unread::Error(error)),
+                    Added { free, .. } => {
+                        self.free = free;
+                        return;
+                    }
+                }
+            }
+        };
+        let (path, _) = utf8(bytes.get(..path).unwrap_or_default());
+        self.skip(
+            files,
+            &match &error {
+                Unread::Error(error) => Warning::skipped(path, *error),
+                Unread::Failure(failure) => Warning::unreadable(path, failure),
+            },
+        );
+        self.free = Some(bytes);
+    }
+
+    /// Counts a file that is left out, and names it unless there are too many.
+    fn skip<M: EntryMachine<'m>>(&mut self, files: &Files<'m, M>, warning: &Warning<'_>) {
+        if self.entries.skip() {
+            files.machine().print(&Line(&["entries  "], warning));
         }
     }
-    let choice = entries.choose(conf.default_entry())?;
-    warn(machine, choice.unmatched.map(Warning::no_default));
-    let count = entries.items().len() as u64;
-    print(
-        machine,
-        &["entries  ", choice.item.name()],
-        ", one of #",
-        &[count],
-    );
-    Ok(choice.item.text)
+}
+
+/// Does the failure mean that one file cannot be read, so that others may be?
+fn is_of_file<'m, M: EntryMachine<'m>>(files: &Files<'m, M>, failure: &M::Failure) -> bool {
+    let is_damaged = failure.entry().code == catalogue::ENTRY_DAMAGED.code;
+    is_damaged || is_of_volume(failure) && files.answers()
+}
+
+/// Reads `loader.conf`, which may be missing. Names what is wrong with it, and ignores that.
+#[inline(never)]
+fn read_loader_conf<'r, 'm, M: EntryMachine<'m>>(
+    files: &mut Files<'m, M>,
+    room: &'r mut [u8],
+) -> Result<LoaderConf<'r>, M::Failure> {
+    let machine = files.machine();
+    let path = entries::PATH_LOADER;
+    let read = match files.find_if_there(Role::Text, path) {
+        Ok(Some(file)) => read(files, path, &file, room),
+        Ok(None) => {
+            let is_gone = files.is_known(path);
+            warn(machine, is_gone.then(Warning::loader_conf_is_gone));
+            return Ok(LoaderConf::default());
+        }
+        Err(failure) => Err(failure),
+    };
+    let (conf, error) = match read {
+        Ok(Ok(length)) => LoaderConf::parse(room.get(..length).unwrap_or_default()),
+        Ok(Err(error)) => (LoaderConf::default(), Some(error)),
+        Err(failure) if is_of_file(files, &failure) => {
+            warn(machine, Some(Warning::unreadable(path, &failure)));
+            return Ok(LoaderConf::default());
+        }
+        Err(failure) => return Err(failure),
+    };
+    warn(machine, error.map(Warning::in_loader_conf));
+    if let Some(wanted) = conf.console() {
+        machine.print_only(wanted);
+    }
+    Ok(conf)
 }
 
 /// Reads a file of at most [`MAX_FILE`] bytes, for which there is room. Compares its checksum if
-/// `disk-builder` wrote it.
+/// `disk-builder` wrote it: an empty path says that it did not.
+#[inline(never)] // there is more than one caller
 fn read<'m, M: EntryMachine<'m>>(
     files: &mut Files<'m, M>,
     path: &'m str,
     file: &File<'m>,
     room: &mut [u8],
 ) -> Result<Result<usize, EntryFileError>, M::Failure> {
-    let expected = files.expected(Role::Text, Sums::Whole, path, file)?;
+    let expected = match path.is_empty() {
+        true => None,
+        false => files.expected(Role::Text, Sums::Whole, path, file)?,
+    };
     if file.size > MAX_FILE as u64 {
         return Ok(Err(EntryFileError {
             line: 0,
@@ -229,13 +377,13 @@ fn read<'m, M: EntryMachine<'m>>(
     Ok(Ok(files.read(file, expected, room)?))
 }
 
-/// Joins texts, for which there is room.
-fn join<'m>(parts: &[&str], out: &'m mut [u8]) -> &'m str {
+/// Joins texts in memory that has room for them.
+fn join<'r>(parts: &[&str], out: &'r mut [u8]) -> &'r str {
     let mut length = 0;
     for part in parts {
         length += copy(part.as_bytes(), out.get_mut(length..).unwrap_or_default());
     }
-    utf8(out).0
+    utf8(out.get(..length).unwrap_or_default()).0
 }
 
 /// Prints a warning, if there is one; the boot continues.
@@ -248,6 +396,17 @@ fn warn<'m>(machine: impl Machine<'m>, warning: Option<Warning<'_>>) {
 /// Prints a line of texts from files, in which a `#` stays a `#`, followed by a text with numbers.
 fn print<'m>(machine: impl Machine<'m>, texts: &[&str], behind: &str, numbers: &[u64]) {
     machine.print(&Line(texts, &Facts(behind, numbers)));
+}
+
+/// The line about a boot sector that cannot be started: which file names it.
+pub struct ChainLine<'a>(pub Target, pub &'a str);
+
+impl fmt::Display for ChainLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(target, path) = self;
+        Texts(&[" 9 entry    ", path, ": chain "]).fmt(f)?;
+        target.fmt(f)
+    }
 }
 
 /// A line of this step.

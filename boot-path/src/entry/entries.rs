@@ -9,10 +9,12 @@ use core::fmt;
 
 use arrayvec::ArrayVec;
 
-use crate::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry};
+use crate::entry::entry_file::{
+    self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, Places,
+};
 use crate::entry::version;
 use crate::errors::catalogue::{self, Entry, Named};
-use crate::errors::text::{decimal, facts, split_last};
+use crate::errors::text::{decimal, facts, split_last, utf8};
 
 pub use crate::entry::loader_conf::{LoaderConf, Timeout};
 pub use crate::entry::pattern::{MAX_PATTERN, matches};
@@ -26,15 +28,14 @@ pub const PATH_LOADER: &str = "/loader/loader.conf";
 /// The suffix of entries' names, in upper or lower case.
 const SUFFIX: &str = ".conf";
 
-/// The most entries. Those further back in the directory are left out.
-pub const MAX_ENTRIES: usize = 64;
-
-/// The most files that are read to find entries; files that turn out not to be entries count as
-/// well. Those further back are left out.
-pub const MAX_CANDIDATES: usize = 4 * MAX_ENTRIES;
+/// The most entries that are kept: the first ones in the order, however many there are.
+pub const MAX_ENTRIES: usize = 32;
 
 /// The most files that are left out with a message each that names file and reason.
 pub const MAX_NAMED: u32 = 8;
+
+/// Bytes of a [`Room`]: a path in [`DIRECTORY`], whose name has at most 255 characters, and a text.
+pub const ROOM: usize = DIRECTORY.len() + 1 + 255 + MAX_FILE;
 
 /// Is a file in [`DIRECTORY`] an entry? Names that begin with a point are those of hidden files,
 /// which some systems write beside each file.
@@ -52,7 +53,7 @@ pub fn stem(name: &str) -> &str {
 }
 
 /// An entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Item<'a> {
     // Nothing else is stored, since there may be many entries: the rest follows from the name.
     /// Path of its file.
@@ -131,7 +132,7 @@ impl<'a> Item<'a> {
     }
 
     /// Which entry comes first.
-    pub fn compare(&self, other: &Self) -> Ordering {
+    pub fn compare(&self, other: &Item<'_>) -> Ordering {
         let (text, other_text) = (&self.text, &other.text);
         let by_key = match (text.sort_key(), other_text.sort_key()) {
             (Some(one), Some(another)) => one
@@ -170,19 +171,87 @@ fn newer(one: &str, another: &str) -> Ordering {
     version::compare(another, one)
 }
 
-/// All bootable entries, in their order. (The type has several KiB.)
+/// Memory with the path of a file, and behind it the file's text. Whoever adds it to [`Entries`]
+/// gets other memory back, so that much of it is never needed.
+#[derive(Debug)]
+pub struct Room<'a> {
+    /// The memory.
+    pub bytes: &'a mut [u8],
+    /// Bytes of the path.
+    pub path: usize,
+    /// Bytes of the text.
+    pub text: usize,
+}
+
+impl Room<'_> {
+    /// The path.
+    pub fn path(&self) -> &str {
+        utf8(self.bytes.get(..self.path).unwrap_or_default()).0
+    }
+
+    fn text(&self) -> &[u8] {
+        let text = self.bytes.get(self.path..self.path + self.text);
+        text.unwrap_or_default()
+    }
+}
+
+/// An entry in memory that it owns.
+#[derive(Debug)]
+struct Kept<'a> {
+    bytes: &'a mut [u8],
+    /// Bytes of the path.
+    path: u16,
+    /// Where the text begins and ends.
+    start: u16,
+    end: u16,
+    values: Places,
+}
+
+const _: () = assert!(ROOM <= u16::MAX as usize);
+
+impl<'a> Kept<'a> {
+    fn item(&self) -> Item<'_> {
+        item(self.bytes, self)
+    }
+
+    /// The entry, whose memory is never used for another one.
+    fn keep(mut self) -> Item<'a> {
+        let bytes = core::mem::take(&mut self.bytes);
+        item(bytes, &self)
+    }
+}
+
+/// The entry in the memory of `kept`.
+fn item<'a>(bytes: &'a [u8], kept: &Kept<'_>) -> Item<'a> {
+    let text = bytes.get(kept.start.into()..kept.end.into());
+    Item {
+        path: utf8(bytes.get(..kept.path.into()).unwrap_or_default()).0,
+        text: KernelEntry::of(text.unwrap_or_default(), kept.values),
+    }
+}
+
+/// Bootable entries, in their order: the first ones, and the first of all that the default's
+/// pattern matches. (The type has several KiB.)
 #[derive(Debug)]
 pub struct Entries<'a> {
-    items: ArrayVec<Item<'a>, MAX_ENTRIES>,
-    /// Files that were read.
-    read: usize,
+    items: ArrayVec<Kept<'a>, MAX_ENTRIES>,
+    /// The first of those that the pattern matches and that are not among `items`.
+    wanted: Option<Kept<'a>>,
+    /// Bootable entries, those included that are not kept.
+    usable: u32,
     /// Files that are left out, though they are meant as entries.
     skipped: u32,
-    /// Those of them that get no message of their own, and the message for the first of these.
-    unnamed: u32,
-    first_unnamed: ArrayVec<Warning<'a>, 1>,
     /// Entries for machines of another kind.
     hidden: u32,
+}
+
+/// What [`Entries::add`] returns.
+#[derive(Debug)]
+pub struct Added<'a> {
+    /// Memory that is free: that of the file, or of another entry that comes too late in the order.
+    pub free: Option<&'a mut [u8]>,
+    /// Why the file is left out. The free memory is that of the file then.
+    pub error: Option<EntryFileError>,
 }
 
 impl<'a> Entries<'a> {
@@ -190,127 +259,194 @@ impl<'a> Entries<'a> {
     pub const fn new() -> Self {
         Self {
             items: ArrayVec::new_const(),
-            read: 0,
+            wanted: None,
+            usable: 0,
             skipped: 0,
-            unnamed: 0,
-            first_unnamed: ArrayVec::new_const(),
             hidden: 0,
         }
     }
 
-    /// The reason not to read any more files, if there is one.
-    pub fn full(&self) -> Option<EntryFileError> {
-        let cause = if self.items.is_full() {
-            EntryFileCause::TooManyEntries
-        } else if self.read >= MAX_CANDIDATES {
-            EntryFileCause::TooManyFiles
-        } else {
-            return None;
-        };
-        Some(EntryFileError { line: 0, cause })
-    }
-
-    /// Adds the entry in a file, if it is for machines of this kind. Returns a warning if it is
-    /// left out; the others are not affected.
-    #[must_use]
-    pub fn add(&mut self, path: &'a str, bytes: &'a [u8]) -> Option<Warning<'a>> {
-        self.add_by(path, bytes, &mut Item::compare)
+    /// Adds the entry in a file, if it is for machines of this kind. `pattern`: that of the
+    /// default. If the file is left out, the others are not affected.
+    pub fn add(&mut self, room: Room<'a>, pattern: Option<&str>) -> Added<'a> {
+        self.add_by(room, pattern, &mut |one, other| one.compare(other))
     }
 
     /// As [`add`](Self::add), with another function in the place of [`Item::compare`], which may
     /// count.
-    #[must_use]
     pub fn add_by(
         &mut self,
-        path: &'a str,
-        bytes: &'a [u8],
-        compare: &mut dyn FnMut(&Item<'a>, &Item<'a>) -> Ordering,
-    ) -> Option<Warning<'a>> {
-        if let Some(error) = self.full() {
-            return self.skip(path, error);
-        }
-        match Item::new(path, bytes) {
-            Ok(None) => self.hidden = self.hidden.saturating_add(1),
-            Ok(Some(item)) => {
-                // Behind the entries that come first, and behind its equals.
-                let place = self
-                    .items
-                    .partition_point(|other| compare(other, &item).is_le());
-                // There is room: `full` has checked it.
-                let _ = self.items.try_insert(place, item);
+        room: Room<'a>,
+        pattern: Option<&str>,
+        compare: &mut dyn FnMut(&Item<'_>, &Item<'_>) -> Ordering,
+    ) -> Added<'a> {
+        let item = match Item::new(room.path(), room.text()) {
+            Ok(Some(item)) => item,
+            Ok(None) => {
+                self.hidden = self.hidden.saturating_add(1);
+                return Added::free(room.bytes);
             }
-            Err(error) => return self.skip(path, error),
+            Err(error) => {
+                return Added {
+                    free: Some(room.bytes),
+                    error: Some(error),
+                };
+            }
+        };
+        let (text, values) = item.text.parts();
+        // A byte-order mark in front of the text does not belong to it.
+        let end = room.path + room.text;
+        let new = Kept {
+            path: room.path as u16,
+            start: (end - text.len()) as u16,
+            end: end as u16,
+            values,
+            bytes: room.bytes,
+        };
+        let place = self
+            .items
+            .partition_point(|other| compare(&other.item(), &new.item()).is_lt());
+        // Only a damaged directory shows a name twice.
+        if let Some(other) = self.items.get(place)
+            && compare(&other.item(), &new.item()).is_eq()
+        {
+            return Added::free(new.bytes);
         }
-        self.read += 1;
-        None
+        self.usable = self.usable.saturating_add(1);
+        let late = if place >= MAX_ENTRIES {
+            new
+        } else {
+            let last = self.items.is_full().then(|| self.items.pop()).flatten();
+            // There is room: the last one has made it.
+            let _ = self.items.try_insert(place, new);
+            match last {
+                Some(last) => last,
+                None => return Added::default(),
+            }
+        };
+        let is_wanted = sane(pattern).is_some_and(|pattern| late.item().matches(pattern))
+            && self
+                .wanted
+                .as_ref()
+                .is_none_or(|wanted| compare(&late.item(), &wanted.item()).is_lt());
+        if !is_wanted {
+            return Added::free(late.bytes);
+        }
+        let worse = self.wanted.replace(late);
+        Added {
+            free: worse.map(|worse| worse.bytes),
+            error: None,
+        }
     }
 
-    /// Counts a file that is left out. Returns a warning, or nothing if it is one of too many.
-    #[must_use]
-    pub fn skip(&mut self, path: &'a str, error: EntryFileError) -> Option<Warning<'a>> {
-        let warning = Warning {
-            path,
-            cause: WarningCause::Skipped { error, more: 0 },
-        };
-        self.read += 1;
+    /// Counts a file that is left out. Returns whether a message names it: the first ones.
+    pub fn skip(&mut self) -> bool {
         self.skipped = self.skipped.saturating_add(1);
-        // These errors apply to all later files too, so one message is enough.
-        let same =
-            [EntryFileCause::TooManyEntries, EntryFileCause::TooManyFiles].contains(&error.cause);
-        if self.skipped - self.unnamed <= MAX_NAMED && !same {
-            return Some(warning);
-        }
-        self.unnamed += 1;
-        let _ = self.first_unnamed.try_push(warning); // if it is the first one
-        None
+        self.skipped <= MAX_NAMED
     }
 
-    /// The number of files left out so far without a message.
-    pub fn unnamed(&self) -> u32 {
-        self.unnamed
-    }
-
-    /// One warning about all of those, for the end.
-    pub fn rest(&self) -> Option<Warning<'a>> {
-        let Warning { path, cause } = *self.first_unnamed.first()?;
-        let WarningCause::Skipped { error, .. } = cause else {
-            return None;
-        };
-        let more = self.unnamed.saturating_sub(1);
-        let cause = WarningCause::Skipped { error, more };
-        Some(Warning { path, cause })
+    /// One warning about all files that no message has named, for the end.
+    pub fn rest(&self) -> Option<Warning<'static>> {
+        let more = self.skipped.saturating_sub(MAX_NAMED);
+        (more > 0).then_some(Warning {
+            path: DIRECTORY,
+            cause: WarningCause::More(more),
+        })
     }
 
     /// Was the directory empty, even of files that were left out?
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.skipped == 0 && self.hidden == 0
+        self.usable == 0 && self.skipped == 0 && self.hidden == 0
     }
 
-    /// The entries in their order.
-    pub fn items(&self) -> &[Item<'a>] {
-        &self.items
+    /// The number of bootable entries, those included that are not kept.
+    pub fn usable(&self) -> u32 {
+        self.usable
+    }
+
+    /// The kept entries in their order.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.items.iter().chain(&self.wanted).map(Kept::item)
     }
 
     /// The first entry that the pattern matches; else, or without a pattern, the first of all. A
-    /// pattern of more than [`MAX_PATTERN`] bytes matches none.
+    /// pattern of more than [`MAX_PATTERN`] bytes matches none. It is the pattern with which the
+    /// entries were added.
     ///
     /// # Errors
     /// [`NoEntry`], when there is none.
-    pub fn choose<'p>(&self, pattern: Option<&'p str>) -> Result<Choice<'a, 'p>, NoEntry> {
-        let sane = pattern.filter(|pattern| pattern.len() <= MAX_PATTERN);
-        let wanted = sane.and_then(|pattern| {
-            let mut items = self.items.iter();
-            items.find(|item| item.matches(pattern))
-        });
-        let item = wanted.or(self.items.first()).ok_or(NoEntry {
+    pub fn choose<'p>(&self, pattern: Option<&'p str>) -> Result<Choice<'_, 'p>, NoEntry> {
+        let wanted =
+            sane(pattern).and_then(|pattern| self.items().find(|item| item.matches(pattern)));
+        let item = wanted.or(self.items().next()).ok_or(NoEntry {
             skipped: self.skipped,
             hidden: self.hidden,
         })?;
         Ok(Choice {
-            item: *item,
+            item,
             unmatched: pattern.filter(|_| wanted.is_none()),
         })
     }
+
+    /// Changes the order to that in which the entries are tried: first those that the pattern
+    /// matches.
+    pub fn prefer(&mut self, pattern: Option<&str>) {
+        let Some(pattern) = sane(pattern) else {
+            return;
+        };
+        let mut front = 0;
+        for index in 0..self.items.len() {
+            let is_wanted = self.items.get(index).map(Kept::item);
+            if is_wanted.is_some_and(|item| item.matches(pattern)) {
+                if let Some(moved) = self.items.get_mut(front..=index) {
+                    moved.rotate_right(1);
+                }
+                front += 1;
+            }
+        }
+        if let Some(wanted) = self.wanted.take() {
+            // It comes behind all the others that match, and in front of the rest.
+            if self.items.is_full() {
+                self.items.pop();
+            }
+            let _ = self.items.try_insert(front.min(self.items.len()), wanted);
+        }
+    }
+
+    /// Keeps only the entry in this file, if there is one.
+    pub fn pick(&mut self, path: &str) {
+        if self.items().any(|item| item.path == path) {
+            self.items.retain(|kept| kept.item().path == path);
+        }
+    }
+
+    /// Takes the first entry.
+    pub fn take_first(&mut self) -> Option<Item<'a>> {
+        self.items.pop_at(0).map(Kept::keep)
+    }
+}
+
+impl Default for Added<'_> {
+    fn default() -> Self {
+        Self {
+            free: None,
+            error: None,
+        }
+    }
+}
+
+impl<'a> Added<'a> {
+    fn free(bytes: &'a mut [u8]) -> Self {
+        Self {
+            free: Some(bytes),
+            error: None,
+        }
+    }
+}
+
+/// A pattern that may match something.
+fn sane(pattern: Option<&str>) -> Option<&str> {
+    pattern.filter(|pattern| pattern.len() <= MAX_PATTERN)
 }
 
 impl Default for Entries<'_> {
@@ -329,23 +465,55 @@ pub struct Choice<'a, 'p> {
 }
 
 /// A problem that does not stop the boot. Its `Display` names the file and the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning<'a> {
     path: &'a str,
     cause: WarningCause<'a>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum WarningCause<'a> {
-    /// An entry is left out, and so are `more` others.
-    Skipped { error: EntryFileError, more: u32 },
+    /// A file is left out.
+    Skipped(EntryFileError),
+    /// A file cannot be read: it is left out.
+    Unreadable(&'a dyn Named),
+    /// A directory has the name of an entry.
+    Directory,
+    /// So many other files are left out.
+    More(u32),
     /// A line of `loader.conf`, or all of it, is ignored.
     Ignored(EntryFileError),
+    /// `loader.conf` is gone.
+    Gone,
     /// This pattern matches no entry.
     Unmatched(&'a str),
 }
 
 impl<'a> Warning<'a> {
+    /// About a file whose contents are invalid.
+    pub fn skipped(path: &'a str, error: EntryFileError) -> Self {
+        let cause = WarningCause::Skipped(error);
+        Self { path, cause }
+    }
+
+    /// About a file that cannot be read.
+    pub fn unreadable(path: &'a str, error: &'a dyn Named) -> Self {
+        let cause = WarningCause::Unreadable(error);
+        Self { path, cause }
+    }
+
+    /// About a directory where a file should be.
+    pub fn directory(path: &'a str) -> Self {
+        let cause = WarningCause::Directory;
+        Self { path, cause }
+    }
+
+    /// About [`PATH_LOADER`], which `disk-builder` wrote and which is not there.
+    pub fn loader_conf_is_gone() -> Self {
+        Self {
+            path: PATH_LOADER,
+            cause: WarningCause::Gone,
+        }
+    }
+
     /// About a line of [`PATH_LOADER`] or all of it.
     pub fn in_loader_conf(error: EntryFileError) -> Self {
         Self {
@@ -366,20 +534,43 @@ impl<'a> Warning<'a> {
 impl fmt::Display for Warning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.path)?;
-        let (text, error, more) = match self.cause {
-            WarningCause::Skipped { error, more } => (" is left out: ", error, more),
-            WarningCause::Ignored(error) => (": ", error, 0),
+        let text = match &self.cause {
+            WarningCause::Skipped(error) => {
+                f.write_str(" is left out: ")?;
+                return error.fmt(f);
+            }
+            WarningCause::Unreadable(error) => {
+                f.write_str(" is left out, ")?;
+                return Coded(*error).fmt(f);
+            }
+            WarningCause::Ignored(error) => {
+                f.write_str(": ")?;
+                return error.fmt(f);
+            }
+            WarningCause::More(more) => {
+                return facts(f, ": # more are left out", &[(*more).into()]);
+            }
             WarningCause::Unmatched(pattern) => {
                 f.write_str(": no entry is named ")?;
-                return f.write_str(pattern);
+                pattern
             }
+            WarningCause::Directory => " is left out: it is a directory",
+            WarningCause::Gone => " is gone",
         };
-        f.write_str(text)?;
-        error.fmt(f)?;
-        match more {
-            0 => Ok(()),
-            _ => facts(f, "; so are # more", &[more.into()]),
+        f.write_str(text)
+    }
+}
+
+/// A failure that does not stop the boot: code, sentence and facts.
+pub struct Coded<'a>(pub &'a dyn Named);
+
+impl fmt::Display for Coded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { code, sentence, .. } = self.0.entry();
+        for part in [code, ": ", sentence, ": "] {
+            f.write_str(part)?;
         }
+        self.0.fmt(f)
     }
 }
 
@@ -390,6 +581,32 @@ pub struct NoEntry {
     pub skipped: u32,
     /// Those for machines of another kind.
     pub hidden: u32,
+}
+
+/// Entries could be chosen, and none of them boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoneBoots<'m> {
+    /// The error of the first one.
+    pub first: &'static Entry,
+    /// Its facts.
+    pub facts: &'m str,
+    /// How many were tried.
+    pub tried: u64,
+}
+
+impl Named for NoneBoots<'_> {
+    fn entry(&self) -> &'static Entry {
+        self.first
+    }
+}
+
+impl fmt::Display for NoneBoots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.facts)?;
+        let separator = if self.facts.is_empty() { "" } else { "; " };
+        f.write_str(separator)?;
+        facts(f, "none of # entries boots", &[self.tried])
+    }
 }
 
 impl Named for NoEntry {

@@ -31,7 +31,6 @@
 use core::fmt;
 use core::str;
 
-use crate::entry::entries::{MAX_CANDIDATES, MAX_ENTRIES};
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
 use crate::errors::catalogue::{self, Entry, Named};
@@ -114,14 +113,19 @@ const BYTE_ORDER_MARK: &str = "\u{FEFF}";
 /// once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelEntry<'a> {
-    text: &'a str,
+    /// UTF-8. It is not a `str`, which would have to be checked again when an entry is made
+    /// [of its parts](Self::of).
+    text: &'a [u8],
     /// By [`EntryKey`].
-    values: [Value; COUNT],
+    values: Places,
 }
+
+/// Where the values are in the text of an entry.
+pub(super) type Places = [Value; COUNT];
 
 /// The place of a value in the text: [`MAX_FILE`] is less than 64 KiB. A missing value is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Value {
+pub(super) struct Value {
     start: u16,
     length: u16,
 }
@@ -136,10 +140,10 @@ impl Value {
         }
     }
 
-    fn within(self, text: &str) -> Option<&str> {
+    fn within(self, text: &[u8]) -> Option<&str> {
         let start = usize::from(self.start);
         let value = text.get(start..start + usize::from(self.length))?;
-        (!value.is_empty()).then_some(value)
+        (!value.is_empty()).then_some(utf8(value).0)
     }
 }
 
@@ -189,10 +193,6 @@ pub enum EntryFileCause {
     KernelAndChain,
     /// An entry that names nothing to boot.
     NoKernel,
-    /// There are more than [`MAX_ENTRIES`] entries.
-    TooManyEntries,
-    /// More than [`MAX_CANDIDATES`] files were looked at.
-    TooManyFiles,
     /// `timeout` is neither a number nor a known word.
     Timeout,
     /// The value of `console` is invalid.
@@ -226,10 +226,6 @@ impl fmt::Display for EntryFileError {
             EntryFileCause::Chain => f.write_str("chain takes drive=80h, partition=1 or both"),
             EntryFileCause::KernelAndChain => f.write_str("a kernel and chain in one entry"),
             EntryFileCause::NoKernel => f.write_str("it names nothing to boot"),
-            EntryFileCause::TooManyEntries => {
-                facts(f, "more than # entries", &[MAX_ENTRIES as u64])
-            }
-            EntryFileCause::TooManyFiles => facts(f, "more than # files", &[MAX_CANDIDATES as u64]),
             EntryFileCause::Timeout => f.write_str("not a timeout"),
             EntryFileCause::Console => f.write_str("not serial, screen, both or none"),
         }
@@ -255,7 +251,7 @@ pub fn read_lines<'a>(
     lines: impl Iterator<Item = &'a str>,
 ) -> Result<KernelEntry<'a>, EntryFileError> {
     let mut entry = KernelEntry {
-        text,
+        text: text.as_bytes(),
         ..KernelEntry::default()
     };
     let mut modules = 0;
@@ -327,6 +323,20 @@ pub(crate) fn beyond_limits(line: &str) -> Option<EntryFileCause> {
 }
 
 impl<'a> KernelEntry<'a> {
+    /// An entry whose text was checked before, and where its values are.
+    pub(super) const fn of(text: &'a [u8], values: Places) -> Self {
+        Self { text, values }
+    }
+
+    /// The text, and where the values are in it.
+    pub(super) const fn parts(&self) -> (&'a [u8], Places) {
+        (self.text, self.values)
+    }
+
+    fn text(&self) -> &'a str {
+        utf8(self.text).0
+    }
+
     /// The path of the kernel: that of a `kernel` line, else that of a `linux` line.
     pub fn kernel(&self) -> Option<&'a str> {
         self.value(EntryKey::Kernel).or(self.value(EntryKey::Linux))
@@ -386,7 +396,7 @@ impl<'a> KernelEntry<'a> {
     /// to GRUB they are variables, and nobody has set them here.
     pub fn options(&self) -> Values<'a> {
         Values {
-            lines: lines(self.text),
+            lines: lines(self.text()),
             rest: "",
         }
     }
@@ -396,7 +406,7 @@ impl<'a> KernelEntry<'a> {
     /// path may have blanks in it, as for systemd-boot.
     pub fn modules(&self) -> Modules<'a> {
         Modules {
-            lines: lines(self.text),
+            lines: lines(self.text()),
             initrds: Initrds { rest: "" },
         }
     }

@@ -10,3 +10,4 @@ pub mod pattern;
 pub mod protocol;
 pub mod bootable;
 pub mod choose;
+pub mod attempts;

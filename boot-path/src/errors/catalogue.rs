@@ -288,7 +288,7 @@ catalogue! {
     ENTRY_MISSING {
         code: "9D",
         sentence: "a configuration file is gone",
-        causes: "`disk-builder` wrote one. It was deleted, or its directory entry is damaged; without it, the kernel would miss its command line, or another one would boot.",
+        causes: "`disk-builder` wrote one. It was deleted, or its directory entry is damaged; without it, the kernel would miss its command line.",
         advice: "Copy the file again; to do without, put an empty one there.",
     }
     ENTRY_DAMAGED {
@@ -486,7 +486,7 @@ catalogue! {
     CHAIN_NO_BOOT_SECTOR {
         code: "12B",
         sentence: "there is no boot sector to go on with",
-        causes: "A `chain` line of `/boot/kernel.conf` names a partition that is not there, or one whose first sector is no boot sector.",
-        advice: "Look at the line `chain` in /boot/kernel.conf, and at the partitions of that drive.",
+        causes: "A `chain` line of an entry or of `/boot/kernel.conf` names a partition that is not there, or one whose first sector is no boot sector.",
+        advice: "Look at the line `chain` in the file shown above, and at the partitions of that drive.",
     }
 }

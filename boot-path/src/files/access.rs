@@ -7,11 +7,12 @@
 //! put it there ([`crate::ways_in`]) or because it was compressed ([`super::unpack`]). Nor do they
 //! need to know that a FAT volume has two copies of most of its structures: see [`super::views`].
 
+use core::cell::Cell;
 use core::mem::MaybeUninit;
 
 use arrayvec::ArrayVec;
 
-use crate::disk::fat::{self, Cache, FatError, FileName, Volume};
+use crate::disk::fat::{self, Cache, FatError, FileName, NoFile, Volume};
 use crate::disk::int13::Drive;
 use crate::disk::partition::Partition;
 use crate::disk::stream::{self, Range};
@@ -77,6 +78,8 @@ pub struct Files<'m, M> {
     pub(super) manifest: Manifest<'m>,
     pub(super) decompressor: &'m mut MaybeUninit<Decompressor>,
     kept: Option<Kept<'m>>,
+    /// The path of the file in use.
+    last: Cell<&'m str>,
 }
 
 /// Where the files are.
@@ -121,9 +124,9 @@ pub struct Plan<'p> {
     pub checked: Checked<'p>,
 }
 
-/// Receives the files of a directory.
+/// Receives the names of a directory.
 pub trait Listing<'m, M: FileMachine<'m>> {
-    /// Receives one file.
+    /// Receives one name, and the file of that name.
     ///
     /// # Errors
     /// The reason to stop the listing.
@@ -131,9 +134,18 @@ pub trait Listing<'m, M: FileMachine<'m>> {
         &mut self,
         files: &mut Files<'m, M>,
         name: &FileName,
-        file: &File<'m>,
+        file: Result<File<'m>, NoFile>,
     ) -> Result<(), M::Failure>;
+
+    /// The directory cannot be read to its end: these may not be all names.
+    ///
+    /// # Errors
+    /// The failure, if the names do not suffice.
+    fn broken(&mut self, files: &mut Files<'m, M>, failure: M::Failure) -> Result<(), M::Failure>;
 }
+
+/// The most names of a directory that cannot be read to its end: it may be a ring.
+pub const MAX_OF_BROKEN: u32 = 256;
 
 impl<'m, M: FileMachine<'m>> Files<'m, M> {
     /// No files yet. The state of a decompression takes too many KiB to lie on the stack all the time.
@@ -144,6 +156,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             manifest: Manifest::new(&[], M::crc32c),
             decompressor,
             kept: None,
+            last: Cell::new(""),
         }
     }
 
@@ -191,6 +204,11 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         }
     }
 
+    /// The path of the file that was found or loaded last: facts about a volume do not name it.
+    pub fn last(&self) -> &'m str {
+        self.last.get()
+    }
+
     /// Did `disk-builder` write a file at this path?
     pub fn is_known(&self, path: &str) -> bool {
         self.manifest.is_known(path)
@@ -208,6 +226,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         path: &'m str,
         file: &File<'m>,
     ) -> Result<Option<Expected<'m>>, M::Failure> {
+        self.last.set(path);
         match &file.place {
             Place::Volume(file) => Ok(self.manifest.own(role, sums, path, file)?),
             Place::Memory(_) => Ok(None),
@@ -255,6 +274,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         role: Role,
         path: &'m str,
     ) -> Result<Option<File<'m>>, M::Failure> {
+        self.last.set(path);
         let known = self.is_known(path);
         let mut found = None;
         let looked = self.by_views(None, known, &mut |files, confirm| {
@@ -295,9 +315,10 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         })
     }
 
-    /// Shows every file of a directory; none if the directory does not exist. First chooses the
+    /// Shows every name of a directory; none if the directory does not exist. First chooses the
     /// copy of the file allocation table: one that can be read, and preferably one by which the
-    /// directory has the names that `disk-builder` wrote.
+    /// directory has the names that `disk-builder` wrote. If there is no readable one, shows the
+    /// names up to the damage.
     ///
     /// # Errors
     /// 8B or 7A, and those of the listing.
@@ -307,10 +328,20 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         listing: &mut dyn Listing<'m, M>,
     ) -> Result<(), M::Failure> {
         let mut names = 0;
-        self.by_views(None, false, &mut |files, _| {
+        let summed = self.by_views(None, false, &mut |files, _| {
             names = files.sum_names(path)?;
             Ok(())
-        })?;
+        });
+        if let Err(failure) = summed {
+            if !self.answers() {
+                return Err(failure);
+            }
+            let listed = self.list_by_view(path, MAX_OF_BROKEN, listing);
+            return match listed {
+                Err(other) if !is_of_volume(&other) || !self.answers() => Err(other),
+                _ => listing.broken(self, failure),
+            };
+        }
         if let Some(expected) = self.manifest.directory(path)
             && expected.bytes(names).is_err()
         {
@@ -319,7 +350,12 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                 Ok(expected.bytes(files.sum_names(path)?)?)
             });
         }
-        self.list_by_view(path, listing)
+        self.list_by_view(path, u32::MAX, listing)
+    }
+
+    /// Does the disk still answer?
+    pub fn answers(&self) -> bool {
+        self.disk().is_none_or(Drive::is_there)
     }
 
     /// The sum of the names in a directory: see [`integrity::sum_names`].
@@ -336,15 +372,23 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let mut sum = 0;
         if let Some(mut directory) = volume.directory(disk, cache, path)? {
             while let Some(listed) = directory.next(disk, cache)? {
+                if listed.file == Err(NoFile::Directory) {
+                    continue;
+                }
                 sum = integrity::sum_names(sum, listed.name.as_str(), M::crc32c);
             }
         }
         Ok(sum)
     }
 
+    /// Shows the names of a directory by the view of the volume that is in use, but at most `most`.
+    ///
+    /// # Errors
+    /// 8B or 7A, and those of the listing.
     fn list_by_view(
         &mut self,
         path: &str,
+        most: u32,
         listing: &mut dyn Listing<'m, M>,
     ) -> Result<(), M::Failure> {
         let Source::Volume(on_disk) = &mut self.source else {
@@ -355,10 +399,14 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let Some(mut directory) = directory else {
             return Ok(());
         };
-        while let Source::Volume(on_disk) = &mut self.source
-            && let Some(listed) = directory.next(&mut on_disk.disk, &mut on_disk.cache)?
-        {
-            listing.file(self, &listed.name, &listed.file.into())?;
+        for _ in 0..most {
+            let Source::Volume(on_disk) = &mut self.source else {
+                break;
+            };
+            let Some(listed) = directory.next(&mut on_disk.disk, &mut on_disk.cache)? else {
+                break;
+            };
+            listing.file(self, &listed.name, listed.file.map(File::from))?;
         }
         Ok(())
     }

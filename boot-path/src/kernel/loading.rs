@@ -39,9 +39,9 @@ pub struct Loaded<'m> {
 
 impl<'m> Loaded<'m> {
     /// A kernel that is not [loaded](Self::load) yet.
-    pub fn new((image, wishes): &'m mut (KernelImage, Wishes)) -> Self {
+    pub fn new(image: &'m mut KernelImage, wishes: Wishes) -> Self {
         Self {
-            kernel: Kernel::new(image, *wishes),
+            kernel: Kernel::new(image, wishes),
             blocks: ArrayVec::new(),
         }
     }

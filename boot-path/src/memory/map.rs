@@ -437,7 +437,8 @@ impl MemoryMap {
             .any(|free| free.start <= start && end <= free.end)
     }
 
-    fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
+    /// The free regions.
+    pub fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
         self.regions
             .iter()
             .copied()

@@ -40,10 +40,60 @@ pub enum Recognised<'r, 'm> {
 
 /// Memory that recognising a kernel needs: the stack is too small for it.
 pub struct Rooms<'m> {
-    /// For the headers of an ELF file.
-    pub headers: &'m mut Option<(KernelImage, Wishes)>,
+    /// For the headers of an ELF file, while it is being recognised.
+    headers: &'m mut Option<(KernelImage, Wishes)>,
+    /// For those of a kernel that is loaded.
+    image: ImageRoom<'m>,
     /// For the contents of other headers.
-    pub opened: &'m mut Option<Opened<'m>>,
+    opened: &'m mut Option<Opened<'m>>,
+}
+
+/// Room for the headers of a kernel that is loaded.
+enum ImageRoom<'m> {
+    /// It was never used.
+    New(&'m mut Option<KernelImage>),
+    /// It holds those of a kernel that was not booted.
+    Used(&'m mut KernelImage),
+    /// A kernel that is loaded uses it.
+    Lent,
+}
+
+impl<'m> Rooms<'m> {
+    /// Rooms that were never used.
+    pub const fn new(
+        headers: &'m mut Option<(KernelImage, Wishes)>,
+        image: &'m mut Option<KernelImage>,
+        opened: &'m mut Option<Opened<'m>>,
+    ) -> Self {
+        let image = ImageRoom::New(image);
+        Self {
+            headers,
+            image,
+            opened,
+        }
+    }
+
+    /// Forgets a kernel that is not booted.
+    pub fn clear(&mut self) {
+        *self.headers = None;
+        if let Some(Opened::Loaded(loaded, _)) = self.opened.take() {
+            self.image = ImageRoom::Used(loaded.kernel.image);
+        }
+    }
+}
+
+impl<'m> ImageRoom<'m> {
+    /// Moves headers to this room.
+    fn lend(&mut self, headers: KernelImage) -> Option<&'m mut KernelImage> {
+        match core::mem::replace(self, Self::Lent) {
+            Self::New(room) => Some(room.insert(headers)),
+            Self::Used(room) => {
+                *room = headers;
+                Some(room)
+            }
+            Self::Lent => None,
+        }
+    }
 }
 
 /// The headers of a file.
@@ -63,18 +113,24 @@ pub enum Opened<'m> {
 /// # Errors
 /// 10A to 10Z, 11A, 8B, 7A, 6B.
 #[inline(never)] // its variables are large
-pub fn recognise<'m, M: OpenMachine<'m>>(
+pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
-    rooms: Rooms<'m>,
+    rooms: &'r mut Rooms<'m>,
     memory: &mut MemoryMap,
-) -> Result<Recognised<'m, 'm>, M::Failure> {
-    let Rooms { headers, opened } = rooms;
+) -> Result<Recognised<'r, 'm>, M::Failure> {
+    let Rooms {
+        headers,
+        image,
+        opened,
+    } = rooms;
     open(files, entry, headers, opened, memory)?;
-    if let Some(Opened::Elf(expected)) = *opened {
+    if let Some(Opened::Elf(expected)) = **opened {
         // The headers are set, or reading them has failed.
-        let headers = headers.as_mut().ok_or(KernelError::NotElf)?;
-        let room = opened.insert(Opened::Loaded(Loaded::new(headers), Requests::default()));
+        let (headers, wishes) = headers.take().ok_or(KernelError::NotElf)?;
+        let image = image.lend(headers).ok_or(KernelError::NotElf)?;
+        let loaded = Loaded::new(image, wishes);
+        let room = opened.insert(Opened::Loaded(loaded, Requests::default()));
         if let Opened::Loaded(loaded, _) = room {
             loaded.load(files, &entry.kernel, expected, memory)?;
         }

@@ -4,7 +4,6 @@ use crate::bios::tables::FirmwareTables;
 use crate::bios::vbe::Adapter;
 use crate::disk::partition::Partition;
 use crate::entry::choose::BootEntry;
-use crate::entry::entries::Entries;
 use crate::files::access::Files;
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
@@ -25,55 +24,15 @@ pub struct Way<'a, 'm, M> {
     /// The memory map.
     pub memory: &'a mut MemoryMap,
     /// Memory that ways out need.
-    pub rooms: Rooms<'m>,
+    pub rooms: Rooms<'a, 'm>,
 }
 
 /// Memory that ways out need, outside the stack.
-pub struct Rooms<'m> {
+pub struct Rooms<'a, 'm> {
     /// For graphics modes.
-    pub adapter: &'m mut Adapter,
+    pub adapter: &'a mut Adapter,
     /// For the modules of a Limine kernel.
-    pub lists: &'m mut Lists<'m>,
-}
-
-/// Room for lists that are never needed at the same time.
-#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
-pub enum Lists<'m> {
-    /// The entries, until one of them is chosen.
-    Entries(Entries<'m>),
-    /// The modules of a Limine kernel.
-    Modules(Modules<'m>),
-}
-
-impl<'m> Lists<'m> {
-    /// A list without entries.
-    pub const fn new() -> Self {
-        Self::Entries(Entries::new())
-    }
-
-    /// Begins an empty list of entries.
-    pub fn entries(&mut self) -> &mut Entries<'m> {
-        *self = Self::new();
-        match self {
-            Self::Entries(entries) => entries,
-            Self::Modules(_) => unreachable!(),
-        }
-    }
-
-    /// Begins an empty list of modules.
-    pub fn modules(&mut self) -> &mut Modules<'m> {
-        *self = Self::Modules(Modules::new_const());
-        match self {
-            Self::Modules(modules) => modules,
-            Self::Entries(_) => unreachable!(),
-        }
-    }
-}
-
-impl Default for Lists<'_> {
-    fn default() -> Self {
-        Self::new()
-    }
+    pub modules: &'a mut Modules<'m>,
 }
 
 /// The tables that the firmware left in memory.

@@ -4,26 +4,51 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 
 use boot_path::entry::entries::{
-    Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_PATTERN, NoEntry, Timeout, Tries,
-    is_entry, matches,
+    Entries, Item, LoaderConf, MAX_ENTRIES, MAX_NAMED, MAX_PATTERN, NoEntry, NoneBoots, Room,
+    Timeout, Tries, Warning, is_entry, matches,
 };
 use boot_path::entry::entry_file::{self, EntryFileCause, EntryFileError, MAX_FILE};
-use boot_path::errors::catalogue::Report;
+use boot_path::errors::catalogue::{self, Report};
 use boot_path::machine::Consoles;
 use proptest::prelude::*;
+
+/// The most comparisons for an entry: by halves of the list, with its equal, and with the default.
+const MOST_COMPARISONS: usize = 8;
 
 /// Paths and texts of entries.
 type Files<'a> = &'a [(&'a str, &'a str)];
 
-fn read<'a>(files: Files<'a>) -> (Entries<'a>, Vec<String>) {
+fn read(files: Files<'_>) -> (Entries<'static>, Vec<String>) {
+    read_with(files, None)
+}
+
+/// The same with a pattern for the default.
+fn read_with(files: Files<'_>, pattern: Option<&str>) -> (Entries<'static>, Vec<String>) {
     let mut entries = Entries::default();
     let mut warnings = Vec::new();
     for (path, text) in files {
-        let warning = entries.add(path, text.as_bytes());
-        warnings.extend(warning.map(|warning| warning.to_string()));
+        let added = entries.add(room(path, text), pattern);
+        if let Some(error) = added.error
+            && entries.skip()
+        {
+            warnings.push(Warning::skipped(path, error).to_string());
+        }
     }
     warnings.extend(entries.rest().map(|warning| warning.to_string()));
     (entries, warnings)
+}
+
+/// Memory that lives as long as the test.
+fn room(path: &str, text: &str) -> Room<'static> {
+    Room {
+        bytes: [path, text].concat().into_bytes().leak(),
+        path: path.len(),
+        text: text.len(),
+    }
+}
+
+fn paths<'e>(entries: &'e Entries<'_>) -> Vec<&'e str> {
+    entries.items().map(|item| item.path).collect()
 }
 
 /// The names in the order of the entries, which does not depend on the order in which they come.
@@ -36,8 +61,7 @@ fn assert_order(expected: &[(&str, &str)]) {
         for files in [turned.clone(), turned.iter().rev().copied().collect()] {
             let (entries, warnings) = read(&files);
             assert_eq!(warnings, [""; 0]);
-            let found: Vec<_> = entries.items().iter().map(|item| item.path).collect();
-            assert_eq!(found, names, "{files:?}");
+            assert_eq!(paths(&entries), names, "{files:?}");
         }
     }
 }
@@ -128,7 +152,7 @@ fn boot_counters() {
 }
 
 fn chosen(files: Files<'_>, pattern: Option<&str>) -> Result<(String, bool), NoEntry> {
-    let (entries, _) = read(files);
+    let (entries, _) = read_with(files, pattern);
     let choice = entries.choose(pattern)?;
     Ok((choice.item.name().to_owned(), choice.unmatched.is_none()))
 }
@@ -185,7 +209,7 @@ fn what_cannot_be_booted_is_named() {
             "/loader/entries/b.conf is left out: it names nothing to boot",
         ]
     );
-    assert_eq!(entries.items().len(), 1);
+    assert_eq!((entries.items().count(), entries.usable()), (1, 1));
     assert!(!entries.is_empty());
 
     let (entries, _) = read(&files[..3]);
@@ -200,79 +224,200 @@ fn what_cannot_be_booted_is_named() {
     assert!(read(&[]).0.is_empty());
 }
 
+/// However many there are, and in whatever order they come: the first ones in the order are kept,
+/// and so is the one that the pattern matches.
 #[test]
-fn there_is_room_for_so_many() {
-    let paths: Vec<_> = (0..MAX_ENTRIES + 2)
-        .map(|n| format!("/e/{n}.conf"))
-        .collect();
-    let files: Vec<_> = paths
-        .iter()
-        .map(|path| (path.as_str(), "linux /l"))
-        .collect();
-    let (entries, warnings) = read(&files);
-    assert_eq!(entries.items().len(), MAX_ENTRIES);
-    assert_eq!(entries.items()[0].path, "/e/63.conf");
-    assert_eq!(entries.items()[MAX_ENTRIES - 1].path, "/e/0.conf");
-    assert_eq!(
-        warnings,
-        ["/e/64.conf is left out: more than 64 entries; so are 1 more"]
-    );
-    let (_, warnings) = read(&files[..MAX_ENTRIES + 1]);
-    assert_eq!(warnings, ["/e/64.conf is left out: more than 64 entries"]);
-    assert_eq!(read(&files[..MAX_ENTRIES]).1, [""; 0]);
+fn the_newest_of_any_number() {
+    let path = |n: usize| format!("/e/k-{n}.conf");
+    for count in [MAX_ENTRIES, MAX_ENTRIES + 1, 3 * MAX_ENTRIES] {
+        for step in [1, count - 1, 7] {
+            let paths_of: Vec<_> = (0..count).map(|n| path(n * step % count)).collect();
+            let files: Vec<_> = paths_of
+                .iter()
+                .map(|path| (path.as_str(), "linux /l"))
+                .collect();
+            let (entries, warnings) = read(&files);
+            assert_eq!(warnings, [""; 0]);
+            let expected: Vec<_> = (0..count).rev().take(MAX_ENTRIES).map(path).collect();
+            assert_eq!(paths(&entries), expected);
+            assert_eq!(entries.usable() as usize, count);
+            for wanted in [0, count / 2, count - 1] {
+                let pattern = format!("k-{wanted}");
+                let (mut entries, _) = read_with(&files, Some(&pattern));
+                let choice = entries.choose(Some(&pattern)).unwrap();
+                assert_eq!((choice.item.path, choice.unmatched), (&*path(wanted), None));
+                entries.prefer(Some(&pattern));
+                assert_eq!(entries.take_first().unwrap().path, path(wanted));
+            }
+        }
+    }
 }
 
-/// Of three thousand good and bad entries, few are read, and few lines are printed.
+/// The newest one that a pattern matches is kept among many old ones that it matches as well.
+#[test]
+fn the_newest_that_a_pattern_matches() {
+    let old: Vec<_> = (0..200)
+        .map(|n| format!("/e/a-{}.conf", n * 67 % 200))
+        .collect();
+    let new: Vec<_> = (0..100).map(|n| format!("/e/b-{n}.conf")).collect();
+    let paths_of = || old.iter().chain(&new);
+    for files in [paths_of().collect::<Vec<_>>(), paths_of().rev().collect()] {
+        let files: Vec<_> = files
+            .iter()
+            .map(|path| (path.as_str(), "linux /l"))
+            .collect();
+        let (mut entries, _) = read_with(&files, Some("a-*"));
+        assert_eq!(entries.items().count(), MAX_ENTRIES + 1);
+        entries.prefer(Some("a-*"));
+        let first = [(); 2].map(|()| entries.take_first().unwrap().path);
+        assert_eq!(first, ["/e/a-199.conf", "/e/b-99.conf"]);
+    }
+}
+
+/// Memory is given back as soon as there are too many entries.
+#[test]
+fn memory_is_reused() {
+    let mut entries = Entries::new();
+    let mut spare: Vec<&'static mut [u8]> = Vec::new();
+    let mut allocated = 0;
+    for n in 0..3000 {
+        let text = format!("/e/{n:04}.conflinux /{n}");
+        let bytes = spare.pop().unwrap_or_else(|| {
+            allocated += 1;
+            vec![b'#'; 100].leak()
+        });
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let room = Room {
+            bytes,
+            path: 12,
+            text: text.len() - 12,
+        };
+        spare.extend(entries.add(room, Some("1000")).free);
+    }
+    assert_eq!(allocated, MAX_ENTRIES + 2);
+    // Nobody has written to the memory of those that are kept.
+    for (n, item) in (0..3000).rev().zip(entries.items().take(MAX_ENTRIES)) {
+        assert_eq!(item.path, format!("/e/{n:04}.conf"));
+        assert_eq!(item.text.kernel(), Some(&*format!("/{n}")));
+    }
+    assert_eq!(entries.items().last().unwrap().text.kernel(), Some("/1000"));
+}
+
+/// Those that the pattern matches are tried first, then the others, each in their order.
+#[test]
+fn the_order_of_attempts() {
+    let files = [
+        ("/e/a-1.conf", "linux /l"),
+        ("/e/b-1.conf", "linux /l"),
+        ("/e/a-2.conf", "linux /l"),
+        ("/e/c.conf", "linux /l"),
+    ];
+    for (pattern, expected) in [
+        (
+            None,
+            ["/e/c.conf", "/e/b-1.conf", "/e/a-2.conf", "/e/a-1.conf"],
+        ),
+        (
+            Some("a*"),
+            ["/e/a-2.conf", "/e/a-1.conf", "/e/c.conf", "/e/b-1.conf"],
+        ),
+        (
+            Some("b-1"),
+            ["/e/b-1.conf", "/e/c.conf", "/e/a-2.conf", "/e/a-1.conf"],
+        ),
+        (
+            Some("x"),
+            ["/e/c.conf", "/e/b-1.conf", "/e/a-2.conf", "/e/a-1.conf"],
+        ),
+    ] {
+        let (mut entries, _) = read_with(&files, pattern);
+        entries.prefer(pattern);
+        let order: Vec<_> = std::iter::from_fn(|| entries.take_first()).collect();
+        assert!(
+            order.iter().map(|item| item.path).eq(expected),
+            "{pattern:?}"
+        );
+        assert!(order.iter().all(|item| item.text.kernel() == Some("/l")));
+    }
+    let (mut entries, _) = read(&files);
+    entries.pick("/e/none.conf");
+    assert_eq!(entries.items().count(), 4);
+    entries.pick("/e/b-1.conf");
+    assert_eq!(paths(&entries), ["/e/b-1.conf"]);
+}
+
+/// A directory that is damaged may show a name twice; one of them is as good as the other.
+#[test]
+fn a_name_that_comes_twice() {
+    let files = [("/e/a.conf", "linux /l"); 3];
+    let (entries, _) = read(&files);
+    assert_eq!(paths(&entries), ["/e/a.conf"]);
+}
+
+/// Of three thousand bad entries, the first ones are named.
 #[test]
 fn many_files() {
     let path = |n: usize| format!("/e/{n}.conf");
-    let paths: Vec<_> = (0..3000).map(path).collect();
+    let paths_of: Vec<_> = (0..3000).map(path).collect();
     let named = |n: usize| format!("{} is left out: line 1: module without a path", path(n));
 
-    let bad: Vec<_> = paths.iter().map(|path| (path.as_str(), "module")).collect();
+    let bad: Vec<_> = paths_of
+        .iter()
+        .map(|path| (path.as_str(), "module"))
+        .collect();
     let (entries, mut warnings) = read(&bad);
     let rest = warnings.pop().unwrap();
-    assert_eq!(warnings, (0..8).map(named).collect::<Vec<_>>());
-    assert_eq!(rest, format!("{}; so are 2991 more", named(8)));
+    assert_eq!(
+        warnings,
+        (0..MAX_NAMED as usize).map(named).collect::<Vec<_>>()
+    );
+    assert_eq!(rest, "/loader/entries: 2992 more are left out");
     assert_eq!(entries.choose(None).unwrap_err().skipped, 3000);
+    assert_eq!(read(&bad[..8]).1.len(), 8);
 
     // One good entry among them.
     let mut some = bad.clone();
-    some[MAX_CANDIDATES - 1].1 = "linux /l";
-    some[MAX_CANDIDATES].1 = "linux /l";
-    let (entries, _) = read(&some);
-    let found: Vec<_> = entries.items().iter().map(|item| item.path).collect();
-    assert_eq!(found, [paths[MAX_CANDIDATES - 1].as_str()]);
+    some[2999].1 = "linux /l";
+    assert_eq!(paths(&read(&some).0), ["/e/2999.conf"]);
 
-    // Entries for other loaders are not worth a line, but they count towards the limit all the
-    // same.
-    let others: Vec<_> = paths.iter().map(|path| (path.as_str(), "efi /x")).collect();
+    // Entries for other loaders are not worth a line.
+    let others: Vec<_> = paths_of
+        .iter()
+        .map(|path| (path.as_str(), "efi /x"))
+        .collect();
     let (entries, warnings) = read(&others);
-    let expected = "/e/256.conf is left out: more than 256 files; so are 2743 more";
-    assert_eq!(warnings, [expected]);
-    assert_eq!(entries.choose(None).unwrap_err().hidden, 256);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(entries.choose(None).unwrap_err().hidden, 3000);
+    assert!(!entries.is_empty());
+}
 
-    // A file that cannot become an entry any more need not be read.
-    let mut entries = Entries::new();
-    for (read, path) in paths.iter().enumerate() {
-        if let Some(error) = entries.full() {
-            assert_eq!((read, error.cause), (64, EntryFileCause::TooManyEntries));
-            break;
-        }
-        assert!(entries.add(path, b"linux /l").is_none());
-    }
+#[test]
+fn none_boots() {
+    let error = |facts| NoneBoots {
+        first: &catalogue::ENTRY_NO_KERNEL,
+        facts,
+        tried: 3,
+    };
+    let report = Report(&error("/l")).to_string();
+    assert!(report.starts_with("error 9A: "), "{report}");
+    assert!(
+        report.ends_with(": /l; none of 3 entries boots"),
+        "{report}"
+    );
+    let report = Report(&error("")).to_string();
+    assert!(report.ends_with(": none of 3 entries boots"), "{report}");
 }
 
 /// In whatever order they come, each entry is compared with few of the others.
 #[test]
 fn few_comparisons() {
-    let paths: Vec<_> = (0..MAX_ENTRIES)
-        .map(|n| format!("/e/{n:02}.conf"))
-        .collect();
+    const COUNT: usize = 4 * MAX_ENTRIES;
+
+    let paths_of: Vec<_> = (0..COUNT).map(|n| format!("/e/{n:03}.conf")).collect();
     for order in [
-        (0..MAX_ENTRIES).collect::<Vec<_>>(),
-        (0..MAX_ENTRIES).rev().collect(),
-        (0..MAX_ENTRIES).map(|n| n * 37 % MAX_ENTRIES).collect(),
+        (0..COUNT).collect::<Vec<_>>(),
+        (0..COUNT).rev().collect(),
+        (0..COUNT).map(|n| n * 37 % COUNT).collect(),
     ] {
         let mut entries = Entries::new();
         let mut comparisons = 0;
@@ -281,12 +426,13 @@ fn few_comparisons() {
                 comparisons += 1;
                 one.compare(other)
             };
-            let warning = entries.add_by(&paths[index], b"linux /l", &mut compare);
-            assert_eq!(warning, None);
+            let room = room(&paths_of[index], "linux /l");
+            let added = entries.add_by(room, Some("*"), &mut compare);
+            assert_eq!(added.error, None);
         }
-        assert!(comparisons <= MAX_ENTRIES * 7, "{comparisons}");
-        let found = entries.items().iter().map(|item| item.path);
-        assert!(found.eq(paths.iter().rev().map(String::as_str)));
+        assert!(comparisons <= COUNT * MOST_COMPARISONS, "{comparisons}");
+        let found = entries.items().take(MAX_ENTRIES).map(|item| item.path);
+        assert!(found.eq(paths_of.iter().rev().take(MAX_ENTRIES).map(String::as_str)));
     }
 }
 
@@ -476,17 +622,21 @@ proptest! {
         pattern in proptest::option::of("[ab*?0-2.]{0,5}"),
     ) {
         let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-        let (entries, warnings) = read(&files);
-        prop_assert!(entries.items().len() + warnings.len() <= files.len());
+        let (mut entries, warnings) = read_with(&files, pattern.as_deref());
+        prop_assert!(entries.items().count() + warnings.len() <= files.len());
         for item in entries.items() {
             prop_assert!(item.text.kernel().is_some() != item.text.chain().is_some());
-            prop_assert_eq!(item.compare(item), Ordering::Equal);
+            prop_assert_eq!(item.compare(&item), Ordering::Equal);
         }
-        for pair in entries.items().windows(2) {
+        let items: Vec<_> = entries.items().collect();
+        for pair in items.windows(2) {
             prop_assert_eq!(pair[0].compare(&pair[1]), pair[1].compare(&pair[0]).reverse());
             prop_assert!(pair[0].is_bad() <= pair[1].is_bad());
         }
         let choice = entries.choose(pattern.as_deref());
-        prop_assert_eq!(choice.is_err(), entries.items().is_empty());
+        prop_assert_eq!(choice.is_err(), items.is_empty());
+        let first = choice.ok().map(|choice| choice.item.path.to_owned());
+        entries.prefer(pattern.as_deref());
+        prop_assert_eq!(entries.take_first().map(|item| item.path.to_owned()), first);
     }
 }

@@ -61,7 +61,7 @@ struct Flat {
     )]
     cmdlines: Vec<String>,
     /// The entry that is booted when nobody chooses: its name, or a pattern; without it, the first
-    /// --entry.
+    /// one in the order of the Boot Loader Specification, even if it is added later.
     #[arg(long, value_name = "NAME", requires = "entries")]
     default: Option<String>,
     /// Write `timeout` into loader.conf, which loaders with a menu look at. This one offers no choice

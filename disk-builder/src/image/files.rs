@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use boot_path::entry::entries::{self, Entries, LoaderConf, Warning};
+use boot_path::entry::entries::{self, Entries, LoaderConf, Room, Warning};
 use boot_path::entry::entry_file::{self, MAX_MODULES};
 use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
@@ -198,7 +198,8 @@ fn of_one_kernel(recipe: &Recipe) -> Result<Vec<Source>> {
         .collect())
 }
 
-/// `/loader/loader.conf`, `/loader/entries/…`, and the files that these name, each of them once.
+/// `/loader/loader.conf` if one is needed, `/loader/entries/…`, and the files that these name, each
+/// of them once.
 fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
     let mut host = HostFiles::default();
     let mut texts = Vec::new();
@@ -208,45 +209,53 @@ fn of_entries(recipe: &Recipe) -> Result<Vec<Source>> {
         texts.push((format!("{}/{}.conf", entries::DIRECTORY, entry.name), text));
     }
     let conf = loader_conf(recipe, &texts)?;
-    let conf = Source::text(entries::PATH_LOADER, conf);
+    let conf = (!conf.is_empty()).then(|| Source::text(entries::PATH_LOADER, conf));
     let texts = texts
         .into_iter()
         .map(|(path, text)| Source::text(path, text));
     let host = host.files.into_iter().map(|(_, source)| source);
-    Ok([conf].into_iter().chain(texts).chain(host).collect())
+    Ok(conf.into_iter().chain(texts).chain(host).collect())
 }
 
-/// The text of `/loader/loader.conf`, whose default has to match an entry. `texts`: the paths and
-/// texts of the entries.
+/// The text of `/loader/loader.conf`, whose default, if there is one, has to match an entry; empty
+/// if nothing is asked for. `texts`: the paths and texts of the entries.
 fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
+    let is_name = |name: &String| recipe.entries.iter().any(|entry| entry.name == *name);
+    let default = recipe
+        .default
+        .as_ref()
+        .map(|default| match is_name(default) {
+            true => format!("{default}.conf"),
+            false => default.clone(),
+        });
+    let rooms = texts
+        .iter()
+        .map(|(path, text)| [path.as_bytes(), text.as_bytes()].concat());
+    let mut rooms: Vec<_> = rooms.collect();
     let mut checked = Entries::default();
-    for (path, text) in texts {
+    for ((path, text), room) in texts.iter().zip(&mut rooms) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let twice = texts
             .iter()
             .filter(|(other, _)| other.eq_ignore_ascii_case(path));
         ensure!(twice.count() == 1, "there are two entries {name}");
-        if let Some(warning) = checked.add(path, text.as_bytes()).or(checked.rest()) {
-            bail!("{warning}");
+        let room = Room {
+            path: path.len(),
+            text: text.len(),
+            bytes: room,
+        };
+        if let Some(error) = checked.add(room, default.as_deref()).error {
+            bail!("{}", Warning::skipped(path, error));
         }
     }
-
-    let is_name = |name: &String| recipe.entries.iter().any(|entry| entry.name == *name);
-    let default = match &recipe.default {
-        Some(default) if !is_name(default) => default.clone(),
-        Some(default) => format!("{default}.conf"),
-        None => format!("{}.conf", recipe.entries[0].name),
-    };
-    writable::check_line("default", &default).context("this default is not possible")?;
-    let choice = checked.choose(Some(&default));
-    if choice
-        .map_err(|error| inspect::refusal(&error))?
-        .unmatched
-        .is_some()
-    {
-        bail!("no entry is named {default}");
+    let choice = checked.choose(default.as_deref());
+    let choice = choice.map_err(|error| inspect::refusal(&error))?;
+    let mut conf = String::new();
+    if let Some(default) = &default {
+        writable::check_line("default", default).context("this default is not possible")?;
+        ensure!(choice.unmatched.is_none(), "no entry is named {default}");
+        conf += &format!("default {default}\n");
     }
-    let mut conf = format!("default {default}\n");
     if let Some(timeout) = recipe.timeout {
         conf += &format!("timeout {timeout}\n");
     }

@@ -93,7 +93,8 @@ pub struct Recipe {
     pub chain: Option<Target>,
     /// Boot entries. If there are any, the fields above that describe the one kernel are ignored.
     pub entries: Vec<Entry>,
-    /// Which entry is booted: its name, or a pattern. `None`: the first of `entries`.
+    /// Which entry is booted: its name, or a pattern. `None`: the first one in the order of the
+    /// specification, so that an entry that is added later can be booted, too.
     pub default: Option<String>,
     /// `timeout` of `loader.conf`, in seconds: for loaders that offer a choice. This one boots at once.
     pub timeout: Option<u32>,

@@ -3,9 +3,9 @@
 //! file that has a checksum.
 
 use boot_path::disk::block_device::BlockDevice as _;
-use boot_path::disk::fat::{Cache, FatError, File, Volume as FatVolume};
+use boot_path::disk::fat::{Cache, FatError, File, NoFile, Volume as FatVolume};
 use boot_path::entry::bootable;
-use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Timeout, Warning};
+use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Room, Timeout, Warning};
 use boot_path::entry::entry_file::{self, KernelEntry};
 use boot_path::entry::protocol::Protocol;
 use boot_path::errors::catalogue;
@@ -22,7 +22,7 @@ use super::facts::{Checksum, EntryInfo, FileInfo, Inspection, Partition, Places,
 use super::kernels::Booted;
 use super::path::Choice;
 use super::volume::{Reader, VolumeFile};
-use super::{Problem, failure, say};
+use super::{Failure, Problem, failure, say};
 use crate::manifest::crc32c;
 use crate::packed::{is_packed, unpacked, unpacked_length};
 
@@ -70,20 +70,38 @@ impl Inspection {
             manifest,
         };
 
-        let entries = self.read_entries(&mut reader)?;
-        let mut found = Entries::default();
-        for (path, bytes) in &entries {
-            let warning = found.add(path, bytes);
-            self.warnings
-                .extend(warning.map(|warning| warning.to_string()));
+        let (names, broken) = reader.list(entries::DIRECTORY);
+        let mut names: Vec<_> = names
+            .into_iter()
+            .filter(|(name, _)| entries::is_entry(name))
+            .map(|(name, file)| (format!("{}/{name}", entries::DIRECTORY), file))
+            .collect();
+        let conf = match names.is_empty() {
+            true => Vec::new(),
+            false => self.read_loader_conf(&mut reader)?,
+        };
+        let conf = LoaderConf::parse(&conf).0;
+        let mut rooms = Vec::new();
+        for (path, file) in names.drain(..) {
+            rooms.push(self.read_room(&mut reader, path, file)?);
         }
-        let rest = found.rest();
+        let mut found = Entries::default();
+        for (path, room) in &mut rooms {
+            self.add_entry(&mut found, conf.default_entry(), path, room);
+        }
         self.warnings
-            .extend(rest.map(|warning| warning.to_string()));
+            .extend(found.rest().map(|warning| warning.to_string()));
+        if let Some(error) = &broken {
+            if found.usable() == 0 {
+                return Err(say(error));
+            }
+            let warning = Warning::unreadable(entries::DIRECTORY, error);
+            self.warnings.push(warning.to_string());
+        }
         if found.is_empty() {
             return self.read_configuration(&mut reader, choices);
         }
-        self.choose_entry(&mut reader, &found, choices)
+        self.choose_entry(&mut reader, &found, &conf, choices)
     }
 
     /// `/boot/kernel.conf`, and what it names.
@@ -107,21 +125,79 @@ impl Inspection {
         Ok(())
     }
 
-    /// The files that are entries, or should be: paths and bytes.
-    fn read_entries(&mut self, reader: &mut Reader<'_, '_>) -> Problem<Vec<(String, Vec<u8>)>> {
-        let mut entries = Vec::new();
-        for (name, file) in reader.list(entries::DIRECTORY)? {
-            if entries::is_entry(&name) {
-                let path = format!("{}/{name}", entries::DIRECTORY);
-                // The loader leaves out further ones, whatever is in them.
-                let bytes = match entries.len() < entries::MAX_CANDIDATES {
-                    true => self.read_text(reader, &path, &file)?,
-                    false => Vec::new(),
-                };
-                entries.push((path, bytes));
+    /// The bytes of `loader.conf`, as far as the loader goes by them.
+    fn read_loader_conf(&mut self, reader: &mut Reader<'_, '_>) -> Problem<Vec<u8>> {
+        let path = entries::PATH_LOADER;
+        let bytes = match reader.find(path)? {
+            Some(file) => self.read_text(reader, path, &file)?,
+            None => {
+                if reader.manifest.entry(path, Sums::Whole).is_some() {
+                    let warning = Warning::loader_conf_is_gone();
+                    self.warnings.push(warning.to_string());
+                }
+                return Ok(Vec::new());
+            }
+        };
+        match bytes {
+            Ok(bytes) => {
+                if let Some(error) = LoaderConf::parse(&bytes).1 {
+                    let warning = Warning::in_loader_conf(error);
+                    self.warnings.push(warning.to_string());
+                }
+                Ok(bytes)
+            }
+            Err(error) => {
+                let warning = Warning::unreadable(path, &error);
+                self.warnings.push(warning.to_string());
+                Ok(Vec::new())
             }
         }
-        Ok(entries)
+    }
+
+    /// The path and the bytes of a file that is an entry, or should be; or why it is none.
+    fn read_room(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        path: String,
+        file: Result<File, NoFile>,
+    ) -> Problem<(String, Result<Vec<u8>, String>)> {
+        let error = match file {
+            Ok(file) => match self.read_text(reader, &path, &file)? {
+                Ok(bytes) => return Ok((path.clone(), Ok([path.into_bytes(), bytes].concat()))),
+                Err(error) => Warning::unreadable(&path, &error).to_string(),
+            },
+            Err(NoFile::Directory) => Warning::directory(&path).to_string(),
+            Err(NoFile::Damaged(error)) => Warning::unreadable(&path, &error).to_string(),
+        };
+        Ok((path, Err(error)))
+    }
+
+    /// Adds a file to the entries, or says why it is left out.
+    fn add_entry<'r>(
+        &mut self,
+        found: &mut Entries<'r>,
+        pattern: Option<&str>,
+        path: &'r str,
+        room: &'r mut Result<Vec<u8>, String>,
+    ) {
+        let warning = match room {
+            Ok(bytes) => {
+                let text = bytes.len() - path.len();
+                let room = Room {
+                    bytes,
+                    path: path.len(),
+                    text,
+                };
+                match found.add(room, pattern).error {
+                    None => return,
+                    Some(error) => Warning::skipped(path, error).to_string(),
+                }
+            }
+            Err(warning) => warning.clone(),
+        };
+        if found.skip() {
+            self.warnings.push(warning);
+        }
     }
 
     /// Reads what all entries name, and chooses the one that is booted.
@@ -129,16 +205,9 @@ impl Inspection {
         &mut self,
         reader: &mut Reader<'_, '_>,
         found: &Entries<'_>,
+        conf: &LoaderConf<'_>,
         choices: &mut Vec<Choice>,
     ) -> Problem<()> {
-        let conf = self
-            .read_file(reader, entries::PATH_LOADER)?
-            .unwrap_or_default();
-        let (conf, error) = LoaderConf::parse(&conf);
-        if let Some(error) = error {
-            self.warnings
-                .push(Warning::in_loader_conf(error).to_string());
-        }
         self.timeout = conf.timeout().map(|timeout| match timeout {
             Timeout::Seconds(seconds) => seconds,
             Timeout::Forever => u32::MAX,
@@ -147,15 +216,15 @@ impl Inspection {
         if let Some(pattern) = choice.unmatched {
             self.warnings.push(Warning::no_default(pattern).to_string());
         }
-        choices.extend(found.items().iter().map(|item| Choice {
+        choices.extend(found.items().map(|item| Choice {
             entry: Some(item.name().to_owned()),
             is_default: item.path == choice.item.path,
             ..Choice::of(&item.text)
         }));
-        for (item, choice) in found.items().iter().zip(choices) {
+        for (item, choice) in found.items().zip(choices) {
             let is_default = choice.is_default;
             let text = &item.text;
-            self.entries.push(entry_info(item, is_default));
+            self.entries.push(entry_info(&item, is_default));
             let booted = self.read_entry(reader, text, &mut choice.missing)?;
             if is_default {
                 self.command_line = Some(command_line(text));
@@ -168,7 +237,10 @@ impl Inspection {
     /// The bytes of a text file; `None`: it does not exist, and need not.
     fn read_file(&mut self, reader: &mut Reader<'_, '_>, path: &str) -> Problem<Option<Vec<u8>>> {
         match reader.find(path)? {
-            Some(file) => self.read_text(reader, path, &file).map(Some),
+            Some(file) => match self.read_text(reader, path, &file)? {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) => Err(say(&error)),
+            },
             None if reader.manifest.entry(path, Sums::Whole).is_some() => {
                 Err(failure(&catalogue::ENTRY_MISSING, path))
             }
@@ -176,20 +248,33 @@ impl Inspection {
         }
     }
 
+    /// The bytes of a text file, unless the loader cannot read it.
     fn read_text(
         &mut self,
         reader: &mut Reader<'_, '_>,
         path: &str,
         file: &File,
-    ) -> Problem<Vec<u8>> {
-        let places = reader.places(file, 0, file.size)?;
-        let bytes = reader.bytes(file, MOST_OF_TEXT)?;
-        let manifest = reader.manifest;
+    ) -> Problem<Result<Vec<u8>, Failure>> {
+        let places = reader.places(file, 0, file.size);
+        let read = places.and_then(|places| Ok((places, reader.bytes(file, MOST_OF_TEXT)?)));
+        let (places, bytes) = match read {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(Failure::of(&error))),
+        };
+        let (manifest, sum) = (reader.manifest, crc32c(0, &bytes));
         let of = (Role::Text, Sums::Whole);
         self.add_file(manifest, of, path, file, (places, None), || {
-            Ok(Some((crc32c(0, &bytes), 0)))
+            Ok(Some((sum, 0)))
         })?;
-        Ok(bytes)
+        let own = manifest.own(Role::Text, Sums::Whole, path, file);
+        let damage = match own {
+            Ok(expected) => expected.and_then(|expected| expected.bytes(sum).err()),
+            Err(damage) => Some(damage),
+        };
+        Ok(match damage {
+            Some(damage) => Err(Failure::of(&damage)),
+            None => Ok(bytes),
+        })
     }
 
     /// The kernel and the modules of an entry, as far as they are there. `missing` gets the modules
@@ -232,7 +317,7 @@ impl Inspection {
         (path, file): (&str, &File),
         booted: &mut Booted,
     ) -> Problem<Option<Protocol>> {
-        let places = reader.places(file, 0, file.size)?;
+        let places = reader.places(file, 0, file.size).map_err(|e| say(&e))?;
         let manifest = reader.manifest;
         let mut bytes = reader.open(file);
         let (protocol, unpacked) = look_at_kernel(&mut bytes, entry, booted)?;
@@ -249,7 +334,7 @@ impl Inspection {
         if let (Some(kernel), None) = (&mut booted.kernel, unpacked) {
             for segment in &mut kernel.segments {
                 let (offset, size) = (segment.file_offset, segment.file_size);
-                let places = reader.places(file, offset, size)?;
+                let places = reader.places(file, offset, size).map_err(|e| say(&e))?;
                 segment.extents = places.extents;
                 segment.pieces = places.pieces;
                 segment.sectors = places.sectors;
@@ -265,7 +350,7 @@ impl Inspection {
         (path, file): (&str, &File),
         unpacks: bool,
     ) -> Problem<()> {
-        let places = reader.places(file, 0, file.size)?;
+        let places = reader.places(file, 0, file.size).map_err(|e| say(&e))?;
         let manifest = reader.manifest;
         let mut bytes = reader.open(file);
         let mut length = None;

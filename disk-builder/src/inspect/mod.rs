@@ -114,6 +114,13 @@ fn say(error: &dyn Named) -> String {
 /// A row of the catalogue and the facts, for an error that has no type in the loader's library.
 struct Failure(&'static catalogue::Entry, String);
 
+impl Failure {
+    /// The same as a value that owns its facts.
+    fn of(error: &dyn Named) -> Self {
+        Self(error.entry(), error.to_string())
+    }
+}
+
 impl Named for Failure {
     fn entry(&self) -> &'static catalogue::Entry {
         self.0

@@ -72,9 +72,15 @@ impl Inspection {
             if !choice.is_decided(chains) {
                 continue;
             }
-            let entry = choice.entry.as_ref().filter(|_| !choice.is_default);
-            let path = entry.map(|name| format!("{DIRECTORY}/{name}"));
-            if let Some(problem) = boot(image, manifest, path.as_deref())? {
+            let path = choice.entry.as_ref();
+            let path = path.map(|name| format!("{DIRECTORY}/{name}"));
+            if let Some(mut problem) = boot(image, manifest, path.as_deref())? {
+                // Without a choice, the loader goes on with the next entry.
+                if choice.is_default
+                    && let Some(said) = boot(image, manifest, None)?
+                {
+                    problem = said;
+                }
                 self.add_problem(problem.clone());
                 for path in &choice.missing {
                     let role = Role::Module;

@@ -1,7 +1,10 @@
 //! The volume in the boot partition, and its files.
 
-use boot_path::disk::fat::{Cache, Extent, ExtentWalker, FatError, File, Volume as FatVolume};
+use boot_path::disk::fat::{
+    Cache, Extent, ExtentWalker, FatError, File, NoFile, Volume as FatVolume,
+};
 use boot_path::disk::stream::{self, Range};
+use boot_path::files::access::MAX_OF_BROKEN;
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::files::integrity::Manifest;
 use boot_path::memory::address::PhysAddr;
@@ -50,6 +53,9 @@ impl Volume {
     }
 }
 
+/// A name in a directory, and what has this name.
+pub(super) type Name = (String, Result<File, NoFile>);
+
 /// The boot partition's files.
 pub(super) struct Reader<'a, 'c> {
     pub(super) disk: &'a mut FileDisk,
@@ -64,29 +70,38 @@ impl<'c> Reader<'_, 'c> {
         found.map_err(|error| say(&error))
     }
 
-    /// The names of the files in a directory, and the files.
-    pub(super) fn list(&mut self, path: &str) -> Problem<Vec<(String, File)>> {
-        let (disk, cache) = (&mut *self.disk, &mut self.cache);
-        let directory = self.fat.directory(disk, cache, path).map_err(|e| say(&e))?;
-        let Some(mut directory) = directory else {
-            return Ok(Vec::new());
-        };
-        let mut files = Vec::new();
-        while let Some(listed) = directory.next(disk, cache).map_err(|e| say(&e))? {
-            files.push((listed.name.as_str().to_owned(), listed.file));
+    /// The names in a directory, and the files. If it cannot be read to its end, those that the
+    /// loader sees, and why.
+    pub(super) fn list(&mut self, path: &str) -> (Vec<Name>, Option<FatError>) {
+        let mut names = Vec::new();
+        let broken = self.list_all(path, &mut names).err();
+        if broken.is_some() {
+            names.truncate(MAX_OF_BROKEN as usize);
         }
-        Ok(files)
+        (names, broken)
+    }
+
+    fn list_all(&mut self, path: &str, names: &mut Vec<Name>) -> Result<(), FatError> {
+        let (disk, cache) = (&mut *self.disk, &mut self.cache);
+        if let Some(mut directory) = self.fat.directory(disk, cache, path)? {
+            while let Some(listed) = directory.next(disk, cache)? {
+                names.push((listed.name.as_str().to_owned(), listed.file));
+            }
+        }
+        Ok(())
     }
 
     /// The sectors with these bytes of a file. The whole chain of the file is looked at.
-    pub(super) fn places(&mut self, file: &File, offset: u64, length: u64) -> Problem<Places> {
+    pub(super) fn places(
+        &mut self,
+        file: &File,
+        offset: u64,
+        length: u64,
+    ) -> Result<Places, FatError> {
         let end = offset.saturating_add(length).min(file.size);
         let mut places = Places::default();
         let mut walker = self.fat.extents(file);
-        while let Some(extent) = walker
-            .next(self.disk, &mut self.cache)
-            .map_err(|e| say(&e))?
-        {
+        while let Some(extent) = walker.next(self.disk, &mut self.cache)? {
             let from = extent.file_offset.max(FileOffset::new(offset));
             let to = (extent.file_offset + extent.length).min(FileOffset::new(end));
             if from < to {
@@ -115,7 +130,7 @@ impl<'c> Reader<'_, 'c> {
     }
 
     /// The first `limit` bytes of a file, or all of a shorter one.
-    pub(super) fn bytes(&mut self, file: &File, limit: u64) -> Problem<Vec<u8>> {
+    pub(super) fn bytes(&mut self, file: &File, limit: u64) -> Result<Vec<u8>, FatError> {
         let length = file.size.min(limit);
         let mut bytes = vec![0; length as usize];
         let range = Range {
@@ -130,8 +145,7 @@ impl<'c> Reader<'_, 'c> {
             file,
             &[range],
             &mut |at, piece| bytes[at.as_u64() as usize..][..piece.len()].copy_from_slice(piece),
-        )
-        .map_err(|e| say(&e))?;
+        )?;
         Ok(bytes)
     }
 }

@@ -93,6 +93,27 @@ impl Memory {
         self.zero(self.slice_mut(start, size));
     }
 
+    /// Takes back all memory that was handed out in a range.
+    ///
+    /// # Panics
+    /// When some of it was handed out together with other memory.
+    pub(crate) fn give_back_within(&self, start: PhysAddr, size: u64) {
+        let (start, end) = (start.as_u64(), start.as_u64() + size);
+        let taken = self.taken();
+        for (first, size) in taken
+            .into_iter()
+            .filter(|&(first, size)| first < end && first + size > start)
+        {
+            assert!(
+                start <= first && first + size <= end,
+                "{first:#x}, {size:#x} bytes, is not within {start:#x} to {end:#x}"
+            );
+            self.give_back(PhysAddr::new(first), size);
+        }
+        let mut tables = self.tables.borrow_mut();
+        tables.retain(|table| !(start..end).contains(table));
+    }
+
     /// Copies loaded bytes to their place. Writing zeroes over zeroes takes no memory; if much is
     /// loaded, it goes to the file.
     pub(crate) fn load(&self, from: &[u8], to: &mut [u8]) {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use boot_path::entry::entries::NoneBoots;
 use boot_path::errors::catalogue::{Entry, Named};
 use boot_path::files::error::Missing;
 use boot_path::files::integrity::Damage;
@@ -42,4 +43,5 @@ boot_path::with_all_errors!(failure);
 failure! {
     Missing<'static>
     Damage<'static>
+    NoneBoots<'static>
 }

@@ -44,6 +44,8 @@ impl BootMachine<'static> for Machine {
 
     fn freed(self, _: PhysAddr, _: u64) {}
 
+    fn freed_within(self, _: PhysAddr, _: u64) {}
+
     fn store(self, from: &[u8], to: &mut [u8]) {
         copy(from, to);
     }

@@ -6,7 +6,7 @@ use boot_path::entry::entry_file::PATH_ENTRY;
 use super::by;
 use super::fields::*;
 use super::words::Change::{Put, Set};
-use super::words::Shows::After;
+use super::words::Shows::{After, Lines};
 use super::words::{Recipe, number};
 
 /// Each with the code of its error.
@@ -90,7 +90,12 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         "12B",
         by(
             &[Put(PATH_ENTRY, b"chain partition=2\n")],
-            After(8, "no partition 2 on drive 80h"),
+            Lines {
+                after: 8,
+                before: &[&[" 9 entry    /boot/kernel.conf: chain partition=2"]],
+                facts: "no partition 2 on drive 80h",
+                behind: &[],
+            },
         ),
     ),
 ];

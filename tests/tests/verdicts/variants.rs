@@ -38,7 +38,7 @@ const ERRORS: [(&str, &str, &str); 17] = [
 
 /// The errors with which no image is refused, and why.
 #[rustfmt::skip]
-const NOT_MET: [(&str, &str); 24] = [
+const NOT_MET: [(&str, &str); 23] = [
     ("MemoryError::NoMap", "the BIOS's: it reports no memory"),
     ("MemoryError::NoRoom", "the BIOS's: it reports hardly any memory"),
     ("DiskError::NoAnswer", "the drive's: no image makes a sector unreadable"),
@@ -58,8 +58,7 @@ const NOT_MET: [(&str, &str); 24] = [
     ("EntryFileError::Console", "a warning: that line of `loader.conf` is ignored (`LoaderConf::parse`)"),
     ("EntryFileError::Timeout", "a warning: that line of `loader.conf` is ignored (`LoaderConf::parse`)"),
     ("EntryFileError::NoKernel", "a warning: such an entry is left out (`Entries::add`), and `kernel.conf` need not name a kernel"),
-    ("EntryFileError::TooManyEntries", "a warning: the others are left out (`Entries::full`)"),
-    ("EntryFileError::TooManyFiles", "a warning: the others are left out (`Entries::full`)"),
+    ("LinuxError::EmptyInitrd", "an entry's, if there are others: the next one is booted (`attempts::boot_first`)"),
     ("FatError::BehindFile", "nobody asks for such bytes: the ranges of a file are checked against its size when its headers are read"),
     ("PagingError::Unaligned", "nobody asks for that: `KernelImage::page_ranges` are whole pages, and `Wishes` checks stack and base"),
     ("PagingError::WritableCode", "`KernelImage::check` comes first (10K); Limine's tables allow it"),

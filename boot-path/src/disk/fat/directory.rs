@@ -166,16 +166,25 @@ pub struct Directory<'v> {
     pub(super) entries: Entries<'v>,
 }
 
-/// A file in a [`Directory`].
+/// A name in a [`Directory`].
 pub struct Listed {
-    /// Its name.
+    /// The name.
     pub name: FileName,
-    /// The file itself.
-    pub file: File,
+    /// The file, unless this is none that can be read.
+    pub file: Result<File, NoFile>,
+}
+
+/// Why a name in a [`Directory`] is not that of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFile {
+    /// It is that of a directory.
+    Directory,
+    /// The entry of the directory makes no sense.
+    Damaged(FatError),
 }
 
 impl Directory<'_> {
-    /// The next file, or `None` at the end; subdirectories are skipped.
+    /// The next file or directory, or `None` at the end.
     ///
     /// # Errors
     /// [`FatError`], when the disk or the file system is damaged. Do not call this again
@@ -194,13 +203,19 @@ impl Directory<'_> {
                 }
                 continue;
             }
-            let is_file =
-                entry.is_file_or_directory() && entry.attributes & DirectoryEntry::DIRECTORY == 0;
-            if is_file {
+            if entry.is_file_or_directory() {
                 if !long.is_complete_for(&entry) {
                     name = FileName::short(&entry);
                 }
-                let file = self.entries.extents.volume.file(&entry)?;
+                let file = match entry.attributes & DirectoryEntry::DIRECTORY {
+                    0 => self
+                        .entries
+                        .extents
+                        .volume
+                        .file(&entry)
+                        .map_err(NoFile::Damaged),
+                    _ => Err(NoFile::Directory),
+                };
                 return Ok(Some(Listed { name, file }));
             }
             long = Parts::default();

@@ -20,7 +20,7 @@ mod name;
 pub use cache::Cache;
 pub(crate) use cache::Span;
 pub use chain::{Extent, ExtentWalker};
-pub use directory::{Directory, Listed};
+pub use directory::{Directory, Listed, NoFile};
 pub use error::{FatError, Field, Refusal};
 pub use geometry::is_boot_sector;
 pub use name::FileName;

@@ -84,7 +84,8 @@ pub fn boot<'m, M: Platform<'m>>(
     let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
     let command_line = store_command_line(machine, entry, memory)?;
     let executable = load_executable(files, entry, requests, command_line, memory)?;
-    let modules = rooms.lists.modules();
+    let modules = rooms.modules;
+    modules.clear();
     if requests.has(Feature::Modules) {
         load_modules(files, entry, loaded, requests, memory, modules)?;
     }

@@ -27,7 +27,7 @@ use crate::say;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::handover::{Handover, Jump, ProtectedMode, RealMode};
 use crate::ways_out::linux::image::{
-    self, BootParams, Initrd, LinuxImage, PlaceError, Placed, place,
+    self, BootParams, Initrd, LinuxError, LinuxImage, PlaceError, Placed, place,
 };
 use crate::ways_out::way::{Way, firmware_tables};
 
@@ -178,8 +178,13 @@ fn load_initrd<'m, M: OutMachine<'m>>(
     // Each file is found once, so the file that is loaded is the one that was measured.
     let mut found = ArrayVec::<(&'m str, File<'m>), MAX_MODULES>::new();
     for module in entry.text.modules() {
+        let file = files.find(Role::Module, module.path)?;
+        // A power cut leaves such files. Where nothing else can be booted, Linux may do without.
+        if file.size == 0 && entry.has_others {
+            return Err(LinuxError::EmptyInitrd.into());
+        }
         // An entry file does not have more modules than that.
-        let _ = found.try_push((module.path, files.find(Role::Module, module.path)?));
+        let _ = found.try_push((module.path, file));
     }
     let size = image::initrd_size(found.iter().map(|(_, file)| file.size));
     let initrd = image.place_initrd(size, memory)?;

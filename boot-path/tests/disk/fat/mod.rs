@@ -19,8 +19,11 @@ fn list(disk: &mut MemoryDisk, path: &str) -> Option<(Vec<String>, Vec<u8>)> {
     let mut directory = volume.directory(disk, &mut cache, path).unwrap()?;
     let (mut names, mut bytes) = (Vec::new(), Vec::new());
     while let Some(listed) = directory.next(disk, &mut cache).unwrap() {
+        let Ok(file) = listed.file else {
+            continue;
+        };
         names.push(listed.name.as_str().to_owned());
-        bytes.extend(stream_file(disk, &mut cache, &volume, &listed.file).unwrap());
+        bytes.extend(stream_file(disk, &mut cache, &volume, &file).unwrap());
     }
     Some((names, bytes))
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use boot_path::entry::entries::{
-    Entries, Item, LoaderConf, MAX_CANDIDATES, MAX_ENTRIES, MAX_NAMED, MAX_PATTERN, is_entry,
+    Entries, Item, LoaderConf, MAX_ENTRIES, MAX_NAMED, MAX_PATTERN, Room, Warning, is_entry,
     matches,
 };
 
@@ -27,53 +27,85 @@ pub fn run(bytes: &[u8]) {
         })
         .collect();
 
-    let mut entries = Entries::default();
-    add_all(&mut entries, &files);
-    check_order(entries.items());
-
     let pattern = conf.default_entry();
+    let rooms = files
+        .iter()
+        .map(|(path, text)| [path.as_bytes(), text].concat());
+    let mut rooms: Vec<_> = rooms.collect();
+    let mut entries = Entries::default();
+    add_all(&mut entries, &files, &mut rooms, pattern);
+    let items: Vec<_> = entries.items().collect();
+    check_order(&items[..items.len().min(MAX_ENTRIES)]);
+
     let choice = match entries.choose(pattern) {
         Ok(choice) => choice,
         Err(error) => {
-            assert!(entries.items().is_empty());
+            assert!(items.is_empty());
             show(&error);
             return;
         }
     };
-    // The same choice, made by trying all entries.
-    let mut items = entries.items().iter();
-    let expected = pattern.and_then(|pattern| items.find(|item| is_wanted(item, pattern)));
-    assert_eq!(choice.item, *expected.unwrap_or(&entries.items()[0]));
+    // The same choice, made among all entries, kept or not.
+    let mut good = good(&files);
+    good.sort_by(Item::compare);
+    let expected = pattern.and_then(|pattern| good.iter().find(|item| is_wanted(item, pattern)));
+    assert_eq!(choice.item, *expected.unwrap_or(&good[0]));
     assert_eq!(choice.unmatched, pattern.filter(|_| expected.is_none()));
     // A chosen entry can be booted.
     let text = choice.item.text;
     assert!(text.kernel().is_some() != text.chain().is_some());
     assert!(!text.is_for_others());
+    // It is tried first.
+    let expected = choice.item.path.to_owned();
+    entries.prefer(pattern);
+    let first = entries.take_first().map(|item| item.path.to_owned());
+    assert_eq!(first, Some(expected));
+}
+
+/// The entries that can be booted.
+fn good<'a>(files: &'a [(String, &'a [u8])]) -> Vec<Item<'a>> {
+    let items = files.iter();
+    items
+        .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
+        .collect()
 }
 
 /// Adds entries. However many there are, this takes few comparisons, and few lines report them.
-fn add_all<'a>(entries: &mut Entries<'a>, files: &'a [(String, &'a [u8])]) {
-    let mut named = 0;
+fn add_all<'a>(
+    entries: &mut Entries<'a>,
+    files: &[(String, &[u8])],
+    rooms: &'a mut [Vec<u8>],
+    pattern: Option<&str>,
+) {
+    let (mut named, mut skipped) = (0, 0);
     let mut comparisons = 0;
-    for (path, text) in files {
+    for ((path, text), bytes) in files.iter().zip(rooms) {
         let mut compare = |one: &Item<'_>, other: &Item<'_>| {
             comparisons += 1;
             one.compare(other)
         };
-        if let Some(warning) = entries.add_by(path, text, &mut compare) {
-            named += 1;
-            assert!(warning.to_string().starts_with(path.as_str()));
+        let room = Room {
+            bytes,
+            path: path.len(),
+            text: text.len(),
+        };
+        if let Some(error) = entries.add_by(room, pattern, &mut compare).error {
+            skipped += 1;
+            if entries.skip() {
+                named += 1;
+                let warning = Warning::skipped(path, error).to_string();
+                assert!(warning.starts_with(path.as_str()));
+            }
         }
     }
-    assert!(comparisons <= 7 * MAX_ENTRIES);
+    assert!(comparisons <= 8 * files.len());
     assert!(named <= MAX_NAMED);
-    assert_eq!(entries.rest().is_some(), entries.unnamed() > 0);
-    let good: Vec<Item<'_>> = files
-        .iter()
-        .take(MAX_CANDIDATES)
-        .filter_map(|(path, text)| Item::new(path, text).ok().flatten())
-        .collect();
-    assert_eq!(entries.items().len(), good.len().min(MAX_ENTRIES));
+    assert_eq!(entries.rest().is_some(), skipped > named);
+    let mut good = good(files);
+    good.sort_by(Item::compare);
+    good.dedup_by(|one, other| one.compare(other).is_eq());
+    let kept = entries.items().take(MAX_ENTRIES).map(|item| item.path);
+    assert!(kept.eq(good.iter().take(MAX_ENTRIES).map(|item| item.path)));
     assert_eq!(entries.is_empty(), files.is_empty());
 }
 

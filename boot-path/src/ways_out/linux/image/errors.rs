@@ -28,6 +28,8 @@ pub enum LinuxError {
     No64 { version: u16, xloadflags: u16 },
     /// The command line is longer than the kernel can take.
     CommandLine { length: u64, limit: u64 },
+    /// An initial RAM disk is empty: its writer was interrupted.
+    EmptyInitrd,
     /// Memory that the kernel requires is not free.
     NotFree { start: u64, end: u64 },
 }
@@ -70,6 +72,7 @@ impl fmt::Display for LinuxError {
             Self::CommandLine { length, limit } => {
                 ("a command line of # bytes, more than #", &[length, limit])
             }
+            Self::EmptyInitrd => ("an initial RAM disk of 0 bytes", &[]),
             Self::NotFree { start, end } => ("#h to #h", &[start, end]),
         };
         facts(f, text, numbers)
