@@ -299,6 +299,7 @@ fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
         WAY_CD => Drive::proved(machine, drive, CD_BLOCK),
         way => {
             let mut disk = Drive::open(machine, drive);
+            disk.prove_sector_size();
             if WAY_CHS.contains(&way) {
                 disk.distrust_extensions();
             }

@@ -32,6 +32,8 @@ const ROUNDS: u32 = 11;
 /// Calls become smaller after this many reads in a row have failed although each of their sectors
 /// could be read.
 const DOUBTS: u8 = 2;
+/// Bytes that no sector on a disk ends in.
+const MARK: [u8; 16] = *b"\x1Fnot read\xF1\x0E\xA5\x5A\xC3\x3C\x9E";
 /// Highest cylinder number of INT 13h AH=02h.
 const MAX_CYLINDER: u64 = 1023;
 
@@ -61,6 +63,8 @@ pub struct Drive<B> {
     bad: Option<(Lba, u8)>,
     /// The last status of a disk that no longer answers.
     gone: Option<u8>,
+    /// Does the BIOS set the number of sectors in the packet to 0 although it has read them?
+    clears_count: bool,
     reads: u32,
 }
 
@@ -120,6 +124,7 @@ impl<B: Bios + Clock> Drive<B> {
             good: None,
             bad: None,
             gone: None,
+            clears_count: false,
             reads: 0,
         }
     }
@@ -132,6 +137,12 @@ impl<B: Bios + Clock> Drive<B> {
             self.geometry = self.read_geometry();
             self.extensions = self.geometry.is_none();
         }
+    }
+
+    /// stage1 has read this drive in sectors of 512 bytes and got stage2. So they have 512 bytes,
+    /// whatever the BIOS reports.
+    pub fn prove_sector_size(&mut self) {
+        self.sector_size = disk_layout::SECTOR_SIZE;
     }
 
     /// The BIOS that reads the drive.
@@ -215,6 +226,35 @@ impl<B: Bios + Clock> Drive<B> {
 
     /// INT 13h AH=42h. Each call gets a new packet, since BIOSes write to it.
     fn read_extended(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
+        match self.read_packet(lba, count, address)? {
+            0 if !self.clears_count => self.read_marked(lba, count, address),
+            0 => Ok(count),
+            done if done == count => Ok(count),
+            _ => Err(STATUS_NOT_FOUND),
+        }
+    }
+
+    /// Reads once more after a success with 0 sectors: some BIOSes clear the number after they have
+    /// read all, others return without having read anything. Marks at the end of each sector tell
+    /// which it is, once and for all: a read replaces them.
+    #[cold]
+    fn read_marked(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
+        let size = self.sector_size;
+        let places = (1..=count).map(|end| end * size - MARK.len());
+        for place in places.clone() {
+            self.bios.write(address + place as u64, &MARK);
+        }
+        let done = self.read_packet(lba, count, address)?;
+        let is_left = |place: usize| self.bios.read::<[u8; 16]>(address + place as u64) == MARK;
+        if done != 0 || places.clone().any(is_left) {
+            return Err(STATUS_NOT_FOUND);
+        }
+        self.clears_count = true;
+        Ok(count)
+    }
+
+    /// Makes the call. Returns the number of sectors that the BIOS leaves in the packet.
+    fn read_packet(&mut self, lba: Lba, count: usize, address: u64) -> Result<usize, u8> {
         let (segment, offset) = far(address);
         self.bios.put(&Packet {
             size: size_of::<Packet>() as u8,
@@ -231,12 +271,9 @@ impl<B: Bios + Clock> Drive<B> {
         self.reads += 1;
         self.call(&mut registers);
         let packet: Packet = self.bios.read(BIOS_BUFFER.start);
-        if registers.carry() {
-            Err(registers.ah())
-        } else if usize::from(packet.sectors.get()) != count {
-            Err(STATUS_NOT_FOUND)
-        } else {
-            Ok(count)
+        match registers.carry() {
+            true => Err(registers.ah()),
+            false => Ok(packet.sectors.get().into()),
         }
     }
 

@@ -557,12 +557,14 @@ fn rank_of(status: u8, kind: u8) -> u8 {
     }
 }
 
-/// Is there a FAT volume, by its boot sector or by the backup of a damaged one? Another file system
+/// Is there a FAT volume, by its boot sector, by the backup of a damaged one, or by a boot sector
+/// without one of its marks? Another file system
 /// may have left an old backup in place.
 fn holds_fat<D: BlockDevice + ?Sized>(device: &mut D, first_lba: Lba, sectors: u64) -> bool {
-    let mut is_boot_sector = |lba| device.read(lba, 1).is_ok_and(fat::is_boot_sector);
-    is_boot_sector(first_lba)
-        || is_boot_sector(first_lba.saturating_add(fat::BACKUP_SECTOR))
+    let backup = first_lba.saturating_add(fat::BACKUP_SECTOR);
+    let mut is = |lba, like: fn(&[u8]) -> bool| device.read(lba, 1).is_ok_and(like);
+    is(first_lba, fat::is_boot_sector)
+        || (is(backup, fat::is_boot_sector) || is(first_lba, fat::is_unmarked))
             && probe::at_start(device, first_lba, sectors).is_none()
 }
 

@@ -29,8 +29,12 @@ fn is_bootable<D: BlockDevice + ?Sized>(
     cache: &mut Cache<'_>,
     partition: &Partition,
 ) -> bool {
+    let Ok(volume) = Volume::open_any(device, cache, partition, &mut |_, _| {}) else {
+        return false;
+    };
     View::ALL.into_iter().any(|view| {
-        Volume::open_view(device, cache, partition, view)
+        volume
+            .by_view(device, cache, partition, view)
             .and_then(|volume| has_any(device, cache, &volume))
             .unwrap_or(false)
     })

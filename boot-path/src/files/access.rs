@@ -20,7 +20,7 @@ use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::{self, Expected, Manifest, Role, Sums};
-use crate::files::views::say_change;
+use crate::files::views::{say_change, say_defect};
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Block, bytes_at_mut};
 use crate::position::FileOffset;
@@ -176,6 +176,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let mut changed = |error: &FatError, view| say_change(self.machine, error, view);
         let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed)?;
         say!(self.machine, " 8 files    ", volume.kind());
+        if let Some(defect) = volume.defect() {
+            say_defect(self.machine, &defect);
+        }
         self.source = Source::Volume(OnDisk {
             disk,
             cache,

@@ -175,7 +175,7 @@ impl<'m, M: FileMachine<'m>> OnDisk<'m, M> {
         if !disk.is_there() {
             return false;
         }
-        let Ok(volume) = Volume::open_view(disk, cache, &self.partition, view) else {
+        let Ok(volume) = damaged.by_view(disk, cache, &self.partition, view) else {
             return false;
         };
         self.volume = volume;
@@ -193,6 +193,20 @@ pub(super) fn say_change<'m>(machine: impl Machine<'m>, damage: &dyn Named, view
         (true, true) => "the backup boot sector and the second FAT",
     };
     machine.print(&Change(damage, part));
+}
+
+/// Reports what is wrong with a volume that can be read all the same.
+pub(super) fn say_defect<'m>(machine: impl Machine<'m>, defect: &fat::Defect) {
+    machine.print(&Note(defect));
+}
+
+struct Note<'a>(&'a fat::Defect);
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(" 8 files    ")?;
+        self.0.fmt(f)
+    }
 }
 
 struct Change<'a>(&'a dyn Named, &'a str);

@@ -363,6 +363,39 @@ fn a_failed_read_that_leaves_its_mark_in_the_packet() {
     assert_eq!(reads(&bios), [(0x42, 100), (0x42, 100)]);
 }
 
+/// The first read is made twice: marks show that its sectors have arrived.
+#[test]
+fn success_that_clears_the_number_of_sectors() {
+    let far = 900_000;
+    let disk = || FakeDisk::new().with(Whim::ClearsCount);
+    let bios = good(disk(), far, 300);
+    assert_eq!(
+        reads(&bios),
+        [(0x42, 127), (0x42, 127), (0x42, 127), (0x42, 46)]
+    );
+    // Such a BIOS reports failures all the same.
+    good(disk().with(Whim::Transient(2, 0x0C)), far, 300);
+    let (error, _) = bad(disk().with(Whim::Dead(far..far + 1)), far, 1);
+    assert_eq!(error.lba, Lba::new(far));
+    // Nothing has arrived.
+    let none = disk().with(Whim::Script(vec![Fate::Short(0); 200]));
+    let (error, _) = bad(none.with(Whim::NoGeometry), far, 3);
+    assert_eq!(error, status(0x04, far));
+    // Two of three have: smaller calls deliver them.
+    good(disk().with(Whim::Script(vec![Fate::Short(2); 200])), far, 3);
+}
+
+/// Some BIOSes report what the disk has inside, and read in sectors of 512 bytes.
+#[test]
+fn stage1_proves_the_size_of_the_sectors() {
+    let disk = FakeDisk::new().with(Whim::Parameters(1 << 20, 4096));
+    let mut bios = FakeBios::with_disk(disk);
+    let mut drive = Drive::open(&mut bios, 0x80);
+    assert_eq!(drive.sector_size(), 4096);
+    drive.prove_sector_size();
+    assert_eq!(drive.sector_size(), 512);
+}
+
 #[test]
 fn carry_decides_and_not_the_status() {
     // CF is set on entry, so a service that leaves it alone has not read anything.

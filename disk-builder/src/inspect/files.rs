@@ -61,6 +61,8 @@ impl Inspection {
             // One good copy of two is not good enough.
             return Err(damage);
         }
+        self.warnings
+            .extend(fat.defect().map(|defect| defect.to_string()));
         let boot_sector = disk.sectors(partition.first_lba, 1).map_err(|e| say(&e))?;
         self.volume = Some(Volume::of(&boot_sector, partition.first_lba));
         let mut reader = Reader {

@@ -72,14 +72,15 @@ const EXTENDED: u8 = 5;
 /// It leads to a sector in front of the partition that holds nothing.
 const EMPTY_CHAIN: &[u8] = &[EXTENDED, 0, 0, 0, 0xFF, 7, 0, 0, 9];
 
-/// The header of a GPT in LBA 1, with one entry in LBA 2, and this entry: LBA 2048, where the
-/// partition is.
-const GPT: &[u8] = &{
+/// The header of a GPT with one entry, whose place is not filled in, and this entry: LBA 2048,
+/// where the partition is.
+const GPT: [u8; 92] = {
     let mut header = [0; 92];
     header.split_at_mut(8).0.copy_from_slice(b"EFI PART");
-    (header[72], header[80], header[84]) = (2, 1, 128);
+    (header[80], header[84]) = (1, 128);
     header
 };
+const GPT_ENTRIES: usize = 72;
 const GPT_ENTRY: &[u8] = &{
     let mut entry = [0; 48];
     (entry[0], entry[33]) = (1, 8);
@@ -102,13 +103,20 @@ fn of_partitions(base: &Base) -> Result<Vec<Made>> {
     let bad_backup = (backup(base).unwrap_or(start) + 11, &[0, 1][..]);
     let kind = (KIND, &[PROTECTIVE][..]);
     let far = (FIRST_SECTOR, &[0, 0, 0, 1][..]);
+    // The copy of a header, in the last sector, and its entries in front of it: clusters that no
+    // file has.
+    let end = base.bytes.len();
+    let mut header = GPT;
+    let entries = (end / 512 - 2) as u64;
+    header[GPT_ENTRIES..GPT_ENTRIES + 8].copy_from_slice(&entries.to_le_bytes());
+    let gpt = [(end - 512, &header[..]), (end - 1024, GPT_ENTRY)];
     Ok(vec![
         made(base, "PartitionError::NoSignature", "no 55 AA", &[(SIGNATURE, &[0; 2])]),
         made(base, "PartitionError::NoEntry", "a partition of Linux", &[other, bad, bad_backup]),
         made(base, "PartitionError::Foreign", "a partition with XFS", &[other, bad, bad_backup, (start, FOREIGN)]),
         made(base, "PartitionError::Chain", "a chain of logical partitions into nothing", &[other, bad, bad_backup, (SECOND, EMPTY_CHAIN)]),
         made(base, "PartitionError::Gpt", "a GPT's entry", &[kind]),
-        made(base, "PartitionError::GptFat", "a GPT with a FAT volume", &[kind, (512, GPT), (1024, GPT_ENTRY)]),
+        made(base, "PartitionError::GptFat", "a GPT with a FAT volume", &[kind, gpt[0], gpt[1]]),
         made(base, "PartitionError::BehindEnd", "a partition behind the end", &[far]),
     ])
 }

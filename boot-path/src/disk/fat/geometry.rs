@@ -9,7 +9,7 @@ use crate::disk::fat::directory::DirectoryEntry;
 use crate::disk::fat::error::{Field, Refusal};
 
 /// The BIOS parameter block in sector 0 of a volume: "Boot Sector and BPB" of the specification.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct BootSector {
     jump: [u8; 3],
@@ -42,14 +42,37 @@ fn refuse<T>(field: Field, value: u32) -> Result<T, Refusal> {
 }
 
 impl BootSector {
-    /// Checks the fields that all kinds have, one at a time.
-    fn check(sector: &[u8]) -> Result<&Self, Refusal> {
-        let Ok((boot, _)) = Self::ref_from_prefix(sector) else {
-            return refuse(Field::Length, sector.len() as u32);
-        };
-        if boot.signature.get() != disk_layout::mbr::BOOT_SIGNATURE {
-            return refuse(Field::Signature, boot.signature.get().into());
+    fn of(sector: &[u8]) -> Result<&Self, Refusal> {
+        match Self::ref_from_prefix(sector) {
+            Ok((boot, _)) => Ok(boot),
+            Err(_) => refuse(Field::Length, sector.len() as u32),
         }
+    }
+
+    /// Checks the fields that tell a FAT volume from anything else, although no driver needs them.
+    fn check_marks(&self) -> Result<(), Refusal> {
+        if self.signature.get() != disk_layout::mbr::BOOT_SIGNATURE {
+            return refuse(Field::Signature, self.signature.get().into());
+        }
+        if !matches!(self.media, 0xF0 | 0xF8..) {
+            return refuse(Field::Media, self.media.into());
+        }
+        Ok(())
+    }
+
+    /// Is exactly one of the marks wrong, and does the sector begin with a jump (of a PC, or of an
+    /// Atari)? Atari's tools write no signature, and some cameras and editors no media byte.
+    fn lacks_one_mark(&self) -> bool {
+        let mut other = *self;
+        other.signature = disk_layout::mbr::BOOT_SIGNATURE.into();
+        let is_media = other.check_marks().is_ok();
+        let is_signed = self.signature == other.signature;
+        is_media != is_signed && matches!(self.jump[0], 0xEB | 0xE9 | 0x60)
+    }
+
+    /// Checks the fields that all kinds have, one at a time.
+    fn check(&self) -> Result<(), Refusal> {
+        let boot = self;
         let sector_size = boot.bytes_per_sector.get();
         if !matches!(sector_size, 512 | 1024 | 2048 | 4096) {
             return refuse(Field::BytesPerSector, sector_size.into());
@@ -64,10 +87,7 @@ impl BootSector {
         if boot.fats == 0 {
             return refuse(Field::Fats, 0);
         }
-        if !matches!(boot.media, 0xF0 | 0xF8..) {
-            return refuse(Field::Media, boot.media.into());
-        }
-        Ok(boot)
+        Ok(())
     }
 
     /// The fields that only FAT32 has: which FAT is in use, whether the next FAT mirrors it, and
@@ -155,7 +175,22 @@ pub(super) struct Geometry {
 
 impl Geometry {
     pub(super) fn parse(sector: &[u8]) -> Result<Self, Refusal> {
-        let boot = BootSector::check(sector)?;
+        let boot = BootSector::of(sector)?;
+        boot.check_marks()?;
+        Self::of(boot)
+    }
+
+    /// The same of a boot sector that lacks one of the marks, and which mark that is.
+    pub(super) fn parse_unmarked(sector: &[u8]) -> Result<(Self, Refusal), Refusal> {
+        let boot = BootSector::of(sector)?;
+        match boot.check_marks() {
+            Err(mark) if boot.lacks_one_mark() => Ok((Self::of(boot)?, mark)),
+            checked => checked.and(refuse(Field::Length, 0)),
+        }
+    }
+
+    fn of(boot: &BootSector) -> Result<Self, Refusal> {
+        boot.check()?;
         // Both units are powers of two.
         let sector_shift = boot.bytes_per_sector.get().trailing_zeros();
         let cluster_shift = boot.sectors_per_cluster.trailing_zeros();
@@ -214,6 +249,12 @@ impl Geometry {
     pub(super) fn is_cluster(&self, number: u32) -> bool {
         (2..=self.last_cluster).contains(&number)
     }
+}
+
+/// Can these be those of a boot sector that lacks one of the marks by which FAT is told from
+/// anything else?
+pub fn is_unmarked(sector: &[u8]) -> bool {
+    Geometry::parse_unmarked(sector).is_ok()
 }
 
 /// Can these first 512 bytes of a sector be the boot sector of a FAT volume?

@@ -22,6 +22,6 @@ pub(crate) use cache::Span;
 pub use chain::{Extent, ExtentWalker};
 pub use directory::{Directory, Listed, NoFile};
 pub use error::{FatError, Field, Refusal};
-pub use geometry::is_boot_sector;
+pub use geometry::{is_boot_sector, is_unmarked};
 pub use name::FileName;
-pub use volume::{BACKUP_SECTOR, File, View, Volume};
+pub use volume::{BACKUP_SECTOR, Defect, File, View, Volume};

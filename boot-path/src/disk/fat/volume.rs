@@ -1,5 +1,7 @@
 //! A volume, opened by one of its boot sectors and FATs, and the files at its paths.
 
+use core::fmt;
+
 use crate::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use crate::disk::fat::cache::Cache;
 use crate::disk::fat::chain::{Extent, ExtentWalker};
@@ -19,6 +21,8 @@ pub struct Volume {
     pub(super) geometry: Geometry,
     /// Where it begins. Offsets in its boot sector count from there.
     pub(super) start: DiskOffset,
+    /// The mark that its boot sector lacks.
+    unmarked: Option<Refusal>,
 }
 
 /// A file that was found.
@@ -29,6 +33,17 @@ pub struct File {
     /// Time (low half) and date (high half) of the last change.
     pub stamp: u32,
     first_cluster: u32,
+}
+
+/// A mark that a boot sector lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defect(Refusal);
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the boot sector is not as FAT's must be, ")?;
+        self.0.fmt(f)
+    }
 }
 
 /// Which of its two boot sectors and two FATs a volume is read by.
@@ -113,6 +128,9 @@ impl Volume {
                 return Ok(volume);
             }
         }
+        if let Ok(volume) = Self::open_unmarked(device, cache, partition) {
+            return Ok(volume);
+        }
         match probe::at_end(device, first, length) {
             Some(name) if refused => Err(foreign(name)),
             _ => Err(error),
@@ -156,15 +174,80 @@ impl Volume {
                 parsed = Geometry::parse(cache.bytes(device, place, end)?);
             }
         }
-        let mut geometry =
-            parsed.map_err(|Refusal { field, value }| refuse(offset, field, value))?;
+        let geometry = parsed.map_err(|Refusal { field, value }| refuse(offset, field, value))?;
         if view.backup && geometry.kind != Kind::Fat32 {
             return Err(refuse(offset, Field::RootEntries, 0));
         }
-        if view.second_fat {
-            geometry.fat = geometry.copy.ok_or(refuse(offset, Field::Fats, 1))?;
+        let volume = Self {
+            geometry,
+            start,
+            unmarked: None,
+        };
+        match view.second_fat {
+            true => volume.by_second_fat(),
+            false => Ok(volume),
         }
-        Ok(Self { geometry, start })
+    }
+
+    fn by_second_fat(mut self) -> Result<Self, FatError> {
+        let refusal = Refusal {
+            field: Field::Fats,
+            value: 1,
+        };
+        let offset = self.start;
+        let copy = self.geometry.copy;
+        self.geometry.fat = copy.ok_or(FatError::NotFat { offset, refusal })?;
+        Ok(self)
+    }
+
+    /// Opens a volume whose boot sector lacks one of the marks by which FAT is told from anything
+    /// else: only when it is nothing else, and has no better boot sector.
+    fn open_unmarked<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+    ) -> Result<Self, FatError> {
+        let offset = partition.first_lba.start(device.sector_size());
+        let unit = device.sector_size() as u64;
+        let end = offset.saturating_add(partition.sectors.saturating_mul(unit));
+        if offset > MAX_START {
+            let (field, value) = (Field::Length, 0);
+            let refusal = Refusal { field, value };
+            return Err(FatError::NotFat { offset, refusal });
+        }
+        let parsed = Geometry::parse_unmarked(cache.bytes(device, offset, end)?);
+        let (geometry, mark) = parsed.map_err(|refusal| FatError::NotFat { offset, refusal })?;
+        Ok(Self {
+            geometry,
+            start: offset,
+            unmarked: Some(mark),
+        })
+    }
+
+    /// The same volume by another view, as [`open_view`](Self::open_view) opens it.
+    ///
+    /// # Errors
+    /// Those of `open_view`.
+    pub fn by_view<D: BlockDevice + ?Sized>(
+        &self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+        view: View,
+    ) -> Result<Self, FatError> {
+        if self.unmarked.is_none() || view.backup {
+            return Self::open_view(device, cache, partition, view);
+        }
+        let volume = Self::open_unmarked(device, cache, partition)?;
+        match view.second_fat {
+            true => volume.by_second_fat(),
+            false => Ok(volume),
+        }
+    }
+
+    /// What is wrong with its boot sector, although it can be read.
+    pub fn defect(&self) -> Option<Defect> {
+        self.unmarked.map(Defect)
     }
 
     /// Its type: `FAT12`, `FAT16` or `FAT32`.

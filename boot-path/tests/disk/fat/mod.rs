@@ -5,6 +5,7 @@ use boot_path::disk::fat::{Cache, Volume};
 use crate::disks::*;
 
 mod damage;
+mod makers;
 mod names;
 mod reads;
 mod volumes;

@@ -57,6 +57,8 @@ pub enum Whim {
     HangsAfter(usize, u64),
     /// Failed reads leave 0 as the number of sectors in the packet.
     ZeroesCount,
+    /// Good reads leave 0 as the number of sectors in the packet.
+    ClearsCount,
     /// If a read is for more than so many sectors, it succeeds with half of them, and says so in
     /// the packet.
     HalfOfMoreThan(usize),
@@ -262,6 +264,9 @@ impl FakeDisk {
                 false => count,
             };
         }
+        if self.has(|whim| matches!(whim, Whim::ClearsCount)) {
+            left = 0;
+        }
         let packet = buffer(memory, registers.ds, registers.esi, 16);
         packet[2..4].copy_from_slice(&(left as u16).to_le_bytes());
         answer
@@ -378,7 +383,12 @@ impl FakeDisk {
             return (Answer::Failure(status), 0);
         }
         let sectors = self.sectors_from(lba, done);
-        out.fill(0x5A);
+        // Where nothing is said of the number of sectors, the others stay as they are.
+        if done != 0 && !self.has(|whim| matches!(whim, Whim::ClearsCount)) {
+            let out = buffer(memory, segment, offset.into(), length);
+            out.fill(0x5A);
+        }
+        let out = buffer(memory, segment, offset.into(), length);
         out[..sectors.len()].copy_from_slice(&sectors);
         (Answer::Success(""), done)
     }
