@@ -48,6 +48,8 @@ old=$(echo "$kernels" | head -n 1) new=$(echo "$kernels" | tail -n 1)
 BOOTPATH_STAGE=1 DEBIAN_FRONTEND=noninteractive chroot "$root" \
     apt-get -qq install --yes --no-install-recommends "$old"
 chroot "$root" sh -c 'cd /var/tmp && apt-get -qq -o APT::Sandbox::User= download "$1"' sh "$new"
+# From here on, no more drivers than this machine needs: it makes initrds in an emulator.
+echo MODULES=dep >"$root/etc/initramfs-tools/conf.d/modules"
 printf '%s\n' "${old#linux-image-}" "${new#linux-image-}" >"$directory/kernels"
 mv "$root/efi" "$directory/efi"
 mkdir "$root/efi"
