@@ -35,7 +35,9 @@ chmod 755 "$root"/etc/kernel/*.d/* "$root"/etc/initramfs/post-update.d/*
 mkdir "$root/efi"
 echo debian >"$root/etc/kernel/entry-token"
 echo 'root=LABEL=root ro console=ttyS0 quiet' >"$root/etc/kernel/cmdline"
-printf '%s\n' 'LABEL=root / ext4 errors=remount-ro 0 1' 'LABEL=BOOT /efi vfat umask=0077 0 2' >"$root/etc/fstab"
+# In an emulator, it may be minutes before a device is there.
+options=umask=0077,nofail,x-systemd.device-timeout=0
+printf '%s\n' 'LABEL=root / ext4 errors=remount-ro 0 1' "LABEL=BOOT /efi vfat $options 0 2" >"$root/etc/fstab"
 echo debian >"$root/etc/hostname"
 echo '127.0.0.1 localhost debian' >"$root/etc/hosts"
 chroot "$root" passwd --quiet --delete root
