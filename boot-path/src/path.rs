@@ -92,12 +92,9 @@ macro_rules! with_all_errors {
     };
 }
 
-/// The memory that the path needs at fixed places, because the stack is small.
+/// The memory that the path needs for its structures, because the stack is small. It is allocated
+/// as soon as there is a memory map: the loader's own memory has little room.
 pub struct Rooms<'m> {
-    /// The memory map, empty.
-    pub memory: &'m mut MemoryMap,
-    /// The facts about the files that `disk-builder` wrote: see [`disk_layout::manifest`].
-    pub manifest: &'m [u8],
     /// For all entries.
     pub entries: &'m mut Entries<'m>,
     /// For the modules of a Limine kernel.
@@ -116,15 +113,25 @@ pub struct Rooms<'m> {
     pub adapter: &'m mut Adapter,
 }
 
+/// What the path is given.
+pub struct Given<'m, R> {
+    /// The memory map, empty.
+    pub memory: &'m mut MemoryMap,
+    /// The facts about the files that `disk-builder` wrote: see [`disk_layout::manifest`].
+    pub manifest: &'m [u8],
+    /// Makes the rooms out of [`layout::ROOMS_SIZE`] bytes.
+    pub rooms: R,
+}
+
 /// Steps 6 to 12, up to but without the jump.
 ///
 /// # Errors
 /// All from 6A on.
 pub fn boot<'m, M: PathMachine<'m>>(
     machine: M,
-    rooms: Rooms<'m>,
+    given: Given<'m, impl FnOnce(&'m mut [u8]) -> Rooms<'m>>,
 ) -> Result<Handover<'m>, M::Failure> {
-    boot_entry(machine, rooms, None)
+    boot_entry(machine, given, None)
 }
 
 /// As [`boot`], with the entry in the file `picked`, if there is one. Whoever picks an entry gets
@@ -134,15 +141,20 @@ pub fn boot<'m, M: PathMachine<'m>>(
 /// Those of [`boot`].
 pub fn boot_entry<'m, M: PathMachine<'m>>(
     machine: M,
-    rooms: Rooms<'m>,
+    given: Given<'m, impl FnOnce(&'m mut [u8]) -> Rooms<'m>>,
     picked: Option<&str>,
 ) -> Result<Handover<'m>, M::Failure> {
     machine.step(6);
-    let memory = rooms.memory;
+    let memory = given.memory;
     discover_memory(machine, memory)?;
 
     machine.step(7);
     let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
+    let cache = match machine.multiboot() {
+        Some(_) => Default::default(),
+        None => early_room(machine, layout::FILE_CACHE_SIZE, memory)?,
+    };
+    let rooms = (given.rooms)(early_room(machine, layout::ROOMS_SIZE, memory)?);
     let mut files = Files::new(machine, rooms.decompressor);
     let mut partition = Partition::default();
     let entries = rooms.entries;
@@ -158,11 +170,10 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
         }
         None => {
             let mut disk = open_disk(machine);
-            let cache = early_room(machine, layout::FILE_CACHE_SIZE, memory)?;
             partition = boot_partition(machine, &mut disk, cache)?;
 
             machine.step(8);
-            files.open(disk, &partition, cache, rooms.manifest)?;
+            files.open(disk, &partition, cache, given.manifest)?;
 
             machine.step(9);
             let entry_rooms = choose::Rooms {

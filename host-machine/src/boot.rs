@@ -7,7 +7,7 @@ use boot_path::bios::vbe::Adapter;
 use boot_path::entry::entries::Entries;
 use boot_path::errors::catalogue::{Named as _, Report};
 use boot_path::memory::map::MemoryMap;
-use boot_path::path::{self, Rooms};
+use boot_path::path::{self, Given, Rooms};
 use boot_path::ways_out::handover::Jump;
 use boot_path::ways_out::limine::Modules;
 
@@ -46,8 +46,6 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut brought = ManuallyDrop::new(ArrayVec::new());
     let mut opened = ManuallyDrop::new(None);
     let rooms = Rooms {
-        memory: &mut memory,
-        manifest,
         entries: &mut entries,
         modules: &mut modules,
         image: &mut image,
@@ -57,7 +55,12 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
         opened: &mut opened,
         adapter: &mut adapter,
     };
-    let booted = path::boot_entry(Machine(pc), rooms, path);
+    let given = Given {
+        memory: &mut memory,
+        manifest,
+        rooms: |_: &mut [u8]| rooms,
+    };
+    let booted = path::boot_entry(Machine(pc), given, path);
     match booted {
         Ok(handover) => {
             let moves = handover.moves.iter();

@@ -14,26 +14,20 @@ mod machine;
 mod real;
 mod ways_out;
 
-use core::mem::MaybeUninit;
-
 use arrayvec::ArrayVec;
 use asm_lines::naked_asm;
 use boot_path::bios::vbe::Adapter;
 use boot_path::entry::entries::Entries;
-use boot_path::files::access::File;
-use boot_path::files::gzip::Decompressor;
-use boot_path::kernel::image::{KernelImage, Wishes};
+use boot_path::files::checksum::Tables;
 use boot_path::memory::map::MemoryMap;
-use boot_path::path::{self, Rooms};
-use boot_path::ways_in::multiboot::MAX_GIVEN;
+use boot_path::path::{self, Given, Rooms};
 use boot_path::ways_out::limine::Modules;
-use boot_path::ways_out::recognise::Opened;
 use disk_layout::multiboot as multiboot_layout;
 use disk_layout::stage2 as stage2_image;
 
 use crate::machine::real_mode::{exceptions, findings};
-use crate::machine::variables::Once;
-use crate::machine::{Machine, console, faults, header};
+use crate::machine::variables::{Once, Rest};
+use crate::machine::{Machine, console, faults, header, path as checksums};
 
 /// stage1 jumps here, directly behind the header. The way in by Multiboot enters behind the first
 /// jump. Both come in real mode, with CS = DS = SS = 0. The linker script ensures the first place,
@@ -86,35 +80,30 @@ extern "sysv64" fn main() -> ! {
     findings::step(5);
     console::start();
 
-    match path::boot(Machine, rooms()) {
+    static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
+    let given = Given {
+        memory: MEMORY.take(),
+        manifest: header::manifest(),
+        rooms,
+    };
+    match path::boot(Machine, given) {
         Ok(handover) => ways_out::leave(handover),
         Err(failure) => faults::fail(&failure),
     }
 }
 
-/// The memory that the path works in. Each part can be taken only once.
-fn rooms() -> Rooms<'static> {
-    static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
-    static ENTRIES: Once<Entries<'static>> = Once::new(Entries::new());
-    static MODULES: Once<Modules<'static>> = Once::new(Modules::new_const());
-    static IMAGE: Once<MaybeUninit<Option<KernelImage>>> = Once::new(MaybeUninit::uninit());
-    static BROUGHT: Once<ArrayVec<File<'static>, MAX_GIVEN>> = Once::new(ArrayVec::new_const());
-    static DECOMPRESSOR: Once<MaybeUninit<Decompressor>> = Once::new(MaybeUninit::uninit());
-    static HEADERS: Once<MaybeUninit<Option<(KernelImage, Wishes)>>> =
-        Once::new(MaybeUninit::uninit());
-    static OPENED: Once<MaybeUninit<Option<Opened<'static>>>> = Once::new(MaybeUninit::uninit());
-    static ADAPTER: Once<Adapter> = Once::new(Adapter::new());
-
+/// The structures that the path works with, in the memory that it has for them.
+fn rooms(memory: &'static mut [u8]) -> Rooms<'static> {
+    let mut memory = Rest(memory);
+    checksums::use_tables(memory.room().write(Tables::EMPTY));
     Rooms {
-        memory: MEMORY.take(),
-        manifest: header::manifest(),
-        entries: ENTRIES.take(),
-        modules: MODULES.take(),
-        image: IMAGE.take().write(None),
-        brought: BROUGHT.take(),
-        decompressor: DECOMPRESSOR.take(),
-        headers: HEADERS.take().write(None),
-        opened: OPENED.take().write(None),
-        adapter: ADAPTER.take(),
+        entries: memory.room().write(Entries::new()),
+        modules: memory.room().write(Modules::new_const()),
+        image: memory.room().write(None),
+        brought: memory.room().write(ArrayVec::new_const()),
+        decompressor: memory.room(),
+        headers: memory.room().write(None),
+        opened: memory.room().write(None),
+        adapter: memory.room().write(Adapter::new()),
     }
 }

@@ -84,7 +84,7 @@ pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
     0x4_3000,
     "stage2",
-    "image (at most 188 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "image (at most 212 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The top page table of the loader, a PML4.
@@ -130,6 +130,10 @@ pub const TRANSFER_BUFFER: Region = Region::new(
 
 /// Bytes for an entry file: `/loader/loader.conf`, then `/boot/kernel.conf`.
 pub const ENTRY_FILE_SIZE: u64 = 0x4000;
+
+/// Bytes for the path's own structures, once there is a memory map: see
+/// [`Rooms`](crate::path::Rooms).
+pub const ROOMS_SIZE: u64 = 0xA000;
 
 /// Bytes for the windows through which the file system is read.
 pub const FILE_CACHE_SIZE: u64 = 0x2_0000;

@@ -14,19 +14,23 @@ use handoff::TIMELINE_LENGTH;
 use crate::machine::console::CONSOLE;
 use crate::machine::failure::Failure;
 use crate::machine::real_mode::findings;
-use crate::machine::variables::{Once, OneThread};
+use crate::machine::variables::OneThread;
 use crate::machine::{Machine, faults, instructions, physical, switch};
 
-/// Tables for checksums, built when first needed. While one caller uses them, no other can take
-/// them.
-static TABLES: Once<Tables> = Once::new(Tables::EMPTY);
-static USER: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
+/// Tables for checksums, once there is memory for them. While one caller uses them, no other can
+/// take them.
+static TABLES: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
 
-/// A checksum by tables.
+/// Lets checksums use these tables.
+pub fn use_tables(tables: &'static mut Tables) {
+    TABLES.set(Some(tables));
+}
+
+/// A checksum by tables. Nobody needs one before there is a file to check.
 fn by_tables(polynomial: u32, crc: u32, bytes: &[u8]) -> u32 {
-    let tables = USER.take().unwrap_or_else(|| TABLES.take());
+    let tables = TABLES.take().expect("the path has given them memory");
     let crc = tables.of(polynomial).crc(crc, bytes);
-    USER.set(Some(tables));
+    TABLES.set(Some(tables));
     crc
 }
 

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use core::cell::{Cell, UnsafeCell};
-use core::mem::MaybeUninit;
+use core::mem::{self, MaybeUninit};
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,6 +66,26 @@ impl<T> Once<T> {
         first_time(&self.taken);
         // SAFETY: this is the only reference there ever is.
         unsafe { &mut *self.value.get() }
+    }
+}
+
+/// Allocated memory that is divided among variables: for those that need no fixed place.
+pub struct Rest(pub &'static mut [u8]);
+
+impl Rest {
+    /// Room for a value.
+    ///
+    /// # Panics
+    /// When what is left is too small.
+    pub fn room<T>(&mut self) -> &'static mut MaybeUninit<T> {
+        let left = mem::take(&mut self.0);
+        let skipped = left.as_ptr().align_offset(align_of::<T>());
+        let (_, left) = left.split_at_mut(skipped);
+        let (room, left) = left.split_at_mut(size_of::<T>());
+        self.0 = left;
+        // SAFETY: these bytes have the value's size and alignment, nobody else has a reference to
+        // them, and a `MaybeUninit` may hold any bytes.
+        unsafe { &mut *room.as_mut_ptr().cast() }
     }
 }
 
