@@ -195,6 +195,35 @@ fn with_internal_module(path: &[u8], flags: u64) -> Vec<u8> {
 }
 
 #[test]
+fn modules_that_a_limine_kernel_cannot_get() {
+    refused(vec![
+        Case::new(
+            "a directory instead of a module",
+            with_internal_module(b"/", REQUIRED),
+            "9B: a module is missing: /",
+        ),
+        Case::new(
+            "a path from the root",
+            with_internal_module(b"/modules/module", REQUIRED),
+            "9B: a module is missing: /modules/module",
+        )
+        .with_module(b"it is in /boot".into()),
+        Case::new(
+            "a compressed module that is not compressed",
+            with_internal_module(b"modules/module", COMPRESSED),
+            format!("{GZIP}its header"),
+        )
+        .with_module(b"plain".into()),
+        Case::new(
+            "a compressed module with something behind it",
+            with_internal_module(b"modules/module", COMPRESSED),
+            format!("{GZIP}no gzip data at byte "),
+        )
+        .with_module([gzip(b"short", 5), b"x".to_vec()].concat()),
+    ]);
+}
+
+#[test]
 fn limine_requests() {
     let entry = request(ENTRY_POINT, 0, &[REQUESTS]);
     refused(vec![
@@ -233,29 +262,6 @@ fn limine_requests() {
             with_internal_module(b".././none/../boot/none", REQUIRED),
             "9B: a module is missing: /boot/none",
         ),
-        Case::new(
-            "a directory instead of a module",
-            with_internal_module(b"/", REQUIRED),
-            "9B: a module is missing: /",
-        ),
-        Case::new(
-            "a path from the root",
-            with_internal_module(b"/modules/module", REQUIRED),
-            "9B: a module is missing: /modules/module",
-        )
-        .with_module(b"it is in /boot".into()),
-        Case::new(
-            "a compressed module that is not compressed",
-            with_internal_module(b"modules/module", COMPRESSED),
-            format!("{GZIP}its header"),
-        )
-        .with_module(b"plain".into()),
-        Case::new(
-            "a compressed module with something behind it",
-            with_internal_module(b"modules/module", COMPRESSED),
-            format!("{GZIP}no gzip data at byte "),
-        )
-        .with_module([gzip(b"short", 5), b"x".to_vec()].concat()),
         Case::new(
             "a stack larger than all memory",
             limine(&request(STACK_SIZE, 0, &[u64::MAX]), &[]),
