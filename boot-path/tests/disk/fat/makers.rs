@@ -74,12 +74,19 @@ fn with_file(bits: &str) -> (Vec<u8>, Vec<u8>) {
     (volume, bytes)
 }
 
+/// Bytes that are written over a volume: what they are, in which kinds of FAT, and where.
+type Pieces = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(usize, &'static [u8])],
+);
+
 /// What other systems write into a volume, byte by byte. Nothing of it breaks the specification,
 /// or no driver looks at it.
 #[test]
 fn what_others_leave_in_a_volume() {
     #[rustfmt::skip]
-    let all: &[(&str, &[&str], &[(usize, &[u8])])] = &[
+    let all: &[Pieces] = &[
         ("Windows' name", &["12", "16", "32"], &[(3, b"MSDOS5.0")]),
         ("macOS' name", &["12", "16", "32"], &[(3, b"BSD  4.4")]),
         ("no name", &["12", "16", "32"], &[(3, &[0; 8])]),
