@@ -569,6 +569,19 @@ fn headers_below_1_mib() -> Result<()> {
     contains(&transcript, &["Multiboot 1, 32 bits, 2 segments"])
 }
 
+/// More segments than the loader keeps apart: those side by side are loaded together, and the
+/// checksum covers what lies between them.
+#[test]
+fn many_segments() -> Result<()> {
+    let mut elf = Elf::read(&program("multiboot-kernel")?)?;
+    for number in 0..200 {
+        let address = 0x80_0000 + 0x1000 * number;
+        elf = elf.with(ProgramHeader::filled(R, address, noise(100)));
+    }
+    let transcript = boot(&elf.build(), 2)?;
+    contains(&transcript, &["10 kernel   Multiboot 2, ELF64, "])
+}
+
 /// Segments where the loader is, where the BIOS is, or where there is no RAM.
 #[test]
 fn memory_that_is_not_free() -> Result<()> {

@@ -110,7 +110,7 @@ struct Kept<'m> {
 }
 
 /// The most parts that are kept.
-pub const MAX_KEPT: usize = 41;
+pub const MAX_KEPT: usize = 33;
 
 /// Calls its second argument with the bytes of the loaded blocks that a checksum covers, in the
 /// order of the file.

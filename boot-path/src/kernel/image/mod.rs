@@ -46,7 +46,7 @@ pub use wishes::Wishes;
 
 /// The most PT_LOAD segments (with bytes in memory) that a kernel may have. If there are more, those
 /// that lie side by side count as one, as far as they can be loaded as one.
-pub const MAX_SEGMENTS: usize = 40;
+pub const MAX_SEGMENTS: usize = 32;
 
 /// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, which the code
 /// models `kernel` and `small` (position-independent) require.
