@@ -235,6 +235,10 @@ fn leave<'m, M: PathMachine<'m>>(
     machine.step(10);
     entry.kernel = files.unpack(Role::Kernel, entry.path, entry.kernel, memory)?;
     let recognised = recognise::recognise(files, &entry, &mut rooms.recognise, memory)?;
+    // Multiboot kernels are told what the BIOS says, to the byte.
+    if !matches!(recognised, Recognised::Multiboot(_)) {
+        show_pages(machine, memory);
+    }
     let way = Way {
         files,
         partition,
@@ -254,8 +258,7 @@ fn leave<'m, M: PathMachine<'m>>(
 }
 
 /// Step 6: the memory map. INT 15h E820, else E801, else 88h ([`int15`]), normalised into one map,
-/// in which the loader's own memory and the text window are marked. All later memory is allocated
-/// from it.
+/// in which the loader's own memory is marked. All later memory is allocated from it.
 ///
 /// # Errors
 /// 6A when there is no answer, 6B when there is not enough memory even for the loader.
@@ -273,13 +276,18 @@ fn discover_memory<'m, M: PathMachine<'m>>(
         const { PhysAddr::new(layout::END) },
         MemoryKind::Reclaimable,
     );
+    say!(machine, " 6 memory   # MiB usable, by ", source; usable >> 20);
+    Ok(())
+}
+
+/// Turns the memory map into what most protocols want of it: whole pages, with the text window.
+fn show_pages<'m>(machine: impl Machine<'m>, memory: &mut MemoryMap) {
+    memory.round_to_pages();
     if machine.cursor().is_some() {
         let start = PhysAddr::new(layout::VGA_TEXT);
         let end = PhysAddr::new(layout::VGA_TEXT_END);
         memory.mark(start, end, MemoryKind::Framebuffer);
     }
-    say!(machine, " 6 memory   # MiB usable, by ", source; usable >> 20);
-    Ok(())
 }
 
 /// Memory that the steps up to the choice need: below 1 MiB, or above on a machine that has no room

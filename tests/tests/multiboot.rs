@@ -176,8 +176,8 @@ fn boot(kernel: &[u8], version: u32) -> Result<String> {
         &transcript,
         &[
             "screen b8000 80 25\n",
-            "memory 636 KiB and ",
-            "memory 1000 9f000 1\n",
+            "memory 639 KiB and ",
+            "memory 0 9fc00 1\n",
         ],
     )?;
     Ok(transcript)
@@ -481,7 +481,7 @@ fn a_c_kernel_in_the_higher_half() -> Result<()> {
             "command line: /boot/kernel.elf some words, exit\n",
             "module c: /boot/modules/first the text of one\n",
             "module 186a1: /boot/modules/second\n",
-            "memory 1000 9f000 available\n",
+            "memory 0 9fc00 available\n",
             "OKAY\n",
         ],
     )

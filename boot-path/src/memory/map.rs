@@ -7,7 +7,9 @@
 //! overlap after every single call, so no state of it can be misread.
 //!
 //! The order of use: [`MemoryMap::add`] all that is reported, [`MemoryMap::finish`] once, then
-//! [`MemoryMap::claim`], [`MemoryMap::mark`] and [`MemoryMap::allocate`].
+//! [`MemoryMap::claim`], [`MemoryMap::mark`] and [`MemoryMap::allocate`]. All of these take whole
+//! pages, but the borders that the firmware has reported stay where they are, to the byte: some
+//! kernels are told of them. For all others, [`MemoryMap::round_to_pages`] follows.
 
 use core::cmp::Ordering;
 use core::fmt;
@@ -179,6 +181,9 @@ pub struct MemoryMap {
     regions: ArrayVec<Region, CAPACITY>,
     /// Some region did not fit and was left out: see [`MemoryMap::add`].
     overflowed: bool,
+    /// Bytes from the end of low memory to 1 MiB. (Not that end itself: a map without memory is all
+    /// zero, and takes no room in the image.)
+    upper_memory: u64,
 }
 
 impl Default for MemoryMap {
@@ -193,6 +198,7 @@ impl MemoryMap {
         MemoryMap {
             regions: ArrayVec::new_const(),
             overflowed: false,
+            upper_memory: 0,
         }
     }
 
@@ -202,6 +208,11 @@ impl MemoryMap {
     /// A full map never gets more usable memory: it ignores free regions, and a restriction of a
     /// part of a region becomes one of the whole region.
     pub fn add(&mut self, region: Region) {
+        self.restrict(region, REPORTED);
+    }
+
+    /// As [`MemoryMap::add`], up to another number of regions.
+    fn restrict(&mut self, region: Region, limit: usize) {
         let mut wanted = region.kind;
         if self.overflowed {
             // A restrictive region may have been left out just here.
@@ -229,7 +240,7 @@ impl MemoryMap {
                 kind: covered.map_or(wanted, |old| wanted.max(old.kind)),
             };
             start = piece.end;
-            if covered.is_some_and(|old| old.kind == piece.kind) || self.set(piece, REPORTED) {
+            if covered.is_some_and(|old| old.kind == piece.kind) || self.set(piece, limit) {
                 continue;
             }
             self.overflowed = true;
@@ -243,7 +254,7 @@ impl MemoryMap {
                         kind: piece.kind,
                         ..old
                     },
-                    REPORTED,
+                    limit,
                 );
             }
         }
@@ -291,21 +302,42 @@ impl MemoryMap {
         size != 0
     }
 
-    /// Makes the map ready for use, once everything is added: reserves page 0 (interrupt vectors
-    /// and BIOS data) and everything from `low_memory_end` to 1 MiB, then moves all region borders
-    /// to pages. A page that is not entirely free is not free; a page with several kinds gets the
-    /// most restrictive one.
+    /// Makes the map ready for use, once everything is added: what the firmware calls free from
+    /// `low_memory_end` to 1 MiB is reserved.
     pub fn finish(&mut self, low_memory_end: u64) {
-        self.add(Region {
-            start: PhysAddr::new(0),
-            end: PhysAddr::new(PAGE_SIZE),
-            kind: MemoryKind::Reserved,
-        });
-        self.add(Region {
-            start: PhysAddr::new(low_memory_end),
-            end: PhysAddr::new(MIB),
-            kind: MemoryKind::Reserved,
-        });
+        self.upper_memory = MIB - low_memory_end;
+        let mut next = PhysAddr::new(low_memory_end);
+        while let Some(piece) = self.piece(next, const { PhysAddr::new(MIB) }) {
+            next = piece.end;
+            if piece.kind == MemoryKind::Usable {
+                let kind = MemoryKind::Reserved;
+                self.add(Region { kind, ..piece });
+            }
+        }
+    }
+
+    /// The first part of a region in a range.
+    fn piece(&self, start: PhysAddr, end: PhysAddr) -> Option<Region> {
+        let index = self.regions.partition_point(|region| region.end <= start);
+        let region = self.regions.get(index)?;
+        let piece = Region {
+            start: region.start.max(start),
+            end: region.end.min(end),
+            kind: region.kind,
+        };
+        (piece.start < piece.end).then_some(piece)
+    }
+
+    /// Reserves page 0 (interrupt vectors and BIOS data) and everything from the end of low memory
+    /// to 1 MiB, then moves all region borders to pages. A page that is not entirely free is not
+    /// free; a page with several kinds gets the most restrictive one.
+    pub fn round_to_pages(&mut self) {
+        let edges = [(0, PAGE_SIZE), (MIB - self.upper_memory, MIB)];
+        for (start, end) in edges {
+            let [start, end] = [start, end].map(PhysAddr::new);
+            let kind = MemoryKind::Reserved;
+            self.restrict(Region { start, end, kind }, CAPACITY);
+        }
 
         // Every region becomes at most one, so the result only overwrites regions that were already
         // read.
@@ -353,7 +385,7 @@ impl MemoryMap {
 
     /// Free memory in bytes.
     pub fn usable(&self) -> u64 {
-        self.sum(|kind| kind == MemoryKind::Usable)
+        self.free().map(|free| free.end - free.start).sum()
     }
 
     fn sum(&self, wanted: impl Fn(MemoryKind) -> bool) -> u64 {
@@ -437,12 +469,17 @@ impl MemoryMap {
             .any(|free| free.start <= start && end <= free.end)
     }
 
-    /// The free regions.
+    /// The whole pages that can be allocated. Page 0, with interrupt vectors and BIOS data, cannot.
     pub fn free(&self) -> impl DoubleEndedIterator<Item = Region> {
-        self.regions
-            .iter()
-            .copied()
-            .filter(|region| region.kind == MemoryKind::Usable)
+        self.regions.iter().filter_map(|region| {
+            let pages = Region {
+                start: page_up(region.start).max(const { PhysAddr::new(PAGE_SIZE) }),
+                end: page_down(region.end),
+                kind: region.kind,
+            };
+            let free = pages.kind == MemoryKind::Usable && pages.start < pages.end;
+            free.then_some(pages)
+        })
     }
 
     /// Takes the pages from `start` to `end` out of `free`, the region around them.
@@ -468,21 +505,14 @@ impl MemoryMap {
 
     /// Gives a kind to the pages from `start` to `end`, which were in use before there was a map.
     /// If the firmware reported a more restrictive kind, that one stays; a page that the firmware
-    /// did not report stays absent.
+    /// did not report stays absent. A page of several kinds is left alone: nobody can allocate it.
     pub fn claim(&mut self, start: PhysAddr, end: PhysAddr, kind: MemoryKind) {
-        let (mut start, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
-        loop {
-            let mut later = self.regions.iter().filter(|region| region.end > start);
-            let Some(region) = later.next().copied() else {
-                return;
-            };
-            let from = start.max(region.start);
-            start = region.end.min(end);
-            if from >= start {
-                return;
-            }
-            if region.kind < kind {
-                self.mark(from, start, kind);
+        let (mut next, end) = (page_down(start), page_up(end.min(PHYSICAL_END)));
+        while let Some(piece) = self.piece(next, end) {
+            next = piece.end;
+            let (start, end) = (page_up(piece.start), page_down(piece.end));
+            if start < end && piece.kind < kind {
+                self.mark(start, end, kind);
             }
         }
     }

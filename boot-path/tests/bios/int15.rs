@@ -278,8 +278,8 @@ fn the_end_of_low_memory() {
         e801([15 * 1024, 0, 0, 0]),
     ] {
         for (kib, segment, end) in [
-            (639, 0x9FC0, 0x9_F000),
-            (640, 0x9FC0, 0x9_F000), // not reserved
+            (639, 0x9FC0, 0x9_FC00),
+            (640, 0x9FC0, 0x9_FC00), // not reserved
             (600, 0x9FC0, 0x9_6000),
             (640, 0, 0xA_0000),
             (640, 0xFFFF, 0xA_0000),

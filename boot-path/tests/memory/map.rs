@@ -57,7 +57,8 @@ fn range(region: &Region) -> Range<u64> {
     region.start.as_u64()..region.end.as_u64()
 }
 
-fn built(reported: &[Region], low_end: u64) -> MemoryMap {
+/// The map as it is while memory is allocated.
+fn finished(reported: &[Region], low_end: u64) -> MemoryMap {
     let mut map = MemoryMap::new();
     for &region in reported {
         map.add(region);
@@ -65,6 +66,19 @@ fn built(reported: &[Region], low_end: u64) -> MemoryMap {
     }
     map.finish(low_end);
     check_order(&map);
+    map
+}
+
+/// The map as most kernels see it.
+fn built(reported: &[Region], low_end: u64) -> MemoryMap {
+    let mut map = finished(reported, low_end);
+    round(&mut map);
+    map
+}
+
+fn round(map: &mut MemoryMap) {
+    map.round_to_pages();
+    check_order(map);
     for region in map.regions() {
         assert_eq!(
             (region.start.as_u64() % PAGE, region.end.as_u64() % PAGE),
@@ -72,7 +86,6 @@ fn built(reported: &[Region], low_end: u64) -> MemoryMap {
             "{region:x?}"
         );
     }
-    map
 }
 
 fn check_order(map: &MemoryMap) {
@@ -176,6 +189,24 @@ proptest! {
         }
     }
 
+    /// What is reported stays as it is, to the byte, as long as nobody rounds it.
+    #[test]
+    fn every_byte_has_the_most_restrictive_kind(
+        reported in crowded(24),
+        low_end in 0x9_0000..0xA_0001_u64,
+    ) {
+        let map = finished(&reported, low_end);
+        let edges = reported.iter().map(range).flat_map(|r| [r.start, r.end, low_end, MIB]);
+        for address in edges.flat_map(|edge| [edge.saturating_sub(1), edge]) {
+            let there = reported.iter().filter(|r| range(r).contains(&address));
+            let expected = there.map(|r| r.kind).max().map(|kind| match kind {
+                Usable if (low_end..MIB).contains(&address) => Reserved,
+                kind => kind,
+            });
+            prop_assert_eq!(kind_at(&map, address), expected, "{:x}", address);
+        }
+    }
+
     #[test]
     fn the_order_of_reports_does_not_matter(reported in crowded(24), seed in any::<u64>()) {
         let mut shuffled = reported.clone();
@@ -220,6 +251,7 @@ proptest! {
         let mut map = MemoryMap::new();
         reported.iter().for_each(|&r| map.add(r));
         map.finish(0xA_0000);
+        map.round_to_pages();
         check_order(&map);
         prop_assert!(map.regions().len() > 300);
         for region in map.regions() {
@@ -351,6 +383,42 @@ proptest! {
             prop_assert_eq!(map.usable(), free.map(|r| r.end - r.start).sum::<u64>());
         }
     }
+
+    /// Rounding early or late makes no difference to what is done with RAM.
+    #[test]
+    fn a_map_is_rounded_at_any_time(
+        reported in crowded(10),
+        actions in proptest::collection::vec(action(), 1..16),
+    ) {
+        let mut rounded = built(&reported, WINDOW.start);
+        let mut exact = finished(&reported, WINDOW.start);
+        for action in actions {
+            // Nothing is marked below 1 MiB where there is no RAM.
+            if matches!(action, Action::Mark(start, ..) if start < MIB) {
+                continue;
+            }
+            let answers = [&mut rounded, &mut exact].map(|map| {
+                let answer = match action {
+                    Action::Allocate(true, request) => map.allocate_highest(&request).ok(),
+                    Action::Allocate(false, request) => map.allocate(&request).ok(),
+                    Action::At(start, size, kind) => {
+                        let start = physical(start);
+                        map.allocate_at(start, size, kind).then_some(start)
+                    }
+                    Action::Mark(start, end, kind) => {
+                        map.mark(physical(start), physical(end), kind);
+                        None
+                    }
+                };
+                check_order(map);
+                answer
+            });
+            prop_assert_eq!(answers[0], answers[1]);
+            prop_assert_eq!(rounded.usable(), exact.usable());
+        }
+        round(&mut exact);
+        prop_assert_eq!(exact.regions(), rounded.regions());
+    }
 }
 
 proptest! {
@@ -377,6 +445,14 @@ proptest! {
             let expected = if claimed { before.map(|old| old.max(kind)) } else { before };
             prop_assert_eq!(after, expected, "page {}", page);
         }
+
+        // As the loader claims its memory: before the map is rounded.
+        let (mut early, mut late) = (built(&reported, 0xA_0000), finished(&reported, 0xA_0000));
+        early.claim(physical(from), physical(to), Reclaimable);
+        late.claim(physical(from), physical(to), Reclaimable);
+        check_order(&late);
+        round(&mut late);
+        prop_assert_eq!(late.regions(), early.regions());
     }
 }
 
@@ -429,17 +505,16 @@ fn the_loaders_memory_is_not_given_away() {
 
 #[test]
 fn a_typical_map() {
-    let map = built(
-        &[
-            region(0, 0x9_FC00, Usable),
-            region(0x9_FC00, 0xA_0000, Reserved),
-            region(0xF_0000, MIB, Reserved),
-            region(MIB, 0x7FE_0000, Usable),
-            region(0x7FE_0000, 0x800_0000, Reserved),
-            region(0xFFFC_0000, 0x1_0000_0000, Reserved),
-        ],
-        0x9_FC00,
-    );
+    let reported = [
+        region(0, 0x9_FC00, Usable),
+        region(0x9_FC00, 0xA_0000, Reserved),
+        region(0xF_0000, MIB, Reserved),
+        region(MIB, 0x7FE_0000, Usable),
+        region(0x7FE_0000, 0x800_0000, Reserved),
+        region(0xFFFC_0000, 0x1_0000_0000, Reserved),
+    ];
+    assert_eq!(finished(&reported, 0x9_FC00).regions(), reported);
+    let map = built(&reported, 0x9_FC00);
     let expected = [
         region(0, PAGE, Reserved),
         region(PAGE, 0x9_F000, Usable),
@@ -456,6 +531,34 @@ fn a_typical_map() {
         reserved: 0,
     };
     assert_eq!(MemoryRegion::from(expected[2]), reserved);
+}
+
+/// The BIOS calls all of it free: page 0 is not given out, nor is a page that is partly free.
+#[test]
+fn whole_pages_are_given_out() {
+    let reported = [
+        region(0, 0xA_0000, Usable),
+        region(MIB, MIB + 3 * PAGE / 2, Usable),
+    ];
+    let mut map = finished(&reported, 0x9_FC00);
+    let low = region(0, 0x9_FC00, Usable);
+    let ebda = region(0x9_FC00, 0xA_0000, Reserved);
+    assert_eq!(map.regions(), [low, ebda, reported[1]]);
+    assert_eq!(map.usable(), 0x9_E000 + PAGE);
+    let request = Request {
+        size: PAGE,
+        align: 1,
+        offset: 0,
+        min: physical(0),
+        max: physical(u64::MAX),
+        kind: Kernel,
+    };
+    assert_eq!(map.allocate(&request), Ok(physical(PAGE)));
+    assert_eq!(map.allocate_highest(&request), Ok(physical(MIB)));
+    assert_eq!(map.allocate_highest(&request), Ok(physical(0x9_E000)));
+    assert!(!map.allocate_at(physical(0), PAGE, Kernel));
+    assert!(!map.allocate_at(physical(0x9_F000), 16, Kernel));
+    assert_eq!(kind_at(&map, 0x9_FBFF), Some(Usable));
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn ram(ranges: &[(u64, u64)]) -> MemoryMap {
         memory.add(region(start, end, MemoryKind::Usable));
     }
     memory.finish(0x9_F000);
+    memory.round_to_pages();
     memory
 }
 

@@ -120,6 +120,7 @@ impl Machine {
             map.add(Region { start, end, kind });
         }
         map.finish(EBDA);
+        map.round_to_pages();
         map.regions().to_vec()
     }
 

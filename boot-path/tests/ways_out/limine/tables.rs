@@ -54,6 +54,7 @@ fn machine() -> MemoryMap {
     add(0xFFFC_0000, GIB4, MemoryKind::Reserved);
     add(GIB4, 5 << 30, MemoryKind::Usable);
     memory.finish(0x9_F000);
+    memory.round_to_pages();
     memory
 }
 

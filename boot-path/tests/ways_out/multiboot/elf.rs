@@ -411,10 +411,7 @@ fn who_is_in_the_way_is_named() {
             "0x7b001 to 0x80001: 0x1000 to 0x80000 is the loader's",
         ),
         (0, "0x0 to 0x5000: 0x0 to 0x1000 is reserved"),
-        (
-            0x9_C000,
-            "0x9c000 to 0xa1000: 0xa0000 to 0x100000 is reserved",
-        ),
+        (0x9_C000, "0x9c000 to 0xa1000: no RAM"),
         (
             20 * MIB - 1,
             "0x13fffff to 0x1404fff: 0x1400000 to 0x1500000 is a module's",

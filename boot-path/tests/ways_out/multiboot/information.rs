@@ -30,12 +30,11 @@ fn region(start: u64, end: u64, kind: MemoryKind) -> Region {
 fn memory() -> Vec<Region> {
     use MemoryKind::*;
     vec![
-        region(0, 0x1000, Reserved),
+        region(0, 0x1000, Usable),
         region(0x1000, 0x8_0000, Reclaimable),
-        region(0x8_0000, 0x9_F000, Usable),
-        region(0x9_F000, 0xB_8000, Reserved),
-        region(0xB_8000, 0xC_0000, Framebuffer),
-        region(0xC_0000, MIB, Reserved),
+        region(0x8_0000, 0x9_FC00, Usable),
+        region(0x9_FC00, 0xA_0000, Reserved),
+        region(0xF_0000, MIB, Reserved),
         region(MIB, 2 * MIB, Kernel),
         region(2 * MIB, 3 * MIB, Module),
         region(3 * MIB, 16 * MIB, Usable),
@@ -48,9 +47,9 @@ fn memory() -> Vec<Region> {
 }
 
 const MAP: [(u64, u64, u32); 10] = [
-    (0, 0x1000, 2),
-    (0x1000, 0x9_F000, 1),
-    (0x9_F000, MIB, 2),
+    (0, 0x9_FC00, 1),
+    (0x9_FC00, 0xA_0000, 2),
+    (0xF_0000, MIB, 2),
     (MIB, 16 * MIB, 1),
     (16 * MIB, 17 * MIB, 5),
     (17 * MIB, 18 * MIB, 1),
@@ -278,7 +277,7 @@ fn information_of_version_2() {
 
 fn check_memory_and_device(boot: &BootInformation<'_>) {
     let basic = boot.basic_memory_info_tag().expect("it");
-    assert_eq!(basic.memory_lower(), 636);
+    assert_eq!(basic.memory_lower(), 639);
     assert_eq!(basic.memory_upper(), 15 * 1024);
     let device = boot.bootdev_tag().expect("it");
     assert_eq!((device.biosdev(), device.slice()), (0x81, 1));
@@ -296,7 +295,7 @@ fn check_memory_and_device(boot: &BootInformation<'_>) {
         })
         .collect();
     assert_eq!(areas, MAP[..9]);
-    assert_eq!(map.memory_areas()[1].typ(), MemoryAreaType::Available);
+    assert_eq!(map.memory_areas()[0].typ(), MemoryAreaType::Available);
 }
 
 fn check_screen_and_sections(boot: &BootInformation<'_>) {
@@ -459,6 +458,49 @@ fn older_and_newer_tables() {
     });
 }
 
+/// Low memory ends where the first RAM below 1 MiB ends, if there is any.
+#[test]
+fn the_sizes_of_memory() {
+    use MemoryKind::*;
+
+    let high = region(MIB, 16 * MIB, Usable);
+    for (low, expected) in [
+        (vec![region(0, 0x9_FC00, Usable)], 639),
+        (vec![region(0, 0xA_0000, Usable)], 640),
+        (vec![region(0, 0x9_FBFF, Kernel)], 638),
+        (
+            vec![
+                region(0, 0x1000, Reserved),
+                region(0x1000, 0x9_F800, Usable),
+            ],
+            638,
+        ),
+        (
+            vec![
+                region(0, 0x6_0000, Usable),
+                region(0x7_0000, 0xA_0000, Usable),
+            ],
+            384,
+        ),
+        (vec![region(0, 0x9_FC00, Reserved)], 0),
+    ] {
+        let memory = [low, vec![high]].concat();
+        with_information(true, |information| {
+            let information = Information {
+                memory: &memory,
+                ..*information
+            };
+            let mut out = [0; 4096];
+            assert!(information::multiboot1(&information, &mut out, 0x1000).is_some());
+            let words = [&out[4..8], &out[8..12]].map(|word| {
+                let word = U32::read_from_bytes(word);
+                word.expect("4 bytes").get()
+            });
+            assert_eq!(words, [expected, 15 * 1024], "{memory:x?}");
+        });
+    }
+}
+
 #[test]
 fn information_of_version_1() {
     const BASE: u32 = 0x12_3000;
@@ -478,7 +520,7 @@ fn information_of_version_1() {
             std::str::from_utf8(text.expect("a zero")).expect("a text")
         };
         assert_eq!(word(0), 0b1_0110_0110_1111 | 1 << 12);
-        assert_eq!([word(4), word(8)], [636, 15 * 1024]);
+        assert_eq!([word(4), word(8)], [639, 15 * 1024]);
         assert_eq!(memory[12..16], [0xFF, 0xFF, 1, 0x81]);
         assert_eq!(text(place(16)), "/boot/kernel.elf quiet  two more");
         assert_eq!(text(place(64)), "the loader");

@@ -104,7 +104,7 @@ fn headers_and_code_in_one_segment() {
 
 #[test]
 fn contents_behind_headers_are_not_left_out() {
-    let in_the_way = "segment 0, 0xff000 to 0x100000: 0xa0000 to 0x100000 is reserved";
+    let in_the_way = "segment 0, 0xff000 to 0x100000: no RAM";
     let file = behind_headers(MIB, 0x1000).build();
     for at in [64 + 2 * 56, 0x800, 0xFFF] {
         let mut file = file.clone();

@@ -129,6 +129,7 @@ fn memory_with_hole(hole: u64) -> MemoryMap {
         memory.add(Region { start, end, kind });
     }
     memory.finish(0x9_F000);
+    memory.round_to_pages();
     memory
 }
 

@@ -39,6 +39,19 @@ pub fn run(bytes: &[u8]) {
     let low_end = low_memory_end(input.u16(), input.u16());
     assert!((0x2_0000..=0xA_0000).contains(&low_end));
     map.finish(low_end);
+    check_form(&map, 1);
+    let low = PhysAddr::new(low_end)..PhysAddr::new(MIB);
+    check_kinds(&map, &reported, roomy, |address| {
+        let is_free = |kind: &MemoryKind| *kind == MemoryKind::Usable && low.contains(&address);
+        let kind = most_restrictive(&reported, address)?;
+        Some(if is_free(&kind) {
+            MemoryKind::Reserved
+        } else {
+            kind
+        })
+    });
+    // Rounding belongs behind what is done with the map, but pages are easier to check.
+    map.round_to_pages();
     for edges in [[0, PAGE_SIZE], [low_end, MIB]] {
         let [start, end] = edges.map(PhysAddr::new);
         let kind = MemoryKind::Reserved;
@@ -249,8 +262,13 @@ fn check_form(map: &MemoryMap, unit: u64) {
         assert!(pair[0].end <= pair[1].start);
         assert!(pair[0].end < pair[1].start || pair[0].kind != pair[1].kind || unit == 1);
     }
+    // Whole pages can be used, but not page 0.
     let usable = regions.iter().filter(|r| r.kind == MemoryKind::Usable);
-    assert_eq!(map.usable(), usable.map(|r| r.end - r.start).sum::<u64>());
+    let pages = usable.map(|r| {
+        let start = r.start.align_up(PAGE_SIZE).max(PhysAddr::new(PAGE_SIZE));
+        r.end.align_down(PAGE_SIZE).saturating_sub(start)
+    });
+    assert_eq!(map.usable(), pages.sum::<u64>());
 }
 
 /// The addresses at which something may begin to be different, and those just before them.

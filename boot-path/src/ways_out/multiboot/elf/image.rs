@@ -14,6 +14,13 @@ use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Reques
 use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::SectionTable;
 
+/// Interrupt vectors and BIOS data are here, whatever the BIOS says of it.
+const PAGE_0: Region = Region {
+    start: PhysAddr::new(0),
+    end: PhysAddr::new(PAGE_SIZE),
+    kind: MemoryKind::Reserved,
+};
+
 /// Why the kernel's memory is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are what Display prints")]
@@ -415,6 +422,9 @@ impl Segment {
             return None;
         }
         let mut next = self.first_page();
+        if next < PAGE_0.end {
+            return Some((next, Some(PAGE_0)));
+        }
         for region in memory.regions() {
             if region.end <= next || next >= self.page_end() {
                 continue;

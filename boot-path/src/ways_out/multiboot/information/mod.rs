@@ -155,15 +155,15 @@ fn take_region(memory: &mut &[Region]) -> Option<(u64, u64, u32)> {
     Some((first.start.as_u64(), end.as_u64(), kind))
 }
 
-/// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. Page 0 counts as
-/// RAM, although it cannot be allocated.
+/// KiB of RAM from address 0 on, and from 1 MiB on: each up to the first hole. If page 0 is
+/// reserved, it counts as RAM nevertheless.
 fn basic_memory(mut memory: &[Region]) -> [u32; 2] {
     let (mut low, mut high) = (0, 0);
     while let Some((start, end, kind)) = take_region(&mut memory) {
         if kind != AVAILABLE {
             continue;
         }
-        if low == 0 {
+        if low == 0 && start < MIB {
             low = end.min(MIB);
         }
         if start <= MIB && end > MIB {
