@@ -15,14 +15,16 @@ use crate::flip::Random;
 
 /// A disk with a cache of its own writes in any order between two flushes. So many orders are tried for
 /// each such time.
-const ORDERS: usize = 4;
+const ORDERS: usize = 8;
+/// A request may be cut off as well. So it is carried out in so many pieces, of whole sectors.
+const PIECES: usize = 16;
 /// Where the orders begin: they are the same each time.
 const SEED: u64 = 12;
 
 /// The moments that were looked at.
 #[derive(Debug, Default)]
 pub struct Moments {
-    /// One behind each request that changed the boot partition.
+    /// One behind each piece of a request that changed the boot partition.
     pub in_order: usize,
     /// In other orders.
     pub in_other_orders: usize,
@@ -42,7 +44,8 @@ pub fn look_at_all(disk: &Path, requests: &[Request]) -> Result<Moments> {
     let mut moments = Moments::default();
     let mut default = watch.default_entry()?;
     for (number, between) in requests.split(|it| *it == Request::Flush).enumerate() {
-        let writes: Vec<(u64, &[u8])> = between.iter().filter_map(Request::write).collect();
+        let writes = between.iter().filter_map(Request::write);
+        let writes: Vec<_> = writes.flat_map(pieces).collect();
         if writes.len() > 1 {
             for _ in 0..ORDERS {
                 let some = writes.iter().filter(|_| random.below(2) == 0);
@@ -68,6 +71,13 @@ pub fn look_at_all(disk: &Path, requests: &[Request]) -> Result<Moments> {
         }
     }
     Ok(moments)
+}
+
+/// The pieces of a write.
+fn pieces((start, data): (u64, &[u8])) -> impl Iterator<Item = (u64, &[u8])> {
+    let length = data.len().div_ceil(PIECES).next_multiple_of(SECTOR_SIZE);
+    let starts = (start..).step_by(length);
+    starts.zip(data.chunks(length))
 }
 
 /// Writes to the disk, and returns what was there before.
