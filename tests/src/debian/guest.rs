@@ -83,9 +83,9 @@ impl Guest {
     /// When the command ends before that, or the shell does not answer.
     pub fn cut_when(mut self, command: &str, pattern: &str) -> Result<()> {
         // To wait, the shell reads what never comes: a program for it would cost the emulator more than the
-        // command does.
+        // command does. `<(:)` sets `$!` as well, so it stands in front of the command.
         self.run(&format!(
-            "{command} >/var/tmp/output 2>&1 & exec 9<> <(:); \
+            "exec 9<> <(:); {command} >/var/tmp/output 2>&1 & \
              while set -- {pattern}; ! test -e \"$1\" && test -d /proc/$!; do read -t 0.02 -u 9; done; \
              test -e \"$1\""
         ))?;
