@@ -73,7 +73,14 @@ fakeroot sh -euc '
 ' sh "$directory"
 rm -f -- "$directory/boot.img"
 mkfs.fat -C -F 32 -n BOOT "$directory/boot.img" $((256 << 10))
-mcopy -s -i "$directory/boot.img" "$directory"/efi/* ::/
+# The directory of the entries has the size that it gets when the plugin makes it on a mounted FAT.
+mmd -i "$directory/boot.img" ::/loader ::/loader/entries
+mkdir "$directory/room"
+for number in {1..8}; do : >"$directory/room/$(printf '%0200d' "$number")"; done
+mcopy -i "$directory/boot.img" "$directory"/room/* ::/loader/entries
+mdel -i "$directory/boot.img" '::/loader/entries/*'
+mcopy -i "$directory/boot.img" "$directory"/efi/loader/entries/* ::/loader/entries
+mcopy -s -i "$directory/boot.img" "$directory/efi/debian" ::/
 
 rm -f -- "$directory/disk.img"
 truncate --size=1800M "$directory/disk.img"
@@ -87,4 +94,4 @@ dd if="$directory/root.img" of="$directory/disk.img" 'conv=notrunc,sparse' bs=1M
 # The loader: the code in front of the partition table, and what lies between that and the first partition.
 dd if="$directory/loader.img" of="$directory/disk.img" conv=notrunc bs=440 count=1 status=none
 dd if="$directory/loader.img" of="$directory/disk.img" conv=notrunc bs=512 skip=1 seek=1 count=2047 status=none
-rm -r -- "$directory"/{boot.img,root.img,efi,customize}
+rm -r -- "$directory"/{boot.img,root.img,efi,room,customize}
