@@ -313,8 +313,8 @@ fn entries_are_shown_as_the_loader_sees_them() {
     assert_eq!(
         found.warnings,
         [
-            "/loader/entries/c.conf is left out: line 2: module without a path",
             "/loader/loader.conf: line 2: not serial, screen, both or none",
+            "/loader/entries/c.conf is left out: line 2: module without a path",
             "/loader/loader.conf: no entry is named z*",
         ]
     );

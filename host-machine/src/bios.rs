@@ -95,7 +95,8 @@ impl Pc {
                 let mut parameters = [0; 26];
                 parameters[0] = 26;
                 parameters[16..24].copy_from_slice(&disk.sectors().to_le_bytes());
-                parameters[24..26].copy_from_slice(&(disk.sector_size as u16).to_le_bytes());
+                let sector_size = disk.reported_sector_size as u16;
+                parameters[24..26].copy_from_slice(&sector_size.to_le_bytes());
                 self.memory.write(packet, &parameters);
             }
             _ => {

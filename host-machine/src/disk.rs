@@ -52,6 +52,8 @@ pub struct Disk {
     pub image: Box<dyn Image>,
     /// Bytes in a logical sector: 512, or 2048 for a CD.
     pub sector_size: usize,
+    /// What AH=48h says of that, which some BIOSes get wrong.
+    pub reported_sector_size: usize,
     /// How often it was read (AH=42h).
     pub reads: u64,
     /// The sectors that were read, one after the other: first sector, and how many.
@@ -64,6 +66,7 @@ impl Disk {
         Self {
             image: Box::new(image),
             sector_size: disk_layout::SECTOR_SIZE,
+            reported_sector_size: disk_layout::SECTOR_SIZE,
             reads: 0,
             log: Vec::new(),
         }

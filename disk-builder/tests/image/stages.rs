@@ -145,19 +145,19 @@ fn stages_that_cannot_work_are_refused() {
     workshop.file("stage1", &stage1(&[0x90; 344]));
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
-    workshop.file("stage2", &support::stage2(192_513));
+    workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH + 1));
     assert!(refusal(&recipe).contains("more than 217088 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
-    workshop.file("stage2", &support::stage2(192_498));
+    workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH - 14));
     assert!(refusal(&recipe).contains("no room for the manifest"));
     recipe.checksums = false;
-    workshop.file("stage2", &support::stage2(192_512));
+    workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH));
     assert_eq!(
         build(&recipe).inspection.stage2.unwrap().place,
         Sectors {
             lba: 1,
-            sectors: 376
+            sectors: (stage2::MAX_LENGTH / 512) as u64
         }
     );
 }

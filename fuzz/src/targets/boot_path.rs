@@ -7,6 +7,7 @@
 use boot_path::errors::catalogue::{DISK_READ, FAT_DAMAGED, FAT_NOT_FAT};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
+use disk_layout::SECTOR_SIZE;
 use host_machine::{Disk, Image as DiskImage, Memory, Outcome, Pc, boot};
 
 use crate::input::Input;
@@ -62,6 +63,7 @@ pub fn outcome(bytes: &[u8]) -> Result<(), String> {
 struct Machine {
     memory: Vec<(u64, u64, MemoryKind)>,
     cpu_features: u64,
+    /// What the BIOS says of the disk, whose sectors have 512 bytes.
     sector_size: usize,
     sectors: u64,
 }
@@ -125,9 +127,9 @@ impl Machine {
     }
 
     fn switch_on(self, bytes: Vec<u8>) -> Pc {
-        let length = self.sectors.saturating_mul(self.sector_size as u64);
+        let length = self.sectors.saturating_mul(SECTOR_SIZE as u64);
         let mut disk = Disk::new(Sparse { bytes, length });
-        disk.sector_size = self.sector_size;
+        disk.reported_sector_size = self.sector_size;
         let memory = Memory::new(Some(JUNK)).expect("the host has an address space");
         let mut pc = Pc::new(memory, disk);
         pc.e820 = self.memory;
