@@ -300,14 +300,13 @@ fn limits_are_those_of_the_loader() -> Result<()> {
         (
             "docs/09-entry.md",
             format!(
-                "The limits are {} entries among {} files (files further back in the directory are not read), \
-                 {} KiB for a file, {} KiB for a line, {} bytes for a pattern and {} modules.",
-                entries::MAX_ENTRIES,
-                entries::MAX_CANDIDATES,
+                "The limits are {} KiB for a file, {} KiB for a line, {} bytes for a pattern and {} modules. \
+                 All files of the directory are read, each once. The first {} entries in the order are kept",
                 kib(entry_file::MAX_FILE as u64),
                 kib(entry_file::MAX_LINE as u64),
                 entries::MAX_PATTERN,
                 entry_file::MAX_MODULES,
+                entries::MAX_ENTRIES,
             ),
         ),
         (

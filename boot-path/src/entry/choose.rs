@@ -206,10 +206,7 @@ impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, '_, 'm> {
             text: 0,
         };
         let error = match file {
-            Ok(file) => match self.read(files, &file, &mut room)? {
-                Ok(()) => None,
-                Err(error) => Some(error),
-            },
+            Ok(file) => self.read(files, &file, &mut room)?.err(),
             Err(NoFile::Directory) => {
                 self.skip(files, &Warning::directory(room.path()));
                 self.free = Some(room.bytes);

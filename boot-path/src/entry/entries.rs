@@ -246,7 +246,7 @@ pub struct Entries<'a> {
 }
 
 /// What [`Entries::add`] returns.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Added<'a> {
     /// Memory that is free: that of the file, or of another entry that comes too late in the order.
     pub free: Option<&'a mut [u8]>,
@@ -313,16 +313,8 @@ impl<'a> Entries<'a> {
             return Added::free(new.bytes);
         }
         self.usable = self.usable.saturating_add(1);
-        let late = if place >= MAX_ENTRIES {
-            new
-        } else {
-            let last = self.items.is_full().then(|| self.items.pop()).flatten();
-            // There is room: the last one has made it.
-            let _ = self.items.try_insert(place, new);
-            match last {
-                Some(last) => last,
-                None => return Added::default(),
-            }
+        let Some(late) = self.insert(place, new) else {
+            return Added::default();
         };
         let is_wanted = sane(pattern).is_some_and(|pattern| late.item().matches(pattern))
             && self
@@ -337,6 +329,17 @@ impl<'a> Entries<'a> {
             free: worse.map(|worse| worse.bytes),
             error: None,
         }
+    }
+
+    /// Puts an entry among the others. Returns the one for which there is no room.
+    fn insert(&mut self, place: usize, new: Kept<'a>) -> Option<Kept<'a>> {
+        if place >= MAX_ENTRIES {
+            return Some(new);
+        }
+        let last = self.items.is_full().then(|| self.items.pop()).flatten();
+        // There is room: the last one has made it.
+        let _ = self.items.try_insert(place, new);
+        last
     }
 
     /// Counts a file that is left out. Returns whether a message names it: the first ones.
@@ -423,15 +426,6 @@ impl<'a> Entries<'a> {
     /// Takes the first entry.
     pub fn take_first(&mut self) -> Option<Item<'a>> {
         self.items.pop_at(0).map(Kept::keep)
-    }
-}
-
-impl Default for Added<'_> {
-    fn default() -> Self {
-        Self {
-            free: None,
-            error: None,
-        }
     }
 }
 

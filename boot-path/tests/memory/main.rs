@@ -1,3 +1,4 @@
 //! The memory map.
 
 mod map;
+mod sources;

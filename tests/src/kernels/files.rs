@@ -77,24 +77,7 @@ impl Boot {
             modules: Vec::new(),
             expected: Vec::new(),
         };
-        let version_1 = self.row.protocol == Some(Protocol::Multiboot1);
-        match self.row.kernel {
-            Kernel::EnteringLongMode if version_1 => {
-                let header = header_1();
-                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &header)?;
-                // The number that it compares EAX with.
-                let [from, to] = [LOADER_2, LOADER_1].map(u32::to_le_bytes);
-                replace(&mut files.kernel, &from, &to)?;
-            }
-            // The kernel has both headers, and the loader looks for version 2 first.
-            Kernel::Multiboot if version_1 => {
-                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &[0; 4])?;
-            }
-            Kernel::LimineChecks => {
-                files.modules.push(("inner.bin", noise(5000), ""));
-            }
-            _ => {}
-        }
+        self.adapt(&mut files)?;
         if self.row.sign == Sign::Init
             && let Kernel::Fetched(kernel) = self.row.kernel
         {
@@ -117,14 +100,49 @@ impl Boot {
         if self.row.packed {
             self.pack(&mut files)?;
         }
-        // The rest is what this loader says, and what it gives.
-        let By::Bootpath(_) = self.by else {
-            files.expected.clear();
-            return Ok(Some(files));
-        };
+        match self.by {
+            By::Bootpath(_) => self.expect(&mut files),
+            // The rest is what this loader says, and what it gives.
+            By::Peer(..) => files.expected.clear(),
+        }
+        Ok(Some(files))
+    }
+
+    fn is_version_1(&self) -> bool {
+        self.row.protocol == Some(Protocol::Multiboot1)
+    }
+
+    /// Changes the kernel to the row's, where several rows have the same one.
+    fn adapt(&self, files: &mut Files) -> Result<()> {
+        let version_1 = self.is_version_1();
+        match self.row.kernel {
+            Kernel::EnteringLongMode if version_1 => {
+                let header = header_1();
+                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &header)?;
+                // The number that it compares EAX with.
+                let [from, to] = [LOADER_2, LOADER_1].map(u32::to_le_bytes);
+                replace(&mut files.kernel, &from, &to)?;
+            }
+            // The kernel has both headers, and the loader looks for version 2 first.
+            Kernel::Multiboot if version_1 => {
+                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &[0; 4])?;
+            }
+            Kernel::LimineChecks => {
+                files.modules.push(("inner.bin", noise(5000), ""));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What this loader says, and what the kernel is given.
+    fn expect(&self, files: &mut Files) {
         match self.row.kernel {
             Kernel::Multiboot => files.expected.extend([
-                format!("10 kernel   Multiboot {}, ", if version_1 { 1 } else { 2 }),
+                format!(
+                    "10 kernel   Multiboot {}, ",
+                    if self.is_version_1() { 1 } else { 2 }
+                ),
                 "command line: /".into(),
                 format!(" {}\n", self.options()),
             ]),
@@ -139,7 +157,6 @@ impl Boot {
             }
             _ => {}
         }
-        Ok(Some(files))
     }
 
     /// Compresses the kernel, and adds a compressed module.
