@@ -111,7 +111,7 @@ fn resolved_length(kernel: &str, path: &str) -> usize {
 
 /// Where a path leads that a kernel names: from the directory of the kernel, or from the root if it
 /// begins with a slash. `.` and `..` are resolved; what would lie above the root lies in it. There is
-/// room for [`resolved_length`] bytes. Also returns whether it is UTF-8.
+/// room for `resolved_length` bytes. Also returns whether it is UTF-8.
 pub fn resolve<'m>(kernel: &str, path: &str, room: &'m mut [u8]) -> (&'m str, bool) {
     let directory = kernel.bytes().rposition(is_separator);
     let directory = match path.bytes().next().is_some_and(is_separator) {
