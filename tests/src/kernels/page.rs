@@ -13,15 +13,14 @@ pub fn page() -> String {
         "<!-- Made by `./run.sh kernels`. -->\n# Kernels\n\n\
          Each of these kernels was booted in QEMU, by each of the protocols and in each of the ways that the table shows. \
          A Linux kernel had to reach its first process, which prints the command line and the memory that it sees and switches the machine off; \
-         memtest86+, games and other loaders had to reach their screen, Debian's installer its first question, and Xen its own last line \
-         and then the first process of Linux; the others had to print their `OKAY`, which most of them do when they have checked \
+         memtest86+, games and other loaders had to reach their screen, Debian's installer its first question, and Xen its own last line, when Linux had switched off; the others had to print their `OKAY`, which most of them do when they have checked \
          what the protocol promises. `./run.sh kernels` repeats this; Debian's kernels come from its packages.\n\n\
          The protocols are those of an [entry](09-entry.md). *Named* means that the entry names the protocol; otherwise the loader recognises the kernel by its file. \
          *MBR* means from a disk. In the other columns another loader starts [`bootpath.elf`](multiboot-in.md): \
          *QEMU* by `-kernel` and `-initrd`, *GRUB* 2.06 by `multiboot` and `module` (1) or `multiboot2` and `module2` (2), \
          *SYSLINUX* 6 by `mboot.c32`. There, no entry can name a protocol, and there is no disk.\n\n\
          | kernel | protocol | MBR | QEMU | GRUB (1) | GRUB (2) | SYSLINUX |\n\
-         | --- | :-: | :-: | :-: | :-: | :-: | :-: |\n",
+         | --- | --- | :-: | :-: | :-: | :-: | :-: |\n",
     );
     for row in rows() {
         let named = if row.named { ", named" } else { "" };
