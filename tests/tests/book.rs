@@ -53,6 +53,17 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("docs/09-entry.md", "default mine-*", FILE),
     (
         "docs/07-disk.md",
+        " 7 disk     drive 80h by LBA, 512 bytes a sector, partition 2 at LBA 206848",
+        DISKS,
+    ),
+    (
+        "docs/07-disk.md",
+        " 7 disk     drive 80h by LBA, 512 bytes a sector, partition 6 at LBA 2048256",
+        DISKS,
+    ),
+    ("docs/08-files.md", " 8 files    FAT16", DISKS),
+    (
+        "docs/07-disk.md",
         "10 kernel   ELF64, 3 segments, ≈155 KiB at 100000h",
         "half a minute, and a hand at the stick: a_usb_stick_is_pulled in failures.rs",
     ),
@@ -127,6 +138,7 @@ const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` i
 const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
 const SYSTEM: &str =
     "it changes a system and its disk; `./run.sh debian` does the same to an image";
+const DISKS: &str = "other systems made these disks: see boot-path/tests/disk";
 const HARDWARE: &str = "it needs a stick or another machine";
 const FILE: &str = "the text of a file, which is nothing that is printed";
 const LINUX: &str =
