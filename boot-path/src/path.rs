@@ -149,12 +149,8 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
     discover_memory(machine, memory)?;
 
     machine.step(7);
-    let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
-    let cache = match machine.multiboot() {
-        Some(_) => Default::default(),
-        None => early_room(machine, layout::FILE_CACHE_SIZE, memory)?,
-    };
-    let rooms = (given.rooms)(early_room(machine, layout::ROOMS_SIZE, memory)?);
+    let [text, cache, rooms] = early_rooms(machine, memory)?;
+    let rooms = (given.rooms)(rooms);
     let mut files = Files::new(machine, rooms.decompressor);
     let mut partition = Partition::default();
     let entries = rooms.entries;
@@ -288,6 +284,25 @@ fn show_pages<'m>(machine: impl Machine<'m>, memory: &mut MemoryMap) {
         let end = PhysAddr::new(layout::VGA_TEXT_END);
         memory.mark(start, end, MemoryKind::Framebuffer);
     }
+}
+
+/// Memory for an entry file, for the windows through which the file system is read, if there is a
+/// disk to read, and for the path's structures.
+///
+/// # Errors
+/// 6B.
+#[inline(never)]
+fn early_rooms<'m, M: PathMachine<'m>>(
+    machine: M,
+    memory: &mut MemoryMap,
+) -> Result<[&'m mut [u8]; 3], M::Failure> {
+    let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
+    let cache = match machine.multiboot() {
+        Some(_) => Default::default(),
+        None => early_room(machine, layout::FILE_CACHE_SIZE, memory)?,
+    };
+    let rooms = early_room(machine, layout::ROOMS_SIZE, memory)?;
+    Ok([text, cache, rooms])
 }
 
 /// Memory that the steps up to the choice need: below 1 MiB, or above on a machine that has no room

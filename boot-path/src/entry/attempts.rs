@@ -19,14 +19,13 @@ use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::Block;
-use crate::ways_out::handover::Handover;
 
 /// Boots an entry, up to the jump; `true`: there are others.
-pub type Boot<'a, 'm, M> = &'a mut dyn FnMut(
+pub type Boot<'a, 'm, M, T> = &'a mut dyn FnMut(
     &mut Files<'m, M>,
     (Item<'m>, bool),
     &mut MemoryMap,
-) -> Result<Handover<'m>, <M as Machine<'m>>::Failure>;
+) -> Result<T, <M as Machine<'m>>::Failure>;
 
 /// Boots the first entry whose files are whole: first `first`, then the others. `text` is for the
 /// facts about an error.
@@ -34,12 +33,12 @@ pub type Boot<'a, 'm, M> = &'a mut dyn FnMut(
 /// # Errors
 /// The error of the first one, when none boots.
 #[inline(never)]
-pub fn boot_first<'m, M>(
+pub fn boot_first<'m, M, T>(
     files: &mut Files<'m, M>,
     (first, entries, text): (Item<'m>, &mut Entries<'m>, &'m mut [u8]),
     memory: &mut MemoryMap,
-    boot: Boot<'_, 'm, M>,
-) -> Result<Handover<'m>, M::Failure>
+    boot: Boot<'_, 'm, M, T>,
+) -> Result<T, M::Failure>
 where
     M: EntryMachine<'m, Failure: From<NoneBoots<'m>>>,
 {

@@ -71,7 +71,15 @@ impl Inspection {
             fat,
             manifest,
         };
+        self.read_entries(&mut reader, choices)
+    }
 
+    /// The entries, or `/boot/kernel.conf` if there are none, and what they name.
+    fn read_entries(
+        &mut self,
+        reader: &mut Reader<'_, '_>,
+        choices: &mut Vec<Choice>,
+    ) -> Problem<()> {
         let (names, broken) = reader.list(entries::DIRECTORY);
         let mut names: Vec<_> = names
             .into_iter()
@@ -80,12 +88,12 @@ impl Inspection {
             .collect();
         let conf = match names.is_empty() {
             true => Vec::new(),
-            false => self.read_loader_conf(&mut reader)?,
+            false => self.read_loader_conf(reader)?,
         };
         let conf = LoaderConf::parse(&conf).0;
         let mut rooms = Vec::new();
         for (path, file) in names.drain(..) {
-            rooms.push(self.read_room(&mut reader, path, file)?);
+            rooms.push(self.read_room(reader, path, file)?);
         }
         let mut found = Entries::default();
         for (path, room) in &mut rooms {
@@ -101,9 +109,9 @@ impl Inspection {
             self.warnings.push(warning.to_string());
         }
         if found.is_empty() {
-            return self.read_configuration(&mut reader, choices);
+            return self.read_configuration(reader, choices);
         }
-        self.choose_entry(&mut reader, &found, &conf, choices)
+        self.choose_entry(reader, &found, &conf, choices)
     }
 
     /// `/boot/kernel.conf`, and what it names.

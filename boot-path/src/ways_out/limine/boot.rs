@@ -14,6 +14,7 @@ use crate::bios::tables::FirmwareTables;
 use crate::disk::block_device::BlockDevice as _;
 use crate::disk::partition::Partition;
 use crate::entry::choose::BootEntry;
+use crate::files::access::Files;
 use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
@@ -107,9 +108,7 @@ pub fn boot<'m, M: Platform<'m>>(
     let prepared = Prepared {
         requests,
         partition,
-        optical: files
-            .disk()
-            .is_some_and(|disk| disk.sector_size() == CD_BLOCK),
+        optical: is_optical(files),
         modules,
         tables,
         firmware,
@@ -121,6 +120,12 @@ pub fn boot<'m, M: Platform<'m>>(
     };
     answer(machine, &prepared, loaded, &mut screen, memory)?;
     Ok(Handover::from(Jump::Limine(start)))
+}
+
+/// Does the loader come from a CD?
+fn is_optical<'m, M: Platform<'m>>(files: &Files<'m, M>) -> bool {
+    let disk = files.disk();
+    disk.is_some_and(|disk| disk.sector_size() == CD_BLOCK)
 }
 
 /// The address space and stacks of a kernel.
