@@ -407,9 +407,9 @@ fn multiboot2(tags: &[u32], address: u64) -> Vec<u8> {
 fn memory_of_a_multiboot_kernel() {
     refused(vec![
         Case::new(
-            "where the loader is",
-            multiboot2(&[], 0x8000),
-            format!("{NOT_FREE}segment 0, 0x8000 to 0x801b: "),
+            "where the BIOS has its data",
+            multiboot2(&[], 0x4F8),
+            format!("{NOT_FREE}segment 0, 0x4f8 to 0x513: 0x0 to 0x500 is reserved"),
         ),
         Case::new(
             "nowhere below 4 KiB",

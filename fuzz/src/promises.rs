@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use boot_path::kernel::image::{KernelImage, check_file};
 use boot_path::memory::layout::{END, PAGE_SIZE, STAGE2};
-use boot_path::memory::map::{MIB, MemoryKind, Region};
+use boot_path::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use boot_path::paging::page_tables::Capabilities;
 use boot_path::ways_out::handover::{BootpathStart, Jump};
 use handoff::{BootInfo, Kernel, KernelSegment, MemoryRegion, Module};
@@ -15,7 +15,12 @@ use crate::mmu::{self, Page};
 use crate::whole_disk::Files;
 
 /// Checks everything that was promised. `regions`: the memory before anything was allocated.
-pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
+pub fn check(
+    pc: &Pc,
+    regions: &[Region],
+    (jump, moves): (&Jump, &[(u64, Vec<u8>)]),
+    files: Option<&Files>,
+) {
     match jump {
         Jump::Bootpath(start) => Booted::new(pc, regions, start, files).check(),
         Jump::Limine(start) => {
@@ -30,7 +35,12 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
             assert!(below.writable, "the stack: {below:x?}");
         }
         Jump::Protected(state) => {
-            assert!(is_taken(pc, state.eip.into()), "{state:x?}");
+            let entry = u64::from(state.eip);
+            let moved = moves.iter().any(|(to, bytes)| {
+                let end = to + bytes.len() as u64;
+                (*to..end).contains(&entry)
+            });
+            assert!(moved || is_taken(pc, entry), "{state:x?}");
             // The boot information, or Linux's parameters, which are moved to where the loader was.
             assert!(state.ebx == 0 || is_taken(pc, state.ebx.into()));
             assert!(state.esi == 0 || u64::from(state.esi) < END);
@@ -45,15 +55,43 @@ pub fn check(pc: &Pc, regions: &[Region], jump: &Jump, files: Option<&Files>) {
     }
 }
 
-/// Checks what is moved to where the loader was: it goes there, one piece behind the other.
-pub fn check_moves(moves: &[(u64, Vec<u8>)]) {
+/// Checks what is moved to where the loader was: it goes there, one piece apart from the other.
+/// Pieces of a Multiboot kernel go to any RAM behind the BIOS's data.
+pub fn check_moves(memory: &MemoryMap, jump: &Jump, moves: &[(u64, Vec<u8>)]) {
+    let multiboot = match jump {
+        Jump::Protected(state) if state.eax != 0 => Some(state),
+        _ => None,
+    };
     for (index, (to, bytes)) in moves.iter().enumerate() {
         let end = to + bytes.len() as u64;
-        assert!(*to >= 0x1000 && end <= END, "{to:x} to {end:x}");
+        match multiboot {
+            Some(state) => {
+                assert!(
+                    *to >= 0x500 && is_ram(memory, *to, end),
+                    "{to:x} to {end:x}"
+                );
+                assert!(!(*to..end).contains(&state.ebx.into()), "the information");
+                assert!(
+                    !(*to..end).contains(&(u64::from(state.esp) - 4)),
+                    "the stack"
+                );
+            }
+            None => assert!(*to >= 0x1000 && end <= END, "{to:x} to {end:x}"),
+        }
         for (other, bytes) in &moves[..index] {
             assert!(end <= *other || other + bytes.len() as u64 <= *to);
         }
     }
+}
+
+/// Does the firmware call all of it free?
+fn is_ram(memory: &MemoryMap, start: u64, end: u64) -> bool {
+    let mut regions = memory.regions().iter();
+    regions.any(|region| {
+        region.kind == MemoryKind::Usable
+            && region.start.as_u64() <= start
+            && end <= region.end.as_u64()
+    })
 }
 
 fn is_taken(pc: &Pc, address: u64) -> bool {

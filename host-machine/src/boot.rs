@@ -8,7 +8,7 @@ use boot_path::entry::entries::Entries;
 use boot_path::errors::catalogue::{Named as _, Report};
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Given, Rooms};
-use boot_path::ways_out::handover::Jump;
+use boot_path::ways_out::handover::{Jump, LastCopies, LastCopy};
 use boot_path::ways_out::limine::Modules;
 
 use crate::machine::{Machine, Pc};
@@ -16,8 +16,8 @@ use crate::machine::{Machine, Pc};
 /// How a boot ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is ready for the jump; and the blocks that were moved over the loader's own
-    /// memory: physical address, bytes.
+    /// Everything is ready for the jump; and what would be moved over the loader's own memory:
+    /// physical address, bytes.
     Ready(Jump, Vec<(u64, Vec<u8>)>),
     /// An error.
     Failed {
@@ -64,9 +64,9 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     match booted {
         Ok(handover) => {
             let moves = handover.moves.iter();
-            let moves = moves
-                .map(|(block, to)| (to.as_u64(), block.to_vec()))
-                .collect();
+            let moves = moves.map(|(block, to)| (to.as_u64(), block.to_vec()));
+            let last = handover.last.iter().flat_map(LastCopies::iter);
+            let moves = moves.chain(last.map(|last| last_copy(pc, last))).collect();
             Outcome::Ready(handover.jump, moves)
         }
         Err(failure) => {
@@ -77,4 +77,12 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
             }
         }
     }
+}
+
+/// A copy that is made at the very end.
+fn last_copy(pc: &Pc, last: LastCopy) -> (u64, Vec<u8>) {
+    let mut bytes = vec![0; last.bytes as usize];
+    pc.memory.read(last.from.into(), &mut bytes);
+    bytes.resize(bytes.len() + last.zeroes as usize, 0);
+    (last.to.into(), bytes)
 }

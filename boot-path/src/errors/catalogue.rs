@@ -432,8 +432,8 @@ catalogue! {
     KERNEL_MEMORY {
         code: "10U",
         sentence: "the memory that the kernel wants is not free",
-        causes: "The kernel names physical addresses where the loader or the BIOS is, or where there is no RAM.",
-        advice: "Link the kernel elsewhere, from 1 MiB on: what is below 384 KiB is the loader's.",
+        causes: "The kernel names physical addresses where the BIOS is, or where there is no RAM; a Linux kernel, where the loader is.",
+        advice: "Link the kernel elsewhere, from 1 MiB on.",
     }
     LINUX_REFUSED {
         code: "10V",

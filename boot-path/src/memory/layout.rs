@@ -152,6 +152,9 @@ pub const REGIONS: &[Region] = &[
     TRANSFER_BUFFER,
 ];
 
+/// First byte behind the interrupt vectors and the BIOS data area.
+pub const BIOS_DATA_END: u64 = 0x500;
+
 /// First byte of the loader's memory.
 pub const START: u64 = EARLY_TABLES.start;
 
@@ -183,7 +186,7 @@ const _: () = {
         i += 1;
     }
     // Behind the BIOS data area, below the lowest EBDA that is accepted.
-    assert!(START >= 0x500 && END <= 384 << 10);
+    assert!(START >= BIOS_DATA_END && END <= 384 << 10);
     // One transfer must not cross a 64 KiB boundary, and fills at most the whole region.
     assert!(TRANSFER_BUFFER.start.is_multiple_of(0x1_0000) && TRANSFER_BUFFER.size() == 0x1_0000);
     assert!(EARLY_TABLES.size() == 5 * PAGE_SIZE && EARLY_TABLES.start.is_multiple_of(PAGE_SIZE));

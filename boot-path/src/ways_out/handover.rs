@@ -3,7 +3,10 @@
 
 use arrayvec::ArrayVec;
 use x86_64::registers::control::Cr0Flags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::devices::descriptors::{CODE_32, DATA};
+use crate::errors::text::copy;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::ram::Block;
 
@@ -12,14 +15,107 @@ use crate::memory::ram::Block;
 pub struct Handover<'m> {
     /// Blocks to move to memory that the loader itself still uses, and the destination of each.
     pub moves: ArrayVec<(Block<'m>, PhysAddr), 3>,
+    /// Bytes that replace the loader itself, if there are any. The jump is one to protected mode.
+    pub last: Option<LastCopies<'m>>,
     /// The jump.
     pub jump: Jump,
 }
 
 impl From<Jump> for Handover<'_> {
     fn from(jump: Jump) -> Self {
-        let moves = ArrayVec::new();
-        Self { moves, jump }
+        Self {
+            moves: ArrayVec::new(),
+            last: None,
+            jump,
+        }
+    }
+}
+
+/// Copies that are made when nothing of the loader is needed any more: its code, stacks and tables
+/// may be where the bytes go. The list lies in memory of its own, with room for the instructions
+/// that carry it out.
+#[derive(Debug)]
+pub struct LastCopies<'m> {
+    room: Block<'m>,
+    length: usize,
+}
+
+/// See [`LastCopies::INSTRUCTIONS`].
+const INSTRUCTIONS: usize = 88;
+
+const _: () = assert!(CODE_32 == 0x10 && DATA == 0x18);
+
+/// Copies bytes, and zeroes what is behind them. All in physical memory.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+#[expect(missing_docs, reason = "what their names say")]
+pub struct LastCopy {
+    pub from: u32,
+    pub to: u32,
+    pub bytes: u32,
+    pub zeroes: u32,
+}
+
+impl<'m> LastCopies<'m> {
+    /// Bytes for the instructions, in front of the list.
+    pub const INSTRUCTIONS: usize = INSTRUCTIONS;
+
+    /// The operand of LGDT in them.
+    pub const GDT_POINTER: usize = 2;
+
+    /// Their GDT.
+    pub const GDT: usize = 8;
+
+    /// Bytes of the GDT: two descriptors that are not needed, and the flat ones for 32 bits.
+    pub const GDT_SIZE: usize = DATA as usize + 8;
+
+    /// The first instruction.
+    pub const CODE: usize = Self::GDT + Self::GDT_SIZE;
+
+    /// Bytes of memory for so many copies, and for one more as the end of the list.
+    pub const fn size(count: usize) -> u64 {
+        (Self::INSTRUCTIONS + (count + 1) * size_of::<LastCopy>()) as u64
+    }
+
+    /// An empty list.
+    pub const fn new(room: Block<'m>) -> Self {
+        let length = Self::INSTRUCTIONS;
+        Self { room, length }
+    }
+
+    /// Adds a copy, for which the list has room.
+    pub fn add(&mut self, last: LastCopy) {
+        let room = self.room.get_mut(self.length..).unwrap_or_default();
+        self.length += copy(last.as_bytes(), room);
+    }
+
+    /// The list.
+    pub fn iter(&self) -> impl Iterator<Item = LastCopy> {
+        let list = self.room.get(Self::INSTRUCTIONS..self.length);
+        let list = list.unwrap_or_default().chunks(size_of::<LastCopy>());
+        list.filter_map(|bytes| LastCopy::read_from_bytes(bytes).ok())
+    }
+
+    /// Ends the list, and puts the instructions in front of it. Returns the state in which they
+    /// begin, instead of that of the kernel.
+    pub fn before(
+        &mut self,
+        kernel: &ProtectedMode,
+        instructions: &[u8; INSTRUCTIONS],
+    ) -> ProtectedMode {
+        self.add(LastCopy {
+            from: kernel.eip,
+            ..LastCopy::default()
+        });
+        copy(instructions, &mut self.room);
+        let start = self.room.start().as_u64() as u32;
+        ProtectedMode {
+            eip: start + Self::CODE as u32,
+            ebp: start,
+            ..*kernel
+        }
     }
 }
 

@@ -37,6 +37,7 @@ pub fn outcome(bytes: &[u8]) -> Result<(), String> {
     let mut input = Input::new(bytes);
     let machine = Machine::new(&mut input);
     let image = Image::new(&mut input);
+    let memory = machine.memory_map();
     let regions = machine.regions();
     let is_large = machine.sectors >= 1 << 20;
     let pc = machine.switch_on(image.bytes);
@@ -52,8 +53,8 @@ pub fn outcome(bytes: &[u8]) -> Result<(), String> {
             Err(report)
         }
         Outcome::Ready(jump, moves) => {
-            promises::check(&pc, &regions, &jump, image.files.as_ref());
-            promises::check_moves(&moves);
+            promises::check(&pc, &regions, (&jump, &moves), image.files.as_ref());
+            promises::check_moves(&memory, &jump, &moves);
             Ok(())
         }
     }
@@ -114,7 +115,8 @@ impl Machine {
     }
 
     /// The memory map before anything is allocated.
-    fn regions(&self) -> Vec<Region> {
+    /// The memory, to the byte.
+    fn memory_map(&self) -> MemoryMap {
         let mut map = MemoryMap::new();
         for &(start, length, kind) in &self.memory {
             let start = PhysAddr::new(start);
@@ -122,6 +124,11 @@ impl Machine {
             map.add(Region { start, end, kind });
         }
         map.finish(EBDA);
+        map
+    }
+
+    fn regions(&self) -> Vec<Region> {
+        let mut map = self.memory_map();
         map.round_to_pages();
         map.regions().to_vec()
     }

@@ -1,6 +1,7 @@
 //! The last instructions of the loader, one file per way out.
 
 pub mod leave;
+mod last_copies;
 pub mod bootpath;
 pub mod limine;
 
@@ -13,7 +14,7 @@ use crate::machine::physical;
 use crate::machine::variables::first_time;
 
 /// Leaves the loader. Only the code of the ways out is still needed.
-pub fn leave(handover: Handover<'static>) -> ! {
+pub fn leave(mut handover: Handover<'static>) -> ! {
     static LEFT: AtomicBool = AtomicBool::new(false);
 
     first_time(&LEFT);
@@ -21,7 +22,10 @@ pub fn leave(handover: Handover<'static>) -> ! {
     match handover.jump {
         Jump::Bootpath(start) => bootpath::start(&start),
         Jump::Limine(start) => limine::start_kernel(&start),
-        Jump::Protected(state) => leave::to_protected_mode(&state),
+        Jump::Protected(state) => leave::to_protected_mode(&match &mut handover.last {
+            Some(copies) => copies.before(&state, last_copies::instructions()),
+            None => state,
+        }),
         Jump::Real(state) => leave::to_real_mode(&state),
         Jump::Linux64 { entry, parameters } => leave::to_64_bit_code(entry, parameters),
         Jump::BootSector {

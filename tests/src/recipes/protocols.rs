@@ -33,11 +33,8 @@ pub const RECIPES: &[(&str, Recipe)] = &[
     (
         "10U",
         by(
-            &[Set(p_paddr(0), number(0x9000))],
-            After(
-                9,
-                "segment 0, 0x9000 to 0x{x}: 0x1000 to 0x84000 is the loader's",
-            ),
+            &[Set(p_paddr(0), number(0x400))],
+            After(9, "segment 0, 0x400 to 0x{x}: 0x0 to 0x500 is reserved"),
         )
         .multiboot_2(),
     ),

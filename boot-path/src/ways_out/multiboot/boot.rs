@@ -27,7 +27,7 @@ use crate::memory::ram::{Allocation, Block, bytes_at};
 use crate::say;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::graphics;
-use crate::ways_out::handover::{Handover, Jump, ProtectedMode};
+use crate::ways_out::handover::{Handover, Jump, LastCopies, LastCopy, ProtectedMode};
 use crate::ways_out::multiboot::elf::{self, PhysicalImage, Span};
 use crate::ways_out::multiboot::header::{Header, Version};
 use crate::ways_out::multiboot::information::{self, Apm, Information, Screen, Sections};
@@ -36,10 +36,8 @@ use crate::ways_out::way::{LOADER, Way, firmware_tables};
 /// Regions that allocating the boot information may add to the memory map.
 const SPARE_REGIONS: usize = 4;
 
-/// ESP at the first instruction. The specifications leave it undefined, but many kernels call
-/// before they load it, and other loaders let them. Below it is the transfer buffer, of which
-/// only the first bytes are needed any more.
-const STACK_TOP: u32 = layout::END as u32;
+/// Bytes of the stack of a kernel that goes to where the stack usually is.
+const STACK_SIZE: u64 = 4 * PAGE_SIZE;
 
 /// A kernel with its headers.
 pub struct Opened<'m> {
@@ -137,14 +135,66 @@ pub fn boot<'m, M: OutMachine<'m>>(
         smbios: tables.smbios(&firmware),
         load_base: load_base.map(|base| base.as_u64() as u32),
     };
+    let esp = stack(machine, &opened.image, memory)?;
+    let last = last_copies(machine, &opened.image, memory)?;
     let ebx = finish(machine, opened, &mut information, &mut graphics, memory)?;
-    Ok(Handover::from(Jump::Protected(ProtectedMode {
+    Ok(Handover {
+        last,
+        ..Handover::from(state(opened, ebx, esp.as_u64() as u32))
+    })
+}
+
+/// The state in which the kernel begins.
+fn state(opened: &Opened<'_>, ebx: u32, esp: u32) -> Jump {
+    Jump::Protected(ProtectedMode {
         eip: opened.image.entry().as_u64() as u32,
         eax: opened.version.boot_magic(),
         ebx,
-        esp: STACK_TOP,
+        esp,
         ..ProtectedMode::default()
-    })))
+    })
+}
+
+/// ESP at the first instruction. The specifications leave it undefined, but many kernels call
+/// before they load it, and other loaders let them. Below it is the transfer buffer, of which
+/// only the first bytes are needed any more; or other memory, if a segment goes there.
+fn stack<'m, M: OutMachine<'m>>(
+    machine: M,
+    image: &PhysicalImage,
+    memory: &mut MemoryMap,
+) -> Result<PhysAddr, M::Failure> {
+    let [start, end] = const {
+        let buffer = layout::TRANSFER_BUFFER;
+        [PhysAddr::new(buffer.start), PhysAddr::new(buffer.end)]
+    };
+    let mut segments = image.segments().iter();
+    if segments.all(|segment| segment.end() <= start || end <= segment.start) {
+        return Ok(end);
+    }
+    Ok(room(machine, STACK_SIZE, memory)?.end())
+}
+
+/// The copies of the segments whose bytes wait because the loader is where they go.
+fn last_copies<'m, M: OutMachine<'m>>(
+    machine: M,
+    image: &PhysicalImage,
+    memory: &mut MemoryMap,
+) -> Result<Option<LastCopies<'m>>, M::Failure> {
+    let segments = image.segments();
+    if segments.iter().all(|segment| segment.waiting.is_none()) {
+        return Ok(None);
+    }
+    let room = machine.high(LastCopies::size(segments.len()), memory)?;
+    let mut copies = LastCopies::new(room);
+    for segment in segments.iter().filter(|it| it.waiting.is_some()) {
+        copies.add(LastCopy {
+            from: segment.loaded_at().as_u64() as u32,
+            to: segment.start.as_u64() as u32,
+            bytes: segment.file_size as u32,
+            zeroes: (segment.memory_size - segment.file_size) as u32,
+        });
+    }
+    Ok(Some(copies))
 }
 
 /// Sets the graphics mode, as the last action that can fail, and writes the information; returns
@@ -182,8 +232,8 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     Ok(start)
 }
 
-/// Memory for the information: below 640 KiB if it fits there, else above 1 MiB. Some kernels map
-/// only what is below their own end before they read it.
+/// Memory for the information, or for a stack: below 640 KiB if it fits there, else above 1 MiB. Some
+/// kernels map only what is below their own end before they read the information.
 fn room<'m, M: OutMachine<'m>>(
     machine: M,
     size: u64,
@@ -249,11 +299,11 @@ fn load<'m, M: OutMachine<'m>>(
     let mut blocks = ArrayVec::<Block<'m>, { MAX_SEGMENTS + 1 }>::new();
     for segment in image.segments() {
         // There is room for all segments.
-        let allocation = Allocation::new(segment.start, segment.memory_size);
-        let _ = blocks.try_push(machine.block(allocation));
+        let _ = blocks.try_push(machine.block(segment.allocation()));
     }
     image.zeroes(|start, end| zero(machine, &mut blocks, start, end));
-    let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().into_iter().collect();
+    let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().collect();
+    let segments = ranges.len();
     let sections = place_sections(
         machine,
         &mut opened.sections,
@@ -270,15 +320,23 @@ fn load<'m, M: OutMachine<'m>>(
         checked: &|blocks, sum| {
             for segment in image.segments() {
                 let contents = segment.contents();
-                sum(bytes_at(blocks, contents.start, contents.file_size));
+                sum(bytes_at(blocks, contents.loaded_at(), contents.file_size));
             }
-            if let Some(range) = ranges.get(MAX_SEGMENTS) {
+            if let Some(range) = ranges.get(segments) {
                 sum(bytes_at(blocks, range.destination, range.length));
             }
         },
     };
     files.load(&entry.kernel, opened.expected, &plan, &mut blocks)?;
     files.forget(memory);
+    image.claim(memory); // some of what was freed may be in it
+    tell(machine, opened);
+    Ok(load_base)
+}
+
+/// Says what is loaded; and that the end of its header is unsound, if it is.
+fn tell<'m>(machine: impl Machine<'m>, opened: &Opened<'_>) {
+    let image = &opened.image;
     say!(
         machine,
         "10 kernel   ",
@@ -289,13 +347,7 @@ fn load<'m, M: OutMachine<'m>>(
         image.file_bytes().div_ceil(1024),
         image.start().as_u64()
     );
-    warn_of_end(machine, opened.header.unsound_end);
-    Ok(load_base)
-}
-
-/// Says that the end of the kernel's header is unsound, if it is.
-fn warn_of_end<'m>(machine: impl Machine<'m>, unsound: bool) {
-    if unsound {
+    if opened.header.unsound_end {
         say!(
             machine,
             "            its header's length or end tag is wrong"

@@ -1,6 +1,6 @@
 //! Segments that begin with the file's own headers.
 
-use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
+use boot_path::memory::map::{MemoryKind, MemoryMap};
 
 use super::elf::{MIB, kind_at, memory, physical, read};
 use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, X};
@@ -63,15 +63,8 @@ fn headers_where_no_memory_is_free() {
         }
     }
     // Page 0, with code in the page behind it.
-    let mut map = MemoryMap::new();
-    map.add(Region {
-        start: physical(0),
-        end: physical(0xA_0000),
-        kind: MemoryKind::Usable,
-    });
-    map.finish(0xA_0000);
     let file = behind_headers(0x1000, 0xB0).build();
-    assert_eq!(placed(&file, &mut map), Ok(vec![(0x1000, 0x1000)]));
+    assert_eq!(placed(&file, &mut memory()), Ok(vec![(0x1000, 0x1000)]));
 }
 
 /// Headers, code and a bss in one segment, as older linkers make them.

@@ -11,6 +11,7 @@ mod elf;
 mod leading;
 mod header;
 mod information;
+mod waiting;
 
 const MIB: u64 = 1 << 20;
 const MAGIC_1: u32 = 0x1BAD_B002;

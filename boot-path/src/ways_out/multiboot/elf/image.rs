@@ -1,6 +1,7 @@
 //! A kernel's segments, and their memory.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use arrayvec::ArrayVec;
 
@@ -9,16 +10,25 @@ use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::{KernelError, MAX_SEGMENTS, check_in_file, join, joined_file_size};
 use crate::memory::address::PhysAddr;
-use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::layout::{self, EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
+use crate::memory::placement::allocate_high;
+use crate::memory::ram::Allocation;
 use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::SectionTable;
 
 /// Interrupt vectors and BIOS data are here, whatever the BIOS says of it.
-const PAGE_0: Region = Region {
+const BIOS_DATA: Region = Region {
     start: PhysAddr::new(0),
-    end: PhysAddr::new(PAGE_SIZE),
+    end: PhysAddr::new(layout::BIOS_DATA_END),
     kind: MemoryKind::Reserved,
+};
+
+/// The loader itself, and the memory in front of it, which some BIOSes use.
+const LOADER: Region = Region {
+    start: BIOS_DATA.end,
+    end: PhysAddr::new(layout::END),
+    kind: MemoryKind::Reclaimable,
 };
 
 /// Why the kernel's memory is not available.
@@ -82,8 +92,7 @@ impl fmt::Display for MemoryConflict {
                 facts(f, "0x# to 0x# is ", &[by.start.as_u64(), by.end.as_u64()])?;
                 f.write_str(match by.kind {
                     MemoryKind::Usable => "free",
-                    MemoryKind::Reclaimable => "the loader's",
-                    MemoryKind::Kernel => "the kernel's",
+                    MemoryKind::Reclaimable | MemoryKind::Kernel => "the loader's",
                     MemoryKind::Module => "a module's",
                     MemoryKind::AcpiReclaimable | MemoryKind::AcpiNvs => "ACPI's",
                     MemoryKind::Framebuffer => "the screen's",
@@ -126,6 +135,9 @@ pub struct Segment {
     pub unneeded: u64,
     /// Number of its program header, from 0.
     pub number: u16,
+    /// Where its bytes are until the loader is left, if the loader uses the memory where they belong:
+    /// a physical address, within the loader's reach.
+    pub waiting: Option<NonZeroU32>,
 }
 
 impl Segment {
@@ -139,7 +151,7 @@ impl Segment {
             self.memory_size,
             distance,
         )?;
-        (next.first_page() <= self.page_end()).then(|| Self {
+        (next.start.align_down(PAGE_SIZE) <= self.end().align_up(PAGE_SIZE)).then(|| Self {
             file_size,
             memory_size: distance + next.memory_size,
             ..self
@@ -151,12 +163,19 @@ impl Segment {
         self.start.plus(self.memory_size)
     }
 
-    const fn first_page(&self) -> PhysAddr {
-        self.start.align_down(PAGE_SIZE)
+    /// Where its bytes are loaded to.
+    pub fn loaded_at(&self) -> PhysAddr {
+        let place = self.waiting.map(|place| PhysAddr::from(place.get()));
+        place.unwrap_or(self.start)
     }
 
-    const fn page_end(&self) -> PhysAddr {
-        self.end().align_up(PAGE_SIZE)
+    /// The memory to which it is loaded: its own, or what its bytes need.
+    pub fn allocation(&self) -> Allocation {
+        let size = match self.waiting {
+            Some(_) => self.file_size,
+            None => self.memory_size,
+        };
+        Allocation::new(self.loaded_at(), size)
     }
 }
 
@@ -312,23 +331,38 @@ impl PhysicalImage {
         self.segments.iter().map(|segment| segment.file_size).sum()
     }
 
-    /// Allocates the memory of the segments. Headers in the file that would lie where no memory is
-    /// free are left out.
+    /// Allocates the memory of the segments: any RAM. Segments that go where the loader is get other
+    /// memory as well, in which their bytes wait. Headers in the file that would lie where there is
+    /// no RAM are left out.
     ///
     /// # Errors
-    /// 10U, with nothing allocated and nothing left out.
+    /// 10U: with nothing allocated and nothing left out, unless there is no memory in which bytes
+    /// could wait.
     pub fn place(&mut self, memory: &mut MemoryMap) -> Result<(), MemoryConflict> {
         for segment in &self.segments {
             segment.possible(memory)?;
         }
         for segment in &mut self.segments {
             *segment = segment.possible(memory)?;
+            segment.waiting = segment.is_over_loader(memory).then_some(NonZeroU32::MAX);
         }
         self.segments.retain(|segment| segment.memory_size > 0);
-        for segment in &self.segments {
-            memory.mark(segment.start, segment.end(), MemoryKind::Kernel);
+        self.claim(memory);
+        for segment in &mut self.segments {
+            if segment.waiting.is_some() {
+                let place = allocate_high(memory, segment.file_size);
+                let place = place.map_err(|_| segment.taken(Some(LOADER)))?;
+                segment.waiting = NonZeroU32::new(place.as_u64() as u32);
+            }
         }
         Ok(())
+    }
+
+    /// Takes the memory of the segments, even where the loader has it now.
+    pub fn claim(&self, memory: &mut MemoryMap) {
+        for segment in &self.segments {
+            memory.claim(segment.start, segment.end(), MemoryKind::Kernel);
+        }
     }
 
     /// Moves the image to a permitted address, and allocates its memory, gaps between segments
@@ -351,10 +385,10 @@ impl PhysicalImage {
             max,
             kind: MemoryKind::Kernel,
         };
-        let as_linked = limits.preference == Preference::None
-            && linked >= limits.min
-            && self.end() <= max
-            && linked.is_aligned(limits.align.max(1))
+        let may_stay =
+            linked >= limits.min && self.end() <= max && linked.is_aligned(limits.align.max(1));
+        let as_linked = may_stay
+            && limits.preference == Preference::None
             && memory.allocate_at(linked, size, MemoryKind::Kernel);
         let base = if as_linked {
             Ok(linked)
@@ -366,12 +400,19 @@ impl PhysicalImage {
             }
             memory.allocate(&request)
         };
-        let base = base.map_err(|OutOfMemory { largest, .. }| MemoryConflict::NoRoom {
-            size,
-            min: limits.min,
-            max: limits.max,
-            largest,
-        })?;
+        let base = match base {
+            Ok(base) => base,
+            // There is room only where the loader is.
+            Err(_) if may_stay && self.place(memory).is_ok() => return Ok(linked),
+            Err(OutOfMemory { largest, .. }) => {
+                return Err(MemoryConflict::NoRoom {
+                    size,
+                    min: limits.min,
+                    max: limits.max,
+                    largest,
+                });
+            }
+        };
         for segment in &mut self.segments {
             segment.start = base + (segment.start - linked);
         }
@@ -379,65 +420,76 @@ impl PhysicalImage {
         Ok(base)
     }
 
-    /// The reads from the kernel's file, one for each segment; the rest of the array is empty.
-    pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
-        let mut ranges = [Range {
-            file_offset: FileOffset::ZERO,
-            length: 0,
-            destination: PhysAddr::new(0),
-        }; MAX_SEGMENTS];
-        for (range, segment) in ranges.iter_mut().zip(&self.segments) {
-            *range = Range {
-                file_offset: segment.file_offset,
-                length: segment.file_size,
-                destination: segment.start,
-            };
-        }
-        ranges
+    /// The reads from the kernel's file, one for each segment.
+    pub fn reads(&self) -> impl Iterator<Item = Range> {
+        self.segments.iter().map(|segment| Range {
+            file_offset: segment.file_offset,
+            length: segment.file_size,
+            destination: segment.loaded_at(),
+        })
     }
 
-    /// Calls `zero` with start and end of the bytes that are zero in each segment. If there are
-    /// none, the end is the start.
+    /// Calls `zero` with start and end of the bytes that are zero in each segment whose place is
+    /// free. If there are none, the end is the start.
     pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
-        for segment in &self.segments {
+        for segment in self.segments.iter().filter(|it| it.waiting.is_none()) {
             zero(segment.start + segment.file_size, segment.end());
         }
     }
 }
 
+impl Region {
+    /// Does the loader use it, and nobody after it? A kernel that was given such memory and then
+    /// failed has left its name on it.
+    const fn is_loaders(&self) -> bool {
+        matches!(self.kind, MemoryKind::Reclaimable | MemoryKind::Kernel)
+    }
+}
+
 impl Segment {
-    /// The part of the segment for which memory is free: all, or all but its headers.
+    /// The part of the segment for which there is memory: all, or all but its headers.
     #[inline(never)] // there is more than one caller
     fn possible(&self, memory: &MemoryMap) -> Result<Self, MemoryConflict> {
         let mut part = *self;
-        while let Some((page, by)) = part.in_the_way(memory) {
+        while let Some((address, by)) = part.in_the_way(memory) {
+            let page = address.align_down(PAGE_SIZE);
             part = part.behind_page(page).ok_or(self.taken(by))?;
         }
         Ok(part)
     }
 
-    /// The first page that is not free, and the region there; none for a segment that is empty.
+    /// The first byte that is not in RAM or belongs to somebody else than the loader, and the region
+    /// there; none for a segment that is empty.
     fn in_the_way(&self, memory: &MemoryMap) -> Option<(PhysAddr, Option<Region>)> {
         if self.memory_size == 0 {
             return None;
         }
-        let mut next = self.first_page();
-        if next < PAGE_0.end {
-            return Some((next, Some(PAGE_0)));
+        let mut next = self.start;
+        if next < BIOS_DATA.end {
+            return Some((next, Some(BIOS_DATA)));
         }
         for region in memory.regions() {
-            if region.end <= next || next >= self.page_end() {
+            if region.end <= next || next >= self.end() {
                 continue;
             }
             if region.start > next {
                 break; // a gap
             }
-            if region.kind != MemoryKind::Usable {
+            if region.kind != MemoryKind::Usable && !region.is_loaders() {
                 return Some((next, Some(*region)));
             }
             next = region.end;
         }
-        (next < self.page_end()).then_some((next, None))
+        (next < self.end()).then_some((next, None))
+    }
+
+    /// Does it go to memory that the loader uses, or the BIOS as long as it is called?
+    fn is_over_loader(&self, memory: &MemoryMap) -> bool {
+        let mut used = memory.regions().iter();
+        self.start < LOADER.end
+            || used.any(|region| {
+                region.is_loaders() && region.start < self.end() && self.start < region.end
+            })
     }
 
     const fn taken(&self, by: Option<Region>) -> MemoryConflict {

@@ -90,6 +90,9 @@ impl Unneeded {
 impl Segment {
     /// The segment without some of its first bytes, all of which come from the file.
     const fn without_first(mut self, bytes: u64) -> Self {
+        if let Some(place) = self.waiting {
+            self.waiting = place.checked_add(bytes as u32);
+        }
         self.file_offset = self.file_offset.plus(bytes);
         self.file_size -= bytes;
         self.start = self.start.plus(bytes);

@@ -233,6 +233,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
                 memory_size: header.memory_size.get(),
                 unneeded: 0,
                 number,
+                waiting: None,
             },
         });
     }
@@ -247,6 +248,7 @@ fn program_header(bytes: &[u8], is_64_bit: bool, number: u16) -> Option<Load> {
             memory_size: header.memory_size.get().into(),
             unneeded: 0,
             number,
+            waiting: None,
         },
     })
 }

@@ -223,6 +223,7 @@ impl Header {
             memory_size: size,
             unneeded: 0,
             number: 0,
+            waiting: None,
         };
         image.add::<E>(segment, file_size)?;
         Ok(image.enter_at(self.entry.unwrap_or(addresses.start))?)
