@@ -6,10 +6,45 @@ use disk_layout::{PARTITION_LBA, SECTOR_SIZE};
 /// Sectors in a MiB.
 const MIB: u64 = (1 << 20) / SECTOR_SIZE as u64;
 
-/// Heads and sectors per track that BIOSes assume for disks of any size ("LBA assist").
-pub(crate) const HEADS: u8 = 255;
-pub(crate) const SECTORS_PER_TRACK: u8 = 63;
-const CYLINDER: u64 = HEADS as u64 * SECTORS_PER_TRACK as u64;
+/// The heads of a disk and the sectors of a track, in which the partition table counts.
+///
+/// BIOSes that guess them from the partition table take those of the partition's last sector, and
+/// are right if it is the last one of a cylinder. Some rely on that: for the disk that a CD
+/// emulates, there is nothing else to go by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tracks {
+    pub(crate) heads: u8,
+    pub(crate) sectors: u8,
+}
+
+impl Tracks {
+    /// What BIOSes assume for disks of any size ("LBA assist").
+    const OF_A_LARGE_DISK: Self = Self {
+        heads: 255,
+        sectors: 63,
+    };
+    /// Those with which each MiB is a cylinder.
+    const OF_A_SMALL_DISK: Self = Self {
+        heads: 64,
+        sectors: 32,
+    };
+
+    /// On a small disk, what is left behind the last large cylinder would be too much to lose.
+    fn of_a_disk(sectors: u64) -> Self {
+        if sectors < 8 * Self::OF_A_LARGE_DISK.cylinder() {
+            Self::OF_A_SMALL_DISK
+        } else {
+            Self::OF_A_LARGE_DISK
+        }
+    }
+
+    /// Sectors of a cylinder.
+    const fn cylinder(self) -> u64 {
+        self.heads as u64 * self.sectors as u64
+    }
+}
+
+const _: () = assert!(Tracks::OF_A_SMALL_DISK.cylinder() == MIB);
 
 /// The largest disk that an MBR can describe, in MiB.
 const MAX_MIB: u64 = u32::MAX as u64 / MIB;
@@ -93,6 +128,7 @@ impl Content {
 pub(crate) struct Geometry {
     /// Length of the image in bytes.
     pub(crate) image_bytes: u64,
+    pub(crate) tracks: Tracks,
     /// Length of the partition in sectors.
     pub(crate) partition_sectors: u32,
     /// Length of the file system in sectors: up to a few clusters less.
@@ -178,12 +214,8 @@ impl Geometry {
     /// This very layout, if it exists and has room.
     fn fit(content: &Content, mib: u64, kind: Kind, cluster: u32) -> Option<Self> {
         let image_sectors = mib * MIB;
-        // BIOSes that guess a disk's geometry from its partition table guess right if the partition
-        // ends with a cylinder. On a small disk that would cost too much.
-        let end = match image_sectors {
-            small if small < 8 * CYLINDER => small,
-            large => large - large % CYLINDER,
-        };
+        let tracks = Tracks::of_a_disk(image_sectors);
+        let end = image_sectors - image_sectors % tracks.cylinder();
         let partition = end
             .min(u64::from(u32::MAX))
             .checked_sub(u64::from(PARTITION_LBA))?;
@@ -224,6 +256,7 @@ impl Geometry {
         }
         Some(Self {
             image_bytes: image_sectors * SECTOR_SIZE as u64,
+            tracks,
             partition_sectors: u32::try_from(partition).ok()?,
             volume_sectors: u32::try_from(total).ok()?,
             kind,
@@ -274,7 +307,9 @@ mod tests {
             assert_eq!(geometry.image_bytes, u64::from(mib) << 20);
             let end = u64::from(PARTITION_LBA) + u64::from(geometry.partition_sectors);
             assert!(end <= geometry.image_bytes / 512);
-            assert!(mib < 64 || end % CYLINDER == 0, "{mib} MiB");
+            assert_eq!(end % geometry.tracks.cylinder(), 0, "{mib} MiB");
+            let large = geometry.tracks == Tracks::OF_A_LARGE_DISK;
+            assert_eq!(large, mib > 62, "{mib} MiB");
             assert!(geometry.volume_sectors <= geometry.partition_sectors);
             // Rounding loses little.
             assert!(

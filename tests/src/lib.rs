@@ -1,6 +1,6 @@
 //! What the machine tests and the benchmark share: [`machine`] boots an image in an emulator,
 //! [`image`] builds good and damaged images, [`fats`] damages their FATs, [`elf`] makes kernels
-//! that no linker would make, [`matrix`] is the table of machines, [`kernels`] that of kernels,
+//! that no linker would make, [`el_torito`] puts an image on a CD as a hard disk, [`matrix`] is the table of machines, [`kernels`] that of kernels,
 //! with [`linux`] for Linux kernels, [`samples`] has an image for each protocol, [`sums`] the
 //! checksums that kernels print, [`peers`] puts other loaders on the disks, [`compare`] asks
 //! them what they do with a kernel, [`recipes`] provokes
@@ -16,6 +16,7 @@ mod elf_fixture;
 pub mod book;
 pub mod compare;
 pub mod debian;
+pub mod el_torito;
 pub mod elf;
 pub mod fats;
 pub mod flip;

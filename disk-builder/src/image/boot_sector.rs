@@ -7,7 +7,7 @@ use disk_layout::{PARTITION_LBA, ParameterBlock, SECTOR_SIZE, mbr};
 use mbrman::{BOOT_ACTIVE, CHS, MBRHeader, MBRPartitionEntry};
 use zerocopy::IntoBytes as _;
 
-use crate::geometry::{Geometry, HEADS, SECTORS_PER_TRACK};
+use crate::geometry::{Geometry, Tracks};
 use crate::output::OEM_NAME;
 use crate::stages::Stage1;
 
@@ -35,9 +35,9 @@ pub(super) fn boot_sector(
     let last = PARTITION_LBA + (geometry.partition_sectors - 1);
     header.partition_1 = MBRPartitionEntry {
         boot: BOOT_ACTIVE,
-        first_chs: chs(PARTITION_LBA),
+        first_chs: chs(PARTITION_LBA, geometry.tracks),
         sys: geometry.kind.partition_type(),
-        last_chs: chs(last),
+        last_chs: chs(last, geometry.tracks),
         starting_lba: PARTITION_LBA,
         sectors: geometry.partition_sectors,
     };
@@ -47,12 +47,9 @@ pub(super) fn boot_sector(
 }
 
 /// Cylinder, head and sector of an LBA; the highest ones there are for an LBA that is too large.
-fn chs(lba: u32) -> CHS {
-    CHS::from_lba_exact(lba, 1023, HEADS, SECTORS_PER_TRACK).unwrap_or(CHS::new(
-        1023,
-        HEADS - 1,
-        SECTORS_PER_TRACK,
-    ))
+fn chs(lba: u32, tracks: Tracks) -> CHS {
+    let Tracks { heads, sectors } = tracks;
+    CHS::from_lba_exact(lba, 1023, heads, sectors).unwrap_or(CHS::new(1023, heads - 1, sectors))
 }
 
 /// What the BPB area holds on disk.
@@ -71,8 +68,8 @@ fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_ARE
     put(0x03, &OEM_NAME);
     put(0x0B, &(SECTOR_SIZE as u16).to_le_bytes()); // bytes per sector
     put(0x15, &[0xF8]); // media: fixed disk
-    put(0x18, &u16::from(SECTORS_PER_TRACK).to_le_bytes());
-    put(0x1A, &u16::from(HEADS).to_le_bytes());
+    put(0x18, &u16::from(geometry.tracks.sectors).to_le_bytes());
+    put(0x1A, &u16::from(geometry.tracks.heads).to_le_bytes());
     put(0x20, &sectors.to_le_bytes()); // total sectors
     put(0x24, &[0x80]); // drive number
     area

@@ -8,7 +8,7 @@ use disk_layout::{PARTITION_LBA, SECTOR_SIZE};
 use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 
 use super::files::{self, Source};
-use crate::geometry::{Geometry, HEADS, Kind, SECTORS_PER_TRACK};
+use crate::geometry::{Geometry, Kind};
 use crate::manifest::{Manifest, crc32c};
 use crate::sparse::Partition;
 
@@ -24,8 +24,8 @@ impl<'a> Volume<'a> {
             .total_sectors(geometry.volume_sectors)
             .bytes_per_cluster(geometry.cluster)
             .drive_num(0x80)
-            .heads(HEADS.into())
-            .sectors_per_track(SECTORS_PER_TRACK.into())
+            .heads(geometry.tracks.heads.into())
+            .sectors_per_track(geometry.tracks.sectors.into())
             .volume_label(*b"BOOTPATH   ");
         fatfs::format_volume(&mut partition, options).context("cannot format the partition")?;
         partition.set_data_start(u64::from(geometry.data_start) * SECTOR_SIZE as u64)?;

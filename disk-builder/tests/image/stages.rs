@@ -59,6 +59,25 @@ fn the_mbr_holds_stage1_and_one_active_partition() {
     assert_eq!(sector[0x0E..0x11], [0; 3]);
 }
 
+/// A cylinder of a small disk is a MiB, and so is the gap in front of the partition.
+#[test]
+fn small_disks_end_with_a_cylinder() {
+    let workshop = Workshop::new();
+    for mib in [2, 62] {
+        let mut recipe = workshop.recipe(&kernel(1000));
+        recipe.size_mib = Some(mib);
+        build(&recipe);
+        let sector = sectors(&recipe.output, 0, 1);
+        let header = Mbr::read_from_bytes(&sector).unwrap();
+        let partition = header.partitions[0];
+        assert_eq!(partition.first_chs, [0, 1, 1]);
+        assert_eq!(partition.last_chs, [63, 32, mib as u8 - 1]);
+        assert_eq!(sector[0x18..0x1C], [32, 0, 64, 0]);
+        let volume = sectors(&recipe.output, PARTITION_LBA.into(), 1);
+        assert_eq!(volume[0x18..0x1C], [32, 0, 64, 0]);
+    }
+}
+
 #[test]
 fn large_disks_end_with_the_largest_chs() {
     let workshop = Workshop::new();

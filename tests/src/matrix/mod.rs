@@ -5,6 +5,7 @@
 
 pub(crate) mod expect;
 mod page;
+mod row;
 mod table;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use disk_builder::Road;
 use disk_builder::run::{EXIT_OKAY, Ending};
 use tempfile::NamedTempFile;
 
+use crate::el_torito;
 use crate::image::Image;
 use crate::machine::{Bochs, BochsDrive, Disk, Machine, OFFER, Running, firmware};
 use crate::parallel;
@@ -41,8 +43,8 @@ pub struct Row {
     pub everyday: bool,
     /// Which of the images: stage2's road to long mode, …
     pub road: Road,
-    /// … and whether it is a CD as well. They differ in nothing else.
-    pub cd: bool,
+    /// … and what it is besides a disk. They differ in nothing else.
+    pub form: Form,
     start: Start,
     drive: u8,
     chs: bool,
@@ -60,6 +62,17 @@ pub struct Row {
     acpi: bool,
     smbios: bool,
     outcome: Outcome,
+}
+
+/// What an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A disk.
+    Disk,
+    /// A disk that is a CD as well.
+    Hybrid,
+    /// A CD that emulates the disk, by El Torito.
+    Emulated,
 }
 
 /// How to start a machine.
@@ -113,8 +126,7 @@ pub struct Seen {
 
 /// The images that all machines boot.
 pub struct Images {
-    /// One with each road, and the same two as CDs.
-    images: [(Road, bool, Image); 4],
+    images: [(Road, Form, Image); 5],
     boot_manager: Image,
     dirt: NamedTempFile,
     kernel: KernelFacts,
@@ -124,7 +136,7 @@ impl Images {
     /// The path of the image that this machine boots.
     pub fn path(&self, row: &Row) -> PathBuf {
         let mut images = self.images.iter();
-        let image = images.find(|(road, cd, _)| (*road, *cd) == (row.road, row.cd));
+        let image = images.find(|(road, form, _)| (*road, *form) == (row.road, row.form));
         image.unwrap_or(&self.images[0]).2.path()
     }
 
@@ -135,15 +147,26 @@ impl Images {
     pub fn build() -> Result<Self> {
         const DIRT: usize = 64 << 20;
 
-        let image = |road, cd| anyhow::Ok((road, cd, Image::for_every_drive(road, cd)?));
+        let image = |road, form| {
+            let image = Image::for_every_drive(road, form == Form::Hybrid)?;
+            anyhow::Ok((
+                road,
+                form,
+                match form {
+                    Form::Disk | Form::Hybrid => image,
+                    Form::Emulated => el_torito::hard_disk(&image)?,
+                },
+            ))
+        };
         let mut dirt = NamedTempFile::new()?;
         dirt.write_all(&vec![0xA5; DIRT])?;
         Ok(Self {
             images: [
-                image(Road::Protected, false)?,
-                image(Road::Direct, false)?,
-                image(Road::Protected, true)?,
-                image(Road::Direct, true)?,
+                image(Road::Protected, Form::Disk)?,
+                image(Road::Direct, Form::Disk)?,
+                image(Road::Protected, Form::Hybrid)?,
+                image(Road::Direct, Form::Hybrid)?,
+                image(Road::Protected, Form::Emulated)?,
             ],
             boot_manager: Image::raw(BOOT_MANAGER, &[])?,
             dirt,

@@ -57,7 +57,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
          with what is expected there; it writes this page if all machines passed. `./run.sh machines NAME…` runs those whose names contain \
          one of the words. Those marked ● are part of `./run.sh test`. A new machine is a row of [the table](../tests/src/matrix/table.rs).\n\n\
          The image has the size of a 2.88 MB diskette, so that the same bytes boot as hard disk, USB stick and floppy. Names with `direct` mean \
-         the same image with stage2's other road to long mode. Names with `cd` or `hybrid` mean the same image built with `--cd`, as a CD or as a disk.\n\n\
+         the same image with stage2's other road to long mode. Names with `cd` or `hybrid` mean the same image built with `--cd`, as a CD or as a disk, and those with `emulates` a CD that emulates the image as a hard disk.\n\n\
          {LAST_RUN}{}\n\n\
          The machines are QEMU's with 256 MiB, or Bochs' with 64 MiB, unless the table says otherwise. Usable memory is what the loader reports, in MiB.\n\n\
          | | name | machine | what it shows | result | drive | usable | console |\n\

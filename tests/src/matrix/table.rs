@@ -1,195 +1,13 @@
 //! The table of machines.
 
-use boot_path::errors::catalogue::{self, Entry};
-use disk_builder::Road;
+use boot_path::errors::catalogue;
 
-use super::{Extra, Outcome, Row, Start};
-use crate::machine::{BochsDrive, Disk};
-
-const KIB: u64 = 1 << 10;
+use super::{Extra, Row};
+use crate::machine::Disk;
 
 /// Bochs' BIOSes.
 const LATEST: &str = "BIOS-bochs-latest";
 const LEGACY: &str = "BIOS-bochs-legacy";
-
-impl Row {
-    fn new(name: &'static str, start: Start, shows: &'static str) -> Self {
-        Self {
-            name,
-            shows,
-            everyday: false,
-            road: Road::Protected,
-            cd: false,
-            start,
-            drive: 0x80,
-            chs: false,
-            sector: 512,
-            usable_mib: 255,
-            serial: true,
-            screen: true,
-            teletype: false,
-            keyboard: true,
-            may_retry: false,
-            nx: true,
-            gib_pages: false,
-            acpi: true,
-            smbios: true,
-            outcome: Outcome::Boots,
-        }
-    }
-
-    /// A QEMU machine with 256 MiB.
-    fn qemu(name: &'static str, disk: Disk, arguments: &'static str, shows: &'static str) -> Self {
-        let start = Start::Qemu {
-            disk,
-            arguments,
-            extras: Vec::new(),
-        };
-        Self::new(name, start, shows)
-    }
-
-    /// A Bochs machine with 64 MiB.
-    fn bochs(
-        name: &'static str,
-        bios: &'static str,
-        cpu: &'static str,
-        shows: &'static str,
-    ) -> Self {
-        let start = Start::Bochs {
-            bios,
-            cpu,
-            mib: 64,
-            drive: BochsDrive::Disk,
-        };
-        Self::new(name, start, shows).usable(63)
-    }
-
-    fn everyday(mut self) -> Self {
-        self.everyday = true;
-        self
-    }
-
-    /// The same machine by the other road to long mode.
-    fn direct(&self, name: &'static str) -> Self {
-        Self {
-            name,
-            shows: "the direct road to long mode",
-            road: Road::Direct,
-            ..self.clone()
-        }
-    }
-
-    fn with(mut self, extra: Extra) -> Self {
-        if let Start::Qemu { extras, .. } = &mut self.start {
-            extras.push(extra);
-        }
-        self
-    }
-
-    /// The drive's number, if it is not 80h.
-    fn drive(mut self, number: u8) -> Self {
-        self.drive = number;
-        self
-    }
-
-    /// The first diskette drive, which is read by cylinder, head and sector.
-    fn diskette(mut self) -> Self {
-        self.chs = true;
-        if let Start::Bochs { drive, .. } = &mut self.start {
-            *drive = BochsDrive::Floppy;
-        }
-        self.drive(0)
-    }
-
-    /// Uses the image that is a CD as well.
-    fn hybrid(mut self) -> Self {
-        self.cd = true;
-        self
-    }
-
-    /// Uses that image as a CD.
-    fn cd(mut self) -> Self {
-        if let Start::Bochs { drive, .. } = &mut self.start {
-            *drive = BochsDrive::Cd;
-        }
-        self.sector = 2048;
-        self.hybrid().drive(0xE0)
-    }
-
-    /// MiB that the BIOS reports, if it is not 255.
-    fn usable(mut self, mib: u64) -> Self {
-        self.usable_mib = mib;
-        self
-    }
-
-    /// MiB of a Bochs machine.
-    fn memory(mut self, size: u32) -> Self {
-        if let Start::Bochs { mib, .. } = &mut self.start {
-            *mib = size;
-        }
-        self.usable(u64::from(size) - 1)
-    }
-
-    fn no_serial(mut self) -> Self {
-        self.serial = false;
-        self
-    }
-
-    fn no_screen(mut self) -> Self {
-        self.screen = false;
-        self
-    }
-
-    /// A screen without VGA below it.
-    fn teletype(mut self) -> Self {
-        self.teletype = true;
-        self.no_screen()
-    }
-
-    fn no_keyboard(mut self) -> Self {
-        self.keyboard = false;
-        self
-    }
-
-    /// On a busy host, a read from this disk has been seen to fail once and then to succeed.
-    fn may_retry(mut self) -> Self {
-        self.may_retry = true;
-        self
-    }
-
-    fn no_nx(mut self) -> Self {
-        self.nx = false;
-        self
-    }
-
-    fn gib_pages(mut self) -> Self {
-        self.gib_pages = true;
-        self
-    }
-
-    fn no_acpi(mut self) -> Self {
-        self.acpi = false;
-        self
-    }
-
-    fn no_smbios(mut self) -> Self {
-        self.smbios = false;
-        self
-    }
-
-    fn refused(mut self, entry: &'static Entry) -> Self {
-        self.outcome = Outcome::Refused(entry);
-        self
-    }
-
-    fn too_little(mut self, largest_kib: u64, present_kib: u64) -> Self {
-        self.outcome = Outcome::TooLittleMemory {
-            largest: largest_kib * KIB,
-            present: present_kib * KIB,
-        };
-        self
-    }
-}
 
 /// All machines.
 pub fn rows() -> Vec<Row> {
@@ -292,6 +110,21 @@ fn cds() -> Vec<Row> {
         bochs("cd-bochs-legacy", LEGACY, "a CD, with a BIOS for the 386")
             .no_acpi()
             .no_smbios(),
+        Row::qemu(
+            "cd-emulates-disk",
+            CdIde,
+            "",
+            "a CD that emulates a hard disk, which is read by CHS",
+        )
+        .emulated()
+        .everyday(),
+        Row::bochs(
+            "cd-emulates-disk-bochs",
+            LATEST,
+            "corei7_haswell_4770",
+            "the same with another BIOS",
+        )
+        .emulated(),
         Row::qemu("hybrid-ide", Ide, "", "the CD's image as a disk").hybrid(),
         Row::qemu("hybrid-ahci", Ahci, "", "the CD's image as a disk")
             .hybrid()

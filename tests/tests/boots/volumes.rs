@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::Module;
+use machine_tests::el_torito;
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, demo_kernel, small_kernel, stage1_cd};
 use machine_tests::machine::{Disk, Machine};
@@ -21,6 +22,26 @@ fn kinds_of_fat() -> Result<()> {
         ensure!(volume.fat_bits == fat_bits, "{volume:?}");
         let transcript = okay(&Machine::new(&image.path()))?;
         contains(&transcript, &[&format!("FAT{fat_bits}")])?;
+    }
+    Ok(())
+}
+
+/// For a hard disk that a CD emulates, the BIOS takes heads and sectors per track from where the
+/// partition table says that the partition ends.
+#[test]
+fn a_hard_disk_that_a_cd_emulates() -> Result<()> {
+    for size_mib in [Some(2), Some(40), Some(62), Some(63), None] {
+        let image = Image::build(small_kernel()?.path(), |recipe, _| {
+            recipe.command_line = "exit".into();
+            recipe.size_mib = size_mib;
+        })?;
+        let cd = el_torito::hard_disk(&image)?;
+        let machine = Machine::new(&cd.path()).disk(Disk::CdIde);
+        let transcript = okay(&machine).with_context(|| format!("{size_mib:?} MiB"))?;
+        contains(
+            &transcript,
+            &["drive 80h by CHS, 512 bytes a sector, partition 1 at LBA 2048"],
+        )?;
     }
     Ok(())
 }
