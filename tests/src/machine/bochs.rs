@@ -1,6 +1,6 @@
 //! A PC in Bochs.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,11 +12,16 @@ use crate::image::copy_file;
 use super::running::Running;
 use super::{TIME_LIMIT, serial};
 
+/// Bytes of 16 heads and 63 sectors per track, if a sector has 4096 bytes: the smallest disk.
+const CYLINDER_OF_LARGE_SECTORS: u64 = 16 * 63 * 4096;
+
 /// The drive that Bochs' PC boots from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BochsDrive {
     /// The first hard disk.
     Disk,
+    /// The first hard disk, in sectors of 4096 bytes; there is at least a cylinder of them.
+    Disk4Kn,
     /// The first diskette drive; the image has the size of a 2.88 MB diskette.
     Floppy,
     /// The CD drive.
@@ -28,6 +33,10 @@ impl BochsDrive {
     pub(crate) fn option(self) -> (&'static str, &'static str) {
         match self {
             Self::Disk => ("ata0-master: type=disk, mode=flat, path=", ", cylinders=0"),
+            Self::Disk4Kn => (
+                "ata0-master: type=disk, mode=flat, sect_size=4096, path=",
+                ", cylinders=0",
+            ),
             Self::Floppy => ("floppya: 2_88=", ", status=inserted"),
             Self::Cd => ("ata1-master: type=cdrom, path=", ", status=inserted"),
         }
@@ -35,7 +44,7 @@ impl BochsDrive {
 
     fn boot(self) -> &'static str {
         match self {
-            Self::Disk => "disk",
+            Self::Disk | Self::Disk4Kn => "disk",
             Self::Floppy => "floppy",
             Self::Cd => "cdrom",
         }
@@ -113,6 +122,10 @@ impl Bochs {
         // Bochs leaves a lock file beside the image, and writes to the image if the guest does.
         let image = directory.path().join("disk.img");
         copy_file(&self.image, &image)?;
+        if self.drive == BochsDrive::Disk4Kn {
+            let file = OpenOptions::new().write(true).open(&image)?;
+            file.set_len(file.metadata()?.len().max(CYLINDER_OF_LARGE_SECTORS))?;
+        }
         let (before, behind) = self.drive.option();
         // No sound: without a sound card, its driver for ALSA crashes.
         let configuration = format!(

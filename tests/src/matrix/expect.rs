@@ -202,16 +202,7 @@ fn demo_kernel(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
     } else {
         lines.extend(memory(row, kernel));
     }
-    lines.push(Line::Form(
-        "timeline in µs (time-stamp counter: {n} MHz)".into(),
-    ));
-    let steps = strings(STEPS);
-    for (three, names) in steps.chunks(3).enumerate() {
-        let columns = (3 * three + 1..).zip(names);
-        let columns = columns.map(|(step, name)| format!("  {step:2} {name:9} {{n:8}}"));
-        lines.push(Line::Form(columns.collect()));
-    }
-    lines.push(Line::Form("  all of it {n:11}".into()));
+    lines.extend(timeline(row));
     let checks = strings(CHECKS);
     if !screen {
         let good = |name: &&str| Line::Exact(format!("check {name}: ok"));
@@ -224,6 +215,24 @@ fn demo_kernel(row: &Row, kernel: &KernelFacts, screen: bool) -> Vec<Line> {
     } else {
         "\x1b[32mOKAY\x1b[0m"
     }));
+    lines
+}
+
+/// When each step ended.
+fn timeline(row: &Row) -> Vec<Line> {
+    if !row.time {
+        return vec![exact("no timeline: the CPU has no time-stamp counter")];
+    }
+    let mut lines = vec![Line::Form(
+        "timeline in µs (time-stamp counter: {n} MHz)".into(),
+    )];
+    let steps = strings(STEPS);
+    for (three, names) in steps.chunks(3).enumerate() {
+        let columns = (3 * three + 1..).zip(names);
+        let columns = columns.map(|(step, name)| format!("  {step:2} {name:9} {{n:8}}"));
+        lines.push(Line::Form(columns.collect()));
+    }
+    lines.push(Line::Form("  all of it {n:11}".into()));
     lines
 }
 
@@ -319,6 +328,7 @@ pub(super) fn check_screen(
             .iter()
             .position(|line| *line == error(entry))
             .map(|line| line.saturating_sub(1)),
+        Outcome::RefusedByStage1(..) => None,
         Outcome::Boots | Outcome::TooLittleMemory { .. } => {
             used.iter().position(|line| *line == LOADER)
         }

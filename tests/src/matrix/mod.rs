@@ -21,7 +21,7 @@ use disk_builder::run::{EXIT_OKAY, Ending};
 use tempfile::NamedTempFile;
 
 use crate::el_torito;
-use crate::image::Image;
+use crate::image::{Defect, Image, bad_bios, low_memory};
 use crate::machine::{Bochs, BochsDrive, Disk, Machine, OFFER, Running, firmware};
 use crate::parallel;
 
@@ -59,6 +59,10 @@ pub struct Row {
     may_retry: bool,
     nx: bool,
     gib_pages: bool,
+    /// It has a time-stamp counter.
+    time: bool,
+    /// The BIOS is asked in ways that are its own, so the number of reads is, too.
+    own_reads: bool,
     acpi: bool,
     smbios: bool,
     outcome: Outcome,
@@ -102,6 +106,16 @@ enum Extra {
     BehindBootManager,
     /// An option of `-drive`.
     Drive(&'static str),
+    /// An option ROM spoils the BIOS.
+    Rom(Rom),
+}
+
+/// What the option ROM does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rom {
+    Defect(Defect),
+    /// It leaves so many KiB of memory below 640 KiB.
+    LowMemory(u16),
 }
 
 /// How a machine ends.
@@ -111,6 +125,8 @@ enum Outcome {
     Boots,
     /// An error of the 16-bit steps.
     Refused(&'static Entry),
+    /// An error of stage1, and the BIOS's last status, in Bochs.
+    RefusedByStage1(&'static Entry, u8),
     /// 6B, when the kernel is placed: bytes in the largest free piece, and in all.
     TooLittleMemory { largest: u64, present: u64 },
 }
@@ -129,6 +145,7 @@ pub struct Images {
     images: [(Road, Form, Image); 5],
     boot_manager: Image,
     dirt: NamedTempFile,
+    roms: Vec<(Rom, NamedTempFile)>,
     kernel: KernelFacts,
 }
 
@@ -170,9 +187,29 @@ impl Images {
             ],
             boot_manager: Image::raw(BOOT_MANAGER, &[])?,
             dirt,
+            roms: roms()?,
             kernel: KernelFacts::read(&fs::read(crate::image::small_kernel()?.path())?)?,
         })
     }
+}
+
+/// The option ROMs that rows of the table have.
+fn roms() -> Result<Vec<(Rom, NamedTempFile)>> {
+    let mut roms = Vec::new();
+    for row in rows() {
+        let Start::Qemu { extras, .. } = &row.start else {
+            continue;
+        };
+        for extra in extras {
+            let &Extra::Rom(rom) = extra else { continue };
+            let file = match rom {
+                Rom::Defect(defect) => bad_bios(&[defect])?,
+                Rom::LowMemory(kib) => low_memory(kib)?,
+            };
+            roms.push((rom, file));
+        }
+    }
+    Ok(roms)
 }
 
 /// Starts the boot sector of the second disk.
@@ -233,6 +270,9 @@ impl Row {
             } => {
                 let bochs = Bochs::new(&image).bios(bios).cpu(cpu).mib(mib);
                 let mut running = bochs.drive(drive).time_limit(TIME_LIMIT).start()?;
+                if let Outcome::RefusedByStage1(entry, status) = self.outcome {
+                    return watch_stage1(&mut running, entry, status);
+                }
                 let transcript = running.wait_for_one_of(&ENDS)?;
                 self.check(&transcript, &images.kernel)
             }
@@ -323,10 +363,26 @@ impl Row {
                     machine.arguments(["-drive", &second])
                 }
                 Extra::Drive(option) => machine.drive_option(option),
+                Extra::Rom(rom) => {
+                    let (_, file) = images
+                        .roms
+                        .iter()
+                        .find(|(built, _)| built == rom)
+                        .context("not an option ROM of the table")?;
+                    machine.arguments(["-option-rom".as_ref(), file.path()])
+                }
             };
         }
         Ok(machine)
     }
+}
+
+/// Checks that stage1's error is all there is on the serial line.
+fn watch_stage1(running: &mut Running, entry: &Entry, status: u8) -> Result<Seen> {
+    let error = format!("error {} {status:02X}", entry.code);
+    let transcript = running.wait_for(&error)?;
+    ensure!(transcript.trim_start() == error, "{transcript:?}");
+    Ok(Seen::default())
 }
 
 /// Runs machines, as many at once as there are cores, and in the end, one by one, those with a disk
@@ -363,6 +419,7 @@ pub fn agree(results: &[(Row, Result<Seen>)]) -> Result<()> {
         }) = seen
             && !row.chs
             && !row.may_retry
+            && !row.own_reads
         {
             let by_number = by_size.entry(row.sector).or_default();
             by_number.entry(*reads).or_default().push(row.name);

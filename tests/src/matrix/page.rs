@@ -66,7 +66,7 @@ pub fn page(rows: &[Row], versions: &Versions) -> String {
     );
     for row in rows {
         let (drive, usable) = match row.outcome {
-            Outcome::Refused(_) => (String::new(), String::new()),
+            Outcome::Refused(_) | Outcome::RefusedByStage1(..) => (String::new(), String::new()),
             Outcome::Boots | Outcome::TooLittleMemory { .. } => (
                 format!(
                     "{:02X}h, {}",
@@ -102,7 +102,9 @@ impl Row {
     pub fn result(&self) -> String {
         match self.outcome {
             Outcome::Boots => "boots".into(),
-            Outcome::Refused(entry) => format!("error {}", entry.code),
+            Outcome::Refused(entry) | Outcome::RefusedByStage1(entry, _) => {
+                format!("error {}", entry.code)
+            }
             Outcome::TooLittleMemory { .. } => {
                 format!(
                     "error {}",
@@ -143,6 +145,7 @@ impl Row {
                         Extra::Drive(option) => words.push(format!("-drive {option}")),
                         Extra::DirtyMemory => words.push("-device loader".into()),
                         Extra::BehindBootManager => words.push("-drive index=1".into()),
+                        Extra::Rom(_) => words.push("-option-rom".into()),
                     }
                 }
                 if !self.serial {
@@ -159,7 +162,9 @@ impl Row {
                 let (option, _) = drive.option();
                 let drive = match drive {
                     BochsDrive::Disk => String::new(),
-                    BochsDrive::Floppy | BochsDrive::Cd => format!(", `{option}…`"),
+                    BochsDrive::Disk4Kn | BochsDrive::Floppy | BochsDrive::Cd => {
+                        format!(", `{option}…`")
+                    }
                 };
                 format!("Bochs, `{bios}`, `cpu: model={cpu}`, `megs: {mib}`{drive}")
             }

@@ -28,6 +28,8 @@ impl Row {
             may_retry: false,
             nx: true,
             gib_pages: false,
+            time: true,
+            own_reads: false,
             acpi: true,
             smbios: true,
             outcome: Outcome::Boots,
@@ -100,6 +102,14 @@ impl Row {
             *drive = BochsDrive::Floppy;
         }
         self.drive(0)
+    }
+
+    /// A disk that Bochs reads in sectors of 4096 bytes.
+    pub(super) fn sectors_of_4_kib(mut self) -> Self {
+        if let Start::Bochs { drive, .. } = &mut self.start {
+            *drive = BochsDrive::Disk4Kn;
+        }
+        self
     }
 
     /// Uses the image that is a CD as well.
@@ -177,6 +187,16 @@ impl Row {
         self
     }
 
+    pub(super) fn no_time(mut self) -> Self {
+        self.time = false;
+        self
+    }
+
+    pub(super) fn own_reads(mut self) -> Self {
+        self.own_reads = true;
+        self
+    }
+
     pub(super) fn no_acpi(mut self) -> Self {
         self.acpi = false;
         self
@@ -189,6 +209,11 @@ impl Row {
 
     pub(super) fn refused(mut self, entry: &'static Entry) -> Self {
         self.outcome = Outcome::Refused(entry);
+        self
+    }
+
+    pub(super) fn refused_by_stage1(mut self, entry: &'static Entry, status: u8) -> Self {
+        self.outcome = Outcome::RefusedByStage1(entry, status);
         self
     }
 

@@ -2,7 +2,8 @@
 
 use boot_path::errors::catalogue;
 
-use super::{Extra, Row};
+use super::{Extra, Rom, Row};
+use crate::image::Defect;
 use crate::machine::Disk;
 
 /// Bochs' BIOSes.
@@ -14,6 +15,7 @@ pub fn rows() -> Vec<Row> {
     let mut rows = disks();
     rows.extend(cds());
     rows.extend(chipsets());
+    rows.extend(bioses());
     rows.extend(bochs());
     rows.extend(cpus());
     rows.extend(memory());
@@ -256,6 +258,52 @@ fn with_pci() -> Vec<Row> {
     ]
 }
 
+/// BIOSes with a fault, and a disk that a BIOS reads in other sectors than stage1 expects.
+fn bioses() -> Vec<Row> {
+    let rom = |name, rom, shows| Row::qemu(name, Disk::Ide, "", shows).with(Extra::Rom(rom));
+    let defect = |name, defect, shows| rom(name, Rom::Defect(defect), shows);
+    vec![
+        rom(
+            "bios-384k",
+            Rom::LowMemory(384),
+            "384 KiB below 640 KiB, the rest is the BIOS's or PXE's",
+        )
+        .everyday(),
+        defect(
+            "bios-stack",
+            Defect::HungryStack,
+            "INT 13h takes 4 KiB of the caller's stack",
+        ),
+        defect(
+            "bios-count",
+            Defect::ClearsCount,
+            "INT 13h says that it has read nothing, and has",
+        )
+        .own_reads(),
+        defect(
+            "bios-sector",
+            Defect::LargeSectors,
+            "INT 13h says 4096 bytes a sector, and reads 512",
+        ),
+        defect(
+            "bios-holes",
+            Defect::ManyHoles,
+            "a memory map with 140 holes",
+        )
+        .usable(254)
+        .everyday(),
+        Row::bochs(
+            "bochs-4kn",
+            LATEST,
+            "corei7_haswell_4770",
+            "a disk with sectors of 4096 bytes",
+        )
+        .sectors_of_4_kib()
+        .refused_by_stage1(&catalogue::STAGE2_SUM, 0)
+        .everyday(),
+    ]
+}
+
 /// Bochs: another CPU, chipset and BIOS.
 fn bochs() -> Vec<Row> {
     [bochs_bioses(), bochs_cpus()].concat()
@@ -338,7 +386,7 @@ fn bochs_cpus() -> Vec<Row> {
             "1 MiB is not enough",
         )
         .memory(1)
-        .too_little(0, 632),
+        .too_little(0, 636),
         Row::bochs("bochs-pentium", LATEST, "pentium", "no long mode")
             .refused(&catalogue::CPU_NO_LONG_MODE),
         Row::bochs(
@@ -361,6 +409,7 @@ fn cpus() -> Vec<Row> {
         cpu("cpu-no-nx", "-cpu qemu64,-nx", "no NX")
             .no_nx()
             .everyday(),
+        cpu("cpu-no-tsc", "-cpu qemu64,-tsc", "no time-stamp counter").no_time(),
         cpu("cpu-kvm64", "-cpu kvm64", "a plain CPU").everyday(),
         cpu("cpu-opteron", "-cpu Opteron_G1", "AMD, 2003"),
         cpu("cpu-conroe", "-cpu Conroe", "Intel, 2006"),
@@ -404,9 +453,9 @@ fn memory() -> Vec<Row> {
             0,
             "no memory above 1 MiB: says how much is needed",
         )
-        .too_little(0, 632)
+        .too_little(0, 639)
         .everyday(),
-        small("memory-1408k", "-m 1408K", 0, "not enough for the kernel").too_little(256, 888),
+        small("memory-1408k", "-m 1408K", 0, "not enough for the kernel").too_little(256, 895),
         small(
             "memory-1792k",
             "-m 1792K",
@@ -510,7 +559,7 @@ fn no_serial() -> Vec<Row> {
             "the screen alone: an error",
         )
         .usable(0)
-        .too_little(0, 632)
+        .too_little(0, 639)
         .no_serial()
         .everyday(),
         video(

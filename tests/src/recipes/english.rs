@@ -120,6 +120,8 @@ impl fmt::Display for Defect {
             Self::ClearsInterruptFlag => "calls return with IF clear",
             Self::ChangesDs => "calls return with another DS",
             Self::WatchesFlags => "calls fail with IF clear or with DF set",
+            Self::ClearsCount => "INT 13h AH=42h leaves 0 where the number of sectors was",
+            Self::LargeSectors => "INT 13h AH=48h says 4096 bytes a sector",
             Self::WatchesControl => "calls fail when CR0, CR4 or EFER is not the BIOS's",
         })
     }

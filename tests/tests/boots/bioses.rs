@@ -108,6 +108,26 @@ fn a_bios_that_needs_much_stack() -> Result<()> {
     Ok(())
 }
 
+/// AH=42h leaves 0 in the packet's count although it has read all sectors, and what it has read
+/// proves that. AH=48h is wrong about the size of a sector, which stage1 has found out.
+#[test]
+fn bioses_that_are_wrong_about_sectors() -> Result<()> {
+    use Defect::*;
+
+    let image = Image::demo()?;
+    for defects in [
+        &[ClearsCount][..],
+        &[LargeSectors],
+        &[ClearsCount, LargeSectors],
+    ] {
+        let rom = bad_bios(defects)?;
+        let machine = Machine::new(&image.path()).disk(Disk::Ide);
+        let transcript = okay(&with_rom(machine, &rom)).with_context(|| format!("{defects:?}"))?;
+        contains(&transcript, &["drive 80h by LBA, 512 bytes a sector"])?;
+    }
+    Ok(())
+}
+
 /// AH=42h reads fewer sectors than it reports, to stage1 and to stage2. Reading by cylinder, head
 /// and sector works.
 #[test]

@@ -12,9 +12,14 @@ pub const fn high(defect: Defect) -> u8 {
     bit(defect, 1)
 }
 
-/// … and in the third one.
+/// … in the third one, …
 pub const fn third(defect: Defect) -> u8 {
     bit(defect, 2)
+}
+
+/// … and in the fourth one.
+pub const fn fourth(defect: Defect) -> u8 {
+    bit(defect, 3)
 }
 
 /// The bit of a defect in byte `byte` of the flags.

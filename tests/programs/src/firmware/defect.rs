@@ -50,4 +50,8 @@ pub enum Defect {
     HungryStack = 1 << 21,
     /// INT 15h E820h reports many holes in the memory above 1 MiB.
     ManyHoles = 1 << 22,
+    /// INT 13h AH=42h sets the number of sectors in the packet to 0 when it has read them.
+    ClearsCount = 1 << 24,
+    /// INT 13h AH=48h says that sectors have 4096 bytes.
+    LargeSectors = 1 << 25,
 }
