@@ -127,7 +127,7 @@ catalogue! {
         code: "1B",
         sentence: "what stage1 read is not stage2, or a damaged one",
         causes: "The sectors behind the MBR were changed, or RAM is faulty. Or the disk's sectors have 4096 bytes (4Kn): BIOSes cannot boot such a disk by an MBR. Or the BIOS gave the number of another disk, and the one to boot is not its first.",
-        advice: "Make the disk the first one in the BIOS's setup. Test the memory. Use a disk with sectors of 512 bytes (512n or 512e). Writing the image again erases the disk: copy your files off it first.",
+        advice: "Make it the BIOS's first disk. Use sectors of 512 bytes (512n, 512e). Test the memory. Writing the image again erases the disk: copy your files off it first.",
     }
     STAGE2_CORRUPT {
         code: "1C",

@@ -149,7 +149,12 @@ fn the_extents_are_where_the_bytes_are() {
 #[test]
 fn the_boot_sector_of_the_partition_knows_where_it_is() {
     let workshop = Workshop::new();
-    for (size, copies, id) in [(None, [0, 6].as_slice(), 0x43), (Some(10), &[0], 0x27)] {
+    let large: &[u64] = &[0, 6];
+    // Sectors per track and heads.
+    for (size, copies, id, tracks) in [
+        (None, large, 0x43, [63, 0, 255, 0]),
+        (Some(10), &[0], 0x27, [32, 0, 64, 0]),
+    ] {
         let recipe = Recipe {
             size_mib: size,
             ..workshop.recipe(&kernel(1000))
@@ -159,7 +164,7 @@ fn the_boot_sector_of_the_partition_knows_where_it_is() {
             let sector = sectors(&recipe.output, u64::from(PARTITION_LBA) + copy, 1);
             assert_eq!(sector[0x1C..0x20], PARTITION_LBA.to_le_bytes());
             assert_eq!(sector[id..id + 4], signature.to_le_bytes());
-            assert_eq!(sector[0x18..0x1C], [63, 0, 255, 0]);
+            assert_eq!(sector[0x18..0x1C], tracks);
         }
     }
 }

@@ -256,9 +256,19 @@ fn of_texts(base: &Base) -> Result<Vec<Made>> {
 /// Contents of the entries.
 #[rustfmt::skip]
 fn of_entries(base: &Base) -> Result<Vec<Made>> {
-    const OTHERS: &[u8] = b"architecture aa64\n#";
-
     let [one, two] = ["one", "two"].map(|name| base.file(&format!("/loader/entries/{name}.conf")));
-    let both = [(one?.start, OTHERS), (two?.start, OTHERS)];
-    Ok(vec![made(base, "NoEntry", "entries of other machines", &both)])
+    let files = [one?, two?];
+    let both = |meets, what, text: &[u8]| {
+        let texts = files.clone().map(|file| {
+            let mut bytes = text.to_vec();
+            bytes.resize(file.len(), b'\n');
+            (file.start, bytes)
+        });
+        let texts = texts.each_ref().map(|(place, bytes)| (*place, &bytes[..]));
+        made(base, meets, what, &texts)
+    };
+    Ok(vec![
+        both("NoEntry", "entries of other machines", b"linux /x\narchitecture aa64"),
+        both("NoneBoots", "entries without their kernels", b"linux /none"),
+    ])
 }
