@@ -338,10 +338,7 @@ fn limits_are_those_of_the_loader() -> Result<()> {
         ),
         (
             "docs/multiboot.md",
-            format!(
-                "from 1 MiB on, or from {} KiB to where the BIOS begins",
-                kib(layout::END)
-            ),
+            format!("uses, such as everything below {} KiB", kib(layout::END)),
         ),
     ] {
         let text = fs::read_to_string(stages::workspace().join(page))?;
