@@ -30,6 +30,8 @@ pub struct Image {
     pub kernel: Vec<(u64, u64)>,
     /// What the loader finds behind its own image.
     pub manifest: Vec<u8>,
+    /// As in [`How`].
+    pub entries: bool,
 }
 
 /// What an image is made of.
@@ -173,6 +175,7 @@ fn read(name: &str, path: &Path, how: How) -> Result<Image> {
         kernel: Vec::new(),
         volume,
         manifest,
+        entries: how.entries,
     })
 }
 
