@@ -407,17 +407,24 @@ fn texts_of_files_are_shown_escaped() {
     assert_eq!(json["command_line"], EVIL);
 }
 
-#[test]
-fn damage_to_what_belongs_to_entries_is_found() {
-    let workshop = Workshop::new();
+/// Two entries for the same kernel, on a small volume.
+fn two_entries(workshop: &Workshop) -> Recipe {
     let recipe = workshop.recipe(&kernel(10_000));
-    let recipe = Recipe {
+    Recipe {
         entries: ["a", "b"]
             .map(|name| Entry::new(name, &recipe.kernel))
             .into(),
-        default: Some("a".into()),
         size_mib: Some(3),
         ..recipe
+    }
+}
+
+#[test]
+fn damage_to_what_belongs_to_entries_is_found() {
+    let workshop = Workshop::new();
+    let recipe = Recipe {
+        default: Some("a".into()),
+        ..two_entries(&workshop)
     };
     for (path, code) in [
         ("/loader/loader.conf", "9E: a configuration file is damaged"),
@@ -452,14 +459,7 @@ fn damage_to_what_belongs_to_entries_is_found() {
 #[test]
 fn entries_that_cannot_be_read_are_left_out() {
     let workshop = Workshop::new();
-    let recipe = workshop.recipe(&kernel(10_000));
-    let recipe = Recipe {
-        entries: ["a", "b"]
-            .map(|name| Entry::new(name, &recipe.kernel))
-            .into(),
-        size_mib: Some(3),
-        ..recipe
-    };
+    let recipe = two_entries(&workshop);
     build(&recipe);
     change(&recipe, |root| {
         root.create_dir("loader/entries/c.conf").unwrap();

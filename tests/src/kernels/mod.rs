@@ -335,40 +335,42 @@ impl Boot {
     /// When it does not show that it runs.
     fn run(&self) -> Result<bool> {
         let directory = tempfile::tempdir()?;
-        let (machine, expected) = match (self.row.kernel, self.by) {
-            (Kernel::Sector(target), _) => (chaining(target, &directory)?, Vec::new()),
-            (_, by) => {
-                let Some(files) = self.files()? else {
-                    return Ok(false);
-                };
-                let machine = match by {
-                    By::Bootpath(way) => self.machine(way, &files, &directory)?,
-                    By::Peer(loader, Answer::Boots) => {
-                        match compare::machine(loader, &self.question(&files, &directory)?)? {
-                            Asked::Boots {
-                                machine,
-                                image,
-                                files: _files,
-                                ..
-                            } => return self.check((machine, image), &files.expected),
-                            Asked::Cannot {
-                                end: End::NotInstalled(_),
-                                ..
-                            } => None,
-                            Asked::Cannot { end, .. } => bail!("{end:?}"),
-                        }
-                    }
-                    By::Peer(loader, Answer::Not(_)) => {
-                        return self.check_that_not(loader, &self.question(&files, &directory)?);
-                    }
-                };
-                let Some(machine) = machine else {
-                    return Ok(false);
-                };
-                (machine, files.expected)
-            }
+        if let Kernel::Sector(target) = self.row.kernel {
+            return self.check(chaining(target, &directory)?, &[]);
+        }
+        let Some(files) = self.files()? else {
+            return Ok(false);
         };
-        self.check(machine, &expected)
+        match self.by {
+            By::Bootpath(way) => match self.machine(way, &files, &directory)? {
+                Some(machine) => self.check(machine, &files.expected),
+                None => Ok(false),
+            },
+            By::Peer(loader, answer) => {
+                let question = self.question(&files, &directory)?;
+                match answer {
+                    Answer::Boots => self.check_peer(loader, &question, &files.expected),
+                    Answer::Not(_) => self.check_that_not(loader, &question),
+                }
+            }
+        }
+    }
+
+    /// Asks a loader that is known to boot it.
+    fn check_peer(&self, loader: Loader, question: &Question, expected: &[String]) -> Result<bool> {
+        match compare::machine(loader, question)? {
+            Asked::Boots {
+                machine,
+                image,
+                files: _files,
+                ..
+            } => self.check((machine, image), expected),
+            Asked::Cannot {
+                end: End::NotInstalled(_),
+                ..
+            } => Ok(false),
+            Asked::Cannot { end, .. } => bail!("{end:?}"),
+        }
     }
 
     /// The row as a question to other loaders.
