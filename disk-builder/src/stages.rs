@@ -295,14 +295,16 @@ impl Stages {
 
 /// stage1, ready for the MBR.
 pub(crate) struct Stage1 {
-    /// The first 440 bytes of the disk, except for the BPB area and the parameter block.
+    /// The first 440 bytes of the disk, except for the numbers in the BPB area and the parameter
+    /// block.
     pub(crate) code: [u8; mbr::CODE_END],
     /// Bytes in use, the BPB area and the parameter block included.
     pub(crate) used: usize,
 }
 
 impl Stage1 {
-    /// Flattens an ELF file and checks that it leaves the BPB area and the parameter block free.
+    /// Flattens an ELF file and checks that it leaves the parameter block and, but for its
+    /// message, the BPB area free.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let flat = flatten(path, mbr::LOAD_ADDRESS, mbr::CODE_END)?;
         let mut code = [0; mbr::CODE_END];
@@ -310,7 +312,8 @@ impl Stage1 {
         let is_free = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
         let (body, parameters) = code.split_at(mbr::PARAMETER_BLOCK_OFFSET);
         ensure!(
-            is_free(&body[mbr::BPB_AREA]),
+            is_free(&body[mbr::BPB_AREA.start..mbr::MESSAGE.start])
+                && is_free(&body[mbr::MESSAGE.end..mbr::BPB_AREA.end]),
             "{}: stage1 has bytes in the BPB area ({:#x} to {:#x}), which BIOSes overwrite",
             path.display(),
             mbr::BPB_AREA.start,

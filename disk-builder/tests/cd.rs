@@ -134,7 +134,7 @@ fn it_boots_a_program_that_finds_the_disks_stage2() {
             let words = (0..count).map(|word| cd.little(block, offset + 2 * word, 2));
             words.sum::<u64>() % 0x1_0000
         };
-        assert_eq!(words(program, 0x82, (1024 - 0x82) / 2), 0);
+        assert_eq!(words(program, 0x84, (1024 - 0x84) / 2), 0);
         let block = cd.little(program, 1020, 2);
         let blocks = length.max(65_536).div_ceil(2048) as u64;
         assert_eq!(cd.little(program, 1018, 2), blocks);
@@ -239,7 +239,7 @@ const DAMAGE: [(u64, u64, &str); 24] = [
     (22, 101, "the CD's root directory is wrong"),
     (22, 68 + 2, "the file on the CD is not the boot partition"),
     (22, 68 + 11, "the file on the CD is not the boot partition"),
-    (PROGRAM, 0x82, "error 1D: stage1 itself is damaged"),
+    (PROGRAM, 0x84, "error 1D: stage1 itself is damaged"),
     (PROGRAM, 1023, "error 1D: stage1 itself is damaged"),
 ];
 

@@ -57,8 +57,10 @@ pub const PARAMETERS_OFFSET: usize = CODE_END - size_of::<Parameters>();
 
 /// The part of the boot program whose little-endian 16-bit words sum up to 0, as in
 /// [`mbr::CHECKED`]. The code in front of it is the same there, except for the jump over the BPB
-/// area.
-pub const CHECKED: Range<usize> = mbr::CHECKED.start - mbr::BPB_AREA.end..CODE_END;
+/// area, which has the message in it.
+pub const CHECKED: Range<usize> = (mbr::CHECKED.start - mbr::BPB_AREA.end + mbr::MESSAGE.end
+    - mbr::MESSAGE.start)
+    .next_multiple_of(2)..CODE_END;
 
 /// Where stage2 is on the CD: filled by `disk-builder`, read by the boot program.
 #[derive(

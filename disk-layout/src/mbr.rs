@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0x000  jmp short 0x5A; nop
-//! 0x003  BPB area: free, some BIOSes overwrite it in memory        87 bytes
+//! 0x003  BPB area: some BIOSes overwrite it in memory              87 bytes
+//! 0x047    in it: the text of stage1's errors                       9 bytes
 //! 0x05A  stage1's code                                     at most 344 bytes
 //! 0x1B2  parameter block: where stage2 is                           6 bytes
 //! 0x1B8  disk signature                                             4 bytes
@@ -23,9 +24,14 @@ use crate::SECTOR_SIZE;
 pub const LOAD_ADDRESS: u32 = 0x7C00;
 
 /// The bytes which some BIOSes take for a BIOS parameter block and patch in memory when they boot
-/// a USB stick (media byte, geometry, hidden sectors, drive number): no code and no data of stage1
-/// lies there.
+/// a USB stick (media byte, geometry, hidden sectors, drive number): nothing of stage1 lies there
+/// but [`MESSAGE`].
 pub const BPB_AREA: Range<usize> = 0x03..0x5A;
+
+/// The text that stage1's errors begin with, where FAT32 has the volume label. BIOSes patch numbers,
+/// which lie in front of it. If one patched the label, too, only an error would look odd.
+pub const MESSAGE: Range<usize> = 0x47..0x50;
+const _: () = assert!(BPB_AREA.start < MESSAGE.start && MESSAGE.end < BPB_AREA.end);
 
 /// The first byte behind everything that belongs to stage1, its parameter block included.
 pub const CODE_END: usize = offset_of!(Mbr, disk_signature);
@@ -36,7 +42,7 @@ pub const PARAMETER_BLOCK_OFFSET: usize = CODE_END - size_of::<ParameterBlock>()
 /// The part of the sector whose little-endian 16-bit words sum up to 0: stage1 checks it before
 /// running it. The check and the printing of an error lie in front of it; the rest of the code and
 /// the parameter block lie in it.
-pub const CHECKED: Range<usize> = 0xDC..CODE_END;
+pub const CHECKED: Range<usize> = 0xD4..CODE_END;
 
 const _: () = assert!((CHECKED.end - CHECKED.start).is_multiple_of(2));
 
@@ -55,8 +61,8 @@ pub mod frame {
     pub const BIOS_DRIVE: i16 = -2;
     /// The drive that stage2 was read from (u8).
     pub const DRIVE: i16 = -4;
-    /// The letter of the error that step 1 would report now, or has stopped with (u8); the BIOS's
-    /// last failure status is the byte behind it. stage2 finds other data in both.
+    /// The letter of the error that step 1 reports (u8), and behind it the BIOS's status: how the
+    /// first drive that was tried has failed. `D` as long as none has.
     pub const LETTER: i16 = -6;
     /// The 32 bytes that PUSHAD left: EDI at the lowest address, EAX at the highest.
     pub const REGISTERS: i16 = -38;

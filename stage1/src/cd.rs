@@ -26,8 +26,6 @@ use disk_layout::{CD_BLOCK, stage2};
 // Variables besides the shared ones, in place of registers that PUSHAD stored.
 /// Maximum number of blocks per call (u16): 1 after an error.
 const LIMIT: i16 = frame::REGISTERS;
-/// Letter and status of the first drive's failure (u16), which is the one reported; 0: none yet.
-const FAILURE: i16 = frame::REGISTERS + 4;
 /// The drive to try next (u8).
 const NEXT_DRIVE: i16 = frame::REGISTERS + 8;
 
@@ -45,12 +43,12 @@ boot_program! {
     checked: cd::CHECKED,
     sector_size: CD_BLOCK,
     assembly: [
-        set_up!(),
+        set_up!(message!(),),
         "mov word ptr [bp + {way}], {way_cd}",
-        "mov word ptr [bp + {failure}], 0",
         "mov byte ptr [bp + {next_drive}], {last_drive}",
 
         ".Ltry_drive:",
+        "push {letter_read}",           // FAILURE
         "mov word ptr [bp + {limit}], {chunk}",
         locate_stage2!(),
         ".Lnext:",
@@ -64,10 +62,10 @@ boot_program! {
 
         // The next drive. The first one's failure is the one to report.
         ".Lfailed:",
-        "cmp word ptr [bp + {failure}], 0",
+        "pop cx",                       // FAILURE
+        "cmp byte ptr [bp + {letter}], {letter_damaged}",
         "jne .Lnext_drive",
-        "mov ax, [bp + {letter}]",
-        "mov [bp + {failure}], ax",
+        "mov [bp + {letter}], cx",
         ".Lnext_drive:",
         "mov al, [bp + {next_drive}]",
         "dec byte ptr [bp + {next_drive}]",
@@ -76,8 +74,6 @@ boot_program! {
         "je .Lnext_drive",
         "test al, al",
         "js .Ltry_drive",               // 80h and above
-        "mov ax, [bp + {failure}]",
-        "mov [bp + {letter}], ax",
         near_jump!(".Lprint"),
 
         advance!(),
@@ -90,7 +86,6 @@ boot_program! {
         way_cd = const frame::WAY_CD,
         limit = const LIMIT,
         chunk = const CHUNK,
-        failure = const FAILURE,
         next_drive = const NEXT_DRIVE,
         last_drive = const LAST_DRIVE,
         bios_drive = const frame::BIOS_DRIVE,

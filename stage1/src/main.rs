@@ -6,8 +6,9 @@
 //! **This step**: sets its own segments and stack; checks that the sector is whole; takes a time
 //! stamp; reads the sectors that the parameter block names to 8000h, by INT 13h extensions where
 //! they deliver stage2, else by cylinder, head and sector. It tries three times with a reset in
-//! between. When the drive in DL does not deliver stage2, it tries drive 80h as well. A sum over
-//! its doublewords decides whether it is stage2.
+//! between. When the drive in DL does not deliver stage2, it tries drives 80h to 8Fh as well. A sum
+//! over its doublewords decides whether it is stage2. If no drive delivers it, the first one's
+//! failure is reported.
 //!
 //! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
 //! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
@@ -27,6 +28,10 @@ use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE, stage2};
 const SECTORS_PER_TRACK: i16 = frame::WAY;
 /// Number of heads (u16).
 const HEADS: i16 = frame::REGISTERS;
+/// How many drives were tried in addition to that in DL (u8). It begins as the low byte of EBP,
+/// which is 0.
+const DRIVES: i16 = frame::REGISTERS + 2 * 4;
+const _: () = assert!(mbr::LOAD_ADDRESS.is_multiple_of(0x100));
 
 /// Sectors per call: from 8000h on, each run of 64 sectors ends at a 64 KiB boundary or halfway
 /// between two.
@@ -36,6 +41,8 @@ const _: () = assert!(stage2::LOAD_ADDRESS.is_multiple_of(CHUNK as u32 * SECTOR_
 
 /// INT 13h: a fixed disk's number starts here; the first one is the usual boot disk.
 const FIRST_FIXED_DISK: u8 = 0x80;
+/// The number behind that of the last disk that is tried. No BIOS was seen with more disks.
+const FIXED_DISKS_END: u8 = 0x90;
 
 // One function, so that most of its jumps are short.
 boot_program! {
@@ -46,17 +53,20 @@ boot_program! {
         // Over the BPB area.
         "jmp short .Lbehind_bpb",
         "nop",
-        ".skip {bpb_length}",
+        ".skip {message_start} - (. - {start})",
+        message!(),
+        ".skip {bpb_end} - (. - {start})",
         ".Lbehind_bpb:",
         set_up!(),
 
         ".Ltry_drive:",
+        "push {letter_read}",           // FAILURE
         "xor cx, cx",                   // by extensions, without asking for them: the sum decides
         ".Lread_all:",
         "mov [bp + {sectors_per_track}], cx",
         locate_stage2!(),
         ".Lnext:",
-        "mov cx, {chunk}",              // CX: sectors to read
+        "mov cl, {chunk}",              // CX: sectors to read; CH is 0
         begin_call!(),
         "cmp [bp + {sectors_per_track}], dx",
         "jne .Lread_chs",
@@ -80,27 +90,35 @@ boot_program! {
         ".Lcall:",
         call_and_retry!(),
 
-        // What else can be tried: this drive by CHS, then the first fixed disk.
+        // What else can be tried: this drive by CHS, then the next fixed disk.
         ".Lfailed:",
         "mov cx, [bp + {sectors_per_track}]",
         "jcxz .Ltry_chs",
         ".Lnext_drive:",
-        "mov al, {first_fixed_disk}",
-        "xchg al, [bp + {drive}]",
+        "pop cx",                       // FAILURE
+        "mov al, [bp + {drives}]",
+        "inc byte ptr [bp + {drives}]",
+        "or al, {first_fixed_disk}",
+        "mov [bp + {drive}], al",
         "cmp al, {first_fixed_disk}",
+        "jne 3f",
+        "mov [bp + {letter}], cx",      // the first drive's failure is the one to report
+        "3:",
+        "cmp al, {fixed_disks_end}",
         "jne .Ltry_drive",
         near_jump!(".Lprint"),
 
         advance!(),
         verify_and_jump!(),
 
-        // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug.
+        // INT 13h AH=08h: the geometry. ES:DI = 0 guards against a BIOS bug. CX is 0, and stays 0
+        // or has no sectors if the drive is not there. CF is not asked: no other geometry delivers
+        // stage2.
         ".Ltry_chs:",
         "mov ah, 8",
         "xor di, di",
         "mov es, di",
         near_call!(".Ldisk_call"),
-        "jc .Lnext_drive",
         "shr dx, 8",                    // DH: highest head
         "inc dx",
         "mov [bp + {heads}], dx",
@@ -111,11 +129,14 @@ boot_program! {
         disk_call!(),
     ],
     operands: [
-        bpb_length = const mbr::BPB_AREA.end - mbr::BPB_AREA.start,
+        message_start = const mbr::MESSAGE.start,
+        bpb_end = const mbr::BPB_AREA.end,
         chunk = const CHUNK,
         sectors_per_track = const SECTORS_PER_TRACK,
         heads = const HEADS,
-        pushed_cx = const frame::REGISTERS - 4, // PUSHA begins with AX and CX
+        pushed_cx = const shared::FAILURE - 4, // PUSHA begins with AX and CX
+        drives = const DRIVES,
         first_fixed_disk = const FIRST_FIXED_DISK,
+        fixed_disks_end = const FIXED_DISKS_END,
     ],
 }

@@ -7,7 +7,7 @@
 //! | label | what is there |
 //! | --- | --- |
 //! | `.Lnext` | CX: the most sectors for the next call; then [`begin_call!`] |
-//! | `.Lfailed` | this drive does not deliver stage2: what else can be tried |
+//! | `.Lfailed` | this drive does not deliver stage2: what else can be tried. SP is at [`FAILURE`] |
 //!
 //! A sector is what INT 13h counts in: 512 bytes on a disk, a block of 2048 bytes on a CD.
 
@@ -16,18 +16,19 @@ use disk_layout::{COM1, PARTITION_LBA, stage2};
 
 // The variables, as offsets from 7C00h: the first words on the stack. stage2 reads those of
 // `frame`; the others replace registers that PUSHAD stored and nobody needs.
-/// Letter of the error code.
-pub const LETTER: i16 = frame::LETTER;
-/// The BIOS's last failure status. It is the high byte of a word whose low byte is the letter, so
-/// one PUSH sets both, and one MOV reads them.
-pub const STATUS: i16 = LETTER + 1;
-/// Where SP is when PUSHA has followed PUSHAD.
-pub const PUSHED: i16 = frame::REGISTERS - 16;
+/// How the drive that is tried has failed (u16): the letter of the error code is the low byte, the
+/// BIOS's last failure status is the high byte. One PUSH sets both. The first drive's word becomes
+/// the one to report, [`frame::LETTER`].
+pub const FAILURE: i16 = frame::REGISTERS - 2;
+/// The status in [`FAILURE`].
+pub const STATUS: i16 = FAILURE + 1;
+/// Where SP is when PUSHA has followed [`FAILURE`].
+pub const PUSHED: i16 = FAILURE - 16;
 
-// What is pushed, in this order: DX twice, letter and status, PUSHAD, PUSHA.
+// What is pushed, in this order: DX twice, letter and status to report, PUSHAD, FAILURE, PUSHA.
 const _: () = assert!(frame::BIOS_DRIVE == -2 && frame::DRIVE == frame::BIOS_DRIVE - 2);
-const _: () = assert!(LETTER == frame::DRIVE - 2 && STATUS == LETTER + 1);
-const _: () = assert!(frame::REGISTERS == LETTER - 32 && PUSHED == frame::REGISTERS - 16);
+const _: () = assert!(frame::LETTER == frame::DRIVE - 2);
+const _: () = assert!(frame::REGISTERS == frame::LETTER - 32);
 // From the lowest address on, PUSHAD leaves EDI, ESI, EBP, ESP, EBX, EDX, ECX and EAX.
 const _: () = assert!(frame::INVALID_OPCODE_VECTOR == frame::REGISTERS + 4 * 4);
 const _: () = assert!(frame::TIME_STAMP_HIGH == frame::REGISTERS + 5 * 4);
@@ -84,7 +85,7 @@ macro_rules! boot_program {
                 sector_size = const $sector_size,
                 parameters = const $offset + core::mem::offset_of!($Parameters, $length),
                 drive = const disk_layout::mbr::frame::DRIVE,
-                letter = const shared::LETTER,
+                letter = const disk_layout::mbr::frame::LETTER,
                 letter_damaged = const b'D',
                 letter_read = const b'A',
                 letter_sum = const b'B',
@@ -127,12 +128,12 @@ macro_rules! near_return {
     };
 }
 
-/// `.Lwhole` and others: sets segments, stack and DF, checks that the program is whole, takes a
-/// time stamp, pushes the variables and [`frame`], and enables interrupts. In: DL, and CS, which
-/// may be 0 or 7C0h.
+/// `.Lwhole` and others: sets segments, stack, DF and IF, checks that the program is whole, takes a
+/// time stamp, and pushes the variables and [`frame`]. In: DL, and CS, which may be 0 or 7C0h.
+/// The arguments are lines to put behind the printing: [`message!`], unless it lies elsewhere.
 #[rustfmt::skip]
 macro_rules! set_up {
-    () => {
+    ($($lines:tt)*) => {
         asm_lines::lines!(
             // To segment 0 before any address is used.
             "ljmp 0, offset .Lsegment_0",
@@ -146,9 +147,10 @@ macro_rules! set_up {
             "mov sp, bp",
             "mov ds, ax",
             "cld",
+            "sti",
             "push dx",                      // BIOS_DRIVE
             "push dx",                      // DRIVE
-            "push {letter_damaged}",        // LETTER, STATUS
+            "push {letter_damaged}",        // LETTER, and status 0
 
             // Is everything behind the printing whole? `disk-builder` adjusts its words to sum to
             // 0. The printing is left out: most boots work even if a bit of it is wrong.
@@ -163,15 +165,14 @@ macro_rules! set_up {
 
             // The program is damaged: all it can do is report that.
             print_and_stop!(),
+            $($lines)*
 
             // The checked range begins here.
             ".skip {checked} - (. - {start})",
             ".Lwhole:",
             take_time_stamp!(),
-            "lea sp, [bp + {letter} + 2]",
-            "push {letter_read}",           // LETTER, STATUS
+            "lea sp, [bp + {letter}]",
             "pushad",                       // REGISTERS, and room for variables
-            "sti",
         )
     };
 }
@@ -241,19 +242,25 @@ macro_rules! print_and_stop {
             "mov dl, {com1} & 0xFF",
             "out dx, al",
             near_return!(),
-            ".Lmessage: .ascii \"\\r\\nerror 1\"",
         )
+    };
+}
+
+/// `.Lmessage`: what every error begins with. Its last character is the step's number.
+macro_rules! message {
+    () => {
+        ".Lmessage: .ascii \"\\r\\nerror 1\""
     };
 }
 
 /// Takes the time stamp of step 1 to EDX:EAX, and the old vector of #UD to EBX.
 ///
-/// On a CPU without RDTSC, #UD continues behind the instruction with three more words on the stack;
-/// stage2 detects such a CPU by CPUID. The vector stays changed until stage2 restores it.
+/// On a CPU without RDTSC, #UD continues behind the instruction with three more words on the stack
+/// and IF clear until the first BIOS call; stage2 detects such a CPU by CPUID. The vector stays changed until stage2 restores it.
 macro_rules! take_time_stamp {
     () => {
         asm_lines::lines!(
-            "mov ebx, offset .Lstamped",
+            "lea ebx, [.Lstamped]", // a byte less than MOV: 16 bits, zero-extended
             "xchg ebx, [{invalid_opcode}]",
             "rdtsc",
             ".Lstamped:",
@@ -356,7 +363,8 @@ macro_rules! advance {
 macro_rules! verify_and_jump {
     () => {
         asm_lines::lines!(
-            "mov byte ptr [bp + {letter}], {letter_sum}",
+            "pop cx",                       // FAILURE, whose status is of no interest any more
+            "push {letter_sum}",
             "push {destination} >> 4",
             "pop es",
             "xor ebx, ebx",

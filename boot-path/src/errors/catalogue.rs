@@ -126,8 +126,8 @@ catalogue! {
     STAGE2_SUM {
         code: "1B",
         sentence: "what stage1 read is not stage2, or a damaged one",
-        causes: "The sectors behind the MBR were changed, or RAM is faulty. Or the disk's sectors have 4096 bytes (4Kn): BIOSes cannot boot such a disk by an MBR. Or the BIOS gave the number of another disk, and the one to boot is not its first.",
-        advice: "Make it the BIOS's first disk. Use sectors of 512 bytes (512n, 512e). Test the memory. Writing the image again erases the disk: copy your files off it first.",
+        causes: "The sectors behind the MBR were changed, or RAM is faulty. Or the disk's sectors have 4096 bytes (4Kn): BIOSes cannot boot such a disk by an MBR.",
+        advice: "Use sectors of 512 bytes (512n, 512e). Test the memory. Writing the image again erases the disk: copy your files off it first.",
     }
     STAGE2_CORRUPT {
         code: "1C",

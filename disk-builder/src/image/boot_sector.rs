@@ -20,7 +20,7 @@ pub(super) fn boot_sector(
 ) -> Result<Vec<u8>> {
     let mut header = MBRHeader::new(signature.to_le_bytes());
     header.bootstrap_code = stage1.code;
-    header.bootstrap_code[mbr::BPB_AREA].copy_from_slice(&parameter_dummy(geometry));
+    put_parameter_dummy(&mut header.bootstrap_code, geometry);
     let mut parameters = ParameterBlock {
         sectors: sectors.into(),
         lba: lba.into(),
@@ -52,18 +52,17 @@ fn chs(lba: u32, tracks: Tracks) -> CHS {
     CHS::from_lba_exact(lba, 1023, heads, sectors).unwrap_or(CHS::new(1023, heads - 1, sectors))
 }
 
-/// What the BPB area holds on disk.
+/// Puts into the BPB area what it holds on disk.
 ///
 /// Some BIOSes look there for the geometry of a USB stick, so it names the one that the partition
 /// table is written in. It also says that there are no FATs and no reserved sectors: tools would
 /// take a disk with a complete parameter block for one large FAT volume.
-fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_AREA.start] {
+fn put_parameter_dummy(code: &mut [u8; mbr::CODE_END], geometry: &Geometry) {
     let sectors = u32::try_from(geometry.image_bytes / SECTOR_SIZE as u64).unwrap_or(u32::MAX);
-    let mut area = [0; mbr::BPB_AREA.end - mbr::BPB_AREA.start];
     // Offsets in the sector: Microsoft, "FAT: General Overview of On-Disk Format", section "Boot
     // Sector and BPB".
     let mut put = |offset: usize, bytes: &[u8]| {
-        area[offset - mbr::BPB_AREA.start..][..bytes.len()].copy_from_slice(bytes);
+        code[offset..][..bytes.len()].copy_from_slice(bytes);
     };
     put(0x03, &OEM_NAME);
     put(0x0B, &(SECTOR_SIZE as u16).to_le_bytes()); // bytes per sector
@@ -72,5 +71,4 @@ fn parameter_dummy(geometry: &Geometry) -> [u8; mbr::BPB_AREA.end - mbr::BPB_ARE
     put(0x1A, &u16::from(geometry.tracks.heads).to_le_bytes());
     put(0x20, &sectors.to_le_bytes()); // total sectors
     put(0x24, &[0x80]); // drive number
-    area
 }

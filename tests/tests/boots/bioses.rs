@@ -1,5 +1,7 @@
 //! BIOSes that lack something, or leave the machine in an unusual state.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result};
 use disk_layout::{CD_BLOCK, SECTOR_SIZE, cd, mbr};
 use machine_tests::elf::noise;
@@ -187,6 +189,53 @@ fn entered_in_every_state() -> Result<()> {
         contains(&transcript, &["drive 80h by LBA"])?;
     }
     Ok(())
+}
+
+/// The disk is not the BIOS's first one, and what DL says is wrong: the other disks can be read, and
+/// are not it.
+#[test]
+fn entered_with_a_wrong_number_for_any_disk() -> Result<()> {
+    let image = Image::demo()?;
+    let other = Image::raw(&[], &noise(1 << 20))?;
+    for (drive, wrong) in [
+        (
+            0x81,
+            &[0x80, 0x00, 0x01, 0x7F, 0x82, 0x8F, 0x90, 0xE0, 0xFF][..],
+        ),
+        (0x8F, &[0x80, 0x00]),
+    ] {
+        for &number in wrong {
+            let first = Image::raw(&rough_start(drive, 0, mbr::BPB_AREA.len(), number), &[])?;
+            let mut machine = Machine::new(&first.path()).disk(Disk::Ide);
+            for index in 0x81..=drive.max(0x83) {
+                let file = if index == drive { &image } else { &other };
+                machine = machine.arguments(further_disk(index, &file.path()));
+            }
+            let transcript =
+                okay(&machine).with_context(|| format!("drive {drive:02X}h, DL {number:02X}h"))?;
+            contains(&transcript, &[&format!("drive {drive:02X}h by LBA")])?;
+        }
+    }
+    Ok(())
+}
+
+/// One more disk, which the BIOS counts behind those before.
+fn further_disk(number: u8, file: &Path) -> [String; 4] {
+    let id = format!("disk{number:02x}");
+    let device = match number {
+        0x82 | 0x83 => format!("ide-hd,drive={id},bus=ide.1,unit={}", number - 0x82),
+        0x81 => format!("ide-hd,drive={id},bus=ide.0,unit=1"),
+        _ => format!("virtio-blk-pci,drive={id}"),
+    };
+    [
+        "-drive".into(),
+        format!(
+            "if=none,id={id},format=raw,snapshot=on,file={}",
+            file.display()
+        ),
+        "-device".into(),
+        device,
+    ]
 }
 
 /// The same on a CD, which has no parameter block, also beside a disk that can be read.

@@ -21,6 +21,26 @@ fn stage2_cannot_be_read() -> Result<()> {
     Ok(())
 }
 
+/// The drive in DL is the one that is reported, even if another disk can be read, but has no stage2.
+#[test]
+fn stage2_cannot_be_read_and_another_disk_has_none() -> Result<()> {
+    let image = Image::demo()?;
+    let other = Image::raw(&[], &[0xAA; 1 << 20])?;
+    let arguments = [
+        "-drive".into(),
+        format!(
+            "if=ide,index=1,format=raw,snapshot=on,file={}",
+            other.path().display()
+        ),
+    ];
+    let machine = Machine::new(&image.path())
+        .disk(Disk::Ide)
+        .arguments(&arguments);
+    fails_in_stage1(&machine.clone().dead_sector(3), "1A 0C")?;
+    image.write(SECTOR, &[0; SECTOR_SIZE])?;
+    fails_in_stage1(&machine, "1B 00")
+}
+
 #[test]
 fn stage2_is_not_there() -> Result<()> {
     let image = Image::demo()?;
