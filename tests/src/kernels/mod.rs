@@ -172,6 +172,8 @@ pub struct Row {
     modules: &'static [(&'static str, With, &'static str)],
     /// MiB.
     memory: u32,
+    /// The CPU, if it is not QEMU's default.
+    cpu: Option<&'static str>,
     /// What the other loaders make of the same files.
     peers: &'static [(Loader, Answer)],
 }
@@ -189,6 +191,7 @@ impl Row {
             sign,
             modules: &[],
             memory: 256,
+            cpu: None,
             peers: &[],
         }
     }
@@ -468,7 +471,10 @@ impl Boot {
         expected: &[String],
     ) -> Result<bool> {
         let memory = format!("{}M", self.row.memory);
-        let machine = machine.arguments(["-m", &memory]);
+        let mut machine = machine.arguments(["-m", &memory]);
+        if let Some(cpu) = self.row.cpu {
+            machine = machine.arguments(["-cpu", cpu]);
+        }
         let mut running = machine.time_limit(TIME_LIMIT).start()?;
         match self.row.sign {
             Sign::Okay => {
