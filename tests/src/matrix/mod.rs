@@ -102,8 +102,9 @@ enum Extra {
     Bios(&'static str),
     /// RAM from 1 MiB on is filled with A5h.
     DirtyMemory,
-    /// The disk is the second one, which a boot manager on the first one starts.
-    BehindBootManager,
+    /// The disk is the second one, which a boot manager on the first one starts, with this number in
+    /// DL.
+    BehindBootManager(u8),
     /// An option of `-drive`.
     Drive(&'static str),
     /// An option ROM spoils the BIOS.
@@ -143,7 +144,8 @@ pub struct Seen {
 /// The images that all machines boot.
 pub struct Images {
     images: [(Road, Form, Image); 5],
-    boot_manager: Image,
+    /// By the number that they pass on.
+    boot_managers: Vec<(u8, Image)>,
     dirt: NamedTempFile,
     roms: Vec<(Rom, NamedTempFile)>,
     kernel: KernelFacts,
@@ -185,7 +187,7 @@ impl Images {
                 image(Road::Direct, Form::Hybrid)?,
                 image(Road::Protected, Form::Emulated)?,
             ],
-            boot_manager: Image::raw(BOOT_MANAGER, &[])?,
+            boot_managers: boot_managers()?,
             dirt,
             roms: roms()?,
             kernel: KernelFacts::read(&fs::read(crate::image::small_kernel()?.path())?)?,
@@ -195,21 +197,42 @@ impl Images {
 
 /// The option ROMs that rows of the table have.
 fn roms() -> Result<Vec<(Rom, NamedTempFile)>> {
-    let mut roms = Vec::new();
-    for row in rows() {
-        let Start::Qemu { extras, .. } = &row.start else {
-            continue;
+    let roms = extras().into_iter().filter_map(|extra| match extra {
+        Extra::Rom(rom) => Some(rom),
+        _ => None,
+    });
+    roms.map(|rom| {
+        let file = match rom {
+            Rom::Defect(defect) => bad_bios(&[defect])?,
+            Rom::LowMemory(kib) => low_memory(kib)?,
         };
-        for extra in extras {
-            let &Extra::Rom(rom) = extra else { continue };
-            let file = match rom {
-                Rom::Defect(defect) => bad_bios(&[defect])?,
-                Rom::LowMemory(kib) => low_memory(kib)?,
-            };
-            roms.push((rom, file));
-        }
-    }
-    Ok(roms)
+        Ok((rom, file))
+    })
+    .collect()
+}
+
+/// The first disks of rows of the table.
+fn boot_managers() -> Result<Vec<(u8, Image)>> {
+    let numbers = extras().into_iter().filter_map(|extra| match extra {
+        Extra::BehindBootManager(number) => Some(number),
+        _ => None,
+    });
+    numbers
+        .map(|number| {
+            let mut program = BOOT_MANAGER.to_vec();
+            program[PASSED_ON] = number;
+            Ok((number, Image::raw(&program, &[])?))
+        })
+        .collect()
+}
+
+/// What rows of the table have that arguments alone cannot express.
+fn extras() -> Vec<Extra> {
+    let of = |row: Row| match row.start {
+        Start::Qemu { extras, .. } => extras,
+        _ => Vec::new(),
+    };
+    rows().into_iter().flat_map(of).collect()
 }
 
 /// Starts the boot sector of the second disk.
@@ -229,8 +252,12 @@ const BOOT_MANAGER: &[u8] = &[
     0xB9, 0x01, 0x00,             // mov cx, 1: cylinder 0, sector 1
     0xBA, 0x81, 0x00,             // mov dx, 0x81: head 0, second disk
     0xCD, 0x13,                   // int 0x13
-    0xEA, 0x00, 0x7C, 0x00, 0x00, // jmp 0:0x7C00, with the disk's number in DL
+    0xB2, 0x00,                   // mov dl, the number that is passed on
+    0xEA, 0x00, 0x7C, 0x00, 0x00, // jmp 0:0x7C00
 ];
+/// Where it has that number.
+const PASSED_ON: usize = BOOT_MANAGER.len() - 6;
+const _: () = assert!(BOOT_MANAGER[PASSED_ON - 1] == 0xB2);
 
 /// How the last line of a boot may begin.
 const ENDS: [&str; 3] = [
@@ -336,9 +363,10 @@ impl Row {
         else {
             bail!("not a machine of QEMU");
         };
-        let boot_manager = extras.contains(&Extra::BehindBootManager);
-        let first = images.boot_manager.path();
-        let mut machine = Machine::new(if boot_manager { &first } else { image })
+        let first = images.boot_managers.iter();
+        let first = first.filter(|(number, _)| extras.contains(&Extra::BehindBootManager(*number)));
+        let first = first.map(|(_, image)| image.path()).next();
+        let mut machine = Machine::new(first.as_deref().unwrap_or(image))
             .disk(*disk)
             .time_limit(TIME_LIMIT)
             .arguments(arguments.split_whitespace());
@@ -358,7 +386,7 @@ impl Row {
                     let loader = format!("loader,addr=0x100000,force-raw=on,file={file}");
                     machine.arguments(["-device", &loader])
                 }
-                Extra::BehindBootManager => {
+                Extra::BehindBootManager(_) => {
                     let second = format!("index=1,format=raw,snapshot=on,file={}", image.display());
                     machine.arguments(["-drive", &second])
                 }

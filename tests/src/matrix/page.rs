@@ -144,7 +144,7 @@ impl Row {
                         Extra::Bios(name) => words.push(format!("-bios {name}")),
                         Extra::Drive(option) => words.push(format!("-drive {option}")),
                         Extra::DirtyMemory => words.push("-device loader".into()),
-                        Extra::BehindBootManager => words.push("-drive index=1".into()),
+                        Extra::BehindBootManager(_) => words.push("-drive index=1".into()),
                         Extra::Rom(_) => words.push("-option-rom".into()),
                     }
                 }

@@ -72,9 +72,17 @@ fn disks() -> Vec<Row> {
             "",
             "DL=81h, passed on by a boot manager",
         )
-        .with(Extra::BehindBootManager)
+        .with(Extra::BehindBootManager(0x81))
         .drive(0x81)
         .everyday(),
+        Row::qemu(
+            "second-disk-lost",
+            Ide,
+            "",
+            "the second disk, with the number of the first diskette in DL",
+        )
+        .with(Extra::BehindBootManager(0x00))
+        .drive(0x81),
         Row::qemu(
             "slow-disk",
             Ide,
