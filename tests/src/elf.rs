@@ -6,6 +6,9 @@ use std::ops::Range;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use multiboot2_header::{
+    Builder, EntryAddressHeaderTag, HeaderTagFlag, HeaderTagISA, MaybeDynSized as _,
+};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
@@ -92,32 +95,21 @@ pub fn without_sections(file: &[u8]) -> Result<Vec<u8>> {
 pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
 
 /// Puts a Multiboot 2 header with an entry address between the program headers and the first
-/// segment, from where nothing is loaded.
+/// segment, from where nothing is loaded. It is made by the crate that kernels use.
 ///
 /// # Errors
 /// When there is no room.
 pub fn put_multiboot2_header(file: &mut [u8], entry: u32) -> Result<()> {
     const PLACE: usize = 0x800;
 
-    let words = [
-        [
-            MULTIBOOT2_MAGIC,
-            0,
-            40,
-            0_u32.wrapping_sub(MULTIBOOT2_MAGIC + 40),
-        ],
-        [3, 12, entry, 0],
-        [0, 8, 0, 0],
-    ];
-    let bytes: Vec<u8> = words
-        .as_flattened()
-        .iter()
-        .flat_map(|word| word.to_le_bytes())
-        .collect();
+    let header = Builder::new(HeaderTagISA::I386)
+        .entry_tag(EntryAddressHeaderTag::new(HeaderTagFlag::Required, entry))
+        .build();
+    let bytes = header.as_bytes();
     let room = file.get_mut(PLACE..PLACE + bytes.len());
     let room = room.context("no room")?;
     ensure!(room.iter().all(|&byte| byte == 0), "something is there");
-    room.copy_from_slice(&bytes);
+    room.copy_from_slice(bytes);
     Ok(())
 }
 

@@ -9,10 +9,11 @@ use disk_builder::image::find_kernel;
 use disk_builder::{Protocol, stages};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use object::Object as _;
 
 use super::{Boot, By, Kernel, Sign, WayIn, With};
 use crate::compare::Loader;
-use crate::elf::noise;
+use crate::elf::{noise, put_multiboot2_header};
 use crate::image::{self, test_program_file};
 use crate::linux::{self, Fetched};
 use crate::peers;
@@ -51,7 +52,9 @@ impl Boot {
             Kernel::C32 => {
                 find_kernel(Some(&stages::workspace().join("examples/multiboot-kernel")))?
             }
-            Kernel::EnteringLongMode => test_program_file("entering-long-mode")?,
+            Kernel::EnteringLongMode | Kernel::HeaderByCrate => {
+                test_program_file("entering-long-mode")?
+            }
             Kernel::Multiboot => test_program_file("multiboot-kernel")?,
             Kernel::Limine => test_program_file("limine-first")?,
             Kernel::LimineChecks => test_program_file("limine-kernel")?,
@@ -122,6 +125,11 @@ impl Boot {
                 // The number that it compares EAX with.
                 let [from, to] = [LOADER_2, LOADER_1].map(u32::to_le_bytes);
                 replace(&mut files.kernel, &from, &to)?;
+            }
+            Kernel::HeaderByCrate => {
+                let entry = object::File::parse(&*files.kernel)?.entry();
+                replace(&mut files.kernel, &MAGIC_2.to_le_bytes(), &[0; 4])?;
+                put_multiboot2_header(&mut files.kernel, u32::try_from(entry)?)?;
             }
             // The kernel has both headers, and the loader looks for version 2 first.
             Kernel::Multiboot if version_1 => {

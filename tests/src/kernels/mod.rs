@@ -48,6 +48,8 @@ enum Kernel {
     C32,
     /// The smallest kernel that enters long mode itself.
     EnteringLongMode,
+    /// The same with a header by the crate `multiboot2-header`.
+    HeaderByCrate,
     /// The kernel that checks what Multiboot promises.
     Multiboot,
     /// A first kernel made with the crate `limine`.

@@ -92,6 +92,13 @@ fn own_kernels() -> Vec<Row> {
             Sign::Cells(OKAY_CELLS),
         )
         .peers(NOT_64),
+        Row::new(
+            "“entering long mode”, its header by the crate `multiboot2-header` 0.11",
+            Kernel::HeaderByCrate,
+            "multiboot2",
+            Sign::Cells(OKAY_CELLS),
+        )
+        .peers(GRUB),
         multiboot2.clone(),
         multiboot1.clone(),
         multiboot2.packed("the one with `multiboot2` and a module, compressed by gzip"),
