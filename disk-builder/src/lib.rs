@@ -24,6 +24,7 @@ pub mod inspect;
 pub mod run;
 pub mod transcript;
 pub mod listing;
+pub mod version;
 
 pub use boot_path::entry::protocol::Protocol;
 pub use boot_path::entry::target::Target;

@@ -11,11 +11,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::stages::{self, Program};
+use crate::stages::{self, ElfFile, Program};
 use anyhow::{Context as _, Result, bail, ensure};
 use llvm_tools::{LlvmTools, exe};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, SymbolKind};
 use rustc_demangle::demangle;
+use tempfile::NamedTempFile;
 
 #[path = "../../asm-lines/src/format.rs"]
 mod format;
@@ -25,11 +26,17 @@ pub use format::Kind;
 /// Builds a program and disassembles it: see [`disassemble`].
 ///
 /// # Errors
-/// Those of [`Disassembler::find`], before anything is built, of [`stages::build_program`], and of
+/// Those of [`Disassembler::find`], before anything is built, of [`ElfFile::newest`], and of
 /// [`disassemble`].
 pub fn print(program: &Program<'_>, out: &mut impl Write) -> Result<()> {
     let disassembler = Disassembler::find()?;
-    disassemble(&stages::build_program(program)?, &disassembler, out)
+    let file = ElfFile::newest(program)?;
+    if let Some(path) = file.path() {
+        return disassemble(path, &disassembler, out);
+    }
+    let mut copy = NamedTempFile::new()?;
+    copy.write_all(&file.read()?)?;
+    disassemble(copy.path(), &disassembler, out)
 }
 
 /// A line of assembly, and where the program has it.
@@ -315,8 +322,11 @@ impl Disassembler {
             };
             command.args(["--wide", "-Mintel", "-m", machine]);
         }
-        // Debug information has the paths of the sources relative to the workspace.
-        command.arg(elf).current_dir(stages::workspace());
+        command.arg(elf);
+        if stages::workspace().is_dir() {
+            // Debug information has the paths of the sources relative to it.
+            command.current_dir(stages::workspace());
+        }
         let output = command.stdin(Stdio::null()).output();
         let output = output.context("cannot run the disassembler")?;
         // On standard error it also complains of sources that are not on this machine: those of
@@ -437,7 +447,8 @@ struct Sources {
 }
 
 impl Sources {
-    /// Shows the line of a row and the comments above it. If the line before was in the same file,
+    /// Shows the line of a row and the comments above it, or where they are in a file that is not
+    /// here. If the line before was in the same file,
     /// shows all that lies between them.
     fn show(&mut self, row: &Row, out: &mut impl Write) -> Result<()> {
         const FAR: usize = 20;
@@ -452,6 +463,10 @@ impl Sources {
                 .map(str::to_owned)
                 .collect()
         });
+        if lines.is_empty() {
+            writeln!(out, "; {}:{}", row.file, row.line)?;
+            return Ok(());
+        }
         let line = |number: usize| lines.get(number - 1).map_or("", |line| line.trim());
         let follows = self.last.as_ref().and_then(|(file, last)| {
             let behind = *last + 1..=last + FAR;

@@ -14,7 +14,8 @@ use disk_builder::host_file;
 use disk_builder::image;
 use disk_builder::output::{Content, Output};
 use disk_builder::run::{Options, Status};
-use disk_builder::stages;
+use disk_builder::stages::{self, ElfFile, Program};
+use disk_builder::version::Version;
 use disk_builder::{Road, inspect, listing, multiboot, run, signals, transcript};
 
 use crate::command_line::{Command, parse, run_options};
@@ -66,10 +67,10 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Listing { program } => {
             listing::print(&program.program(), &mut io::stdout().lock())?;
         }
-        Command::Program { program } => {
-            let path = stages::build_program(&program.program())?;
-            writeln!(io::stdout(), "{}", path.display())?;
+        Command::Program { program, output } => {
+            write_program(&program.program(), output.as_deref())?;
         }
+        Command::Version { verbose } => write!(io::stdout(), "{}", Version { verbose })?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -78,11 +79,23 @@ fn execute(command: Command) -> Result<ExitCode> {
 fn build_multiboot(output: &Path, force: bool, road: Road) -> Result<()> {
     // Find mistakes in the command line before starting anything that takes time.
     Output::new(output, Content::MultibootProgram, force, Vec::new())?;
-    let way_in = stages::build_program(&stages::STAGE1_MULTIBOOT)?;
-    let stage2 = stages::build_program(&stages::STAGE2)?;
+    let way_in = ElfFile::of(&stages::STAGE1_MULTIBOOT)?;
+    let stage2 = ElfFile::of(&stages::STAGE2)?;
     let bytes = multiboot::build(&way_in, &stage2, road, output, force)?;
     writeln!(io::stdout(), "{}: {bytes} bytes", output.display())?;
     Ok(())
+}
+
+/// Builds a program and says where it is, or writes it to a file.
+fn write_program(program: &Program<'_>, output: Option<&Path>) -> Result<()> {
+    let Some(output) = output else {
+        let path = stages::build_program(program)?;
+        writeln!(io::stdout(), "{}", path.display())?;
+        return Ok(());
+    };
+    let output = Output::new(output, Content::Program, false, Vec::new())?;
+    let bytes = ElfFile::newest(program)?.read()?;
+    output.write(|mut file| Ok(file.write_all(&bytes)?))
 }
 
 /// Shows what is in an image; fails if something is wrong with it.

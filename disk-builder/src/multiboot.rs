@@ -14,7 +14,7 @@ use object::{LittleEndian, U16, U32, pod};
 use zerocopy::FromBytes as _;
 
 use crate::output::{Content, Output};
-use crate::stages::{Stage2, entry, flatten};
+use crate::stages::{ElfFile, Stage2};
 
 /// Where the bytes of the only segment begin in the file.
 const OFFSET: usize = 0x1000;
@@ -25,22 +25,23 @@ const OFFSET: usize = 0x1000;
 /// # Errors
 /// When one of the files is not what it should be, or the program cannot be written.
 pub fn build(
-    way_in: &Path,
-    stage2: &Path,
+    way_in: &ElfFile,
+    stage2: &ElfFile,
     road: Road,
     output: &Path,
     force: bool,
 ) -> Result<usize> {
-    let inputs = vec![way_in.to_owned(), stage2.to_owned()];
+    let inputs = [way_in, stage2].into_iter().filter_map(ElfFile::path);
+    let inputs = inputs.map(Path::to_owned).collect();
     let output = Output::new(output, Content::MultibootProgram, force, inputs)?;
     let mut stage2 = Stage2::read(stage2, (road, false), None)?;
     stage2.seal(&[]);
-    let mut segment = flatten(way_in, LOAD_ADDRESS, MAX_CODE)?;
+    let mut segment = way_in.flatten(LOAD_ADDRESS, MAX_CODE)?;
     let (_, parameters) = Parameters::mut_from_suffix(&mut segment)
         .ok()
-        .with_context(|| format!("{} is empty", way_in.display()))?;
+        .with_context(|| format!("{way_in} is empty"))?;
     parameters.stage2_bytes = u32::try_from(stage2.bytes.len())?.into();
-    let entry = entry(way_in)?;
+    let entry = way_in.entry()?;
     segment.extend(&stage2.bytes);
 
     let header = file_header(entry);

@@ -31,6 +31,8 @@ pub enum Content {
     Image,
     /// `bootpath.elf`.
     MultibootProgram,
+    /// An ELF file of one of the loader's programs.
+    Program,
 }
 
 /// What an image has at 03h of its first sector, the field for the name of the system that formatted it. All
@@ -42,6 +44,7 @@ impl Content {
         match self {
             Self::Image => "a Bootpath image",
             Self::MultibootProgram => "the loader as a Multiboot program",
+            Self::Program => "a program of the loader",
         }
     }
 
@@ -50,6 +53,8 @@ impl Content {
         match self {
             Self::Image => is_image(file),
             Self::MultibootProgram => is_multiboot_program(file),
+            // Others write such files, too.
+            Self::Program => false,
         }
     }
 }

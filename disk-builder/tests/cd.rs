@@ -16,7 +16,7 @@ use zerocopy::FromBytes as _;
 
 fn cd(workshop: &Workshop) -> Recipe {
     Recipe {
-        stage1_cd: Some(workshop.path("stage1-cd")),
+        stage1_cd: Some(workshop.path("stage1-cd").into()),
         ..workshop.recipe(&kernel(10_000))
     }
 }

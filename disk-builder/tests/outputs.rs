@@ -218,7 +218,13 @@ fn only_the_loader_as_a_program_is_replaced_by_one() {
     let stage2 = workshop.path("stage2");
     let write = |output: &str, force| {
         let output = workshop.path(output);
-        let result = multiboot::build(&way_in, &stage2, Road::default(), &output, force);
+        let result = multiboot::build(
+            &way_in.clone().into(),
+            &stage2.clone().into(),
+            Road::default(),
+            &output,
+            force,
+        );
         result.map_err(|error| format!("{error:#}"))
     };
     let length = write("bootpath.elf", false).unwrap();

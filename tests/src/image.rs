@@ -15,7 +15,7 @@ use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
 use disk_builder::inspect::{self, Inspection};
 use disk_builder::multiboot;
-use disk_builder::stages::{self, Program, Stages};
+use disk_builder::stages::{self, ElfFile, Program, Stages};
 use disk_layout::{SECTOR_SIZE, Stage2Header, stage2};
 use tempfile::TempDir;
 
@@ -56,16 +56,16 @@ pub fn test_program_built_by(config: &str, name: &str) -> Result<PathBuf> {
 /// When they do not build.
 pub fn stages() -> Result<Stages> {
     static STAGES: OnceLock<Result<Stages, String>> = OnceLock::new();
-    once(&STAGES, Stages::build)
+    once(&STAGES, Stages::find)
 }
 
 /// The boot program of a CD, built once.
 ///
 /// # Errors
 /// When it does not build.
-pub fn stage1_cd() -> Result<PathBuf> {
-    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&PROGRAM, || stages::build_program(&stages::STAGE1_CD))
+pub fn stage1_cd() -> Result<ElfFile> {
+    static PROGRAM: OnceLock<Result<ElfFile, String>> = OnceLock::new();
+    once(&PROGRAM, || ElfFile::of(&stages::STAGE1_CD))
 }
 
 /// `bootpath.elf`, built once.
@@ -81,7 +81,7 @@ pub fn multiboot_program() -> Result<PathBuf> {
         // Another test program may be reading it.
         let mut file = tempfile::NamedTempFile::new_in(output.parent().context("no directory")?)?;
         multiboot::build(
-            &way_in,
+            &way_in.into(),
             &stages()?.stage2,
             Road::default(),
             file.path(),

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use disk_builder::image::Recipe;
 use disk_builder::output::{Content, Output};
-use disk_builder::stages::{self, Stages};
+use disk_builder::stages::{self, ElfFile, Stages};
 
 use super::Road;
 use super::boot::Boot;
@@ -59,12 +59,12 @@ impl BuildOptions {
         Output::new(&self.output, Content::Image, self.force, inputs)?;
         let stages = match &self.stages {
             Some(directory) => Stages::in_directory(directory),
-            None => Stages::build()?,
+            None => Stages::find()?,
         };
         let stage1_cd = match &self.stages {
             _ if !self.cd => None,
-            Some(directory) => Some(directory.join(stages::STAGE1_CD.bin)),
-            None => Some(stages::build_program(&stages::STAGE1_CD)?),
+            Some(directory) => Some(directory.join(stages::STAGE1_CD.bin).into()),
+            None => Some(ElfFile::of(&stages::STAGE1_CD)?),
         };
         Ok(Recipe {
             force: self.force,

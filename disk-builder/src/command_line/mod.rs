@@ -67,6 +67,16 @@ pub enum Command {
     Program {
         #[arg(value_enum)]
         program: Listed,
+        /// Write the ELF file here instead. Where the sources are not there, it is the program that
+        /// disk-builder contains, without debug information.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Show the version.
+    Version {
+        /// Also the programs of the loader that this one contains: their sizes and SHA-256 sums.
+        #[arg(long, short)]
+        verbose: bool,
     },
 }
 

@@ -88,6 +88,11 @@ impl fmt::Display for Built {
 /// When there is no such file, or it cannot be made.
 pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
     let Some(path) = path else {
+        ensure!(
+            stages::has_sources(&stages::KERNEL),
+            "which kernel? Name one with --kernel; without it, the demo kernel is built, whose sources \
+             are not here"
+        );
         return stages::build_program(&stages::KERNEL);
     };
     let data = fs::metadata(path).with_context(|| format!("cannot open {}", path.display()))?;
@@ -144,7 +149,7 @@ impl Parts {
     /// Reads what the recipe names, and checks that it fits.
     fn read(recipe: &Recipe) -> Result<Self> {
         let stage1 = Stage1::read(&recipe.stages.stage1)?;
-        let stage1_cd = recipe.stage1_cd.as_deref().map(Stage1Cd::read);
+        let stage1_cd = recipe.stage1_cd.as_ref().map(Stage1Cd::read);
         let stage1_cd = stage1_cd.transpose()?;
         let files = files::of(recipe)?;
         let manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;

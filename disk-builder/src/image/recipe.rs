@@ -1,12 +1,12 @@
 //! What an image is made of.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use boot_path::entry::protocol::Protocol;
 use boot_path::entry::target::Target;
 use disk_layout::Road;
 
-use crate::stages::Stages;
+use crate::stages::{ElfFile, Stages};
 
 /// A file for the kernel besides itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub struct Recipe {
     /// Size of the image in MiB; `None`: what suits the content.
     pub size_mib: Option<u32>,
     /// ELF file of the boot program that makes it a CD as well.
-    pub stage1_cd: Option<PathBuf>,
+    pub stage1_cd: Option<ElfFile>,
     /// Takes the kernel as it is, even when the loader will refuse it.
     pub unchecked: bool,
     /// Gives stage2 the checksums of what it will load.
@@ -151,12 +151,14 @@ impl Recipe {
             });
             [&entry.kernel].into_iter().chain(extras)
         });
-        [&self.kernel, stage1, stage2]
+        let programs = [stage1, stage2].into_iter().chain(&self.stage1_cd);
+        [&self.kernel]
             .into_iter()
-            .chain(&self.stage1_cd)
-            .chain(modules)
-            .chain(entries)
-            .cloned()
+            .map(PathBuf::as_path)
+            .chain(programs.filter_map(ElfFile::path))
+            .chain(modules.map(PathBuf::as_path))
+            .chain(entries.map(PathBuf::as_path))
+            .map(Path::to_owned)
             .collect()
     }
 }

@@ -20,7 +20,7 @@ use super::{Ending, Options, QEMU};
 use crate::image::{self, Recipe};
 use crate::inspect::Inspection;
 use crate::signals::{self, Running};
-use crate::stages::{self, Stages};
+use crate::stages::{self, ElfFile, Stages};
 
 /// See [`super::run`].
 pub fn run(options: &Options) -> Result<Outcome> {
@@ -188,12 +188,12 @@ fn build(options: &Options, command_line: String, directory: &Path) -> Result<(P
     let output = directory.join("disk.img");
     let stage1_cd = options
         .cd
-        .then(|| stages::build_program(&stages::STAGE1_CD))
+        .then(|| ElfFile::of(&stages::STAGE1_CD))
         .transpose()?;
     let recipe = Recipe {
         command_line,
         stage1_cd,
-        ..Recipe::new(&kernel, &output, Stages::build()?)
+        ..Recipe::new(&kernel, &output, Stages::find()?)
     };
     let built = image::build(&recipe)?;
     Ok((output, symbols(&kernel, &built.inspection)))

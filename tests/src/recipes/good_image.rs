@@ -112,7 +112,7 @@ impl GoodImage {
         Ok(Self {
             inspection: image.inspect()?,
             image,
-            stage2: fs::read(stages()?.stage2)?,
+            stage2: stages()?.stage2.read()?,
             kernel: fs::read(kernel)?,
         })
     }

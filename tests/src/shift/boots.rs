@@ -185,7 +185,7 @@ impl Built<'_> {
     fn by_multiboot(&self) -> Result<()> {
         let program = self.directory.path().join("bootpath.elf");
         multiboot::build(
-            &self.way_in,
+            &self.way_in.clone().into(),
             &self.stages.stage2,
             Road::Protected,
             &program,

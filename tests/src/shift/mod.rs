@@ -117,7 +117,7 @@ impl Workshop {
             .shifted(directory.path(), |place| shift.bytes(count + place))?;
         let built = Built {
             stages: Stages {
-                stage2,
+                stage2: stage2.into(),
                 ..crate::image::stages()?
             },
             way_in,
