@@ -67,13 +67,13 @@ fn build(program: &Program<'_>, package: &Path, out: &Path) -> Result<PathBuf, B
     let host = variable("HOST")?;
     let target = cargo::target_for(&host);
     let directory = out.join("target");
-    let remapping = cargo::remap_dependencies(out)?;
+    // Nobody debugs the loader by way of a program that contains it. In a profile, this would change
+    // the names of functions, and with them their order: its bytes are those of any other build.
+    let flags = cargo::flags(out, "-Clink-arg=--strip-debug")?;
     let mut command = Command::new(variable("CARGO")?);
     cargo::clean(&mut command, true);
-    // Nobody debugs the loader by way of a program that contains it.
-    let settings = [&remapping, "profile.release.debug = false"];
     let status = command
-        .args(cargo::arguments(program, target, &settings))
+        .args(cargo::arguments(program, target, &flags))
         .args(["--quiet", "--target-dir"])
         .arg(&directory)
         .current_dir(workspace)

@@ -94,7 +94,7 @@ fn write_program(program: &Program<'_>, output: Option<&Path>) -> Result<()> {
         return Ok(());
     };
     let output = Output::new(output, Content::Program, false, Vec::new())?;
-    let bytes = ElfFile::newest(program)?.read()?;
+    let bytes = ElfFile::of(program)?.read()?;
     output.write(|mut file| Ok(file.write_all(&bytes)?))
 }
 

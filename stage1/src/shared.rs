@@ -249,7 +249,7 @@ macro_rules! print_and_stop {
 /// `.Lmessage`: what every error begins with. Its last character is the step's number.
 macro_rules! message {
     () => {
-        ".Lmessage: .ascii \"\\r\\nerror 1\""
+        asm_lines::lines!(".Lmessage: .ascii \"\\r\\nerror 1\"")
     };
 }
 

@@ -67,8 +67,8 @@ pub enum Command {
     Program {
         #[arg(value_enum)]
         program: Listed,
-        /// Write the ELF file here instead. Where the sources are not there, it is the program that
-        /// disk-builder contains, without debug information.
+        /// Write the ELF file here instead: the one that disk-builder contains, without debug
+        /// information.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },

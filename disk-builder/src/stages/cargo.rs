@@ -19,28 +19,26 @@ pub fn target_for(host: &str) -> &str {
     }
 }
 
-/// The arguments that build a program in release mode for a target. `settings` go before its
-/// configuration, and [`remap_dependencies`] is one of them.
-pub fn arguments<'a>(program: &Program<'a>, target: &'a str, settings: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["--config", program.config];
-    arguments.extend(settings.iter().flat_map(|setting| ["--config", *setting]));
+/// The arguments that build a program in release mode for a target. `flags` are those of [`flags`].
+pub fn arguments<'a>(program: &Program<'a>, target: &'a str, flags: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["--config", program.config, "--config", flags];
     arguments.extend(["build", "--release", "--features", "bare-metal"]);
     arguments.extend(["--target", target, "--package", program.package]);
     arguments.extend(["--bin", program.bin]);
     arguments
 }
 
-/// One more flag for cargo, which keeps the paths of the dependencies' sources, and with them the
-/// builder's home directory, out of the panic messages of a program. They show a dependency by name
-/// and version, whatever registry it came from.
+/// More flags for rustc, as a setting for cargo: `more`, and those that keep the paths of the
+/// dependencies' sources, and with them the builder's home directory, out of the panic messages of a
+/// program. They show a dependency by name and version, whatever registry it came from.
 ///
-/// The flag is in a file of arguments in `directory`. cargo keeps builds with different flags apart,
+/// The flags are in a file of arguments in `directory`. cargo keeps builds with different flags apart,
 /// but not if it sees that a flag remaps paths: each program would then discard what the others are
 /// built with.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn remap_dependencies(directory: &Path) -> io::Result<String> {
+pub fn flags(directory: &Path, more: &str) -> io::Result<String> {
     let home = env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
@@ -53,6 +51,7 @@ pub fn remap_dependencies(directory: &Path) -> io::Result<String> {
         // The last prefix that matches counts.
         argument += &format!("--remap-path-prefix={}=\n", registry?.path().display());
     }
+    argument += more;
     let path = directory.join("remap-sources");
     if fs::read(&path).ok().as_deref() != Some(argument.as_bytes()) {
         fs::create_dir_all(directory)?;

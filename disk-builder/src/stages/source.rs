@@ -34,9 +34,9 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     let mut command = cargo_here();
     let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
     let directory = directory.map_or("target".into(), PathBuf::from);
-    let remapping = cargo::remap_dependencies(&workspace().join(directory))?;
+    let flags = cargo::flags(&workspace().join(directory), "")?;
     command
-        .args(cargo::arguments(program, target()?, &[&remapping]))
+        .args(cargo::arguments(program, target()?, &flags))
         .arg("--message-format=json-render-diagnostics");
     let output = signals::output_with(command.stderr(Stdio::piped()), pass_on)
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
