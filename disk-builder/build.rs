@@ -20,12 +20,13 @@ mod stages {
 }
 
 /// What the programs are made of, from the workspace.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "targets",
     "asm-lines",
     "boot-path/src",
+    "disk-builder/src/listing/format.rs",
     "disk-layout/src",
     "handoff/src",
     "stage1",

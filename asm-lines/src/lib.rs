@@ -3,10 +3,10 @@
 //! An ELF file does not tell in which mode an instruction runs, and the compiler notes no lines for
 //! the assembly of a naked function: a disassembler takes 16-bit code for 64-bit code, and nobody
 //! finds the source of an instruction. [`naked_asm!`] is Rust's own with a note in front of each
-//! line: a label, and a row in a section that is not loaded (`format.rs`). The program's bytes stay
-//! the same.
-//! `disk-builder listing` reads the rows.
+//! line: a label, and a row in a section that is not loaded. The program's bytes stay the same.
+//! `disk-builder listing` reads the rows, and has the file that says how they look.
 
+#[path = "../../disk-builder/src/listing/format.rs"]
 mod format;
 
 use format::{Kind, SECTION};

@@ -32,7 +32,7 @@ fn header_is_up_to_date() {
     assert!(
         committed == header,
         "include/bootpath.h is not what src/lib.rs says (first different line: {}).\n\
-         To write it anew: BLESS=1 cargo test -p handoff --test header",
+         To write it anew: BLESS=1 cargo test -p bootpath-handoff --test header",
         difference.map_or(
             committed.lines().count().min(header.lines().count()),
             |line| line

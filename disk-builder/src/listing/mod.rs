@@ -18,7 +18,6 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind, Sy
 use rustc_demangle::demangle;
 use tempfile::NamedTempFile;
 
-#[path = "../../asm-lines/src/format.rs"]
 mod format;
 
 pub use format::Kind;
