@@ -210,21 +210,17 @@ fn what_is_no_image_is_replaced_by_force_only() {
 
 #[test]
 fn only_the_loader_as_a_program_is_replaced_by_one() {
+    use disk_builder::stages::ElfFile;
     use disk_builder::{Road, multiboot};
 
     let workshop = workshop();
     let base = u64::from(disk_layout::multiboot::LOAD_ADDRESS);
     let way_in = workshop.file("way-in", &elf(base, &[Load(base, 7, &noise(700), 0)]));
-    let stage2 = workshop.path("stage2");
+    let programs = [way_in, workshop.path("stage2")].map(ElfFile::from);
     let write = |output: &str, force| {
         let output = workshop.path(output);
-        let result = multiboot::build(
-            &way_in.clone().into(),
-            &stage2.clone().into(),
-            Road::default(),
-            &output,
-            force,
-        );
+        let [way_in, stage2] = &programs;
+        let result = multiboot::build(way_in, stage2, Road::default(), &output, force);
         result.map_err(|error| format!("{error:#}"))
     };
     let length = write("bootpath.elf", false).unwrap();

@@ -121,7 +121,11 @@ fn an_error_of_stage1_ends_the_run() {
         };
         place.run(options).stopped_by(code);
     }
-    // A sector that cannot be read, on a disk that is booted first and is the same otherwise.
+    // A sector that cannot be read, on a disk that is booted first. The other one's stage2 is damaged,
+    // so that it is not booted instead; what is reported is how the first one failed.
+    let mut bad = good.clone();
+    bad[stage2 + 600] ^= 1;
+    place.file("bad.img", &bad);
     let dead = place.file("dead.img", &good);
     let drive = format!(
         "if=none,id=dead,driver=raw,file.driver=blkdebug,file.image.driver=file,\
@@ -131,7 +135,7 @@ fn an_error_of_stage1_ends_the_run() {
         stage2 / 512 + 3
     );
     let device = "ide-hd,drive=dead,bus=ide.1,bootindex=0";
-    let run = place.run(&["good.img", "--", "-drive", &drive, "-device", device]);
+    let run = place.run(&["bad.img", "--", "-drive", &drive, "-device", device]);
     run.stopped_by("1A");
 }
 

@@ -149,7 +149,7 @@ fn run_sh(place: &Place, status: u8, arguments: &[&str]) -> (Run, String) {
     let log = place.file("cargo.log", b"");
     let script = format!(
         "#!/bin/sh\necho \"$*\" >>'{}'\n\
-         case $* in *' disk-builder -- run '*) exit {status};; *transcript) cat;; esac\n",
+         case $* in *' disk-builder '*'-- run '*) exit {status};; *transcript) cat;; esac\n",
         log.display()
     );
     let cargo = place.file("cargo", script.as_bytes());

@@ -37,6 +37,10 @@ fn disks() -> Vec<Row> {
     let floppy = Row::qemu("floppy", Floppy, "", "DL=0, no EDD, CHS only")
         .diskette()
         .everyday();
+    let second = |name, number, shows| {
+        let row = Row::qemu(name, Ide, "", shows).drive(0x81);
+        row.with(Extra::BehindBootManager(number))
+    };
     vec![
         ide.clone(),
         ide.direct("pc-ide-direct"),
@@ -66,23 +70,12 @@ fn disks() -> Vec<Row> {
         .everyday(),
         floppy.clone(),
         floppy.direct("floppy-direct"),
-        Row::qemu(
-            "second-disk",
-            Ide,
-            "",
-            "DL=81h, passed on by a boot manager",
-        )
-        .with(Extra::BehindBootManager(0x81))
-        .drive(0x81)
-        .everyday(),
-        Row::qemu(
+        second("second-disk", 0x81, "DL=81h, passed on by a boot manager").everyday(),
+        second(
             "second-disk-lost",
-            Ide,
-            "",
+            0,
             "the second disk, with the number of the first diskette in DL",
-        )
-        .with(Extra::BehindBootManager(0x00))
-        .drive(0x81),
+        ),
         Row::qemu(
             "slow-disk",
             Ide,

@@ -60,6 +60,13 @@ fn own_kernels() -> Vec<Row> {
         protocol: Some(Protocol::Multiboot1),
         ..multiboot2.clone()
     };
+    let entering = Row::new(
+        "“entering long mode”, in Rust",
+        Kernel::EnteringLongMode,
+        "multiboot2",
+        Sign::Cells(OKAY_CELLS),
+    )
+    .peers(GRUB);
     vec![
         demo.clone(),
         demo.packed("the demo kernel and a module, compressed by gzip"),
@@ -78,13 +85,7 @@ fn own_kernels() -> Vec<Row> {
             Sign::Okay,
         )
         .peers(BOTH),
-        Row::new(
-            "“entering long mode”, in Rust",
-            Kernel::EnteringLongMode,
-            "multiboot2",
-            Sign::Cells(OKAY_CELLS),
-        )
-        .peers(GRUB),
+        entering.clone(),
         Row::new(
             "“entering long mode”, its header that of version 1",
             Kernel::EnteringLongMode,
@@ -92,13 +93,11 @@ fn own_kernels() -> Vec<Row> {
             Sign::Cells(OKAY_CELLS),
         )
         .peers(NOT_64),
-        Row::new(
-            "“entering long mode”, its header by the crate `multiboot2-header` 0.11",
-            Kernel::HeaderByCrate,
-            "multiboot2",
-            Sign::Cells(OKAY_CELLS),
-        )
-        .peers(GRUB),
+        Row {
+            name: "“entering long mode”, its header by the crate `multiboot2-header` 0.11".into(),
+            kernel: Kernel::HeaderByCrate,
+            ..entering.clone()
+        },
         multiboot2.clone(),
         multiboot1.clone(),
         multiboot2.packed("the one with `multiboot2` and a module, compressed by gzip"),
@@ -147,6 +146,10 @@ fn checking_linux_kernel() -> Vec<Row> {
     rows
 }
 
+/// Linux 6.12 allocates memory by CMPXCHG16B. About one boot in twenty dies behind it in TCG (QEMU
+/// 7.2), whoever has loaded the kernel.
+const WITHOUT_CX16: &str = "qemu64,-cx16";
+
 /// Other people's kernels for the Linux boot protocol.
 fn linux_kernels() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -157,6 +160,7 @@ fn linux_kernels() -> Vec<Row> {
             let is_last = protocols.peek().is_none();
             rows.push(Row {
                 named: !is_last,
+                cpu: (kernel == Kernel::Fetched(Fetched::BackportsCloud)).then_some(WITHOUT_CX16),
                 ..Row::new(name, kernel, protocol, sign)
                     .options(options)
                     .ways(if is_last { ALL } else { DISK })
@@ -183,16 +187,8 @@ fn linux_kernels() -> Vec<Row> {
         ("Linux 6.1, i686 (Debian)", Fetched::I686, "linux16 linux32"),
     ] {
         let options = "console=ttyS0 panic=-1";
-        let from = rows.len();
-        let file = Kernel::Fetched(kernel);
-        linux(&mut rows, name, file, protocols, options, Sign::Init);
-        if kernel == Fetched::BackportsCloud {
-            // This Linux allocates memory by CMPXCHG16B. About one boot in twenty dies behind it in
-            // TCG (QEMU 7.2), whoever has loaded the kernel.
-            for row in &mut rows[from..] {
-                row.cpu = Some("qemu64,-cx16");
-            }
-        }
+        let kernel = Kernel::Fetched(kernel);
+        linux(&mut rows, name, kernel, protocols, options, Sign::Init);
     }
     for (name, kernel, protocols) in [
         (
