@@ -182,7 +182,9 @@ impl Geometry {
         let needed = (content.payload() / MIB / SECTOR_SIZE as u64..=MAX_MIB)
             .find(|&mib| Self::any_that_fits(content, mib).is_some())
             .context("the files do not fit on any disk with an MBR")?;
-        bail!("the image is too small: {mib} MiB, but {needed} MiB are needed")
+        bail!(
+            "an image of {mib} MiB is too small: --size {needed} is the least that the files fit into"
+        )
     }
 
     /// FAT32 with clusters of the usual size if possible, else with smaller ones, else FAT16, else
@@ -331,7 +333,7 @@ mod tests {
         let message = Geometry::choose(&content, Some(5)).unwrap_err().to_string();
         assert_eq!(
             message,
-            "the image is too small: 5 MiB, but 12 MiB are needed"
+            "an image of 5 MiB is too small: --size 12 is the least that the files fit into"
         );
         assert!(Geometry::choose(&content, Some(11)).is_err());
         Geometry::choose(&content, Some(12)).unwrap();

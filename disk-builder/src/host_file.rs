@@ -6,10 +6,13 @@ use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
 use boot_path::files::file_bytes::{FileBytes, WINDOW};
 use boot_path::position::FileOffset;
+
+use crate::progress::{self, Progress};
 
 /// What a path may lead to, and what a user calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +199,8 @@ pub(crate) struct HostFile {
     buffer: Vec<u8>,
     start: FileOffset,
     failure: Option<io::Error>,
+    /// Is told of each byte that is read.
+    progress: Rc<dyn Progress>,
 }
 
 impl HostFile {
@@ -207,7 +212,16 @@ impl HostFile {
             buffer: Vec::new(),
             start: FileOffset::ZERO,
             failure: None,
+            progress: progress::silent(),
         })
+    }
+
+    /// The same, and `progress` is told of each byte that is read.
+    pub(crate) fn watched(self, progress: &Rc<dyn Progress>) -> Self {
+        Self {
+            progress: Rc::clone(progress),
+            ..self
+        }
     }
 
     /// Whether every read so far has succeeded. Call it before using what the parsers found.
@@ -226,7 +240,9 @@ impl FileBytes for HostFile {
         let least = left.min(WINDOW as u64);
         let hole = self.sparse.hole_at(offset.as_u64()).min(left);
         if hole >= least {
-            return &ZEROS[..hole.min(ZEROS.len() as u64) as usize];
+            let zeros = &ZEROS[..hole.min(ZEROS.len() as u64) as usize];
+            self.progress.advance(zeros.len() as u64);
+            return zeros;
         }
         let end = self.start + self.buffer.len() as u64;
         if offset < self.start || offset + least > end {
@@ -236,6 +252,7 @@ impl FileBytes for HostFile {
                 self.failure.get_or_insert(error);
                 self.buffer.clear();
             }
+            self.progress.advance(self.buffer.len() as u64);
         }
         &self.buffer[(offset - self.start).min(self.buffer.len() as u64) as usize..]
     }

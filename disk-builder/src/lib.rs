@@ -7,9 +7,11 @@
 //! - [`run`] boots it in QEMU;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
 //! - [`listing`] disassembles the programs;
+//! - [`progress`] is told what takes time;
 //! - [`signals`] cleans up when a signal ends the program.
 
 pub mod signals;
+pub mod progress;
 pub mod host_file;
 pub mod output;
 pub mod stages;

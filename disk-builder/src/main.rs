@@ -9,31 +9,34 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use boot_path::errors::text::Escaping;
+use boot_path::errors::text::{Escaping, Shown};
 use disk_builder::host_file;
 use disk_builder::image;
 use disk_builder::output::{Content, Output};
 use disk_builder::run::{Options, Status};
 use disk_builder::stages::{self, ElfFile, Program};
 use disk_builder::version::Version;
-use disk_builder::{Road, inspect, listing, multiboot, run, signals, transcript};
+use disk_builder::{inspect, listing, multiboot, run, signals, transcript};
 
-use crate::command_line::{Command, parse, run_options};
+use crate::command_line::terminal::{self, INSPECTION, advise, complain};
+use crate::command_line::{BuildOptions, Command, MultibootOptions, parse, run_options};
 
 fn main() -> ExitCode {
     let arguments = parse();
     if let Err(error) = signals::watch() {
-        eprintln!("disk-builder: cannot wait for signals: {error}");
+        complain(format_args!("cannot wait for signals: {error}"));
         return ExitCode::FAILURE;
     }
-    let result = execute(arguments.command);
+    let result = execute(arguments.command, arguments.quiet);
     signals::settle();
     match result {
         Ok(code) => code,
         // Whoever reads our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("disk-builder: {}", shown(&error));
+            let text = shown(&error);
+            complain(&text);
+            advise(&text);
             ExitCode::FAILURE
         }
     }
@@ -53,16 +56,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     kind == Some(io::ErrorKind::BrokenPipe)
 }
 
-fn execute(command: Command) -> Result<ExitCode> {
+fn execute(command: Command, quiet: bool) -> Result<ExitCode> {
     match command {
-        Command::Build(options) => write!(io::stdout(), "{}", image::build(&options.recipe()?)?)?,
-        Command::Multiboot {
-            output,
-            force,
-            road,
-        } => build_multiboot(&output, force, road.into())?,
-        Command::Inspect { image, json } => return show(&image, json),
-        Command::Run(options) => return boot(&run_options(options)),
+        Command::Build(options) => build(*options, quiet)?,
+        Command::Multiboot(options) => build_multiboot(&options, quiet)?,
+        Command::Inspect { image, json } => return show(&image, json, quiet),
+        Command::Run(options) => return boot(&run_options(options, quiet)),
         Command::Transcript { log } => extract(log.as_deref())?,
         Command::Listing { program } => {
             listing::print(&program.program(), &mut io::stdout().lock())?;
@@ -71,18 +70,40 @@ fn execute(command: Command) -> Result<ExitCode> {
             write_program(&program.program(), output.as_deref())?;
         }
         Command::Version { verbose } => write!(io::stdout(), "{}", Version { verbose })?,
+        #[cfg(feature = "cli-extras")]
+        Command::Completions(options) => options.print()?,
+        #[cfg(feature = "cli-extras")]
+        Command::Man(options) => options.make()?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds an image.
+fn build(options: BuildOptions, quiet: bool) -> Result<()> {
+    let json = options.json;
+    let progress = terminal::progress(!quiet);
+    let built = image::build_with_progress(&options.recipe()?, &progress)?;
+    if json {
+        writeln!(io::stdout(), "{}", inspect::json(&built)?)?;
+    } else if !quiet {
+        write!(io::stdout(), "{built}")?;
+    }
+    Ok(())
+}
+
 /// Builds the loader as a program for Multiboot loaders.
-fn build_multiboot(output: &Path, force: bool, road: Road) -> Result<()> {
+fn build_multiboot(options: &MultibootOptions, quiet: bool) -> Result<()> {
+    let (output, force) = (options.output.as_path(), options.force);
     // Find mistakes in the command line before starting anything that takes time.
     Output::new(output, Content::MultibootProgram, force, Vec::new())?;
     let way_in = ElfFile::of(&stages::STAGE1_MULTIBOOT)?;
     let stage2 = ElfFile::of(&stages::STAGE2)?;
-    let bytes = multiboot::build(&way_in, &stage2, road, output, force)?;
-    writeln!(io::stdout(), "{}: {bytes} bytes", output.display())?;
+    let built = multiboot::build(&way_in, &stage2, options.road.into(), output, force)?;
+    if options.json {
+        writeln!(io::stdout(), "{}", inspect::json(&built)?)?;
+    } else if !quiet {
+        writeln!(io::stdout(), "{}: {} bytes", output.display(), built.bytes)?;
+    }
     Ok(())
 }
 
@@ -99,13 +120,19 @@ fn write_program(program: &Program<'_>, output: Option<&Path>) -> Result<()> {
 }
 
 /// Shows what is in an image; fails if something is wrong with it.
-fn show(image: &Path, json: bool) -> Result<ExitCode> {
-    let inspection = inspect::inspect(image)?;
+fn show(image: &Path, json: bool, quiet: bool) -> Result<ExitCode> {
+    let progress = terminal::progress(!quiet);
+    let inspection = inspect::inspect_with_progress(image, &progress)?;
     if json {
         writeln!(io::stdout(), "{}", inspection.to_json()?)?;
+    } else if !quiet {
+        write!(anstream::stdout(), "{}", inspection.styled(INSPECTION))?;
     } else {
-        write!(io::stdout(), "{inspection}")?;
+        for problem in &inspection.problems {
+            complain(Shown::new(problem));
+        }
     }
+    advise(&inspection.problems.join("\n"));
     Ok(match inspection.problems.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -114,9 +141,10 @@ fn show(image: &Path, json: bool) -> Result<ExitCode> {
 
 /// Boots a kernel or an image in QEMU, and returns the exit status of the outcome.
 fn boot(options: &Options) -> Result<ExitCode> {
-    let outcome = run::run(options)?;
+    let progress = terminal::progress(!options.quiet);
+    let outcome = run::run_with_progress(options, &progress)?;
     if outcome.status() != Status::Success {
-        eprintln!("disk-builder: {outcome}");
+        complain(&outcome);
     }
     Ok(ExitCode::from(outcome.status().code()))
 }

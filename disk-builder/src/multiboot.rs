@@ -1,7 +1,7 @@
 //! `bootpath.elf`: the loader as a program for Multiboot loaders, with stage2 in it.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use disk_layout::Road;
@@ -11,15 +11,30 @@ use object::elf::{
     FileHeader32, Ident, PF_R, PF_W, PF_X, PT_LOAD, ProgramHeader32, SymbolSection,
 };
 use object::{LittleEndian, U16, U32, pod};
+use serde::Serialize;
 use zerocopy::FromBytes as _;
 
+use crate::manifest::crc32c;
 use crate::output::{Content, Output};
 use crate::stages::{ElfFile, Stage2};
 
 /// Where the bytes of the only segment begin in the file.
 const OFFSET: usize = 0x1000;
 
-/// Writes the program, and returns its length in bytes. `way_in` and `stage2` are the ELF files of
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Built {
+    /// The program.
+    pub program: PathBuf,
+    /// Its length in bytes.
+    pub bytes: usize,
+    /// CRC-32C of all of it.
+    pub crc32c: u32,
+    /// Bytes of stage2 in it.
+    pub stage2_bytes: usize,
+}
+
+/// Writes the program. `way_in` and `stage2` are the ELF files of
 /// `stage1-multiboot` and `stage2`. `force`: a file that is there already is replaced, whatever it is.
 ///
 /// # Errors
@@ -30,7 +45,8 @@ pub fn build(
     road: Road,
     output: &Path,
     force: bool,
-) -> Result<usize> {
+) -> Result<Built> {
+    let path = output;
     let inputs = [way_in, stage2].into_iter().filter_map(ElfFile::path);
     let inputs = inputs.map(Path::to_owned).collect();
     let output = Output::new(output, Content::MultibootProgram, force, inputs)?;
@@ -50,7 +66,12 @@ pub fn build(
     file.resize(OFFSET, 0);
     file.extend(segment);
     output.write(|mut target| Ok(target.write_all(&file)?))?;
-    Ok(file.len())
+    Ok(Built {
+        program: path.to_owned(),
+        bytes: file.len(),
+        crc32c: crc32c(0, &file),
+        stage2_bytes: stage2.used,
+    })
 }
 
 /// Says where the program begins, and that the only program header is next.

@@ -223,9 +223,9 @@ fn only_the_loader_as_a_program_is_replaced_by_one() {
         let result = multiboot::build(way_in, stage2, Road::default(), &output, force);
         result.map_err(|error| format!("{error:#}"))
     };
-    let length = write("bootpath.elf", false).unwrap();
+    let built = write("bootpath.elf", false).unwrap();
     let program = fs::read(workshop.path("bootpath.elf")).unwrap();
-    assert_eq!(program.len(), length);
+    assert_eq!(program.len(), built.bytes);
     write("bootpath.elf", false).unwrap();
 
     let mut without_stage2 = program.clone();

@@ -4,7 +4,6 @@
 //! clap collects the values of each option, but also knows where each of them stood.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -176,12 +175,12 @@ impl FromArgMatches for Boot {
         let behind = settings.split_off(&first);
         if let (false, Some(setting)) = (entries.is_empty(), settings.values().next()) {
             let option = setting.single().unwrap_or("--module or --initrd");
-            let what = format!("{option} in front of the first --entry belongs to none\n");
+            let what = format!("{option} in front of the first --entry belongs to none");
             return Err(Error::raw(ErrorKind::ArgumentConflict, what));
         }
         boot.plain = Described::of(settings.into_values())?;
         if boot.plain.title.is_some() || boot.plain.sort_key.is_some() {
-            let what = "--title and --sort-key need an --entry\n";
+            let what = "--title and --sort-key need an --entry";
             return Err(Error::raw(ErrorKind::MissingRequiredArgument, what));
         }
         let mut rest = behind;
@@ -222,7 +221,7 @@ impl Described {
         for setting in settings {
             if let Some(option) = setting.single() {
                 if seen.contains(&option) {
-                    let what = format!("there is more than one {option} for the same kernel\n");
+                    let what = format!("there is more than one {option} for the same kernel");
                     return Err(Error::raw(ErrorKind::ArgumentConflict, what));
                 }
                 seen.push(option);
@@ -245,7 +244,7 @@ impl Described {
         let other = seen.iter().find(|option| !alone.contains(*option));
         let extra = (!described.modules.is_empty()).then_some("--module or --initrd");
         if let (Some(_), Some(option)) = (described.chain, other.copied().or(extra)) {
-            let what = format!("{option} does not go with --chain, which boots no kernel\n");
+            let what = format!("{option} does not go with --chain, which boots no kernel");
             return Err(Error::raw(ErrorKind::ArgumentConflict, what));
         }
         Ok(described)
@@ -320,11 +319,14 @@ impl Boot {
 }
 
 /// `FILE=TEXT`, or a file's name that has a `=` in it.
-fn module(argument: &str) -> Result<Module, Infallible> {
+fn module(argument: &str) -> Result<Module, &'static str> {
     let (file, string) = match argument.split_once('=') {
         Some(parts) if !PathBuf::from(argument).exists() => parts,
         _ => (argument, ""),
     };
+    if file.is_empty() {
+        return Err("it has no name of a file");
+    }
     Ok(Module {
         file: file.into(),
         string: string.into(),

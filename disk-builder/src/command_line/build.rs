@@ -41,6 +41,9 @@ pub struct BuildOptions {
     /// Take the kernel even if the loader will refuse it.
     #[arg(long)]
     unchecked: bool,
+    /// For programs: JSON that says what was built.
+    #[arg(long)]
+    pub json: bool,
     /// Give the loader no checksums of the kernel, its modules and its configuration.
     #[arg(long)]
     no_checksums: bool,

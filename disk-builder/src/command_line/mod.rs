@@ -1,69 +1,84 @@
 //! The command line, as clap reads it.
 
+pub mod terminal;
+#[cfg(feature = "cli-extras")]
+mod bar;
+#[cfg(feature = "cli-extras")]
+mod extras;
+mod help;
 mod boot;
 mod build;
 mod run;
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Error, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use disk_builder::run::{Options, Status};
 use disk_builder::stages::{self, Program};
 
-use build::BuildOptions;
+pub use build::BuildOptions;
 use run::RunOptions;
+use terminal::Color;
 
 /// Builds, inspects and runs Bootpath disk images.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_long_help = help::after_all())]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    /// When to use colour.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t, global = true, help_heading = ALL)]
+    pub color: Color,
+    /// Say nothing but errors.
+    #[arg(long, short, global = true, help_heading = ALL)]
+    pub quiet: bool,
 }
+
+/// The heading of options that all commands have.
+const ALL: &str = "How it speaks";
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Boot a kernel or an image in QEMU; its serial line is standard input and output.
+    #[command(
+        after_long_help = help::after_run(),
+        override_usage = "disk-builder run [OPTIONS] FILE [WORD…] [-- QEMU-ARGUMENT…]"
+    )]
+    Run(RunOptions),
     /// Build a disk image.
+    #[command(after_long_help = help::after(&help::BUILD))]
     Build(Box<BuildOptions>),
-    /// Build the loader as a program for Multiboot loaders (GRUB, SYSLINUX, `qemu -kernel`); the kernel and its
-    /// modules are modules then.
-    Multiboot {
-        /// The program to write.
-        #[arg(long, short, value_name = "FILE", default_value = "bootpath.elf")]
-        output: PathBuf,
-        /// Replace a file even if it is not such a program; never one of the inputs.
-        #[arg(long)]
-        force: bool,
-        /// The loader's road to 64-bit mode.
-        #[arg(long, value_enum, default_value_t = Road::Protected)]
-        road: Road,
-    },
     /// Show what is in an image and check it, as the loader does.
+    #[command(after_long_help = help::after_inspect())]
     Inspect {
+        /// A disk image or CD image, or a disk.
         image: PathBuf,
         /// For programs: JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Boot a kernel or an image in QEMU; its serial line is standard input and output.
-    #[command(
-        after_help = Status::help(),
-        override_usage = "disk-builder run [OPTIONS] FILE [WORD…] [-- QEMU-ARGUMENT…]"
-    )]
-    Run(RunOptions),
+    /// Build the loader as a program for Multiboot loaders (GRUB, SYSLINUX, `qemu -kernel`); the kernel and its
+    /// modules are modules then.
+    #[command(after_long_help = help::after(&help::MULTIBOOT))]
+    Multiboot(MultibootOptions),
     /// Take the BIOS calls of an image that was built with --record out of a serial log.
+    #[command(after_long_help = help::after(&help::TRANSCRIPT))]
     Transcript {
         /// The log; without it, standard input.
         log: Option<PathBuf>,
     },
     /// Show the instructions of a program, with addresses, bytes and source lines.
+    #[command(after_long_help = help::after(&help::LISTING))]
     Listing {
         #[arg(value_enum)]
         program: Listed,
     },
     /// Build a bare-metal program and print the path of its ELF file (for debuggers).
+    #[command(after_long_help = help::after(&help::PROGRAM))]
     Program {
         #[arg(value_enum)]
         program: Listed,
@@ -73,11 +88,37 @@ pub enum Command {
         output: Option<PathBuf>,
     },
     /// Show the version.
+    #[command(after_long_help = help::after(&help::VERSION))]
     Version {
         /// Also the programs of the loader that this one contains: their sizes and SHA-256 sums.
         #[arg(long, short)]
         verbose: bool,
     },
+    /// Print completions for a shell.
+    #[cfg(feature = "cli-extras")]
+    #[command(after_long_help = help::after(&help::COMPLETIONS))]
+    Completions(extras::CompletionOptions),
+    /// Print a man page, or write all of them into a folder.
+    #[cfg(feature = "cli-extras")]
+    #[command(after_long_help = help::after(&help::MAN))]
+    Man(extras::ManOptions),
+}
+
+/// The options of `multiboot`.
+#[derive(Args)]
+pub struct MultibootOptions {
+    /// The program to write.
+    #[arg(long, short, value_name = "FILE", default_value = "bootpath.elf")]
+    pub output: PathBuf,
+    /// Replace a file even if it is not such a program; never one of the inputs.
+    #[arg(long)]
+    pub force: bool,
+    /// The loader's road to 64-bit mode.
+    #[arg(long, value_enum, default_value_t = Road::Protected)]
+    pub road: Road,
+    /// For programs: JSON that says what was built.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -126,25 +167,42 @@ impl Listed {
 
 /// Parses the command line. Errors show the usage of the command that they are about.
 pub fn parse() -> Arguments {
+    if env::args_os().len() <= 1 {
+        anstream::eprint!("{}", help::start());
+        process::exit(Status::Usage.code().into());
+    }
+    Color::wanted(env::args_os().skip(1)).apply();
     let mut command = Arguments::command();
     let matches = command.get_matches_mut();
-    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| {
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| {
         let name = matches.subcommand_name().unwrap_or_default();
         match command.find_subcommand_mut(name) {
             Some(command) => error.format(command).exit(),
             None => error.exit(),
         }
-    })
+    });
+    arguments.color.apply();
+    arguments
+}
+
+/// What clap says of an unknown option, with the one that it is like. (It has taken it for a word of
+/// the kernel's command line.)
+fn unknown_option_of_run(word: OsString) -> Error {
+    let message = format!("unexpected argument '{}' found", word.display());
+    let mut command = Arguments::command().mut_subcommand("run", |run| {
+        run.mut_arg("rest", |rest| rest.allow_hyphen_values(false))
+    });
+    let words = ["disk-builder".into(), "run".into(), word];
+    match command.try_get_matches_from_mut(words) {
+        Err(error) => error,
+        Ok(_) => command.error(ErrorKind::UnknownArgument, message),
+    }
 }
 
 /// What `run` is to do. Ends the program if its first word is an unknown option.
-pub fn run_options(options: RunOptions) -> Options {
-    options.try_into().unwrap_or_else(|word: OsString| {
-        let message = format!("unexpected argument '{}' found", word.display());
-        let mut command = Arguments::command();
-        let run = command.find_subcommand_mut("run");
-        run.unwrap_or(&mut Arguments::command())
-            .error(ErrorKind::UnknownArgument, message)
-            .exit()
-    })
+pub fn run_options(options: RunOptions, quiet: bool) -> Options {
+    let options = options
+        .try_into()
+        .unwrap_or_else(|word| unknown_option_of_run(word).exit());
+    Options { quiet, ..options }
 }

@@ -1,6 +1,7 @@
 //! The files of an image: those of the recipe, and those that tell the loader what to do with them.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::entry::entries::{self, Entries, LoaderConf, Room, Warning};
@@ -16,6 +17,7 @@ use super::{Entry, Extra, Module, Recipe};
 use crate::geometry::{Content as Sizes, MAX_FILE};
 use crate::host_file::{self, HostFile};
 use crate::inspect;
+use crate::progress::Progress;
 
 /// Where the kernels of entries are in the boot partition.
 const KERNEL_DIRECTORY: &str = "/boot/kernels";
@@ -83,8 +85,8 @@ impl Source {
 }
 
 impl Source {
-    /// Opens the file of the host; `None`: it is a text.
-    pub(super) fn open(&self) -> Result<Option<HostFile>> {
+    /// Opens the file of the host; `None`: it is a text. `progress` is told of each byte that is read.
+    pub(super) fn open(&self, progress: &Rc<dyn Progress>) -> Result<Option<HostFile>> {
         let Content::File(path, size) = &self.content else {
             return Ok(None);
         };
@@ -94,15 +96,19 @@ impl Source {
             "{} has changed meanwhile",
             self.host_name
         );
-        Ok(Some(file))
+        Ok(Some(file.watched(progress)))
     }
 
     /// Calls `each` with all its bytes, piece by piece.
-    pub(super) fn pieces(&self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(super) fn pieces(
+        &self,
+        progress: &Rc<dyn Progress>,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         if let Content::Text(text) = &self.content {
             return each(text.as_bytes());
         }
-        let Some(mut file) = self.open()? else {
+        let Some(mut file) = self.open(progress)? else {
             return Ok(());
         };
         let mut position = 0;
@@ -238,7 +244,11 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
         let twice = texts
             .iter()
             .filter(|(other, _)| other.eq_ignore_ascii_case(path));
-        ensure!(twice.count() == 1, "there are two entries {name}");
+        ensure!(
+            twice.count() == 1,
+            "there are two entries {name}: each --entry needs a name of its own, not only by upper \
+             and lower case"
+        );
         let room = Room {
             path: path.len(),
             text: text.len(),
@@ -253,7 +263,14 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
     let mut conf = String::new();
     if let Some(default) = &default {
         writable::check_line("default", default).context("this default is not possible")?;
-        ensure!(choice.unmatched.is_none(), "no entry is named {default}");
+        if choice.unmatched.is_some() {
+            let names = recipe.entries.iter().map(|entry| entry.name.as_str());
+            let names: Vec<_> = names.collect();
+            bail!(
+                "no entry is named {default}; there are {}",
+                names.join(", ")
+            );
+        }
         conf += &format!("default {default}\n");
     }
     if let Some(timeout) = recipe.timeout {

@@ -23,12 +23,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use boot_path::entry::entries;
 use boot_path::files::integrity::Role;
 use disk_layout::stage2 as stage2_image;
 use disk_layout::{PARTITION_LBA, SECTOR_SIZE, iso9660, mbr};
+use serde::Serialize;
 
 pub use recipe::{Entry, Extra, Module, Recipe};
 
@@ -37,6 +39,7 @@ use crate::geometry::Geometry;
 use crate::inspect::{self, Chains, Inspection};
 use crate::manifest::Manifest;
 use crate::output::{self, Output};
+use crate::progress::{self, Progress, Step};
 use crate::signals;
 use crate::sparse::{Partition, SparseFile};
 use crate::stages::{self, Stage1, Stage1Cd, Stage2};
@@ -48,8 +51,10 @@ use volume::Volume;
 const STAGE2_LBA: u16 = 1;
 
 /// What was built. Its `Display` is for people: sizes, and a table of what lies where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Built {
+    /// The image.
+    pub image: PathBuf,
     /// Bytes of the MBR that stage1 uses, of the 440 that there are.
     pub stage1_bytes: usize,
     /// Bytes of the CD's boot program that are used, of the 1024 that there are.
@@ -57,6 +62,7 @@ pub struct Built {
     /// Bytes of stage2, without padding.
     pub stage2_bytes: usize,
     /// What the loader's own reader finds in the image.
+    #[serde(flatten)]
     pub inspection: Inspection,
 }
 
@@ -99,15 +105,28 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
     if !data.is_dir() {
         return Ok(path.to_owned());
     }
+    let name = path.display();
+    let is_there = |file: &str| path.join(file).exists();
+    ensure!(
+        ["GNUmakefile", "makefile", "Makefile"]
+            .into_iter()
+            .any(is_there),
+        "{name} is a directory without a Makefile: give the kernel's file"
+    );
     let mut make = Command::new("make");
     make.arg("-C")
         .arg(path)
         .env("BOOTPATH", stages::workspace())
         .stdout(io::stderr());
     let status = signals::status(&mut make);
-    let status = status.with_context(|| format!("cannot run make in {}", path.display()))?;
-    ensure!(status.success(), "make failed in {}", path.display());
-    Ok(path.join("kernel.elf"))
+    let status = status.with_context(|| format!("cannot run make in {name}"))?;
+    ensure!(status.success(), "make failed in {name}");
+    let kernel = path.join("kernel.elf");
+    ensure!(
+        kernel.exists(),
+        "make has made no kernel.elf in {name}: its first target has to make one"
+    );
+    Ok(kernel)
 }
 
 /// Builds the image.
@@ -116,18 +135,29 @@ pub fn find_kernel(path: Option<&Path>) -> Result<PathBuf> {
 /// When a file cannot be read or written, when the loader would refuse the kernel or its command
 /// line, or when it does not all fit.
 pub fn build(recipe: &Recipe) -> Result<Built> {
+    build_with_progress(recipe, &progress::silent())
+}
+
+/// The same, and `progress` is told how it goes.
+///
+/// # Errors
+/// Those of [`build`].
+pub fn build_with_progress(recipe: &Recipe, progress: &Rc<dyn Progress>) -> Result<Built> {
     let content = output::Content::Image;
     let output = Output::new(&recipe.output, content, recipe.force, recipe.inputs())?;
-    let mut parts = Parts::read(recipe)?;
+    let mut parts = Parts::read(recipe, progress)?;
+    let name = recipe.output.display();
     let inspection = output.write(|file| {
-        parts.write(file, || format!("cannot write {}", recipe.output.display()))?;
-        let inspection = inspect::inspect_file(file, Chains::Later)?;
+        parts.write(file, || format!("cannot write {name}"), progress)?;
+        let _step = Step::new(&**progress, &format!("checking {name}"), None);
+        let inspection = inspect::inspect_file(file, Chains::Later, progress)?;
         if !recipe.unchecked {
             check(&inspection, &parts.files)?;
         }
         Ok(inspection)
     })?;
     Ok(Built {
+        image: recipe.output.clone(),
         stage1_bytes: parts.stage1.used,
         stage1_cd_bytes: parts.stage1_cd.map(|program| program.used),
         stage2_bytes: parts.stage2.used,
@@ -147,12 +177,15 @@ struct Parts {
 
 impl Parts {
     /// Reads what the recipe names, and checks that it fits.
-    fn read(recipe: &Recipe) -> Result<Self> {
+    fn read(recipe: &Recipe, progress: &Rc<dyn Progress>) -> Result<Self> {
         let stage1 = Stage1::read(&recipe.stages.stage1)?;
         let stage1_cd = recipe.stage1_cd.as_ref().map(Stage1Cd::read);
         let stage1_cd = stage1_cd.transpose()?;
         let files = files::of(recipe)?;
-        let manifest = recipe.checksums.then(|| manifest(&files)).transpose()?;
+        let manifest = recipe
+            .checksums
+            .then(|| manifest(&files, progress))
+            .transpose()?;
         let how = (recipe.road, recipe.record);
         let room = manifest.as_ref().map(Manifest::length);
         let stage2 = Stage2::read(&recipe.stages.stage2, how, room)?;
@@ -168,10 +201,15 @@ impl Parts {
     }
 
     /// Writes the image. `cannot` says what failed when the file cannot be written.
-    fn write(&mut self, file: &File, cannot: impl Copy + Fn() -> String) -> Result<()> {
+    fn write(
+        &mut self,
+        file: &File,
+        cannot: impl Copy + Fn() -> String,
+        progress: &Rc<dyn Progress>,
+    ) -> Result<()> {
         let disk = SparseFile::new(file.try_clone()?, self.geometry.image_bytes);
         let mut disk = disk.with_context(cannot)?;
-        let serial_number = self.write_volume(&mut disk, cannot)?;
+        let serial_number = self.write_volume(&mut disk, cannot, progress)?;
         self.write_loader(&mut disk, serial_number, cannot)?;
         disk.flush().with_context(cannot)
     }
@@ -182,14 +220,18 @@ impl Parts {
         &mut self,
         disk: &mut SparseFile,
         cannot: impl Copy + Fn() -> String,
+        progress: &Rc<dyn Progress>,
     ) -> Result<u32> {
         let start = u64::from(PARTITION_LBA) * SECTOR_SIZE as u64;
         let length = u64::from(self.geometry.partition_sectors) * SECTOR_SIZE as u64;
         let partition = Partition::new(disk, start, length);
         let mut volume = Volume::format(partition, &self.geometry).with_context(cannot)?;
+        let bytes = self.files.iter().map(Source::size).sum();
+        let step = Step::new(&**progress, "writing the files", Some(bytes));
         let content = volume
-            .fill(&self.files, self.manifest.as_mut())
+            .fill(&self.files, self.manifest.as_mut(), progress)
             .with_context(cannot)?;
+        drop(step);
         // The checksums of what was just read are known only now.
         let manifest = self.manifest.as_ref().map(Manifest::bytes).transpose()?;
         self.stage2.seal(&manifest.unwrap_or_default());
@@ -249,7 +291,7 @@ fn check(inspection: &Inspection, files: &[Source]) -> Result<()> {
 }
 
 /// The checksums of all files, except those that are computed while the files are written.
-fn manifest(files: &[Source]) -> Result<Manifest> {
+fn manifest(files: &[Source], progress: &Rc<dyn Progress>) -> Result<Manifest> {
     let mut manifest = Manifest::default();
     let entries = files.iter().filter_map(|source| {
         let name = source.path.strip_prefix(entries::DIRECTORY)?;
@@ -264,7 +306,9 @@ fn manifest(files: &[Source]) -> Result<Manifest> {
                 manifest.add(path, *size)?;
             }
             files::Content::File(..) => {
-                if let Some(mut file) = source.open()? {
+                let what = format!("reading {}", source.host_name);
+                let _step = Step::new(&**progress, &what, None);
+                if let Some(mut file) = source.open(progress)? {
                     manifest.add_kernel(path, &mut file, &source.protocols)?;
                     source.check(&mut file)?;
                 }

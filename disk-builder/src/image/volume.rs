@@ -1,6 +1,7 @@
 //! The boot partition: a FAT volume with the files, one behind the other.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::files::integrity::Role;
@@ -10,6 +11,7 @@ use fatfs::{FileSystem, FormatVolumeOptions, FsOptions};
 use super::files::{self, Source};
 use crate::geometry::{Geometry, Kind};
 use crate::manifest::{Manifest, crc32c};
+use crate::progress::Progress;
 use crate::sparse::Partition;
 
 /// The boot partition while it is being made.
@@ -98,6 +100,7 @@ impl<'a> Volume<'a> {
         &mut self,
         files: &[Source],
         mut manifest: Option<&mut Manifest>,
+        progress: &Rc<dyn Progress>,
     ) -> Result<crc32fast::Hasher> {
         // The root directory of FAT32 is a cluster like any other.
         let root_clusters = u32::from(self.geometry.kind == Kind::Fat32);
@@ -113,7 +116,7 @@ impl<'a> Volume<'a> {
         for source in files {
             let mut target = root.open_file(&source.path)?;
             let mut crc = 0;
-            source.pieces(|piece| {
+            source.pieces(progress, |piece| {
                 all.update(piece);
                 crc = crc32c(crc, piece);
                 Ok(target.write_all(piece)?)

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::rc::Rc;
 
 use anyhow::{Result, bail};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
@@ -19,6 +20,7 @@ use super::{Problem, failure, say};
 use crate::cd;
 use crate::host_file::Sparse;
 use crate::manifest::crc32c;
+use crate::progress::Progress;
 
 impl Inspection {
     /// Checks stage1 and stage2. Returns the manifest, which is empty if there is none.
@@ -169,10 +171,11 @@ pub(super) struct FileDisk {
     buffer: Vec<u8>,
     /// What the host says when it cannot read the file.
     pub(super) failure: Option<io::Error>,
+    progress: Rc<dyn Progress>,
 }
 
 impl FileDisk {
-    pub(super) fn new(image: File) -> Result<Self> {
+    pub(super) fn new(image: File, progress: &Rc<dyn Progress>) -> Result<Self> {
         let image = Sparse::new(image);
         let length = image.length()?;
         if length < SECTOR_SIZE as u64 {
@@ -183,6 +186,7 @@ impl FileDisk {
             length,
             buffer: Vec::new(),
             failure: None,
+            progress: Rc::clone(progress),
         })
     }
 
@@ -208,6 +212,7 @@ impl FileDisk {
         if end.is_none_or(|end| end > DiskOffset::new(self.length / SIZE * SIZE)) {
             return Err(error(DiskFailure::OutOfRange));
         }
+        self.progress.advance(bytes.len() as u64);
         self.image
             .read_exact_at(offset.as_u64(), bytes)
             .map_err(|failure| {

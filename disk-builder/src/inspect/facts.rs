@@ -55,9 +55,24 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// What the loader refuses, in its own words, and what else is wrong; empty when the image is good.
     pub problems: Vec<String>,
+    /// The lines of configuration files that warnings and problems speak of.
+    pub lines: Vec<ConfigurationLine>,
     /// The entries that do not boot.
     #[serde(skip)]
     pub(crate) refusals: Vec<Refusal>,
+}
+
+/// A line of a configuration file that the loader does not take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConfigurationLine {
+    /// The path of the file.
+    pub file: String,
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+    /// What could stand there, if that is a short list.
+    pub hint: Option<String>,
 }
 
 /// stage2 and its header.

@@ -6,7 +6,7 @@ use boot_path::disk::block_device::BlockDevice as _;
 use boot_path::disk::fat::{Cache, FatError, File, NoFile, Volume as FatVolume};
 use boot_path::entry::bootable;
 use boot_path::entry::entries::{self, Entries, Item, LoaderConf, Room, Timeout, Warning};
-use boot_path::entry::entry_file::{self, KernelEntry};
+use boot_path::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelEntry};
 use boot_path::entry::protocol::Protocol;
 use boot_path::errors::catalogue;
 use boot_path::files::file_bytes::FileBytes as _;
@@ -18,7 +18,10 @@ use boot_path::ways_out::sums::of_kernel;
 use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE};
 
 use super::disk::FileDisk;
-use super::facts::{Checksum, EntryInfo, FileInfo, Inspection, Partition, Places, Sectors, Volume};
+use super::facts::{
+    Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, Partition, Places, Sectors,
+    Volume,
+};
 use super::kernels::Booted;
 use super::path::Choice;
 use super::volume::{Reader, VolumeFile};
@@ -123,7 +126,10 @@ impl Inspection {
         let text = self
             .read_file(reader, entry_file::PATH_ENTRY)?
             .unwrap_or_default();
-        let entry = entry_file::parse(&text).map_err(|e| say(&e))?;
+        let entry = entry_file::parse(&text).map_err(|error| {
+            self.note_line(entry_file::PATH_ENTRY, &text, error);
+            say(&error)
+        })?;
         let choice = choices.push_mut(Choice {
             is_default: true,
             ..Choice::of(&entry)
@@ -133,6 +139,26 @@ impl Inspection {
         }
         self.booted = self.read_entry(reader, &entry, &mut choice.missing)?;
         Ok(())
+    }
+
+    /// Notes the line of a configuration file that an error is about.
+    fn note_line(&mut self, file: &str, bytes: &[u8], error: EntryFileError) {
+        let Some(index) = error.line.checked_sub(1) else {
+            return;
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let Some(line) = text.lines().nth(index) else {
+            return;
+        };
+        let names: Vec<_> = Protocol::names().collect();
+        let names = format!("protocols are {}", names.join(", "));
+        let is_protocol = error.cause == EntryFileCause::UnknownProtocol;
+        self.lines.push(ConfigurationLine {
+            file: file.to_owned(),
+            line: error.line,
+            text: line.to_owned(),
+            hint: is_protocol.then_some(names),
+        });
     }
 
     /// The bytes of `loader.conf`, as far as the loader goes by them.
@@ -151,6 +177,7 @@ impl Inspection {
         match bytes {
             Ok(bytes) => {
                 if let Some(error) = LoaderConf::parse(&bytes).1 {
+                    self.note_line(path, &bytes, error);
                     let warning = Warning::in_loader_conf(error);
                     self.warnings.push(warning.to_string());
                 }
@@ -198,9 +225,14 @@ impl Inspection {
                     path: path.len(),
                     text,
                 };
-                match found.add(room, pattern).error {
+                let added = found.add(room, pattern);
+                match added.error {
                     None => return,
-                    Some(error) => Warning::skipped(path, error).to_string(),
+                    Some(error) => {
+                        let bytes = added.free.unwrap_or_default();
+                        self.note_line(path, bytes.get(path.len()..).unwrap_or_default(), error);
+                        Warning::skipped(path, error).to_string()
+                    }
                 }
             }
             Err(warning) => warning.clone(),

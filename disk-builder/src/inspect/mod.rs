@@ -15,22 +15,27 @@ mod output;
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use boot_path::errors::catalogue::{self, Named, Report};
+use boot_path::files::gzip;
 use boot_path::files::integrity::Manifest;
 use boot_path::position::Lba;
 use disk_layout::Mbr;
 use zerocopy::FromBytes as _;
 
-use crate::host_file;
+use crate::host_file::{self, Sparse};
 use crate::manifest::crc32c;
+use crate::progress::{self, Progress, Step};
 use disk::FileDisk;
 
 pub use facts::{
-    Cd, Checksum, EntryInfo, FileInfo, Inspection, LISTED, Partition, Sectors, Stage2, Volume,
+    Cd, Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, LISTED, Partition, Sectors,
+    Stage2, Volume,
 };
 pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, PhysicalSegment, Segment};
+pub use output::{Styles, json};
 
 /// Inspects an image.
 ///
@@ -38,9 +43,42 @@ pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Physical
 /// When it cannot be read, or is not a disk image at all. What the loader would refuse is not an
 /// error, but one of the [`Inspection::problems`].
 pub fn inspect(image: &Path) -> Result<Inspection> {
+    inspect_with_progress(image, &progress::silent())
+}
+
+/// The same, and `progress` is told how it goes.
+///
+/// # Errors
+/// Those of [`inspect`].
+pub fn inspect_with_progress(image: &Path, progress: &Rc<dyn Progress>) -> Result<Inspection> {
     let file = host_file::open_disk(image)?;
-    inspect_file(&file, Chains::Followed)
-        .with_context(|| format!("cannot inspect {}", image.display()))
+    let name = image.display();
+    let _step = Step::new(&**progress, &format!("reading {name}"), None);
+    ensure_disk(&file, image)?;
+    inspect_file(&file, Chains::Followed, progress)
+        .with_context(|| format!("cannot inspect {name}"))
+}
+
+/// Refuses what is no disk and often given by mistake, with a hint at what to do with it.
+fn ensure_disk(file: &File, path: &Path) -> Result<()> {
+    let mut head = [0; 4];
+    if Sparse::new(file.try_clone()?)
+        .read_exact_at(0, &mut head)
+        .is_err()
+    {
+        return Ok(());
+    }
+    let name = path.display();
+    ensure!(
+        head != *b"\x7FELF",
+        "{name} is an ELF file, not a disk image: if it is a kernel, `disk-builder run {name}` \
+         boots it"
+    );
+    ensure!(
+        !gzip::is_gzip(&head),
+        "{name} is compressed, not a disk image: `gunzip` unpacks it"
+    );
+    Ok(())
 }
 
 /// Whether the boot sectors that entries name are looked at.
@@ -56,8 +94,12 @@ pub(crate) enum Chains {
 ///
 /// # Errors
 /// Those of [`inspect`].
-pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
-    let mut disk = FileDisk::new(image.try_clone()?)?;
+pub(crate) fn inspect_file(
+    image: &File,
+    chains: Chains,
+    progress: &Rc<dyn Progress>,
+) -> Result<Inspection> {
+    let mut disk = FileDisk::new(image.try_clone()?, progress)?;
     let sector = disk
         .sectors(Lba::ZERO, 1)
         .map_err(|error| refusal(&error))?;
@@ -76,6 +118,7 @@ pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
         command_line: None,
         warnings: Vec::new(),
         problems: Vec::new(),
+        lines: Vec::new(),
         refusals: Vec::new(),
     };
     let stage2 = inspection.read_stage2(&mut disk, &mbr);
@@ -97,7 +140,11 @@ pub(crate) fn inspect_file(image: &File, chains: Chains) -> Result<Inspection> {
     // What the loader says comes first, in its order.
     let others = std::mem::take(&mut inspection.problems);
     inspection.problems.extend(unfit);
-    inspection.boot_all(image, &manifest, (&choices, chains))?;
+    let image = path::Image {
+        file: image,
+        progress,
+    };
+    inspection.boot_all(&image, &manifest, (&choices, chains))?;
     others.into_iter().for_each(|it| inspection.add_problem(it));
     Ok(inspection)
 }

@@ -2,12 +2,48 @@
 
 use std::fmt::{self, Write as _};
 
+use anstyle::Style;
 use anyhow::Result;
 use boot_path::errors::text::{Shown, is_harmful};
 use boot_path::position::Lba;
+use serde::Serialize;
 
-use super::facts::{Cd, Checksum, EntryInfo, FileInfo, Inspection, Sectors, Stage2, Volume};
+use super::facts::{
+    Cd, Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, Sectors, Stage2, Volume,
+};
 use super::kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Segment};
+
+/// How those lines look that say how good an image is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Styles {
+    /// That there are no problems.
+    pub good: Style,
+    /// What the loader leaves out, or ignores.
+    pub warning: Style,
+    /// What the loader refuses.
+    pub problem: Style,
+}
+
+/// A value as JSON, for programs. Also safe on a terminal, which obeys more characters than JSON
+/// escapes.
+///
+/// # Errors
+/// None that is known.
+pub fn json(value: &impl Serialize) -> Result<String> {
+    let json = serde_json::to_string_pretty(value)?;
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Line ends belong to the layout. All other harmful characters are inside strings.
+        if is_harmful(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}")?;
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Ok(shown)
+}
 
 impl Inspection {
     /// As JSON, for programs. Also safe on a terminal, which obeys more characters than JSON
@@ -16,19 +52,12 @@ impl Inspection {
     /// # Errors
     /// None that is known.
     pub fn to_json(&self) -> Result<String> {
-        let json = serde_json::to_string_pretty(self)?;
-        let mut shown = String::with_capacity(json.len());
-        for c in json.chars() {
-            // Line ends belong to the layout. All other harmful characters are inside strings.
-            if is_harmful(c) && c != '\n' {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(shown, "\\u{unit:04x}")?;
-                }
-            } else {
-                shown.push(c);
-            }
-        }
-        Ok(shown)
+        json(self)
+    }
+
+    /// What its `Display` says, with colour: escape sequences, which a terminal obeys.
+    pub fn styled(&self, styles: Styles) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.fmt_styled(f, styles))
     }
 
     /// What lies where, a line each.
@@ -141,22 +170,49 @@ impl FileInfo {
 
 impl fmt::Display for Inspection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_styled(f, Styles::default())
+    }
+}
+
+impl Inspection {
+    /// The lines of configuration files that a message is about.
+    fn fmt_lines_of(&self, f: &mut fmt::Formatter<'_>, message: &str) -> fmt::Result {
+        let is_meant = |line: &&ConfigurationLine| {
+            message.contains(&line.file) && message.contains(&format!(": line {}: ", line.line))
+        };
+        for line in self.lines.iter().filter(is_meant) {
+            writeln!(f, "{:>6} | {}", line.line, Shown::new(&line.text))?;
+            if let Some(hint) = &line.hint {
+                writeln!(f, "{:>6} = {hint}", "")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fmt_styled(&self, f: &mut fmt::Formatter<'_>, styles: Styles) -> fmt::Result {
+        let Styles {
+            good,
+            warning,
+            problem,
+        } = styles;
         self.fmt_table(f)?;
         for entry in &self.entries {
-            entry.fmt(f)?;
+            write!(f, "{entry}")?;
         }
         if let Some(command_line) = &self.command_line {
             writeln!(f, "command line: {}", Shown::new(command_line))?;
         }
-        self.booted.fmt(f)?;
-        for warning in &self.warnings {
-            writeln!(f, "warning: {}", Shown::new(warning))?;
+        write!(f, "{}", self.booted)?;
+        for text in &self.warnings {
+            writeln!(f, "{warning}warning:{warning:#} {}", Shown::new(text))?;
+            self.fmt_lines_of(f, text)?;
         }
-        for problem in &self.problems {
-            writeln!(f, "{}", Shown::new(problem))?;
+        for text in &self.problems {
+            writeln!(f, "{problem}{}{problem:#}", Shown::new(text))?;
+            self.fmt_lines_of(f, text)?;
         }
         if self.problems.is_empty() {
-            writeln!(f, "no problems found")?;
+            writeln!(f, "{good}no problems found{good:#}")?;
         }
         Ok(())
     }

@@ -12,11 +12,12 @@ use boot_path::entry::target::Target;
 use boot_path::errors::catalogue;
 use boot_path::files::error::Missing;
 use boot_path::files::integrity::Role;
-use host_machine::{Disk, Image, Outcome, Pc, RAM_END, boot_entry};
+use host_machine::{self, Disk, Outcome, Pc, RAM_END, boot_entry};
 
 use super::facts::Inspection;
 use super::{Chains, say};
 use crate::host_file::Sparse;
+use crate::progress::Progress;
 
 /// An entry that does not boot.
 #[derive(Clone, Debug)]
@@ -54,6 +55,12 @@ impl Choice {
     }
 }
 
+/// An image that is open, and who is told how much of it is read.
+pub(super) struct Image<'a> {
+    pub(super) file: &'a File,
+    pub(super) progress: &'a Rc<dyn Progress>,
+}
+
 /// The drive that the image is.
 const DRIVE: u8 = 0x80;
 
@@ -61,7 +68,7 @@ impl Inspection {
     /// Boots what can be booted: first what the loader boots when nobody chooses, then the others.
     pub(super) fn boot_all(
         &mut self,
-        image: &File,
+        image: &Image<'_>,
         manifest: &[u8],
         (choices, chains): (&[Choice], Chains),
     ) -> Result<()> {
@@ -99,7 +106,7 @@ impl Inspection {
 
 /// Boots an image: the entry in this file, or the one that the loader chooses. Returns what the
 /// loader says when it stops.
-fn boot(image: &File, manifest: &[u8], entry: Option<&str>) -> Result<Option<String>> {
+fn boot(image: &Image<'_>, manifest: &[u8], entry: Option<&str>) -> Result<Option<String>> {
     // A kernel that wants all memory mapped may leave no room for it in the address space. It boots
     // on a machine with less memory.
     const OF_ALL_MEMORY: [&catalogue::Entry; 2] =
@@ -123,16 +130,18 @@ fn boot(image: &File, manifest: &[u8], entry: Option<&str>) -> Result<Option<Str
 /// Boots an image on a PC with memory up to this address. Returns the code and the report of an error.
 fn boot_with(
     memory: u64,
-    image: &File,
+    image: &Image<'_>,
     manifest: &[u8],
     entry: Option<&str>,
 ) -> Result<Option<(&'static str, String)>> {
-    let image = Sparse::new(image.try_clone()?);
+    let progress = Rc::clone(image.progress);
+    let image = Sparse::new(image.file.try_clone()?);
     let failure = Rc::default();
     let disk = HostDisk {
         length: image.length()?,
         image,
         failure: Rc::clone(&failure),
+        progress,
     };
     let pc = Pc::with_disk(Disk::new(disk)).context("no room for a PC with 4 GiB of memory")?;
     let outcome = boot_entry(&pc.up_to(memory), manifest, entry);
@@ -151,9 +160,10 @@ struct HostDisk {
     length: u64,
     /// What the host says when it cannot read the file: the loader's report cannot contain it.
     failure: Rc<RefCell<Option<io::Error>>>,
+    progress: Rc<dyn Progress>,
 }
 
-impl Image for HostDisk {
+impl host_machine::Image for HostDisk {
     fn length(&self) -> u64 {
         self.length
     }
@@ -162,6 +172,7 @@ impl Image for HostDisk {
         /// INT 13h: uncorrectable error.
         const STATUS: u8 = 0x10;
 
+        self.progress.advance(out.len() as u64);
         self.image.read_exact_at(offset, out).map_err(|error| {
             self.failure.replace(Some(error));
             STATUS

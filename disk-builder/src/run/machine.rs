@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::rc::Rc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,25 +13,26 @@ use boot_path::kernel::image::PREFERRED_BASE;
 use boot_path::memory::layout;
 
 use super::boot_file::BootFile;
-use super::qemu;
 use super::qmp::Qmp;
 use super::status::{Gone, Outcome};
 use super::watch::{End, Programs, Watch};
 use super::{Ending, Options, QEMU};
+use super::{install, qemu};
 use crate::image::{self, Recipe};
 use crate::inspect::Inspection;
+use crate::progress::Progress;
 use crate::signals::{self, Running};
 use crate::stages::{self, ElfFile, Stages};
 
 /// See [`super::run`].
-pub fn run(options: &Options) -> Result<Outcome> {
+pub fn run(options: &Options, progress: &Rc<dyn Progress>) -> Result<Outcome> {
     // Find mistakes in the command line before starting anything that takes time.
     let what = BootFile::at(&options.file)?;
     let words = words(options, what)?;
     if !qemu::is_installed() {
         return Ok(Outcome::NoMachine(format!(
-            "{QEMU} is not installed (Debian, Ubuntu: qemu-system-x86; Fedora: qemu-system-x86; \
-             macOS: brew install qemu)"
+            "{QEMU} is not installed: {}",
+            install::advice()
         )));
     }
 
@@ -42,14 +44,14 @@ pub fn run(options: &Options) -> Result<Outcome> {
         .context("cannot make a temporary directory")?;
     let directory = directory.path();
     let (image, symbols) = match what {
-        BootFile::Kernel => build(options, words, directory)?,
+        BootFile::Kernel => build(options, words, directory, progress)?,
         // An absolute path, so that QEMU takes no part of it for a protocol ("nbd:…").
         BootFile::Disk | BootFile::Cd => (options.file.canonicalize()?, String::new()),
     };
     let programs = File::open(&image)
         .and_then(|mut file| Programs::of(&mut file))
         .with_context(|| format!("cannot read {}", image.display()))?;
-    if options.gdb {
+    if options.gdb && !options.quiet {
         let gdb = qemu::GDB;
         eprintln!(
             "disk-builder: QEMU waits for a debugger at {gdb}:\n  \
@@ -183,7 +185,12 @@ fn wait(
 }
 
 /// Builds an image with the kernel. Returns its path, and gdb's arguments for the kernel's symbols.
-fn build(options: &Options, command_line: String, directory: &Path) -> Result<(PathBuf, String)> {
+fn build(
+    options: &Options,
+    command_line: String,
+    directory: &Path,
+    progress: &Rc<dyn Progress>,
+) -> Result<(PathBuf, String)> {
     let kernel = image::find_kernel(Some(&options.file))?;
     let output = directory.join("disk.img");
     let stage1_cd = options
@@ -195,7 +202,7 @@ fn build(options: &Options, command_line: String, directory: &Path) -> Result<(P
         stage1_cd,
         ..Recipe::new(&kernel, &output, Stages::find()?)
     };
-    let built = image::build(&recipe)?;
+    let built = image::build_with_progress(&recipe, progress)?;
     Ok((output, symbols(&kernel, &built.inspection)))
 }
 

@@ -4,6 +4,7 @@
 //! [`Status`].
 
 mod boot_file;
+mod install;
 mod qemu;
 #[cfg(unix)]
 mod qmp;
@@ -16,7 +17,11 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use std::rc::Rc;
+
 use anyhow::Result;
+
+use crate::progress::{self, Progress};
 
 pub use status::{Gone, LoaderError, Outcome, Status};
 
@@ -82,6 +87,8 @@ pub struct Options {
     pub cd: bool,
     /// The drive is connected by USB.
     pub usb: bool,
+    /// Nothing is said on standard error but errors.
+    pub quiet: bool,
 }
 
 impl Options {
@@ -100,6 +107,7 @@ impl Options {
             machine: None,
             cd: false,
             usb: false,
+            quiet: false,
         }
     }
 }
@@ -109,9 +117,17 @@ impl Options {
 /// # Errors
 /// When the file is missing or is nothing that can be booted, when its image cannot be built, or
 /// when an option does not go with it.
-#[cfg(unix)]
 pub fn run(options: &Options) -> Result<Outcome> {
-    machine::run(options)
+    run_with_progress(options, &progress::silent())
+}
+
+/// The same, and `progress` is told how the kernel's image is built.
+///
+/// # Errors
+/// Those of [`run`].
+#[cfg(unix)]
+pub fn run_with_progress(options: &Options, progress: &Rc<dyn Progress>) -> Result<Outcome> {
+    machine::run(options, progress)
 }
 
 /// Only Unix lets QEMU inherit a socket.
@@ -119,8 +135,12 @@ pub fn run(options: &Options) -> Result<Outcome> {
 /// # Errors
 /// Always.
 #[cfg(not(unix))]
-pub fn run(_: &Options) -> Result<Outcome> {
-    anyhow::bail!("`run` needs Linux, macOS or another Unix (on Windows: its subsystem for Linux)")
+pub fn run_with_progress(_: &Options, _: &Rc<dyn Progress>) -> Result<Outcome> {
+    anyhow::bail!(
+        "`run` needs Linux, macOS or another Unix (on Windows: its subsystem for Linux); QEMU boots \
+         what `build` makes, by `{QEMU} -drive format=raw,file=disk.img`; to have QEMU, {}",
+        install::advice()
+    )
 }
 
 #[cfg(unix)]

@@ -167,13 +167,19 @@ pub fn sectors(image: &Path, lba: u64, count: u64) -> Vec<u8> {
     bytes[lba as usize * 512..(lba + count) as usize * 512].to_vec()
 }
 
-/// What the program said when it refused something: one line, without its name.
+/// What the program said when it refused something: one line, without its name. What to try about an
+/// error of the loader may stand in a second one.
 #[track_caller]
 pub fn refusal_of_program(output: Output, arguments: &[&str]) -> String {
     let message = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
-    assert_eq!(message.lines().count(), 1, "{message}");
+    let (first, advice) = message.split_once('\n').unwrap_or((&message, ""));
+    let is_one = advice.starts_with("  ") && advice.lines().count() == 1;
+    assert!(
+        is_one == first.contains(": error ") && (is_one || advice.is_empty()),
+        "{message}"
+    );
     assert!(output.stdout.is_empty());
-    let message = message.trim_end().strip_prefix("disk-builder: ");
+    let message = first.strip_prefix("disk-builder: ");
     message.expect("the program's name").to_owned()
 }
