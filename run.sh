@@ -37,7 +37,7 @@ set -eo pipefail # no -u: an empty array counts as unset in the bash of macOS
 refuse() { echo "run.sh: $1; ./run.sh --help shows what there is" >&2; exit 2; }
 
 usage() { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; }
-disk_builder() { cargo run --quiet --package disk-builder --no-default-features -- "$@"; }
+disk_builder() { cargo run --quiet --no-default-features --package disk-builder -- "$@"; }
 
 say() { echo "+ $*" >&2; "$@"; }
 
