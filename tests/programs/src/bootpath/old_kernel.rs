@@ -80,7 +80,7 @@ fn check_memory(boot: &BootInfo) {
 
 /// This function is in an executable segment, and each segment is the same in the physical map.
 fn check_kernel(boot: &BootInfo) {
-    let here = check_kernel as fn(&BootInfo) as u64;
+    let here = check_kernel as fn(&BootInfo) as usize as u64;
     let kernel = &boot.kernel;
     let own = kernel.segments().iter().find(|segment| {
         (segment.virtual_start..segment.virtual_start + segment.length).contains(&here)
