@@ -67,6 +67,10 @@ fn it_covers_the_first_mebibyte_and_what_is_mapped() {
     let reserved = [region(0x9_0000, 2 * MIB, MemoryKind::Reserved)];
     let boot = self::boot(BASE, &reserved);
     assert!(boot.physical_map().covers(0..MIB) && !boot.physical_map().covers(0..MIB + 1));
+    assert!(
+        !boot.physical_map().covers(0x9_0000..MIB + 1),
+        "no more of it than the first MiB"
+    );
 }
 
 #[test]
