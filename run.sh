@@ -58,6 +58,10 @@ clippy_bare_metal() {
 check_and_test() {
     say cargo fmt --all --check
     say cargo clippy --quiet --workspace --all-targets -- --deny warnings
+    # The workspace has the handoff with all of its features; a kernel chooses.
+    for features in '' serial x86_64; do
+        say cargo clippy --quiet --package bootpath-handoff --features "$features" --all-targets -- --deny warnings
+    done
     clippy_bare_metal
     RUSTDOCFLAGS='--deny warnings' say cargo doc --quiet --workspace --no-deps
     say cargo test --workspace --no-fail-fast

@@ -31,7 +31,6 @@ struct bootpath_note {
 #define BOOTPATH_WISH_NAME(LINE) BOOTPATH_WISH_JOIN(bootpath_wish_, LINE)
 #define BOOTPATH_WISH_JOIN(A, B) A##B
 
-
 // `BootInfo::magic`: the ASCII letters `BOOTPATH`, first letter in the lowest byte.
 #define BOOTPATH_MAGIC 5211862482042179394
 
@@ -111,6 +110,10 @@ struct bootpath_note {
 
 // Length of `BootInfo::timeline`.
 #define BOOTPATH_TIMELINE_LENGTH 16
+
+// Bytes in the `BootInfo` of the first loader with today's `BOOTPATH_VERSION`: no loader passes
+// a shorter one.
+#define BOOTPATH_FIRST_SIZE 456
 
 // What a `Display` is.
 enum bootpath_display_kind

@@ -42,6 +42,14 @@ plain! {
 }
 
 /// The bytes of a structure, as the loader has to put them into memory.
+///
+/// ```
+/// use handoff::{MemoryKind, MemoryRegion};
+///
+/// let kind = MemoryKind::Usable as u32;
+/// let region = MemoryRegion { start: 0x1000, length: 0x2000, kind, reserved: 0 };
+/// assert_eq!(handoff::bytes::bytes(&region)[..2], [0x00, 0x10]);
+/// ```
 pub fn bytes<T: Plain>(structure: &T) -> &[u8] {
     let start = core::ptr::from_ref(structure).cast();
     // SAFETY: each byte belongs to a field, so it has a value.

@@ -1,7 +1,5 @@
 //! The first function of a kernel.
 
-use crate::{BOOTPATH_MAGIC, BOOTPATH_VERSION, BootInfo};
-
 /// Names the kernel's entry function, of type `fn(&'static BootInfo) -> !`, and defines `_start`,
 /// which the ELF header names as the entry point.
 ///
@@ -46,29 +44,4 @@ macro_rules! entry_point {
             }
         };
     };
-}
-
-impl BootInfo {
-    /// What the loader passed in RDI, if it is a `BootInfo` that this crate understands: aligned,
-    /// with the right magic number and version, and at least as long as this crate's structure.
-    /// [`entry_point!`](crate::entry_point) calls this; a kernel with an entry function of its own
-    /// calls it first.
-    ///
-    /// # Safety
-    /// `info` is the value that the kernel's entry function was called with. If a Bootpath loader
-    /// called it, all that the structure points to is valid and nothing but the kernel changes it:
-    /// the reference holds until the kernel gives [`Reclaimable`](crate::MemoryKind::Reclaimable)
-    /// memory away or takes down the physical map.
-    #[must_use]
-    pub unsafe fn from_loader(info: *const Self) -> Option<&'static Self> {
-        if info.is_null() || !info.is_aligned() {
-            return None;
-        }
-        // SAFETY: the caller promises that it comes from the loader, which maps the whole.
-        let info = unsafe { &*info };
-        (info.magic == BOOTPATH_MAGIC
-            && info.version == BOOTPATH_VERSION
-            && info.size as usize >= size_of::<Self>())
-        .then_some(info)
-    }
 }

@@ -18,17 +18,62 @@
 //! Every PT_LOAD at its own address with its own permissions; the stack, with an unmapped guard
 //! page below it; all RAM and the first MiB at [`BootInfo::physical_map_base`] (writable, never
 //! executable); one page of the loader with the switch code, the GDT and the IDT. Nothing else.
+//!
+//! ## What a kernel asks for first
+//! | | |
+//! | --- | --- |
+//! | memory | [`memory_map`](BootInfo::memory_map), [`usable`](BootInfo::usable), [`region_of`](BootInfo::region_of); with the feature `x86_64`, `usable_frames` |
+//! | files | [`modules`](BootInfo::modules), [`module`](BootInfo::module), [`Module::bytes`] |
+//! | the kernel itself | [`Kernel::segments`], [`Kernel::stack`] |
+//! | the command line | [`words`](BootInfo::words), [`has_word`](BootInfo::has_word), [`value_of`](BootInfo::value_of) |
+//! | physical memory | [`physical_map`](BootInfo::physical_map), [`PhysicalMap::pointer`] |
+//! | the end | `exit`, `ExitCode` |
+//! | output | with the feature `serial`, `Serial` and `serial_println!` |
+//!
+//! No method needs `unsafe`, except to read physical memory by its address.
+//!
+//! ## Features
+//! - `serial`: `Serial`, a writer to COM1 as the loader has set it up, and `serial_println!`. It
+//!   depends on nothing.
+//! - `x86_64`: addresses, frames and the base of the physical map in the types of the crate
+//!   [`x86_64`](https://docs.rs/x86_64) 0.15.
+//!
+//! Without them, the crate depends on `core` alone.
+//!
+//! ## Versions
+//! An old kernel runs on a newer loader, and a kernel with a newer crate on an older loader: see
+//! [`BootInfo::from_loader`] and [`FIRST_SIZE`].
 #![no_std]
+#![deny(missing_docs)]
 // The structure holds pointers for C's sake; sharing it between threads has to be promised by hand.
 #![allow(unsafe_code)]
 
 mod access;
+#[cfg(feature = "x86_64")]
+mod addresses;
 pub mod bytes;
+mod command_line;
 mod entry;
+#[cfg(target_arch = "x86_64")]
+mod exit;
+mod memory_map;
+mod physical_map;
+#[cfg(all(feature = "serial", target_arch = "x86_64"))]
+mod serial;
+mod versions;
 mod wishes;
 
 use core::ffi::c_char;
 
+#[cfg(feature = "x86_64")]
+pub use addresses::UsableFrames;
+#[cfg(target_arch = "x86_64")]
+pub use exit::{ExitCode, exit, exit_failure, exit_success};
+pub use memory_map::Regions;
+pub use physical_map::PhysicalMap;
+#[cfg(all(feature = "serial", target_arch = "x86_64"))]
+pub use serial::{Serial, print_to_serial};
+pub use versions::FIRST_SIZE;
 pub use wishes::Note;
 
 /// [`BootInfo::magic`]: the ASCII letters `BOOTPATH`, first letter in the lowest byte.

@@ -17,6 +17,13 @@ pub struct Note {
 
 impl Note {
     /// A note of one of the types `NOTE_…`.
+    ///
+    /// ```
+    /// use handoff::{NOTE_STACK_SIZE, Note};
+    ///
+    /// let note = Note::new(NOTE_STACK_SIZE, 128 * 1024);
+    /// assert_eq!((note.kind(), note.value()), (NOTE_STACK_SIZE, 128 * 1024));
+    /// ```
     #[must_use]
     pub const fn new(kind: u32, value: u64) -> Self {
         let mut name = [0; 12];
@@ -35,13 +42,13 @@ impl Note {
         }
     }
 
-    /// Its type.
+    /// Its type. See [`new`](Self::new) for an example.
     #[must_use]
     pub const fn kind(&self) -> u32 {
         self.kind
     }
 
-    /// Its value.
+    /// Its value. See [`new`](Self::new) for an example.
     #[must_use]
     pub const fn value(&self) -> u64 {
         u64::from_le_bytes(self.description)

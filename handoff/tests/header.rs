@@ -14,11 +14,15 @@ fn header_is_up_to_date() {
         .generate()
         .expect("src/lib.rs")
         .write(&mut header);
-    // Links to the documentation mean nothing in C.
-    let header = String::from_utf8(header)
+    // Links to the documentation mean nothing in C. Constants of types that are not for C leave
+    // empty lines at the end.
+    let mut header = String::from_utf8(header)
         .expect("UTF-8")
         .replace("[`", "`")
         .replace("`]", "`");
+    while header.contains("\n\n\n") {
+        header = header.replace("\n\n\n", "\n\n");
+    }
 
     let path = root.join("include/bootpath.h");
     if env::var_os("BLESS").is_some() {

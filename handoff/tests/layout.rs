@@ -93,6 +93,7 @@ fn add_structures(facts: &mut Facts) {
 fn add_constants(facts: &mut Facts) {
     constants!(
         facts,
+        FIRST_SIZE,
         NOTE_STACK_SIZE,
         NOTE_PHYSICAL_MAP_BASE,
         NOTE_FLAGS,

@@ -47,11 +47,10 @@ handoff::wish! { stack_size: STACK_SIZE }
 fn main(boot: &'static BootInfo) -> ! {
     console::init(boot);
     report::print_summary(boot);
-    let words = || boot.command_line().split_whitespace();
-    if words().any(|word| word == "crc") {
+    if boot.has_word("crc") {
         report::print_checksums(boot);
     }
-    for name in words().filter_map(|word| word.strip_prefix("fault=")) {
+    if let Some(name) = boot.value_of("fault") {
         faults::provoke(name, boot.kernel.stack_bottom);
     }
     let machine = Machine {
@@ -65,9 +64,9 @@ fn main(boot: &'static BootInfo) -> ! {
     time::print_timeline(boot, machine.registers.time);
 
     faults::install();
-    let failed = words().find_map(|word| word.strip_prefix("fail=")?.parse().ok());
+    let failed = boot.value_of("fail").and_then(|count| count.parse().ok());
     let okay = check_all(&machine, failed.unwrap_or(0));
-    finish(okay, words().any(|word| word == "exit"))
+    finish(okay, boot.has_word("exit"))
 }
 
 /// Makes all checks, the first `failed` of which are made to fail, and reports the results.

@@ -3,6 +3,7 @@
 
 mod volumes;
 mod kernels;
+mod handoff;
 mod bioses;
 mod screen;
 

@@ -12,11 +12,12 @@ use crate::{docs, is_blessed};
 /// Each search in the pages finds more than this.
 const MANY: usize = 12;
 
-/// All pages of the manual: the two at the top, and everything in `docs/`.
+/// All pages: the two at the top, that of the crate for kernels, and everything in `docs/`.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![
         workspace().join("README.md"),
         workspace().join("CHANGELOG.md"),
+        workspace().join("handoff/README.md"),
     ];
     let mut directories = vec![docs()];
     while let Some(directory) = directories.pop() {
