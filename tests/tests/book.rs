@@ -49,6 +49,21 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "cargo run -p disk-builder -- build --output my.img",
         HARDWARE,
     ),
+    (
+        "docs/testing-kernels.md",
+        "     Running tests/boots.rs (target/x86_64-unknown-none/debug/deps/boots-2c3f0c5d1a7b9e44)",
+        TESTED,
+    ),
+    (
+        "docs/testing-kernels.md",
+        "disk-builder: /home/you/my-kernel/Cargo.toml:9: unknown key `modlues`; did you mean `modules`?",
+        TESTED,
+    ),
+    (
+        "docs/testing-kernels.md",
+        "CARGO_TARGET_X86_64_UNKNOWN_NONE_RUNNER='disk-builder run --json' cargo test --no-fail-fast",
+        TESTED,
+    ),
     ("docs/09-entry.md", "# /loader/entries/mine-2.conf", FILE),
     ("docs/09-entry.md", "default mine-*", FILE),
     (
@@ -136,6 +151,8 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
 ];
 const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
 const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
+const TESTED: &str =
+    "it is the reader's own kernel; disk-builder/tests/cargo_test.rs and settings.rs have the like";
 const SYSTEM: &str =
     "it changes a system and its disk; `./run.sh debian` does the same to an image";
 const DISKS: &str = "other systems made these disks: see boot-path/tests/disk";

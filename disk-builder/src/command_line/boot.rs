@@ -319,7 +319,7 @@ impl Boot {
 }
 
 /// `FILE=TEXT`, or a file's name that has a `=` in it.
-fn module(argument: &str) -> Result<Module, &'static str> {
+pub fn module(argument: &str) -> Result<Module, &'static str> {
     let (file, string) = match argument.split_once('=') {
         Some(parts) if !PathBuf::from(argument).exists() => parts,
         _ => (argument, ""),

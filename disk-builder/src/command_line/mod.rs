@@ -21,7 +21,7 @@ use disk_builder::run::{Options, Status};
 use disk_builder::stages::{self, Program};
 
 pub use build::BuildOptions;
-use run::RunOptions;
+pub use run::RunOptions;
 use terminal::Color;
 
 /// Builds, inspects and runs Bootpath disk images.

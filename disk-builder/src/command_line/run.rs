@@ -1,10 +1,15 @@
 //! The options of `run`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use disk_builder::image::Module;
+use disk_builder::report::Report;
 use disk_builder::run::Options;
+
+use super::boot::module;
 
 /// The options as clap has them.
 #[derive(Args)]
@@ -38,6 +43,20 @@ pub struct RunOptions {
     /// Connect the drive by USB.
     #[arg(long)]
     usb: bool,
+    /// A file to load besides the kernel, and a text that goes with it; can be repeated.
+    #[arg(long = "module", value_name = "FILE[=TEXT]", value_parser = module)]
+    modules: Vec<Module>,
+    /// A module that the loader does not unpack even if it is compressed by gzip; otherwise as
+    /// --module.
+    #[arg(long = "packed-module", value_name = "FILE[=TEXT]", value_parser = module)]
+    packed_modules: Vec<Module>,
+    /// Take `[package.metadata.bootpath]` of this Cargo.toml; without it, of the package that cargo
+    /// runs, or of the next Cargo.toml above FILE.
+    #[arg(long, value_name = "CARGO-TOML")]
+    manifest_path: Option<PathBuf>,
+    /// For programs: one JSON object a line on standard output, and nothing else.
+    #[arg(long)]
+    json: bool,
     /// FILE: a kernel by any protocol, compressed or not, a directory in which `make` makes
     /// `kernel.elf`, a disk image or a CD image; the content tells which. For a kernel, an image is
     /// built in a temporary place.
@@ -58,6 +77,16 @@ pub struct RunOptions {
     rest: Vec<OsString>,
 }
 
+impl RunOptions {
+    /// How the run is reported.
+    pub fn report(&self) -> Report {
+        Report {
+            json: self.json,
+            manifest: self.manifest_path.clone(),
+        }
+    }
+}
+
 impl TryFrom<RunOptions> for Options {
     /// The first word, if it looks like an option and is none of these.
     type Error = OsString;
@@ -69,9 +98,13 @@ impl TryFrom<RunOptions> for Options {
         if file.as_encoded_bytes().starts_with(b"-") {
             return Err(file);
         }
+        let packed = options.packed_modules.iter();
+        let packed = packed.map(|module| module.file.clone()).collect();
         let words = rest.by_ref().take_while(|word| word != "--").collect();
         Ok(Self {
             words,
+            modules: [options.modules, options.packed_modules].concat(),
+            packed,
             arguments: rest.collect(),
             timeout: options.timeout.map(Duration::from_secs),
             gdb: options.gdb,

@@ -1,10 +1,10 @@
 //! What is shown.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use anstyle::Style;
 use anyhow::Result;
-use boot_path::errors::text::{Shown, is_harmful};
+use boot_path::errors::text::Shown;
 use boot_path::position::Lba;
 use serde::Serialize;
 
@@ -30,19 +30,7 @@ pub struct Styles {
 /// # Errors
 /// None that is known.
 pub fn json(value: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string_pretty(value)?;
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        // Line ends belong to the layout. All other harmful characters are inside strings.
-        if is_harmful(c) && c != '\n' {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(shown, "\\u{unit:04x}")?;
-            }
-        } else {
-            shown.push(c);
-        }
-    }
-    Ok(shown)
+    Ok(crate::json::shown(&serde_json::to_string_pretty(value)?))
 }
 
 impl Inspection {

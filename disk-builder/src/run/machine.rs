@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::rc::Rc;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,7 +18,7 @@ use super::boot_file::BootFile;
 use super::qmp::Qmp;
 use super::status::{Gone, Outcome};
 use super::watch::{End, Programs, Watch};
-use super::{Ending, Options, QEMU};
+use super::{Ending, Event, Options, QEMU, Serial};
 use super::{install, qemu};
 use crate::image::{self, Recipe};
 use crate::inspect::Inspection;
@@ -25,7 +27,7 @@ use crate::signals::{self, Running};
 use crate::stages::{self, ElfFile, Stages};
 
 /// See [`super::run`].
-pub fn run(options: &Options, progress: &Rc<dyn Progress>) -> Result<Outcome> {
+pub fn run(options: &Options, serial: Serial<'_>, progress: &Rc<dyn Progress>) -> Result<Outcome> {
     // Find mistakes in the command line before starting anything that takes time.
     let what = BootFile::at(&options.file)?;
     let words = words(options, what)?;
@@ -60,7 +62,7 @@ pub fn run(options: &Options, progress: &Rc<dyn Progress>) -> Result<Outcome> {
     }
     let log = Log::of(options, directory);
     let cd = options.cd || what == BootFile::Cd;
-    boot(options, &image, cd, programs, &log)
+    boot(options, (&image, cd), programs, &log, serial)
 }
 
 /// The kernel's command line. Refuses options that do not go together.
@@ -81,6 +83,10 @@ fn words(options: &Options, what: BootFile) -> Result<String> {
         what == BootFile::Kernel || words.is_empty(),
         "{name} is an image, which holds its kernel's command line: it cannot be given another one \
          ({words:?}); QEMU's arguments go behind `--`"
+    );
+    ensure!(
+        what == BootFile::Kernel || options.modules.is_empty(),
+        "{name} is an image, which holds its kernel's modules: it cannot be given others"
     );
     Ok(words)
 }
@@ -125,29 +131,56 @@ impl Log {
 /// Starts QEMU, and waits for its end or for the loader's.
 fn boot(
     options: &Options,
-    image: &Path,
-    cd: bool,
+    (image, cd): (&Path, bool),
     programs: Programs,
     log: &Log,
+    serial: Serial<'_>,
 ) -> Result<Outcome> {
     let (qmp, theirs, mut own) = Qmp::connect().context("cannot make a socket")?;
     own.extend(log.arguments());
     let deadline = options.timeout.map(|timeout| Instant::now() + timeout);
     let mut command = qemu::command(options, image, cd, &own);
+    let tell = match serial {
+        Serial::Inherited => None,
+        Serial::Told(input, tell) => {
+            command.stdin(input).stdout(Stdio::piped());
+            Some(tell)
+        }
+    };
     let qemu = match Running::spawn(&mut command) {
         Ok(qemu) => qemu,
         Err(error) => return Ok(Outcome::NoMachine(format!("cannot run {QEMU}: {error}"))),
     };
     drop(theirs);
 
-    let mut watch = Watch::new(&qemu, qmp, programs);
-    let outcome = wait(&mut watch, options, deadline, log)?;
-    watch.quit();
-    // If QEMU does not end by itself, it is ended here.
-    drop(qemu);
+    let outcome = thread::scope(|scope| {
+        if let (Some(tell), Some(pipe)) = (tell, qemu.child().take_stdout()) {
+            tell(Event::Started);
+            scope.spawn(move || pass_on(pipe, tell));
+        }
+        let mut watch = Watch::new(&qemu, qmp, programs);
+        let outcome = wait(&mut watch, options, deadline, log);
+        watch.quit();
+        // If QEMU does not end by itself, it is ended here. That also ends its output.
+        drop(qemu);
+        outcome
+    })?;
     // Ctrl-C ends QEMU as well, but the signal is what counts.
     signals::settle();
     Ok(outcome)
+}
+
+/// Tells what comes over the serial line, until its end.
+fn pass_on(mut serial: impl Read, tell: &mut (dyn FnMut(Event<'_>) + Send)) {
+    let mut bytes = [0; 4096];
+    loop {
+        match serial.read(&mut bytes) {
+            Ok(length @ 1..) => tell(Event::Serial(&bytes[..length])),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // The watch says how QEMU ended.
+            Ok(0) | Err(_) => return,
+        }
+    }
 }
 
 /// Waits until the outcome is known. With a debugger, an error of the loader does not end the run,
@@ -199,6 +232,8 @@ fn build(
         .transpose()?;
     let recipe = Recipe {
         command_line,
+        modules: options.modules.clone(),
+        packed: options.packed.clone(),
         stage1_cd,
         ..Recipe::new(&kernel, &output, Stages::find()?)
     };

@@ -14,7 +14,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use std::rc::Rc;
@@ -23,7 +23,10 @@ use anyhow::Result;
 
 use crate::progress::{self, Progress};
 
+pub use boot_file::BootFile;
 pub use status::{Gone, LoaderError, Outcome, Status};
+
+use crate::image::Module;
 
 /// The emulator's program.
 pub const QEMU: &str = "qemu-system-x86_64";
@@ -67,6 +70,10 @@ pub struct Options {
     pub file: PathBuf,
     /// The kernel's command line.
     pub words: Vec<OsString>,
+    /// Files that are loaded besides the kernel.
+    pub modules: Vec<Module>,
+    /// Those of the modules that the loader hands over as they are, even if they are compressed.
+    pub packed: Vec<PathBuf>,
     /// Further arguments of QEMU, which have the last word.
     pub arguments: Vec<OsString>,
     /// How long it may run.
@@ -97,6 +104,8 @@ impl Options {
         Self {
             file: file.into(),
             words: Vec::new(),
+            modules: Vec::new(),
+            packed: Vec::new(),
             arguments: Vec::new(),
             timeout: None,
             gdb: false,
@@ -112,22 +121,74 @@ impl Options {
     }
 }
 
-/// Boots a kernel or an image. Everything that was made for it is gone afterwards.
+/// What happens while a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// QEMU is started.
+    Started,
+    /// These bytes came over the serial line.
+    Serial(&'a [u8]),
+}
+
+/// Where the serial line goes.
+pub enum Serial<'a> {
+    /// To this program's standard input and output, which QEMU inherits.
+    Inherited,
+    /// Its input comes from there; its output is told as [`Event`]s. All of it was told when the run
+    /// is over.
+    Told(Stdio, &'a mut (dyn FnMut(Event<'_>) + Send)),
+}
+
+/// A run that was captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// What came of it.
+    pub outcome: Outcome,
+    /// All that came over the serial line.
+    pub serial: Vec<u8>,
+}
+
+/// Boots a kernel or an image, and captures what comes over its serial line. Nothing goes to this
+/// program's standard output.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn capture(options: &Options) -> Result<Captured> {
+    let mut serial = Vec::new();
+    let outcome = run_with(
+        options,
+        Serial::Told(Stdio::null(), &mut |event| {
+            if let Event::Serial(bytes) = event {
+                serial.extend_from_slice(bytes);
+            }
+        }),
+        &progress::silent(),
+    )?;
+    Ok(Captured { outcome, serial })
+}
+
+/// Boots a kernel or an image, whose serial line is this program's standard input and output.
+/// Everything that was made for it is gone afterwards.
 ///
 /// # Errors
 /// When the file is missing or is nothing that can be booted, when its image cannot be built, or
 /// when an option does not go with it.
 pub fn run(options: &Options) -> Result<Outcome> {
-    run_with_progress(options, &progress::silent())
+    run_with(options, Serial::Inherited, &progress::silent())
 }
 
-/// The same, and `progress` is told how the kernel's image is built.
+/// Boots a kernel or an image, as [`run`], with the serial line where the caller wants it, and tells
+/// `progress` how the kernel's image is built.
 ///
 /// # Errors
 /// Those of [`run`].
 #[cfg(unix)]
-pub fn run_with_progress(options: &Options, progress: &Rc<dyn Progress>) -> Result<Outcome> {
-    machine::run(options, progress)
+pub fn run_with(
+    options: &Options,
+    serial: Serial<'_>,
+    progress: &Rc<dyn Progress>,
+) -> Result<Outcome> {
+    machine::run(options, serial, progress)
 }
 
 /// Only Unix lets QEMU inherit a socket.
@@ -135,7 +196,7 @@ pub fn run_with_progress(options: &Options, progress: &Rc<dyn Progress>) -> Resu
 /// # Errors
 /// Always.
 #[cfg(not(unix))]
-pub fn run_with_progress(_: &Options, _: &Rc<dyn Progress>) -> Result<Outcome> {
+pub fn run_with(_: &Options, _: Serial<'_>, _: &Rc<dyn Progress>) -> Result<Outcome> {
     anyhow::bail!(
         "`run` needs Linux, macOS or another Unix (on Windows: its subsystem for Linux); QEMU boots \
          what `build` makes, by `{QEMU} -drive format=raw,file=disk.img`; to have QEMU, {}",

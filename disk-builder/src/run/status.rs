@@ -58,6 +58,23 @@ impl Status {
         self as u8
     }
 
+    /// Its name for programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::NotRun => "not-run",
+            Self::Usage => "usage",
+            Self::Failure => "failure",
+            Self::Gone => "gone",
+            Self::LoaderError => "loader-error",
+            Self::TimeOut => "time-out",
+            Self::NoMachine => "no-machine",
+            Self::HungUp => "hung-up",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+
     /// What it means: its row in `--help` and in docs/handoff.md.
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -75,7 +92,9 @@ impl Status {
                 "the loader stopped, or caught the kernel's exception (12A): standard error has the \
                  error's code and sentence"
             }
-            Self::TimeOut => "there was no end within the time that --timeout gives",
+            Self::TimeOut => {
+                "there was no end within its time: that of --timeout, of the settings, or of a test"
+            }
             Self::NoMachine => "QEMU did not start: it is not installed, or refused its arguments",
             Self::HungUp => "ended by SIGHUP: the terminal was closed",
             Self::Interrupted => "ended by SIGINT: Ctrl-C",
