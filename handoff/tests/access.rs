@@ -198,7 +198,7 @@ fn modules_are_found_by_name() {
     }
     let modules = [
         module(text(c"/boot/modules/a.bin"), text(c"first"), b"1"),
-        module(text(c"/other/a.bin"), text(c""), b""),
+        module(text(c"/boot/other/a.bin"), text(c""), b""),
         module(text(c"plain"), text(c"third"), b"333"),
     ];
     let (modules, module_count) = (modules.as_ptr(), modules.len() as u64);
@@ -211,7 +211,7 @@ fn modules_are_found_by_name() {
     assert_eq!(names, ["a.bin", "a.bin", "plain"]);
     let string = |name| boot.module(name).map(Module::string);
     assert_eq!(string("a.bin"), Some("first"));
-    assert_eq!(string("/other/a.bin"), Some(""));
+    assert_eq!(string("/boot/other/a.bin"), Some(""));
     assert_eq!(
         (string("plain"), string("modules/a.bin"), string("")),
         (Some("third"), None, None)
