@@ -8,6 +8,7 @@
 //! - [`settings`] are what a kernel's Cargo.toml says of its runs;
 //! - [`report`] tells people and programs how a run went;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
+//! - [`new`] makes the folder of a new kernel;
 //! - [`listing`] disassembles the programs;
 //! - [`progress`] is told what takes time;
 //! - [`signals`] cleans up when a signal ends the program.
@@ -56,6 +57,7 @@ pub mod report;
 pub mod transcript;
 pub mod listing;
 pub mod version;
+pub mod new;
 
 pub use boot_path::entry::protocol::Protocol;
 pub use boot_path::entry::target::Target;

@@ -12,6 +12,7 @@ use anyhow::Result;
 use boot_path::errors::text::{Escaping, Shown};
 use disk_builder::host_file;
 use disk_builder::image;
+use disk_builder::new;
 use disk_builder::output::{Content, Output};
 use disk_builder::report::test_name;
 use disk_builder::run::Status;
@@ -61,11 +62,13 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn execute(command: Command, quiet: bool) -> Result<ExitCode> {
     match command {
+        Command::New(options) => make_kernel(&options.into(), quiet)?,
         Command::Build(options) => build(*options, quiet)?,
         Command::Multiboot(options) => build_multiboot(&options, quiet)?,
         Command::Inspect { image, json } => return show(&image, json, quiet),
         Command::Run(options) => return boot(options, quiet),
         Command::Transcript { log } => extract(log.as_deref())?,
+        Command::Header { output, force } => header(output.as_deref(), force)?,
         Command::Listing { program } => {
             listing::print(&program.program(), &mut io::stdout().lock())?;
         }
@@ -120,6 +123,28 @@ fn write_program(program: &Program<'_>, output: Option<&Path>) -> Result<()> {
     let output = Output::new(output, Content::Program, false, Vec::new())?;
     let bytes = ElfFile::of(program)?.read()?;
     output.write(|mut file| Ok(file.write_all(&bytes)?))
+}
+
+/// Makes the folder of a new kernel, and says what to do next.
+fn make_kernel(options: &new::Options, quiet: bool) -> Result<()> {
+    let created = new::create(options)?;
+    if !quiet {
+        write!(io::stdout(), "{created}")?;
+    }
+    Ok(())
+}
+
+/// Prints the header for kernels in C, or writes it to a file.
+fn header(output: Option<&Path>, force: bool) -> Result<()> {
+    let header = new::BOOTPATH_H.as_bytes();
+    match output {
+        None => io::stdout().write_all(header)?,
+        Some(path) => {
+            let output = Output::new(path, Content::Header, force, Vec::new())?;
+            output.write(|mut file| Ok(file.write_all(header)?))?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows what is in an image; fails if something is wrong with it.

@@ -33,6 +33,8 @@ pub enum Content {
     MultibootProgram,
     /// An ELF file of one of the loader's programs.
     Program,
+    /// `bootpath.h`.
+    Header,
 }
 
 /// What an image has at 03h of its first sector, the field for the name of the system that formatted it. All
@@ -45,6 +47,7 @@ impl Content {
             Self::Image => "a Bootpath image",
             Self::MultibootProgram => "the loader as a Multiboot program",
             Self::Program => "a program of the loader",
+            Self::Header => "Bootpath's header for C",
         }
     }
 
@@ -55,6 +58,7 @@ impl Content {
             Self::MultibootProgram => is_multiboot_program(file),
             // Others write such files, too.
             Self::Program => false,
+            Self::Header => is_header(file),
         }
     }
 }
@@ -88,6 +92,12 @@ fn is_multiboot_program(file: &mut impl FileBytes) -> bool {
     let length = file.read_at(offset, &mut start);
     let mut places = start[..length].windows(stage2_image::MAGIC.len());
     places.any(|bytes| bytes == stage2_image::MAGIC)
+}
+
+/// Whether a file is `bootpath.h` of some version: by the comment that all of them begin with.
+fn is_header(file: &mut impl FileBytes) -> bool {
+    let head = file.window(FileOffset::ZERO);
+    head.starts_with(b"/*\n * What a kernel finds when Bootpath hands the machine over.")
 }
 
 /// A place to write to.
@@ -264,7 +274,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// An error of the crate `tempfile`, without the temporary name, which means nothing to the user.
-fn without_path(error: io::Error) -> anyhow::Error {
+pub(crate) fn without_path(error: io::Error) -> anyhow::Error {
     let text = error.to_string();
     match text.split_once(" at path ") {
         Some((cause, _)) => anyhow!("{cause}"),

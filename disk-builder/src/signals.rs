@@ -97,6 +97,24 @@ pub fn temporary_directory(builder: &Builder<'_, '_>) -> io::Result<(TempDir, Re
     )
 }
 
+/// As [`temporary_directory`], but in `directory`. (A signal does no harm when it has been moved to its
+/// place by then: nothing has the temporary name any more.)
+///
+/// # Errors
+/// When the directory cannot be made.
+pub fn temporary_directory_in(
+    builder: &Builder<'_, '_>,
+    directory: &Path,
+) -> io::Result<(TempDir, Registered)> {
+    register(
+        || builder.tempdir_in(directory),
+        |directory| {
+            let path: PathBuf = directory.path().into();
+            Box::new(move || drop(fs::remove_dir_all(path)))
+        },
+    )
+}
+
 /// A program that runs, and that a signal ends.
 #[derive(Debug)]
 pub struct Running {

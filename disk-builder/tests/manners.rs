@@ -302,7 +302,7 @@ fn alone_it_says_what_most_people_want() {
     let names: Vec<_> = commands
         .map(|line| line.split(' ').next().unwrap())
         .collect();
-    assert_eq!(names, ["run", "build", "inspect"]);
+    assert_eq!(names, ["new", "run", "build", "inspect"]);
     assert!(errors.lines().count() < 10, "{errors}");
 }
 
@@ -377,7 +377,7 @@ fn each_command_has_a_man_page() {
     }
     assert!(!page.contains('\x1B'), "{page}");
     let (_, errors) = run(&workshop, 1, &["man", "biuld"]);
-    let expected = "disk-builder: there is no command biuld; there are run, build, inspect, ";
+    let expected = "disk-builder: there is no command biuld; there are new, run, build, inspect, ";
     assert!(errors.starts_with(expected), "{errors}");
     let (_, errors) = run(&workshop, 1, &["man", "--output", "stage1"]);
     assert_eq!(

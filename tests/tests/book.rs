@@ -148,8 +148,19 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("docs/linux.md", "chain partition=2", FILE),
     ("docs/multiboot-in.md", "multiboot2 /bootpath.elf", FILE),
     ("docs/multiboot-in.md", "LABEL bootpath", FILE),
+    (
+        "docs/new-kernel.md",
+        "disk-builder new mykernel",
+        NEW_KERNEL,
+    ),
+    (
+        "docs/new-kernel.md",
+        "mykernel, a kernel in Rust. Next:",
+        NEW_KERNEL,
+    ),
 ];
 const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
+const NEW_KERNEL: &str = "each kind is made, built and booted by tests/tests/new.rs";
 const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
 const TESTED: &str =
     "it is the reader's own kernel; disk-builder/tests/cargo_test.rs and settings.rs have the like";

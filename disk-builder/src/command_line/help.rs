@@ -6,7 +6,8 @@ use super::terminal::{COMMAND, HEADING};
 
 /// What `disk-builder` alone says: what most people want first.
 pub fn start() -> String {
-    const FIRST: [(&str, &str); 3] = [
+    const FIRST: [(&str, &str); 4] = [
+        ("new FOLDER", "make a new kernel"),
         ("run KERNEL", "boot a kernel in QEMU"),
         (
             "build --kernel KERNEL --output IMAGE",
@@ -31,6 +32,31 @@ pub const ALL: [Example; 2] = [
     (
         "disk-builder help build",
         "What a command can do, with examples.",
+    ),
+];
+
+/// Examples of `new`.
+pub const NEW: [Example; 3] = [
+    (
+        "disk-builder new mykernel",
+        "A kernel in Rust: `cargo run` boots it, `cargo test` its tests.",
+    ),
+    (
+        "disk-builder new --c kernel-in-c",
+        "A kernel in C: `make run`, `make test`.",
+    ),
+    (
+        "disk-builder new --limine kernels/first --name mykernel",
+        "The one in Rust, by the Limine protocol, with a name of its own.",
+    ),
+];
+
+/// Examples of `header`.
+pub const HEADER: [Example; 2] = [
+    ("disk-builder header", "Show it."),
+    (
+        "disk-builder header --output bootpath.h",
+        "Write it, or replace an older one.",
     ),
 ];
 

@@ -8,6 +8,7 @@ mod extras;
 mod help;
 mod boot;
 mod build;
+mod new;
 mod run;
 
 use std::env;
@@ -21,6 +22,7 @@ use disk_builder::run::{Options, Status};
 use disk_builder::stages::{self, Program};
 
 pub use build::BuildOptions;
+use new::NewOptions;
 pub use run::RunOptions;
 use terminal::Color;
 
@@ -43,6 +45,9 @@ const ALL: &str = "How it speaks";
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Make the folder of a new kernel, which `cargo run` or `make run` boots at once.
+    #[command(after_long_help = help::after(&help::NEW))]
+    New(NewOptions),
     /// Boot a kernel or an image in QEMU; its serial line is standard input and output.
     #[command(
         after_long_help = help::after_run(),
@@ -70,6 +75,16 @@ pub enum Command {
     Transcript {
         /// The log; without it, standard input.
         log: Option<PathBuf>,
+    },
+    /// Print bootpath.h, the header for kernels in C.
+    #[command(after_long_help = help::after(&help::HEADER))]
+    Header {
+        /// Write it to this file instead.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace a file even if it is not such a header.
+        #[arg(long, requires = "output")]
+        force: bool,
     },
     /// Show the instructions of a program, with addresses, bytes and source lines.
     #[command(after_long_help = help::after(&help::LISTING))]
