@@ -1,10 +1,11 @@
-//! Builds the loader's programs into `disk-builder`, if the feature `built-in-loader` is on: from
-//! the sources beside this package, or as the folder `loader` of a packaged `disk-builder` has them.
+//! Brings what `disk-builder` contains besides its own files: files for new kernels, and, if the
+//! feature `built-in-loader` is on, the loader's programs. They come from the workspace around this
+//! package, where the programs are built. A packaged `disk-builder` has both in its folder `beside`.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use stages::cargo;
 use stages::program::{LOADER, Program};
@@ -33,32 +34,59 @@ const SOURCES: [&str; 10] = [
     "stage2",
 ];
 
+/// Files for new kernels, from the workspace. A folder stands for all files in it.
+const FOR_KERNELS: [&str; 5] = [
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "examples/c-kernel/linker.ld",
+    "handoff/include/bootpath.h",
+    "handoff/src",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/stages");
-    if env::var_os("CARGO_FEATURE_BUILT_IN_LOADER").is_none() {
-        return Ok(());
-    }
     let out = PathBuf::from(variable("OUT_DIR")?);
     let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
-    let loader = out.join("loader");
-    fs::create_dir_all(&loader)?;
-    let packaged = package.join("loader");
+    let packaged = package.join("beside");
     println!("cargo::rerun-if-changed={}", packaged.display());
-    for program in LOADER {
-        let file = match packaged.is_dir() {
-            true => packaged.join(program.bin),
-            false => build(&program, &package, &out)?,
-        };
-        fs::copy(&file, loader.join(program.bin))
-            .map_err(|error| format!("{}: {error}", file.display()))?;
+    let is_packaged = packaged.is_dir();
+    let workspace = package.parent().ok_or("no workspace")?;
+    let around = if is_packaged { &packaged } else { workspace };
+
+    for file in FOR_KERNELS {
+        println!("cargo::rerun-if-changed={}", around.join(file).display());
+        copy(&around.join(file), &out.join("beside").join(file))?;
+    }
+    if env::var_os("CARGO_FEATURE_BUILT_IN_LOADER").is_some() {
+        for program in LOADER {
+            let file = match is_packaged {
+                true => packaged.join("loader").join(program.bin),
+                false => build(&program, workspace, &out)?,
+            };
+            copy(&file, &out.join("loader").join(program.bin))?;
+        }
     }
     Ok(())
 }
 
+/// Copies a file, or a folder with all that is in it.
+fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    let named = |error: io::Error| format!("{}: {error}", from.display());
+    if from.is_dir() {
+        for entry in fs::read_dir(from).map_err(named)? {
+            let name = entry?.file_name();
+            copy(&from.join(&name), &to.join(&name))?;
+        }
+        return Ok(());
+    }
+    fs::create_dir_all(to.parent().ok_or("no folder")?)?;
+    fs::copy(from, to).map_err(named)?;
+    Ok(())
+}
+
 /// Builds a program from its sources, and returns the path of its ELF file.
-fn build(program: &Program<'_>, package: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let workspace = package.parent().ok_or("no workspace")?;
+fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     for source in SOURCES {
         println!(
             "cargo::rerun-if-changed={}",

@@ -26,8 +26,15 @@ pub struct File {
 /// The target that kernels in Rust are built for.
 pub const TARGET: &str = "x86_64-unknown-none";
 
+/// A file of the repository that is not one of this package: the build script has brought it.
+macro_rules! beside {
+    ($file:expr) => {
+        include_str!(concat!(env!("OUT_DIR"), "/beside/", $file))
+    };
+}
+
 /// The handoff as a header for C.
-pub const BOOTPATH_H: &str = include_str!("../../../handoff/include/bootpath.h");
+pub const BOOTPATH_H: &str = beside!("handoff/include/bootpath.h");
 
 /// Path in the folder, and text.
 type Source = (&'static str, &'static str);
@@ -42,7 +49,7 @@ macro_rules! templates {
 /// The files of the crate `handoff`, as they are.
 macro_rules! handoff {
     ($($file:literal)+) => {
-        &[$((concat!("handoff/", $file), include_str!(concat!("../../../handoff/", $file)))),+]
+        &[$((concat!("handoff/", $file), beside!(concat!("handoff/", $file)))),+]
     };
 }
 
@@ -86,11 +93,8 @@ const HANDOFF: &[Source] = handoff![
 ];
 
 const LICENSES: &[Source] = &[
-    (
-        "handoff/LICENSE-APACHE",
-        include_str!("../../../LICENSE-APACHE"),
-    ),
-    ("handoff/LICENSE-MIT", include_str!("../../../LICENSE-MIT")),
+    ("handoff/LICENSE-APACHE", beside!("LICENSE-APACHE")),
+    ("handoff/LICENSE-MIT", beside!("LICENSE-MIT")),
 ];
 
 const LIMINE: &[Source] = templates![
@@ -127,10 +131,7 @@ const C: &[Source] = templates![
 /// The same files as in `examples/c-kernel`.
 const C_LOADER: &[Source] = &[
     ("bootpath.h", BOOTPATH_H),
-    (
-        "linker.ld",
-        include_str!("../../../examples/c-kernel/linker.ld"),
-    ),
+    ("linker.ld", beside!("examples/c-kernel/linker.ld")),
 ];
 
 impl Template {
