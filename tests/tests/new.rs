@@ -248,8 +248,13 @@ fn rust_kernel(
     wrong: (&str, &str),
 ) -> Result<(Kernel, PathBuf)> {
     let kernel = Kernel::new(name, options)?;
-    kernel.tells(&kernel.boots("run", &["some", "--words"])?, "some --words")?;
-    is_green(&kernel.boots("test", &[])?)?;
+    let run = kernel.boots("run", &["some", "--words"])?;
+    kernel.tells(&run, "some --words")?;
+    let test = kernel.boots("test", &[])?;
+    is_green(&test)?;
+    if options.is_empty() {
+        readme_promises(&kernel, &[run.stdout, test.stdout, test.stderr].concat())?;
+    }
 
     // A change that is wrong is found, and cargo passes the status on.
     kernel.change("tests/boots.rs", wrong.0, wrong.1)?;
@@ -267,6 +272,35 @@ fn rust_kernel(
     kernel.is_debugged(&program, &format!("target/{TARGET}/debug/{name}"))?;
     is_clean(&kernel)?;
     Ok((kernel, program))
+}
+
+/// Whether README's first screen shows what this kernel prints. Words behind `≈` differ.
+fn readme_promises(kernel: &Kernel, output: &[u8]) -> Result<()> {
+    let readme = fs::read_to_string(disk_builder::stages::workspace().join("README.md"))?;
+    let first = readme.split("\n## ").next().context("a first screen")?;
+    let blocks = first.split("```text example\n").skip(1);
+    let shown = blocks.flat_map(|block| block.lines().take_while(|line| *line != "```"));
+    let output = String::from_utf8_lossy(output);
+    let mut count = 0;
+    for line in shown.filter(|line| *line != "…") {
+        let line = line.replace("my-kernel", kernel.name);
+        let line = line.replace("some words", "some --words");
+        let is_it = |printed: &str| {
+            let (mut words, mut others) = (line.split_whitespace(), printed.split_whitespace());
+            words.all(|word| {
+                others
+                    .next()
+                    .is_some_and(|other| word == other || word.starts_with('≈'))
+            }) && others.next().is_none()
+        };
+        ensure!(
+            output.lines().any(is_it),
+            "README shows {line:?}:\n{output}"
+        );
+        count += 1;
+    }
+    ensure!(count > 10, "README shows {count} lines");
+    Ok(())
 }
 
 /// What its workflow demands besides. Both tools are components that a toolchain may not have.
