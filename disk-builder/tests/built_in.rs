@@ -29,6 +29,9 @@ fn is_the_one_that_the_sources_make() {
         let built = fs::read(build_program(&program).unwrap()).unwrap();
         assert!(!loaded(built_in).is_empty());
         assert_eq!(loaded(built_in), loaded(&built), "{name}");
-        assert!(built_in.len() < built.len() / 2 || built.len() < 20_000, "{name}");
+        assert!(
+            built_in.len() < built.len() / 2 || built.len() < 20_000,
+            "{name}"
+        );
     }
 }

@@ -110,7 +110,7 @@ fn a_failure_leaves_the_old_image_alone() {
     let message = refusal(&too_small);
     assert_eq!(
         message,
-        "the image is too small: 3 MiB, but 5 MiB are needed"
+        "an image of 3 MiB is too small: --size 5 is the least that the files fit into"
     );
     assert!(before == fs::read(&recipe.output).unwrap());
     assert_eq!(
