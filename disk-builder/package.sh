@@ -27,6 +27,8 @@ for package in disk-layout boot-path handoff host-machine disk-builder; do
 done
 
 cd -- "$stage"
-CARGO_TARGET_DIR=$target/packages/target cargo package "${packages[@]/#/--package=}"
-cp -- "$target"/packages/target/package/*.crate "$target/packages/"
-ls -l -- "$target"/packages/*.crate
+export CARGO_TARGET_DIR=$target/packages/target
+cargo package "${packages[@]/#/--package=}"
+cd -- "$target/packages"
+mv -- target/package/*.crate .
+ls -l -- *.crate

@@ -124,8 +124,12 @@ impl Parents {
         let missing: Vec<_> = missing.collect();
         let mut made = Self(Vec::new());
         for path in missing.into_iter().rev() {
-            fs::create_dir(path)?;
-            made.0.push(path.to_owned());
+            match fs::create_dir(path) {
+                Ok(()) => made.0.push(path.to_owned()),
+                // Somebody else has made it meanwhile, and keeps it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(made)
     }
