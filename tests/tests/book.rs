@@ -35,9 +35,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("README.md", "./run.sh", WINDOW),
     (
         "README.md",
-        "cargo install --locked --path disk-builder",
-        README_KERNEL,
+        "cargo install --locked --path disk-builder && rustup target add x86_64-unknown-none",
+        NEW_KERNEL,
     ),
+    ("README.md", "Bootpath 0.1.0", NEW_KERNEL),
+    ("README.md", "memory map is sorted: ok", NEW_KERNEL),
     ("README.md", "$ cargo run -- some words", README_KERNEL),
     (
         "README.md",
@@ -160,7 +162,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
 ];
 const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
-const NEW_KERNEL: &str = "each kind is made, built and booted by tests/tests/new.rs";
+const NEW_KERNEL: &str = "each kind is made, built and booted by tests/tests/new.rs, which also compares what README shows";
 const README_KERNEL: &str = "it is built and booted by disk-builder/tests/readme.rs";
 const TESTED: &str =
     "it is the reader's own kernel; disk-builder/tests/cargo_test.rs and settings.rs have the like";
