@@ -58,8 +58,7 @@ impl Outcome {
     pub fn is_allowed(&self, region: Region) -> bool {
         match self {
             Self::Boots | Self::BootsByCopy | Self::Named(_) => true,
-            Self::Hang | Self::Reset => region.coverage() != Coverage::Checked,
-            Self::Wrong(_) => region.coverage() == Coverage::HandedOver,
+            Self::Hang | Self::Reset | Self::Wrong(_) => region.coverage() != Coverage::Checked,
         }
     }
 }

@@ -84,7 +84,8 @@ pub fn page(sections: &[String], count: usize, seed: u64) -> String {
          (seed {seed}). A run that was interrupted continues when it is started again.\n\n\
          What is not covered, and why:\n\n\
          - *What runs before it is checked*: the first instructions of stage1. Nothing can check them, and a wrong \
-         bit there may do anything. Hangs and resets there are counted, and allowed.\n\
+         bit there may do anything. What it does is counted, and allowed. If it makes DS point to empty memory, for example, \
+         the sum is right, and the kernel finds a vector of the BIOS changed.\n\
          - *55 AA*: without it, the BIOS finds nothing to boot, and says so (`BIOS`).\n\
          - The disk signature is passed to the kernel as it is: systems change it, so nothing can detect a wrong one.\n\
          - *The boot sector that is started*, and the entry of its partition: the system there writes them, and the loader passes on \
