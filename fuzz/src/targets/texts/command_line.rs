@@ -29,14 +29,22 @@ pub fn run(bytes: &[u8]) {
         // It may be too long for one line, because each of its parts came from a line. Or it
         // contains a carriage return: reading keeps that, but it cannot be written.
         for part in entry.options() {
-            let odd = part.contains('\r');
+            // Quotation marks keep blanks at the ends, which cannot be written either.
+            let is_cut = part.starts_with([' ', '\t']) || part.ends_with([' ', '\t']);
+            let odd = part.contains('\r') || is_cut;
             assert_eq!(check_options(part).is_err(), odd, "{part:?}");
+            if is_cut {
+                return;
+            }
             let _ = writeln!(text, "\toptions\t{part} ");
         }
     }
     for (path, string) in &modules {
         if path.contains([' ', '\t']) {
-            let _ = writeln!(text, "initrd \t{path}\t");
+            let _ = match path.contains('"') {
+                true => writeln!(text, "initrd \t{path}\t"),
+                false => writeln!(text, "initrd \t\"{path}\"\t"),
+            };
             continue;
         }
         let odd = path.contains('\r') || string.contains('\r');
@@ -63,7 +71,11 @@ fn check_target(entry: &KernelEntry<'_>, bytes: &[u8]) {
     let has = |wanted: &str| {
         let lines = text.strip_prefix('\u{FEFF}').unwrap_or(text).lines();
         let mut keys = lines.map(|line| line.trim_start_matches([' ', '\t']));
-        keys.any(|line| line.split([' ', '\t']).next() == Some(wanted))
+        // A key without a value says nothing.
+        keys.any(|line| match line.split_once([' ', '\t']) {
+            Some((key, value)) => key == wanted && !value.trim_matches([' ', '\t']).is_empty(),
+            None => false,
+        })
     };
     assert_eq!(entry.kernel().is_some(), has("kernel") || has("linux"));
     assert_eq!(entry.chain().is_some(), has("chain"));
@@ -91,6 +103,75 @@ fn read(entry: &KernelEntry<'_>) -> Content {
     (String::from_utf8(line).expect("UTF-8"), modules)
 }
 
+/// Is a word `$name` or `${name}`?
+fn is_variable(word: &str) -> bool {
+    let name = word.strip_prefix('$').unwrap_or("");
+    let braced = name
+        .strip_prefix('{')
+        .and_then(|name| name.strip_suffix('}'));
+    let name = braced.unwrap_or(name);
+    name.chars()
+        .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && name.starts_with(|first: char| !first.is_ascii_digit())
+}
+
+/// The paths of a value of `initrd`.
+fn initrds(mut value: &str) -> Vec<&str> {
+    const BLANK: [char; 2] = [' ', '\t'];
+    let mut paths = Vec::new();
+    loop {
+        value = value.trim_start_matches(BLANK);
+        if value.is_empty() {
+            return paths;
+        }
+        let quoted = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.split_once('"'));
+        let (path, rest) = quoted.unwrap_or_else(|| {
+            let begins =
+                |&(at, _): &(usize, char)| value[at + 1..].starts_with(['/', '\\', '"', '$']);
+            let blanks = value
+                .char_indices()
+                .filter(|(_, letter)| BLANK.contains(letter));
+            let end = blanks
+                .clone()
+                .find(begins)
+                .map_or(value.len(), |(at, _)| at);
+            (value[..end].trim_end_matches(BLANK), &value[end..])
+        });
+        if !path.is_empty() && !is_variable(path) {
+            paths.push(path);
+        }
+        value = rest;
+    }
+}
+
+/// The parts of a value of `options` between words that are variables.
+fn without_variables(value: &str) -> Vec<&str> {
+    const BLANK: [char; 2] = [' ', '\t'];
+    let inside = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let value = inside
+        .filter(|inside| !inside.contains('"'))
+        .unwrap_or(value);
+    let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
+    for word in value.split(BLANK) {
+        if is_variable(word) {
+            parts.push(value[start..at].trim_end_matches(BLANK));
+            start = at + word.len();
+        }
+        at += word.len() + 1;
+    }
+    parts.push(&value[start..]);
+    let first = parts.first().copied();
+    let trimmed = parts.iter().enumerate().map(|(index, part)| match index {
+        0 => first.unwrap_or_default(),
+        _ => part.trim_start_matches(BLANK),
+    });
+    trimmed.filter(|part| !part.is_empty()).collect()
+}
+
 /// The same, by `std`.
 fn reference(bytes: &[u8]) -> Content {
     let text = str::from_utf8(bytes).expect("it was accepted");
@@ -103,12 +184,15 @@ fn reference(bytes: &[u8]) -> Content {
         let (key, value) = line.split_once(blank).unwrap_or((line, ""));
         let value = value.trim_matches(blank);
         match key {
-            "options" if !value.is_empty() => options.push(value),
+            "options" => options.extend(without_variables(value)),
             "module" | "packed-module" => {
                 let (path, string) = value.split_once(blank).unwrap_or((value, ""));
                 modules.push((path.to_owned(), string.trim_start_matches(blank).to_owned()));
             }
-            "initrd" => modules.push((value.to_owned(), String::new())),
+            "initrd" => {
+                let paths = initrds(value).into_iter();
+                modules.extend(paths.map(|path| (path.to_owned(), String::new())));
+            }
             _ => {}
         }
     }
