@@ -276,12 +276,7 @@ fn relocatable_kernels() -> Result<()> {
         let tag = [10, 24, min, max, align, preference];
         let image = image(&with_tags(kernel.clone(), &tag)?, |_, _| {})?;
         let mut running = Machine::new(&image.path()).start()?;
-        let ending = running.wait()?;
-        let transcript = running.serial();
-        ensure!(
-            ending == Ending::Guest(EXIT_OKAY),
-            "{ending:?}\n{transcript}"
-        );
+        let transcript = running.okay()?;
         contains(&transcript, &[place])?;
     }
     Ok(())
@@ -467,12 +462,7 @@ fn a_c_kernel_in_the_higher_half() -> Result<()> {
         recipe.command_line = "some words, exit".into();
     })?;
     let mut running = Machine::new(&image.path()).start()?;
-    let ending = running.wait()?;
-    let transcript = running.serial();
-    ensure!(
-        ending == Ending::Guest(EXIT_OKAY),
-        "{ending:?}\n{transcript}"
-    );
+    let transcript = running.okay()?;
     contains(
         &transcript,
         &[

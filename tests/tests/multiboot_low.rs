@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use disk_builder::image::Recipe;
-use disk_builder::run::{EXIT_OKAY, EXIT_PORT, Ending};
+use disk_builder::run::{EXIT_OKAY, EXIT_PORT};
 use machine_tests::elf::noise;
 use machine_tests::image::Image;
 use machine_tests::machine::Machine;
@@ -125,12 +125,7 @@ fn pieces() -> Result<()> {
         for file in [elf.build(), elf.build_32()] {
             let image = image(&file, |_| {})?;
             let mut running = Machine::new(&image.path()).start()?;
-            let ending = running.wait()?;
-            let transcript = running.serial();
-            ensure!(
-                ending == Ending::Guest(EXIT_OKAY),
-                "{ending:?}\n{transcript}"
-            );
+            running.okay()?;
         }
     }
     Ok(())
@@ -145,12 +140,7 @@ fn all_of_low_memory() -> Result<()> {
         let elf = kernel(version, 0x1000, &[(0x500, first, first), behind]);
         let image = image(&elf.build_32(), |_| {})?;
         let mut running = Machine::new(&image.path()).start()?;
-        let ending = running.wait()?;
-        let transcript = running.serial();
-        ensure!(
-            ending == Ending::Guest(EXIT_OKAY),
-            "{ending:?}\n{transcript}"
-        );
+        let transcript = running.okay()?;
         ensure!(
             transcript.contains("12 handoff  to 1018h, "),
             "{transcript}"

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::image::Module;
-use disk_builder::run::{EXIT_OKAY, Ending};
+use disk_builder::run::Ending;
 use disk_builder::{Protocol, Target};
 use disk_layout::SECTOR_SIZE;
 use disk_layout::mbr::PARTITION_TABLE_OFFSET;
@@ -481,12 +481,7 @@ impl Boot {
         match self.row.sign {
             Sign::Okay => {
                 wait_for_okay(&mut running)?;
-                let ending = running.wait()?;
-                let transcript = running.serial();
-                ensure!(
-                    ending == Ending::Guest(EXIT_OKAY),
-                    "{ending:?}\n{transcript}"
-                );
+                running.okay()?;
             }
             Sign::OkayAlone => wait_for_okay(&mut running)?,
             Sign::Init => {

@@ -8,7 +8,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use disk_builder::run::Ending;
+use disk_builder::run::{EXIT_OKAY, Ending};
 use tempfile::TempDir;
 
 use super::picture::Picture;
@@ -212,6 +212,20 @@ impl Running {
     /// When its time is up before that; the message holds what came over the serial line.
     pub fn wait(&mut self) -> Result<Ending> {
         self.wait_for_exit().map(Ending::of)
+    }
+
+    /// Waits until it ends, and returns all that came over the serial line.
+    ///
+    /// # Errors
+    /// Those of [`wait`](Self::wait), and when the kernel has reported anything but success.
+    pub fn okay(&mut self) -> Result<String> {
+        let ending = self.wait()?;
+        let transcript = self.serial();
+        ensure!(
+            ending == Ending::Guest(EXIT_OKAY),
+            "{ending:?}\n{transcript}"
+        );
+        Ok(transcript)
     }
 
     fn wait_for_exit(&mut self) -> Result<ExitStatus> {
