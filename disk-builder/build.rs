@@ -49,16 +49,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let packaged = package.join("beside");
-    println!("cargo::rerun-if-changed={}", packaged.display());
+    watch(&packaged);
     let is_packaged = packaged.is_dir();
     let workspace = package.parent().ok_or("no workspace")?;
     let around = if is_packaged { &packaged } else { workspace };
 
     for file in FOR_KERNELS {
-        println!("cargo::rerun-if-changed={}", around.join(file).display());
+        watch(&around.join(file));
         copy(&around.join(file), &out.join("beside").join(file))?;
     }
     if env::var_os("CARGO_FEATURE_BUILT_IN_LOADER").is_some() {
+        if !is_packaged {
+            SOURCES
+                .iter()
+                .for_each(|source| watch(&workspace.join(source)));
+        }
         for program in LOADER {
             let file = match is_packaged {
                 true => packaged.join("loader").join(program.bin),
@@ -68,6 +73,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Runs this script again when a file, or one in a folder, has changed.
+fn watch(path: &Path) {
+    println!("cargo::rerun-if-changed={}", path.display());
 }
 
 /// Copies a file, or a folder with all that is in it.
@@ -87,12 +97,6 @@ fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
 
 /// Builds a program from its sources, and returns the path of its ELF file.
 fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    for source in SOURCES {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(source).display()
-        );
-    }
     let host = variable("HOST")?;
     let target = cargo::target_for(&host);
     let directory = out.join("target");

@@ -42,7 +42,7 @@ pub mod progress;
 pub mod host_file;
 pub mod output;
 pub mod stages;
-mod json;
+pub mod json;
 mod geometry;
 mod sparse;
 mod cd;

@@ -18,7 +18,7 @@ use disk_builder::report::test_name;
 use disk_builder::run::Status;
 use disk_builder::stages::{self, ElfFile, Program};
 use disk_builder::version::Version;
-use disk_builder::{inspect, listing, multiboot, signals, transcript};
+use disk_builder::{inspect, json, listing, multiboot, signals, transcript};
 
 use crate::command_line::terminal::{self, INSPECTION, advise, complain};
 use crate::command_line::{
@@ -86,11 +86,11 @@ fn execute(command: Command, quiet: bool) -> Result<ExitCode> {
 
 /// Builds an image.
 fn build(options: BuildOptions, quiet: bool) -> Result<()> {
-    let json = options.json;
+    let for_programs = options.json;
     let progress = terminal::progress(!quiet);
     let built = image::build_with_progress(&options.recipe()?, &progress)?;
-    if json {
-        writeln!(io::stdout(), "{}", inspect::json(&built)?)?;
+    if for_programs {
+        writeln!(io::stdout(), "{}", json::pretty(&built)?)?;
     } else if !quiet {
         write!(io::stdout(), "{built}")?;
     }
@@ -106,7 +106,7 @@ fn build_multiboot(options: &MultibootOptions, quiet: bool) -> Result<()> {
     let stage2 = ElfFile::of(&stages::STAGE2)?;
     let built = multiboot::build(&way_in, &stage2, options.road.into(), output, force)?;
     if options.json {
-        writeln!(io::stdout(), "{}", inspect::json(&built)?)?;
+        writeln!(io::stdout(), "{}", json::pretty(&built)?)?;
     } else if !quiet {
         writeln!(io::stdout(), "{}: {} bytes", output.display(), built.bytes)?;
     }

@@ -15,7 +15,7 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use shared_child::SharedChild;
 use tempfile::{Builder, NamedTempFile, TempDir};
@@ -88,13 +88,7 @@ pub fn temporary_file(
 /// # Errors
 /// When the directory cannot be made.
 pub fn temporary_directory(builder: &Builder<'_, '_>) -> io::Result<(TempDir, Registered)> {
-    register(
-        || builder.tempdir(),
-        |directory| {
-            let path: PathBuf = directory.path().into();
-            Box::new(move || drop(fs::remove_dir_all(path)))
-        },
-    )
+    temporary_directory_in(builder, &env::temp_dir())
 }
 
 /// As [`temporary_directory`], but in `directory`. (A signal does no harm when it has been moved to its

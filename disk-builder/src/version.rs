@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::stages::{ElfFile, LOADER, built_in, workspace};
-
 /// The version, to be shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Version {
@@ -17,32 +15,32 @@ impl fmt::Display for Version {
         if !self.verbose {
             return Ok(());
         }
-        let programs = LOADER.iter().filter_map(built_in);
-        let mut programs = programs.peekable();
-        if programs.peek().is_none() {
-            return writeln!(f, "the loader is built from {}", workspace().display());
-        }
-        writeln!(f, "contains, with SHA-256:")?;
-        for program in programs {
-            if let ElfFile::BuiltIn(name, bytes) = program {
-                writeln!(f, "{}  {name}, {} bytes", hash(bytes), bytes.len())?;
-            }
-        }
-        Ok(())
+        loader(f)
     }
 }
 
-/// SHA-256, in hexadecimal.
+/// The programs of the loader, with SHA-256 sums of their ELF files.
 #[cfg(feature = "built-in-loader")]
-fn hash(bytes: &[u8]) -> String {
+fn loader(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     use sha2::{Digest as _, Sha256};
 
-    let bytes = Sha256::digest(bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    use crate::stages::{ElfFile, LOADER, built_in};
+
+    writeln!(f, "contains, with SHA-256:")?;
+    for program in LOADER.iter().filter_map(built_in) {
+        if let ElfFile::BuiltIn(name, bytes) = program {
+            for byte in Sha256::digest(bytes) {
+                write!(f, "{byte:02x}")?;
+            }
+            writeln!(f, "  {name}, {} bytes", bytes.len())?;
+        }
+    }
+    Ok(())
 }
 
-/// No program is part of this one.
+/// Where the loader's programs come from.
 #[cfg(not(feature = "built-in-loader"))]
-fn hash(_: &[u8]) -> String {
-    String::new()
+fn loader(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let workspace = crate::stages::workspace();
+    writeln!(f, "the loader is built from {}", workspace.display())
 }

@@ -35,7 +35,7 @@ pub use facts::{
     Stage2, Volume,
 };
 pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, PhysicalSegment, Segment};
-pub use output::{Styles, json};
+pub use output::Styles;
 
 /// Inspects an image.
 ///

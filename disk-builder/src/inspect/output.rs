@@ -6,12 +6,12 @@ use anstyle::Style;
 use anyhow::Result;
 use boot_path::errors::text::Shown;
 use boot_path::position::Lba;
-use serde::Serialize;
 
 use super::facts::{
     Cd, Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, Sectors, Stage2, Volume,
 };
 use super::kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, Segment};
+use crate::json;
 
 /// How those lines look that say how good an image is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,15 +24,6 @@ pub struct Styles {
     pub problem: Style,
 }
 
-/// A value as JSON, for programs. Also safe on a terminal, which obeys more characters than JSON
-/// escapes.
-///
-/// # Errors
-/// None that is known.
-pub fn json(value: &impl Serialize) -> Result<String> {
-    Ok(crate::json::shown(&serde_json::to_string_pretty(value)?))
-}
-
 impl Inspection {
     /// As JSON, for programs. Also safe on a terminal, which obeys more characters than JSON
     /// escapes.
@@ -40,7 +31,7 @@ impl Inspection {
     /// # Errors
     /// None that is known.
     pub fn to_json(&self) -> Result<String> {
-        json(self)
+        json::pretty(self)
     }
 
     /// What its `Display` says, with colour: escape sequences, which a terminal obeys.
