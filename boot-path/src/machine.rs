@@ -4,6 +4,7 @@
 //! `host-machine` implements it on the host: a BIOS over a disk image, and memory that knows what
 //! was allocated.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::bios::firmware::Bios;
@@ -14,6 +15,9 @@ use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::{allocate, allocate_high};
 use crate::memory::ram::{Allocation, Block};
+
+/// A segment of the kernel that runs: first address, bytes, `p_flags`.
+pub type KernelSegment = (VirtAddr, u64, u32);
 
 /// The devices on which everything except errors is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// Begins or ends another try after a failure. That failure is kept; those of the other try are
     /// not.
     fn again(self, again: bool);
+
+    /// The next list is made in this memory.
+    fn heap(self, _: Block<'m>) {}
 
     /// The bytes of memory that was allocated. Their content is undefined.
     fn bytes(self, memory: Allocation) -> &'m mut [u8];
@@ -135,9 +142,8 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// The page through which the loader leaves for a kernel of its own protocol.
     fn switch_page(self) -> PhysAddr;
 
-    /// Notes a segment of the kernel (first address, bytes, `p_flags`), for reports of faults of
-    /// the kernel before it has an IDT.
-    fn note_segment(self, start: VirtAddr, size: u64, flags: u32);
+    /// Notes the kernel's segments, for reports of faults of the kernel before it has an IDT.
+    fn note_segments(self, segments: Vec<KernelSegment>);
 
     /// 256 bits that nobody can guess, as far as the machine can provide them.
     fn random_seed(self) -> [u8; 32];
@@ -171,6 +177,25 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     fn high(self, size: u64, memory: &mut MemoryMap) -> Result<Block<'m>, Self::Failure> {
         let start = allocate_high(memory, size)?;
         Ok(self.block(Allocation::new(start, size)))
+    }
+
+    /// An empty list with room for `count` values. Its memory stays allocated.
+    ///
+    /// # Errors
+    /// 6B.
+    fn list<T>(self, count: usize, memory: &mut MemoryMap) -> Result<Vec<T>, Self::Failure> {
+        self.grow_heap((count * size_of::<T>()) as u64, memory)?;
+        Ok(Vec::with_capacity(count))
+    }
+
+    /// Gives memory for a list of so many bytes to the heap.
+    ///
+    /// # Errors
+    /// 6B.
+    #[inline(never)] // for every kind of list
+    fn grow_heap(self, size: u64, memory: &mut MemoryMap) -> Result<(), Self::Failure> {
+        self.heap(self.high(size, memory)?);
+        Ok(())
     }
 
     /// Makes the memory of a block free again.

@@ -23,7 +23,6 @@ use crate::entry::entry_file::EntryFileError;
 use crate::files::access::{File, Files};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::Role;
-use crate::kernel::image::{KernelImage, Wishes};
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout;
@@ -103,11 +102,7 @@ pub struct Rooms<'m> {
     pub brought: &'m mut ArrayVec<File<'m>, MAX_GIVEN>,
     /// For the state of a decompression.
     pub decompressor: &'m mut MaybeUninit<Decompressor>,
-    /// For the headers of an ELF file.
-    pub headers: &'m mut Option<(KernelImage, Wishes)>,
-    /// For those of a kernel that is loaded.
-    pub image: &'m mut Option<KernelImage>,
-    /// For the contents of other headers.
+    /// For a kernel's headers.
     pub opened: &'m mut Option<Opened<'m>>,
     /// For graphics modes.
     pub adapter: &'m mut Adapter,
@@ -180,7 +175,7 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
         }
     };
     let mut out = WayRooms {
-        recognise: recognise::Rooms::new(rooms.headers, rooms.image, rooms.opened),
+        opened: rooms.opened,
         adapter: rooms.adapter,
         modules: rooms.modules,
     };
@@ -190,7 +185,7 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
         }
         Start::Entry(first, text) => {
             let mut leave = |files: &mut Files<'m, M>, item, memory: &mut MemoryMap| {
-                out.recognise.clear();
+                *out.opened = None; // of a kernel that is not booted
                 leave(files, &partition, item, &mut out, memory)
             };
             attempts::boot_first(&mut files, (first, entries, text), memory, &mut leave)
@@ -200,7 +195,7 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
 
 /// The memory that the steps after the choice need.
 pub struct WayRooms<'m> {
-    recognise: recognise::Rooms<'m>,
+    opened: &'m mut Option<Opened<'m>>,
     adapter: &'m mut Adapter,
     modules: &'m mut Modules<'m>,
 }
@@ -230,7 +225,7 @@ fn leave<'m, M: PathMachine<'m>>(
 
     machine.step(10);
     entry.kernel = files.unpack(Role::Kernel, entry.path, entry.kernel, memory)?;
-    let recognised = recognise::recognise(files, &entry, &mut rooms.recognise, memory)?;
+    let recognised = recognise::recognise(files, &entry, rooms.opened, memory)?;
     // Multiboot kernels are told what the BIOS says, to the byte.
     if !matches!(recognised, Recognised::Multiboot(_)) {
         show_pages(machine, memory);

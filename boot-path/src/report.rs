@@ -6,14 +6,11 @@ use core::panic::PanicInfo;
 use crate::errors::catalogue::{self, Entry, Named, Report};
 use crate::errors::exception::{self, Exception, Saved};
 use crate::errors::text::facts;
-use crate::machine::Machine;
+use crate::machine::{KernelSegment, Machine};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout;
 use crate::paging::page_walk::{self, Paging};
 use crate::say;
-
-/// A segment of the kernel that runs: first address, bytes, `p_flags`.
-pub type KernelSegment = (VirtAddr, u64, u32);
 
 /// Reads the quadword at an address, if the loader reaches it.
 pub type Read<'a> = &'a dyn Fn(PhysAddr) -> Option<u64>;

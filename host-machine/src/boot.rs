@@ -37,10 +37,8 @@ pub fn boot(pc: &Pc, manifest: &[u8]) -> Outcome {
 pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let mut memory = Box::new(MemoryMap::new());
     let mut decompressor = Box::new(MaybeUninit::uninit());
-    let mut headers = None;
     let mut adapter = Box::new(Adapter::new());
     // They hold references that live as long as they do. Nothing in them needs to be dropped.
-    let mut image = None;
     let mut entries = ManuallyDrop::new(Entries::new());
     let mut modules = ManuallyDrop::new(Modules::new());
     let mut brought = ManuallyDrop::new(ArrayVec::new());
@@ -48,10 +46,8 @@ pub fn boot_entry(pc: &Pc, manifest: &[u8], path: Option<&str>) -> Outcome {
     let rooms = Rooms {
         entries: &mut entries,
         modules: &mut modules,
-        image: &mut image,
         brought: &mut brought,
         decompressor: &mut decompressor,
-        headers: &mut headers,
         opened: &mut opened,
         adapter: &mut adapter,
     };

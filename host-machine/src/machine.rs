@@ -6,8 +6,8 @@ use std::io;
 
 use boot_path::bios::time::{Clock, Moment, Waiting};
 use boot_path::errors::text::{Escaping, fill_in};
-use boot_path::machine::{Consoles, Machine as BootMachine};
-use boot_path::memory::address::{PhysAddr, VirtAddr};
+use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
+use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
 use boot_path::memory::map::MemoryKind;
 use boot_path::memory::ram::Allocation;
@@ -286,11 +286,10 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         PhysAddr::new(layout::STAGE2.start)
     }
 
-    fn note_segment(self, start: VirtAddr, size: u64, flags: u32) {
-        self.0
-            .segments
-            .borrow_mut()
-            .push((start.as_u64(), size, flags));
+    fn note_segments(self, segments: Vec<KernelSegment>) {
+        let noted = segments.into_iter();
+        let noted = noted.map(|(start, size, flags)| (start.as_u64(), size, flags));
+        self.0.segments.replace(noted.collect());
     }
 
     fn random_seed(self) -> [u8; 32] {

@@ -10,6 +10,8 @@
 // The entry is assembly.
 #![allow(unsafe_code)]
 
+extern crate alloc;
+
 mod machine;
 mod real;
 mod ways_out;
@@ -99,10 +101,8 @@ fn rooms(memory: &'static mut [u8]) -> Rooms<'static> {
     Rooms {
         entries: memory.room().write(Entries::new()),
         modules: memory.room().write(Modules::new_const()),
-        image: memory.room().write(None),
         brought: memory.room().write(ArrayVec::new_const()),
         decompressor: memory.room(),
-        headers: memory.room().write(None),
         opened: memory.room().write(None),
         adapter: memory.room().write(Adapter::new()),
     }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use ::boot_path::files::checksum::{CRC_32C, Tables};
+use ::boot_path::memory::layout;
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::Road;
 use disk_builder::image::{self, Recipe};
@@ -545,6 +546,7 @@ fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
     const MOST_SECTORS: usize = 12;
     const RESERVES: usize = 13;
     const LOW_MEMORY: usize = 14;
+    const STACK: usize = 16;
 
     static ROM: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();
     let mut rom = once(&ROM, || Ok(test_program("bad-bios")?.flat().to_vec()))?;
@@ -553,6 +555,10 @@ fn option_rom(wanted: &Rom<'_>) -> Result<tempfile::NamedTempFile> {
     rom[MOST_SECTORS] = wanted.most_sectors;
     rom[RESERVES] = wanted.reserves_low_memory.into();
     rom[LOW_MEMORY..][..2].copy_from_slice(&wanted.low_memory_kib.to_le_bytes());
+    let stack = [layout::STACK.start / 16, layout::STACK.size() / 2];
+    for (field, value) in rom[STACK..].chunks_exact_mut(2).zip(stack) {
+        field.copy_from_slice(&u16::try_from(value)?.to_le_bytes());
+    }
     let bits = wanted.defects.iter().map(|&defect| defect as u32);
     let flags = bits.fold(0, |flags, bit| flags | bit);
     rom[FLAGS..CHECKSUM].copy_from_slice(&flags.to_le_bytes());

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::{EXIT_OKAY, Ending};
 use machine_tests::checksum::checksum;
-use machine_tests::elf::noise;
+use machine_tests::elf::{Elf, ProgramHeader, R, noise};
 use machine_tests::image::{Image, bad_modes, stage1_cd, test_program_built_by};
 use machine_tests::kernels::gzip;
 use machine_tests::machine::{Bochs, Disk, Machine};
@@ -375,6 +375,21 @@ fn a_position_independent_kernel_without_markers() -> Result<()> {
     okay(
         &Machine::new(&image.path()),
         &["kernel at 0xffffffff80000000"],
+    )
+}
+
+/// In a group of their own each, so that the kernel has to become one piece.
+#[test]
+fn many_segments() -> Result<()> {
+    let elf = Elf::read(&Kernel::new()?.0)?;
+    let own = elf.program_headers.len();
+    let elf = (0..100).fold(elf, |elf, number| {
+        let address = 0xFFFF_FFFF_8080_0000 + 0x21_0000 * number;
+        elf.with(ProgramHeader::load(R, address, noise(100), 5000))
+    });
+    okay(
+        &Machine::new(&Kernel(elf.build()).image()?.path()).arguments(["-m", "1024M"]),
+        &[&format!("10 kernel   ELF64, {} segments, ", own + 100)],
     )
 }
 

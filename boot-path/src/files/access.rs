@@ -7,10 +7,9 @@
 //! put it there ([`crate::ways_in`]) or because it was compressed ([`super::unpack`]). Nor do they
 //! need to know that a FAT volume has two copies of most of its structures: see [`super::views`].
 
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
-
-use arrayvec::ArrayVec;
 
 use crate::disk::fat::{self, Cache, FatError, FileName, NoFile, Volume};
 use crate::disk::int13::Drive;
@@ -105,12 +104,9 @@ struct Kept<'m> {
     /// The file was read by this view of the volume.
     volume: Volume,
     /// The parts; the destination of each is its place in the block.
-    parts: ArrayVec<Range, MAX_KEPT>,
+    parts: Vec<Range>,
     block: Block<'m>,
 }
-
-/// The most parts that are kept.
-pub const MAX_KEPT: usize = 33;
 
 /// Calls its second argument with the bytes of the loaded blocks that a checksum covers, in the
 /// order of the file.
@@ -578,19 +574,20 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let volume = on_disk.volume;
         let lengths = parts.clone().map(|(_, length)| length);
         let size = lengths.fold(0, u64::saturating_add);
-        let Ok(block) = self.machine.high(size, memory) else {
+        let block = self.machine.high(size, memory);
+        let list = self.machine.list(parts.clone().count(), memory);
+        let (Ok(block), Ok(list)) = (block, list) else {
             return Ok(());
         };
         let mut kept = Kept {
             file: *file,
             volume,
-            parts: ArrayVec::new(),
+            parts: list,
             block,
         };
         let mut destination = kept.block.start();
         for (file_offset, length) in parts {
-            // There are never more: the segments, and the bytes that are not loaded.
-            let _ = kept.parts.try_push(Range {
+            kept.parts.push(Range {
                 file_offset,
                 length,
                 destination,

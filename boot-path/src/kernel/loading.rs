@@ -6,14 +6,14 @@
 //! checksums of files that `disk-builder` wrote. **On exit**: everything the kernel needs is in
 //! memory; nothing is mapped yet.
 
-use arrayvec::ArrayVec;
+use alloc::vec::Vec;
 
 use crate::disk::stream::Range;
 use crate::entry::entry_file::Module;
 use crate::files::access::{File, Files, Plan};
 use crate::files::error::FileMachine;
 use crate::files::integrity::{Expected, Role, Sums};
-use crate::kernel::image::{KernelError, KernelImage, MAX_SEGMENTS, Wishes};
+use crate::kernel::image::{KernelError, KernelImage, Wishes};
 use crate::kernel::placement::{Kernel, LoadedModule};
 use crate::kernel::relocate::{LoadedKernel, relocate};
 use crate::machine::Machine;
@@ -32,17 +32,17 @@ impl<'m, M: FileMachine<'m, Failure: From<KernelError>>> KernelMachine<'m> for M
 #[derive(Debug)]
 pub struct Loaded<'m> {
     /// Its headers, and its place.
-    pub kernel: Kernel<'m>,
+    pub kernel: Kernel,
     /// The memory of its groups of segments.
-    blocks: ArrayVec<Block<'m>, MAX_SEGMENTS>,
+    blocks: Vec<Block<'m>>,
 }
 
 impl<'m> Loaded<'m> {
     /// A kernel that is not [loaded](Self::load) yet.
-    pub fn new(image: &'m mut KernelImage, wishes: Wishes) -> Self {
+    pub fn new(image: KernelImage, wishes: Wishes) -> Self {
         Self {
             kernel: Kernel::new(image, wishes),
-            blocks: ArrayVec::new(),
+            blocks: Vec::new(),
         }
     }
 
@@ -59,20 +59,22 @@ impl<'m> Loaded<'m> {
     ) -> Result<(), M::Failure> {
         let machine = files.machine();
         let kernel = &mut self.kernel;
-        kernel.place(memory)?;
+        let segments = kernel.image.segments().len();
+        kernel.place(machine.list(segments, memory)?, memory)?;
         // A kernel with Limine requests instead of a note follows other rules.
         if kernel.wishes.own {
             kernel.image.check(&kernel.wishes)?;
         }
-        for (start, size) in kernel.group_places() {
-            // There are no more groups than segments.
-            let _ = self
-                .blocks
-                .try_push(machine.block(Allocation::new(start, size)));
-        }
-        self.read_segments(files, file, expected)?;
+        // There are no more groups than segments.
+        self.blocks = machine.list(segments, memory)?;
+        let places = kernel.group_places();
+        let blocks = places.map(|(start, size)| machine.block(Allocation::new(start, size)));
+        self.blocks.extend(blocks);
+        let mut reads = machine.list(segments, memory)?;
+        reads.extend(kernel.reads());
+        self.read_segments(files, file, expected, &reads)?;
         let (kernel, mut segments) = self.split();
-        relocate(kernel.image, &mut segments, kernel.slide)?;
+        relocate(&kernel.image, &mut segments, kernel.slide)?;
 
         let image = &kernel.image;
         let bytes: u64 = image.segments().iter().map(|it| it.file_size).sum();
@@ -95,12 +97,13 @@ impl<'m> Loaded<'m> {
         files: &mut Files<'m, M>,
         file: &File<'m>,
         expected: Option<Expected<'m>>,
+        reads: &[Range],
     ) -> Result<(), M::Failure> {
         let machine = files.machine();
         let Self { kernel, blocks } = self;
         kernel.zeroes(|start, end| zero(machine, blocks, start, end));
         let plan = Plan {
-            ranges: &kernel.reads(),
+            ranges: reads,
             // Computed after reading. While reading, bytes come in the order of the file, in which
             // segments may overlap, and errors of memory would go unnoticed.
             checked: &|blocks, sum| {
@@ -136,12 +139,12 @@ impl<'m> Loaded<'m> {
             machine.freed(block.start(), block.end() - block.start());
         }
         blocks.clear();
-        let _ = blocks.try_push(united); // it is the only one
+        blocks.push(united);
         Ok(())
     }
 
     /// Its headers, and its segments for writing.
-    pub fn split(&mut self) -> (&Kernel<'m>, Segments<'_, 'm>) {
+    pub fn split(&mut self) -> (&Kernel, Segments<'_, 'm>) {
         let Self { kernel, blocks } = self;
         (kernel, Segments { kernel, blocks })
     }
@@ -161,12 +164,12 @@ pub fn zero<'m>(
 
 /// The segments of a kernel in memory.
 pub struct Segments<'a, 'm> {
-    kernel: &'a Kernel<'m>,
+    kernel: &'a Kernel,
     blocks: &'a mut [Block<'m>],
 }
 
 /// The bytes of a segment that came from the file.
-fn bytes<'b>(kernel: &Kernel<'_>, blocks: &'b [Block<'_>], segment: usize) -> &'b [u8] {
+fn bytes<'b>(kernel: &Kernel, blocks: &'b [Block<'_>], segment: usize) -> &'b [u8] {
     match kernel.segment(segment) {
         Some((segment, address)) => bytes_at(blocks, address, segment.file_size),
         None => &[],

@@ -5,16 +5,21 @@
 //! clears [`Kernel::zeroes`], and relocates ([`crate::kernel::relocate`]). Decision 7 explains the
 //! choice of the addresses.
 
+use alloc::vec::Vec;
+
 use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
 use crate::entry::entry_file::MAX_MODULES;
-use crate::kernel::image::{Group, KernelImage, MAX_SEGMENTS, Segment, Wishes};
+use crate::kernel::image::{Group, KernelImage, Segment, Wishes};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::allocate;
 use crate::position::FileOffset;
+
+/// The most groups that go where the linker script wants them. If there are more, all go anywhere.
+const FEW: usize = 64;
 
 /// A module with its place in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,38 +64,46 @@ impl LoadedModule {
 
 /// A kernel, and its place.
 #[derive(Debug)]
-pub struct Kernel<'i> {
+pub struct Kernel {
     /// Its headers.
-    pub image: &'i mut KernelImage,
+    pub image: KernelImage,
     /// Its wishes.
     pub wishes: Wishes,
     /// The number to add to the addresses in `image`.
     pub slide: u64,
     /// Where each segment is.
-    addresses: ArrayVec<PhysAddr, MAX_SEGMENTS>,
+    addresses: Vec<PhysAddr>,
     modules: ArrayVec<LoadedModule, MAX_MODULES>,
 }
 
-impl<'i> Kernel<'i> {
+impl Kernel {
     /// A kernel that is not [placed](Self::place) yet.
-    pub fn new(image: &'i mut KernelImage, wishes: Wishes) -> Self {
+    pub fn new(image: KernelImage, wishes: Wishes) -> Self {
         Self {
             slide: image.choose_slide(),
             image,
             wishes,
-            addresses: ArrayVec::new(),
+            addresses: Vec::new(),
             modules: ArrayVec::new(),
         }
     }
 
     /// Allocates memory for every group of segments: where the linker script wants it, or anywhere.
+    /// `addresses` is an empty list with room for the address of each segment.
     ///
     /// # Errors
     /// 6B.
-    pub fn place(&mut self, memory: &mut MemoryMap) -> Result<(), OutOfMemory> {
+    pub fn place(
+        &mut self,
+        mut addresses: Vec<PhysAddr>,
+        memory: &mut MemoryMap,
+    ) -> Result<(), OutOfMemory> {
+        // The memory map has no room for the regions of many that are apart.
+        let are_few = self.image.groups().nth(FEW).is_none();
         for group in self.image.groups() {
             let wanted = group.preferred_physical.filter(|&start| {
-                start.as_u64() >= MIB
+                are_few
+                    && start.as_u64() >= MIB
                     && start.saturating_add(group.size) <= EARLY_REACH
                     && memory.allocate_at(start, group.size, MemoryKind::Kernel)
             });
@@ -107,12 +120,10 @@ impl<'i> Kernel<'i> {
             // The groups come in the order of the segments.
             let segments = self.image.segments().get(group.first..group.end);
             for segment in segments.unwrap_or_default() {
-                let address = start + (segment.virtual_start - group.virtual_start);
-                let Ok(()) = self.addresses.try_push(address) else {
-                    break;
-                };
+                addresses.push(start + (segment.virtual_start - group.virtual_start));
             }
         }
+        self.addresses = addresses;
         Ok(())
     }
 
@@ -199,11 +210,14 @@ impl<'i> Kernel<'i> {
         self.addresses.first().copied().unwrap_or_default()
     }
 
-    /// Where a page of the kernel is, by its virtual address with the slide.
+    /// Where a page of a segment is, by its virtual address with the slide.
     pub fn physical_page(&self, address: VirtAddr) -> Option<PhysAddr> {
         let address = address.wrapping_before(self.slide);
-        let group = self.image.groups().find(|group| group.contains(address))?;
-        Some(self.group(&group) + (address - group.virtual_start))
+        let segments = self.image.segments();
+        let index = segments.partition_point(|segment| segment.page_end() <= address);
+        let (segment, place) = self.segment(index)?;
+        let is_inside = segment.first_page() <= address;
+        is_inside.then(|| place.wrapping_add(address.wrapping_sub(segment.virtual_start)))
     }
 
     /// The modules, in the order of the entry.
@@ -211,21 +225,13 @@ impl<'i> Kernel<'i> {
         &self.modules
     }
 
-    /// The reads from the kernel's file, one for each segment; the rest of the array is empty.
-    pub fn reads(&self) -> [Range; MAX_SEGMENTS] {
-        let mut ranges = [Range {
-            file_offset: FileOffset::ZERO,
-            length: 0,
-            destination: PhysAddr::new(0),
-        }; MAX_SEGMENTS];
-        for (range, (segment, address)) in ranges.iter_mut().zip(self.segments()) {
-            *range = Range {
-                file_offset: segment.file_offset,
-                length: segment.file_size,
-                destination: address,
-            };
-        }
-        ranges
+    /// The reads from the kernel's file, one for each segment.
+    pub fn reads(&self) -> impl Iterator<Item = Range> {
+        self.segments().map(|(segment, address)| Range {
+            file_offset: segment.file_offset,
+            length: segment.file_size,
+            destination: address,
+        })
     }
 
     /// Calls `zero` with start and end of every other range in the segments' pages: `.bss`, and

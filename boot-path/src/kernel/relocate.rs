@@ -14,7 +14,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::files::file_bytes::WINDOW;
-use crate::kernel::image::{AddressRange, KernelError, KernelImage, Segment, Table};
+use crate::kernel::image::{AddressRange, KernelError, KernelImage, Segment, Table, segment_at};
 use crate::memory::address::VirtAddr;
 
 // The list in `elf` is older than these.
@@ -154,8 +154,8 @@ fn locate(
         size,
     }: AddressRange,
 ) -> Result<Location, KernelError> {
-    for (segment, s) in segments.iter().enumerate() {
-        let offset = address.wrapping_sub(s.virtual_start);
+    if let Some((segment, s)) = segment_at(segments, address) {
+        let offset = address - s.virtual_start;
         if offset <= s.file_size
             && size <= s.file_size - offset
             && let (Ok(offset), Ok(size)) = (offset.try_into(), size.try_into())
@@ -458,8 +458,8 @@ impl<M: SegmentBytes> Relocator<'_, M> {
     ) -> Result<(usize, VirtAddr, Option<&mut [u8]>), KernelError> {
         // The last 7 offsets are not those of a whole word.
         let offsets = |s: &Segment| s.memory_size.saturating_sub(7);
-        let holds = |(_, s): &(_, &Segment)| first.wrapping_sub(s.virtual_start) < offsets(s);
-        let Some((index, segment)) = self.segments.iter().enumerate().find(holds) else {
+        let holds = |(_, s): &(_, &Segment)| first - s.virtual_start < offsets(s);
+        let Some((index, segment)) = segment_at(self.segments, first).filter(holds) else {
             return Err(KernelError::RelocationTarget { address: first });
         };
         let (start, offsets) = (segment.virtual_start, offsets(segment));

@@ -76,7 +76,7 @@ pub struct AddressSpace {
 /// # Errors
 /// 11A, 11B, 6B.
 pub fn build(
-    kernel: &Kernel<'_>,
+    kernel: &Kernel,
     memory: &mut MemoryMap,
     pages: impl TablePages,
     capabilities: Capabilities,
@@ -129,7 +129,7 @@ pub fn build(
 /// Maps the segments, with their permissions.
 pub(crate) fn map_kernel<M: TableMemory>(
     tables: &mut PageTables<M>,
-    kernel: &Kernel<'_>,
+    kernel: &Kernel,
 ) -> Result<(), PagingError> {
     for range in kernel.image.page_ranges(kernel.slide) {
         let physical_start = kernel
@@ -149,7 +149,7 @@ pub(crate) fn map_kernel<M: TableMemory>(
 
 /// The highest 512 GiB slot in the upper half that neither the kernel nor the physical map touches:
 /// the stack gets it for itself.
-fn stack_slot(kernel: &Kernel<'_>, base: VirtAddr, physical_map_size: u64) -> VirtAddr {
+fn stack_slot(kernel: &Kernel, base: VirtAddr, physical_map_size: u64) -> VirtAddr {
     let slot = |address: VirtAddr| address.as_u64() >> SLOT_SHIFT & (ENTRIES - 1);
     let map = slot(base)..=slot(base.saturating_add(physical_map_size.max(1) - 1));
     let free = (ENTRIES / 2..ENTRIES).rev().find(|candidate| {

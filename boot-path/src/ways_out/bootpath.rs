@@ -73,6 +73,12 @@ pub fn boot<'m, M: OutMachine<'m>>(
 
     machine.step(12);
     let kernel = &*kernel;
+    let mut segments = machine.list(kernel.image.segments().len(), memory)?;
+    segments.extend(kernel.image.segments().iter().map(|segment| {
+        let start = segment.virtual_start.wrapping_add(kernel.slide);
+        (start, segment.memory_size, segment.flags)
+    }));
+    machine.note_segments(segments);
     let boot_info = information(files, partition, entry, kernel, &space, memory)?;
     let entry = kernel.image.entry().wrapping_add(kernel.slide);
     Ok(Handover::from(Jump::Bootpath(BootpathStart {
@@ -195,7 +201,7 @@ fn information<'m, M: OutMachine<'m>>(
     files: &Files<'m, M>,
     partition: &Partition,
     entry: &BootEntry<'m>,
-    kernel: &Kernel<'_>,
+    kernel: &Kernel,
     space: &AddressSpace,
     memory: &mut MemoryMap,
 ) -> Result<PhysAddr, M::Failure> {
@@ -204,7 +210,7 @@ fn information<'m, M: OutMachine<'m>>(
     let size = size(entry, kernel, memory);
     let mut arena = Arena::new(machine, memory, size, base)?;
     let boot_info = arena.reserve::<BootInfo>(1);
-    let placed = placed(machine, &mut arena, kernel, space);
+    let placed = placed(&mut arena, kernel, space);
     let modules = store_modules(&mut arena, entry, kernel);
     let loader = arena.text(LOADER);
     let length = entry.text.command_line_length();
@@ -249,7 +255,7 @@ fn information<'m, M: OutMachine<'m>>(
 }
 
 /// Bytes of the boot information and of the data that it points to.
-fn size(entry: &BootEntry<'_>, kernel: &Kernel<'_>, memory: &MemoryMap) -> usize {
+fn size(entry: &BootEntry<'_>, kernel: &Kernel, memory: &MemoryMap) -> usize {
     let texts =
         |module: crate::entry::entry_file::Module<'_>| module.path.len() + module.string.len() + 2;
     size_of::<BootInfo>()
@@ -263,17 +269,8 @@ fn size(entry: &BootEntry<'_>, kernel: &Kernel<'_>, memory: &MemoryMap) -> usize
 }
 
 /// Where the kernel and its stack are.
-fn placed<'m>(
-    machine: impl Machine<'m>,
-    arena: &mut Arena<'m>,
-    kernel: &Kernel<'_>,
-    space: &AddressSpace,
-) -> handoff::Kernel {
+fn placed(arena: &mut Arena<'_>, kernel: &Kernel, space: &AddressSpace) -> handoff::Kernel {
     let count = kernel.image.segments().len();
-    for (segment, _) in kernel.segments() {
-        let start = segment.virtual_start.wrapping_add(kernel.slide);
-        machine.note_segment(start, segment.memory_size, segment.flags);
-    }
     let segments = kernel.segments().map(|(segment, address)| KernelSegment {
         virtual_start: segment.virtual_start.wrapping_add(kernel.slide).as_u64(),
         physical_start: address.as_u64(),
@@ -298,11 +295,7 @@ fn placed<'m>(
     }
 }
 
-fn store_modules(
-    arena: &mut Arena<'_>,
-    entry: &BootEntry<'_>,
-    kernel: &Kernel<'_>,
-) -> *const Module {
+fn store_modules(arena: &mut Arena<'_>, entry: &BootEntry<'_>, kernel: &Kernel) -> *const Module {
     let count = kernel.modules().len();
     let list = arena.reserve::<Module>(count);
     let loaded = kernel.modules().iter().zip(entry.text.modules());
@@ -320,7 +313,7 @@ fn store_modules(
     arena.address(list)
 }
 
-fn tls(kernel: &Kernel<'_>) -> TlsTemplate {
+fn tls(kernel: &Kernel) -> TlsTemplate {
     let none = TlsTemplate {
         start: 0,
         file_size: 0,

@@ -8,11 +8,11 @@
 
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
-use crate::files::access::{Files, MAX_KEPT};
+use crate::files::access::Files;
 use crate::files::error::is_of_volume;
 use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
-use crate::kernel::image::{self, KernelError, KernelImage, MAX_SEGMENTS, Wishes};
+use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
@@ -38,70 +38,13 @@ pub enum Recognised<'r, 'm> {
     Linux(&'r Linux<'m>),
 }
 
-/// Memory that recognising a kernel needs: the stack is too small for it.
-pub struct Rooms<'m> {
-    /// For the headers of an ELF file, while it is being recognised.
-    headers: &'m mut Option<(KernelImage, Wishes)>,
-    /// For those of a kernel that is loaded.
-    image: ImageRoom<'m>,
-    /// For the contents of other headers.
-    opened: &'m mut Option<Opened<'m>>,
-}
-
-/// Room for the headers of a kernel that is loaded.
-enum ImageRoom<'m> {
-    /// It was never used.
-    New(&'m mut Option<KernelImage>),
-    /// It holds those of a kernel that was not booted.
-    Used(&'m mut KernelImage),
-    /// A kernel that is loaded uses it.
-    Lent,
-}
-
-impl<'m> Rooms<'m> {
-    /// Rooms that were never used.
-    pub const fn new(
-        headers: &'m mut Option<(KernelImage, Wishes)>,
-        image: &'m mut Option<KernelImage>,
-        opened: &'m mut Option<Opened<'m>>,
-    ) -> Self {
-        let image = ImageRoom::New(image);
-        Self {
-            headers,
-            image,
-            opened,
-        }
-    }
-
-    /// Forgets a kernel that is not booted.
-    pub fn clear(&mut self) {
-        *self.headers = None;
-        if let Some(Opened::Loaded(loaded, _)) = self.opened.take() {
-            self.image = ImageRoom::Used(loaded.kernel.image);
-        }
-    }
-}
-
-impl<'m> ImageRoom<'m> {
-    /// Moves headers to this room.
-    fn lend(&mut self, headers: KernelImage) -> Option<&'m mut KernelImage> {
-        match core::mem::replace(self, Self::Lent) {
-            Self::New(room) => Some(room.insert(headers)),
-            Self::Used(room) => {
-                *room = headers;
-                Some(room)
-            }
-            Self::Lent => None,
-        }
-    }
-}
-
 /// The headers of a file.
+#[expect(clippy::large_enum_variant, reason = "there is only one of it")]
 pub enum Opened<'m> {
-    /// Those of an ELF file, and its checksums.
-    Elf(Option<Expected<'m>>),
     /// An ELF file that is loaded, and its Limine requests.
     Loaded(Loaded<'m>, Requests),
+    /// Those of an ELF file that is not loaded: its checksums.
+    Elf(Option<Expected<'m>>),
     /// A Multiboot header.
     Multiboot(Multiboot<'m>),
     /// The setup header of Linux.
@@ -116,19 +59,12 @@ pub enum Opened<'m> {
 pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
-    rooms: &'r mut Rooms<'m>,
+    opened: &'r mut Option<Opened<'m>>,
     memory: &mut MemoryMap,
 ) -> Result<Recognised<'r, 'm>, M::Failure> {
-    let Rooms {
-        headers,
-        image,
-        opened,
-    } = rooms;
-    open(files, entry, headers, opened, memory)?;
-    if let Some(Opened::Elf(expected)) = **opened {
-        // The headers are set, or reading them has failed.
-        let (headers, wishes) = headers.take().ok_or(KernelError::NotElf)?;
-        let image = image.lend(headers).ok_or(KernelError::NotElf)?;
+    let mut headers = None;
+    open(files, entry, &mut headers, opened, memory)?;
+    if let (&mut Some(Opened::Elf(expected)), Some((image, wishes))) = (&mut *opened, headers) {
         let loaded = Loaded::new(image, wishes);
         let room = opened.insert(Opened::Loaded(loaded, Requests::default()));
         if let Opened::Loaded(loaded, _) = room {
@@ -161,7 +97,7 @@ fn find_requests(
     if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
         return Ok(false);
     }
-    match scan_into(requests, loaded.kernel.image, loaded)? {
+    match scan_into(requests, &loaded.kernel.image, loaded)? {
         false if wanted => Err(LimineError::Nothing),
         found => Ok(found),
     }
@@ -186,11 +122,15 @@ fn refuse_foreign<'m, M: OpenMachine<'m>>(
     }
 }
 
-/// Reads the headers, and compares their checksum.
+/// The headers of an ELF file.
+type Headers = Option<(KernelImage, Wishes)>;
+
+/// Reads the headers, and compares their checksum. `headers` become those of an ELF file, whatever its
+/// protocol.
 fn open<'m, M: OpenMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
-    headers: &mut Option<(KernelImage, Wishes)>,
+    headers: &mut Headers,
     opened: &mut Option<Opened<'m>>,
     memory: &mut MemoryMap,
 ) -> Result<(), M::Failure> {
@@ -246,7 +186,7 @@ struct Opening<'a, 'm> {
     entry: &'a BootEntry<'m>,
     /// Room for the file's head.
     head: &'a mut [u8],
-    headers: &'a mut Option<(KernelImage, Wishes)>,
+    headers: &'a mut Headers,
     opened: &'a mut Option<Opened<'m>>,
     memory: &'a mut MemoryMap,
 }
@@ -335,7 +275,6 @@ impl<'m> Opening<'_, 'm> {
         };
         let segments = image.segments().iter();
         let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
-        const _: () = assert!(MAX_SEGMENTS < MAX_KEPT);
         let parts = parts.chain(unloaded.map(|(start, end)| (start, end - start)));
         let files = reader.keep(parts, self.memory)?;
         let mut segments = image.segments().iter().enumerate();
@@ -348,9 +287,14 @@ impl<'m> Opening<'_, 'm> {
         &mut self,
         reader: &mut Reader<'_, 'm, M>,
     ) -> Result<(), M::Failure> {
-        image::read(self.headers, self.entry.kernel.size, |offset, out| {
+        let machine = reader.files().machine();
+        let size = self.entry.kernel.size;
+        let list = |count| machine.list(count, self.memory);
+        *self.headers = None;
+        *self.headers = Some(image::read(size, list, |offset, out| {
             reader.read_at(offset, out)
-        })
+        })?);
+        Ok(())
     }
 
     fn elf<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) -> Checked<'m, M> {
@@ -380,11 +324,15 @@ impl<'m> Opening<'_, 'm> {
         let head = self.head.get(..length).unwrap_or_default();
         opened.header.fill(head)?;
         let size = self.entry.kernel.size;
+        let machine = reader.files().machine();
+        let list = |count| machine.list(count, self.memory);
         let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
-        opened.header.read_image(&mut opened.image, size, read_at)?;
+        opened
+            .header
+            .read_image(&mut opened.image, size, list, read_at)?;
         if let Some(table) = opened.image.sections() {
             let length = u64::from(table.count) * u64::from(table.entry_size);
-            let headers = reader.files().machine().high(length, self.memory)?;
+            let headers = machine.high(length, self.memory)?;
             let headers = opened.sections.insert(headers);
             reader.read_at(table.offset, headers)?;
             opened.unloaded = unloaded_sections(headers, table.entry_size, size)?;

@@ -1,6 +1,8 @@
 //! For the host: the checksums of a whole kernel file, over the same bytes that the loader sums up
 //! while it loads the kernel.
 
+use alloc::vec::Vec;
+
 use crate::entry::protocol::HEAD;
 use crate::files::file_bytes::FileBytes;
 use crate::files::integrity::{Crc32c, Sums};
@@ -32,13 +34,12 @@ pub fn of_kernel(
         Sums::Elf => {}
     }
     let mut headers = 0;
-    let mut read = None;
-    image::read(&mut read, file.size(), |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    let (image, _) = image::read(file.size(), list, |offset, out| {
         let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, KernelError>(length)
     })?;
-    let (image, _) = read.ok_or(KernelError::NotElf)?;
     let bytes = image.segments().iter().fold(0, |crc, segment| {
         let place = (segment.file_offset, segment.file_size);
         of_bytes(&mut file, crc, place, crc32c)
@@ -99,7 +100,8 @@ fn of_multiboot(
     let mut headers = crc32c(0, head);
     let header = Header::parse(version, head)?;
     let mut image = PhysicalImage::default();
-    header.read_image(&mut image, file.size(), |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    header.read_image(&mut image, file.size(), list, |offset, out| {
         let length = file.read_at(offset, out);
         headers = crc32c(headers, out.get(..length).unwrap_or_default());
         Ok::<_, MultibootError>(length)

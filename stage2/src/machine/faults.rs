@@ -2,21 +2,19 @@
 //!
 //! Each ends in a report on screen and serial line, and the offer to reboot.
 
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::panic::PanicInfo;
 
-use arrayvec::ArrayVec;
 use boot_path::bios::int16;
 use boot_path::devices::cpu::{features, physical_bits};
 use boot_path::devices::keyboard;
 use boot_path::errors::catalogue::{self, Entry, Named, Report};
 use boot_path::errors::exception::Saved;
-use boot_path::kernel::image::MAX_SEGMENTS;
-use boot_path::machine::Machine as _;
+use boot_path::machine::{KernelSegment, Machine as _};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
 use boot_path::paging::page_walk::Paging;
-use boot_path::report::{Fault, KernelSegment, Panic, StackOverwritten};
+use boot_path::report::{Fault, Panic, StackOverwritten};
 use boot_path::say;
 use x86_64::registers::control::{Efer, EferFlags};
 use x86_64::registers::debug::{Dr7, Dr7Value};
@@ -31,19 +29,11 @@ static KERNEL_RUNS: OneThread<Cell<bool>> = OneThread::new(Cell::new(false));
 static REPORTS: OneThread<Cell<u32>> = OneThread::new(Cell::new(0));
 
 /// The kernel's segments, for the place of a fault.
-static KERNEL_SEGMENTS: OneThread<RefCell<ArrayVec<KernelSegment, MAX_SEGMENTS>>> =
-    OneThread::new(RefCell::new(ArrayVec::new_const()));
+pub static KERNEL_SEGMENTS: OneThread<Cell<&[KernelSegment]>> = OneThread::new(Cell::new(&[]));
 
 /// From here on an exception is the kernel's.
 pub fn kernel_starts() {
     KERNEL_RUNS.set(true);
-}
-
-/// Notes where a segment of the kernel is.
-pub fn segment_is_at(segment: KernelSegment) {
-    if let Ok(mut known) = KERNEL_SEGMENTS.try_borrow_mut() {
-        let _ = known.try_push(segment); // there are no more than that
-    }
 }
 
 /// Called by the stubs in `switch.rs`, on the fault stack and with the loader's tables.
@@ -58,9 +48,7 @@ pub extern "sysv64" fn report(saved: &Saved) -> ! {
         physical_bits: physical_bits(Machine),
     };
     let fault = Fault::new(saved, switch::vector(saved), KERNEL_RUNS.get(), paging);
-    let known = KERNEL_SEGMENTS.try_borrow();
-    let segments = known.as_ref().map_or(&[][..], |known| known);
-    fault.say(Machine, segments, &quadword);
+    fault.say(Machine, KERNEL_SEGMENTS.get(), &quadword);
     offer_reboot(fault.entry())
 }
 

@@ -1,20 +1,22 @@
 //! The machine, as the boot path sees it.
 
+use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 
 use boot_path::devices::{cpu, seed, timer};
 use boot_path::errors::text::copy;
 use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
-use boot_path::machine::{Consoles, Machine as BootMachine};
-use boot_path::memory::address::{PhysAddr, VirtAddr};
-use boot_path::memory::ram::Allocation;
+use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
+use boot_path::memory::address::PhysAddr;
+use boot_path::memory::ram::{Allocation, Block};
+use disk_layout::mbr::frame::WAY_MULTIBOOT;
 use handoff::TIMELINE_LENGTH;
 
 use crate::machine::console::CONSOLE;
 use crate::machine::failure::Failure;
-use crate::machine::real_mode::findings;
-use crate::machine::variables::OneThread;
+use crate::machine::real_mode::findings::{self, FINDINGS, Multiboot};
+use crate::machine::variables::{HEAP, OneThread, Rest};
 use crate::machine::{Machine, faults, instructions, physical, switch};
 
 /// Tables for checksums, once there is memory for them. While one caller uses them, no other can
@@ -41,6 +43,10 @@ impl BootMachine<'static> for Machine {
     type Failure = Failure;
 
     fn again(self, _: bool) {}
+
+    fn heap(self, memory: Block<'static>) {
+        HEAP.set(Rest(memory.keep()));
+    }
 
     fn bytes(self, memory: Allocation) -> &'static mut [u8] {
         physical::allocated(memory)
@@ -113,19 +119,20 @@ impl BootMachine<'static> for Machine {
     }
 
     fn stamps(self) -> [u64; TIMELINE_LENGTH] {
-        findings::stamps()
+        FINDINGS.timeline.get()
     }
 
     fn drives(self) -> (u8, u8) {
-        findings::drives()
+        (FINDINGS.drive.get(), FINDINGS.bios_drive.get())
     }
 
     fn way(self) -> u16 {
-        findings::way()
+        FINDINGS.way.get()
     }
 
     fn multiboot(self) -> Option<(u32, u32)> {
-        findings::multiboot()
+        let Multiboot { magic, information } = FINDINGS.multiboot.get();
+        (self.way() == WAY_MULTIBOOT).then_some((magic, information))
     }
 
     fn cpu_features(self) -> u64 {
@@ -136,8 +143,8 @@ impl BootMachine<'static> for Machine {
         PhysAddr::new(switch::address())
     }
 
-    fn note_segment(self, start: VirtAddr, size: u64, flags: u32) {
-        faults::segment_is_at((start, size, flags));
+    fn note_segments(self, segments: Vec<KernelSegment>) {
+        faults::KERNEL_SEGMENTS.set(segments.leak());
     }
 
     fn random_seed(self) -> [u8; 32] {

@@ -143,8 +143,8 @@ pub fn fill_bios_buffer(bytes: &[u8]) {
 
 /// Writes to the transfer buffer.
 ///
+/// # Panics
 /// When the address is outside it.
-/// When the address is somewhere else.
 #[inline(always)] // mostly zeroes are written, which then need no room in the image
 pub fn write_transfer_buffer(address: u64, bytes: &[u8]) {
     let Region { start, end, .. } = layout::TRANSFER_BUFFER;

@@ -2,9 +2,11 @@
 //! as far as it can: there is no `static mut`.
 #![allow(unsafe_code)]
 
+use core::alloc::{GlobalAlloc, Layout};
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{self, MaybeUninit};
 use core::ops::Deref;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use boot_path::errors::catalogue::Named;
@@ -78,15 +80,38 @@ impl Rest {
     /// # Panics
     /// When what is left is too small.
     pub fn room<T>(&mut self) -> &'static mut MaybeUninit<T> {
-        let left = mem::take(&mut self.0);
-        let skipped = left.as_ptr().align_offset(align_of::<T>());
-        let (_, left) = left.split_at_mut(skipped);
-        let (room, left) = left.split_at_mut(size_of::<T>());
-        self.0 = left;
+        let room = self.piece(Layout::new::<T>());
+        let room = room.expect("this much was allocated");
         // SAFETY: these bytes have the value's size and alignment, nobody else has a reference to
         // them, and a `MaybeUninit` may hold any bytes.
         unsafe { &mut *room.as_mut_ptr().cast() }
     }
+
+    /// The first bytes of this size and alignment; `None`, and nothing is left: there are too few.
+    fn piece(&mut self, layout: Layout) -> Option<&'static mut [u8]> {
+        let left = mem::take(&mut self.0);
+        let skipped = left.as_ptr().align_offset(layout.align());
+        let (_, left) = left.split_at_mut_checked(skipped)?;
+        let (piece, left) = left.split_at_mut_checked(layout.size())?;
+        self.0 = left;
+        Some(piece)
+    }
+}
+
+/// The heap: what is left of the memory that was allocated for a list.
+#[global_allocator]
+pub static HEAP: OneThread<Cell<Rest>> = OneThread::new(Cell::new(Rest(&mut [])));
+
+// SAFETY: nobody else has a reference to a piece.
+unsafe impl GlobalAlloc for OneThread<Cell<Rest>> {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let mut rest = self.replace(Rest(&mut []));
+        let piece = rest.piece(layout);
+        self.set(rest);
+        piece.map_or(ptr::null_mut(), <[u8]>::as_mut_ptr)
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {} // the path frees all that it allocated
 }
 
 /// A variable that is written once, and read by all processors from then on.

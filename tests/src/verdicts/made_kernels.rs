@@ -83,9 +83,6 @@ fn elf_at(address: u64) -> Elf {
 #[rustfmt::skip]
 fn of_elf() -> Vec<Made> {
     let page = |number: u64| KERNEL_VMA + 0x1000 * number;
-    let many = (1..80).fold(own(), |elf, number| {
-        elf.with(ProgramHeader::load(R, page(4 + number), vec![7], 2))
-    });
     let local = |address| ProgramHeader::within_load(PT_TLS, address, 8);
     let twice = own().with(local(KERNEL_VMA)).with(local(KERNEL_VMA));
     let writable = Elf::new(ET_EXEC, KERNEL_VMA).with(code_at(R | W | X, KERNEL_VMA));
@@ -97,7 +94,6 @@ fn of_elf() -> Vec<Made> {
     let with_notes =
         |name, elf: Elf| Kernel::new(name, elf.with(ProgramHeader::note(own_notes())).build());
     vec![
-        ("KernelError::TooManySegments", with_notes("many segments", many)),
         ("KernelError::Duplicate", with_notes("thread-local storage twice", twice)),
         ("KernelError::NotLoaded", with_notes("thread-local storage nowhere", elf().with(local(page(0x100))))),
         ("KernelError::WritableCode", with_notes("code that is writable", writable)),

@@ -1,12 +1,14 @@
 //! Kernels of all kinds, and what they are given.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::run::Ending;
-use machine_tests::elf::{Elf, ProgramHeader, R, noise};
+use machine_tests::checksum::checksum as checksum_of;
+use machine_tests::elf::{Elf, ProgramHeader, R, W, noise};
 use machine_tests::image::{
     Image, c_kernel, demo_kernel, position_independent_kernel, test_program,
 };
@@ -125,6 +127,34 @@ fn the_longest_command_line_arrives() -> Result<()> {
         &transcript,
         &[&format!("command line: {}\r\n", lines.join(" "))],
     )
+}
+
+/// Every byte of many segments arrives, whatever is between them.
+#[test]
+fn a_kernel_of_a_thousand_segments() -> Result<()> {
+    const FIRST: u64 = 0xFFFF_FFFF_8020_0000;
+
+    let mut kernel = test_program("witness")?;
+    let mut expected = String::new();
+    for number in 0..1000 {
+        // With other permissions than their neighbours, with zeroes behind their bytes, and some in a
+        // group of their own.
+        let address = FIRST + 0x3000 * number + (number / 100) * (4 << 20);
+        let (flags, length) = ([R, R | W][number as usize % 2], 100 + number as usize);
+        let (mut bytes, memory) = (noise(length), length + 200);
+        let load = ProgramHeader::load(flags, address, bytes.clone(), memory as u64);
+        kernel = kernel.with(load);
+        bytes.resize(memory, 0);
+        writeln!(expected, "segment at {address:x}, flags {flags:x}")?;
+        writeln!(
+            expected,
+            "segment {memory} bytes, sum {:016x}",
+            checksum_of(&bytes)
+        )?;
+    }
+    let image = Image::with_kernel(&kernel.build())?;
+    let transcript = okay(&Machine::new(&image.path()))?;
+    contains(&transcript.replace('\r', ""), &[&expected])
 }
 
 /// What the bench kernel says.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::kernel::image::{Foreign, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use crate::kernel::image::{Foreign, MAX_PROGRAM_HEADERS};
 use crate::memory::address::VirtAddr;
 
 /// Why a kernel is refused. Segments are identified by the number of their program header, from 0,
@@ -30,8 +30,6 @@ pub enum KernelError {
     HeaderSize { size: u16 },
     /// More than [`MAX_PROGRAM_HEADERS`] program headers.
     TooManyHeaders { count: u16 },
-    /// More than [`MAX_SEGMENTS`] segments, even if those side by side count as one.
-    TooManySegments { segment: u16 },
     /// PT_NOTEs with more bytes than the file has: they overlap.
     TooManyNotes { segment: u16 },
     /// A second program header of a type that may occur once.
@@ -150,7 +148,6 @@ impl Named for KernelError {
             Self::Version { .. }
             | Self::HeaderSize { .. }
             | Self::TooManyHeaders { .. }
-            | Self::TooManySegments { .. }
             | Self::TooManyNotes { .. }
             | Self::Duplicate { .. }
             | Self::Sizes { .. }
@@ -190,8 +187,6 @@ impl fmt::Display for KernelError {
             Self::HeaderSize { size } => ("e_phentsize #", &[size.into()]),
             Self::TooManyHeaders { count } =>
                 ("# program headers, at most #", &[count.into(), MAX_PROGRAM_HEADERS as u64]),
-            Self::TooManySegments { segment } =>
-                ("segment #: more than # PT_LOAD that cannot be loaded together", &[segment.into(), MAX_SEGMENTS as u64]),
             Self::TooManyNotes { segment } => ("segment #: the notes overlap", &[segment.into()]),
             Self::Duplicate { segment, kind } =>
                 ("segment #: a second one of type 0x#", &[segment.into(), kind.into()]),

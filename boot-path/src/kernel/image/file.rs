@@ -1,46 +1,36 @@
 //! Whole kernel files, checked without loading them.
 
+use alloc::vec::Vec;
+
 use elf::abi;
 use zerocopy::FromBytes as _;
 
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{
-    Foreign, HEADER_BYTES, KernelError, KernelImage, ProgramHeader, Wishes, check_in_file, foreign,
-    program_headers,
+    Foreign, HEADER_BYTES, KernelError, KernelImage, ProgramHeader, Segment, Wishes, check_in_file,
+    foreign, program_headers,
 };
 use crate::kernel::relocate::{self, SegmentBytes};
 use crate::position::FileOffset;
 
 /// Reads and checks the headers and the notes of a kernel file of `file_size` bytes, without
 /// [`KernelImage::check`]. `read_at` reads bytes of the file from an offset on, and returns their
-/// number. The result is written to `headers`, where it may stay: it is too large for the stack.
+/// number. `list` makes a list with room for so many segments.
 ///
 /// # Errors
-/// 10A to 10P, and those of `read_at`; then `headers` is `None`.
+/// 10A to 10P, and those of `read_at` and `list`.
 pub fn read<E: From<KernelError>>(
-    headers: &mut Option<(KernelImage, Wishes)>,
     file_size: u64,
-    read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
-) -> Result<(), E> {
-    let (image, wishes) = headers.insert((KernelImage::empty(), Wishes::default()));
-    let result = fill(image, wishes, file_size, read_at);
-    if result.is_err() {
-        *headers = None;
-    }
-    result
-}
-
-fn fill<E: From<KernelError>>(
-    image: &mut KernelImage,
-    wishes: &mut Wishes,
-    file_size: u64,
+    list: impl FnOnce(usize) -> Result<Vec<Segment>, E>,
     mut read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
-) -> Result<(), E> {
+) -> Result<(KernelImage, Wishes), E> {
     let mut header = [0; HEADER_BYTES];
     let length = read_at(FileOffset::ZERO, &mut header)?;
     let present = header.get(..length).unwrap_or_default();
     let table = program_headers(present, file_size)?;
+    let (mut image, mut wishes) = (KernelImage::empty(), Wishes::default());
     image.begin(present, file_size)?;
+    image.segments = list(table.count.into())?;
     let mut has_notes = false;
     table.each(&mut read_at, &mut |_, number, bytes| {
         has_notes |= note(bytes).is_some();
@@ -48,7 +38,8 @@ fn fill<E: From<KernelError>>(
     })?;
     let addresses = image.check_addresses();
     if !has_notes {
-        return Ok(addresses?);
+        addresses?;
+        return Ok((image, wishes));
     }
 
     let mut left = file_size;
@@ -68,8 +59,9 @@ fn fill<E: From<KernelError>>(
             let kind = Foreign::Pvh;
             Err(KernelError::Foreign { kind })?
         }
-        addresses => Ok(addresses?),
+        addresses => addresses?,
     }
+    Ok((image, wishes))
 }
 
 /// Offset and size in the file of a PT_NOTE with bytes, by its program header.
@@ -103,12 +95,10 @@ pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), Ker
 /// # Errors
 /// 10A to 10P.
 pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
-    let mut headers = None;
-    let size = file.size();
-    read(&mut headers, size, |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    read(file.size(), list, |offset, out| {
         Ok(file.read_at(offset, out))
-    })?;
-    headers.ok_or(KernelError::NotElf)
+    })
 }
 
 /// A kernel that is still in its file.

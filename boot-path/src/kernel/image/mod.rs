@@ -15,7 +15,7 @@
 //! Sources: System V ABI, chapters 4 and 5 (object files, program loading), and its AMD64
 //! supplement; `PT_GNU_RELRO` and the 8-byte aligned notes as GNU ld and LLVM's lld write them.
 
-use arrayvec::ArrayVec;
+use alloc::vec::Vec;
 
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
@@ -40,13 +40,9 @@ pub use headers::{
     HEADER_BYTES, MAX_PROGRAM_HEADERS, PROGRAM_HEADER_BYTES, TableLocation, program_headers,
 };
 pub use plan::{Group, PageRange};
+pub(crate) use segment::segment_at;
 pub use segment::{AddressRange, Segment, Tls};
-pub(crate) use segment::{join, joined_file_size};
 pub use wishes::Wishes;
-
-/// The most PT_LOAD segments (with bytes in memory) that a kernel may have. If there are more, those
-/// that lie side by side count as one, as far as they can be loaded as one.
-pub const MAX_SEGMENTS: usize = 32;
 
 /// Where the lowest segment of a position-independent kernel goes: the last 2 GiB, which the code
 /// models `kernel` and `small` (position-independent) require.
@@ -73,7 +69,7 @@ const LAST_PAGE: VirtAddr = VirtAddr::new(!(PAGE_SIZE - 1));
 pub struct KernelImage {
     position_independent: bool,
     entry: VirtAddr,
-    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    segments: Vec<Segment>,
     tls: Option<Tls>,
     relro: Option<AddressRange>,
     dynamic: Option<AddressRange>,

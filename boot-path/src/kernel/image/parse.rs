@@ -1,17 +1,16 @@
 //! From the program headers to a checked image.
 
+use alloc::vec::Vec;
 use core::mem;
 
-use arrayvec::ArrayVec;
 use elf::abi;
 use zerocopy::FromBytes as _;
 
 use crate::errors::text::rows;
 use crate::kernel::image::headers::{PROGRAM_HEADER_BYTES, ProgramHeader, file_header};
-use crate::kernel::image::segment::join;
 use crate::kernel::image::{
     AddressRange, KernelError, KernelImage, LAST_PAGE, LOWER_HALF_END, PREFERRED_BASE, Segment,
-    Table, Tls, UPPER_HALF,
+    Table, Tls, UPPER_HALF, segment_at,
 };
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
@@ -40,7 +39,7 @@ impl KernelImage {
         Self {
             position_independent: false,
             entry: VirtAddr::new(0),
-            segments: ArrayVec::new_const(),
+            segments: Vec::new(),
             tls: None,
             relro: None,
             dynamic: None,
@@ -75,7 +74,8 @@ impl KernelImage {
                 if range.size == 0 && h.file_size.get() == 0 {
                     return Ok(());
                 }
-                return self.insert(Segment::new(h, number, file_size)?);
+                self.insert(Segment::new(h, number, file_size)?);
+                return Ok(());
             }
             // PT_INTERP is no reason to refuse: linkers write it for every PIE that is linked like a
             // program. DT_NEEDED and the relocations say what a kernel really needs.
@@ -117,14 +117,8 @@ impl KernelImage {
     }
 
     /// Keeps the segments sorted by address.
-    fn insert(&mut self, segment: Segment) -> Result<(), KernelError> {
-        let number = segment.number;
-        if self.segments.is_full() {
-            join(&mut self.segments, Segment::joined);
-        }
-        if self.segments.try_push(segment).is_err() {
-            return Err(KernelError::TooManySegments { segment: number });
-        }
+    fn insert(&mut self, segment: Segment) {
+        self.segments.push(segment);
         let mut unsorted = self.segments.as_mut_slice();
         while let [front @ .., last] = unsorted
             && let Some(before) = front.last_mut()
@@ -133,7 +127,6 @@ impl KernelImage {
             mem::swap(before, last);
             unsorted = front;
         }
-        Ok(())
     }
 
     fn tls_of(h: &ProgramHeader, number: u16) -> Result<Tls, KernelError> {
@@ -195,10 +188,8 @@ impl KernelImage {
                 }
             }
         }
-        if !segments
-            .iter()
-            .any(|s| s.executable() && s.contains(self.entry))
-        {
+        let entered = segment_at(segments, self.entry);
+        if !entered.is_some_and(|(_, s)| s.executable() && s.contains(self.entry)) {
             return Err(KernelError::Entry {
                 entry: self.entry.as_u64(),
             });

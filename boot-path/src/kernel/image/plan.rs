@@ -53,7 +53,7 @@ pub struct PageRange {
 }
 
 impl KernelImage {
-    /// The groups of segments, by address: at most [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
+    /// The groups of segments, by address.
     pub fn groups(&self) -> impl Iterator<Item = Group> {
         let mut first = 0;
         core::iter::from_fn(move || {
@@ -195,9 +195,14 @@ impl KernelImage {
             }
             inside
         };
-        for segment in self.segments() {
+        // No segment in front of these ends behind the page, and none behind these begins in it.
+        let segments = self.segments();
+        let first = segments.partition_point(|segment| segment.page_end() <= page);
+        for segment in segments.get(first..).unwrap_or_default() {
             if within(segment.first_page(), segment.page_end()) {
                 flags = Some(flags.unwrap_or(0) | segment.flags);
+            } else {
+                break;
             }
         }
         if let Some(AddressRange { start, size }) = self.relro

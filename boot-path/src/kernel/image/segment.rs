@@ -1,6 +1,5 @@
 //! Segments, and the contents of other program headers.
 
-use arrayvec::ArrayVec;
 use elf::abi;
 
 use crate::kernel::image::headers::{ProgramHeader, check_in_file};
@@ -61,32 +60,6 @@ impl Segment {
 
     pub(super) fn contains(&self, address: VirtAddr) -> bool {
         address.wrapping_sub(self.virtual_start) < self.memory_size
-    }
-
-    /// This segment and the next one as one segment: in the same or adjacent pages, with the same
-    /// permissions, and at the same distance in the file. What is between them in the file comes
-    /// with them, to the rest of a page that is theirs anyway.
-    pub(super) fn joined(self, next: Self) -> Option<Self> {
-        let distance = next
-            .virtual_start
-            .as_u64()
-            .checked_sub(self.virtual_start.as_u64())?;
-        let fits = next.flags == self.flags
-            && next.virtual_start >= self.virtual_end()
-            && next.first_page() <= self.page_end()
-            && next.load_address == self.load_address.wrapping_add(distance);
-        let file_size = joined_file_size(
-            [self.file_offset, next.file_offset],
-            [self.file_size, next.file_size],
-            self.memory_size,
-            distance,
-        )?;
-        fits.then(|| Self {
-            file_size,
-            memory_size: distance + next.memory_size,
-            alignment: self.alignment.max(next.alignment),
-            ..self
-        })
     }
 
     /// Checks one PT_LOAD by itself.
@@ -151,36 +124,12 @@ impl Segment {
     }
 }
 
-/// Bytes in the file of two segments as one, by their offsets and bytes there, the bytes of the first
-/// one in memory, and the distance of their addresses. `None`: one read cannot load both.
-pub(crate) fn joined_file_size(
-    [offset, next_offset]: [FileOffset; 2],
-    [file_size, next_file_size]: [u64; 2],
-    memory_size: u64,
-    distance: u64,
-) -> Option<u64> {
-    if next_file_size == 0 {
-        return Some(file_size); // zeroes behind zeroes
-    }
-    let one_piece = file_size == memory_size && next_offset == offset.plus(distance);
-    one_piece.then(|| distance + next_file_size)
-}
-
-/// Joins neighbours in a list wherever that is possible.
-pub(crate) fn join<T: Copy, const N: usize>(
-    list: &mut ArrayVec<T, N>,
-    joined: impl Fn(T, T) -> Option<T>,
-) {
-    let mut index = 0;
-    while let Some(&[first, next]) = list.get(index..).and_then(|rest| rest.first_chunk()) {
-        match (joined(first, next), list.get_mut(index)) {
-            (Some(both), Some(first)) => {
-                *first = both;
-                list.pop_at(index + 1);
-            }
-            _ => index += 1,
-        }
-    }
+/// The last segment that begins at an address or before it, and its index. If any segment contains the
+/// address, it is this one: they are sorted, and do not overlap.
+pub(crate) fn segment_at(segments: &[Segment], address: VirtAddr) -> Option<(usize, &Segment)> {
+    let behind = segments.partition_point(|segment| segment.virtual_start <= address);
+    let index = behind.checked_sub(1)?;
+    Some((index, segments.get(index)?))
 }
 
 /// PT_TLS: the initial image of thread-local storage; it is part of a segment.

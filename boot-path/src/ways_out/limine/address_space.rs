@@ -14,7 +14,7 @@ use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 /// # Errors
 /// 11A, 11B, 6B.
 pub fn build(
-    kernel: &Kernel<'_>,
+    kernel: &Kernel,
     memory: &mut MemoryMap,
     pages: impl TablePages,
     capabilities: Capabilities,

@@ -74,12 +74,12 @@ pub fn boot<'m, M: Platform<'m>>(
         memory,
         rooms,
     } = way;
-    requests.check(loaded.kernel.image)?;
+    requests.check(&loaded.kernel.image)?;
     let machine = files.machine();
     say!(machine, "10 kernel   Limine protocol, base revision #"; requests.revision);
     loaded.kernel.image.forget_relro();
     loaded.unite(machine, memory)?;
-    let (image, slide) = (&*loaded.kernel.image, loaded.kernel.slide);
+    let (image, slide) = (&loaded.kernel.image, loaded.kernel.slide);
     let entry_point = requests.entry(image, loaded, slide)?;
     let five_levels = machine.cpu_features() & handoff::CPU_LA57 != 0;
     let paging_mode = requests.paging_mode(image, loaded, five_levels)?;
@@ -147,7 +147,7 @@ fn build_tables<'m, M: Platform<'m>>(
     memory: &mut MemoryMap,
 ) -> Result<Space, M::Failure> {
     let five_levels = paging_mode == FIVE_LEVELS;
-    let stack_size = requests.stack_size(loaded.kernel.image, loaded);
+    let stack_size = requests.stack_size(&loaded.kernel.image, loaded);
     let root = address_space::build(
         &loaded.kernel,
         memory,
@@ -217,7 +217,7 @@ fn answer<'m, M: Platform<'m>>(
     let wants = |feature| requests.has(feature);
     let wants_time = wants(Feature::Performance) || wants(Feature::TscFrequency);
     let frequency = wants_time.then(|| machine.tsc_frequency()).flatten();
-    let wanted = requests.argument(loaded.kernel.image, loaded, Feature::Entropy, 0);
+    let wanted = requests.argument(&loaded.kernel.image, loaded, Feature::Entropy, 0);
     let wanted = wanted.min(MAX_ENTROPY as u64) as usize;
     let entropy = entropy(machine, wanted);
     let facts = Facts {
@@ -255,13 +255,13 @@ fn answer<'m, M: Platform<'m>>(
         "the responses are larger than was computed"
     );
     let (kernel, mut segments) = loaded.split();
-    requests.answer(kernel.image, &mut segments, &responses);
+    requests.answer(&kernel.image, &mut segments, &responses);
     Ok(())
 }
 
 impl<'m> Prepared<'_, 'm> {
     /// The facts for the kernel, except those known only at the very end.
-    fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel<'_>) -> Facts<'_> {
+    fn facts<M: Platform<'m>>(&self, machine: M, kernel: &Kernel) -> Facts<'_> {
         Facts {
             version: env!("CARGO_PKG_VERSION"),
             revision: self.requests.revision,
@@ -299,7 +299,7 @@ fn entropy<'m>(machine: impl Machine<'m>, wanted: usize) -> [u64; MAX_ENTROPY] {
 }
 
 /// The physical and virtual address of the kernel's first page.
-fn kernel_address(kernel: &Kernel<'_>) -> (PhysAddr, VirtAddr) {
+fn kernel_address(kernel: &Kernel) -> (PhysAddr, VirtAddr) {
     let start = kernel.image.virtual_start().wrapping_add(kernel.slide);
     let physical = kernel.physical_start().align_down(PAGE_SIZE);
     (physical, start.align_down(PAGE_SIZE))

@@ -68,7 +68,7 @@ pub fn load_modules<'m, M: OutMachine<'m>>(
 ) -> Result<(), M::Failure> {
     let slide = loaded.kernel.slide;
     let mut internal = InternalModules::new();
-    requests.internal_modules(loaded.kernel.image, loaded, slide, &mut internal)?;
+    requests.internal_modules(&loaded.kernel.image, loaded, slide, &mut internal)?;
     for (index, module) in (0..).zip(&internal) {
         // The path and the string get memory of their own: error messages and responses refer to
         // them later.

@@ -50,7 +50,7 @@ pub fn start<'m, M: Platform<'m>>(
     let uid = all(madt).find(|&(_, apic_id)| apic_id == own);
     let uid = uid.map_or(0, |(uid, _)| uid);
     let asked = requests.has(Feature::Processors);
-    let flags = requests.argument(loaded.kernel.image, loaded, Feature::Processors, 0);
+    let flags = requests.argument(&loaded.kernel.image, loaded, Feature::Processors, 0);
     let x2apic = flags & 1 != 0 && start.cpu_features & handoff::CPU_X2APIC != 0;
     machine.prepare_first(Common {
         madt,

@@ -15,7 +15,6 @@ use crate::entry::choose::BootEntry;
 use crate::entry::entry_file::MAX_MODULES;
 use crate::files::access::{Files, Plan};
 use crate::files::integrity::{Expected, Sums};
-use crate::kernel::image::MAX_SEGMENTS;
 use crate::kernel::loading::{load_module, zero};
 use crate::kernel::placement::LoadedModule;
 use crate::machine::Machine;
@@ -296,14 +295,14 @@ fn load<'m, M: OutMachine<'m>>(
         Some(limits) => load_base = Some(image.place_within(limits, memory)?),
         None => image.place(memory)?,
     }
-    let mut blocks = ArrayVec::<Block<'m>, { MAX_SEGMENTS + 1 }>::new();
-    for segment in image.segments() {
-        // There is room for all segments.
-        let _ = blocks.try_push(machine.block(segment.allocation()));
-    }
+    let segments = image.segments().len();
+    // And one for the sections.
+    let mut blocks = machine.list(segments + 1, memory)?;
+    let mut ranges = machine.list(segments + 1, memory)?;
+    let in_memory = image.segments().iter();
+    blocks.extend(in_memory.map(|segment| machine.block(segment.allocation())));
     image.zeroes(|start, end| zero(machine, &mut blocks, start, end));
-    let mut ranges: ArrayVec<Range, { MAX_SEGMENTS + 1 }> = image.reads().collect();
-    let segments = ranges.len();
+    ranges.extend(image.reads());
     let sections = place_sections(
         machine,
         &mut opened.sections,
@@ -312,8 +311,8 @@ fn load<'m, M: OutMachine<'m>>(
         memory,
     )?;
     if let Some((range, block)) = sections {
-        let _ = ranges.try_push(range);
-        let _ = blocks.try_push(block);
+        ranges.push(range);
+        blocks.push(block);
     }
     let plan = Plan {
         ranges: &ranges,

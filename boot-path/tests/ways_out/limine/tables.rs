@@ -77,9 +77,8 @@ fn far_apart() -> Elf {
 #[test]
 fn the_kernel_becomes_one_piece() {
     let mut memory = machine();
-    let mut image = Loaded::new(&far_apart()).image;
-    let mut kernel = Kernel::new(&mut image, Wishes::default());
-    kernel.place(&mut memory).unwrap();
+    let mut kernel = Kernel::new(Loaded::new(&far_apart()).image, Wishes::default());
+    kernel.place(Vec::new(), &mut memory).unwrap();
     let old: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
     assert_ne!(old[2] - old[0], 0x80_0000, "they are apart");
     let (start, size) = kernel.place_as_one(&mut memory).unwrap().unwrap();
@@ -104,9 +103,8 @@ fn the_kernel_becomes_one_piece() {
     );
 
     // A kernel in one piece stays where it is.
-    let mut image = Loaded::new(&elf(&[])).image;
-    let mut kernel = Kernel::new(&mut image, Wishes::default());
-    kernel.place(&mut memory).unwrap();
+    let mut kernel = Kernel::new(Loaded::new(&elf(&[])).image, Wishes::default());
+    kernel.place(Vec::new(), &mut memory).unwrap();
     assert_eq!(kernel.place_as_one(&mut memory).unwrap(), None);
 }
 
@@ -120,8 +118,8 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     memory.mark(start, end, MemoryKind::Framebuffer);
     let mut image = Loaded::new(&far_apart()).image;
     image.forget_relro();
-    let mut kernel = Kernel::new(&mut image, Wishes::default());
-    kernel.place(&mut memory).unwrap();
+    let mut kernel = Kernel::new(image, Wishes::default());
+    kernel.place(Vec::new(), &mut memory).unwrap();
     let (start, _) = kernel.place_as_one(&mut memory).unwrap().unwrap();
     kernel.moved(start, &mut memory);
     let cpu = Capabilities {

@@ -3,7 +3,7 @@
 
 use boot_path::errors::catalogue::Named;
 use boot_path::errors::text::copy;
-use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS, MAX_SEGMENTS};
+use boot_path::kernel::image::{KernelError, MAX_PROGRAM_HEADERS};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
 use boot_path::position::FileOffset;
@@ -36,7 +36,8 @@ fn kernel(distance: u64) -> Elf {
 
 pub(super) fn read(file: &[u8]) -> Result<PhysicalImage, MultibootError> {
     let mut image = PhysicalImage::default();
-    elf::read(&mut image, file.len() as u64, |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    elf::read(&mut image, file.len() as u64, list, |offset, out| {
         let rest = usize::try_from(offset.as_u64())
             .ok()
             .and_then(|at| file.get(at..));
@@ -266,72 +267,55 @@ fn segments_that_overlap() {
     }
 }
 
-#[test]
-fn too_many_segments() {
-    let kernel = |count: usize| {
-        let start = |number| MIB + 0x1000 * number as u64;
-        (0..count).fold(Elf::new(ET_EXEC, MIB), |elf, number| {
-            elf.with(ProgramHeader::load(R, start(number), vec![1; 16], 17))
-        })
-    };
-    let image = read(&kernel(MAX_SEGMENTS).build()).expect("there is room for all");
-    assert_eq!(image.segments().len(), MAX_SEGMENTS);
-    let segment = MAX_SEGMENTS as u16;
-    refuse(
-        &kernel(MAX_SEGMENTS + 1).build(),
-        KernelError::TooManySegments { segment },
-    );
-}
-
-/// More segments than there is room for: those side by side are joined, whatever their flags.
+/// Whatever is between them, and wherever they are in the file.
 #[test]
 fn any_number_of_segments() {
     const COUNT: u64 = 1000;
     let start = |i: u64| MIB + 0x1000 * i;
-    let elf = (0..COUNT).fold(Elf::new(ET_EXEC, MIB), |elf, i| {
+    let of = |i: u64| {
         let flags = [R | X, R | W][i as usize % 2];
-        elf.with(ProgramHeader::load(
-            flags,
-            start(i),
-            vec![i as u8; 0x10],
-            0x10,
-        ))
-    });
-    // A gap of a page, a bss behind which nothing can be read, and bytes behind it.
-    let elf = elf
-        .with(ProgramHeader::load(
-            R,
-            start(COUNT + 1),
-            vec![1; 0x10],
-            0x20,
-        ))
-        .with(ProgramHeader::load(
-            R,
-            start(COUNT + 2),
-            vec![2; 0x10],
-            0x10,
-        ));
-    for file in [elf.build(), elf.build_32()] {
-        let image = read(&file).expect("they can be joined");
-        let find = |address: PhysAddr| {
-            let mut segments = image.segments().iter();
-            segments.find(|segment| (segment.start..segment.end()).contains(&address))
-        };
-        assert!(image.segments().len() <= MAX_SEGMENTS);
-        assert_eq!(find(physical(start(COUNT))), None);
-        for i in (0..COUNT).chain([COUNT + 1, COUNT + 2]) {
-            let segment = find(physical(start(i))).expect("it is there");
-            let skip = physical(start(i)) - segment.start;
-            assert!(skip + 0x10 <= segment.file_size);
-            let at = (segment.file_offset.as_u64() + skip) as usize;
-            let byte = if i < COUNT {
-                i as u8
-            } else {
-                (i - COUNT) as u8
-            };
-            assert_eq!(file[at..at + 0x10], [byte; 0x10], "{i}");
+        ProgramHeader::load(flags, start(i), vec![i as u8; 0x10], 0x10 + i % 3)
+    };
+    let rising = (0..COUNT).fold(Elf::new(ET_EXEC, MIB), |elf, i| elf.with(of(i)));
+    let falling = (0..COUNT)
+        .rev()
+        .fold(Elf::new(ET_EXEC, MIB), |elf, i| elf.with(of(i)));
+    for file in [rising.build(), rising.build_32(), falling.build()] {
+        let image = read(&file).expect("there is room for all");
+        assert_eq!(image.segments().len(), COUNT as usize);
+        for (i, segment) in (0..).zip(image.segments()) {
+            assert_eq!(segment.start, physical(start(i)));
+            assert_eq!(
+                (segment.file_size, segment.memory_size),
+                (0x10, 0x10 + i % 3)
+            );
+            let at = segment.file_offset.as_u64() as usize;
+            assert_eq!(file[at..at + 0x10], [i as u8; 0x10], "{i}");
         }
     }
+}
+
+/// So many regions that the memory map has no room for each: what is between them is taken, too, and
+/// what is behind them stays free.
+#[test]
+fn scattered_segments() {
+    let start = |i: u64| MIB + 0x8000 * i;
+    let elf = (0..1500).fold(Elf::new(ET_EXEC, MIB), |elf, i| {
+        elf.with(ProgramHeader::load(R | X, start(i), vec![i as u8; 16], 16))
+    });
+    let mut image = read(&elf.build()).expect("there is room for all");
+    let mut map = memory();
+    assert_eq!(image.place(&mut map), Ok(()));
+    for segment in image.segments() {
+        assert!(!map.is_free(segment.start, segment.end()));
+    }
+    assert!(map.is_free(physical(start(1499) + 0x1000), physical(64 * MIB)));
+
+    // Few are apart as they are.
+    let two = kernel(0).with(ProgramHeader::load(R, 8 * MIB, vec![1; 16], 16));
+    let mut map = memory();
+    assert_eq!(read(&two.build()).expect("three").place(&mut map), Ok(()));
+    assert!(map.is_free(physical(2 * MIB), physical(8 * MIB)));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! A kernel's ELF file: headers, groups, page ranges, relocations.
 
 use boot_path::errors::text::copy;
-use boot_path::kernel::image::{KernelImage, MAX_SEGMENTS, PREFERRED_BASE, check_file, read};
+use boot_path::kernel::image::{
+    KernelImage, MAX_PROGRAM_HEADERS, PREFERRED_BASE, check_file, read,
+};
 use boot_path::kernel::relocate::relocate;
 use boot_path::memory::address::VirtAddr;
 
@@ -21,23 +23,22 @@ pub fn run(bytes: &[u8]) {
         &made
     };
     let checked = check_file(file);
-    let mut headers = None;
-    let read = read(&mut headers, file.len() as u64, |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    let read = read(file.len() as u64, list, |offset, out| {
         Ok(copy(
             file.get(offset.as_u64() as usize..).unwrap_or_default(),
             out,
         ))
     });
-    let error = match &headers {
-        Some((image, wishes)) => image.check(wishes).err(),
-        None => read.err(),
+    let image = read.and_then(|(image, wishes)| image.check(&wishes).map(|()| image));
+    let image = match image {
+        Ok(image) => image,
+        Err(error) => {
+            show(&error);
+            assert_eq!(checked.err(), Some(error));
+            return;
+        }
     };
-    if let Some(error) = error {
-        show(&error);
-        assert_eq!(checked.err(), Some(error));
-        return;
-    }
-    let (image, _) = headers.expect("they were read");
     check(&image);
 
     let Some(mut loaded) = Loaded::new(&image, file) else {
@@ -64,7 +65,7 @@ fn check(image: &KernelImage) {
 /// Segments do not overlap, and are where they may be.
 fn check_segments(image: &KernelImage) {
     let segments = image.segments();
-    assert!((1..=MAX_SEGMENTS).contains(&segments.len()));
+    assert!((1..=MAX_PROGRAM_HEADERS).contains(&segments.len()));
     for pair in segments.windows(2) {
         assert!(pair[0].virtual_end() <= pair[1].virtual_start);
     }

@@ -4,7 +4,6 @@ use core::cell::Cell;
 
 use ::handoff::TIMELINE_LENGTH;
 use boot_path::devices::cpu::Cpu as _;
-use disk_layout::mbr::frame::WAY_MULTIBOOT;
 
 use crate::machine::Machine;
 use crate::machine::variables::{OneThread, placed};
@@ -20,7 +19,8 @@ pub struct Findings {
     pub bios_drive: Cell<u8>,
     /// How stage2 was read: see [`disk_layout::mbr::frame::WAY`].
     pub way: Cell<u16>,
-    /// What another loader left, where `way` is [`WAY_MULTIBOOT`]; zero otherwise.
+    /// What another loader left, where `way` is [`WAY_MULTIBOOT`](disk_layout::mbr::frame::WAY_MULTIBOOT);
+    /// zero otherwise.
     pub multiboot: Cell<Multiboot>,
 }
 
@@ -69,25 +69,4 @@ pub fn step(number: usize) {
     if let Some(stamp) = FINDINGS.timeline.as_array_of_cells().get(number) {
         stamp.set(Machine.tsc());
     }
-}
-
-/// All stamps so far, by step.
-pub fn stamps() -> [u64; TIMELINE_LENGTH] {
-    FINDINGS.timeline.get()
-}
-
-/// The drive that stage2 was read from, and the one that the BIOS had passed to stage1.
-pub fn drives() -> (u8, u8) {
-    (FINDINGS.drive.get(), FINDINGS.bios_drive.get())
-}
-
-/// What another loader left in the registers, if one started the program: EAX and EBX.
-pub fn multiboot() -> Option<(u32, u32)> {
-    let Multiboot { magic, information } = FINDINGS.multiboot.get();
-    (way() == WAY_MULTIBOOT).then_some((magic, information))
-}
-
-/// How stage2 was read: see [`disk_layout::mbr::frame::WAY`].
-pub fn way() -> u16 {
-    FINDINGS.way.get()
 }

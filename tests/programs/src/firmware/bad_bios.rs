@@ -37,6 +37,8 @@ const MOST_SECTORS_OFFSET: u16 = 12;
 const RESERVES_OFFSET: u16 = 13;
 /// Offset of a word: the KiB of memory below 640 KiB that the BIOS is to have; 0: as it is.
 const LOW_MEMORY_OFFSET: u16 = 14;
+/// Offset of two words: the segment at the start of the 64-bit code's stack, and its length in words.
+const STACK_OFFSET: u16 = 16;
 /// The word of the BIOS data area with these KiB.
 const BDA_MEMORY_SIZE: u16 = 0x413;
 /// INT 15h E820: offset of the kind in an entry, and the kind "reserved".
@@ -80,8 +82,9 @@ extern "C" fn start() {
         ".byte 0xE9", // JMP with a 16-bit displacement
         ".short {init} - 6",
         // FLAGS_OFFSET: the flags, and a byte that makes the sum of all bytes 0; BAD_MODES_OFFSET;
-        // MOST_SECTORS_OFFSET; RESERVES_OFFSET; LOW_MEMORY_OFFSET.
+        // MOST_SECTORS_OFFSET; RESERVES_OFFSET; LOW_MEMORY_OFFSET; STACK_OFFSET.
         ".byte 0, 0, 0, 0, 0, 0, 0, 0, 0, 0",
+        ".short 0, 0",
         ".code64",
         length = const LENGTH,
         init = sym init,

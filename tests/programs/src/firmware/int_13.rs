@@ -2,11 +2,9 @@
 
 use core::arch::naked_asm;
 
-use boot_path::memory::layout::STACK;
-
 use crate::bits::{fourth, high, low, third};
 use crate::defect::Defect;
-use crate::{COM1, FLAGS_OFFSET, IRQ_4_CAME, MOST_SECTORS_OFFSET, OLD_13, spoil};
+use crate::{COM1, FLAGS_OFFSET, IRQ_4_CAME, MOST_SECTORS_OFFSET, OLD_13, STACK_OFFSET, spoil};
 
 /// Words on a hungry stack: 4 KiB.
 const HUNGER: u16 = 2048;
@@ -56,7 +54,7 @@ pub extern "C" fn int_13() {
         ".Lunprotected:",
         "test cl, {spoils_stack}",
         "jz .Lno_spoiling",
-        "mov bx, {stack} >> 4",
+        "mov bx, cs:[{stack}]",
         "mov ds, bx",
         "mov word ptr [0], {garbage}",
         ".Lno_spoiling:",
@@ -64,10 +62,11 @@ pub extern "C" fn int_13() {
         "jz .Lno_overwriting",
         "push cx",
         "push es",
-        "push {stack} >> 4",
+        "push word ptr cs:[{stack}]",
         "pop es",
         "mov di, 4",                    // all but the canary
-        "mov cx, {stack_size} / 2 - 2",
+        "mov cx, cs:[{stack} + 2]",
+        "sub cx, 2",
         "mov ax, {garbage}",
         "cld",
         "rep stosw",
@@ -184,8 +183,7 @@ pub extern "C" fn int_13() {
         deep_stack = const high(Defect::DeepStack),
         deep = const DEEP,
         overwrites = const high(Defect::Overwrites),
-        stack = const STACK.start,
-        stack_size = const STACK.size(),
+        stack = const STACK_OFFSET,
         garbage = const GARBAGE,
         old = sym OLD_13,
     )

@@ -1,14 +1,13 @@
 //! A kernel's segments, and their memory.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
-
-use arrayvec::ArrayVec;
 
 use crate::disk::stream::Range;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
-use crate::kernel::image::{KernelError, MAX_SEGMENTS, check_in_file, join, joined_file_size};
+use crate::kernel::image::{KernelError, check_in_file};
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, EARLY_REACH, PAGE_SIZE};
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
@@ -30,6 +29,14 @@ const LOADER: Region = Region {
     end: PhysAddr::new(layout::END),
     kind: MemoryKind::Reclaimable,
 };
+
+/// Up to so many segments, each has its own region in the memory map.
+const FEW: usize = 64;
+
+/// If there are more, those closer to each other than this share one: there are no more than 128 such
+/// regions below 4 GiB.
+const GAP: u64 = 32 * MIB;
+const _: () = assert!(EARLY_REACH.as_u64() / GAP <= 128);
 
 /// Why the kernel's memory is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,23 +148,6 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// This segment and the next one as one segment: in the same or adjacent pages, and at the same
-    /// distance in the file.
-    fn joined(self, next: Self) -> Option<Self> {
-        let distance = next.start - self.start;
-        let file_size = joined_file_size(
-            [self.file_offset, next.file_offset],
-            [self.file_size, next.file_size],
-            self.memory_size,
-            distance,
-        )?;
-        (next.start.align_down(PAGE_SIZE) <= self.end().align_up(PAGE_SIZE)).then(|| Self {
-            file_size,
-            memory_size: distance + next.memory_size,
-            ..self
-        })
-    }
-
     /// The byte behind its last one.
     pub const fn end(&self) -> PhysAddr {
         self.start.plus(self.memory_size)
@@ -208,13 +198,18 @@ pub enum Preference {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PhysicalImage {
     /// Sorted by address.
-    segments: ArrayVec<Segment, MAX_SEGMENTS>,
+    segments: Vec<Segment>,
     entry: PhysAddr,
     pub(super) sections: Option<SectionTable>,
     pub(super) is_64_bit: bool,
 }
 
 impl PhysicalImage {
+    /// Takes an empty list, which has room for all segments.
+    pub(in crate::ways_out::multiboot) fn use_list(&mut self, list: Vec<Segment>) {
+        self.segments = list;
+    }
+
     /// Inserts a segment by address; skips one without memory.
     pub(in crate::ways_out::multiboot) fn add<E: From<KernelError> + From<MemoryConflict>>(
         &mut self,
@@ -244,9 +239,6 @@ impl PhysicalImage {
                 size: segment.memory_size,
             })?;
         }
-        if self.segments.is_full() {
-            join(&mut self.segments, Segment::joined);
-        }
         let index = self
             .segments
             .partition_point(|other| other.start < segment.start);
@@ -261,9 +253,7 @@ impl PhysicalImage {
                 })?;
             }
         }
-        if self.segments.try_insert(index, segment).is_err() {
-            Err(KernelError::TooManySegments { segment: number })?;
-        }
+        self.segments.insert(index, segment);
         Ok(())
     }
 
@@ -358,10 +348,17 @@ impl PhysicalImage {
         Ok(())
     }
 
-    /// Takes the memory of the segments, even where the loader has it now.
+    /// Takes the memory of the segments, even where the loader has it now. If there are many, takes
+    /// what is between them, as well: the map has no room for so many regions.
     pub fn claim(&self, memory: &mut MemoryMap) {
-        for segment in &self.segments {
-            memory.claim(segment.start, segment.end(), MemoryKind::Kernel);
+        let gap = if self.segments.len() > FEW { GAP } else { 0 };
+        let mut start = self.start();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let next = self.segments.get(index + 1);
+            if next.is_none_or(|next| next.start - segment.end() > gap) {
+                memory.claim(start, segment.end(), MemoryKind::Kernel);
+                start = next.map_or(start, |next| next.start);
+            }
         }
     }
 

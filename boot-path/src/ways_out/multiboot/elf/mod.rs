@@ -8,6 +8,8 @@
 //!
 //! Sources: System V ABI, chapters 4 and 5, and its i386 and AMD64 supplements.
 
+use alloc::vec::Vec;
+
 use elf::abi;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -81,16 +83,18 @@ struct Load {
 }
 
 /// Reads and checks the headers of an ELF file of `file_size` bytes. `read_at` reads bytes of the
-/// file from an offset on, and returns their number.
+/// file from an offset on, and returns their number. `list` makes a list with room for so many
+/// segments.
 ///
 /// The entry point is the virtual address of a byte in a segment; execution starts at the physical
 /// address of this byte. If no segment contains the entry point, it is taken as a physical address.
 ///
 /// # Errors
-/// 10A to 10H, 10J, 10U, and those of `read_at`.
+/// 10A to 10H, 10J, 10U, and those of `read_at` and `list`.
 pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     image: &mut PhysicalImage,
     file_size: u64,
+    list: impl FnOnce(usize) -> Result<Vec<Segment>, E>,
     mut read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
 ) -> Result<(), E> {
     let mut header = [0; HEADER_BYTES];
@@ -101,6 +105,7 @@ pub fn read<E: From<KernelError> + From<MemoryConflict>>(
     check_in_file(table.offset, table.length(), file_size)?;
 
     image.is_64_bit = headers.is_64_bit;
+    image.use_list(list(table.count.into())?);
     let mut entry = None;
     let mut unneeded = Unneeded::new(headers.length, &table);
     table.each(&mut read_at, &mut |_, number, bytes| {

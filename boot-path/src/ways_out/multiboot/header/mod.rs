@@ -5,6 +5,7 @@
 //!
 //! Sources: Multiboot Specification 0.6.96, section 3.1; Multiboot2 Specification 2.0, section 3.1.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use zerocopy::little_endian::U32;
@@ -194,18 +195,19 @@ impl Header {
 
     /// Reads which parts of the kernel go where: by the header's addresses, else by those of an ELF
     /// file. `image` must be empty. `read_at` reads bytes of the file from an offset on, and
-    /// returns their number.
+    /// returns their number. `list` makes a list with room for so many segments.
     ///
     /// # Errors
-    /// 10A to 10H, 10J, 10S, 10U, and those of `read_at`.
+    /// 10A to 10H, 10J, 10S, 10U, and those of `read_at` and `list`.
     pub fn read_image<E: From<HeaderError> + From<KernelError> + From<MemoryConflict>>(
         &self,
         image: &mut PhysicalImage,
         file_size: u64,
+        list: impl FnOnce(usize) -> Result<Vec<Segment>, E>,
         read_at: impl FnMut(FileOffset, &mut [u8]) -> Result<usize, E>,
     ) -> Result<(), E> {
         let Some(addresses) = self.addresses else {
-            elf::read(image, file_size, read_at)?;
+            elf::read(image, file_size, list, read_at)?;
             if let Some(entry) = self.entry {
                 image.enter_at(entry)?;
             }
@@ -225,6 +227,7 @@ impl Header {
             number: 0,
             waiting: None,
         };
+        image.use_list(list(1)?);
         image.add::<E>(segment, file_size)?;
         Ok(image.enter_at(self.entry.unwrap_or(addresses.start))?)
     }
@@ -242,7 +245,8 @@ pub fn check_file(
     let header = Header::parse(version, file.window(FileOffset::ZERO))?;
     header.check_screen(true, true)?;
     let mut image = PhysicalImage::default();
-    header.read_image(&mut image, file.size(), |offset, out| {
+    let list = |count| Ok(Vec::with_capacity(count));
+    header.read_image(&mut image, file.size(), list, |offset, out| {
         Ok::<_, MultibootError>(file.read_at(offset, out))
     })?;
     if let Some(table) = image.sections() {
