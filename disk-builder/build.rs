@@ -34,14 +34,9 @@ const SOURCES: [&str; 10] = [
     "stage2",
 ];
 
-/// Files for new kernels, from the workspace. A folder stands for all files in it.
-const FOR_KERNELS: [&str; 5] = [
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
-    "examples/c-kernel/linker.ld",
-    "handoff/include/bootpath.h",
-    "handoff/src",
-];
+/// Files for new kernels, from the workspace, one a line. A folder stands for all files in it.
+/// `package.sh` reads this list as well.
+const FOR_KERNELS: &str = include_str!("for-kernels.txt");
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -54,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let workspace = package.parent().ok_or("no workspace")?;
     let around = if is_packaged { &packaged } else { workspace };
 
-    for file in FOR_KERNELS {
+    for file in FOR_KERNELS.lines() {
         watch(&around.join(file));
         copy(&around.join(file), &out.join("beside").join(file))?;
     }

@@ -21,7 +21,7 @@ mkdir -p -- "$beside/loader"
 for program in stage1 stage1-cd stage1-multiboot stage2; do
     cargo run --quiet --package disk-builder -- program "$program" --output "$beside/loader/$program"
 done
-cp --recursive --parents LICENSE-APACHE LICENSE-MIT examples/c-kernel/linker.ld handoff/include/bootpath.h handoff/src "$beside"
+xargs cp --recursive --parents --target-directory="$beside" <disk-builder/for-kernels.txt
 for package in disk-layout boot-path handoff host-machine disk-builder; do
     cp -- LICENSE-APACHE LICENSE-MIT "$stage/$package/"
 done
