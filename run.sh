@@ -62,6 +62,8 @@ check_and_test() {
     for features in '' serial x86_64; do
         say cargo clippy --quiet --package bootpath-handoff --features "$features" --all-targets -- --deny warnings
     done
+    # This script runs it without what only an installed program needs.
+    say cargo clippy --quiet --package disk-builder --no-default-features --all-targets -- --deny warnings
     clippy_bare_metal
     RUSTDOCFLAGS='--deny warnings' say cargo doc --quiet --workspace --no-deps
     say cargo test --workspace --no-fail-fast

@@ -47,6 +47,7 @@ fn run(workshop: &Workshop, status: i32, arguments: &[&str]) -> (String, String)
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Terminal {
     Both,
+    #[cfg(all(target_os = "linux", feature = "cli-extras"))]
     OnlyOutput,
 }
 
