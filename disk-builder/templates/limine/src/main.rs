@@ -9,7 +9,10 @@ use limine::memory_map::EntryType;
 /// The loader calls this function, once: the ELF header names it.
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    assert!(boot::is_supported());
+    assert!(
+        boot::is_supported(),
+        "the loader does not know base revision 3 of the Limine protocol"
+    );
     console::add_screen(boot::framebuffer().and_then(|screen| Screen::new(&screen)));
     let name = env!("CARGO_PKG_NAME");
     let (loader, version) = boot::loader();

@@ -8,7 +8,10 @@ use limine::memory_map::EntryType;
 
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
-    assert!(boot::is_supported());
+    assert!(
+        boot::is_supported(),
+        "the loader does not know base revision 3 of the Limine protocol"
+    );
     memory_map_is_sorted();
     memory_map_knows_the_kernel();
     exit(EXIT_SUCCESS)
