@@ -5,6 +5,7 @@
 //! - [`image`] puts stage1, stage2, kernels and their modules on a disk;
 //! - [`inspect`] reads an image back, with the very code that reads it when it boots;
 //! - [`run`] boots it in QEMU;
+//! - [`new_folders`] go again if what was to go into them does not come;
 //! - [`settings`] are what a kernel's Cargo.toml says of its runs;
 //! - [`report`] tells people and programs how a run went;
 //! - [`transcript`] takes what a recorded BIOS has said out of a log;
@@ -37,9 +38,13 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+// They end the program when nobody can read what it says, and its exit status is lost.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod signals;
 pub mod progress;
 pub mod host_file;
+pub mod new_folders;
 pub mod output;
 pub mod stages;
 pub mod json;

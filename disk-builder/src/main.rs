@@ -70,12 +70,12 @@ fn execute(command: Command, quiet: bool) -> Result<ExitCode> {
         Command::Transcript { log } => extract(log.as_deref())?,
         Command::Header { output, force } => header(output.as_deref(), force)?,
         Command::Listing { program } => {
-            listing::print(&program.program(), &mut io::stdout().lock())?;
+            listing::print(&program.program(), &mut terminal::Output)?;
         }
         Command::Program { program, output } => {
             write_program(&program.program(), output.as_deref())?;
         }
-        Command::Version { verbose } => write!(io::stdout(), "{}", Version { verbose })?,
+        Command::Version { verbose } => write!(terminal::Output, "{}", Version { verbose })?,
         #[cfg(feature = "cli-extras")]
         Command::Completions(options) => options.print()?,
         #[cfg(feature = "cli-extras")]
@@ -90,9 +90,9 @@ fn build(options: BuildOptions, quiet: bool) -> Result<()> {
     let progress = terminal::progress(!quiet);
     let built = image::build_with_progress(&options.recipe()?, &progress)?;
     if for_programs {
-        writeln!(io::stdout(), "{}", json::pretty(&built)?)?;
+        writeln!(terminal::Output, "{}", json::pretty(&built)?)?;
     } else if !quiet {
-        write!(io::stdout(), "{built}")?;
+        write!(terminal::Output, "{built}")?;
     }
     Ok(())
 }
@@ -106,9 +106,14 @@ fn build_multiboot(options: &MultibootOptions, quiet: bool) -> Result<()> {
     let stage2 = ElfFile::of(&stages::STAGE2)?;
     let built = multiboot::build(&way_in, &stage2, options.road.into(), output, force)?;
     if options.json {
-        writeln!(io::stdout(), "{}", json::pretty(&built)?)?;
+        writeln!(terminal::Output, "{}", json::pretty(&built)?)?;
     } else if !quiet {
-        writeln!(io::stdout(), "{}: {} bytes", output.display(), built.bytes)?;
+        writeln!(
+            terminal::Output,
+            "{}: {} bytes",
+            output.display(),
+            built.bytes
+        )?;
     }
     Ok(())
 }
@@ -117,19 +122,19 @@ fn build_multiboot(options: &MultibootOptions, quiet: bool) -> Result<()> {
 fn write_program(program: &Program<'_>, output: Option<&Path>) -> Result<()> {
     let Some(output) = output else {
         let path = stages::build_program(program)?;
-        writeln!(io::stdout(), "{}", path.display())?;
+        writeln!(terminal::Output, "{}", path.display())?;
         return Ok(());
     };
     let output = Output::new(output, Content::Program, false, Vec::new())?;
     let bytes = ElfFile::of(program)?.read()?;
-    output.write(|mut file| Ok(file.write_all(&bytes)?))
+    output.write_bytes(&bytes)
 }
 
 /// Makes the folder of a new kernel, and says what to do next.
 fn make_kernel(options: &new::Options, quiet: bool) -> Result<()> {
     let created = new::create(options)?;
     if !quiet {
-        write!(io::stdout(), "{created}")?;
+        write!(terminal::Output, "{created}")?;
     }
     Ok(())
 }
@@ -138,10 +143,10 @@ fn make_kernel(options: &new::Options, quiet: bool) -> Result<()> {
 fn header(output: Option<&Path>, force: bool) -> Result<()> {
     let header = new::BOOTPATH_H.as_bytes();
     match output {
-        None => io::stdout().write_all(header)?,
+        None => terminal::Output.write_all(header)?,
         Some(path) => {
             let output = Output::new(path, Content::Header, force, Vec::new())?;
-            output.write(|mut file| Ok(file.write_all(header)?))?;
+            output.write_bytes(header)?;
         }
     }
     Ok(())
@@ -152,9 +157,10 @@ fn show(image: &Path, json: bool, quiet: bool) -> Result<ExitCode> {
     let progress = terminal::progress(!quiet);
     let inspection = inspect::inspect_with_progress(image, &progress)?;
     if json {
-        writeln!(io::stdout(), "{}", inspection.to_json()?)?;
+        writeln!(terminal::Output, "{}", inspection.to_json()?)?;
     } else if !quiet {
-        write!(anstream::stdout(), "{}", inspection.styled(INSPECTION))?;
+        let shown = inspection.styled(INSPECTION);
+        write!(anstream::stdout(), "{shown}").map_err(terminal::of_output)?;
     } else {
         for problem in &inspection.problems {
             complain(Shown::new(problem));
@@ -187,5 +193,5 @@ fn extract(log: Option<&Path>) -> Result<()> {
         Some(path) => Box::new(host_file::open_stream(path)?),
         None => Box::new(io::stdin()),
     };
-    transcript::extract(BufReader::new(log), &mut io::stdout())
+    transcript::extract(BufReader::new(log), &mut terminal::Output)
 }

@@ -1,6 +1,5 @@
 //! `bootpath.elf`: the loader as a program for Multiboot loaders, with stage2 in it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -65,7 +64,7 @@ pub fn build(
     let mut file = [pod::bytes_of(&header), pod::bytes_of(&program_header)].concat();
     file.resize(OFFSET, 0);
     file.extend(segment);
-    output.write(|mut target| Ok(target.write_all(&file)?))?;
+    output.write_bytes(&file)?;
     Ok(Built {
         program: path.to_owned(),
         bytes: file.len(),

@@ -7,7 +7,7 @@
 //!   old one is as it was.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -231,6 +231,15 @@ impl Output {
         Ok(result)
     }
 
+    /// Writes it, from memory.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_bytes(self, bytes: &[u8]) -> Result<()> {
+        let cannot = format!("cannot write {}", self.named.display());
+        self.write(|mut file| file.write_all(bytes).context(cannot))
+    }
+
     /// Gives the new file the old one's name, owner and permissions.
     fn put(&self, temporary: NamedTempFile, _: &Registered) -> Result<()> {
         let file = temporary.as_file();
@@ -274,7 +283,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 /// An error of the crate `tempfile`, without the temporary name, which means nothing to the user.
-pub(crate) fn without_path(error: io::Error) -> anyhow::Error {
+pub fn without_path(error: io::Error) -> anyhow::Error {
     let text = error.to_string();
     match text.split_once(" at path ") {
         Some((cause, _)) => anyhow!("{cause}"),
@@ -284,8 +293,6 @@ pub(crate) fn without_path(error: io::Error) -> anyhow::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
 
     #[test]

@@ -1,14 +1,19 @@
 //! What belongs to an installed program: completions for shells, and man pages.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
+use disk_builder::new_folders::NewFolders;
+use disk_builder::output::without_path;
+use disk_builder::signals;
+
 use super::Arguments;
+use super::terminal::Output;
 
 /// The program's name.
 const NAME: &str = "disk-builder";
@@ -30,7 +35,7 @@ impl CompletionOptions {
         if self.shell == Shell::Bash {
             text = with_one_name(&String::from_utf8(text)?).into();
         }
-        io::stdout().write_all(&text)?;
+        Output.write_all(&text)?;
         Ok(())
     }
 }
@@ -75,17 +80,30 @@ impl ManOptions {
         }
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
-        io::stdout().write_all(&page)?;
+        Output.write_all(&page)?;
         Ok(())
     }
 }
 
+/// Writes all pages, or none: they are made in a folder of their own first.
 fn write_pages(command: clap::Command, folder: &Path) -> Result<()> {
     let name = folder.display();
     let cannot = || format!("cannot write into {name}");
-    match fs::metadata(folder) {
-        Ok(data) => ensure!(data.is_dir(), "{name} is a file: --output takes a folder"),
-        Err(_) => fs::create_dir_all(folder).with_context(|| format!("cannot make {name}"))?,
+    if let Ok(data) = fs::metadata(folder) {
+        ensure!(data.is_dir(), "{name} is a file: --output takes a folder");
     }
-    clap_mangen::generate_to(command, folder).with_context(cannot)
+    // Declared first, so that they are removed last.
+    let mut folders = NewFolders::make(folder).with_context(|| format!("cannot make {name}"))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".bootpath-");
+    let (pages, _registered) = signals::temporary_directory_in(&builder, folder)
+        .map_err(without_path)
+        .with_context(cannot)?;
+    clap_mangen::generate_to(command, pages.path()).with_context(cannot)?;
+    for page in fs::read_dir(pages.path()).with_context(cannot)? {
+        let page = page.with_context(cannot)?;
+        fs::rename(page.path(), folder.join(page.file_name())).with_context(cannot)?;
+    }
+    folders.keep();
+    Ok(())
 }

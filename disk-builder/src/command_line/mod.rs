@@ -13,6 +13,7 @@ mod run;
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process;
 
@@ -183,21 +184,35 @@ impl Listed {
 /// Parses the command line. Errors show the usage of the command that they are about.
 pub fn parse() -> Arguments {
     if env::args_os().len() <= 1 {
-        anstream::eprint!("{}", help::start());
+        let _ = write!(anstream::stderr(), "{}", help::start());
         process::exit(Status::Usage.code().into());
     }
     Color::wanted(env::args_os().skip(1)).apply();
     let mut command = Arguments::command();
-    let matches = command.get_matches_mut();
+    let words = command.try_get_matches_from_mut(env::args_os());
+    let matches = words.unwrap_or_else(|error| end(&error));
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| {
         let name = matches.subcommand_name().unwrap_or_default();
         match command.find_subcommand_mut(name) {
-            Some(command) => error.format(command).exit(),
-            None => error.exit(),
+            Some(command) => end(&error.format(command)),
+            None => end(&error),
         }
     });
     arguments.color.apply();
     arguments
+}
+
+/// Shows what clap has to say, a help or an error, and ends the program.
+fn end(error: &Error) -> ! {
+    let printed = error.print().map_err(terminal::of_output);
+    let code = match printed {
+        Err(cause) if !error.use_stderr() && cause.kind() != io::ErrorKind::BrokenPipe => {
+            terminal::complain(cause);
+            1
+        }
+        _ => error.exit_code(),
+    };
+    process::exit(code)
 }
 
 /// What clap says of an unknown option, with the one that it is like. (It has taken it for a word of

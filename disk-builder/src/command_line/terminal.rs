@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::rc::Rc;
 
 use anstream::ColorChoice;
@@ -70,9 +71,10 @@ pub const INSPECTION: Styles = Styles {
     problem: ERROR,
 };
 
-/// Says on standard error what went wrong.
+/// Says on standard error what went wrong. If that cannot be written, the exit status still says that
+/// something did.
 pub fn complain(what: impl Display) {
-    anstream::eprintln!("{ERROR}disk-builder:{ERROR:#} {what}");
+    let _ = writeln!(anstream::stderr(), "{ERROR}disk-builder:{ERROR:#} {what}");
 }
 
 /// Says on standard error what to try about the loader's errors in a text.
@@ -80,15 +82,34 @@ pub fn advise(text: &str) {
     for row in catalogue::ALL {
         let Entry { code, advice, .. } = row.entry;
         if text.contains(&format!("error {code}: ")) {
-            anstream::eprintln!("  {advice}");
+            let _ = writeln!(anstream::stderr(), "  {advice}");
         }
     }
+}
+
+/// Standard output, whose errors say what they are about.
+pub struct Output;
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).map_err(of_output)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().map_err(of_output)
+    }
+}
+
+/// An error of standard output that says so.
+pub fn of_output(error: io::Error) -> io::Error {
+    let text = format!("cannot write to standard output: {error}");
+    io::Error::new(error.kind(), text)
 }
 
 /// Who shows what goes on: nobody, unless there is a terminal and it is wanted.
 pub fn progress(is_wanted: bool) -> Rc<dyn Progress> {
     #[cfg(feature = "cli-extras")]
-    if is_wanted && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+    if is_wanted && io::IsTerminal::is_terminal(&io::stderr()) {
         return Rc::new(super::bar::Bar::default());
     }
     let _ = is_wanted;

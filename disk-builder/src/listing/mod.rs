@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::output::without_path;
 use crate::stages::{self, ElfFile, Program};
 use anyhow::{Context as _, Result, bail, ensure};
 use llvm_tools::{LlvmTools, exe};
@@ -21,6 +22,9 @@ use tempfile::NamedTempFile;
 mod format;
 
 pub use format::Kind;
+
+/// A program that has no file of its own needs one for the disassembler.
+const NO_COPY: &str = "cannot write a temporary file";
 
 /// Builds a program and disassembles it: see [`disassemble`].
 ///
@@ -33,8 +37,11 @@ pub fn print(program: &Program<'_>, out: &mut impl Write) -> Result<()> {
     if let Some(path) = file.path() {
         return disassemble(path, &disassembler, out);
     }
-    let mut copy = NamedTempFile::new()?;
-    copy.write_all(&file.read()?)?;
+    let bytes = file.read()?;
+    let mut copy = NamedTempFile::new()
+        .map_err(without_path)
+        .context(NO_COPY)?;
+    copy.write_all(&bytes).context(NO_COPY)?;
     disassemble(copy.path(), &disassembler, out)
 }
 

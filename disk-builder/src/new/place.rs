@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::File;
 use crate::host_file::Kind;
+use crate::new_folders::NewFolders;
 use crate::output::without_path;
 use crate::signals;
 
@@ -61,7 +62,7 @@ impl<'p> Place<'p> {
             false => parent,
         };
         // Declared first, so that they are removed last.
-        let mut parents = Parents::make(parent).with_context(cannot)?;
+        let mut parents = NewFolders::make(parent).with_context(cannot)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".bootpath-");
         let (folder, _registered) = signals::temporary_directory_in(&builder, parent)
@@ -111,41 +112,6 @@ fn move_all(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     result
-}
-
-/// The folders above the new one that had to be made. They are removed unless it is complete.
-struct Parents(Vec<PathBuf>);
-
-impl Parents {
-    fn make(path: &Path) -> io::Result<Self> {
-        let missing = path
-            .ancestors()
-            .take_while(|path| !path.as_os_str().is_empty() && !path.exists());
-        let missing: Vec<_> = missing.collect();
-        let mut made = Self(Vec::new());
-        for path in missing.into_iter().rev() {
-            match fs::create_dir(path) {
-                Ok(()) => made.0.push(path.to_owned()),
-                // Somebody else has made it meanwhile, and keeps it.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(made)
-    }
-
-    fn keep(&mut self) {
-        self.0.clear();
-    }
-}
-
-impl Drop for Parents {
-    fn drop(&mut self) {
-        for path in self.0.iter().rev() {
-            // It stays if somebody else has put something into it.
-            let _ = fs::remove_dir(path);
-        }
-    }
 }
 
 #[cfg(test)]

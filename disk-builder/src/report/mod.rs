@@ -191,7 +191,8 @@ impl<'a> Teller<'a> {
                 outcome.as_ref().ok().copied(),
                 is_shown,
             );
-            eprint!("{summary}");
+            // If nobody reads it, the exit status is the answer.
+            let _ = write!(io::stderr(), "{summary}");
         }
         if self.json {
             self.json(&Line::ended(self.name, self.file, seconds, outcome));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -55,7 +55,8 @@ pub fn run(options: &Options, serial: Serial<'_>, progress: &Rc<dyn Progress>) -
         .with_context(|| format!("cannot read {}", image.display()))?;
     if options.gdb && !options.quiet {
         let gdb = qemu::GDB;
-        eprintln!(
+        let _ = writeln!(
+            io::stderr(),
             "disk-builder: QEMU waits for a debugger at {gdb}:\n  \
              gdb{symbols} -ex 'target remote {gdb}'"
         );
@@ -194,7 +195,7 @@ fn wait(
     let mut end = watch.until(deadline, true)?;
     let mut stopped = None;
     if let (true, End::LoaderError(error)) = (options.gdb, &end) {
-        eprintln!("disk-builder: the loader stopped: {error}");
+        let _ = writeln!(io::stderr(), "disk-builder: the loader stopped: {error}");
         stopped = Some(error.clone());
         end = watch.until(deadline, false)?;
     }
