@@ -20,7 +20,7 @@ use crate::{Module, Text, TlsTemplate};
 /// If `count` is not 0, `start` is null, misaligned, or valid for this many elements, for good.
 pub unsafe fn list<T>(start: *const T, count: u64) -> &'static [T] {
     let most = isize::MAX as u64 / size_of::<T>() as u64;
-    if count == 0 || count > most || start.is_null() || !start.is_aligned() {
+    if count > most || start.is_null() || !start.is_aligned() {
         return &[];
     }
     // SAFETY: the caller's promise.
