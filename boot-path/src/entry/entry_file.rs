@@ -265,6 +265,8 @@ pub fn read_lines<'a>(
             continue;
         };
         let is_module = key >= FIRST_MODULE;
+        // On a line of a module they belong to one of the paths.
+        let value = if is_module { value } else { unquoted(value) };
         if value.is_empty() {
             // The specification's own keys may be empty: tools write them so.
             if [KERNEL, MODULE, PACKED_MODULE].contains(&name) {
@@ -272,7 +274,7 @@ pub fn read_lines<'a>(
             }
         } else if !is_module {
             let key = key.min(EntryKey::Efi as usize);
-            entry.values[key] = Value::of(unquoted(value), text);
+            entry.values[key] = Value::of(value, text);
         }
         if is_module {
             modules += match name {

@@ -220,6 +220,15 @@ fn forms_of_other_loaders() {
     assert_eq!(entry.title(), Some("A b"));
     assert_eq!(entry.kernel(), Some("/a b"));
     assert_eq!(parse(b"linux \t\r\n").unwrap().kernel(), None);
+    let entry = parse(b"title A\ntitle \"\"\nlinux /a\nlinux \t\"\"\r").unwrap();
+    assert_eq!(entry.title(), Some("A"), "nothing in quotation marks");
+    assert_eq!(entry.kernel(), Some("/a"), "nothing in quotation marks");
+    assert_refused(b"kernel \"\"", 1, EntryFileCause::NoPath("kernel"));
+    let entry = parse(b"protocol \"linux16\"\nkernel \"/a b\"").unwrap();
+    assert_eq!(entry.protocol().map(Protocol::name), Some("linux16"));
+    assert_eq!(entry.kernel(), Some("/a b"));
+    let entry = parse(b"chain \"drive=81h partition=2\"").unwrap();
+    assert_eq!(entry.chain().map(|target| target.partition), Some(2));
     let most = format!("initrd{}", " /a".repeat(MAX_MODULES));
     assert_eq!(modules(&most).len(), MAX_MODULES);
     let more = format!("#\n{most} /b");

@@ -3,9 +3,13 @@
 use std::fmt::Write as _;
 
 use boot_path::entry::entry_file::{KernelEntry, MAX_FILE, MAX_LINE, MAX_MODULES, parse};
+use boot_path::entry::protocol::Protocol;
+use boot_path::entry::target::Target;
 use boot_path::entry::writable::{check_module, check_options};
 
 use crate::targets::show;
+
+const BLANK: [char; 2] = [' ', '\t'];
 
 /// The input: the file.
 pub fn run(bytes: &[u8]) {
@@ -39,7 +43,7 @@ pub fn run(bytes: &[u8]) {
         }
     }
     for (path, string) in &modules {
-        if path.contains([' ', '\t']) {
+        if path.contains(BLANK) {
             let _ = match path.contains('"') {
                 true => writeln!(text, "initrd \t{path}\t"),
                 false => writeln!(text, "initrd \t\"{path}\"\t"),
@@ -67,30 +71,41 @@ pub fn run(bytes: &[u8]) {
 /// Would it lose its ends when it is read again? Quotation marks keep blanks there, which cannot be
 /// written without them. Those around all of it are lost themselves.
 fn is_cut(part: &str) -> bool {
-    let inside = part
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    let is_quoted = inside.is_some_and(|inside| !inside.contains('"'));
-    is_quoted || part.starts_with([' ', '\t']) || part.ends_with([' ', '\t'])
+    unquoted(part) != part || part.starts_with(BLANK) || part.ends_with(BLANK)
 }
 
-/// What is booted, and how.
+/// The keys of which the last one counts.
 fn check_target(entry: &KernelEntry<'_>, bytes: &[u8]) {
-    let text = str::from_utf8(bytes).expect("it was accepted");
-    let has = |wanted: &str| {
-        let lines = text.strip_prefix('\u{FEFF}').unwrap_or(text).lines();
-        let mut keys = lines.map(|line| line.trim_start_matches([' ', '\t']));
+    let last = |wanted: &str| {
+        let values = keys_and_values(bytes).filter(|(key, _)| *key == wanted);
         // A key without a value says nothing.
-        keys.any(|line| match line.split_once([' ', '\t']) {
-            Some((key, value)) => key == wanted && !value.trim_matches([' ', '\t']).is_empty(),
-            None => false,
-        })
+        values
+            .map(|(_, value)| unquoted(value))
+            .rfind(|value| !value.is_empty())
     };
-    assert_eq!(entry.kernel().is_some(), has("kernel") || has("linux"));
-    assert_eq!(entry.chain().is_some(), has("chain"));
-    assert_eq!(entry.protocol().is_some(), has("protocol"));
-    assert!(entry.kernel().is_none() || entry.chain().is_none());
-    let _ = entry.is_for_others();
+    let kernel = last("kernel").or_else(|| last("linux"));
+    assert_eq!(entry.kernel(), kernel);
+    assert_eq!(entry.chain(), last("chain").and_then(Target::parse));
+    let protocol = last("protocol").and_then(Protocol::from_name);
+    assert_eq!(entry.protocol(), protocol);
+    assert!(kernel.is_none() || last("chain").is_none());
+    // What was invalid would have been refused.
+    assert_eq!(entry.chain().is_some(), last("chain").is_some());
+    assert_eq!(protocol.is_some(), last("protocol").is_some());
+
+    assert_eq!(entry.title(), last("title"));
+    assert_eq!(entry.version(), last("version"));
+    assert_eq!(entry.machine_id(), last("machine-id"));
+    assert_eq!(entry.sort_key(), last("sort-key"));
+    let is_other = |name: &str| !name.eq_ignore_ascii_case("x64");
+    let is_efi = ["efi", "uki", "uki-url"]
+        .map(last)
+        .iter()
+        .any(Option::is_some);
+    assert_eq!(
+        entry.is_for_others(),
+        is_efi || last("architecture").is_some_and(is_other)
+    );
 }
 
 /// The command line, and path and string of the modules.
@@ -126,7 +141,6 @@ fn is_variable(word: &str) -> bool {
 
 /// The paths of a value of `initrd`.
 fn initrds(mut value: &str) -> Vec<&str> {
-    const BLANK: [char; 2] = [' ', '\t'];
     let mut paths = Vec::new();
     loop {
         value = value.trim_start_matches(BLANK);
@@ -157,13 +171,7 @@ fn initrds(mut value: &str) -> Vec<&str> {
 
 /// The parts of a value of `options` between words that are variables.
 fn without_variables(value: &str) -> Vec<&str> {
-    const BLANK: [char; 2] = [' ', '\t'];
-    let inside = value
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    let value = inside
-        .filter(|inside| !inside.contains('"'))
-        .unwrap_or(value);
+    let value = unquoted(value);
     let (mut parts, mut start, mut at) = (Vec::new(), 0, 0);
     for word in value.split(BLANK) {
         if is_variable(word) {
@@ -181,22 +189,37 @@ fn without_variables(value: &str) -> Vec<&str> {
     trimmed.filter(|part| !part.is_empty()).collect()
 }
 
-/// The same, by `std`.
-fn reference(bytes: &[u8]) -> Content {
+/// The value of a line, without the quotation marks around it.
+fn unquoted(value: &str) -> &str {
+    let rest = value.strip_prefix('"');
+    let inside = rest.and_then(|rest| rest.strip_suffix('"'));
+    inside
+        .filter(|inside| !inside.contains('"'))
+        .unwrap_or(value)
+}
+
+/// Key and value of each line, by `std`. (`str::lines` would keep a carriage return at the end of
+/// the text.)
+fn keys_and_values(bytes: &[u8]) -> impl DoubleEndedIterator<Item = (&str, &str)> {
     let text = str::from_utf8(bytes).expect("it was accepted");
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-    let blank = [' ', '\t'];
-    let (mut options, mut modules) = (Vec::new(), Vec::new());
-    for line in text.split('\n') {
+    text.split('\n').map(|line| {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let line = line.trim_start_matches(blank);
-        let (key, value) = line.split_once(blank).unwrap_or((line, ""));
-        let value = value.trim_matches(blank);
+        let line = line.trim_start_matches(BLANK);
+        let (key, value) = line.split_once(BLANK).unwrap_or((line, ""));
+        (key, value.trim_matches(BLANK))
+    })
+}
+
+/// Command line and modules, by `std`.
+fn reference(bytes: &[u8]) -> Content {
+    let (mut options, mut modules) = (Vec::new(), Vec::new());
+    for (key, value) in keys_and_values(bytes) {
         match key {
             "options" => options.extend(without_variables(value)),
             "module" | "packed-module" => {
-                let (path, string) = value.split_once(blank).unwrap_or((value, ""));
-                modules.push((path.to_owned(), string.trim_start_matches(blank).to_owned()));
+                let (path, string) = value.split_once(BLANK).unwrap_or((value, ""));
+                modules.push((path.to_owned(), string.trim_start_matches(BLANK).to_owned()));
             }
             "initrd" => {
                 let paths = initrds(value).into_iter();
