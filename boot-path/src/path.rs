@@ -21,6 +21,7 @@ use crate::entry::choose::{self, Chosen, Start};
 use crate::entry::entries::{Entries, Item, NoEntry, NoneBoots};
 use crate::entry::entry_file::EntryFileError;
 use crate::files::access::{File, Files};
+use crate::files::checksum::Tables;
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::Role;
 use crate::machine::Machine;
@@ -106,6 +107,23 @@ pub struct Rooms<'m> {
     pub opened: &'m mut Option<Opened<'m>>,
     /// For graphics modes.
     pub adapter: &'m mut Adapter,
+}
+
+/// They fit, and so do the checksum's tables, in any order.
+const _: () = assert!(
+    room_of::<Entries<'_>>()
+        + room_of::<Modules<'_>>()
+        + room_of::<ArrayVec<File<'_>, MAX_GIVEN>>()
+        + room_of::<Decompressor>()
+        + room_of::<Option<Opened<'_>>>()
+        + room_of::<Adapter>()
+        + room_of::<Tables>()
+        <= layout::ROOMS_SIZE as usize
+);
+
+/// The most bytes that a structure takes, with those that align it.
+const fn room_of<T>() -> usize {
+    size_of::<T>() + align_of::<T>() - 1
 }
 
 /// What the path is given.
