@@ -293,6 +293,18 @@ pub(super) fn multiboot(add: &mut Add<'_>) {
             .with(ProgramHeader::load(R | X, 0x10_0000, header, 0x1000))
             .with(ProgramHeader::load(R | W, 0x10_2000, vec![1; 64], 0x3000))
     };
+    // One segment lies where the loader is, and one begins there and ends behind it.
+    let load = |start, bytes| ProgramHeader {
+        alignment: 8,
+        ..ProgramHeader::load(R | W, start, bytes, 0x1000)
+    };
+    let low = |mut header: Vec<u8>| {
+        header.resize(0x100, 0xF4);
+        Elf::new(ET_EXEC, 0x10_0080)
+            .with(load(0x10_0000, header))
+            .with(load(0x8000, vec![0xFA; 64]))
+            .with(load(0x5_FFF8, vec![2; 16]))
+    };
     let flat = |header: Vec<u8>| [header, vec![0xF4; 64]].concat();
     let fields = [0x10_0000, 0x10_0000, 0, 0x10_1000, 0x10_0030];
     let one_elf = elf(one(7, &[0, 0, 0, 0, 0, 1, 80, 25, 0]));
@@ -304,10 +316,12 @@ pub(super) fn multiboot(add: &mut Add<'_>) {
         ("multiboot1", "good-elf64", one_elf.build()),
         ("multiboot1", "good-elf32", one_elf.build_32()),
         ("multiboot1", "good-flat", flat(one(1 << 16, &fields))),
+        ("multiboot1", "good-low", low(one(0, &[])).build()),
         ("multiboot1", "unknown-flag", flat(one(8, &[]))),
         ("multiboot2", "good-elf64", elf(two(&all)).build()),
         ("multiboot2", "good-elf32", elf(two(&all)).build_32()),
         ("multiboot2", "good-movable", elf(two(&movable)).build()),
+        ("multiboot2", "good-low", low(two(&[0, 8])).build_32()),
         (
             "multiboot2",
             "good-flat",

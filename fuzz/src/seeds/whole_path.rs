@@ -67,6 +67,8 @@ fn boot_path_by_other_protocols(put: &mut dyn FnMut(&str, Vec<u8>)) {
     super::kernels::limine(&mut add);
     for wanted in [
         "multiboot1-good-flat",
+        "multiboot1-good-low",
+        "multiboot2-good-low",
         "multiboot2-good-movable",
         "limine-good",
     ] {
