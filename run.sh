@@ -9,7 +9,9 @@
 #   ./run.sh compare  FILE… [--module "PATH[ TEXT]"]… [--cmdline TEXT] [--protocol NAME] [--timeout SECONDS]:
 #                     how far each kernel file gets by Bootpath, by GRUB and by QEMU's -kernel
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
-#   ./run.sh bench    how fast it boots, next to the least that the BIOS allows
+#   ./run.sh bench    [WORD…]   how fast it boots, next to the least that the BIOS allows; or the rows of the
+#                     first table that have all of these words: own, plain, limine, multiboot1, multiboot2,
+#                     qemu64, sse4.2, listed, unlisted, 64KiB, 4MiB, 16MiB, 64MiB
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh flip     [--kernel KIND] [COUNT] [SEED] [--no-checksums]: COUNT boots with one wrong bit on the
@@ -85,10 +87,14 @@ debug() {
         --eval-command='continue'
 }
 
-action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=() compare=() debian=() from=$PWD
+action=run kernel_file='' cmdline='' record='' run=(--display) qemu=() bench=() build=() fuzz=() flip=() verdicts=() machines=() break=() kernels=() shifts=() compare=() debian=() from=$PWD
 case ${1-} in
 test | gdb) action=$1; shift ;;
-bench) action=$1; shift; if [[ ${1-} = peers ]]; then action=peers; shift; fi ;;
+bench)
+    action=$1; shift
+    if [[ ${1-} = peers ]]; then action=peers; shift; fi
+    while [[ $action = bench && ${1-} && $1 != -* ]]; do bench+=("$1"); shift; done
+    ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
 verdicts) action=$1 verdicts=("${@:2}"); shift $# ;;
@@ -143,7 +149,7 @@ compare)
 debian) cargo run --quiet --package machine-tests --bin debian -- "${debian[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
-bench) cargo run --quiet --release --package machine-tests --bin bench -- "${qemu[@]}" ;;
+bench) cargo run --quiet --release --package machine-tests --bin bench -- "${bench[@]}" "${qemu[@]}" ;;
 peers) cargo run --quiet --release --package machine-tests --bin bench -- peers ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::run::Ending;
-use disk_layout::SECTOR_SIZE;
+use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
 use machine_tests::elf::{Elf, noise};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::{Disk, Machine};
@@ -23,6 +23,9 @@ const INT_13_HANDLER: u32 = 0xF_E3FE;
 pub const VIRTUAL_TIME: [&str; 4] = ["-icount", "shift=0,sleep=off", "-cpu", "qemu64,+sse4.2"];
 /// Ticks in a millisecond of virtual time.
 pub const VIRTUAL_TICKS_PER_MS: f64 = 1e6;
+
+/// Where a loader's own MBR is.
+const MBR_LBA: u32 = PARTITION_LBA - 1;
 
 /// A machine on which something is measured.
 #[derive(Clone, Copy)]
@@ -160,6 +163,21 @@ fn wait_for_bytes(path: &Path, length: u64) -> Result<Instant> {
         sleep(Duration::from_micros(100));
     }
     Ok(Instant::now())
+}
+
+/// Puts the stopwatch in the place of the MBR's code, and moves that to a sector of its own.
+pub fn start_the_clock(image: &Image) -> Result<()> {
+    let sector = image.read(0, SECTOR_SIZE)?;
+    let place = u64::from(MBR_LBA) * SECTOR_SIZE as u64;
+    ensure!(
+        image.read(place, SECTOR_SIZE)? == [0; SECTOR_SIZE],
+        "the sector before the partition is not free"
+    );
+    image.write(place, &sector)?;
+    let mut code = test_program("stopwatch")?.flat().to_vec();
+    code.resize(mbr::CODE_END - 4, 0);
+    code.extend(MBR_LBA.to_le_bytes());
+    image.write(0, &code)
 }
 
 /// Runs a machine to its end and returns what was written to the debug console.

@@ -13,9 +13,8 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::image::Module;
-use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
 use machine_tests::elf::noise;
-use machine_tests::image::{Image, test_program};
+use machine_tests::image::Image;
 use machine_tests::kernels::TIME_LIMIT;
 use machine_tests::linux::{Fetched, bench_kernel, initrd, put};
 use machine_tests::machine::{Disk, Machine};
@@ -23,7 +22,8 @@ use machine_tests::peers::{Peer, Protocol, Start};
 
 use crate::MIB;
 use crate::measure::{
-    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run, verdict,
+    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run,
+    start_the_clock, verdict,
 };
 
 /// The files cannot be compressed. Their sizes are those of a small distribution's kernel.
@@ -36,9 +36,6 @@ const RUNS: u32 = 5;
 /// Where the boot partition has the files.
 const KERNEL_PATH: &str = "/boot/kernel.elf";
 const INITRD_PATH: &str = "/boot/modules/initrd";
-
-/// Where a loader's own MBR is.
-const MBR_LBA: u32 = PARTITION_LBA - 1;
 
 /// A loader, ready to boot.
 struct Entrant {
@@ -177,21 +174,6 @@ fn compare_to_first_process(disk: Disk) -> Result<()> {
     }
     println!("ahead of each of them: {}", verdict(is_ahead));
     Ok(())
-}
-
-/// Puts the stopwatch in the place of the MBR's code, and moves that to a sector of its own.
-fn start_the_clock(image: &Image) -> Result<()> {
-    let sector = image.read(0, SECTOR_SIZE)?;
-    let place = u64::from(MBR_LBA) * SECTOR_SIZE as u64;
-    ensure!(
-        image.read(place, SECTOR_SIZE)? == [0; SECTOR_SIZE],
-        "the sector before the partition is not free"
-    );
-    image.write(place, &sector)?;
-    let mut code = test_program("stopwatch")?.flat().to_vec();
-    code.resize(mbr::CODE_END - 4, 0);
-    code.extend(MBR_LBA.to_le_bytes());
-    image.write(0, &code)
 }
 
 /// What is loaded.
