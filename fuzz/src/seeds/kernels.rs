@@ -293,40 +293,33 @@ pub(super) fn multiboot(add: &mut Add<'_>) {
             .with(ProgramHeader::load(R | X, 0x10_0000, header, 0x1000))
             .with(ProgramHeader::load(R | W, 0x10_2000, vec![1; 64], 0x3000))
     };
-    // One segment lies where the loader is, and one begins there and ends behind it.
-    let load = |start, bytes| ProgramHeader {
-        alignment: 8,
-        ..ProgramHeader::load(R | W, start, bytes, 0x1000)
-    };
-    let low = |mut header: Vec<u8>| {
-        header.resize(0x100, 0xF4);
-        Elf::new(ET_EXEC, 0x10_0080)
-            .with(load(0x10_0000, header))
-            .with(load(0x8000, vec![0xFA; 64]))
-            .with(load(0x5_FFF8, vec![2; 16]))
-    };
     let flat = |header: Vec<u8>| [header, vec![0xF4; 64]].concat();
     let fields = [0x10_0000, 0x10_0000, 0, 0x10_1000, 0x10_0030];
     let one_elf = elf(one(7, &[0, 0, 0, 0, 0, 1, 80, 25, 0]));
     let entry = [3, 12, 0x10_0030, 0, 0, 8];
     let address = [2, 24, 0x10_0000, u32::MAX, 0, 0x10_1000];
+    let address_and_entry = [&address[..], &entry].concat();
     let all = [1, 16, 6, 10, 4, 12, 3, 0, 5, 20, 80, 25, 0, 0, 6, 8, 0, 8];
     let movable = [10, 24, 0x20_0000, 0x80_0000, 0x1000, 2, 0, 8];
     for (target, name, file) in [
         ("multiboot1", "good-elf64", one_elf.build()),
         ("multiboot1", "good-elf32", one_elf.build_32()),
         ("multiboot1", "good-flat", flat(one(1 << 16, &fields))),
-        ("multiboot1", "good-low", low(one(0, &[])).build()),
+        (
+            "multiboot1",
+            "good-low",
+            with_low_segments(one(0, &[])).build(),
+        ),
         ("multiboot1", "unknown-flag", flat(one(8, &[]))),
         ("multiboot2", "good-elf64", elf(two(&all)).build()),
         ("multiboot2", "good-elf32", elf(two(&all)).build_32()),
         ("multiboot2", "good-movable", elf(two(&movable)).build()),
-        ("multiboot2", "good-low", low(two(&[0, 8])).build_32()),
         (
             "multiboot2",
-            "good-flat",
-            flat(two(&[&address[..], &entry].concat())),
+            "good-low",
+            with_low_segments(two(&[0, 8])).build_32(),
         ),
+        ("multiboot2", "good-flat", flat(two(&address_and_entry))),
         (
             "multiboot2",
             "no-entry",
@@ -337,6 +330,20 @@ pub(super) fn multiboot(add: &mut Add<'_>) {
     ] {
         add(target, name, [vec![0], file].concat());
     }
+}
+
+/// A Multiboot kernel of which one segment lies where the loader is, and one begins there and ends
+/// behind it.
+fn with_low_segments(mut header: Vec<u8>) -> Elf {
+    header.resize(0x100, 0xF4);
+    let load = |start, bytes| ProgramHeader {
+        alignment: 8,
+        ..ProgramHeader::load(R | W, start, bytes, 0x1000)
+    };
+    Elf::new(ET_EXEC, 0x10_0080)
+        .with(load(0x10_0000, header))
+        .with(load(0x8000, vec![0xFA; 64]))
+        .with(load(0x5_FFF8, vec![2; 16]))
 }
 
 pub(super) fn elf_note(add: &mut Add<'_>) {
