@@ -105,6 +105,33 @@ fn chains_of_the_wrong_length() {
     }
 }
 
+/// A ring behind the end of a file, whose links lie in more sectors than the cache has windows, ends
+/// after a few turns, and not when the largest of files would end.
+#[test]
+fn a_ring_behind_the_end_takes_few_reads() {
+    let ring: Vec<_> = (1..=8).map(|number| 400 * number).collect();
+    let mut tiny = three(16);
+    tiny.fat[20] = ring[0];
+    for (index, &cluster) in ring.iter().enumerate() {
+        tiny.fat[cluster as usize] = ring[(index + 1) % ring.len()];
+    }
+    let mut disk = tiny.disk();
+    let mut memory = vec![0; 5 * 512];
+    let mut cache = Cache::new(&mut memory);
+    let partition = whole(&disk);
+    let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+    let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
+    let mut extents = volume.extents(&file);
+    let error = loop {
+        match extents.next(&mut disk, &mut cache) {
+            Ok(extent) => assert!(extent.is_some(), "the ring is not noticed"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, FatError::ChainLong(10));
+    assert!(disk.reads.len() < 50, "{} reads", disk.reads.len());
+}
+
 #[test]
 fn directories_in_a_ring_end() {
     for bits in KINDS {

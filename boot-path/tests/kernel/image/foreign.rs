@@ -1,7 +1,9 @@
 //! Kernels for other loaders: they are called what they are, unless they have what this loader
 //! knows.
 
+use boot_path::files::file_bytes::FileBytes;
 use boot_path::kernel::image::{Foreign, KernelError, check_file};
+use boot_path::position::FileOffset;
 
 use crate::elf_fixture::{ET_EXEC, Elf, ProgramHeader, R, X, note, with_sections, words};
 
@@ -98,6 +100,43 @@ fn symbols_of_bootboot() {
     for strings in [&b"\0bootboots\0"[..], b"\0a_bootboot\0", b"\0bootboot", b""] {
         check_file(&with(elf(BOOTBOOT_CORE), strings)[..]).unwrap();
     }
+}
+
+/// A file, and how many bytes of it were copied.
+struct Counted<'a>(&'a [u8], &'a mut usize);
+
+impl FileBytes for Counted<'_> {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn window(&mut self, offset: FileOffset) -> &[u8] {
+        self.0.get(offset.as_u64() as usize..).unwrap_or_default()
+    }
+
+    fn read_at(&mut self, offset: FileOffset, out: &mut [u8]) -> usize {
+        let count = out.len().min(self.window(offset).len());
+        out[..count].copy_from_slice(&self.window(offset)[..count]);
+        *self.1 += count;
+        count
+    }
+}
+
+/// A thousand sections, each of which says that it has all strings of a large file: the search for a
+/// symbol has an end.
+#[test]
+fn many_strings_take_bounded_time() {
+    let code = ProgramHeader::load(R | X, BOOTBOOT_CORE, vec![0xF4; 16], 16);
+    let elf = Elf::new(ET_EXEC, BOOTBOOT_CORE).with(code);
+    let mut file = with_sections(elf.build(), &vec![(".strtab", STRINGS, &[][..]); 1000]);
+    let size = file.len() as u64;
+    for section in file.rchunks_exact_mut(64).take(1000) {
+        section[4] = STRINGS as u8;
+        section[24..40].copy_from_slice(words([0, size]).as_slice());
+    }
+    let mut copied = 0;
+    check_file(Counted(&file, &mut copied)).unwrap();
+    assert!((4 << 20..5 << 20).contains(&copied), "{copied} bytes");
 }
 
 /// Nonsense in the section headers is no reason to refuse a kernel.
