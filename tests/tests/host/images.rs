@@ -109,10 +109,8 @@ pub fn build(subject: &Subject, how: How) -> Result<Image> {
         fs::write(at(name), bytes)?;
         Ok(at(name))
     };
-    put("stage1", &stage1())?;
-    put("stage2", &stage2())?;
+    let stages = stages(directory.path())?;
     let kernel = put("kernel.elf", &subject.kernel)?;
-    let stages = Stages::in_directory(directory.path());
     let mut recipe = Recipe::new(kernel, at("disk.img"), stages);
     fs::create_dir(at("modules"))?;
     for (name, bytes) in &subject.modules {
@@ -185,6 +183,13 @@ fn program(start: u64, bytes: Vec<u8>, size: u64) -> Elf {
         kind: PT_LOAD,
         ..ProgramHeader::load(R | W | X, start, bytes, size)
     })
+}
+
+/// Stages that nobody runs, in a directory.
+pub fn stages(directory: &Path) -> Result<Stages> {
+    fs::write(directory.join("stage1"), stage1())?;
+    fs::write(directory.join("stage2"), stage2())?;
+    Ok(Stages::in_directory(directory))
 }
 
 fn stage1() -> Vec<u8> {

@@ -2,6 +2,7 @@
 //! any damage to an image, and for the number of reads. Neither an emulator nor a built loader
 //! takes part, so thousands of boots take seconds.
 
+mod attempts;
 mod copies;
 mod images;
 mod kernels;
