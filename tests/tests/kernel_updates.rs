@@ -348,7 +348,6 @@ fn an_update_that_is_cut_off_anywhere() {
 fn debians_hooks_call_kernel_install() {
     const ADD: &str = "debian/etc/kernel/postinst.d/zz-bootpath";
     const REMOVE: &str = "debian/etc/kernel/postrm.d/zz-bootpath";
-    const INITRD: &str = "debian/etc/initramfs/post-update.d/bootpath";
     let system = System::new();
     system.program("kernel-install", "#!/bin/sh\necho called \"$@\"\n");
     let image = "/nonexistent/vmlinuz-6.1";
@@ -375,20 +374,43 @@ fn debians_hooks_call_kernel_install() {
         ),
         // The package has new files of the same version: its entry stays.
         (REMOVE, parameters("upgrade 6.1.9-1"), ["6.1", image], ""),
-        // The other hook does it when the package is installed.
-        (INITRD, package, ["6.1", image], ""),
-        // There is no such kernel any more.
-        (
-            INITRD,
-            ("DPKG_MAINTSCRIPT_PACKAGE", "initramfs-tools"),
-            ["no-such", image],
-            "",
-        ),
     ] {
         let mut command = system.hook(hook);
         let output = succeed(command.env(variable.0, variable.1).args(arguments));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(said, called, "{hook} {variable:?}");
+    }
+}
+
+/// The hook for an initrd looks whether the kernel is there: in this system's directory, here.
+#[test]
+fn an_initrd_follows_its_kernel() {
+    const INITRD: &str = "debian/etc/initramfs/post-update.d/bootpath";
+    let system = System::new();
+    system.program("kernel-install", "#!/bin/sh\necho called \"$@\"\n");
+    let image = "/nonexistent/initrd.img-6.1";
+    let boot = system.path("boot-").display().to_string();
+    let text = fs::read_to_string(example(INITRD)).expect(INITRD);
+    let hook = system.path("bin/initrd");
+    system.program("initrd", &text.replace("/boot/", &boot));
+    system.write("boot-vmlinuz-6.1", b"kernel");
+    let tools = "initramfs-tools";
+    for (package, version, called) in [
+        (
+            tools,
+            "6.1",
+            format!("called add 6.1 {boot}vmlinuz-6.1 {image}\n"),
+        ),
+        // There is no such kernel any more.
+        (tools, "6.2", String::new()),
+        // The other hook does it when the package is installed.
+        ("linux-image-6.1", "6.1", String::new()),
+    ] {
+        let mut command = system.hook(hook.to_str().expect("UTF-8"));
+        command.env("DPKG_MAINTSCRIPT_PACKAGE", package);
+        let output = succeed(command.args([version, image]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, called, "{package} {version}");
     }
 }
 
