@@ -160,6 +160,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "mykernel, a kernel in Rust. Next:",
         NEW_KERNEL,
     ),
+    (
+        "docs/tools.md",
+        "lim, started by Limine 8.2.0",
+        "Limine is not on the tests' systems",
+    ),
 ];
 const WINDOW: &str = "it opens a window and stays there; `./run.sh --headless` is below";
 const NEW_KERNEL: &str = "each kind is made, built and booted by tests/tests/new.rs, which also compares what README shows";
