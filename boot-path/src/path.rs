@@ -175,7 +175,7 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
             };
             let text = brought::take(&mut files, left, brought_rooms, memory)?;
             machine.step(9);
-            Start::Configuration(Item { path: "", text })
+            Start::Configuration(Item::of("", text))
         }
         None => {
             let mut disk = open_disk(machine);

@@ -85,7 +85,7 @@ pub fn choose<'m, M: EntryMachine<'m>>(
     if entries.is_empty() {
         let text = read_configuration(files, text)?;
         let path = PATH_ENTRY;
-        return Ok(Start::Configuration(Item { path, text }));
+        return Ok(Start::Configuration(Item::of(path, text)));
     }
     let machine = files.machine();
     let pattern = conf.default_entry();

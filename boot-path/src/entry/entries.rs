@@ -60,6 +60,30 @@ pub struct Item<'a> {
     pub path: &'a str,
     /// Its contents.
     pub text: KernelEntry<'a>,
+    /// What its name says. It is compared several times.
+    said: Said,
+}
+
+/// What the name of an entry's file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Said {
+    /// Where the name begins in the path, and where it ends without suffix and counters.
+    start: u16,
+    end: u16,
+    tries: Option<Tries>,
+}
+
+impl Said {
+    fn by(path: &str) -> Self {
+        let name = split_last(path, b'/').map_or(path, |(_, name)| name);
+        let (id, tries) = Tries::split(stem(name));
+        let start = path.len() - name.len();
+        Self {
+            start: start as u16,
+            end: (start + id.len()) as u16,
+            tries,
+        }
+    }
 }
 
 /// Boot counters: `+LEFT-DONE` at the end of a name. The loader does not update them, since it
@@ -101,22 +125,29 @@ impl<'a> Item<'a> {
                 cause: EntryFileCause::NoKernel,
             });
         }
-        Ok(Some(Self { path, text }))
+        Ok(Some(Self::of(path, text)))
+    }
+
+    /// What `text` says, in the file at `path`, whose name has at most 255 characters.
+    pub fn of(path: &'a str, text: KernelEntry<'a>) -> Self {
+        let said = Said::by(path);
+        Self { path, text, said }
     }
 
     /// The name of its file.
     pub fn name(&self) -> &'a str {
-        split_last(self.path, b'/').map_or(self.path, |(_, name)| name)
+        self.path.get(self.said.start.into()..).unwrap_or_default()
     }
 
-    /// Its name without suffix and counters, and the boot counters, if there are any.
-    fn id_and_tries(&self) -> (&'a str, Option<Tries>) {
-        Tries::split(stem(self.name()))
+    /// Its name without suffix and counters.
+    fn id(&self) -> &'a str {
+        let Said { start, end, .. } = self.said;
+        self.path.get(start.into()..end.into()).unwrap_or_default()
     }
 
     /// The boot counters in its name, if there are any.
     pub fn tries(&self) -> Option<Tries> {
-        self.id_and_tries().1
+        self.said.tries
     }
 
     /// Was it tried as often as allowed, and never with success?
@@ -127,7 +158,7 @@ impl<'a> Item<'a> {
     /// Does the pattern of `loader.conf` match its name without counters, with or without the
     /// suffix?
     fn matches(&self, pattern: &str) -> bool {
-        let (id, _) = self.id_and_tries();
+        let id = self.id();
         matches(pattern, id, "") || matches(pattern, id, SUFFIX)
     }
 
@@ -145,7 +176,7 @@ impl<'a> Item<'a> {
             (one, another) => another.is_some().cmp(&one.is_some()),
         };
         // Entries that are equal so far differ in the counters, or in the case of letters.
-        let ((id, tries), (other_id, other_tries)) = (self.id_and_tries(), other.id_and_tries());
+        let (tries, other_tries) = (self.tries(), other.tries());
         let by_tries = || match (tries, other_tries) {
             (Some(one), Some(another)) => another
                 .left
@@ -156,7 +187,7 @@ impl<'a> Item<'a> {
         is_bad(tries)
             .cmp(&is_bad(other_tries))
             .then(by_key)
-            .then_with(|| newer(id, other_id))
+            .then_with(|| newer(self.id(), other.id()))
             .then_with(by_tries)
             .then_with(|| self.path.cmp(other.path))
     }
@@ -205,6 +236,7 @@ struct Kept<'a> {
     start: u16,
     end: u16,
     values: Places,
+    said: Said,
 }
 
 const _: () = assert!(ROOM <= u16::MAX as usize);
@@ -227,6 +259,7 @@ fn item<'a>(bytes: &'a [u8], kept: &Kept<'_>) -> Item<'a> {
     Item {
         path: utf8(bytes.get(..kept.path.into()).unwrap_or_default()).0,
         text: KernelEntry::of(text.unwrap_or_default(), kept.values),
+        said: kept.said,
     }
 }
 
@@ -301,6 +334,7 @@ impl<'a> Entries<'a> {
             start: (end - text.len()) as u16,
             end: end as u16,
             values,
+            said: item.said,
             bytes: room.bytes,
         };
         let place = self

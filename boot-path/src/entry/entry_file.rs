@@ -34,7 +34,7 @@ use core::str;
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
 use crate::errors::catalogue::{self, Entry, Named};
-use crate::errors::text::{copy, facts, split_before, utf8};
+use crate::errors::text::{copy, facts, position, split_before, utf8};
 
 /// The kernel of a `kernel.conf` that names none.
 pub const PATH_KERNEL: &str = "/boot/kernel.elf";
@@ -317,7 +317,7 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, EntryFileError> {
 pub(crate) fn beyond_limits(line: &str) -> Option<EntryFileCause> {
     if line.len() > MAX_LINE {
         Some(EntryFileCause::LineTooLong)
-    } else if line.bytes().any(|byte| byte == 0) {
+    } else if position(line.as_bytes(), 0).is_some() {
         Some(EntryFileCause::Nul)
     } else {
         None
@@ -611,7 +611,8 @@ fn next_line<'a>(rest: &mut &'a str) -> Option<&'a str> {
     if rest.is_empty() {
         return None;
     }
-    let (line, behind) = split_before(rest, |byte| byte == b'\n');
+    let end = position(rest.as_bytes(), b'\n').unwrap_or(rest.len());
+    let (line, behind) = rest.split_at_checked(end).unwrap_or((rest, ""));
     *rest = behind.get(1..).unwrap_or("");
     // The last line may lack its line feed, but still end in a carriage return.
     Some(line.strip_suffix("\r").unwrap_or(line))

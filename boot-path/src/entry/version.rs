@@ -8,7 +8,7 @@ use core::cmp::Ordering;
 
 /// Compares two versions. Numbers in them may have any number of digits.
 pub fn compare(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
+    let (mut a, mut b) = behind_same(a.as_bytes(), b.as_bytes());
     // Each turn consumes at least one byte of one of them.
     loop {
         a = behind(a, |byte| !is_significant(byte));
@@ -48,6 +48,23 @@ pub fn compare(a: &str, b: &str) -> Ordering {
             return order;
         }
     }
+}
+
+/// Both without what they have in common at the start, up to the beginning of a number or of letters:
+/// versions that are compared mostly differ at their ends.
+fn behind_same<'a>(a: &'a [u8], b: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let same = a
+        .iter()
+        .zip(b)
+        .take_while(|(one, other)| one == other)
+        .count();
+    let common = a.get(..same).unwrap_or_default();
+    let last = common
+        .iter()
+        .rposition(|byte| !byte.is_ascii_alphanumeric());
+    let start = last.map_or(0, |last| last + 1);
+    let behind = |bytes: &'a [u8]| bytes.get(start..).unwrap_or_default();
+    (behind(a), behind(b))
 }
 
 fn is_significant(byte: u8) -> bool {

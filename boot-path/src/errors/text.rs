@@ -209,6 +209,24 @@ pub fn rows(table: &[u8], size: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Where a byte is for the first time. Eight bytes are looked at together: texts of entries have some
+/// thousand.
+pub fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = ONES << 7;
+
+    let all_wanted = ONES * u64::from(wanted);
+    let (words, _) = bytes.as_chunks();
+    let is_without = |word: &&[u8; 8]| {
+        let word = u64::from_le_bytes(**word) ^ all_wanted;
+        // The lowest byte that is zero borrows from its own highest bit.
+        word.wrapping_sub(ONES) & !word & HIGHEST == 0
+    };
+    let skipped = 8 * words.iter().take_while(is_without).count();
+    let rest = bytes.get(skipped..)?;
+    Some(skipped + rest.iter().position(|&byte| byte == wanted)?)
+}
+
 /// Splits in front of the first ASCII character that `is_end` accepts, or at the end.
 pub fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);
@@ -224,9 +242,13 @@ pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
 
 /// The longest start of the bytes that is UTF-8, and whether that is all of them.
 pub fn utf8(bytes: &[u8]) -> (&str, bool) {
-    match bytes.utf8_chunks().next() {
-        None => ("", true),
-        Some(chunk) => (chunk.valid(), chunk.invalid().is_empty()),
+    match str::from_utf8(bytes) {
+        Ok(text) => (text, true),
+        // Rare, and slower.
+        Err(_) => (
+            bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
+            false,
+        ),
     }
 }
 

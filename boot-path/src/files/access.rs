@@ -326,12 +326,16 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         path: &'m str,
         listing: &mut dyn Listing<'m, M>,
     ) -> Result<(), M::Failure> {
+        let expected = self.manifest.directory(path);
         let mut names = 0;
-        let summed = self.by_views(None, false, &mut |files, _| {
-            names = files.sum_names(path)?;
+        let walked = self.by_views(None, false, &mut |files, _| {
+            match expected {
+                Some(_) => names = files.sum_names(path)?,
+                None => files.walk(path)?,
+            }
             Ok(())
         });
-        if let Err(failure) = summed {
+        if let Err(failure) = walked {
             if !self.answers() {
                 return Err(failure);
             }
@@ -341,7 +345,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
                 _ => listing.broken(self, failure),
             };
         }
-        if let Some(expected) = self.manifest.directory(path)
+        if let Some(expected) = expected
             && expected.bytes(names).is_err()
         {
             // If no view shows all the names, somebody has added or deleted files.
@@ -355,6 +359,23 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     /// Does the disk still answer?
     pub fn answers(&self) -> bool {
         self.disk().is_none_or(Drive::is_there)
+    }
+
+    /// Reads a directory to its end, whatever is in it.
+    fn walk(&mut self, path: &str) -> Result<(), FatError> {
+        let Source::Volume(OnDisk {
+            disk,
+            cache,
+            volume,
+            ..
+        }) = &mut self.source
+        else {
+            return Ok(());
+        };
+        match volume.directory(disk, cache, path)? {
+            Some(mut directory) => directory.walk(disk, cache),
+            None => Ok(()),
+        }
     }
 
     /// The sum of the names in a directory: see [`integrity::sum_names`].

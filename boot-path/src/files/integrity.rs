@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use arrayvec::ArrayVec;
 use disk_layout::manifest::{self, Entry};
 
 use crate::disk::fat::File;
@@ -37,6 +38,9 @@ impl<'a> Manifest<'a> {
 
     /// Whether there is an entry of this path, whatever its checksums cover.
     pub fn is_known(&self, path: &str) -> bool {
+        if self.entries.is_empty() {
+            return false;
+        }
         let key = path_key(path, self.crc32c);
         let keys = Sums::ALL.map(|sums| sums.key_of(key, self.crc32c));
         let mut paths = self.entries.iter().map(|entry| entry.path.get());
@@ -54,6 +58,9 @@ impl<'a> Manifest<'a> {
 
     /// The entry of a directory, which covers the names in it.
     pub fn directory(&self, path: &'a str) -> Option<Expected<'a>> {
+        if self.entries.is_empty() {
+            return None;
+        }
         let role = Role::Text;
         let entry = self.entry(path, Sums::Whole)?;
         Some(Expected { role, path, entry })
@@ -129,16 +136,23 @@ impl Sums {
 /// neither does a leading slash, as in entries, or `\` for a slash.
 pub fn path_key(path: &str, crc32c: Crc32c) -> u32 {
     let mut before = b'/';
-    path.bytes().fold(crc32c(0, b"/"), |crc, byte| {
+    let mut crc = crc32c(0, b"/");
+    // Some bytes at a time: each call costs as much as many of them.
+    let mut some = ArrayVec::<u8, 32>::new();
+    for byte in path.bytes() {
         let byte = if byte == b'\\' { b'/' } else { byte };
         let again = byte == b'/' && before == b'/';
         before = byte;
         if again {
-            crc
-        } else {
-            crc32c(crc, &[byte.to_ascii_lowercase()])
+            continue;
         }
-    })
+        if some.is_full() {
+            crc = crc32c(crc, &some);
+            some.clear();
+        }
+        let _ = some.try_push(byte.to_ascii_lowercase()); // there is room
+    }
+    crc32c(crc, &some)
 }
 
 /// Continues the sum of the names in a directory, which starts at 0 and does not depend on their

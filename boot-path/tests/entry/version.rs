@@ -96,6 +96,12 @@ proptest! {
         // A common start changes nothing if it is a part of its own.
         let (pa, pb) = (format!("7-{a}"), format!("07_-{b}"));
         prop_assert_eq!(compare(&pa, &pb), compare(&a, &b));
+        // And neither does one that is the same, byte by byte; but it may begin a number.
+        for start in ["7-", "linux-6.1_", "~", "6.1", "b"] {
+            let one = compare(&format!("{start}{a}"), &format!("{start}{b}"));
+            let split = compare(&format!("_{start}{a}"), &format!("{start}{b}"));
+            prop_assert_eq!(one, split);
+        }
     }
 
     #[test]

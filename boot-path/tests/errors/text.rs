@@ -4,7 +4,9 @@ use boot_path::errors::catalogue::{ALL, Row};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
-use boot_path::errors::text::{Escaping, Shown, copy, facts, is_harmful, on_screen, split_before};
+use boot_path::errors::text::{
+    Escaping, Shown, copy, facts, is_harmful, on_screen, position, split_before, utf8,
+};
 
 fn written(text: &str, numbers: &[u64]) -> String {
     let mut out = String::new();
@@ -125,6 +127,24 @@ proptest! {
     fn a_text_is_split_in_front_of_the_first_character(text in "[aä€,]{0,8}") {
         let place = text.find(',').unwrap_or(text.len());
         prop_assert_eq!(split_before(&text, |byte| byte == b','), text.split_at(place));
+    }
+
+    #[test]
+    fn the_first_of_a_byte(bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(1), Just(0x7F), Just(0x80), Just(0x81), Just(0xFF), any::<u8>()], 0..60), wanted: u8) {
+        prop_assert_eq!(position(&bytes, wanted), bytes.iter().position(|&byte| byte == wanted));
+        for wanted in [0, 1, 0x80] {
+            prop_assert_eq!(position(&bytes, wanted), bytes.iter().position(|&byte| byte == wanted));
+        }
+    }
+
+    #[test]
+    fn the_longest_start_that_is_utf8(text: String, behind in proptest::collection::vec(any::<u8>(), 0..4)) {
+        let bytes = [text.as_bytes(), &behind].concat();
+        let expected = match str::from_utf8(&bytes) {
+            Ok(all) => (all, true),
+            Err(error) => (str::from_utf8(&bytes[..error.valid_up_to()]).unwrap(), false),
+        };
+        prop_assert_eq!(utf8(&bytes), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use boot_path::disk::partition::Partition;
 use boot_path::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use boot_path::errors::catalogue::{Named, Report};
 use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
-use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::files::integrity::{Manifest, Role, Sums, path_key};
 use boot_path::position::FileOffset;
 use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, MAX_LENGTH, parse};
 use proptest::prelude::*;
@@ -35,6 +35,22 @@ fn the_check_value() {
         (CRC_32C, 0xE306_9283),
     ] {
         assert_eq!(tables.of(polynomial).crc(0, b"123456789"), check);
+    }
+}
+
+/// However long it is.
+#[test]
+fn the_key_of_a_path() {
+    for length in (0..100).chain([300]) {
+        let name = "Ab/".repeat(length);
+        let normal = format!("/{}", name.to_ascii_lowercase());
+        for path in [name.clone(), format!("//{name}"), name.replace('/', "\\/")] {
+            assert_eq!(
+                path_key(&path, crc32c),
+                crc32c(0, normal.as_bytes()),
+                "{path}"
+            );
+        }
     }
 }
 

@@ -184,6 +184,19 @@ pub enum NoFile {
 }
 
 impl Directory<'_> {
+    /// Reads what is left of it.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn walk<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        cache: &mut Cache<'_>,
+    ) -> Result<(), FatError> {
+        while self.entries.next(device, cache)?.is_some() {}
+        Ok(())
+    }
+
     /// The next file or directory, or `None` at the end.
     ///
     /// # Errors

@@ -19,8 +19,7 @@ pub struct Findings {
     pub bios_drive: Cell<u8>,
     /// How stage2 was read: see [`disk_layout::mbr::frame::WAY`].
     pub way: Cell<u16>,
-    /// What another loader left, where `way` is [`WAY_MULTIBOOT`](disk_layout::mbr::frame::WAY_MULTIBOOT);
-    /// zero otherwise.
+    /// What another loader left, if one has started the program; zero otherwise.
     pub multiboot: Cell<Multiboot>,
 }
 

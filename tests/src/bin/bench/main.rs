@@ -23,6 +23,7 @@ use machine_tests::elf::{Elf, ProgramHeader, R, noise, note};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::{Disk, Machine};
 
+mod growth;
 mod measure;
 mod peers;
 mod rows;
@@ -56,7 +57,7 @@ fn main() -> Result<ExitCode> {
     }
     let floor = Floor::new()?;
     let disk = floor.virtual_time_disk()?;
-    let all_met = rows::compare(&floor, disk, &arguments)?;
+    let all_met = rows::compare(&floor, disk, &arguments)? & growth::compare(disk, &arguments)?;
     if arguments.is_empty() {
         let kernel = test_program("bench-kernel")?;
         compare_in_detail(&Programs { floor, kernel }, disk)?;

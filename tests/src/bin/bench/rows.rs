@@ -159,7 +159,9 @@ impl fmt::Display for Row {
 /// Measures the rows that have all of these words. Returns whether all have met their targets.
 pub fn compare(floor: &Floor, disk: Disk, words: &[String]) -> Result<bool> {
     let rows: Vec<Row> = Row::all().filter(|row| row.has(words)).collect();
-    ensure!(!rows.is_empty(), "no row has these words");
+    if rows.is_empty() {
+        return Ok(true);
+    }
     println!(
         "Each protocol: virtual time (QEMU -icount shift=0), ms from the MBR's first instruction \
          to the kernel's\n"
@@ -266,13 +268,14 @@ const MULTIBOOT_2: [u32; 6] = [
     8,
 ];
 
-fn with_payload(kernel: &Elf, payload: &[u8]) -> Elf {
+/// A kernel with the payload.
+pub fn with_payload(kernel: &Elf, payload: &[u8]) -> Elf {
     let payload = ProgramHeader::filled(R, PAYLOAD_ADDRESS, payload.to_vec());
     kernel.clone().with(payload)
 }
 
 /// A note by which the loader's own kernels are recognised.
-fn own_note() -> ProgramHeader {
+pub fn own_note() -> ProgramHeader {
     let size = (64 * KIB as u64).to_le_bytes();
     ProgramHeader::note(note("Bootpath", handoff::NOTE_STACK_SIZE, &size, 4))
 }
