@@ -184,25 +184,38 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// # Errors
     /// 6B.
     fn list<T>(self, count: usize, memory: &mut MemoryMap) -> Result<Vec<T>, Self::Failure> {
-        self.grow_heap((count * size_of::<T>()) as u64, memory)?;
+        self.grow_heap::<T>(count, memory)?;
         Ok(Vec::with_capacity(count))
     }
 
-    /// Gives memory for a list of so many bytes to the heap.
+    /// Gives memory for a list of so many values to the heap. Returns where that memory is, to
+    /// [give it back](Self::give_back) when the list is gone.
     ///
     /// # Errors
     /// 6B.
-    #[inline(never)] // for every kind of list
-    fn grow_heap(self, size: u64, memory: &mut MemoryMap) -> Result<(), Self::Failure> {
-        self.heap(self.high(size, memory)?);
-        Ok(())
+    fn grow_heap<T>(
+        self,
+        count: usize,
+        memory: &mut MemoryMap,
+    ) -> Result<Allocation, Self::Failure> {
+        let size = (count * size_of::<T>()) as u64;
+        let block = self.high(size, memory)?;
+        let place = Allocation::new(block.start(), size);
+        self.heap(block);
+        Ok(place)
     }
 
     /// Makes the memory of a block free again.
     fn free(self, block: Block<'m>, memory: &mut MemoryMap) {
         let (start, end) = (block.start(), block.end());
-        self.freed(start, end - start);
-        memory.mark(start, end.max(start + 1), MemoryKind::Usable);
+        self.give_back(Allocation::new(start, end - start), memory);
+    }
+
+    /// Makes memory free again that nobody uses any more.
+    fn give_back(self, place: Allocation, memory: &mut MemoryMap) {
+        let (start, size) = (place.start(), place.size());
+        self.freed(start, size);
+        memory.mark(start, start + size.max(1), MemoryKind::Usable);
     }
 }
 

@@ -13,6 +13,7 @@ use disk_layout::mbr::frame::{WAY_CD, WAY_CHS};
 use crate::bios::int15::{self, MemoryError};
 use crate::bios::vbe::Adapter;
 use crate::disk::block_device::BlockDevice as _;
+use crate::disk::fat::Cache;
 use crate::disk::int13::Drive;
 use crate::disk::partition::{Found, Partition, PartitionError};
 use crate::entry::attempts;
@@ -27,7 +28,7 @@ use crate::files::integrity::Role;
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout;
-use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::map::{MIB, MemoryKind, MemoryMap};
 use crate::memory::placement::allocate_low;
 use crate::memory::ram::Allocation;
 use crate::say;
@@ -125,6 +126,9 @@ const _: () = assert!(
 const fn room_of<T>() -> usize {
     size_of::<T>() + align_of::<T>() - 1
 }
+
+/// From so many bytes of free memory on, the windows through which the file system is read are large.
+const PLENTY: u64 = 64 * MIB;
 
 /// What the path is given.
 pub struct Given<'m, R> {
@@ -312,10 +316,27 @@ fn early_rooms<'m, M: PathMachine<'m>>(
     let text = early_room(machine, layout::ENTRY_FILE_SIZE, memory)?;
     let cache = match machine.multiboot() {
         Some(_) => Default::default(),
-        None => early_room(machine, layout::FILE_CACHE_SIZE, memory)?,
+        None => file_cache(machine, memory)?,
     };
     let rooms = early_room(machine, layout::ROOMS_SIZE, memory)?;
     Ok([text, cache, rooms])
+}
+
+/// Memory for the windows through which the file system is read: a large piece if there is so much
+/// memory that nobody misses it, else a small one.
+///
+/// # Errors
+/// 6B.
+fn file_cache<'m, M: PathMachine<'m>>(
+    machine: M,
+    memory: &mut MemoryMap,
+) -> Result<&'m mut [u8], M::Failure> {
+    if memory.usable() >= PLENTY
+        && let Ok(block) = machine.high(Cache::MOST_BYTES as u64, memory)
+    {
+        return Ok(block.keep());
+    }
+    early_room(machine, layout::FILE_CACHE_SIZE, memory)
 }
 
 /// Memory that the steps up to the choice need: below 1 MiB, or above on a machine that has no room

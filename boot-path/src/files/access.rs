@@ -21,7 +21,7 @@ use crate::files::gzip::Decompressor;
 use crate::files::integrity::{self, Expected, Manifest, Role, Sums};
 use crate::files::views::{say_change, say_defect};
 use crate::memory::map::MemoryMap;
-use crate::memory::ram::{Block, bytes_at_mut};
+use crate::memory::ram::{Allocation, Block, bytes_at_mut};
 use crate::position::FileOffset;
 use crate::say;
 
@@ -105,6 +105,8 @@ struct Kept<'m> {
     volume: Volume,
     /// The parts; the destination of each is its place in the block.
     parts: Vec<Range>,
+    /// The memory of that list.
+    list_place: Allocation,
     block: Block<'m>,
 }
 
@@ -595,15 +597,19 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let volume = on_disk.volume;
         let lengths = parts.clone().map(|(_, length)| length);
         let size = lengths.fold(0, u64::saturating_add);
-        let block = self.machine.high(size, memory);
-        let list = self.machine.list(parts.clone().count(), memory);
-        let (Ok(block), Ok(list)) = (block, list) else {
+        let Ok(block) = self.machine.high(size, memory) else {
+            return Ok(());
+        };
+        let count = parts.clone().count();
+        let Ok(list_place) = self.machine.grow_heap::<Range>(count, memory) else {
+            self.machine.free(block, memory);
             return Ok(());
         };
         let mut kept = Kept {
             file: *file,
             volume,
-            parts: list,
+            parts: Vec::with_capacity(count),
+            list_place,
             block,
         };
         let mut destination = kept.block.start();
@@ -633,6 +639,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     /// Frees the kept parts.
     pub fn forget(&mut self, memory: &mut MemoryMap) {
         if let Some(kept) = self.kept.take() {
+            drop(kept.parts);
+            self.machine.give_back(kept.list_place, memory);
             self.machine.free(kept.block, memory);
         }
     }

@@ -6,6 +6,8 @@
 //! decided or read twice. Loads an ELF kernel, because Limine's requests may be anywhere in it.
 //! **On exit**: the protocol is known, and so are the kernel's headers for it.
 
+use alloc::vec::Vec;
+
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
 use crate::files::access::Files;
@@ -17,13 +19,14 @@ use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
+use crate::memory::ram::Allocation;
 use crate::position::FileOffset;
 use crate::ways_out::failure::OpenMachine;
 use crate::ways_out::limine::{LimineError, Requests, recognises, scan_into};
 use crate::ways_out::linux::boot::Opened as Linux;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
-use crate::ways_out::multiboot::elf::{PhysicalImage, unloaded_sections};
+use crate::ways_out::multiboot::elf::{self, PhysicalImage, unloaded_sections};
 use crate::ways_out::multiboot::header::{Header, Version};
 
 /// A kernel, and the protocol that it is made for.
@@ -122,6 +125,13 @@ fn refuse_foreign<'m, M: OpenMachine<'m>>(
     }
 }
 
+/// The memory of the lists of segments.
+#[derive(Default)]
+struct Lists {
+    elf: Option<Allocation>,
+    multiboot: Option<Allocation>,
+}
+
 /// The headers of an ELF file.
 type Headers = Option<(KernelImage, Wishes)>;
 
@@ -142,6 +152,7 @@ fn open<'m, M: OpenMachine<'m>>(
         .machine()
         .pages(protocol::HEAD as u64, HEAD_KIND, memory)
         .ok();
+    let mut lists = Lists::default();
     let mut accept = false;
     let result = loop {
         let mut unknown = None;
@@ -150,6 +161,7 @@ fn open<'m, M: OpenMachine<'m>>(
                 entry,
                 head: head.as_deref_mut().unwrap_or_default(),
                 headers,
+                lists: &mut lists,
                 opened,
                 memory,
             };
@@ -187,6 +199,7 @@ struct Opening<'a, 'm> {
     /// Room for the file's head.
     head: &'a mut [u8],
     headers: &'a mut Headers,
+    lists: &'a mut Lists,
     opened: &'a mut Option<Opened<'m>>,
     memory: &'a mut MemoryMap,
 }
@@ -196,7 +209,12 @@ type Checked<'m, M> = Result<Option<Expected<'m>>, <M as Machine<'m>>::Failure>;
 
 impl<'m> Opening<'_, 'm> {
     fn open<M: OpenMachine<'m>>(&mut self, reader: &mut Reader<'_, 'm, M>) -> Checked<'m, M> {
-        self.free_sections(reader);
+        let machine = reader.files().machine();
+        self.forget_multiboot(machine);
+        *self.headers = None;
+        if let Some(place) = self.lists.elf.take() {
+            machine.give_back(place, self.memory);
+        }
         match self.entry.protocol {
             Some(Protocol::Bootpath | Protocol::Limine) => {
                 self.read_elf(reader)?;
@@ -209,14 +227,17 @@ impl<'m> Opening<'_, 'm> {
         }
     }
 
-    /// Frees the memory of section headers that belong to another view of the volume, or to a
-    /// kernel that turned out to be made for Limine.
+    /// Forgets what belongs to another view of the volume, or to a kernel that turned out to be made
+    /// for Limine, and frees its memory.
     #[inline(never)] // there is more than one caller
-    fn free_sections<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) {
-        if let Some(Opened::Multiboot(multiboot)) = self.opened
-            && let Some(block) = multiboot.sections.take()
+    fn forget_multiboot<M: OpenMachine<'m>>(&mut self, machine: M) {
+        if let Some(Opened::Multiboot(multiboot)) = self.opened.take()
+            && let Some(block) = multiboot.sections
         {
-            reader.files().machine().free(block, self.memory);
+            machine.free(block, self.memory);
+        }
+        if let Some(place) = self.lists.multiboot.take() {
+            machine.give_back(place, self.memory);
         }
     }
 
@@ -252,7 +273,7 @@ impl<'m> Opening<'_, 'm> {
         }
         let multiboot_sum = reader.take_sum();
         if self.has_limine_requests(reader)? {
-            self.free_sections(reader);
+            self.forget_multiboot(reader.files().machine());
             reader.set_sum(sum);
             return self.elf(reader);
         }
@@ -289,8 +310,10 @@ impl<'m> Opening<'_, 'm> {
     ) -> Result<(), M::Failure> {
         let machine = reader.files().machine();
         let size = self.entry.kernel.size;
-        let list = |count| machine.list(count, self.memory);
-        *self.headers = None;
+        let list = |count| {
+            self.lists.elf = Some(machine.grow_heap::<image::Segment>(count, self.memory)?);
+            Ok(Vec::with_capacity(count))
+        };
         *self.headers = Some(image::read(size, list, |offset, out| {
             reader.read_at(offset, out)
         })?);
@@ -325,7 +348,11 @@ impl<'m> Opening<'_, 'm> {
         opened.header.fill(head)?;
         let size = self.entry.kernel.size;
         let machine = reader.files().machine();
-        let list = |count| machine.list(count, self.memory);
+        let list = |count| {
+            let place = machine.grow_heap::<elf::Segment>(count, self.memory)?;
+            self.lists.multiboot = Some(place);
+            Ok(Vec::with_capacity(count))
+        };
         let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
         opened
             .header

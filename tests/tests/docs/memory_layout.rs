@@ -140,9 +140,10 @@ fn memory_layout() -> String {
         let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
     }
     text += "\nEverything else is allocated from what the memory map calls usable: above 1 MiB the \
-             kernel, its modules, its page tables, its stack and the boot information; behind the \
-             loader, or above 1 MiB where there is no room, the entry file (16 KiB), the file system's \
-             windows (128 KiB) and what a Multiboot kernel is told. After the \
+             kernel, its modules, its page tables, its stack, the boot information and the file \
+             system's windows (2 MiB, or 128 KiB on a machine with less than 64 MiB); behind the loader, \
+             or above 1 MiB where there is no room, the entry file (16 KiB), those small windows and \
+             what a Multiboot kernel is told. After the \
              handoff the loader's memory is `Reclaimable` ([the handoff](handoff.md)), except for what the firmware \
              reserved there.\n";
     text

@@ -6,9 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
+use boot_path::disk::fat::Cache;
 use boot_path::memory::layout::{END, ENTRY_FILE_SIZE, FILE_CACHE_SIZE, TRANSFER_BUFFER};
 use boot_path::ways_out::handover::Jump;
-use handoff::{BootDisk, BootInfo};
+use handoff::{BootDisk, BootInfo, MemoryKind};
 use host_machine::{Disk, Image as DiskImage, Outcome, Pc, boot};
 
 use crate::images::{Image, boot_sector};
@@ -122,8 +123,15 @@ fn forget_times(pc: &Pc, jump: &Jump) {
 /// hold what was read on the way.
 fn memory(pc: &Pc, jump: &Jump) -> Vec<(u64, u64, u32)> {
     let rooms = END..END + ENTRY_FILE_SIZE + FILE_CACHE_SIZE;
+    let usable = pc
+        .e820
+        .iter()
+        .filter(|(.., kind)| *kind == MemoryKind::Usable);
+    let end = usable.map(|(start, length, _)| start + length).max();
+    // The first piece of high memory.
+    let windows = end.map(|end| end - Cache::MOST_BYTES as u64);
     let mut places = pc.memory.taken();
-    places.retain(|(start, _)| !rooms.contains(start));
+    places.retain(|(start, _)| !rooms.contains(start) && Some(*start) != windows);
     if let Jump::BootSector { bytes, .. } = jump {
         places.push((TRANSFER_BUFFER.start, *bytes as u64));
     }

@@ -5,10 +5,17 @@ use crate::disk::fat::error::FatError;
 use crate::errors::text::copy;
 use crate::position::{DiskOffset, Lba};
 
-/// Number of windows. A kernel that is inspected before it is loaded uses all of them: two for the
-/// FAT of 8,192 clusters, two for the 32 KiB of its head, and one for its section headers. With
-/// fewer, some of these would be read again.
+/// The least number of windows. A kernel that is inspected before it is loaded uses all of them: two
+/// for the FAT of 8,192 clusters, two for the 32 KiB of its head, and one for its section headers.
+/// With fewer, some of these would be read again.
 const WINDOWS: usize = 5;
+
+/// The largest number. On a volume that people have used for years, the root directory, those on the
+/// way, the FAT of each file and the files themselves are all in other places.
+const MOST_WINDOWS: usize = 32;
+
+/// Bytes of a window, where there is memory for more than [`WINDOWS`] of them.
+const WINDOW: usize = 64 * 1024;
 
 /// Bytes that the first read at a place takes. The next bytes to be read are usually near, and slow
 /// disks (1 MB/s and less) should not read much that nobody asked for.
@@ -19,12 +26,21 @@ const FIRST_READ: usize = 16 * 1024;
 /// The first read at a place takes `FIRST_READ` bytes: the boot sector comes with the first FAT
 /// sectors, the root directory with the clusters that were written next. When reading continues
 /// behind a window, as in the FAT of a large file, the next window is filled completely.
+///
+/// After many misses, each window is filled completely, from a multiple of its size on: then a file
+/// whose clusters lie in any order is being read, and all parts of the FAT are needed again and again.
 pub struct Cache<'b> {
-    windows: [Window<'b>; WINDOWS],
+    /// Those behind the first few have no memory, if there is little.
+    windows: [Window<'b>; MOST_WINDOWS],
+    /// The window that was used last: mostly, it is the next one, too.
+    last: usize,
     /// Counts accesses; each window records the time of its last one.
     clock: u32,
+    /// Counts misses.
+    misses: u32,
 }
 
+#[derive(Default)]
 struct Window<'b> {
     memory: &'b mut [u8],
     start: DiskOffset,
@@ -34,24 +50,27 @@ struct Window<'b> {
 }
 
 impl<'b> Cache<'b> {
-    /// A cache of five windows that share `buffer`. Each must hold at least one logical sector;
-    /// more than 5 × 64 KiB do not help.
+    /// Bytes of memory beyond which no more windows are made.
+    pub const MOST_BYTES: usize = MOST_WINDOWS * WINDOW;
+
+    /// A cache of five windows that share `buffer`, or of more if it has more than 5 × 64 KiB. Each
+    /// must hold at least one logical sector; more than [`Self::MOST_BYTES`] do not help.
     pub fn new(buffer: &'b mut [u8]) -> Self {
+        let count = (buffer.len() / WINDOW).clamp(WINDOWS, MOST_WINDOWS);
+        let size = buffer.len() / count;
         let mut rest = buffer;
-        let size = rest.len() / WINDOWS;
-        let windows = [(); WINDOWS].map(|()| {
-            let (memory, behind) = core::mem::take(&mut rest)
+        let mut windows: [Window<'b>; MOST_WINDOWS] = Default::default();
+        for window in windows.iter_mut().take(count) {
+            (window.memory, rest) = core::mem::take(&mut rest)
                 .split_at_mut_checked(size)
                 .unwrap_or_default();
-            rest = behind;
-            Window {
-                memory,
-                start: DiskOffset::ZERO,
-                length: 0,
-                used: 0,
-            }
-        });
-        Self { windows, clock: 0 }
+        }
+        Self {
+            windows,
+            last: 0,
+            clock: 0,
+            misses: 0,
+        }
     }
 
     /// The bytes from `offset` of the disk on, as far as they are in memory.
@@ -82,6 +101,7 @@ impl<'b> Cache<'b> {
             None => self.fill(device, offset, end)?,
         };
         self.clock = self.clock.wrapping_add(1);
+        self.last = index;
         let bytes = self.windows.get_mut(index).and_then(|window| {
             window.used = self.clock;
             window.memory.get(skip..window.length)
@@ -92,10 +112,15 @@ impl<'b> Cache<'b> {
 
     /// The window that holds `offset`, and the position in it.
     fn locate(&self, offset: DiskOffset) -> Option<(usize, usize)> {
-        self.windows.iter().enumerate().find_map(|(index, window)| {
+        let skip_in = |window: &Window<'_>| {
             let skip = offset.as_u64().wrapping_sub(window.start.as_u64());
-            (skip < window.length as u64).then_some((index, skip as usize))
-        })
+            (skip < window.length as u64).then_some(skip as usize)
+        };
+        if let Some(skip) = self.windows.get(self.last).and_then(skip_in) {
+            return Some((self.last, skip));
+        }
+        let mut windows = self.windows.iter().enumerate();
+        windows.find_map(|(index, window)| Some((index, skip_in(window)?)))
     }
 
     fn fill<D: BlockDevice + ?Sized>(
@@ -110,12 +135,20 @@ impl<'b> Cache<'b> {
             .windows
             .iter()
             .any(|window| window.length != 0 && window.start + window.length as u64 == span.start);
-        let oldest = self.windows.iter_mut().enumerate();
-        let oldest = oldest.min_by_key(|(_, window)| window.used);
+        let windows = self.windows.iter_mut().enumerate();
+        let windows = windows.filter(|(_, window)| !window.memory.is_empty());
+        let oldest = windows.min_by_key(|(_, window)| window.used);
         let Some((index, window)) = oldest else {
             return Err(FatError::SectorSize(sector_size));
         };
         let room = window.memory.len();
+        self.misses = self.misses.saturating_add(1);
+        let whole = (room >> span.shift).min(device.max_transfer());
+        if self.misses > MOST_WINDOWS as u32
+            && let Some(skip) = window.fill_around(device, &span, whole)
+        {
+            return Ok((index, skip));
+        }
         let wanted = if goes_on {
             room
         } else {
@@ -129,6 +162,30 @@ impl<'b> Cache<'b> {
         window.start = span.start;
         window.length = copy(bytes, window.memory);
         Ok((index, span.skip))
+    }
+}
+
+impl Window<'_> {
+    /// Reads the `whole` sectors that the span's first one is among. Returns where the span's first
+    /// byte is. `None`: they cannot be read up to there.
+    fn fill_around<D: BlockDevice + ?Sized>(
+        &mut self,
+        device: &mut D,
+        span: &Span,
+        whole: usize,
+    ) -> Option<usize> {
+        let lba = span.lba.as_u64();
+        let back = lba.checked_rem(whole as u64)?;
+        let first = Lba::new(lba - back);
+        let left = device.sector_count().saturating_sub(first.as_u64());
+        let count = usize::try_from(left).map_or(whole, |left| left.min(whole));
+        self.length = 0;
+        let bytes = device.read(first, count).ok()?;
+        let back = back << span.shift;
+        self.start = DiskOffset::new(span.start.as_u64() - back);
+        self.length = copy(bytes, self.memory);
+        let skip = back as usize + span.skip;
+        (skip < self.length).then_some(skip)
     }
 }
 

@@ -93,6 +93,64 @@ fn the_fat_is_read_in_large_pieces() {
     assert_eq!(counts, [32, 32, 127], "{:?}", disk.reads);
 }
 
+/// Puts the clusters of the only file of a FAT32 volume into another order: each is as far from the
+/// one before it as it can be.
+fn scatter(bytes: &mut [u8], length: usize, cluster: usize) {
+    const FIRST: usize = 3; // the root directory is in front of it
+
+    let word = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+    let (reserved, fat) = (word(14) & 0xFFFF, word(36));
+    let (fats, data) = (reserved * 512, (reserved + 2 * fat) * 512);
+    let count = length.div_ceil(cluster);
+    let place = |number: usize| match number {
+        0 => FIRST,
+        _ => FIRST + 1 + (number - 1) * 5003 % (count - 1),
+    };
+    let content = bytes[data + (FIRST - 2) * cluster..][..count * cluster].to_vec();
+    for (number, content) in content.chunks(cluster).enumerate() {
+        let start = data + (place(number) - 2) * cluster;
+        bytes[start..start + cluster].copy_from_slice(content);
+        let next = match number + 1 < count {
+            true => place(number + 1) as u32,
+            false => 0x0FFF_FFFF,
+        };
+        for copy in [0, fat * 512] {
+            let at = fats + copy + 4 * place(number);
+            bytes[at..at + 4].copy_from_slice(&next.to_le_bytes());
+        }
+    }
+}
+
+/// Where there is memory, few sectors are read again, however a file lies.
+#[test]
+fn a_file_in_thousands_of_pieces() {
+    const MIB: usize = 1 << 20;
+    const CLUSTER: usize = 1024;
+    let options = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(CLUSTER as u32);
+    let mut bytes = fatfs_format(80 * MIB, options);
+    let kernel = content(3, 40 * MIB);
+    fatfs_write(&mut bytes, |root| put(root, "kernel.elf", &kernel));
+    scatter(&mut bytes, kernel.len(), CLUSTER);
+    for (memory, most) in [(Cache::MOST_BYTES, 11), (5 * WINDOW, usize::MAX)] {
+        let mut disk = MemoryDisk::new(bytes.clone(), 512);
+        let mut memory = vec![0; memory];
+        let mut cache = Cache::new(&mut memory);
+        let partition = whole(&disk);
+        let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+        let file = volume.find(&mut disk, &mut cache, "/kernel.elf");
+        let file = file.unwrap().unwrap();
+        assert!(stream_file(&mut disk, &mut cache, &volume, &file).unwrap() == kernel);
+        let sectors: usize = disk.reads.iter().map(|&(_, count)| count).sum();
+        let least = kernel.len() / 512;
+        assert!(
+            sectors <= least.saturating_mul(most) / 10,
+            "{sectors} of {least}"
+        );
+    }
+}
+
 #[test]
 fn reads_stay_in_the_partition() {
     let mut tiny = Tiny::new(12);
