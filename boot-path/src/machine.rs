@@ -88,12 +88,15 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// below 512.
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64);
 
-    /// Extends the CRC-32C `crc` (0 at first) by `bytes`.
+    /// Extends the CRC-32C `crc` (0 at first) by a few bytes.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;
 
-    /// The same of bytes of a block, which are not looked at again soon.
-    fn crc32c_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
-        Self::crc32c(crc, bytes)
+    /// The same for any number of bytes, if the CPU has an instruction for it.
+    fn fast_crc32c() -> Option<fn(u32, &[u8]) -> u32>;
+
+    /// Adds bytes of a block to a checksum by `add`. They are not looked at again soon.
+    fn sum_block(self, bytes: &[u8], add: &mut dyn FnMut(&[u8])) {
+        add(bytes);
     }
 
     /// Extends the CRC-32/ISO-HDLC `crc` (0 at first) by bytes of a block, which are not looked at

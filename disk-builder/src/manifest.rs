@@ -1,22 +1,27 @@
 //! The manifest: what stage2 is to know of the files in the boot partition.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
 use boot_path::entry::protocol::Protocol;
 use boot_path::files::file_bytes::FileBytes;
 use boot_path::files::gzip;
-use boot_path::files::integrity::{self, Sums};
+use boot_path::files::integrity::{self, Checksums, Sums};
 use boot_path::position::FileOffset;
+use boot_path::ways_out::limine;
 use boot_path::ways_out::of_file::protocol_of_file;
-use boot_path::ways_out::sums::of_kernel;
-use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES};
+use boot_path::ways_out::sums::{of_kernel, of_slice};
+use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, VERSION};
 use zerocopy::IntoBytes as _;
 
 /// CRC-32C, by the CPU's instruction where there is one.
 pub(crate) fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
 }
+
+/// The offsets in a file that was not searched for Limine requests.
+const NOT_SEARCHED: Range<u64> = 0..u64::MAX;
 
 /// The manifest while it is being made.
 #[derive(Default)]
@@ -27,18 +32,21 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// Adds a file that is no kernel, and that is read later: see [`set_crc`](Self::set_crc).
+    /// Adds a file that is no kernel, and that is read later: see
+    /// [`set_sums`](Self::set_sums).
     pub(crate) fn add(&mut self, path: &str, size: u64) -> Result<()> {
-        self.add_sums(path, Sums::Whole, size, (0, 0))
+        let sums = Checksums::default();
+        self.add_bytes(path, size, sums)
     }
 
-    /// Sets the checksum of a file that was added without one.
-    pub(crate) fn set_crc(&mut self, path: &str, crc: u32) {
+    /// Sets the checksums of a file that was added without.
+    pub(crate) fn set_sums(&mut self, path: &str, sums: Checksums) {
         let key = Sums::Whole.key(path, crc32c);
         let entries = self.entries.iter_mut();
         for entry in entries.filter(|entry| entry.path.get() == key) {
-            let stamp = stamp_of(&[crc, 0, entry.size.get()]);
-            entry.crc32c = crc.into();
+            let stamp = stamp_of(&[sums.crc32c, 0, entry.size.get()]);
+            entry.crc32c = sums.crc32c.into();
+            entry.sum = sums.sum.map(Into::into);
             entry.stamp = stamp.encode().into();
             let path = integrity::path_key(path, crc32c);
             self.stamps.insert(path, stamp);
@@ -47,8 +55,14 @@ impl Manifest {
 
     /// Adds a text.
     pub(crate) fn add_text(&mut self, path: &str, text: &str) -> Result<()> {
-        let crc = crc32c(0, text.as_bytes());
-        self.add_sums(path, Sums::Whole, text.len() as u64, (0, crc))
+        let sums = of_slice(text.as_bytes(), crc32c);
+        self.add_bytes(path, text.len() as u64, sums)
+    }
+
+    /// Adds a file of which all bytes are summed up.
+    fn add_bytes(&mut self, path: &str, size: u64, sums: Checksums) -> Result<()> {
+        let both = (Checksums::default(), sums);
+        self.add_sums(path, Sums::Whole, size, both, NOT_SEARCHED)
     }
 
     /// Adds a directory of texts that have all been added, so that the loader notices if one is
@@ -65,7 +79,11 @@ impl Manifest {
         }
         match count {
             0 => Ok(()),
-            _ => self.add_sums(path, Sums::Whole, count, (0, sum)),
+            _ => {
+                let crc32c = sum;
+                let sum = [0; 2];
+                self.add_bytes(path, count, Checksums { crc32c, sum })
+            }
         }
     }
 
@@ -100,25 +118,28 @@ impl Manifest {
         file: &mut impl FileBytes,
         wanted: &[Sums],
     ) -> Result<()> {
+        let requests = limine::requests_of_file(&mut *file).unwrap_or(NOT_SEARCHED);
         let mut all: Vec<Sums> = Vec::new();
         for &sums in wanted {
             if !all.contains(&sums)
                 && let Ok(both) = of_kernel(&mut *file, sums, crc32c)
             {
-                self.add_sums(path, sums, file.size(), both)?;
+                self.add_sums(path, sums, file.size(), both, requests.clone())?;
                 all.push(sums);
             }
         }
         Ok(())
     }
 
-    /// Adds the checksums of a kernel's headers, or 0, and of bytes.
+    /// Adds the checksums of a kernel's headers, or 0, and of bytes; and between which offsets all
+    /// begins that a Limine kernel is recognised by.
     fn add_sums(
         &mut self,
         path: &str,
         sums: Sums,
         size: u64,
-        (headers, bytes): (u32, u32),
+        (headers, bytes): (Checksums, Checksums),
+        requests: Range<u64>,
     ) -> Result<()> {
         let key = sums.key(path, crc32c);
         ensure!(
@@ -132,13 +153,17 @@ impl Manifest {
         let size = u32::try_from(size)?;
         let path = integrity::path_key(path, crc32c);
         let stamp = self.stamps.entry(path);
-        let stamp = stamp.or_insert_with(|| stamp_of(&[bytes, headers, size]));
+        let stamp = stamp.or_insert_with(|| stamp_of(&[bytes.crc32c, headers.crc32c, size]));
         self.entries.push(Entry {
             path: key.into(),
             stamp: stamp.encode().into(),
             size: size.into(),
-            crc32c: bytes.into(),
-            headers_crc32c: headers.into(),
+            crc32c: bytes.crc32c.into(),
+            headers_crc32c: headers.crc32c.into(),
+            sum: bytes.sum.map(Into::into),
+            headers_sum: headers.sum.map(Into::into),
+            requests: [requests.start, requests.end]
+                .map(|offset| u32::try_from(offset).unwrap_or(u32::MAX).into()),
         });
         Ok(())
     }
@@ -161,7 +186,7 @@ impl Manifest {
         let head = Head {
             magic: MAGIC,
             entries: entries.into(),
-            reserved: 0.into(),
+            version: VERSION.into(),
         };
         Ok([head.as_bytes(), self.entries.as_bytes()].concat())
     }
@@ -237,12 +262,10 @@ mod tests {
         let mut manifest = Manifest::default();
         manifest.add("/boot/modules/m", 1000).unwrap();
         let length = manifest.length();
-        manifest.set_crc("/boot/modules/m", crc32c(0, &bytes));
+        let sums = of_slice(&bytes, crc32c);
+        manifest.set_sums("/boot/modules/m", sums);
         let mut expected = Manifest::default();
-        let sums = (0, crc32c(0, &bytes));
-        expected
-            .add_sums("/boot/modules/m", Sums::Whole, 1000, sums)
-            .unwrap();
+        expected.add_bytes("/boot/modules/m", 1000, sums).unwrap();
         assert_eq!(manifest.bytes().unwrap(), expected.bytes().unwrap());
         assert_eq!(manifest.bytes().unwrap().len(), length);
         let stamp = manifest.stamp("/boot/modules/m");

@@ -147,7 +147,7 @@ fn a_damaged_file_is_found_and_a_replaced_one_is_not_checked() {
         let found = inspect::inspect(&recipe.output).unwrap();
         let expected = format!("error {code}: ");
         assert!(found.problems[0].starts_with(&expected), "{found}");
-        let facts = [path, "CRC-32C "];
+        let facts = [path, "checksum mismatch"];
         assert!(
             facts.iter().all(|fact| found.problems[0].contains(fact)),
             "{found}"
@@ -441,7 +441,7 @@ fn damage_to_what_belongs_to_entries_is_found() {
             lba * 512 + if code.starts_with("10") { 4096 } else { 3 },
         );
         let found = inspect::inspect(&recipe.output).unwrap();
-        let expected = format!("error {code}: {path}, CRC-32C ");
+        let expected = format!("error {code}: {path}, checksum mismatch");
         assert!(
             found.problems[0].starts_with(&expected),
             "{:?}",

@@ -4,11 +4,14 @@
 //! a [`Head`], then its entries. An [`Entry`] applies to a file only as long as the file is the one
 //! that the builder wrote: see [`Entry::is_of`].
 
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// The first four bytes.
 pub const MAGIC: [u8; 4] = *b"BPMF";
+
+/// The version of [`Head`] and [`Entry`].
+pub const VERSION: u16 = 2;
 
 /// Maximum number of entries: `loader.conf`, 64 boot entries and their directory, and 94 for
 /// kernels and modules, which the boot entries share. A kernel may have more than one.
@@ -30,8 +33,8 @@ pub struct Head {
     pub magic: [u8; 4],
     /// Number of entries; at most [`MAX_ENTRIES`].
     pub entries: U16,
-    /// Zero.
-    pub reserved: U16,
+    /// [`VERSION`].
+    pub version: U16,
 }
 
 /// What a file was when the image was built.
@@ -53,8 +56,16 @@ pub struct Entry {
     /// it, each as the CRC-32C that a path has.
     pub crc32c: U32,
     /// For a kernel: CRC-32C of the file header, the program headers and the notes, in this order.
-    /// For any other file, and for a kernel that is compressed or Linux: zero.
+    /// For any other file, and for a kernel that is compressed: zero.
     pub headers_crc32c: U32,
+    /// The other checksum (`boot_path::files::sum`) of the same bytes, for CPUs that have no
+    /// instruction for CRC-32C. For a directory: zero.
+    pub sum: [U64; 2],
+    /// The other checksum of a kernel's headers, or zero.
+    pub headers_sum: [U64; 2],
+    /// For an ELF kernel: between which offsets in the file all requests, tags and markers of the
+    /// Limine protocol begin; 0 and 0, if it has none. For any other file: 0 and FFFFFFFFh.
+    pub requests: [U32; 2],
 }
 
 impl Entry {
@@ -71,14 +82,14 @@ impl Entry {
     }
 }
 
-const _: () = assert!(size_of::<Head>() == 8 && size_of::<Entry>() == 20);
+const _: () = assert!(size_of::<Head>() == 8 && size_of::<Entry>() == 60);
 
 /// Parses a manifest from its start; `bytes` may go on behind its end. `None`: it is not a
 /// manifest.
 pub fn parse(bytes: &[u8]) -> Option<&[Entry]> {
     let (head, rest) = Head::ref_from_prefix(bytes).ok()?;
     let entries = usize::from(head.entries.get());
-    if head.magic != MAGIC || entries > MAX_ENTRIES {
+    if head.magic != MAGIC || head.version.get() != VERSION || entries > MAX_ENTRIES {
         return None;
     }
     let (entries, _) = <[Entry]>::ref_from_prefix_with_elems(rest, entries).ok()?;

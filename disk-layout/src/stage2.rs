@@ -12,7 +12,7 @@ use crate::SECTOR_SIZE;
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
 /// Maximum length of stage2 on disk, in bytes.
-pub const MAX_LENGTH: usize = 212 * 1024;
+pub const MAX_LENGTH: usize = 220 * 1024;
 
 /// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many
 /// on disk; a shorter one is filled up with zeros. They contain all code that runs before stage2

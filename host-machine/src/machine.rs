@@ -6,6 +6,7 @@ use std::io;
 
 use boot_path::bios::time::{Clock, Moment, Waiting};
 use boot_path::errors::text::{Escaping, fill_in};
+use boot_path::files::integrity::Crc32c;
 use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
@@ -212,12 +213,15 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         crc32c::crc32c_append(crc, bytes)
     }
 
-    fn crc32c_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
-        bytes.chunks(Self::STEP).fold(crc, |crc, step| {
-            let crc = Self::crc32c(crc, step);
+    fn fast_crc32c() -> Option<Crc32c> {
+        Some(Self::crc32c)
+    }
+
+    fn sum_block(self, bytes: &[u8], add: &mut dyn FnMut(&[u8])) {
+        for step in bytes.chunks(Self::STEP) {
+            add(step);
             self.0.memory.looked_at();
-            crc
-        })
+        }
     }
 
     fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {

@@ -172,7 +172,7 @@ fn checksums_by_each_protocol() -> Result<()> {
             _ => running.wait_for("OKAY\n").map(drop)?,
         }
         let transcript = start(&damaged)?.wait_for("press a key to reboot")?;
-        let error = format!("error 10Q: the kernel is damaged: {KERNEL}, CRC-32C");
+        let error = format!("error 10Q: the kernel is damaged: {KERNEL}, checksum mismatch");
         ensure!(transcript.contains(&error), "{transcript}");
     }
 

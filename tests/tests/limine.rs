@@ -418,6 +418,37 @@ fn a_cd_with_checksums() -> Result<()> {
     )
 }
 
+/// The builder found no requests in the kernel of the image. A Limine kernel that is copied over it is
+/// searched all the same; and the other way round.
+#[test]
+fn another_kernel_is_copied_over_it() -> Result<()> {
+    const PATH: &str = "/boot/kernel.elf";
+    let limine = Kernel::new()?;
+    let image = limine.image_with(|recipe| recipe.checksums = true)?;
+    okay(
+        &Machine::new(&image.path()),
+        &["kernel at 0xffffffff80000000"],
+    )?;
+    let plain = Elf::halting().build();
+    image.put(PATH, &plain)?;
+    Machine::new(&image.path())
+        .start()?
+        .wait_for("12 handoff")?;
+
+    let mut file = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut file, &plain)?;
+    let image = Image::build(file.path(), |_, _| {})?;
+    Machine::new(&image.path())
+        .start()?
+        .wait_for("12 handoff")?;
+    image.put(PATH, &limine.0)?;
+    // It asks for a module that this image does not have; that it was recognised is enough.
+    Machine::new(&image.path())
+        .start()?
+        .wait_for("Limine protocol, base revision 3")?;
+    Ok(())
+}
+
 /// Bochs' BIOS has started the other processors itself before, and some of Bochs' CPUs have an
 /// x2APIC.
 #[test]

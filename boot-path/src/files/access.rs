@@ -18,7 +18,7 @@ use crate::disk::stream::{self, Range};
 use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
-use crate::files::integrity::{self, Expected, Manifest, Role, Sums};
+use crate::files::integrity::{self, Expected, Manifest, Role, Running, Sums};
 use crate::files::views::{say_change, say_defect};
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at_mut};
@@ -348,11 +348,11 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             };
         }
         if let Some(expected) = expected
-            && expected.bytes(names).is_err()
+            && expected.names(names).is_err()
         {
             // If no view shows all the names, somebody has added or deleted files.
             let _ = self.by_views(None, true, &mut |files, _| {
-                Ok(expected.bytes(files.sum_names(path)?)?)
+                Ok(expected.names(files.sum_names(path)?)?)
             });
         }
         self.list_by_view(path, u32::MAX, listing)
@@ -449,7 +449,9 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             length = files.read_by_view(file, FileOffset::ZERO, out)?;
             if let Some(expected) = &expected {
                 let bytes = out.get(..length).unwrap_or_default();
-                expected.bytes(M::crc32c(0, bytes))?;
+                let mut sum = Running::new(M::fast_crc32c());
+                sum.add(bytes);
+                expected.bytes(sum.end())?;
             }
             Ok(())
         })?;
@@ -516,12 +518,12 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             let Some(expected) = &expected else {
                 return Ok(());
             };
-            let mut crc = 0;
+            let mut sum = Running::new(M::fast_crc32c());
             let machine = files.machine;
             (plan.checked)(blocks, &mut |bytes| {
-                crc = machine.crc32c_of_block(crc, bytes);
+                machine.sum_block(bytes, &mut |bytes| sum.add(bytes))
             });
-            Ok(expected.bytes(crc)?)
+            Ok(expected.bytes(sum.end())?)
         })
     }
 

@@ -1,13 +1,39 @@
-//! CRCs of 32 bits, computed by tables.
+//! CRCs of 32 bits, computed by tables: gzip's, and CRC-32C where there is no instruction for it.
 //!
-//! Eight bytes go through eight tables at once ("slicing by 8"). The tables are computed when they
+//! Of compressed files, eight bytes go through eight tables at once ("slicing by 8"). The tables are computed when they
 //! are needed: that takes microseconds, while storing them would add 8 KiB to the image.
 
 /// CRC-32C: the polynomial of Castagnoli, 1EDC6F41h, reflected. x86 CPUs with SSE4.2 have an
-/// instruction for it; the tables serve all others, and the host.
+/// instruction for it.
 pub const CRC_32C: u32 = 0x82F6_3B78;
 /// CRC-32/ISO-HDLC, gzip's: 04C11DB7h, reflected.
 pub const CRC_32: u32 = 0xEDB8_8320;
+
+/// Extends the CRC-32C `crc` (0 at first) by a few bytes, such as a path. It takes half a byte at a
+/// time, because that needs a table of 64 bytes only, which is always there.
+pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!crc, |crc, &byte| {
+        let half = |crc: u32| crc >> 4 ^ HALF_BYTES[(crc & 15) as usize];
+        half(half(crc ^ u32::from(byte)))
+    })
+}
+
+/// The remainders of half a byte.
+static HALF_BYTES: [u32; 16] = {
+    let mut table = [0; 16];
+    let mut entry: u32 = 0;
+    while entry < 16 {
+        let mut crc: u32 = entry;
+        let mut bit = 0;
+        while bit < 4 {
+            crc = (crc >> 1) ^ (CRC_32C & (crc & 1).wrapping_neg());
+            bit += 1;
+        }
+        table[entry as usize] = crc;
+        entry += 1;
+    }
+    table
+};
 
 /// The tables for a polynomial.
 pub struct Tables {

@@ -5,13 +5,69 @@
 //! than damaged.
 
 use core::fmt;
+use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use disk_layout::manifest::{self, Entry};
+use zerocopy::little_endian::{U32, U64};
 
 use crate::disk::fat::File;
 use crate::errors::catalogue::{self, Named};
 use crate::errors::text::facts;
+use crate::files::sum::Sum;
+
+/// Both checksums of the same bytes: a CPU compares the one that it computes faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checksums {
+    /// The CRC-32C.
+    pub crc32c: u32,
+    /// The [`Sum`].
+    pub sum: [u64; 2],
+}
+
+/// A checksum of one of the two kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// A CRC-32C.
+    Crc32c(u32),
+    /// A [`Sum`].
+    Sum([u64; 2]),
+}
+
+/// A checksum of one of the two kinds that is being computed.
+#[derive(Clone)]
+pub enum Running {
+    /// A CRC-32C.
+    Crc32c(u32, Crc32c),
+    /// A [`Sum`].
+    Sum(Sum),
+}
+
+impl Running {
+    /// Of nothing; by the CPU's instruction, if it has one.
+    pub fn new(crc32c: Option<Crc32c>) -> Self {
+        match crc32c {
+            Some(crc32c) => Self::Crc32c(0, crc32c),
+            None => Self::Sum(Sum::default()),
+        }
+    }
+
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Crc32c(crc, crc32c) => *crc = crc32c(*crc, bytes),
+            Self::Sum(sum) => sum.add(bytes),
+        }
+    }
+
+    /// The checksum of all bytes.
+    pub fn end(self) -> Checksum {
+        match self {
+            Self::Crc32c(crc, _) => Checksum::Crc32c(crc),
+            Self::Sum(sum) => Checksum::Sum(sum.end()),
+        }
+    }
+}
 
 /// Continues a CRC-32C: takes the one so far, at first 0, and more bytes.
 pub type Crc32c = fn(u32, &[u8]) -> u32;
@@ -181,31 +237,70 @@ pub struct Expected<'a> {
 }
 
 impl<'a> Expected<'a> {
+    /// Compares the sum of the names in a directory.
+    ///
+    /// # Errors
+    /// [`Damage`], when they differ.
+    pub fn names(&self, found: u32) -> Result<(), Damage<'a>> {
+        self.check(found == self.entry.crc32c.get())
+    }
+
     /// Compares the checksum of its bytes.
     ///
     /// # Errors
     /// [`Damage`], when they differ.
-    pub fn bytes(&self, found: u32) -> Result<(), Damage<'a>> {
-        self.compare(found, self.entry.crc32c.get())
+    pub fn bytes(&self, found: Checksum) -> Result<(), Damage<'a>> {
+        let Entry { crc32c, sum, .. } = self.entry;
+        self.check(is_one_of(found, *crc32c, *sum))
     }
 
     /// Compares the checksum of a kernel's headers.
     ///
     /// # Errors
     /// [`Damage`], when they differ.
-    pub fn headers(&self, found: u32) -> Result<(), Damage<'a>> {
-        self.compare(found, self.entry.headers_crc32c.get())
+    pub fn headers(&self, found: Checksum) -> Result<(), Damage<'a>> {
+        let (crc32c, sum) = (self.entry.headers_crc32c, self.entry.headers_sum);
+        self.check(is_one_of(found, crc32c, sum))
     }
 
-    fn compare(&self, found: u32, expected: u32) -> Result<(), Damage<'a>> {
-        if found == expected {
+    /// Compares both checksums of its headers and of its bytes.
+    ///
+    /// # Errors
+    /// [`Damage`], when any differs.
+    pub fn all(&self, headers: Checksums, bytes: Checksums) -> Result<(), Damage<'a>> {
+        self.headers(Checksum::Crc32c(headers.crc32c))?;
+        self.headers(Checksum::Sum(headers.sum))?;
+        self.bytes(Checksum::Crc32c(bytes.crc32c))?;
+        self.bytes(Checksum::Sum(bytes.sum))
+    }
+
+    /// Between which offsets in the file everything begins that a Limine kernel is recognised by.
+    pub fn requests(&self) -> Range<u64> {
+        let [start, end] = self.entry.requests.map(U32::get);
+        let end = match end {
+            u32::MAX => u64::MAX,
+            end => end.into(),
+        };
+        start.into()..end
+    }
+
+    fn check(&self, is_right: bool) -> Result<(), Damage<'a>> {
+        if is_right {
             return Ok(());
         }
         Err(Damage {
             role: self.role,
             path: self.path,
-            cause: DamageCause::Checksum(found, expected),
+            cause: DamageCause::Checksum,
         })
+    }
+}
+
+/// Whether a checksum is the one of its kind.
+fn is_one_of(found: Checksum, crc32c: U32, sum: [U64; 2]) -> bool {
+    match found {
+        Checksum::Crc32c(found) => found == crc32c.get(),
+        Checksum::Sum(found) => found == sum.map(U64::get),
     }
 }
 
@@ -220,13 +315,13 @@ pub struct Damage<'a> {
     pub cause: DamageCause,
 }
 
-/// What is wrong with a file: the value found, and the expected one.
+/// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DamageCause {
-    /// Its length in bytes.
+    /// Its length in bytes: the one found, and the expected one.
     Size(u64, u64),
-    /// The CRC-32C of its bytes, or of a kernel's headers.
-    Checksum(u32, u32),
+    /// The checksum of its bytes, or of a kernel's headers.
+    Checksum,
 }
 
 impl Named for Damage<'_> {
@@ -247,11 +342,7 @@ impl fmt::Display for Damage<'_> {
             DamageCause::Size(found, expected) => {
                 facts(f, "# bytes instead of #", &[found, expected])
             }
-            DamageCause::Checksum(found, expected) => facts(
-                f,
-                "CRC-32C ########h instead of ########h",
-                &[found.into(), expected.into()],
-            ),
+            DamageCause::Checksum => f.write_str("checksum mismatch"),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod file_bytes;
 pub mod checksum;
+pub mod sum;
 pub mod integrity;
 pub mod gzip;
 pub mod error;

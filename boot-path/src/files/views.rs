@@ -12,7 +12,7 @@ use crate::errors::catalogue::Named;
 use crate::errors::text::Texts;
 use crate::files::access::{File, Files, OnDisk, Place, Source};
 use crate::files::error::{FileMachine, is_of_volume};
-use crate::files::integrity::Expected;
+use crate::files::integrity::{Expected, Running};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 use crate::position::FileOffset;
@@ -106,12 +106,12 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             let mut reader = Reader {
                 files,
                 file: *file,
-                crc: 0,
+                sum: Running::new(M::fast_crc32c()),
             };
             match parse(&mut reader)? {
                 Some(expected) => {
-                    let crc = reader.crc;
-                    Ok(expected.headers(crc)?)
+                    let sum = reader.sum.end();
+                    Ok(expected.headers(sum)?)
                 }
                 None => Ok(()),
             }
@@ -123,7 +123,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
 pub struct Reader<'f, 'm, M> {
     files: &'f mut Files<'m, M>,
     file: File<'m>,
-    crc: u32,
+    sum: Running,
 }
 
 impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
@@ -138,18 +138,18 @@ impl<'m, M: FileMachine<'m>> Reader<'_, 'm, M> {
     /// 8B or 7A.
     pub fn read_at(&mut self, offset: FileOffset, out: &mut [u8]) -> Result<usize, M::Failure> {
         let length = self.files.read_by_view(&self.file, offset, out)?;
-        self.crc = M::crc32c(self.crc, out.get(..length).unwrap_or_default());
+        self.sum.add(out.get(..length).unwrap_or_default());
         Ok(length)
     }
 
     /// Returns the checksum of all bytes read so far, and starts a new one.
-    pub fn take_sum(&mut self) -> u32 {
-        core::mem::take(&mut self.crc)
+    pub fn take_sum(&mut self) -> Running {
+        core::mem::replace(&mut self.sum, Running::new(M::fast_crc32c()))
     }
 
     /// Sets the checksum of the bytes read so far.
-    pub fn set_sum(&mut self, sum: u32) {
-        self.crc = sum;
+    pub fn set_sum(&mut self, sum: Running) {
+        self.sum = sum;
     }
 
     /// Reads parts of the file, by offset and length of each, before their destination is known:

@@ -7,6 +7,7 @@
 //! **On exit**: the protocol is known, and so are the kernel's headers for it.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
@@ -67,7 +68,9 @@ pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
 ) -> Result<Recognised<'r, 'm>, M::Failure> {
     let mut headers = None;
     open(files, entry, &mut headers, opened, memory)?;
+    let mut searched = 0..u64::MAX;
     if let (&mut Some(Opened::Elf(expected)), Some((image, wishes))) = (&mut *opened, headers) {
+        searched = place_of_requests(expected.as_ref());
         let loaded = Loaded::new(image, wishes);
         let room = opened.insert(Opened::Loaded(loaded, Requests::default()));
         if let Opened::Loaded(loaded, _) = room {
@@ -79,7 +82,7 @@ pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
         Some(Opened::Multiboot(multiboot)) => Ok(Recognised::Multiboot(multiboot)),
         Some(Opened::Linux(linux)) => Ok(Recognised::Linux(linux)),
         Some(Opened::Loaded(loaded, requests)) => {
-            if find_requests(entry, loaded, requests)? {
+            if find_requests(entry, loaded, requests, &searched)? {
                 return Ok(Recognised::Limine(loaded, requests));
             }
             refuse_foreign(files, entry, loaded)?;
@@ -89,18 +92,24 @@ pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
     }
 }
 
+/// Between which offsets in a file to search for requests: the builder has searched its own files.
+fn place_of_requests(expected: Option<&Expected<'_>>) -> Range<u64> {
+    expected.map_or(0..u64::MAX, Expected::requests)
+}
+
 /// Finds the requests of a loaded kernel, unless it has a note of the loader's own handoff, or the
 /// entry names another protocol. Returns whether there are any.
 fn find_requests(
     entry: &BootEntry<'_>,
     loaded: &Loaded<'_>,
     requests: &mut Requests,
+    searched: &Range<u64>,
 ) -> Result<bool, LimineError> {
     let wanted = entry.protocol == Some(Protocol::Limine);
     if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
         return Ok(false);
     }
-    match scan_into(requests, &loaded.kernel.image, loaded)? {
+    match scan_into(requests, &loaded.kernel.image, loaded, searched)? {
         false if wanted => Err(LimineError::Nothing),
         found => Ok(found),
     }
@@ -290,10 +299,13 @@ impl<'m> Opening<'_, 'm> {
         let Some((image, _)) = &self.headers else {
             return Ok(false);
         };
-        let unloaded = match self.opened.as_ref() {
-            Some(Opened::Multiboot(multiboot)) => multiboot.unloaded,
-            _ => None,
+        let (unloaded, expected) = match self.opened.as_ref() {
+            Some(Opened::Multiboot(multiboot)) => (multiboot.unloaded, multiboot.expected.as_ref()),
+            _ => (None, None),
         };
+        if place_of_requests(expected).is_empty() {
+            return Ok(false);
+        }
         let segments = image.segments().iter();
         let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
         let parts = parts.chain(unloaded.map(|(start, end)| (start, end - start)));

@@ -183,3 +183,44 @@ fn entry_points_of_smbios() {
     entry[16..24].copy_from_slice(&0x7_0000_0000_u64.to_le_bytes());
     assert_eq!(acpi::smbios_table(&entry), Some((0x7_0000_0000, 4000)));
 }
+
+/// A structure in any paragraph of the BIOS ROM is found, and in no other place.
+#[test]
+fn entry_points_are_found_in_every_paragraph() {
+    use boot_path::bios::tables::FirmwareTables;
+
+    const ROM: u64 = 0xE_0000;
+    let structures = [
+        (&b"RSD PTR "[..], 20),
+        (b"_SM_\0\x1F", 0x1F),
+        (b"_SM3_\0\x18", 0x18),
+    ];
+    let last = 0x2_0000 / 16 - 2;
+    for (which, (text, length)) in structures.into_iter().enumerate() {
+        for paragraph in (0..40).chain(last - 20..=last) {
+            let mut rom = vec![0; 0x2_0000];
+            let structure = &mut rom[16 * paragraph..][..length];
+            structure[..text.len()].copy_from_slice(text);
+            let sum = structure
+                .iter()
+                .fold(0, |sum: u8, byte| sum.wrapping_add(*byte));
+            structure[length - 1] = sum.wrapping_neg();
+            let find = |rom: &[u8]| {
+                FirmwareTables::find(&|start, length| {
+                    let start = start.checked_sub(ROM)? as usize;
+                    rom.get(start..start + length as usize)
+                })
+            };
+            let mut expected = FirmwareTables::default();
+            let place = match which {
+                0 => &mut expected.rsdp,
+                1 => &mut expected.smbios,
+                _ => &mut expected.smbios3,
+            };
+            *place = ROM + 16 * paragraph as u64;
+            assert_eq!(find(&rom), expected);
+            rom.rotate_right(8);
+            assert_eq!(find(&rom), FirmwareTables::default());
+        }
+    }
+}

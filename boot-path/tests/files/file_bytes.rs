@@ -55,7 +55,7 @@ fn same_answers(bytes: &[u8]) -> Protocol {
 }
 
 /// Bytes that do not repeat within the length of a window.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 15) as u8)
         .collect()

@@ -4,17 +4,17 @@ use boot_path::disk::fat::{Cache, FatError, Field, File, View, Volume};
 use boot_path::disk::partition::Partition;
 use boot_path::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
 use boot_path::errors::catalogue::{Named, Report};
-use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
-use boot_path::files::integrity::{Manifest, Role, Sums, path_key};
+use boot_path::files::checksum::{self, CRC_32, CRC_32C, Tables};
+use boot_path::files::integrity::{Checksum, Checksums, Expected, Manifest, Role, Sums, path_key};
 use boot_path::position::FileOffset;
-use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, MAX_LENGTH, parse};
+use disk_layout::manifest::{Entry, Head, MAGIC, MAX_ENTRIES, MAX_LENGTH, VERSION, parse};
 use proptest::prelude::*;
 use zerocopy::IntoBytes as _;
 
 use crate::disks::*;
 
 /// CRC-32C, bit by bit.
-fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
+pub fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!crc, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| match crc & 1 {
             0 => crc >> 1,
@@ -59,6 +59,7 @@ proptest! {
     fn tables_and_bits_agree(bytes: Vec<u8>, first: u32, cut: prop::sample::Index) {
         let tables = Tables::new(CRC_32C);
         prop_assert_eq!(tables.crc(first, &bytes), crc32c(first, &bytes));
+        prop_assert_eq!(checksum::crc32c(first, &bytes), crc32c(first, &bytes));
         let (front, back) = bytes.split_at(cut.index(bytes.len() + 1));
         prop_assert_eq!(
             tables.crc(tables.crc(0, front), back),
@@ -83,10 +84,19 @@ fn manifest(entries: &[Entry]) -> Vec<u8> {
     let head = Head {
         magic: MAGIC,
         entries: (entries.len() as u16).into(),
-        reserved: 0.into(),
+        version: VERSION.into(),
     };
     [head.as_bytes(), entries.as_bytes()].concat()
 }
+
+const BYTES: Checksums = Checksums {
+    crc32c: 0x1234_5678,
+    sum: [0x0123_4567_89AB_CDEF, 0x1122_3344_5566_7788],
+};
+const HEADERS: Checksums = Checksums {
+    crc32c: 0x9ABC_DEF0,
+    sum: [0xFEDC_BA98_7654_3210, 0x8877_6655_4433_2211],
+};
 
 fn a_kernel(path: &str, sums: Sums, stamp: u32, size: u32) -> Entry {
     Entry {
@@ -95,12 +105,17 @@ fn a_kernel(path: &str, sums: Sums, stamp: u32, size: u32) -> Entry {
         size: size.into(),
         crc32c: 0x1234_5678.into(),
         headers_crc32c: 0x9ABC_DEF0.into(),
+        sum: BYTES.sum.map(Into::into),
+        headers_sum: HEADERS.sum.map(Into::into),
+        requests: [0x1000.into(), 0x2000.into()],
     }
 }
 
 fn text_or_module(path: &str, stamp: u32, size: u32) -> Entry {
     Entry {
         headers_crc32c: 0.into(),
+        headers_sum: [0.into(); 2],
+        requests: [0.into(), u32::MAX.into()],
         ..a_kernel(path, Sums::Whole, stamp, size)
     }
 }
@@ -116,6 +131,10 @@ fn a_manifest_that_is_cut_short_is_none() {
         assert_eq!(parse(&bytes[..length]), None, "{length}");
     }
     assert_eq!(parse(&manifest(&[entries[0]; MAX_ENTRIES + 1])), None);
+    // Another version has other entries.
+    let mut other = bytes.clone();
+    other[6] ^= 3;
+    assert_eq!(parse(&other), None);
     assert_eq!(parse(&manifest(&[])), Some(&[][..]));
 }
 
@@ -133,6 +152,23 @@ fn file(stamp: u32, size: usize) -> File {
     let file = volume.find(&mut disk, &mut cache, "FILE").unwrap().unwrap();
     assert_eq!(file.stamp, stamp);
     file
+}
+
+/// Each of the four checksums, and both halves of a sum.
+fn each_decides_alone(expected: &Expected<'_>, headers: Checksums) {
+    let wrong = |right: Checksums| {
+        let [mut crc, mut low, mut high] = [right; 3];
+        crc.crc32c ^= 1;
+        low.sum[0] ^= 1 << 63;
+        high.sum[1] ^= 1;
+        [crc, low, high]
+    };
+    for wrong in wrong(BYTES) {
+        assert!(expected.all(headers, wrong).is_err());
+    }
+    for wrong in wrong(headers) {
+        assert!(expected.all(wrong, BYTES).is_err());
+    }
 }
 
 #[test]
@@ -164,23 +200,29 @@ fn only_the_builders_own_files_are_checked() {
         };
         let own = |stamp, size| manifest.own(role, sums, path, &file(stamp, size));
         let expected = own(STAMP, 700).unwrap().unwrap();
-        expected.bytes(0x1234_5678).unwrap();
-        let headers = if role == Role::Kernel { 0x9ABC_DEF0 } else { 0 };
-        expected.headers(headers).unwrap();
+        let headers = match role {
+            Role::Kernel => HEADERS,
+            _ => Checksums::default(),
+        };
+        expected.all(headers, BYTES).unwrap();
+        let searched = if role == Role::Kernel {
+            0x1000..0x2000
+        } else {
+            0..u64::MAX
+        };
+        assert_eq!(expected.requests(), searched);
         // A kernel that an entry names as a module, or the other way round, or by another protocol.
         for other in [Sums::Whole, Sums::Elf, Sums::Multiboot1, Sums::Multiboot2] {
             let found = manifest.own(role, other, path, &file(STAMP, 700));
             assert_eq!(found.unwrap().is_some(), other == sums);
         }
-        let damage = expected.bytes(0x1234_5679).unwrap_err();
+        each_decides_alone(&expected, headers);
+        let damage = expected.bytes(Checksum::Crc32c(0x1234_5679)).unwrap_err();
         assert_eq!(damage.entry().code, code);
         let text = Report(&damage).to_string();
-        assert!(
-            text.ends_with("CRC-32C 12345679h instead of 12345678h"),
-            "{text}"
-        );
+        assert!(text.ends_with("checksum mismatch"), "{text}");
         assert!(text.contains(path), "{text}");
-        assert!(expected.headers(0x1234_5678).is_err());
+        assert!(expected.headers(Checksum::Crc32c(BYTES.crc32c)).is_err());
 
         let damage = own(STAMP, 699).err().unwrap();
         assert_eq!(damage.entry().code, code);

@@ -11,3 +11,4 @@ mod narrow;
 mod file_bytes;
 mod gzip;
 mod integrity;
+mod sum;

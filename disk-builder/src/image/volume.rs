@@ -13,6 +13,7 @@ use crate::geometry::{Geometry, Kind};
 use crate::manifest::{Manifest, crc32c};
 use crate::progress::Progress;
 use crate::sparse::Partition;
+use boot_path::ways_out::sums::Both;
 
 /// The boot partition while it is being made.
 pub(super) struct Volume<'a> {
@@ -115,15 +116,15 @@ impl<'a> Volume<'a> {
         let mut all = crc32fast::Hasher::new();
         for source in files {
             let mut target = root.open_file(&source.path)?;
-            let mut crc = 0;
+            let mut sums = Both::new(crc32c);
             source.pieces(progress, |piece| {
                 all.update(piece);
-                crc = crc32c(crc, piece);
+                sums.add(piece);
                 Ok(target.write_all(piece)?)
             })?;
             if let Some(manifest) = &mut manifest {
                 if source.role == Role::Module {
-                    manifest.set_crc(&source.path, crc);
+                    manifest.set_sums(&source.path, sums.end());
                 }
                 set_time(&mut target, &source.path, manifest);
             }

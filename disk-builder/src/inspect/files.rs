@@ -10,11 +10,11 @@ use boot_path::entry::entry_file::{self, EntryFileCause, EntryFileError, KernelE
 use boot_path::entry::protocol::Protocol;
 use boot_path::errors::catalogue;
 use boot_path::files::file_bytes::FileBytes as _;
-use boot_path::files::integrity::{Manifest, Role, Sums};
+use boot_path::files::integrity::{Checksums, Manifest, Role, Sums};
 use boot_path::position::FileOffset;
 use boot_path::position::Lba;
 use boot_path::ways_out::of_file::protocol_of_file;
-use boot_path::ways_out::sums::of_kernel;
+use boot_path::ways_out::sums::{Both, of_kernel, of_slice};
 use disk_layout::{MAX_TRANSFER_SECTORS, SECTOR_SIZE};
 
 use super::disk::FileDisk;
@@ -303,14 +303,15 @@ impl Inspection {
             Ok(read) => read,
             Err(error) => return Ok(Err(Failure::of(&error))),
         };
-        let (manifest, sum) = (reader.manifest, crc32c(0, &bytes));
+        let manifest = reader.manifest;
+        let (headers, sums) = (Checksums::default(), of_slice(&bytes, crc32c));
         let of = (Role::Text, Sums::Whole);
         self.add_file(manifest, of, path, file, (places, None), || {
-            Ok(Some((sum, 0)))
+            Ok(Some((headers, sums)))
         })?;
         let own = manifest.own(Role::Text, Sums::Whole, path, file);
         let damage = match own {
-            Ok(expected) => expected.and_then(|expected| expected.bytes(sum).err()),
+            Ok(expected) => expected.and_then(|expected| expected.all(headers, sums).err()),
             Err(damage) => Some(damage),
         };
         Ok(match damage {
@@ -371,7 +372,7 @@ impl Inspection {
         self.add_file(manifest, of, path, file, (places, unpacked), || {
             let checksums = of_kernel(&mut bytes, sums, crc32c).ok();
             bytes.check()?;
-            Ok(checksums.map(|(headers, bytes)| (bytes, headers)))
+            Ok(checksums)
         })?;
         if let (Some(kernel), None) = (&mut booted.kernel, unpacked) {
             for segment in &mut kernel.segments {
@@ -402,10 +403,10 @@ impl Inspection {
         }
         let of = (Role::Module, Sums::Whole);
         self.add_file(manifest, of, path, file, (places, length), || {
-            let mut crc = 0;
-            bytes.pieces(FileOffset::ZERO, u64::MAX, |piece| crc = crc32c(crc, piece));
+            let mut sums = Both::new(crc32c);
+            bytes.pieces(FileOffset::ZERO, u64::MAX, |piece| sums.add(piece));
             bytes.check()?;
-            Ok(Some((crc, 0)))
+            Ok(Some((Checksums::default(), sums.end())))
         })
     }
 
@@ -419,17 +420,16 @@ impl Inspection {
         path: &str,
         file: &File,
         (places, unpacked): (Places, Option<u64>),
-        checksums: impl FnOnce() -> Problem<Option<(u32, u32)>>,
+        checksums: impl FnOnce() -> Problem<Option<(Checksums, Checksums)>>,
     ) -> Problem<()> {
         if self.file(path).is_some() {
             return Ok(());
         }
         let compared = match manifest.own(role, sums, path, file) {
             Ok(Some(expected)) => match checksums()? {
-                Some((bytes, headers)) => expected
-                    .headers(headers)
-                    .and_then(|()| expected.bytes(bytes))
-                    .map(|()| Some(Checksum::Good)),
+                Some((headers, bytes)) => {
+                    expected.all(headers, bytes).map(|()| Some(Checksum::Good))
+                }
                 // Its headers say what is wrong with it.
                 None => Ok(Some(Checksum::Wrong)),
             },

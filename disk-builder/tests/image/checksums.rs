@@ -3,12 +3,14 @@
 use std::fs;
 
 use crate::support::{Workshop, build, kernel, noise, sectors};
+use boot_path::files::sum::Sum;
 use disk_builder::Road;
 use disk_builder::image::Recipe;
 use disk_builder::inspect::Checksum;
 use disk_builder::inspect::Inspection;
 use disk_layout::{Stage2Header, manifest};
 use zerocopy::FromBytes as _;
+use zerocopy::little_endian::{U32, U64};
 
 use crate::{crc32c, with_everything};
 
@@ -38,7 +40,7 @@ fn the_manifest_knows_what_is_loaded() {
     let stage2 = sectors(&recipe.output, 1, 128);
     let (header, _) = Stage2Header::ref_from_prefix(&stage2).unwrap();
     assert_eq!(header.manifest.get(), 5000);
-    assert_eq!(built.stage2_bytes, 5000 + 8 + 5 * 20);
+    assert_eq!(built.stage2_bytes, 5000 + 8 + 5 * 60);
     let entries = manifest::parse(&stage2[5000..]).unwrap();
     let text = fs::read(&recipe.kernel).unwrap();
     // The headers, and the two segments: 300,000 bytes from the second page on, 4 behind them.
@@ -72,10 +74,21 @@ fn the_manifest_knows_what_is_loaded() {
         assert_eq!(entry.path.get(), crc32c(path.as_bytes()), "{path}");
         assert_eq!(entry.crc32c.get(), crc32c(bytes), "{path}");
         assert_eq!(entry.headers_crc32c.get(), headers, "{path}");
+        assert_eq!(entry.sum.map(U64::get), sum(bytes), "{path}");
+        let searched = path.starts_with("/boot/kernel.elf");
+        let requests = if searched { [0, 0] } else { [0, u32::MAX] };
+        assert_eq!(entry.requests.map(U32::get), requests, "{path}");
         assert_eq!(entry.size.get() as usize, size, "{path}");
     }
 
+    assert_eq!(entries[1].headers_sum.map(U64::get), sum(headers));
     check_stamps(&recipe, &built.inspection, entries);
+}
+
+fn sum(bytes: &[u8]) -> [u64; 2] {
+    let mut sum = Sum::default();
+    sum.add(bytes);
+    sum.end()
 }
 
 /// The files bear the stamps of the manifest: root directory, /boot, /boot/modules.

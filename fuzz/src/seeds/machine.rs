@@ -39,7 +39,12 @@ pub(super) fn stage2_header(add: &mut Add<'_>) {
         .into(),
         ..manifest::Entry::new_zeroed()
     };
-    let known = [&manifest::MAGIC[..], &[1, 0, 0, 0], entry.as_bytes()].concat();
+    let known = [
+        &manifest::MAGIC[..],
+        &[1, 0, manifest::VERSION as u8, 0],
+        entry.as_bytes(),
+    ]
+    .concat();
     with_manifest[64..][..known.len()].copy_from_slice(&known);
     add("stage2_header", "manifest", with_manifest.clone());
     with_manifest[68] = 30;

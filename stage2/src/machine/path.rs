@@ -6,7 +6,7 @@ use core::fmt;
 
 use boot_path::devices::{cpu, seed, timer};
 use boot_path::errors::text::copy;
-use boot_path::files::checksum::{CRC_32, CRC_32C, Tables};
+use boot_path::files::checksum::{self, CRC_32, Tables};
 use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::ram::{Allocation, Block};
@@ -19,21 +19,13 @@ use crate::machine::real_mode::findings::{self, FINDINGS, Multiboot};
 use crate::machine::variables::{HEAP, OneThread, Rest};
 use crate::machine::{Machine, faults, instructions, physical, switch};
 
-/// Tables for checksums, once there is memory for them. While one caller uses them, no other can
+/// Tables for a checksum, once there is memory for them. While one caller uses them, no other can
 /// take them.
 static TABLES: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
 
-/// Lets checksums use these tables.
+/// Lets the checksum use these tables.
 pub fn use_tables(tables: &'static mut Tables) {
     TABLES.set(Some(tables));
-}
-
-/// A checksum by tables. Nobody needs one before there is a file to check.
-fn by_tables(polynomial: u32, crc: u32, bytes: &[u8]) -> u32 {
-    let tables = TABLES.take().expect("the path has given them memory");
-    let crc = tables.of(polynomial).crc(crc, bytes);
-    TABLES.set(Some(tables));
-    crc
 }
 
 /// The time-stamp counter's frequency, once it has been determined.
@@ -80,11 +72,19 @@ impl BootMachine<'static> for Machine {
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
         let done = instructions::crc32c(crc, bytes);
-        done.unwrap_or_else(|| by_tables(CRC_32C, crc, bytes))
+        done.unwrap_or_else(|| checksum::crc32c(crc, bytes))
+    }
+
+    fn fast_crc32c() -> Option<fn(u32, &[u8]) -> u32> {
+        cpu::has_crc32(Self).then_some(Self::crc32c)
     }
 
     fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
-        by_tables(CRC_32, crc, bytes)
+        // Nobody needs it before there is a file to unpack.
+        let tables = TABLES.take().expect("the path has given them memory");
+        let crc = tables.of(CRC_32).crc(crc, bytes);
+        TABLES.set(Some(tables));
+        crc
     }
 
     fn print(self, line: &dyn fmt::Display) {

@@ -79,7 +79,7 @@ pub fn page(sections: &[String], count: usize, seed: u64) -> String {
          memory, command line, strings, and everything else that does not change between boots. So *boots* means: the same lines on the serial \
          line as without the wrong bit, and no others. *By a copy* means that the loader \
          also said that it went on by the second FAT or the backup boot sector. Half of the boots have a CPU with an \
-         instruction for CRC-32C, the others compute it by tables.\n\n\
+         instruction for CRC-32C, the others compare the other checksum.\n\n\
          The program itself wrote this page: {count} boots for each kind, spread evenly over the regions, at random places within each \
          (seed {seed}). A run that was interrupted continues when it is started again.\n\n\
          What is not covered, and why:\n\n\

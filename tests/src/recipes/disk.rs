@@ -125,7 +125,7 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         "9E",
         by(
             &[Flip(Place::File(PATH_ENTRY), 10, 0)],
-            After(8, "/boot/kernel.conf, CRC-32C {X:8}h instead of {X:8}h"),
+            After(8, "/boot/kernel.conf, checksum mismatch"),
         )
         .checked(),
     ),

@@ -113,7 +113,7 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         "10Q",
         by(
             &[Flip(Place::EntryPoint, 0, 6)],
-            After(9, "/boot/kernel.elf, CRC-32C {X:8}h instead of {X:8}h"),
+            After(9, "/boot/kernel.elf, checksum mismatch"),
         )
         .checked(),
     ),
@@ -121,7 +121,7 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         "10R",
         by(
             &[Flip(Place::File(MODULE), 1000, 0)],
-            After(10, "/boot/modules/module, CRC-32C {X:8}h instead of {X:8}h"),
+            After(10, "/boot/modules/module, checksum mismatch"),
         )
         .checked(),
     ),

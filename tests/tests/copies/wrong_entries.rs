@@ -73,7 +73,7 @@ fn a_checksum_finds_the_better_fat() -> Result<()> {
         wrong.apply(&Fats::of(&sample.image)?, Fat::First, path)?;
         let facts = match code {
             "8B" => "the chain from cluster ".to_owned(),
-            _ => format!("{path}, CRC-32C "),
+            _ => format!("{path}, checksum mismatch"),
         };
         let change = format!("the second FAT, because of {code}: {facts}");
         sample
@@ -96,7 +96,7 @@ fn where_both_are_wrong_the_error_is_that_of_the_first_one() -> Result<()> {
             _ => "the kernel is damaged",
         };
         sample
-            .fails(&format!("{code}: {row}: {path}, CRC-32C "))
+            .fails(&format!("{code}: {row}: {path}, checksum mismatch"))
             .with_context(|| format!("{path}, {code}"))
     })
 }

@@ -139,7 +139,7 @@ fn the_kernels_chain_is_damaged() -> Result<()> {
         (BAD, "8B", &broken),
         (1 << 27, "8B", &broken), // behind the last cluster
         (LAST, "8B", "is too short"),
-        (first, "10Q", "CRC-32C"), // a ring, so that the note is not where it was
+        (first, "10Q", "checksum mismatch"), // a ring, so that the note is not where it was
     ] {
         let image = build()?;
         link(&image, first + 1, next)?;

@@ -40,7 +40,6 @@ pub struct Cache<'b> {
     misses: u32,
 }
 
-#[derive(Default)]
 struct Window<'b> {
     memory: &'b mut [u8],
     start: DiskOffset,
@@ -59,7 +58,12 @@ impl<'b> Cache<'b> {
         let count = (buffer.len() / WINDOW).clamp(WINDOWS, MOST_WINDOWS);
         let size = buffer.len() / count;
         let mut rest = buffer;
-        let mut windows: [Window<'b>; MOST_WINDOWS] = Default::default();
+        let mut windows = [(); MOST_WINDOWS].map(|()| Window {
+            memory: &mut [],
+            start: DiskOffset::ZERO,
+            length: 0,
+            used: 0,
+        });
         for window in windows.iter_mut().take(count) {
             (window.memory, rest) = core::mem::take(&mut rest)
                 .split_at_mut_checked(size)

@@ -35,6 +35,6 @@ pub use requests::{
     MIN_STACK, Requests,
 };
 pub use responses::{MAX_FILES, Writer, respond, suits};
-pub use scan::{OVERLAP, recognises, scan, scan_into};
-pub use whole_file::check_file;
+pub use scan::{place, recognises, scan, scan_into};
 pub(crate) use whole_file::recognise_file;
+pub use whole_file::{check_file, requests_of_file};

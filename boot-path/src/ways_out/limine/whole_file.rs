@@ -1,10 +1,12 @@
 //! Whole kernel files, recognised and checked without loading them.
 
+use core::ops::Range;
+
 use crate::entry::protocol::Protocol;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::{self, KernelImage, Unloaded};
-use crate::kernel::relocate::{SegmentBytes as _, relocate};
-use crate::ways_out::limine::{FileError, OVERLAP, Requests, recognises, scan};
+use crate::kernel::relocate::relocate;
+use crate::ways_out::limine::{FileError, Requests, place, scan};
 
 /// The protocol that stage2 would recognise before it looks for other headers. `None`: the file has
 /// neither a note of the loader's own handoff nor requests, or is not an ELF64 file.
@@ -13,22 +15,15 @@ pub(crate) fn recognise_file(mut file: impl FileBytes) -> Option<Protocol> {
     if wishes.own {
         return Some(Protocol::Bootpath);
     }
-    let mut unloaded = Unloaded(&mut file, &image);
-    for (index, segment) in image.segments().iter().enumerate() {
-        let mut offset = 0;
-        loop {
-            let piece = unloaded.window(index, offset);
-            if recognises(piece, segment.virtual_start + offset) {
-                return Some(Protocol::Limine);
-            }
-            let length = piece.len() as u64;
-            if length <= OVERLAP || offset + length >= segment.file_size {
-                break;
-            }
-            offset += length - OVERLAP;
-        }
-    }
-    None
+    let found = place(&image, Unloaded(&mut file, &image));
+    (!found.is_empty()).then_some(Protocol::Limine)
+}
+
+/// Between which offsets in a kernel file all begins that a Limine kernel is recognised by; 0 and 0:
+/// there is nothing of it. `None`: it is not an ELF64 file.
+pub fn requests_of_file(mut file: impl FileBytes) -> Option<Range<u64>> {
+    let (image, _) = image::read_file(&mut file).ok()?;
+    Some(place(&image, Unloaded(&mut file, &image)))
 }
 
 /// Checks a whole kernel file as stage2 would, without loading it. `None`: it has a note of the

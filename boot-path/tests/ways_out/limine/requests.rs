@@ -6,7 +6,8 @@ use boot_path::errors::catalogue::Named;
 use boot_path::memory::address::VirtAddr;
 use boot_path::ways_out::limine::files::resolve;
 use boot_path::ways_out::limine::{
-    self as limine, COUNT, FEATURES, Feature, InternalModules, LimineError, recognises,
+    self as limine, COUNT, FEATURES, Feature, InternalModules, LimineError, Requests, place,
+    recognises, scan_into,
 };
 use proptest::prelude::*;
 
@@ -45,6 +46,46 @@ fn requests_are_found() {
     let unknown = [COMMON[0], COMMON[1], 5, 6, 0, 0];
     let found = kernel(&[unknown, unknown].concat()).requests();
     assert!(FEATURES.iter().all(|(feature, _)| !found.has(*feature)));
+}
+
+/// The place of all that a kernel is recognised by is found, and searching only there finds the same.
+/// Searching elsewhere finds nothing.
+#[test]
+fn the_place_of_the_requests_suffices() {
+    for before in [0, 1, 15, 16, 17, 600] {
+        for behind in [0, 1, 2, 600] {
+            let hhdm = request(Feature::Hhdm, 0, &[]);
+            let requests = [&START[..], &tag(2), &hhdm, &END].concat();
+            let noise = |count: u64| (1..=count).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let words: Vec<u64> = noise(before)
+                .chain(requests.iter().copied())
+                .chain(noise(behind))
+                .collect();
+            let loaded = kernel(&words);
+            let place = place(&loaded.image, &loaded);
+            let segment = &loaded.image.segments()[1];
+            let start = segment.file_offset.as_u64() + 8 * before;
+            let end = start + 8 * (requests.len() as u64 - END.len() as u64) + 1;
+            assert_eq!(place, start..end);
+
+            let search = |within| {
+                let mut found = Requests::default();
+                let has_any = scan_into(&mut found, &loaded.image, &loaded, &within).unwrap();
+                (has_any, found)
+            };
+            assert_eq!(search(place), search(0..u64::MAX));
+            assert!(search(start..end).1.has(Feature::Hhdm));
+            assert!(!search(0..start).0 && !search(end..u64::MAX).0 && !search(0..0).0);
+            // All but the last marker, and only the first one: the second word of what begins last may
+            // be behind the place. That word may also be the last of many.
+            assert!(search(start..end - 1).0 && search(start..start + 1).0);
+            for words in (0..=before).take(40) {
+                assert!(search(start - 8 * words..start + 1).0, "{words}");
+            }
+        }
+    }
+    let none = kernel(&[1, 2, 3]);
+    assert_eq!(place(&none.image, &none), 0..0);
 }
 
 #[test]
