@@ -13,7 +13,7 @@ use crate::errors::catalogue::Named;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
-use crate::memory::placement::{allocate, allocate_high};
+use crate::memory::placement::{allocate, allocate_high, allocate_low};
 use crate::memory::ram::{Allocation, Block};
 
 /// A segment of the kernel that runs: first address, bytes, `p_flags`.
@@ -201,8 +201,26 @@ pub trait Machine<'m>: Bios + Clock + Copy {
         count: usize,
         memory: &mut MemoryMap,
     ) -> Result<Allocation, Self::Failure> {
-        let size = (count * size_of::<T>()) as u64;
-        let block = self.high(size, memory)?;
+        self.grow_heap_by((count * size_of::<T>()) as u64, memory)
+    }
+
+    /// As [`grow_heap`](Self::grow_heap), in bytes: below 1 MiB if there are few. Little memory above
+    /// is all for the kernel.
+    ///
+    /// # Errors
+    /// 6B.
+    #[inline(never)] // for every kind of list
+    fn grow_heap_by(self, size: u64, memory: &mut MemoryMap) -> Result<Allocation, Self::Failure> {
+        const FEW: u64 = 4 * PAGE_SIZE;
+
+        let low = match size {
+            ..=FEW => allocate_low(memory, size).ok(),
+            _ => None,
+        };
+        let block = match low {
+            Some(start) => self.block(Allocation::new(start, size)),
+            None => self.high(size, memory)?,
+        };
         let place = Allocation::new(block.start(), size);
         self.heap(block);
         Ok(place)

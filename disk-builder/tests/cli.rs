@@ -58,7 +58,7 @@ fn build_prints_sizes_and_a_table() {
     assert_eq!(lines.next(), Some("stage1: 196/440 bytes"));
     assert_eq!(
         lines.next(),
-        Some("stage2: 5088 bytes, 128 sectors (max 217088 bytes)")
+        Some("stage2: 5248 bytes, 128 sectors (max 225280 bytes)")
     );
     assert!(
         text.contains("         1        128  stage2: protected road, CRC-32"),

@@ -65,8 +65,9 @@ fn every_entry_finds_what_is_promised() -> Result<()> {
                 "10 kernel   Linux, protocol 2.15, ",
                 &format!("command line: entry={bits} two  words\r\n"),
                 "loaded at 1000000, ",
-                // Below the firmware's tables at the end of 256 MiB, in at least two pages.
-                "initrd 24 bytes at FFDE000: first...second, longer..\r\n",
+                // In at least two pages, below the file system's windows, which are below the firmware's
+                // tables at the end of 256 MiB.
+                "initrd 24 bytes at FDDE000: first...second, longer..\r\n",
             ],
         )?;
         if bits != 16 {

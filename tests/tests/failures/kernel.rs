@@ -36,19 +36,6 @@ fn the_entry_point_is_not_executable() -> Result<()> {
     refused_if(|kernel| kernel.program_headers[0].flags = R, "10J")
 }
 
-#[test]
-fn the_kernel_has_too_many_segments() -> Result<()> {
-    let many = |kernel: &mut Elf| {
-        // A page apart, so that no two of them are one.
-        for index in 1..200 {
-            let address = kernel.entry + index * 2 * 4096;
-            let load = ProgramHeader::filled(R, address, vec![1]);
-            kernel.program_headers.push(load);
-        }
-    };
-    refused_if(many, "10F")
-}
-
 /// A kernel that runs anywhere, with one relocation.
 fn relocated_kernel(kind: u32) -> Elf {
     const DYNAMIC: u64 = 0x1000;
