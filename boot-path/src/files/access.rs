@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
-use crate::disk::fat::{self, Cache, FatError, FileName, NoFile, Volume};
+use crate::disk::fat::{self, Cache, Directory, FatError, FileName, NoFile, Volume};
 use crate::disk::int13::Drive;
 use crate::disk::partition::Partition;
 use crate::disk::stream::{self, Range};
@@ -333,7 +333,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let walked = self.by_views(None, false, &mut |files, _| {
             match expected {
                 Some(_) => names = files.sum_names(path)?,
-                None => files.walk(path)?,
+                // Only its damage counts.
+                None => files.in_directory(path, |all, disk, cache| all.walk(disk, cache))?,
             }
             Ok(())
         });
@@ -363,8 +364,12 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         self.disk().is_none_or(Drive::is_there)
     }
 
-    /// Reads a directory to its end, whatever is in it.
-    fn walk(&mut self, path: &str) -> Result<(), FatError> {
+    /// Does something with a directory by the view of the volume that is in use, if it exists.
+    fn in_directory(
+        &mut self,
+        path: &str,
+        action: impl FnOnce(&mut Directory<'_>, &mut Drive<M>, &mut Cache<'m>) -> Result<(), FatError>,
+    ) -> Result<(), FatError> {
         let Source::Volume(OnDisk {
             disk,
             cache,
@@ -374,32 +379,24 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         else {
             return Ok(());
         };
-        match volume.directory(disk, cache, path)? {
-            Some(mut directory) => directory.walk(disk, cache),
+        match &mut volume.directory(disk, cache, path)? {
+            Some(directory) => action(directory, disk, cache),
             None => Ok(()),
         }
     }
 
     /// The sum of the names in a directory: see [`integrity::sum_names`].
     fn sum_names(&mut self, path: &str) -> Result<u32, FatError> {
-        let Source::Volume(OnDisk {
-            disk,
-            cache,
-            volume,
-            ..
-        }) = &mut self.source
-        else {
-            return Ok(0);
-        };
         let mut sum = 0;
-        if let Some(mut directory) = volume.directory(disk, cache, path)? {
+        self.in_directory(path, |directory, disk, cache| {
             while let Some(listed) = directory.next(disk, cache)? {
                 if listed.file == Err(NoFile::Directory) {
                     continue;
                 }
                 sum = integrity::sum_names(sum, listed.name.as_str(), M::crc32c);
             }
-        }
+            Ok(())
+        })?;
         Ok(sum)
     }
 

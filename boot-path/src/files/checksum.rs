@@ -1,7 +1,8 @@
 //! CRCs of 32 bits, computed by tables: gzip's, and CRC-32C where there is no instruction for it.
 //!
-//! Of compressed files, eight bytes go through eight tables at once ("slicing by 8"). The tables are computed when they
-//! are needed: that takes microseconds, while storing them would add 8 KiB to the image.
+//! Of compressed files, eight bytes go through eight tables at once ("slicing by 8"). The tables are
+//! computed when they are needed: that takes microseconds, while storing them would add 8 KiB to the
+//! image.
 
 /// CRC-32C: the polynomial of Castagnoli, 1EDC6F41h, reflected. x86 CPUs with SSE4.2 have an
 /// instruction for it.
