@@ -236,19 +236,25 @@ impl Kernel {
 
     /// Calls `zero` with start and end of every other range in the segments' pages: `.bss`, and
     /// bytes that would otherwise still hold data of a former user of the memory. Sometimes the end
-    /// is not behind the start.
+    /// is not behind the start. Pages between two segments are nobody's.
     pub fn zeroes(&self, mut zero: impl FnMut(PhysAddr, PhysAddr)) {
         for group in self.image.groups() {
-            let start = self.group(&group);
-            let mut position = start;
+            let mut position = self.group(&group);
+            let mut pages_end = position;
             for index in group.first..group.end {
                 let Some((segment, address)) = self.segment(index) else {
                     break;
                 };
+                let first_page = address.align_down(PAGE_SIZE);
+                if first_page > pages_end {
+                    zero(position, pages_end);
+                    position = first_page;
+                }
                 zero(position, address);
                 position = address + segment.file_size;
+                pages_end = address + (segment.page_end() - segment.virtual_start);
             }
-            zero(position, start + group.size);
+            zero(position, pages_end);
         }
     }
 

@@ -5,4 +5,5 @@
 mod elf_fixture;
 
 mod image;
+mod placement;
 mod relocate;

@@ -11,8 +11,8 @@ mod foreign;
 mod note;
 mod refused;
 
-const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
-const MIB: u64 = 1 << 20;
+pub const HIGH: u64 = 0xFFFF_FFFF_8000_0000;
+pub const MIB: u64 = 1 << 20;
 
 /// Code, constants and data, with a bss, from `base`.
 fn kernel(kind: u16, base: u64) -> Elf {
@@ -38,7 +38,7 @@ fn with_at(mut elf: Elf, distance: u64) -> Elf {
     elf
 }
 
-fn accept(elf: &Elf) -> (KernelImage, Wishes) {
+pub fn accept(elf: &Elf) -> (KernelImage, Wishes) {
     check_file(&elf.build()).unwrap()
 }
 
