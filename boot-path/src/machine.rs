@@ -88,6 +88,20 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// below 512.
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64);
 
+    /// Writes `count` entries of such a table from `index` on, all of them within it: `entry` first,
+    /// and each next one is `step` more.
+    ///
+    /// # Errors
+    /// How many entries are in front of the first one that is not 0.
+    fn fill_table(
+        self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        entry: u64,
+        step: u64,
+    ) -> Result<(), usize>;
+
     /// Extends the CRC-32C `crc` (0 at first) by a few bytes.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;
 

@@ -209,6 +209,24 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.write(address, &entry.to_le_bytes());
     }
 
+    fn fill_table(
+        self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        mut entry: u64,
+        step: u64,
+    ) -> Result<(), usize> {
+        for number in 0..count {
+            if self.table_entry(table, index + number) != 0 {
+                return Err(number);
+            }
+            self.set_table_entry(table, index + number, entry);
+            entry += step;
+        }
+        Ok(())
+    }
+
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
         crc32c::crc32c_append(crc, bytes)
     }

@@ -20,15 +20,15 @@ use arrayvec::ArrayVec;
 use asm_lines::naked_asm;
 use boot_path::bios::vbe::Adapter;
 use boot_path::entry::entries::Entries;
-use boot_path::files::checksum::Tables;
 use boot_path::memory::map::MemoryMap;
 use boot_path::path::{self, Given, Rooms};
 use boot_path::ways_out::limine::Modules;
 use disk_layout::multiboot as multiboot_layout;
 use disk_layout::stage2 as stage2_image;
+use static_cell::ConstStaticCell;
 
 use crate::machine::real_mode::{exceptions, findings};
-use crate::machine::variables::{Once, Rest};
+use crate::machine::variables::Rest;
 use crate::machine::{Machine, console, faults, header, path as checksums};
 
 /// stage1 jumps here, directly behind the header. The way in by Multiboot enters behind the first
@@ -82,7 +82,7 @@ extern "sysv64" fn main() -> ! {
     findings::step(5);
     console::start();
 
-    static MEMORY: Once<MemoryMap> = Once::new(MemoryMap::new());
+    static MEMORY: ConstStaticCell<MemoryMap> = ConstStaticCell::new(MemoryMap::new());
     let given = Given {
         memory: MEMORY.take(),
         manifest: header::manifest(),
@@ -97,7 +97,7 @@ extern "sysv64" fn main() -> ! {
 /// The structures that the path works with, in the memory that it has for them.
 fn rooms(memory: &'static mut [u8]) -> Rooms<'static> {
     let mut memory = Rest(memory);
-    checksums::use_tables(memory.room().write(Tables::EMPTY));
+    checksums::use_tables(memory.room());
     Rooms {
         entries: memory.room().write(Entries::new()),
         modules: memory.room().write(Modules::new_const()),

@@ -240,8 +240,9 @@ impl<M: Screen + Bios> Console<M> {
     /// The serial line gets UTF-8, the screen one cell per character.
     fn put(&self, c: char) {
         if self.wanted.get().serial {
-            for &byte in c.encode_utf8(&mut [0; 4]).as_bytes() {
-                self.send(byte);
+            match u8::try_from(c) {
+                Ok(byte) if byte.is_ascii() => self.send(byte),
+                _ => (c.encode_utf8(&mut [0; 4]).bytes()).for_each(|byte| self.send(byte)),
             }
         }
         if self.wanted.get().screen && self.screen.get() == Kind::VgaText {

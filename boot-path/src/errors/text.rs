@@ -131,7 +131,8 @@ impl fmt::Write for Escaping<'_> {
     }
 
     fn write_char(&mut self, c: char) -> fmt::Result {
-        if !is_harmful(c) || c == '\n' && self.keeps_lines {
+        // Nearly all are of the first kind.
+        if matches!(c, ' '..='~') || !is_harmful(c) || c == '\n' && self.keeps_lines {
             return self.out.write_char(c);
         }
         match u8::try_from(c) {

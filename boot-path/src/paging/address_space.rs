@@ -11,7 +11,7 @@ use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::allocate;
 use crate::paging::page_tables::{
-    Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
+    Capabilities, Mapping, PageTables, PagingError, TableMemory, TablePages, physical_map,
 };
 
 /// Entries in a page table.
@@ -22,18 +22,6 @@ const SLOT_SHIFT: u32 = 39;
 /// Flags of an entry that leads to another table: present, writable.
 pub const LINK: u64 = 3;
 
-/// Pages of physical memory as page tables: those that were allocated as such.
-pub trait TablePages {
-    /// Makes all entries of a page zero.
-    fn clear(&mut self, table: PhysAddr);
-
-    /// Reads an entry; `index` is below 512.
-    fn read(&self, table: PhysAddr, index: usize) -> u64;
-
-    /// Writes an entry; `index` is below 512.
-    fn write(&mut self, table: PhysAddr, index: usize, value: u64);
-}
-
 /// Page tables in memory that is allocated page by page.
 pub(crate) struct Frames<'a, P> {
     pub(crate) memory: &'a mut MemoryMap,
@@ -41,6 +29,8 @@ pub(crate) struct Frames<'a, P> {
 }
 
 impl<P: TablePages> TableMemory for Frames<'_, P> {
+    type Pages = P;
+
     fn allocate(&mut self) -> Result<PhysAddr, PagingError> {
         let kind = MemoryKind::Reclaimable;
         let start = allocate(self.memory, PAGE_SIZE, PAGE_SIZE, 0, kind)?;
@@ -48,14 +38,8 @@ impl<P: TablePages> TableMemory for Frames<'_, P> {
         Ok(start)
     }
 
-    #[inline(always)] // for thousands of entries
-    fn read(&self, table: PhysAddr, index: usize) -> u64 {
-        self.pages.read(table, index)
-    }
-
-    #[inline(always)]
-    fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
-        self.pages.write(table, index, value);
+    fn pages(&mut self) -> &mut P {
+        &mut self.pages
     }
 }
 

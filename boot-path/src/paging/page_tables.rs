@@ -1,7 +1,7 @@
 //! Step 11: four-level page tables (SDM volume 3, section 4.5), filled with the
 //! largest pages that fit.
 //!
-//! This code reaches the tables only through [`TableMemory`], so it fills physical memory on the
+//! This code reaches the tables only through [`TablePages`], so it fills physical memory on the
 //! machine and an array on the host.
 
 use core::fmt;
@@ -28,19 +28,55 @@ const SMALL: u32 = 12;
 /// volume 3, "Large Page Size Considerations" in the chapter on MTRRs).
 const SMALL_PAGES_BELOW: PhysAddr = PhysAddr::new(2 * MIB);
 
-/// The memory of page tables. Tables are identified by their address.
-pub trait TableMemory {
-    /// Gets a new table: 4 KiB, aligned to 4 KiB, all zero.
-    ///
-    /// # Errors
-    /// [`PagingError::OutOfMemory`].
-    fn allocate(&mut self) -> Result<PhysAddr, PagingError>;
+/// Pages of physical memory as page tables, which are identified by their addresses.
+pub trait TablePages {
+    /// Makes all entries of a page zero.
+    fn clear(&mut self, table: PhysAddr);
 
     /// Reads an entry; `index` is below 512.
     fn read(&self, table: PhysAddr, index: usize) -> u64;
 
     /// Writes an entry; `index` is below 512.
     fn write(&mut self, table: PhysAddr, index: usize, value: u64);
+
+    /// Writes `count` entries from `index` on, all of them within the table: `entry` first, and
+    /// each next one is `step` more.
+    ///
+    /// # Errors
+    /// How many entries are in front of the first one that is there already. Some of them may have
+    /// been written.
+    fn fill(
+        &mut self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        mut entry: u64,
+        step: u64,
+    ) -> Result<(), usize> {
+        for number in 0..count {
+            if self.read(table, index + number) & Flags::PRESENT.bits() != 0 {
+                return Err(number);
+            }
+            self.write(table, index + number, entry);
+            entry += step;
+        }
+        Ok(())
+    }
+}
+
+/// The memory of page tables.
+pub trait TableMemory {
+    /// What the tables are kept in.
+    type Pages: TablePages;
+
+    /// Gets a new table: 4 KiB, aligned to 4 KiB, all zero.
+    ///
+    /// # Errors
+    /// [`PagingError::OutOfMemory`].
+    fn allocate(&mut self) -> Result<PhysAddr, PagingError>;
+
+    /// The tables.
+    fn pages(&mut self) -> &mut Self::Pages;
 }
 
 /// The CPU's optional paging features.
@@ -144,6 +180,15 @@ struct Rest {
 }
 
 impl Rest {
+    /// The entry for its first page, of `1 << shift` bytes.
+    fn page_entry(&self, shift: u32) -> u64 {
+        let kind = match shift {
+            SMALL => self.pat << PAT_SMALL,
+            _ => self.pat << PAT_LARGE | Flags::HUGE_PAGE.bits(),
+        };
+        self.physical_start.as_u64() | self.flags | kind
+    }
+
     fn advance(&mut self, bytes: u64) {
         // At the very end of the address space this wraps, with nothing left to map.
         self.virtual_start = self.virtual_start.wrapping_add(bytes);
@@ -247,51 +292,27 @@ impl<M: TableMemory> PageTables<M> {
     /// itself once for each of the four levels.
     fn fill(&mut self, table: PhysAddr, shift: u32, rest: &mut Rest) -> Result<(), PagingError> {
         let present = Flags::PRESENT.bits();
-        let first = (rest.virtual_start.as_u64() >> shift) as usize % 512;
-        if shift == SMALL {
-            // There are thousands of these entries: the loop does nothing else.
-            let pages = (rest.size / PAGE_SIZE).min(512 - first as u64);
-            let mut entry = rest.physical_start.as_u64() | rest.flags | rest.pat << PAT_SMALL;
-            for index in first..first + pages as usize {
-                if self.memory.read(table, index) & present != 0 {
-                    let before = (index - first) as u64 * PAGE_SIZE;
-                    return Err(PagingError::Conflict(rest.virtual_start + before));
-                }
-                self.memory.write(table, index, entry);
-                entry += PAGE_SIZE;
-            }
-            rest.advance(pages * PAGE_SIZE);
-            return Ok(());
-        }
-
-        let page = 1_u64 << shift;
-        let has_pages = shift < 30 || shift == 30 && self.capabilities.gib_pages;
-        for index in first..512 {
-            if rest.size == 0 {
-                break;
-            }
-            let entry = self.memory.read(table, index);
-            if has_pages
-                && rest.size >= page
-                && (rest.virtual_start.as_u64() | rest.physical_start.as_u64()) & (page - 1) == 0
-                && rest.physical_start >= SMALL_PAGES_BELOW
-            {
-                if entry & present != 0 {
-                    return Err(PagingError::Conflict(rest.virtual_start));
-                }
-                let large = rest.physical_start.as_u64()
-                    | rest.flags
-                    | Flags::HUGE_PAGE.bits()
-                    | rest.pat << PAT_LARGE;
-                self.memory.write(table, index, large);
-                rest.advance(page);
+        let mut index = (rest.virtual_start.as_u64() >> shift) as usize % 512;
+        while index < 512 && rest.size != 0 {
+            if self.fits(shift, rest) {
+                // There are thousands of these entries.
+                let count = (rest.size >> shift).min(512 - index as u64);
+                let step = 1 << shift;
+                let entry = rest.page_entry(shift);
+                let filled = (self.memory.pages()).fill(table, index, count as usize, entry, step);
+                filled.map_err(|before| {
+                    PagingError::Conflict(rest.virtual_start + before as u64 * step)
+                })?;
+                rest.advance(count << shift);
+                index += count as usize;
                 continue;
             }
+            let entry = self.memory.pages().read(table, index);
             let next = if entry & present == 0 {
                 let next = self.memory.allocate()?;
                 // Grants all permissions: the last entry of a walk decides.
                 let link = next.as_u64() | (Flags::PRESENT | Flags::WRITABLE).bits();
-                self.memory.write(table, index, link);
+                self.memory.pages().write(table, index, link);
                 next
             } else if entry & Flags::HUGE_PAGE.bits() != 0 {
                 return Err(PagingError::Conflict(rest.virtual_start));
@@ -299,8 +320,19 @@ impl<M: TableMemory> PageTables<M> {
                 PhysAddr::new(entry & ADDRESS)
             };
             self.fill(next, shift - 9, rest)?;
+            index += 1;
         }
         Ok(())
+    }
+
+    /// Can `rest` begin with a page of `1 << shift` bytes?
+    fn fits(&self, shift: u32, rest: &Rest) -> bool {
+        let page = 1_u64 << shift;
+        shift == SMALL
+            || (shift < 30 || shift == 30 && self.capabilities.gib_pages)
+                && rest.size >= page
+                && (rest.virtual_start.as_u64() | rest.physical_start.as_u64()) & (page - 1) == 0
+                && rest.physical_start >= SMALL_PAGES_BELOW
     }
 }
 

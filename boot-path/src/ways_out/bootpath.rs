@@ -23,8 +23,8 @@ use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block};
-use crate::paging::address_space::{self, AddressSpace, TablePages};
-use crate::paging::page_tables::Capabilities;
+use crate::paging::address_space::{self, AddressSpace};
+use crate::paging::page_tables::{Capabilities, TablePages};
 use crate::say;
 use crate::ways_out::failure::OutMachine;
 use crate::ways_out::handover::{BootpathStart, Handover, Jump};
@@ -100,14 +100,23 @@ impl<'m, M: OutMachine<'m>> TablePages for Tables<M> {
         self.0.new_table(Allocation::new(table, PAGE_SIZE));
     }
 
-    #[inline(always)] // for thousands of entries
     fn read(&self, table: PhysAddr, index: usize) -> u64 {
         self.0.table_entry(table, index)
     }
 
-    #[inline(always)]
     fn write(&mut self, table: PhysAddr, index: usize, value: u64) {
         self.0.set_table_entry(table, index, value);
+    }
+
+    fn fill(
+        &mut self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        entry: u64,
+        step: u64,
+    ) -> Result<(), usize> {
+        self.0.fill_table(table, index, count, entry, step)
     }
 }
 

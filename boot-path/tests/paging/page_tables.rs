@@ -7,7 +7,7 @@ use boot_path::errors::catalogue::Report;
 use boot_path::memory::address::{PhysAddr, VirtAddr};
 use boot_path::memory::map::{MemoryKind, OutOfMemory, Region};
 use boot_path::paging::page_tables::{
-    Capabilities, Mapping, PageTables, PagingError, TableMemory, physical_map,
+    Capabilities, Mapping, PageTables, PagingError, TableMemory, TablePages, physical_map,
 };
 use proptest::prelude::*;
 
@@ -61,6 +61,8 @@ const NO_MEMORY: OutOfMemory = OutOfMemory {
 };
 
 impl TableMemory for Tables {
+    type Pages = Self;
+
     fn allocate(&mut self) -> Result<PhysAddr, PagingError> {
         if self.tables.len() == self.limit {
             return Err(NO_MEMORY.into());
@@ -69,6 +71,16 @@ impl TableMemory for Tables {
         Ok(PhysAddr::new(
             FIRST_TABLE + (self.tables.len() as u64 - 1) * 4096,
         ))
+    }
+
+    fn pages(&mut self) -> &mut Self {
+        self
+    }
+}
+
+impl TablePages for Tables {
+    fn clear(&mut self, table: PhysAddr) {
+        self.tables[Tables::index(table.as_u64())] = [0; 512];
     }
 
     fn read(&self, table: PhysAddr, index: usize) -> u64 {

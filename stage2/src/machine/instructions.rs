@@ -3,6 +3,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid_count, _mm_crc32_u8, _rdtsc};
+use core::cell::OnceCell;
 
 use boot_path::devices::cpu::{Cpu, Leaf, Msr, features, has_crc32};
 use boot_path::devices::descriptors::NO_TABLE;
@@ -12,6 +13,7 @@ use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags, Efer, EferFlags};
 use x86_64::registers::model_specific;
 
 use crate::machine::Machine;
+use crate::machine::variables::OneThread;
 
 impl Cpu for Machine {
     fn cpuid(self, leaf: u32, subleaf: u32) -> Leaf {
@@ -60,7 +62,7 @@ impl Cpu for Machine {
     /// By RDSEED, or else by RDRAND: either may be out of numbers at the moment (SDM vol. 1,
     /// 7.3.17).
     fn random(self) -> Option<u64> {
-        let features = features(self);
+        let (features, _) = cpu();
         let value: u64;
         let ready: u8;
         if features & handoff::CPU_RDSEED != 0 {
@@ -76,11 +78,19 @@ impl Cpu for Machine {
     }
 }
 
+/// The CPU's [features], and whether it [has CRC32](has_crc32). Asked once, because in a
+/// virtual machine CPUID takes as long as thousands of other instructions.
+pub fn cpu() -> (u64, bool) {
+    static CPU: OneThread<OnceCell<(u64, bool)>> = OneThread::new(OnceCell::new());
+
+    *CPU.get_or_init(|| (features(Machine), has_crc32(Machine)))
+}
+
 /// Extends the CRC-32C `crc` by `bytes`, with the instruction CRC32; `None`: the CPU does not have
 /// it.
 pub fn crc32c(crc: u32, bytes: &[u8]) -> Option<u32> {
     // SAFETY: the CPU has the instruction, which uses general registers only.
-    has_crc32(Machine).then(|| unsafe { by_instruction(crc, bytes) })
+    cpu().1.then(|| unsafe { by_instruction(crc, bytes) })
 }
 
 /// By the instruction CRC32 (SDM vol. 2A), on eight bytes each. It takes three cycles and could

@@ -3,8 +3,9 @@
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
+use core::mem::MaybeUninit;
 
-use boot_path::devices::{cpu, seed, timer};
+use boot_path::devices::{seed, timer};
 use boot_path::errors::text::copy;
 use boot_path::files::checksum::{self, CRC_32, Tables};
 use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
@@ -23,9 +24,13 @@ use crate::machine::{Machine, faults, instructions, physical, switch};
 /// take them.
 static TABLES: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
 
-/// Lets the checksum use these tables.
-pub fn use_tables(tables: &'static mut Tables) {
-    TABLES.set(Some(tables));
+/// Memory for these tables, until they are needed.
+static ROOM: OneThread<Cell<Option<&'static mut MaybeUninit<Tables>>>> =
+    OneThread::new(Cell::new(None));
+
+/// Lets the checksum have tables in this memory.
+pub fn use_tables(room: &'static mut MaybeUninit<Tables>) {
+    ROOM.set(Some(room));
 }
 
 /// The time-stamp counter's frequency, once it has been determined.
@@ -60,14 +65,23 @@ impl BootMachine<'static> for Machine {
         physical::allocated(page).fill(0);
     }
 
-    #[inline(always)]
     fn table_entry(self, table: PhysAddr, index: usize) -> u64 {
-        physical::read_quadword(table.as_u64() + 8 * index as u64)
+        physical::load(table.as_u64() + 8 * index as u64)
     }
 
-    #[inline(always)]
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64) {
-        physical::write_quadword(table.as_u64() + 8 * index as u64, entry);
+        physical::store(table.as_u64() + 8 * index as u64, entry);
+    }
+
+    fn fill_table(
+        self,
+        table: PhysAddr,
+        index: usize,
+        count: usize,
+        entry: u64,
+        step: u64,
+    ) -> Result<(), usize> {
+        physical::fill_table(table.as_u64() + 8 * index as u64, count, entry, step)
     }
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
@@ -76,12 +90,14 @@ impl BootMachine<'static> for Machine {
     }
 
     fn fast_crc32c() -> Option<fn(u32, &[u8]) -> u32> {
-        cpu::has_crc32(Self).then_some(Self::crc32c)
+        instructions::cpu().1.then_some(Self::crc32c)
     }
 
     fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
         // Nobody needs it before there is a file to unpack.
-        let tables = TABLES.take().expect("the path has given them memory");
+        let room = || Some(ROOM.take()?.write(Tables::EMPTY));
+        let tables = TABLES.take().or_else(room);
+        let tables = tables.expect("the path has given them memory");
         let crc = tables.of(CRC_32).crc(crc, bytes);
         TABLES.set(Some(tables));
         crc
@@ -136,7 +152,7 @@ impl BootMachine<'static> for Machine {
     }
 
     fn cpu_features(self) -> u64 {
-        cpu::features(self)
+        instructions::cpu().0
     }
 
     fn switch_page(self) -> PhysAddr {

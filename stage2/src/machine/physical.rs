@@ -23,11 +23,6 @@ fn check(start: u64, length: u64) {
     demand(start != 0 && start.saturating_add(length) <= layout::EARLY_REACH.as_u64());
 }
 
-/// Whether eight bytes are within reach, and not at address 0, in one comparison.
-const fn is_quadword(address: u64) -> bool {
-    address.wrapping_sub(1) < layout::EARLY_REACH.as_u64() - 8
-}
-
 #[inline(always)] // smaller than the call
 fn demand(is_reached: bool) {
     if !is_reached {
@@ -133,6 +128,7 @@ pub fn bios_buffer(_: &impl Bios) -> &[u8] {
 }
 
 /// Puts bytes at the start of the buffer that the BIOS is passed, and zeroes behind them.
+#[inline(never)] // where the number of zeroes is known, the compiler writes them byte by byte
 pub fn fill_bios_buffer(bytes: &[u8]) {
     let Region { start, .. } = layout::BIOS_BUFFER;
     // SAFETY: RAM that the layout has for this alone; the reference does not leave the function.
@@ -181,40 +177,66 @@ pub fn hand_over(moves: &[(Block<'static>, PhysAddr)]) {
     }
 }
 
-/// Reads an entry of a page table, or another quadword that others write.
+/// Reads an entry of a page table, a register of a device, or what another processor writes.
 ///
 /// # Panics
 /// When the address is out of reach.
-#[inline(always)] // called thousands of times, like `write_quadword`
-pub fn read_quadword(address: u64) -> u64 {
-    demand(is_quadword(address));
-    // SAFETY: mapped, and aligned: tables are whole pages. Nobody has a reference to it.
-    unsafe { with_exposed_provenance::<u64>(address as usize).read_volatile() }
+pub fn load<T: FromBytes>(address: u64) -> T {
+    check(address, size_of::<T>() as u64);
+    // SAFETY: mapped, and aligned. Nobody has a reference to it.
+    unsafe { with_exposed_provenance::<T>(address as usize).read_volatile() }
 }
 
-/// Writes an entry of a page table.
+/// Writes an entry of a page table, or a register of a device.
 ///
 /// # Panics
 /// When the address is out of reach.
-#[inline(always)]
-pub fn write_quadword(address: u64, value: u64) {
-    demand(is_quadword(address));
-    // SAFETY: as above.
-    unsafe { with_exposed_provenance_mut::<u64>(address as usize).write_volatile(value) }
+pub fn store<T: IntoBytes>(address: u64, value: T) {
+    check(address, size_of::<T>() as u64);
+    // SAFETY: mapped, and aligned: tables are whole pages. Where the CPU and the firmware's tables
+    // say that a device is, there is no memory; they are trusted as the memory map is.
+    unsafe { with_exposed_provenance_mut::<T>(address as usize).write_volatile(value) }
+}
+
+/// Writes entries of a page table, at least one, if all of them are 0: `entry` first, and each next
+/// one is `step` more. Limine kernels get tens of thousands, so this takes five instructions each.
+///
+/// # Errors
+/// How many are in front of the first one that is not 0.
+///
+/// # Panics
+/// When they are out of reach.
+pub fn fill_table(start: u64, count: usize, entry: u64, step: u64) -> Result<(), usize> {
+    check(start, 8 * count as u64);
+    let left: usize;
+    let all_free: u8;
+    // SAFETY: mapped. Nobody has a reference to a table.
+    unsafe {
+        asm!(
+            "repe scasq", "jne 3f",
+            "mov rcx, {count}", "mov rdi, {start}", "mov rax, {entry}",
+            "2: stosq", "add rax, {step}", "dec rcx", "jnz 2b",
+            "3: sete {all_free}",
+            count = in(reg) count, start = in(reg) start, entry = in(reg) entry, step = in(reg) step,
+            all_free = lateout(reg_byte) all_free,
+            inout("rcx") count => left, inout("rdi") start => _, inout("rax") 0_u64 => _,
+            options(nostack)
+        );
+    }
+    if all_free != 0 {
+        Ok(())
+    } else {
+        Err(count - left - 1)
+    }
 }
 
 impl Mapped for Machine {
     fn register(self, address: u64) -> u32 {
-        check(address, 4);
-        // SAFETY: mapped. The CPU and the firmware's tables say that this is a device and not
-        // memory; they are trusted as the memory map is.
-        unsafe { with_exposed_provenance::<u32>(address as usize).read_volatile() }
+        load(address)
     }
 
     fn set_register(self, address: u64, value: u32) {
-        check(address, 4);
-        // SAFETY: as above.
-        unsafe { with_exposed_provenance_mut::<u32>(address as usize).write_volatile(value) }
+        store(address, value);
     }
 }
 

@@ -41,36 +41,6 @@ impl<T> Deref for OneThread<T> {
     }
 }
 
-/// A variable that is taken once: for values that are too large for the stack.
-pub struct Once<T> {
-    taken: AtomicBool,
-    value: UnsafeCell<T>,
-}
-
-// SAFETY: only one taker gets the value.
-unsafe impl<T: Send> Sync for Once<T> {}
-
-impl<T> Once<T> {
-    /// The variable with its first value.
-    pub const fn new(value: T) -> Self {
-        Self {
-            taken: AtomicBool::new(false),
-            value: UnsafeCell::new(value),
-        }
-    }
-
-    /// The value.
-    ///
-    /// # Panics
-    /// The second time.
-    #[expect(clippy::mut_from_ref, reason = "there is one reference: see `taken`")]
-    pub fn take(&'static self) -> &'static mut T {
-        first_time(&self.taken);
-        // SAFETY: this is the only reference there ever is.
-        unsafe { &mut *self.value.get() }
-    }
-}
-
 /// Allocated memory that is divided among variables: for those that need no fixed place.
 pub struct Rest(pub &'static mut [u8]);
 
@@ -112,46 +82,6 @@ unsafe impl GlobalAlloc for OneThread<Cell<Rest>> {
     }
 
     unsafe fn dealloc(&self, _: *mut u8, _: Layout) {} // the path frees all that it allocated
-}
-
-/// A variable that is written once, and read by all processors from then on.
-pub struct Published<T> {
-    begun: AtomicBool,
-    done: AtomicBool,
-    value: UnsafeCell<MaybeUninit<T>>,
-}
-
-// SAFETY: nobody reads it before it is written, and nobody writes it after that.
-unsafe impl<T: Send + Sync> Sync for Published<T> {}
-
-impl<T> Published<T> {
-    /// The variable without a value.
-    pub const fn new() -> Self {
-        Self {
-            begun: AtomicBool::new(false),
-            done: AtomicBool::new(false),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
-        }
-    }
-
-    /// Writes it.
-    ///
-    /// # Panics
-    /// The second time.
-    pub fn set(&self, value: T) -> &T {
-        first_time(&self.begun);
-        // SAFETY: nobody else gets here, and nobody reads it yet.
-        let value = unsafe { (*self.value.get()).write(value) };
-        self.done.store(true, Ordering::Release);
-        value
-    }
-
-    /// The value, as soon as there is one.
-    pub fn get(&self) -> Option<&T> {
-        let done = self.done.load(Ordering::Acquire);
-        // SAFETY: it has been written, and nobody writes it any more.
-        done.then(|| unsafe { (*self.value.get()).assume_init_ref() })
-    }
 }
 
 /// Marks what happens only once.

@@ -3,8 +3,10 @@
 use crate::kernel::placement::Kernel;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::map::MemoryMap;
-use crate::paging::address_space::{ENTRIES, Frames, LINK, TablePages, map_kernel};
-use crate::paging::page_tables::{Capabilities, PageTables, PagingError, TableMemory as _};
+use crate::paging::address_space::{ENTRIES, Frames, LINK, map_kernel};
+use crate::paging::page_tables::{
+    Capabilities, PageTables, PagingError, TableMemory as _, TablePages,
+};
 use crate::ways_out::limine::{FirmwarePages, HHDM, hhdm};
 
 /// Builds the tables of a Limine kernel: its segments, the higher half direct map, and in base
@@ -52,9 +54,9 @@ pub fn build(
     let mut memory = tables.into_memory();
     let top = memory.allocate()?;
     let entry = root.as_u64() | LINK;
-    memory.write(top, ENTRIES as usize - 1, entry);
+    memory.pages.write(top, ENTRIES as usize - 1, entry);
     if revision == 0 {
-        memory.write(top, 0, entry);
+        memory.pages.write(top, 0, entry);
     }
     Ok(top)
 }

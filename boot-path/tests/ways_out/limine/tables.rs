@@ -9,8 +9,7 @@ use boot_path::kernel::image::Wishes;
 use boot_path::kernel::placement::Kernel;
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::map::{MemoryKind, MemoryMap, Region};
-use boot_path::paging::address_space::TablePages;
-use boot_path::paging::page_tables::Capabilities;
+use boot_path::paging::page_tables::{Capabilities, TablePages};
 use boot_path::ways_out::limine::FirmwarePages;
 use boot_path::ways_out::limine::address_space;
 

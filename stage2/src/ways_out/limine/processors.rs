@@ -5,13 +5,13 @@ use boot_path::memory::layout::TRANSFER_BUFFER;
 use boot_path::ways_out::limine::LimineError;
 use boot_path::ways_out::limine::platform::{Common, Info};
 use boot_path::ways_out::limine::processors::{self, Shared};
+use spin::Once;
 
-use crate::machine::variables::Published;
 use crate::machine::{Machine, physical};
 use crate::ways_out::limine::switch;
 
 /// The state that all processors get.
-static SHARED: Published<Shared<'static>> = Published::new();
+static SHARED: Once<Shared<'static>> = Once::new();
 
 /// Prepares the processor that boots. The BIOS can be called as before.
 ///
@@ -19,7 +19,7 @@ static SHARED: Published<Shared<'static>> = Published::new();
 /// 10Z when its APIC does not leave x2APIC mode.
 pub fn prepare_first(common: Common<'static>) -> Result<(), LimineError> {
     SHARED
-        .set(Shared::new(Machine, common))
+        .call_once(|| Shared::new(Machine, common))
         .prepare_first(Machine)
 }
 
@@ -46,6 +46,6 @@ pub fn start(infos: &mut [Info]) {
     // A far jump to segment 0.
     Machine.write(page, &[0xEA, low, high, 0, 0]);
     // The other processor writes this field, once.
-    let waits = |info: &Info| physical::read_quadword((&raw const info.extra) as u64) != 0;
+    let waits = |info: &Info| physical::load::<u64>((&raw const info.extra) as u64) != 0;
     processors::start_others(Machine, page, infos, waits);
 }

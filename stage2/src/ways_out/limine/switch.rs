@@ -81,7 +81,7 @@ pub fn prepare(start: &LimineStart) {
     const UPPER_HALF: u64 = 256 * 8;
 
     let early = layout::EARLY_ROOT.start;
-    physical::write_quadword(early + UPPER_HALF, physical::read_quadword(early));
+    physical::store(early + UPPER_HALF, physical::load::<u64>(early));
     LAST.gdt_pointer.set(DescriptorTablePointer {
         limit: size_of_val(&state::GDT) as u16 - 1,
         base: x86_64::VirtAddr::new_truncate(HHDM.as_u64() + (&raw const LAST.gdt) as u64),
