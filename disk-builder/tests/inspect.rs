@@ -10,7 +10,7 @@ use boot_path::errors::text::is_harmful;
 use disk_builder::image::{Entry, Module, Recipe};
 use disk_builder::inspect::{self, Checksum, Inspection};
 use disk_layout::Stage2Header;
-use disk_layout::stage2::CRC_START;
+use disk_layout::stage2::CHECK_START;
 use support::{Workshop, build, kernel};
 
 /// Changes one byte of an image.
@@ -42,8 +42,18 @@ fn problems(place: impl Fn(&Inspection) -> u64) -> Vec<String> {
 #[test]
 fn a_damaged_stage2_is_found() {
     let at = |offset| move |i: &Inspection| i.stage2.as_ref().unwrap().place.lba * 512 + offset;
-    let crc = std::mem::offset_of!(Stage2Header, crc32c) as u64;
-    for offset in [crc, CRC_START as u64, CRC_START as u64 + 3, 20, 40, 65_535] {
+    let check = std::mem::offset_of!(Stage2Header, check) as u64;
+    let start = CHECK_START as u64;
+    for offset in [
+        check,
+        check + 15,
+        20,
+        40,
+        start - 1,
+        start,
+        start + 128,
+        8191,
+    ] {
         let problems = problems(at(offset));
         assert_eq!(problems.len(), 1, "{offset}");
         assert!(
@@ -54,7 +64,7 @@ fn a_damaged_stage2_is_found() {
     assert!(problems(at(0))[0].starts_with("error 1B"));
     assert!(problems(|_| 440 - 4)[0].starts_with("error 1D"));
     // Bytes that belong to nothing.
-    assert_eq!(problems(at(65_536)), [""; 0]);
+    assert_eq!(problems(at(8192)), [""; 0]);
 }
 
 #[test]

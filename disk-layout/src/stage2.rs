@@ -2,7 +2,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::SECTOR_SIZE;
@@ -14,49 +14,54 @@ pub const LOAD_ADDRESS: u32 = 0x8000;
 /// Maximum length of stage2 on disk, in bytes.
 pub const MAX_LENGTH: usize = 220 * 1024;
 
-/// The bytes at the front of stage2 that stage1 sums up: one segment. stage2 has at least as many
-/// on disk; a shorter one is filled up with zeros. They contain all code that runs before stage2
-/// has checked itself by its CRC-32C.
-pub const SUMMED: usize = 64 * 1024;
+/// The bytes at the front of stage2 that stage1 sums up. stage2 has at least as many on disk; a
+/// shorter one is filled up with zeros. They contain all code that runs before stage2 has checked
+/// the rest.
+pub const SUMMED: usize = 8 * 1024;
 
 /// The [`stage1_sum`] of an intact stage2. It is not 0, because memory to which nothing was read
 /// may be all zero, and has the sum 0.
 pub const SUM: u32 = 1;
 
+/// Offset of the first byte that [`Stage2Header::check`] covers; the last one is the image's last.
+/// In front of it is what stage2 changes before it checks itself. The number of bytes is a
+/// multiple of [`CHECK_ROUND`].
+pub const CHECK_START: usize = 0x680;
+
+/// The sum is computed over rounds of so many bytes.
+pub const CHECK_ROUND: usize = 128;
+
 /// The first four bytes of stage2.
 pub const MAGIC: [u8; 4] = *b"BPS2";
 
 /// Version of [`Stage2Header`].
-pub const VERSION: u16 = 5;
+pub const VERSION: u16 = 6;
 
 /// Offset at which stage1 enters stage2, in 16-bit mode with CS = 0.
 pub const ENTRY_OFFSET: usize = size_of::<Stage2Header>();
 
-/// Offset of the first byte that [`Stage2Header::crc32c`] covers; the last one is the image's last.
-pub const CRC_START: usize = offset_of!(Stage2Header, length);
-
 /// The sum of stage2, which stage1 computes before it jumps, and compares with [`SUM`]: for each of
-/// the little-endian doublewords in the first [`SUMMED`] bytes, the sum so far is rotated by one
-/// bit, and the doubleword is added.
+/// the little-endian doublewords in the first [`SUMMED`] bytes, the last one first, the sum so far is
+/// rotated by one bit, and the doubleword is added.
 ///
 /// Each step can be undone, so two values of a doubleword never lead to the same sum: any damage
 /// within one doubleword is detected. Addition alone would not notice sectors that have changed
 /// places. Here their doublewords are rotated by different amounts. Even if they have moved by a
 /// multiple of 32 steps, as sectors do, the carries that the additions lose reveal it.
 pub fn stage1_sum(image: &[u8]) -> u32 {
-    doublewords(image).iter().fold(0, add)
+    doublewords(image).iter().rev().fold(0, add)
 }
 
 /// The value of [`Stage2Header::sum`] that makes [`stage1_sum`] of the image [`SUM`].
 ///
-/// The sum is computed forwards up to the field, and backwards from the end to it.
+/// The sum is computed up to the field, and backwards from the end to it.
 pub fn header_sum(image: &[u8]) -> u32 {
     const FIELD: usize = offset_of!(Stage2Header, sum) / size_of::<u32>();
 
     let all = doublewords(image);
-    let before = all.iter().take(FIELD).fold(0, add);
     let behind = all.get(FIELD + 1..).unwrap_or_default();
-    let with_it = behind.iter().rev().fold(SUM, take_off);
+    let before = behind.iter().rev().fold(0, add);
+    let with_it = all.iter().take(FIELD).fold(SUM, take_off);
     with_it.wrapping_sub(before.rotate_left(1))
 }
 
@@ -98,29 +103,29 @@ pub struct Stage2Header {
     pub magic: [u8; 4],
     /// The value that makes [`stage1_sum`] equal [`SUM`]: see [`header_sum`].
     pub sum: U32,
-    /// CRC-32C (the one of iSCSI and ext4, for which CPUs have an instruction) over the bytes from
-    /// [`CRC_START`] to the end.
-    pub crc32c: U32,
     /// Length of stage2 in bytes, this header included; a multiple of 512, at least [`SUMMED`].
     pub length: U32,
+    /// Offset of the [manifest](crate::manifest) in the image; 0: there is none.
+    pub manifest: U32,
     /// [`VERSION`].
     pub version: U16,
     /// A [`Road`].
     pub road: u8,
     /// 1: each BIOS call from long mode on is written to the serial line.
     pub record: u8,
-    /// Offset of the [manifest](crate::manifest) in the image; 0: there is none.
-    pub manifest: U32,
     /// Zero in the image. In memory, the loader leaves an [error record](error_record) here.
     pub error: [u8; 4],
-    /// Zero.
-    pub rest: [u8; 4],
+    /// The sum of the bytes from [`CHECK_START`] to the end, by which stage2 checks itself: the one
+    /// that the [manifest](crate::manifest) has of files, over whole rounds and without their length.
+    pub check: [U64; 2],
 }
 
-const _: () = assert!(size_of::<Stage2Header>() == 32);
-// The sum is a doubleword of its own, and changing it does not change what the CRC-32C covers.
+const _: () = assert!(size_of::<Stage2Header>() == 40);
+// stage1's sum is a doubleword of its own, and the other one does not cover the header.
 const _: () = assert!(offset_of!(Stage2Header, sum).is_multiple_of(size_of::<u32>()));
-const _: () = assert!(offset_of!(Stage2Header, sum) + size_of::<U32>() <= CRC_START);
+const _: () = assert!(size_of::<Stage2Header>() <= CHECK_START && CHECK_START < SUMMED);
+const _: () = assert!(CHECK_START.is_multiple_of(CHECK_ROUND));
+const _: () = assert!(SECTOR_SIZE.is_multiple_of(CHECK_ROUND));
 
 /// Offset of [`Stage2Header::error`], which is in memory at [`LOAD_ADDRESS`] plus this.
 pub const ERROR_OFFSET: usize = offset_of!(Stage2Header, error);
@@ -143,15 +148,16 @@ pub fn error_record(header: &[u8]) -> Option<&str> {
     (header.magic == MAGIC && complete && !code.is_empty()).then_some(code)
 }
 
-/// The bytes that the checksum of stage2 covers. `None` if stage2's self check would refuse the
-/// length, which has to be a whole number of sectors, at least one, at most [`MAX_LENGTH`] bytes;
-/// or if `image` is shorter.
+/// The rounds that the [sum](Stage2Header::check) of stage2 covers. `None` if stage2's self check
+/// would refuse the length, which has to be a whole number of sectors, at least [`SUMMED`] and at most
+/// [`MAX_LENGTH`] bytes; or if `image` is shorter.
 #[must_use]
-pub fn covered(image: &[u8]) -> Option<&[u8]> {
+pub fn covered(image: &[u8]) -> Option<&[[u8; CHECK_ROUND]]> {
     let (header, _) = Stage2Header::ref_from_prefix(image).ok()?;
     let length = header.length.get() as usize;
-    let possible = length != 0 && length <= MAX_LENGTH && length.is_multiple_of(SECTOR_SIZE);
-    image.get(CRC_START..length).filter(|_| possible)
+    let possible = (SUMMED..=MAX_LENGTH).contains(&length) && length.is_multiple_of(SECTOR_SIZE);
+    let covered = image.get(CHECK_START..length).filter(|_| possible)?;
+    Some(covered.as_chunks().0)
 }
 
 /// The bytes of stage2 from its [manifest](crate::manifest) on; `None`: it has none.

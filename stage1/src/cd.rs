@@ -10,7 +10,7 @@
 //! DL does not deliver stage2, it tries all others. A sum over its doublewords decides whether it
 //! is stage2.
 //!
-//! **On exit** (to stage2, at 8020h): as stage1's. [`frame::WAY`] says that stage2 came from a CD.
+//! **On exit** (to stage2, at 8028h): as stage1's. [`frame::WAY`] says that stage2 came from a CD.
 //!
 //! Only the first KiB is used, because stage2 is read over the second.
 #![no_std]

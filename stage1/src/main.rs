@@ -10,7 +10,7 @@
 //! over its doublewords decides whether it is stage2. If no drive delivers it, the first one's
 //! failure is reported.
 //!
-//! **On exit** (to stage2, at 8020h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
+//! **On exit** (to stage2, at 8028h): real mode, CS = DS = SS = 0, DF = 0, IF = 1. On the stack,
 //! which begins at 7C00h: the drive and the time stamp, as [`disk_layout::mbr::frame`] says.
 //!
 //! The sector is never written to, so that it can be entered again (INT 18h, INT 19h).

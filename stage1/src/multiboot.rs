@@ -7,7 +7,7 @@
 //!
 //! **This step**: keeps a copy of low memory, moves stage2 to 8000h, and goes back to real mode.
 //!
-//! **On exit** (to stage2, at 8022h): real mode, CS = DS = ES = SS = 0, DF = 0, IF = 1. On the
+//! **On exit** (to stage2, at 802Ah): real mode, CS = DS = ES = SS = 0, DF = 0, IF = 1. On the
 //! stack, which begins at 7C00h: EAX and EBX, as [`disk_layout::multiboot::frame`] says.
 #![no_std]
 #![no_main]

@@ -92,6 +92,7 @@ macro_rules! boot_program {
                 status = const shared::STATUS,
                 pushed = const shared::PUSHED,
                 destination = const disk_layout::stage2::LOAD_ADDRESS,
+                summed = const disk_layout::stage2::SUMMED,
                 entry = const disk_layout::stage2::LOAD_ADDRESS as usize
                     + disk_layout::stage2::ENTRY_OFFSET,
                 invalid_opcode = const shared::VECTOR_INVALID_OPCODE,
@@ -356,30 +357,30 @@ macro_rules! advance {
 }
 
 /// Sums up what was read, as [`stage2::stage1_sum`] does. Jumps to it if it is stage2, else to
-/// `.Lfailed`. In: DI = 0.
+/// `.Lfailed`.
 ///
-/// The sum covers one segment, so it ends where the offset becomes 0 again.
+/// From the last doubleword to the first, because below 8000h, the sign flag says that it is over.
 #[rustfmt::skip]
 macro_rules! verify_and_jump {
     () => {
         asm_lines::lines!(
             "pop cx",                       // FAILURE, whose status is of no interest any more
             "push {letter_sum}",
-            "push {destination} >> 4",
-            "pop es",
+            "mov di, {destination} + {summed} - 4",
             "xor ebx, ebx",
             ".Lsum_stage2:",
             "rol ebx, 1",
-            "add ebx, es:[di]",
-            "add di, 4",
-            "jnz .Lsum_stage2",
+            "add ebx, [di]",
+            "sub di, 4",
+            "js .Lsum_stage2",
             "dec ebx",                      // SUM
             "jnz .Lfailed",
             near_jump!("{entry}"),
         )
     };
 }
-const _: () = assert!(stage2::SUMMED == 0x1_0000 && stage2::SUM == 1);
+const _: () = assert!(stage2::LOAD_ADDRESS == 0x8000 && stage2::SUMMED <= 0x8000);
+const _: () = assert!(stage2::SUM == 1);
 
 /// `.Ldisk_call`: INT 13h for the drive in use. In: AH and the call's other registers except DL.
 /// Out: as the BIOS returns them; if CF reports a failure, its status is noted. Some BIOSes leave

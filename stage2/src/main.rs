@@ -43,12 +43,11 @@ extern "C" fn enter() -> ! {
         "jmp short .Lby_stage1",
         // The way in by Multiboot. (`.skip` adds nothing, or fails.)
         ".skip {entry_of_multiboot} - {entry} - (. - {enter})",
-        "call {self_check}",
+        "call {check_front}",           // stage1 would have done that
         "call {take_over_from_multiboot}",
         "jmp .Ltaken_vectors",
         ".Lby_stage1:",
-        "call {self_check}",            // 1: is the image whole? (Later steps change it.)
-        "call {take_over}",             // drive and time stamp
+        "call {take_over}",             // 1: drive and time stamp
         ".Ltaken_vectors:",
         "call {take_vectors}",          // exceptions are reported from here on
         "mov bx, 2",
@@ -68,7 +67,7 @@ extern "C" fn enter() -> ! {
         take_over = sym real::take_over::take_over,
         take_over_from_multiboot = sym real::take_over::take_over_from_multiboot,
         take_vectors = sym exceptions::install,
-        self_check = sym real::self_check::check,
+        check_front = sym real::self_check::check_front,
         stamp = sym real::take_over::stamp,
         a20 = sym real::a20::enable,
         cpu = sym real::cpu::check,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use ::boot_path::files::checksum::{CRC_32C, Tables};
+use ::boot_path::files::sum;
 use ::boot_path::memory::layout;
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::Road;
@@ -285,7 +285,7 @@ impl Image {
         Ok(copy)
     }
 
-    /// Corrects stage2's CRC-32C, and then its sum: nothing notices the changes in it.
+    /// Corrects both of stage2's sums: nothing notices the changes in it.
     ///
     /// # Errors
     /// When the file cannot be read or written.
@@ -294,9 +294,9 @@ impl Image {
         let start = place.lba * SECTOR_SIZE as u64;
         let image = self.read(start, place.sectors as usize * SECTOR_SIZE)?;
         let covered = stage2::covered(&image).context("stage2 has an impossible length")?;
-        let crc = Tables::new(CRC_32C).crc(0, covered);
-        let offset = start + offset_of!(Stage2Header, crc32c) as u64;
-        self.write(offset, &crc.to_le_bytes())?;
+        let [a, b] = sum::of_rounds(covered).map(u64::to_le_bytes);
+        let offset = start + offset_of!(Stage2Header, check) as u64;
+        self.write(offset, &[a, b].concat())?;
         self.mend_stage2_sum()
     }
 

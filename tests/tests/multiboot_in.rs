@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::image::Module;
 use disk_builder::run::{EXIT_OKAY, Ending};
-use disk_layout::SECTOR_SIZE;
 use disk_layout::multiboot::LOAD_ADDRESS;
+use disk_layout::{SECTOR_SIZE, stage2};
 use machine_tests::elf::noise;
 use machine_tests::image::{Image, multiboot_program, small_kernel};
 use machine_tests::kernels::gzip;
@@ -133,6 +133,28 @@ fn another_magic_number_has_a_name() -> Result<()> {
             "error 9G: what the other loader has loaded cannot be used: EAX is 00000000h",
         ],
     )
+}
+
+/// Here no stage1 has summed up the first part of stage2: stage2 does that itself.
+#[test]
+fn each_part_of_stage2_is_checked() -> Result<()> {
+    let good = fs::read(multiboot_program()?)?;
+    let stage2 = good.windows(4).position(|bytes| *bytes == stage2::MAGIC);
+    let stage2 = stage2.context("no stage2")?;
+    let files = Modules::new()?;
+    // Variables, what is in front of the check of the rest and behind it, and the last code.
+    let places = [100, stage2::CHECK_START - 1, stage2::CHECK_START, 150_000];
+    for place in [&places[..], &[stage2::SUMMED - 1, stage2::SUMMED]].concat() {
+        let mut program = good.clone();
+        program[stage2 + place] ^= 0x10;
+        let program = files.file("program", &program)?;
+        fails(
+            &qemu(Path::new(&program), &[]),
+            &["error 1C: stage2 is damaged (checksum mismatch)"],
+        )
+        .with_context(|| format!("byte {place}"))?;
+    }
+    Ok(())
 }
 
 fn word(bytes: &[u8], offset: usize) -> u32 {

@@ -15,9 +15,10 @@ use core::slice::from_ref;
 const WORDS: usize = 16;
 /// The bytes of a round.
 const ROUND: usize = 8 * WORDS;
+const _: () = assert!(ROUND == disk_layout::stage2::CHECK_ROUND);
 
 /// The halves at the start: digits of π. With zeros, zeros would leave no trace.
-const START: [u64; 2] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344];
+pub const START: [u64; 2] = [0x243F_6A88_85A3_08D3, 0x1319_8A2E_0370_7344];
 
 /// A checksum that is being computed.
 #[derive(Clone, Debug)]
@@ -78,6 +79,11 @@ impl Sum {
         length.copy_from_slice(&self.length.to_le_bytes());
         add_rounds(self.halves, from_ref(&last))
     }
+}
+
+/// The sum of whole rounds, without their length.
+pub fn of_rounds(rounds: &[[u8; ROUND]]) -> [u64; 2] {
+    add_rounds(START, rounds)
 }
 
 /// All bytes go through here: the code of a round is there once.

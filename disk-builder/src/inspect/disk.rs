@@ -7,6 +7,7 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use boot_path::disk::block_device::{BlockDevice, DiskError, DiskFailure};
 use boot_path::errors::catalogue;
+use boot_path::files::sum;
 use boot_path::position::{DiskOffset, Lba};
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
@@ -14,12 +15,12 @@ use disk_layout::{
     MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr,
 };
 use zerocopy::FromBytes as _;
+use zerocopy::little_endian::U64;
 
 use super::facts::{Cd, Inspection, Sectors, Stage2};
 use super::{Problem, failure, say};
 use crate::cd;
 use crate::host_file::Sparse;
-use crate::manifest::crc32c;
 use crate::progress::Progress;
 
 impl Inspection {
@@ -49,13 +50,12 @@ impl Inspection {
         else {
             return Err(failure(&catalogue::STAGE2_SUM, format!("LBA {lba}")));
         };
-        let (found, stage2) = Stage2::of(&bytes, header, Sectors::new(Lba::new(lba), sectors));
+        let stage2 = Stage2::of(&bytes, header, Sectors::new(Lba::new(lba), sectors));
         let stage2 = self.stage2.insert(stage2);
         if !stage2.verified {
             let facts = format!(
-                "length {}, CRC-32C {found:08X}h instead of {:08X}h, sum {:08X}h",
+                "length {}, sum {:08X}h instead of {SUM:08X}h, or wrong behind what it covers",
                 stage2.length,
-                stage2.crc32c,
                 stage2_image::stage1_sum(&bytes)
             );
             return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
@@ -121,16 +121,14 @@ impl Inspection {
 }
 
 impl Stage2 {
-    /// stage2 as its header describes it, and the CRC-32C that its bytes have.
-    fn of(bytes: &[u8], header: &Stage2Header, place: Sectors) -> (u32, Self) {
-        let covered = stage2_image::covered(bytes);
-        let found = crc32c(0, covered.unwrap_or_default());
-        let is_right = found == header.crc32c.get() && stage2_image::stage1_sum(bytes) == SUM;
-        let stage2 = Self {
+    /// stage2 as its header describes it.
+    fn of(bytes: &[u8], header: &Stage2Header, place: Sectors) -> Self {
+        let is_whole = stage2_image::covered(bytes)
+            .is_some_and(|covered| sum::of_rounds(covered) == header.check.map(U64::get));
+        Self {
             place,
             length: header.length.get(),
-            crc32c: header.crc32c.get(),
-            verified: covered.is_some() && is_right,
+            verified: is_whole && stage2_image::stage1_sum(bytes) == SUM,
             version: header.version.get(),
             road: match header.road {
                 0 => "protected",
@@ -138,8 +136,7 @@ impl Stage2 {
                 _ => "unknown",
             },
             record: header.record != 0,
-        };
-        (found, stage2)
+        }
     }
 }
 

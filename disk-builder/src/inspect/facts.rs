@@ -83,9 +83,7 @@ pub struct Stage2 {
     pub place: Sectors,
     /// Length in bytes, as its header says.
     pub length: u32,
-    /// CRC-32C, as its header says.
-    pub crc32c: u32,
-    /// Whether that checksum is right.
+    /// Whether its checksums are right.
     pub verified: bool,
     /// Version of the header.
     pub version: u16,

@@ -94,9 +94,8 @@ impl Stage2 {
     fn fmt_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recorded = if self.record { ", recorded" } else { "" };
         let what = format_args!(
-            "stage2: {} road{recorded}, CRC-32C {:08X}h ({})",
+            "stage2: {} road{recorded} ({})",
             self.road,
-            self.crc32c,
             state(self.verified)
         );
         line(f, self.place, what)

@@ -1,12 +1,13 @@
 //! The programs of the loader as flat binaries, with their parameters and checksums.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use disk_layout::stage2::{CRC_START, MAGIC, MAX_LENGTH, SUMMED, VERSION};
+use boot_path::files::sum;
+use disk_layout::stage2::{MAGIC, MAX_LENGTH, SUMMED, VERSION};
 use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
+use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::ElfFile;
-use crate::manifest::crc32c;
 
 /// stage1, ready for the MBR.
 pub(crate) struct Stage1 {
@@ -139,9 +140,9 @@ impl Stage2 {
     pub(crate) fn seal(&mut self, manifest: &[u8]) {
         let bytes = &mut self.bytes;
         bytes[self.manifest..][..manifest.len()].copy_from_slice(manifest);
-        let crc = crc32c(0, &bytes[CRC_START..]);
-        let offset = core::mem::offset_of!(Stage2Header, crc32c);
-        bytes[offset..CRC_START].copy_from_slice(crc.to_le_bytes().as_bytes());
+        let sums = sum::of_rounds(stage2::covered(bytes).expect("the length is right"));
+        let offset = core::mem::offset_of!(Stage2Header, check);
+        bytes[offset..][..size_of_val(&sums)].copy_from_slice(sums.map(U64::new).as_bytes());
         let sum = stage2::header_sum(bytes);
         let offset = core::mem::offset_of!(Stage2Header, sum);
         bytes[offset..][..size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::Read as _;
 
 use crate::support::{self, Load, Workshop, build, elf, kernel, noise, refusal, sectors, stage1};
+use boot_path::files::sum;
 use disk_builder::Road;
 use disk_builder::image::Recipe;
 use disk_builder::inspect::Sectors;
 use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, Stage2Header, mbr, stage2};
 use zerocopy::FromBytes as _;
-
-use crate::crc32c;
+use zerocopy::little_endian::U64;
 
 #[test]
 fn the_mbr_holds_stage1_and_one_active_partition() {
@@ -27,7 +27,7 @@ fn the_mbr_holds_stage1_and_one_active_partition() {
     assert_eq!(header.code[0x5A..0x5A + 100], [0xF4; 100]);
     let parameters =
         ParameterBlock::read_from_bytes(&header.code[mbr::PARAMETER_BLOCK_OFFSET..]).unwrap();
-    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 128));
+    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 16));
 
     let image_sectors = fs::metadata(&recipe.output).unwrap().len() / 512;
     let [first, rest @ ..] = header.partitions;
@@ -102,7 +102,7 @@ fn sectors_of_large(recipe: &Recipe) -> [u8; 512] {
 fn stage2_is_padded_and_its_header_filled() {
     let workshop = Workshop::new();
     for (road, byte, record, used, length) in [
-        (Road::Protected, 0, false, 5000, 65_536),
+        (Road::Protected, 0, false, 5000, 8192),
         (Road::Direct, 1, true, 70_000, 70_144),
     ] {
         workshop.file("stage2", &support::stage2(used));
@@ -121,13 +121,24 @@ fn stage2_is_padded_and_its_header_filled() {
         assert_eq!(header.version.get(), stage2::VERSION);
         assert_eq!((header.road, header.record), (byte, record.into()));
         assert_eq!(header.manifest.get(), 0);
-        assert_eq!((header.error, header.rest), ([0; 4], [0; 4]));
-        assert_eq!(header.crc32c.get(), crc32c(&bytes[stage2::CRC_START..]));
-        // As stage1 computes it, over one segment.
-        let sum = bytes[..0x1_0000]
+        assert_eq!(header.error, [0; 4]);
+        // The manifest's sum, but for the length at its end.
+        let mut rest = bytes[0x680..].to_vec();
+        assert_eq!(
+            header.check.map(U64::get),
+            sum::of_rounds(rest.as_chunks().0)
+        );
+        rest[0] ^= 1;
+        assert_ne!(
+            header.check.map(U64::get),
+            sum::of_rounds(rest.as_chunks().0)
+        );
+        // As stage1 computes it.
+        let sum = bytes[..0x2000]
             .as_chunks()
             .0
             .iter()
+            .rev()
             .fold(0_u32, |sum, &doubleword| {
                 sum.rotate_left(1)
                     .wrapping_add(u32::from_le_bytes(doubleword))
@@ -137,7 +148,7 @@ fn stage2_is_padded_and_its_header_filled() {
         let code = mbr[mbr::CHECKED].as_chunks().0.iter();
         let words = code.map(|&word| u16::from_le_bytes(word));
         assert_eq!(words.fold(0, u16::wrapping_add), 0);
-        assert_eq!(bytes[32..used], noise(used)[32..]);
+        assert_eq!(bytes[40..used], noise(used)[40..]);
         assert!(bytes[used..].iter().all(|&byte| byte == 0));
         let behind = 1 + length as u64 / 512;
         assert_eq!(sectors(&recipe.output, behind, 1), [0; 512]);

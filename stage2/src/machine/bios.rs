@@ -82,6 +82,20 @@ fn vector(number: u8) -> u32 {
     physical::read::<u32>(u64::from(number) * 4)
 }
 
+/// Calls 16-bit code in segment 0, as if it were a handler of the BIOS, before anything but the
+/// first 64 KiB is trusted. In: EDI: its address; all other registers are 0 there.
+#[unsafe(naked)]
+#[unsafe(link_section = ".gate.text")]
+pub extern "C" fn call_address() {
+    naked_asm!(
+        "mov [{gate} + {vector}], edi",
+        "jmp {pass}",
+        gate = sym GATE,
+        vector = const offset_of!(Gate, vector),
+        pass = sym pass,
+    )
+}
+
 /// Through the gate and back. In and out: [`GATE`].
 ///
 /// # Safety

@@ -8,26 +8,25 @@ use boot_path::errors::text::copy;
 use boot_path::memory::layout::STAGE2;
 use disk_layout::manifest;
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 
 use crate::machine::physical;
 use crate::machine::variables::{OneThread, placed};
 
 placed! {
-    /// The first bytes of the image; `disk-builder` fills in sum, length, checksum and road.
+    /// The first bytes of the image; `disk-builder` fills in length, road and sums.
     #[used]
     in ".header"
     pub static HEADER: Stage2Header = Stage2Header {
         magic: MAGIC,
         sum: U32::ZERO,
-        crc32c: U32::ZERO,
         length: U32::ZERO,
+        manifest: U32::ZERO,
         version: U16::new(VERSION),
         road: 0,
         record: 0,
-        manifest: U32::ZERO,
         error: [0; 4],
-        rest: [0; 4],
+        check: [U64::ZERO; 2],
     };
 
     /// Room behind the image, where `disk-builder` puts its facts about the files: see

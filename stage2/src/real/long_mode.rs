@@ -5,7 +5,7 @@
 //! one of two roads, as the header says: through 32-bit protected mode, or straight from real mode
 //! by setting PE and PG in one write to CR0. **On exit**: 64-bit mode at the address in ESI,
 //! interrupts off, flat segments, SSE enabled, stack at the top of [`layout::STACK`], `.bss`
-//! zeroed.
+//! zeroed; the whole image is [checked](self_check).
 //!
 //! Intel SDM vol. 3, 11.8.5 "Initializing IA-32e mode"; AMD APM vol. 2, 14.6.
 #![allow(unsafe_code)]
@@ -25,6 +25,7 @@ use crate::machine::header::HEADER;
 use crate::machine::real_mode::exceptions;
 use crate::machine::real_mode::findings::{BIOS_CONTROL, BiosControl};
 use crate::machine::switch::{self, GDT_POINTER};
+use crate::real::self_check;
 
 /// Flags of a table entry that leads to another table.
 const TABLE: u64 = PageTableFlags::PRESENT.bits() | PageTableFlags::WRITABLE.bits();
@@ -184,10 +185,14 @@ extern "C" fn begin() -> ! {
         "ltr ax",
         "fninit",
         "xor ebp, ebp",
-        "mov eax, esi",                 // bits 63:32 of a register are lost on the way
+        "mov edi, esi",                 // bits 63:32 of a register are lost on the way
+        "push rdi",
+        "call {self_check}",            // is the rest of the image whole?
+        "pop rax",
         "call rax",
         "ud2",
         data = const DATA,
+        self_check = sym self_check::check,
         idt_pointer = sym switch::IDT_POINTER,
         tss = const TSS,
         stack = const layout::STACK.end,

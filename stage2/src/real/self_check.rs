@@ -1,149 +1,126 @@
-//! Step 1, its end: stage2 checks that it arrived whole, before any part of it is trusted.
+//! stage2 checks that it arrived whole, before any part of it is trusted.
 //!
-//! **On entry**: real mode, CS = DS = SS = 0. **This step**: CRC-32C over the image, compared with
-//! the header's; the length is checked before it is believed. **On exit**: the same mode; EAX to
-//! EDI and EBP clobbered.
+//! stage1 has summed up the first [`SUMMED`] bytes, which contain all code that runs up to here. The
+//! last thing that step 4 does is to [check] the rest, because 64-bit registers make
+//! that quick. On the way in by Multiboot, nobody has summed up anything: [`check_front`] does.
 #![allow(unsafe_code)]
 
 use core::mem::offset_of;
 
-use asm_lines::naked_asm;
-use boot_path::files::checksum::CRC_32C;
-use boot_path::memory::layout;
-use disk_layout::stage2::{CRC_START, LOAD_ADDRESS, MAX_LENGTH, SUMMED, Stage2Header};
+use asm_lines::{lines, naked_asm};
+use boot_path::files::sum::START;
+use disk_layout::stage2::{
+    CHECK_ROUND, CHECK_START, LOAD_ADDRESS, MAX_LENGTH, SUM, SUMMED, Stage2Header,
+};
 
+use crate::machine::bios;
 use crate::machine::header::HEADER;
 use crate::machine::real_mode::report::{fail, messages};
-use crate::real::cpu::has_cpuid;
-
-/// Where the table for one byte per step is built: 1 KiB of the memory that step 4 fills with page
-/// tables. Building it takes ten thousand instructions; in the image it would take two sectors.
-const TABLE: u64 = layout::EARLY_TABLES.start;
-
-// `.Lfrom_length` is there.
-const _: () = assert!(CRC_START == 12);
-// The table is within reach of CS = 0.
-const _: () =
-    assert!(TABLE + 1024 <= layout::EARLY_TABLES.end && layout::EARLY_TABLES.end <= 0x1_0000);
-// Only 16-bit code runs before the image is known to be whole, and stage1 has summed up all of
-// that: the linker script keeps all of it below 64 KiB.
-const _: () = assert!(LOAD_ADDRESS as usize + SUMMED >= 0x1_0000);
-
-/// CPUID leaf 1, ECX bit 20: SSE4.2, which has the instruction CRC32 (SDM vol. 2A), in real mode as
-/// well.
-const CPUID_SSE4_2: u32 = 1 << 20;
 
 messages! { STAGE2_CORRUPT }
 
-/// Returns only when the image is what `disk-builder` wrote.
-///
-/// Uses the CPU's instruction if there is one, else a table for one byte per step.
+/// Returns only if stage1's sum is right. Real mode, CS = DS = SS = 0; clobbers EBX, DI.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+pub extern "C" fn check_front() {
+    naked_asm!(
+        ".code16",
+        "mov di, {start} + {summed} - 4",
+        "xor ebx, ebx",
+        "2:",
+        "rol ebx, 1",
+        "add ebx, [di]",
+        "sub di, 4",
+        "js 2b",                        // from 8000h on
+        "cmp ebx, {sum}",
+        "jne {corrupt}",
+        "ret",
+        ".code64",
+        start = const LOAD_ADDRESS,
+        summed = const SUMMED,
+        sum = const SUM,
+        corrupt = sym report,
+    )
+}
+const _: () = assert!(LOAD_ADDRESS == 0x8000 && SUMMED <= 0x8000);
+
+/// Reports that stage2 is damaged. Real mode, CS = DS = 0.
+#[unsafe(naked)]
+#[unsafe(link_section = ".real_mode.text")]
+extern "C" fn report() -> ! {
+    naked_asm!(
+        ".code16",
+        "mov si, offset {corrupt}",
+        "jmp {fail}",
+        ".code64",
+        corrupt = sym STAGE2_CORRUPT,
+        fail = sym fail,
+    )
+}
+
+/// Two words of a round: the first is added to RAX, the second to RDX. As
+/// [`boot_path::files::sum`] does it, with the same rotations.
+macro_rules! add {
+    ($first:literal, $by_a:literal, $second:literal, $by_b:literal) => {
+        lines!(
+            concat!("add rax, [rsi + ", $first, "]"),
+            "add rdx, rax",
+            concat!("rol rax, ", $by_a),
+            concat!("add rdx, [rsi + ", $second, "]"),
+            "add rax, rdx",
+            concat!("rol rdx, ", $by_b),
+        )
+    };
+}
+
+/// Returns only if the image is what `disk-builder` wrote, from [`CHECK_START`] on. In long mode,
+/// before any Rust runs; clobbers RAX, RCX, RDX, RSI.
 #[unsafe(naked)]
 #[unsafe(link_section = ".real_mode.text")]
 pub extern "C" fn check() {
     naked_asm!(
-        ".code16",
-        "mov edi, [{header} + {length}]",
-        "lea eax, [edi - 512]",
-        "cmp eax, {max_length} - 512",
-        "ja .Lcorrupt",
-        "test di, 511",
-        "jnz .Lcorrupt",
-
-        "xor ebp, ebp",                 // does the CPU have the instruction?
-        "call {has_cpuid}",
-        "jz .Ltable",
-        "mov eax, 1",
-        "cpuid",
-        "and ecx, {sse4_2}",
-        "mov ebp, ecx",
-        "jnz .Lchecked_cpu",
-
-        // The table: entry i is the remainder of byte i.
-        ".Ltable:",
-        "mov si, {table}",
-        "xor ebx, ebx",
-        ".Lentry:",
-        "mov eax, ebx",
-        "mov cx, 8",
-        ".Lbit:",
-        "shr eax, 1",
-        "jnc .Lno_carry",
-        "xor eax, {polynomial}",
-        ".Lno_carry:",
-        "loop .Lbit",
-        "mov [si], eax",
-        "add si, 4",
-        "inc bl",
-        "jnz .Lentry",
-        ".Lchecked_cpu:",
-
-        // A sector at a time, with DS at its start: SI alone may not reach the end of the image.
-        "mov edx, 0xFFFFFFFF",
-        "mov ax, {load_address} >> 4",
-        "mov ds, ax",
-        "shr edi, 9",                   // sectors
-        "mov si, {crc_start}",
-        "test ebp, ebp",
-        "jz .Lfour_bytes",
-        "xor si, si",
-        "jmp .Lfrom_length",
-        ".Lsector:",
-        "mov ds, ax",
-        "test ebp, ebp",
-        "jz .Lfour_bytes",
-        // Bytes, because in 16-bit code QEMU treats CRC32 of a doubleword as that of a word.
-        ".Lsixteen_bytes:",
-        ".irp offset, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
-        "crc32 edx, byte ptr [si + \\offset]",
-        ".endr",
-        ".Lfrom_length:",
-        ".irp offset, 12, 13, 14, 15",
-        "crc32 edx, byte ptr [si + \\offset]",
-        ".endr",
-        "add si, 16",
-        "cmp si, 512",
-        "jb .Lsixteen_bytes",
-        "jmp .Lnext_sector",
-        ".Lfour_bytes:",
-        "lodsd",
-        "xor eax, edx",
-        ".rept 4",
-        "movzx ebx, al",
-        "shr eax, 8",
-        "xor eax, cs:[ebx * 4 + {table}]",
-        ".endr",
-        "mov edx, eax",
-        "cmp si, 512",
-        "jb .Lfour_bytes",
-        ".Lnext_sector:",
-        "xor si, si",
-        "mov ax, ds",
-        "add ax, 512 >> 4",
-        "dec di",
-        "jnz .Lsector",
-        "xor ax, ax",
-        "mov ds, ax",
-        "not edx",
-        "cmp edx, [{header} + {crc32c}]",
-        "jne .Lcorrupt",
+        "mov ecx, [{header} + {length}]",
+        "lea eax, [ecx - {summed}]",
+        "cmp eax, {max_length} - {summed}",
+        "ja 3f",
+        "test ecx, 511",
+        "jnz 3f",
+        "lea ecx, [ecx + {load_address}]", // the end
+        "mov esi, {load_address} + {check_start}",
+        "mov rax, {start_a}",
+        "mov rdx, {start_b}",
+        "2:",
+        add!(0, 29, 8, 47),
+        add!(16, 11, 24, 37),
+        add!(32, 53, 40, 19),
+        add!(48, 23, 56, 41),
+        add!(64, 7, 72, 31),
+        add!(80, 43, 88, 13),
+        add!(96, 17, 104, 59),
+        add!(112, 39, 120, 25),
+        "sub rsi, -{round}",            // a byte that has a sign
+        "cmp esi, ecx",
+        "jb 2b",
+        "cmp rax, [{header} + {check}]",
+        "jne 3f",
+        "cmp rdx, [{header} + {check} + 8]",
+        "jne 3f",
         "ret",
-
-        ".Lcorrupt:",
-        "mov si, offset {corrupt}",
-        "jmp {fail}",
-        ".code64",
+        // The report is 16-bit code: through the gate to it, as if it were a handler of the BIOS.
+        "3:",
+        "mov edi, offset {report}",
+        "jmp {to_real_mode}",
         header = sym HEADER,
         length = const offset_of!(Stage2Header, length),
-        crc32c = const offset_of!(Stage2Header, crc32c),
-        has_cpuid = sym has_cpuid,
-        sse4_2 = const CPUID_SSE4_2,
+        check = const offset_of!(Stage2Header, check),
+        summed = const SUMMED,
         max_length = const MAX_LENGTH,
-        crc_start = const CRC_START,
         load_address = const LOAD_ADDRESS,
-        polynomial = const CRC_32C,
-        table = const TABLE,
-        corrupt = sym STAGE2_CORRUPT,
-        fail = sym fail,
+        check_start = const CHECK_START,
+        start_a = const START[0],
+        start_b = const START[1],
+        round = const CHECK_ROUND,
+        report = sym report,
+        to_real_mode = sym bios::call_address,
     )
 }

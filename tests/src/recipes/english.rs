@@ -40,7 +40,6 @@ impl fmt::Display for Change {
                 }
                 Ok(())
             }
-            Self::MendSum => f.write_str("the sum that stage1 takes of stage2 is made right again"),
             Self::MendChecksums => f.write_str("stage2's checksums are made right again"),
             Self::Cut(path, bytes) => write!(f, "`{path}` ends after {bytes} bytes"),
             Self::Delete(path) => write!(f, "`{path}` is deleted"),

@@ -2,7 +2,7 @@
 //! console with the reports of exceptions.
 
 use super::by;
-use super::words::Change::{Code, DeadSector, Flip, MendChecksums, MendSum, Qemu, Rom};
+use super::words::Change::{Code, DeadSector, Flip, MendChecksums, Qemu, Rom};
 use super::words::Instruction::{Bytes, JumpTo};
 use super::words::Shows::{After, Lines, RealMode, Stage1};
 use super::words::{
@@ -13,7 +13,7 @@ use super::words::{
 pub const RECIPES: &[(&str, Recipe)] = &[
     ("1A", by(&[DeadSector(Place::Stage2, 2)], Stage1("0C"))),
     ("1B", by(&[Flip(Place::Stage2, 3000, 4)], Stage1("00"))),
-    ("1C", by(&[Flip(Place::Stage2, 3000, 4), MendSum], RealMode)),
+    ("1C", by(&[Flip(Place::Stage2, 30_000, 4)], RealMode)),
     ("1D", by(&[Flip(Place::Mbr, 256, 7)], Stage1("00"))),
     (
         "2A",

@@ -161,7 +161,6 @@ impl GoodImage {
             Change::Code(place, instructions) => {
                 image.write(self.offset(place)?, &self.assemble(place, instructions)?)
             }
-            Change::MendSum => image.mend_stage2_sum(),
             Change::MendChecksums => image.mend_stage2_checksums(),
             Change::Cut(path, length) => {
                 let bytes =

@@ -88,9 +88,6 @@ pub enum Change {
     Flip(Place, u64, u8),
     /// Instructions are overwritten by others.
     Code(Place, &'static [Instruction]),
-    /// The sum that stage1 computes over stage2 is corrected, so that only stage2's own check can
-    /// find the changes.
-    MendSum,
     /// Both of stage2's checksums are corrected: nothing notices the changes.
     MendChecksums,
     /// The file becomes this long.

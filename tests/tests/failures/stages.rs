@@ -68,15 +68,15 @@ fn sectors_of_stage2_are_not_where_they_belong() -> Result<()> {
         (7, 8),
         (3, 4),
         (11, 12),
-        (39, 40),
+        (9, 10),
         (0, 1),
         (4, 8),
-        (5, 37),
-        (126, 127),
+        (5, 13),
+        (14, 15),
     ]
     .map(exchanged)
     .into();
-    for number in [1, 8, 70] {
+    for number in [1, 8, 14] {
         let mut missing = sectors.clone();
         missing.remove(number);
         cases.push((format!("{number} missing"), missing));

@@ -5,7 +5,7 @@ use boot_path::files::checksum::{CRC_32C, Tables};
 use boot_path::files::integrity::{Crc32c, Manifest, Sums, path_key};
 use disk_layout::Stage2Header;
 use disk_layout::manifest::{MAX_ENTRIES, parse};
-use disk_layout::stage2::{CRC_START, MAX_LENGTH, covered, manifest};
+use disk_layout::stage2::{CHECK_START, MAX_LENGTH, SUMMED, covered, manifest};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// The input: stage2's image, or other bytes in its place.
@@ -31,8 +31,7 @@ fn check(bytes: &[u8]) {
     let (header, _) = Stage2Header::read_from_prefix(bytes).expect("it has a length");
     let length = header.length.get();
     assert!(accepted(length), "stage2 itself does not take this length");
-    assert_eq!(covered.len(), length as usize - CRC_START);
-    assert_eq!(covered.as_ptr(), bytes[CRC_START..].as_ptr());
+    assert_eq!(covered.as_flattened(), &bytes[CHECK_START..length as usize]);
     assert_eq!(header.as_bytes(), &bytes[..size_of::<Stage2Header>()]);
 }
 
@@ -57,7 +56,7 @@ fn check_manifest(bytes: &[u8]) {
     assert_eq!(known.entry(PATH_KERNEL, Sums::Whole), expected);
 }
 
-/// What the instructions of `self_check.rs` do: `lea eax, [edi - 512]`, `cmp`, `ja`, `test di, 511`.
+/// What the instructions of `self_check.rs` do: LEA of the difference to [`SUMMED`], CMP, JA, TEST.
 fn accepted(length: u32) -> bool {
-    length.wrapping_sub(512) <= MAX_LENGTH as u32 - 512 && length as u16 & 511 == 0
+    length.wrapping_sub(SUMMED as u32) <= (MAX_LENGTH - SUMMED) as u32 && length & 511 == 0
 }
