@@ -236,9 +236,9 @@ fn leave<'m, M: PathMachine<'m>>(
         Chosen::Kernel(entry) => entry,
         Chosen::Chain(target) => {
             let booted = chain::boot::boot(machine, target);
-            if booted.is_err() && !has_others && !item.path.is_empty() {
+            if booted.is_err() && !has_others && !item.path().is_empty() {
                 // The facts of the error are those of a disk, and do not name the file.
-                machine.print(&choose::ChainLine(target, item.path));
+                machine.print(&choose::ChainLine(target, item.path()));
             }
             return booted;
         }

@@ -62,7 +62,7 @@ where
             item,
             failure: &failure,
             file: match item.text.chain() {
-                Some(_) => item.path,
+                Some(_) => item.path(),
                 None => files.last(),
             },
         });

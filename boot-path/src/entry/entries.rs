@@ -56,8 +56,8 @@ pub fn stem(name: &str) -> &str {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Item<'a> {
     // Nothing else is stored, since there may be many entries: the rest follows from the name.
-    /// Path of its file.
-    pub path: &'a str,
+    /// Path of its file, which is UTF-8. To check that takes longer than to compare it.
+    path: &'a [u8],
     /// Its contents.
     pub text: KernelEntry<'a>,
     /// What its name says. It is compared several times.
@@ -131,16 +131,23 @@ impl<'a> Item<'a> {
     /// What `text` says, in the file at `path`, whose name has at most 255 characters.
     pub fn of(path: &'a str, text: KernelEntry<'a>) -> Self {
         let said = Said::by(path);
+        let path = path.as_bytes();
         Self { path, text, said }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &'a str {
+        utf8(self.path).0
     }
 
     /// The name of its file.
     pub fn name(&self) -> &'a str {
-        self.path.get(self.said.start.into()..).unwrap_or_default()
+        let path = self.path();
+        path.get(self.said.start.into()..).unwrap_or_default()
     }
 
     /// Its name without suffix and counters.
-    fn id(&self) -> &'a str {
+    fn id(&self) -> &'a [u8] {
         let Said { start, end, .. } = self.said;
         self.path.get(start.into()..end.into()).unwrap_or_default()
     }
@@ -158,7 +165,7 @@ impl<'a> Item<'a> {
     /// Does the pattern of `loader.conf` match its name without counters, with or without the
     /// suffix?
     fn matches(&self, pattern: &str) -> bool {
-        let id = self.id();
+        let (id, _) = utf8(self.id());
         matches(pattern, id, "") || matches(pattern, id, SUFFIX)
     }
 
@@ -171,7 +178,10 @@ impl<'a> Item<'a> {
                 .then_with(|| text.machine_id().cmp(&other_text.machine_id()))
                 .then_with(|| {
                     let [one, another] = [text, other_text].map(|text| text.version());
-                    newer(one.unwrap_or(""), another.unwrap_or(""))
+                    newer(
+                        one.unwrap_or("").as_bytes(),
+                        another.unwrap_or("").as_bytes(),
+                    )
                 }),
             (one, another) => another.is_some().cmp(&one.is_some()),
         };
@@ -198,7 +208,7 @@ fn is_bad(tries: Option<Tries>) -> bool {
 }
 
 /// The higher version comes first.
-fn newer(one: &str, another: &str) -> Ordering {
+fn newer(one: &[u8], another: &[u8]) -> Ordering {
     version::compare(another, one)
 }
 
@@ -257,7 +267,7 @@ impl<'a> Kept<'a> {
 fn item<'a>(bytes: &'a [u8], kept: &Kept<'_>) -> Item<'a> {
     let text = bytes.get(kept.start.into()..kept.end.into());
     Item {
-        path: utf8(bytes.get(..kept.path.into()).unwrap_or_default()).0,
+        path: bytes.get(..kept.path.into()).unwrap_or_default(),
         text: KernelEntry::of(text.unwrap_or_default(), kept.values),
         said: kept.said,
     }
@@ -452,8 +462,8 @@ impl<'a> Entries<'a> {
 
     /// Keeps only the entry in this file, if there is one.
     pub fn pick(&mut self, path: &str) {
-        if self.items().any(|item| item.path == path) {
-            self.items.retain(|kept| kept.item().path == path);
+        if self.items().any(|item| item.path() == path) {
+            self.items.retain(|kept| kept.item().path() == path);
         }
     }
 

@@ -7,8 +7,8 @@
 use core::cmp::Ordering;
 
 /// Compares two versions. Numbers in them may have any number of digits.
-pub fn compare(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = behind_same(a.as_bytes(), b.as_bytes());
+pub fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut a, mut b) = behind_same(a, b);
     // Each turn consumes at least one byte of one of them.
     loop {
         a = behind(a, |byte| !is_significant(byte));

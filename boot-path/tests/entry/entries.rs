@@ -48,7 +48,7 @@ fn room(path: &str, text: &str) -> Room<'static> {
 }
 
 fn paths<'e>(entries: &'e Entries<'_>) -> Vec<&'e str> {
-    entries.items().map(|item| item.path).collect()
+    entries.items().map(|item| item.path()).collect()
 }
 
 /// The names in the order of the entries, which does not depend on the order in which they come.
@@ -245,9 +245,12 @@ fn the_newest_of_any_number() {
                 let pattern = format!("k-{wanted}");
                 let (mut entries, _) = read_with(&files, Some(&pattern));
                 let choice = entries.choose(Some(&pattern)).unwrap();
-                assert_eq!((choice.item.path, choice.unmatched), (&*path(wanted), None));
+                assert_eq!(
+                    (choice.item.path(), choice.unmatched),
+                    (&*path(wanted), None)
+                );
                 entries.prefer(Some(&pattern));
-                assert_eq!(entries.take_first().unwrap().path, path(wanted));
+                assert_eq!(entries.take_first().unwrap().path(), path(wanted));
             }
         }
     }
@@ -269,7 +272,7 @@ fn the_newest_that_a_pattern_matches() {
         let (mut entries, _) = read_with(&files, Some("a-*"));
         assert_eq!(entries.items().count(), MAX_ENTRIES + 1);
         entries.prefer(Some("a-*"));
-        let first = [(); 2].map(|()| entries.take_first().unwrap().path);
+        let first = [(); 2].map(|()| entries.take_first().unwrap().path());
         assert_eq!(first, ["/e/a-199.conf", "/e/b-99.conf"]);
     }
 }
@@ -297,7 +300,7 @@ fn memory_is_reused() {
     assert_eq!(allocated, MAX_ENTRIES + 2);
     // Nobody has written to the memory of those that are kept.
     for (n, item) in (0..3000).rev().zip(entries.items().take(MAX_ENTRIES)) {
-        assert_eq!(item.path, format!("/e/{n:04}.conf"));
+        assert_eq!(item.path(), format!("/e/{n:04}.conf"));
         assert_eq!(item.text.kernel(), Some(&*format!("/{n}")));
     }
     assert_eq!(entries.items().last().unwrap().text.kernel(), Some("/1000"));
@@ -334,7 +337,7 @@ fn the_order_of_attempts() {
         entries.prefer(pattern);
         let order: Vec<_> = std::iter::from_fn(|| entries.take_first()).collect();
         assert!(
-            order.iter().map(|item| item.path).eq(expected),
+            order.iter().map(|item| item.path()).eq(expected),
             "{pattern:?}"
         );
         assert!(order.iter().all(|item| item.text.kernel() == Some("/l")));
@@ -431,7 +434,7 @@ fn few_comparisons() {
             assert_eq!(added.error, None);
         }
         assert!(comparisons <= COUNT * MOST_COMPARISONS, "{comparisons}");
-        let found = entries.items().take(MAX_ENTRIES).map(|item| item.path);
+        let found = entries.items().take(MAX_ENTRIES).map(|item| item.path());
         assert!(found.eq(paths_of.iter().rev().take(MAX_ENTRIES).map(String::as_str)));
     }
 }
@@ -635,8 +638,8 @@ proptest! {
         }
         let choice = entries.choose(pattern.as_deref());
         prop_assert_eq!(choice.is_err(), items.is_empty());
-        let first = choice.ok().map(|choice| choice.item.path.to_owned());
+        let first = choice.ok().map(|choice| choice.item.path().to_owned());
         entries.prefer(pattern.as_deref());
-        prop_assert_eq!(entries.take_first().map(|item| item.path.to_owned()), first);
+        prop_assert_eq!(entries.take_first().map(|item| item.path().to_owned()), first);
     }
 }

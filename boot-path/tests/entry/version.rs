@@ -2,8 +2,12 @@
 
 use std::cmp::Ordering::{self, Equal, Greater, Less};
 
-use boot_path::entry::version::compare;
+use boot_path::entry::version;
 use proptest::prelude::*;
+
+fn compare(a: &str, b: &str) -> Ordering {
+    version::compare(a.as_bytes(), b.as_bytes())
+}
 
 fn check(a: &str, expected: Ordering, b: &str) {
     assert_eq!(compare(a, b), expected, "{a:?} and {b:?}");

@@ -260,7 +260,7 @@ impl Inspection {
         }
         choices.extend(found.items().map(|item| Choice {
             entry: Some(item.name().to_owned()),
-            is_default: item.path == choice.item.path,
+            is_default: item.path() == choice.item.path(),
             ..Choice::of(&item.text)
         }));
         for (item, choice) in found.items().zip(choices) {

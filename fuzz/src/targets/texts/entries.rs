@@ -56,9 +56,9 @@ pub fn run(bytes: &[u8]) {
     assert!(text.kernel().is_some() != text.chain().is_some());
     assert!(!text.is_for_others());
     // It is tried first.
-    let expected = choice.item.path.to_owned();
+    let expected = choice.item.path().to_owned();
     entries.prefer(pattern);
-    let first = entries.take_first().map(|item| item.path.to_owned());
+    let first = entries.take_first().map(|item| item.path().to_owned());
     assert_eq!(first, Some(expected));
 }
 
@@ -104,8 +104,8 @@ fn add_all<'a>(
     let mut good = good(files);
     good.sort_by(Item::compare);
     good.dedup_by(|one, other| one.compare(other).is_eq());
-    let kept = entries.items().take(MAX_ENTRIES).map(|item| item.path);
-    assert!(kept.eq(good.iter().take(MAX_ENTRIES).map(|item| item.path)));
+    let kept = entries.items().take(MAX_ENTRIES).map(|item| item.path());
+    assert!(kept.eq(good.iter().take(MAX_ENTRIES).map(|item| item.path())));
     assert_eq!(entries.is_empty(), files.is_empty());
 }
 
