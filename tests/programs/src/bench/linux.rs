@@ -19,8 +19,11 @@ mod bzimage;
 mod started;
 mod tell;
 
-use bzimage::{LINKED_AT, Memory, read};
+use bzimage::{Memory, read};
 
+/// Where [`bzimage`] moves the program to: behind 64 MiB of appended data, which loaders put at 1
+/// or 16 MiB, and below the initial RAM disk at the end of the memory.
+const LINKED_AT: u32 = 0x800_0000;
 /// The appended data begins at a multiple of this, counted from the start of the protected-mode
 /// part.
 const ALIGNMENT: u64 = 4096;

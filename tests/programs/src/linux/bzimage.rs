@@ -8,8 +8,9 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::ptr::with_exposed_provenance;
 
-/// Where the protected-mode part is linked, as in the linker script.
-pub const LINKED_AT: u32 = 0x200_0000;
+/// Where the protected-mode part is linked: each program has an address that is free.
+use super::LINKED_AT;
+
 /// CR0, CR4 and EFER.
 pub const CR0_PE: u32 = 1;
 const CR4: u32 = 1 << 5 | 1 << 9 | 1 << 10; // PAE, OSFXSR, OSXMMEXCPT
@@ -40,6 +41,13 @@ unsafe extern "C" {
     /// Filled in by the entries.
     static entered: Entered;
 }
+
+// The linker script's symbol.
+global_asm!(
+    ".globl linked_at",
+    ".set linked_at, {linked_at}",
+    linked_at = const LINKED_AT,
+);
 
 // The setup part: linked at 0, where DS points to.
 global_asm!(

@@ -20,10 +20,12 @@ mod mem;
 #[path = "../report/mod.rs"]
 mod report;
 
-use bzimage::{CR0_PE, Entered, LINKED_AT, Memory, read};
+use bzimage::{CR0_PE, Entered, Memory, read};
 use handoff::{EXIT_PORT, EXIT_SUCCESS};
 use report::{checksum, output, send};
 
+/// Where [`bzimage`] moves the program to: memory that small machines have.
+const LINKED_AT: u32 = 0x200_0000;
 /// CR0 and EFER.
 const CR0_PG: u64 = 1 << 31;
 const EFER_LMA: u64 = 1 << 10;
