@@ -13,6 +13,12 @@
 #                     first table that have all of these words: own, plain, limine, multiboot1, multiboot2,
 #                     qemu64, sse4.2, listed, unlisted, 64KiB, 4MiB, 16MiB, 64MiB
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
+#   ./run.sh bench wall   [WORD…]   real time next to SYSLINUX's, on each kind of disk; or the rows with these
+#                     words: ahci, nvme, virtio, usb, ide, 4MiB, 64MiB
+#   ./run.sh bench slow   [WORD…]   real time on a disk of 1 MB/s, for 64 KiB by each protocol, or these rows
+#   ./run.sh bench steps  [WORD…]   the instructions of each step, for its own kernel of 64 KiB, or for these rows
+#   ./run.sh bench before COMMIT… [WORD…]   the loaders of these commits, which are built, next to today's, to
+#                     SYSLINUX and to GRUB: the first table or these rows of it; instructions of each step; slow
 #   ./run.sh fuzz     [TARGET…] [SECONDS] [--keep]: any bytes for whatever reads bytes
 #   ./run.sh flip     [--kernel KIND] [COUNT] [SEED] [--no-checksums]: COUNT boots with one wrong bit on the
 #                     disk each, for one kind of kernel or for all: bootpath, limine, multiboot1, multiboot2,
@@ -92,8 +98,8 @@ case ${1-} in
 test | gdb) action=$1; shift ;;
 bench)
     action=$1; shift
-    if [[ ${1-} = peers ]]; then action=peers; shift; fi
-    while [[ $action = bench && ${1-} && $1 != -* ]]; do bench+=("$1"); shift; done
+    case ${1-} in peers | before) action=peers ;; esac # these need GRUB as well
+    while [[ ${1-} && $1 != -* ]]; do bench+=("$1"); shift; done
     ;;
 fuzz) action=$1 fuzz=("${@:2}"); shift $# ;;
 flip) action=$1 flip=("${@:2}"); shift $# ;;
@@ -149,8 +155,7 @@ compare)
 debian) cargo run --quiet --package machine-tests --bin debian -- "${debian[@]}" ;;
 machines) cargo run --quiet --package machine-tests --bin machines -- "${machines[@]}" ;;
 break) cargo run --quiet --package machine-tests --bin break -- "${break[@]}" ;;
-bench) cargo run --quiet --release --package machine-tests --bin bench -- "${bench[@]}" "${qemu[@]}" ;;
-peers) cargo run --quiet --release --package machine-tests --bin bench -- peers ;;
+bench | peers) cargo run --quiet --release --package machine-tests --bin bench -- "${bench[@]}" "${qemu[@]}" ;;
 *)
     disk_builder build "${build[@]}" --cmdline "$cmdline" --output "$image"
     if [[ $action = gdb ]]; then

@@ -9,7 +9,7 @@ cc                  run   build-essential gcc             gcc          gcc      
 qemu-system-x86_64  run   qemu-system-x86 qemu-system-x86 qemu-desktop qemu-x86 qemu-system-x86_64 qemu
 mkfs.fat            test,debian dosfstools      dosfstools      dosfstools   dosfstools dosfstools dosfstools
 sfdisk              test,debian fdisk           util-linux      util-linux   util-linux sfdisk     util-linux
-mcopy               test,break,peers,compare,debian mtools    mtools          mtools       mtools     mtools     mtools
+mcopy               test,break,bench,peers,compare,debian mtools mtools       mtools       mtools     mtools     mtools
 mke2fs              debian e2fsprogs      e2fsprogs       e2fsprogs    e2fsprogs  e2fsprogs  e2fsprogs
 mmdebstrap          debian mmdebstrap     mmdebstrap      mmdebstrap   mmdebstrap mmdebstrap mmdebstrap
 fakeroot            debian fakeroot       fakeroot        fakeroot     fakeroot   fakeroot   fakeroot

@@ -17,7 +17,7 @@ pub use qemu::{Disk, Machine};
 pub use running::Running;
 
 /// The start and the end of the loader's reports of errors.
-pub(crate) const ERROR: &str = "error ";
+pub const ERROR: &str = "error ";
 pub(crate) const OFFER: &str = "press a key to reboot";
 
 /// How long a machine may run. Boots take one or two seconds; a busy host may need ten times that.

@@ -1,16 +1,19 @@
-//! **The stopwatch**: an MBR that starts another one and notes when, for `./run.sh bench peers`.
+//! **The stopwatch**: an MBR that starts another one and notes when, for `./run.sh bench`.
 //!
-//! It moves to 600h, reads the sector whose LBA is in its last four bytes to 7C00h, and leaves the
-//! time-stamp counter at [`started::STARTED`] before it jumps there. This measures how long a
-//! loader takes to load a kernel without a change to the loader. The sector is the MBR that would
-//! otherwise be in this one's place. If it cannot be read, the program writes an `X` on port 0xE9
-//! and stops.
+//! It moves to 600h, reads the sector [`Parameters::lba`] to 7C00h, and leaves the time-stamp
+//! counter at [`started::STARTED`] before it jumps there. This measures how long a loader takes to
+//! load a kernel without a change to the loader. The sector is the MBR that would otherwise be in
+//! this one's place. If it cannot be read, the program writes an `X` on port 0xE9 and stops.
+//!
+//! Before that, it reads the disk's first [`PIECE`] sectors as often as [`Parameters::pieces`]
+//! says: a disk that is slow only when it has much to do is slow from then on.
 #![no_std]
 #![no_main]
 // The program is asm from end to end.
 #![allow(unsafe_code)]
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 use disk_layout::{SECTOR_SIZE, mbr};
 
@@ -18,8 +21,18 @@ mod started;
 
 /// The address that it moves to.
 const MOVED_TO: u32 = 0x600;
-/// The LBA that the benchmark fills in.
-const PARAMETER: u32 = MOVED_TO + mbr::CODE_END as u32 - 4;
+
+/// What the benchmark fills in: the last bytes of the code's place in the sector.
+#[repr(C)]
+struct Parameters {
+    pieces: u32,
+    lba: u32,
+}
+
+const PARAMETERS: u32 = MOVED_TO + mbr::CODE_END as u32 - size_of::<Parameters>() as u32;
+/// Sectors of a piece, and the segment to which it is read.
+const PIECE: u8 = 64;
+const PIECE_SEGMENT: u16 = 0x1000;
 /// The port of QEMU's `-debugcon`.
 const DEBUG_CONSOLE: u16 = 0xE9;
 
@@ -46,11 +59,34 @@ extern "C" fn start() -> ! {
         "ljmp 0, offset .Lmoved",
         ".Lmoved:",
         "sti",
-        // A packet on the stack: LBA, address, one sector, its own size.
         "push dx",
+        "mov cx, [{parameters} + {pieces}]",
+        ".Lpiece:",
+        "jcxz .Lmbr",
+        "push cx",
+        // A packet on the stack: LBA, address, sectors, its own size.
         "push 0",
         "push 0",
-        "mov eax, [{parameter}]",
+        "push 0",
+        "push 0",
+        "push {piece_segment}",
+        "push 0",
+        "push {piece}",
+        "push 16",
+        "mov si, sp",
+        "mov ah, 0x42",
+        "int 0x13",
+        "jc .Lfailed",
+        "lea sp, [si + 16]",
+        "pop cx",
+        "pop dx",
+        "push dx",
+        "dec cx",
+        "jmp .Lpiece",
+        ".Lmbr:",
+        "push 0",
+        "push 0",
+        "mov eax, [{parameters} + {lba}]",
         "push eax",
         "push 0",
         "push {mbr}",
@@ -78,7 +114,11 @@ extern "C" fn start() -> ! {
         mbr = const mbr::LOAD_ADDRESS,
         moved_to = const MOVED_TO,
         sector = const SECTOR_SIZE,
-        parameter = const PARAMETER,
+        parameters = const PARAMETERS,
+        pieces = const offset_of!(Parameters, pieces),
+        lba = const offset_of!(Parameters, lba),
+        piece = const PIECE,
+        piece_segment = const PIECE_SEGMENT,
         started = const started::STARTED,
         debug_console = const DEBUG_CONSOLE,
     )

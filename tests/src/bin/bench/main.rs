@@ -1,6 +1,7 @@
 //! `./run.sh bench [WORD…] [-- --build]`: how long the boot path takes, compared with a floor. With
 //! words, only the rows of the first table that have all of them (`multiboot1 qemu64 64MiB`).
-//! `./run.sh bench peers`: compared with other loaders ([`peers`]).
+//! `./run.sh bench peers`: compared with other loaders ([`peers`]). `wall`, `slow` and `steps` are
+//! tables of their own, `before` compares with the loaders of earlier commits: see these modules.
 //!
 //! The floor is `tests/programs/src/bench/floor.rs`, an MBR that only reads and copies as many
 //! sectors. The guest's own time-stamp counter measures both, from the MBR's first instruction; the
@@ -21,16 +22,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::stages;
 use machine_tests::elf::{Elf, ProgramHeader, R, noise, note};
 use machine_tests::image::{Image, test_program};
-use machine_tests::machine::{Disk, Machine};
+use machine_tests::machine::Disk;
 
+mod before;
 mod growth;
 mod measure;
 mod peers;
 mod rows;
+mod slow;
+mod steps;
+mod wall;
 
-use measure::{
-    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run, verdict,
-};
+#[cfg(test)]
+mod tests;
+
+use measure::{Floor, Setup, VIRTUAL_TIME, checksum, count_calls, numbers, verdict};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -51,18 +57,33 @@ fn main() -> Result<ExitCode> {
         measure_builds()?;
         return Ok(ExitCode::SUCCESS);
     }
-    if arguments.iter().any(|argument| argument == "peers") {
-        peers::compare()?;
-        return Ok(ExitCode::SUCCESS);
-    }
     let floor = Floor::new()?;
+    let words = arguments.get(1..).unwrap_or_default();
+    let table = match arguments.first().map_or("", String::as_str) {
+        "peers" => Some(peers::compare()),
+        "wall" => Some(wall::compare(&floor, words)),
+        "slow" => Some(slow::show(&floor, words)),
+        "steps" => Some(steps::show(floor.virtual_time_disk()?, words)),
+        "before" => Some(before::compare(&floor, words)),
+        _ => None,
+    };
+    if let Some(shown) = table {
+        return shown.map(|()| ExitCode::SUCCESS);
+    }
     let disk = floor.virtual_time_disk()?;
-    let all_met = rows::compare(&floor, disk, &arguments)? & growth::compare(disk, &arguments)?;
+    let tables = [
+        rows::compare(&floor, disk, &arguments)?,
+        growth::compare(disk, &arguments)?,
+    ];
+    ensure!(
+        tables.iter().any(Option::is_some),
+        "no row has all of these words: {arguments:?}"
+    );
     if arguments.is_empty() {
         let kernel = test_program("bench-kernel")?;
         compare_in_detail(&Programs { floor, kernel }, disk)?;
     }
-    Ok(if all_met {
+    Ok(if tables.into_iter().flatten().all(|met| met) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -88,7 +109,10 @@ fn compare_in_detail(programs: &Programs, disk: Disk) -> Result<()> {
     compare_checksums(programs, disk)?;
     compare_debug_information(programs, disk)?;
     show_sizes(programs)?;
-    show_steps(programs, disk)
+    println!();
+    steps::show(disk, &[])?;
+    slow::show(&programs.floor, &[])?;
+    wall::compare(&programs.floor, &[])
 }
 
 /// What is booted.
@@ -207,33 +231,6 @@ fn compare_debug_information(programs: &Programs, disk: Disk) -> Result<()> {
          ratio {ratio:.3} (limit {LIMIT}) {}",
         verdict(ratio <= LIMIT)
     );
-    Ok(())
-}
-
-/// Shows where the virtual time goes.
-fn show_steps(programs: &Programs, disk: Disk) -> Result<()> {
-    println!("\nVirtual time of each step, in ms");
-    println!(
-        "{:>8} {}",
-        "payload",
-        (1..=12)
-            .map(|step| format!("{step:>7}"))
-            .collect::<String>()
-    );
-    for size in PAYLOADS {
-        let image = programs.loader_image(&noise(size), 0, true)?;
-        let machine = Machine::new(&image.path())
-            .disk(disk)
-            .arguments(VIRTUAL_TIME);
-        let said = run(machine)?;
-        let mut steps = numbers(&said).split_off(3);
-        steps.push(kernel_ticks(&said, checksum(&noise(size)))?);
-        print!("{:>8} ", name(size));
-        for step in steps.windows(2) {
-            print!("{:7.3}", (step[1] - step[0]) as f64 / VIRTUAL_TICKS_PER_MS);
-        }
-        println!();
-    }
     Ok(())
 }
 

@@ -1,17 +1,18 @@
 //! How things are measured: with the guest's own time-stamp counter, in virtual time or in real
 //! time.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::run::Ending;
 use disk_layout::{PARTITION_LBA, SECTOR_SIZE, mbr};
 use machine_tests::elf::{Elf, noise};
 use machine_tests::image::{Image, test_program};
-use machine_tests::machine::{Disk, Machine};
+use machine_tests::machine::{Disk, ERROR, Machine};
 
 use crate::MIB;
 
@@ -24,6 +25,8 @@ pub const VIRTUAL_TIME: [&str; 4] = ["-icount", "shift=0,sleep=off", "-cpu", "qe
 /// Ticks in a millisecond of virtual time.
 pub const VIRTUAL_TICKS_PER_MS: f64 = 1e6;
 
+/// What the stopwatch reads at once.
+pub const STOPWATCH_PIECE: usize = 64 * SECTOR_SIZE;
 /// Where a loader's own MBR is.
 const MBR_LBA: u32 = PARTITION_LBA - 1;
 
@@ -34,6 +37,8 @@ pub struct Setup<'a> {
     pub disk: Disk,
     /// QEMU's further arguments.
     pub arguments: &'a [&'a str],
+    /// A further option of its `-drive`.
+    pub drive_option: Option<&'a str>,
     /// The number of runs, of which the best one counts.
     pub runs: u32,
     /// Ticks of the time-stamp counter in a millisecond.
@@ -46,6 +51,7 @@ impl Setup<'_> {
         Self {
             disk,
             arguments: &VIRTUAL_TIME,
+            drive_option: None,
             runs: 3,
             ticks_per_ms: VIRTUAL_TICKS_PER_MS,
         }
@@ -56,6 +62,7 @@ impl Setup<'_> {
         Self {
             disk,
             arguments: &["-cpu", "qemu64,+sse4.2"],
+            drive_option: None,
             runs: 7,
             ticks_per_ms,
         }
@@ -79,10 +86,60 @@ impl Setup<'_> {
         image: impl AsRef<Path>,
         ticks: impl Fn(&str) -> Result<u64>,
     ) -> Result<f64> {
-        let machine = Machine::new(image.as_ref()).disk(self.disk);
-        let said = run(machine.arguments(self.arguments))?;
-        Ok(ticks(&said)? as f64 / self.ticks_per_ms)
+        Ok(ticks(&run(self.machine(image.as_ref()))?)? as f64 / self.ticks_per_ms)
     }
+
+    /// The machine with this image.
+    pub fn machine(&self, image: &Path) -> Machine {
+        let machine = Machine::new(image).disk(self.disk);
+        let machine = machine.arguments(self.arguments);
+        self.drive_option
+            .iter()
+            .fold(machine, |machine, option| machine.drive_option(option))
+    }
+}
+
+/// The times of some runs in ms, in ascending order.
+pub struct Times(Vec<f64>);
+
+impl Times {
+    pub fn least(&self) -> f64 {
+        self.0.first().copied().unwrap_or(f64::NAN)
+    }
+
+    /// There are odd numbers of runs.
+    pub fn median(&self) -> f64 {
+        self.0.get(self.0.len() / 2).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// The median, and the least and the greatest time.
+impl fmt::Display for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = self.0.last().copied().unwrap_or(f64::NAN);
+        let spread = format!("({:.1}–{most:.1})", self.least());
+        write!(f, "{:8.1} {spread:<17}", self.median())
+    }
+}
+
+/// The times of each of `contestants`. They take turns, so that other work of the host slows down
+/// all of them.
+pub fn in_turns<T>(
+    turns: u32,
+    contestants: &[T],
+    time: impl Fn(&T) -> Result<f64>,
+) -> Result<Vec<Times>> {
+    let mut times = vec![Vec::new(); contestants.len()];
+    for _ in 0..turns {
+        for (times, contestant) in times.iter_mut().zip(contestants) {
+            times.push(time(contestant)?);
+        }
+    }
+    let sorted = times.into_iter().map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        Times(times)
+    });
+    Ok(sorted.collect())
 }
 
 /// `tests/programs/src/bench/floor.rs`: an MBR that only reads.
@@ -167,6 +224,12 @@ fn wait_for_bytes(path: &Path, length: u64) -> Result<Instant> {
 
 /// Puts the stopwatch in the place of the MBR's code, and moves that to a sector of its own.
 pub fn start_the_clock(image: &Image) -> Result<()> {
+    start_the_clock_after(image, 0)
+}
+
+/// The same; before it starts the clock, the stopwatch reads so many pieces of
+/// [`STOPWATCH_PIECE`] bytes.
+pub fn start_the_clock_after(image: &Image, pieces: u32) -> Result<()> {
     let sector = image.read(0, SECTOR_SIZE)?;
     let place = u64::from(MBR_LBA) * SECTOR_SIZE as u64;
     ensure!(
@@ -175,7 +238,8 @@ pub fn start_the_clock(image: &Image) -> Result<()> {
     );
     image.write(place, &sector)?;
     let mut code = test_program("stopwatch")?.flat().to_vec();
-    code.resize(mbr::CODE_END - 4, 0);
+    code.resize(mbr::CODE_END - 8, 0);
+    code.extend(pieces.to_le_bytes());
     code.extend(MBR_LBA.to_le_bytes());
     image.write(0, &code)
 }
@@ -188,15 +252,33 @@ pub fn run(machine: Machine) -> Result<String> {
         format!("file:{}", console.path().display()),
     ]);
     let mut running = machine.start()?;
-    let ending = running.wait()?;
+    let ending = running.watch_while(|running| error(&running.serial()).is_none())?;
     let said = fs::read_to_string(console.path())?;
     let serial = running.serial();
+    if let Some(error) = error(&serial) {
+        bail!("{error}");
+    }
     ensure!(!said.is_empty(), "nothing was said\n{serial}");
     ensure!(
-        matches!(ending, Ending::Guest(_) | Ending::Failed(Some(1))),
+        matches!(ending, Some(Ending::Guest(_) | Ending::Failed(Some(1)))),
         "{ending:?}\n{serial}"
     );
     Ok(said)
+}
+
+/// The line with which a loader has stopped, when all of it has come over the serial line.
+fn error(serial: &str) -> Option<&str> {
+    let (whole_lines, _) = serial.rsplit_once('\n')?;
+    whole_lines.lines().find(|line| line.contains(ERROR))
+}
+
+/// Does a row, as it is printed, have all of these words? A number and its unit are one word.
+pub fn has_words(row: &str, words: &[String]) -> bool {
+    let row = row.to_lowercase();
+    let row = row.replace(" kib", "kib").replace(" mib", "mib");
+    words
+        .iter()
+        .all(|word| row.split_whitespace().any(|one| one == word.to_lowercase()))
 }
 
 /// The numbers that a kernel has written, one a line, up to the first line that is not a number.

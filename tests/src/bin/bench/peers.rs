@@ -22,8 +22,8 @@ use machine_tests::peers::{Peer, Protocol, Start};
 
 use crate::MIB;
 use crate::measure::{
-    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, numbers, run,
-    start_the_clock, verdict,
+    Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, in_turns, numbers,
+    run, start_the_clock, verdict,
 };
 
 /// The files cannot be compressed. Their sizes are those of a small distribution's kernel.
@@ -85,8 +85,10 @@ fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
         ..setup
     });
     let columns = setups.iter().map(|setup| {
-        let arrived = |said: &str| Ok(arrived(said)?.ticks);
-        best_of(setup, &entrants, arrived)
+        let ticks = |said: &str| Ok(arrived(said)?.ticks);
+        in_turns(setup.runs, &entrants, |entrant| {
+            setup.once(entrant.image.path(), ticks)
+        })
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
 
@@ -101,31 +103,15 @@ fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
             arrived(&said)?.entry,
         );
         for column in &columns {
-            let ratio = column[row] / column[0];
+            let ms = column[row].least();
+            let ratio = ms / column[0].least();
             is_ahead &= !entrant.is_peer || ratio > 1.0;
-            print!(" {:8.2} {ratio:8.2}", column[row]);
+            print!(" {ms:8.2} {ratio:8.2}");
         }
         println!();
     }
     println!("ahead of each of them, each time: {}\n", verdict(is_ahead));
     Ok(())
-}
-
-/// The best time of each entrant, in milliseconds.
-fn best_of(
-    setup: &Setup,
-    entrants: &[Entrant],
-    ticks: impl Fn(&str) -> Result<u64>,
-) -> Result<Vec<f64>> {
-    let mut best = vec![f64::INFINITY; entrants.len()];
-    // The entrants take turns, so that other work of the host slows down all of them.
-    for _ in 0..setup.runs {
-        for (best, entrant) in best.iter_mut().zip(entrants) {
-            let ms = setup.once(entrant.image.path(), &ticks)?;
-            *best = best.min(ms);
-        }
-    }
-    Ok(best)
 }
 
 fn print_heading() {

@@ -13,12 +13,14 @@ use machine_tests::elf::{Elf, ProgramHeader, R, W, noise, note};
 use machine_tests::image::{Image, test_program};
 use machine_tests::machine::Disk;
 
-use crate::measure::{Floor, Setup, VIRTUAL_TIME, checksum, numbers, start_the_clock, verdict};
+use crate::measure::{
+    Floor, Setup, VIRTUAL_TIME, checksum, has_words, numbers, start_the_clock, verdict,
+};
 use crate::{KIB, MIB, PAYLOAD_ADDRESS, PAYLOADS, name};
 
 /// By which protocol the kernel is booted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub enum Protocol {
     /// The loader's own, with its note.
     Own,
     /// An ELF64 file without any mark.
@@ -37,7 +39,7 @@ impl Protocol {
         Self::Multiboot2,
     ];
 
-    const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
             Self::Plain => "plain",
@@ -46,15 +48,37 @@ impl Protocol {
             Self::Multiboot2 => "multiboot2",
         }
     }
+
+    /// Does the kernel learn when each step of the loader began? For all others, a stopwatch has to
+    /// start the clock.
+    pub const fn tells_time(self) -> bool {
+        matches!(self, Self::Own | Self::Plain)
+    }
 }
 
 /// A kind of CPU.
 #[derive(Clone, Copy)]
-struct Cpu {
+pub struct Cpu {
     /// As the option `-cpu` has it.
-    name: &'static str,
+    pub name: &'static str,
     /// The target: this time for each MiB that is loaded.
     ms_a_mib: f64,
+}
+
+impl Cpu {
+    /// Does QEMU have it by default?
+    pub fn is_default(self) -> bool {
+        self.name == "qemu64"
+    }
+
+    /// As rows have it.
+    pub fn short_name(self) -> &'static str {
+        if self.is_default() {
+            "qemu64"
+        } else {
+            "sse4.2"
+        }
+    }
 }
 
 const CPUS: [Cpu; 2] = [
@@ -80,17 +104,17 @@ const UNLISTED: f64 = 1.5;
 const RUNS: u32 = 5;
 
 /// What is measured.
-struct Row {
-    protocol: Protocol,
-    cpu: Cpu,
-    size: usize,
+pub struct Row {
+    pub protocol: Protocol,
+    pub cpu: Cpu,
+    pub size: usize,
     /// Does the manifest list the kernel?
-    listed: bool,
+    pub listed: bool,
 }
 
 impl Row {
     /// All rows.
-    fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         PAYLOADS.into_iter().flat_map(|size| {
             Protocol::ALL.into_iter().flat_map(move |protocol| {
                 CPUS.into_iter().flat_map(move |cpu| {
@@ -105,20 +129,6 @@ impl Row {
         })
     }
 
-    /// Does the row have all of these words?
-    fn has(&self, words: &[String]) -> bool {
-        let row = self.to_string().to_lowercase();
-        let mut row = row.split_whitespace().collect::<Vec<_>>();
-        // The payload's number and its unit are one word.
-        let unit = row.pop().unwrap_or_default();
-        let number = row.pop().unwrap_or_default();
-        let size = [number, unit].concat();
-        row.push(&size);
-        words
-            .iter()
-            .all(|word| row.contains(&&*word.to_lowercase()))
-    }
-
     /// The target, in ms.
     fn limit(&self) -> f64 {
         let limit = match self.size {
@@ -129,7 +139,8 @@ impl Row {
         if self.listed { limit } else { UNLISTED * limit }
     }
 
-    fn setup<'a>(&self, disk: Disk, arguments: &'a mut Vec<&'static str>) -> Setup<'a> {
+    /// A machine with its CPU, in virtual time.
+    pub fn setup<'a>(&self, disk: Disk, arguments: &'a mut Vec<&'static str>) -> Setup<'a> {
         *arguments = VIRTUAL_TIME[..3].to_vec();
         arguments.push(self.cpu.name);
         Setup {
@@ -138,15 +149,27 @@ impl Row {
             ..Setup::virtual_time(disk)
         }
     }
+
+    /// The ticks that the kernel reports. The payload has to be intact.
+    pub fn ticks(&self, said: &str, payload: &[u8]) -> Result<u64> {
+        let numbers = numbers(said);
+        let (ticks, found) = match numbers[..] {
+            [ticks, _, found, ..] if self.protocol.tells_time() => (ticks, found),
+            [ticks, found] => (ticks, found),
+            _ => bail!("unexpected output: {said:?}"),
+        };
+        ensure!(
+            found == checksum(payload),
+            "the payload did not arrive intact"
+        );
+        Ok(ticks)
+    }
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let listed = if self.listed { "listed" } else { "unlisted" };
-        let cpu = match self.cpu.name {
-            "qemu64" => "qemu64",
-            _ => "sse4.2",
-        };
+        let cpu = self.cpu.short_name();
         let size = name(self.size);
         write!(
             f,
@@ -156,11 +179,14 @@ impl fmt::Display for Row {
     }
 }
 
-/// Measures the rows that have all of these words. Returns whether all have met their targets.
-pub fn compare(floor: &Floor, disk: Disk, words: &[String]) -> Result<bool> {
-    let rows: Vec<Row> = Row::all().filter(|row| row.has(words)).collect();
+/// Measures the rows that have all of these words. Returns whether all have met their targets, or
+/// `None`, if there is no such row.
+pub fn compare(floor: &Floor, disk: Disk, words: &[String]) -> Result<Option<bool>> {
+    let rows: Vec<Row> = Row::all()
+        .filter(|row| has_words(&row.to_string(), words))
+        .collect();
     if rows.is_empty() {
-        return Ok(true);
+        return Ok(None);
     }
     println!(
         "Each protocol: virtual time (QEMU -icount shift=0), ms from the MBR's first instruction \
@@ -181,8 +207,11 @@ pub fn compare(floor: &Floor, disk: Disk, words: &[String]) -> Result<bool> {
             let image = floor.image(&payload)?;
             measured_floor = (row.size, setup.best(image.path(), Floor::ticks)?);
         }
-        let image = programs.image(row, &payload)?;
-        let ms = setup.best(image.path(), |said| ticks(row, said, checksum(&payload)))?;
+        let image = image(row, &programs.kernel(row, &payload)?)?;
+        if !row.protocol.tells_time() {
+            start_the_clock(&image)?;
+        }
+        let ms = setup.best(image.path(), |said| row.ticks(said, &payload))?;
         let is_met = ms <= row.limit();
         all_met &= is_met;
         println!(
@@ -193,37 +222,25 @@ pub fn compare(floor: &Floor, disk: Disk, words: &[String]) -> Result<bool> {
         );
     }
     println!();
-    Ok(all_met)
-}
-
-/// The ticks that the kernel reports. The payload has to be intact.
-fn ticks(row: &Row, said: &str, checksum: u64) -> Result<u64> {
-    let numbers = numbers(said);
-    let (ticks, found) = match (row.protocol, &numbers[..]) {
-        (Protocol::Own | Protocol::Plain, &[ticks, _, found, ..]) => (ticks, found),
-        (_, &[ticks, found]) => (ticks, found),
-        _ => bail!("unexpected output: {said:?}"),
-    };
-    ensure!(found == checksum, "the payload did not arrive intact");
-    Ok(ticks)
+    Ok(Some(all_met))
 }
 
 /// The kernels without a payload.
-struct Programs {
+pub struct Programs {
     kernel: Elf,
     multiboot: Elf,
 }
 
 impl Programs {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Ok(Self {
             kernel: test_program("bench-kernel")?,
             multiboot: test_program("bench-multiboot")?,
         })
     }
 
-    /// An image with the row's kernel.
-    fn image(&self, row: &Row, payload: &[u8]) -> Result<Image> {
+    /// The row's kernel.
+    pub fn kernel(&self, row: &Row, payload: &[u8]) -> Result<Vec<u8>> {
         let kernel = match row.protocol {
             Protocol::Own => with_payload(&self.kernel, payload).with(own_note()),
             Protocol::Plain => with_payload(&self.kernel, payload),
@@ -231,13 +248,7 @@ impl Programs {
             Protocol::Multiboot1 => self.multiboot(&MULTIBOOT_1, payload)?,
             Protocol::Multiboot2 => self.multiboot(&MULTIBOOT_2, payload)?,
         };
-        let mut file = tempfile::NamedTempFile::new()?;
-        file.write_all(&kernel.build())?;
-        let image = Image::build(file.path(), |recipe, _| recipe.checksums = row.listed)?;
-        if !matches!(row.protocol, Protocol::Own | Protocol::Plain) {
-            start_the_clock(&image)?;
-        }
-        Ok(image)
+        Ok(kernel.build())
     }
 
     fn multiboot(&self, header: &[u32], payload: &[u8]) -> Result<Elf> {
@@ -254,6 +265,13 @@ impl Programs {
         text.data[LENGTH..LENGTH + 4].copy_from_slice(&length.to_le_bytes());
         Ok(kernel.with(ProgramHeader::filled(R, ADDRESS, payload.to_vec())))
     }
+}
+
+/// An image with the row's kernel.
+pub fn image(row: &Row, kernel: &[u8]) -> Result<Image> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(kernel)?;
+    Image::build(file.path(), |recipe, _| recipe.checksums = row.listed)
 }
 
 /// Magic number, no flags, and their checksum.
