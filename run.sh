@@ -12,7 +12,8 @@
 #   ./run.sh bench    [WORD…]   how fast it boots, next to the least that the BIOS allows; or the rows of the
 #                     first table that have all of these words: own, plain, limine, multiboot1, multiboot2,
 #                     qemu64, sse4.2, listed, unlisted, 64KiB, 4MiB, 16MiB, 64MiB
-#   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB
+#   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB; with BLESS=1 in the environment,
+#                     docs/peers.md gets these tables
 #   ./run.sh bench wall   [WORD…]   real time next to SYSLINUX's, on each kind of disk; or the rows with these
 #                     words: ahci, nvme, virtio, usb, ide, 4MiB, 64MiB
 #   ./run.sh bench slow   [WORD…]   real time on a disk of 1 MB/s, for 64 KiB by each protocol, or these rows

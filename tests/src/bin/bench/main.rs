@@ -27,6 +27,7 @@ use machine_tests::machine::Disk;
 mod before;
 mod growth;
 mod measure;
+mod page;
 mod peers;
 mod rows;
 mod slow;

@@ -8,8 +8,10 @@
 //! whichever entry the loader uses, and then checks that everything has arrived.
 //!
 //! Then the same is measured with one of Debian's kernels, from power-on to its first process.
+//!
+//! With `BLESS=1`, the results go to `docs/peers.md` as well ([`page`]).
 
-use std::fs;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use disk_builder::image::Module;
@@ -25,6 +27,7 @@ use crate::measure::{
     Floor, Setup, VIRTUAL_TICKS_PER_MS, VIRTUAL_TIME, checksum, count_calls, in_turns, numbers,
     run, start_the_clock, verdict,
 };
+use crate::page::{self, Loaded, Started};
 
 /// The files cannot be compressed. Their sizes are those of a small distribution's kernel.
 const KERNEL: usize = 8 * MIB;
@@ -51,12 +54,16 @@ const XZ: [u8; 8] = *b"\xFD7zXZ\0\0\x01";
 pub fn compare() -> Result<()> {
     let floor = Floor::new()?;
     let disk = floor.virtual_time_disk()?;
-    compare_loading(&floor, disk)?;
-    compare_to_first_process(disk)
+    let loaded = compare_loading(&floor, disk)?;
+    let started = compare_to_first_process(disk)?;
+    if env::var_os("BLESS").is_some_and(|value| value == "1") {
+        page::write(&loaded, &started)?;
+    }
+    Ok(())
 }
 
 /// Measures up to the kernel's first instruction.
-fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
+fn compare_loading(floor: &Floor, disk: Disk) -> Result<Vec<Loaded>> {
     let mut kernel = noise(KERNEL + INITRD);
     let initrd = kernel.split_off(KERNEL);
     // A distribution's kernel begins like this: the loader leaves it to the kernel to check the
@@ -94,24 +101,26 @@ fn compare_loading(floor: &Floor, disk: Disk) -> Result<()> {
 
     print_heading();
     let mut is_ahead = true;
-    for (row, entrant) in entrants.iter().enumerate() {
+    let mut rows: Vec<Loaded> = Vec::new();
+    for (index, entrant) in entrants.iter().enumerate() {
         let said = run(Machine::new(&entrant.image.path()))?;
-        print!(
-            "{:22} {:7} {:>5}",
-            entrant.name,
-            count_calls(entrant.image.path())?,
-            arrived(&said)?.entry,
-        );
-        for column in &columns {
-            let ms = column[row].least();
-            let ratio = ms / column[0].least();
-            is_ahead &= !entrant.is_peer || ratio > 1.0;
+        let row = Loaded {
+            name: entrant.name.clone(),
+            entry: arrived(&said)?.entry,
+            calls: count_calls(entrant.image.path())?,
+            times: columns.iter().map(|column| column[index].least()).collect(),
+        };
+        let ratios = row.ratios(rows.first().unwrap_or(&row));
+        is_ahead &= !entrant.is_peer || ratios.iter().all(|&ratio| ratio > 1.0);
+        print!("{:22} {:7} {:>5}", row.name, row.calls, row.entry);
+        for (ms, ratio) in row.times.iter().zip(ratios) {
             print!(" {ms:8.2} {ratio:8.2}");
         }
         println!();
+        rows.push(row);
     }
     println!("ahead of each of them, each time: {}\n", verdict(is_ahead));
-    Ok(())
+    Ok(rows)
 }
 
 fn print_heading() {
@@ -129,9 +138,10 @@ fn print_heading() {
 }
 
 /// Measures a real kernel. The BIOS's time counts, but is the same for all.
-fn compare_to_first_process(disk: Disk) -> Result<()> {
+fn compare_to_first_process(disk: Disk) -> Result<Vec<Started>> {
+    let mut rows = Vec::new();
     let Some(kernel) = Fetched::Cloud.path()? else {
-        return Ok(());
+        return Ok(rows);
     };
     let files = Files {
         kernel: fs::read(kernel)?,
@@ -142,24 +152,34 @@ fn compare_to_first_process(disk: Disk) -> Result<()> {
     let mut own = None;
     let mut is_ahead = true;
     for entrant in files.entrants()? {
-        let machine = Machine::new(&entrant.image.path()).disk(disk);
-        let mut running = machine
-            .arguments(VIRTUAL_TIME)
-            .time_limit(TIME_LIMIT)
-            .start()?;
-        running.wait_for("**** OKAY")?;
-        let transcript = running.serial();
-        let time = transcript
-            .lines()
-            .find_map(|line| line.strip_prefix("**** time "));
-        let ticks: f64 = time.context("no time")?.trim_end().parse()?;
-        let ms = ticks / VIRTUAL_TICKS_PER_MS;
-        let own = *own.get_or_insert(ms);
-        is_ahead &= !entrant.is_peer || ms > own;
-        println!("{:22} {ms:9.2} {:+9.2}", entrant.name, ms - own);
+        let ms = time_to_first_process(&entrant.image, disk)?;
+        let more = ms - *own.get_or_insert(ms);
+        is_ahead &= !entrant.is_peer || more > 0.0;
+        println!("{:22} {ms:9.2} {more:+9.2}", entrant.name);
+        rows.push(Started {
+            name: entrant.name,
+            ms,
+            more,
+        });
     }
     println!("ahead of each of them: {}", verdict(is_ahead));
-    Ok(())
+    Ok(rows)
+}
+
+/// The time that the first process reports, in ms.
+fn time_to_first_process(image: &Image, disk: Disk) -> Result<f64> {
+    let machine = Machine::new(&image.path()).disk(disk);
+    let mut running = machine
+        .arguments(VIRTUAL_TIME)
+        .time_limit(TIME_LIMIT)
+        .start()?;
+    running.wait_for("**** OKAY")?;
+    let transcript = running.serial();
+    let time = transcript
+        .lines()
+        .find_map(|line| line.strip_prefix("**** time "));
+    let ticks: f64 = time.context("no time")?.trim_end().parse()?;
+    Ok(ticks / VIRTUAL_TICKS_PER_MS)
 }
 
 /// What is loaded.

@@ -1,8 +1,12 @@
 //! What the benchmark makes of numbers and words.
 
 use std::cell::Cell;
+use std::fs;
+
+use disk_builder::stages;
 
 use crate::measure::{has_words, in_turns};
+use crate::page::{LOADED, Loaded, STARTED, Started, digits, with_rows};
 use crate::steps;
 
 fn words(text: &str) -> Vec<String> {
@@ -33,6 +37,65 @@ fn contestants_take_turns() {
     let summary: Vec<(f64, f64)> = summary.collect();
     assert_eq!(summary, [(95.0, 97.0), (194.0, 196.0)]);
     assert_eq!(times[0].to_string().trim_end(), "    97.0 (95.0–99.0)");
+}
+
+#[test]
+fn the_page_has_both_tables() {
+    let page = fs::read_to_string(stages::workspace().join("docs/peers.md"));
+    let page = page.expect("a page").replace("\r\n", "\n");
+    let loaded = Loaded {
+        name: "GRUB 2.06-13".into(),
+        entry: 32,
+        calls: 600,
+        times: vec![9.996, 99.96, 0.5],
+    };
+    let own = Loaded {
+        name: "own".into(),
+        entry: 16,
+        calls: 1,
+        times: vec![1.0, 2.0, 4.0],
+    };
+    let started = Started {
+        name: "  without checksums".into(),
+        ms: 43.52,
+        more: -2.31,
+    };
+    let row = loaded.row(&own);
+    let new = with_rows(&page, LOADED, &row).expect("a table");
+    let new = with_rows(&new, STARTED, &started.row(false)).expect("a table");
+
+    let is_new = |line: &&str| !page.contains(*line);
+    let rows: Vec<&str> = new.lines().filter(is_new).collect();
+    assert_eq!(
+        rows,
+        [
+            "| GRUB 2.06 | 32-bit | 600 | 10.0 | 10.0 | 100 | 50.0 | 0.50 | 0.12 |",
+            "| without checksums | 43.5 | −2.3 |"
+        ]
+    );
+    // Nothing but rows has gone.
+    let gone = page.lines().filter(|line| !new.contains(line));
+    let gone: Vec<&str> = gone.collect();
+    assert!(
+        gone.len() >= 2 && gone.iter().all(|line| line.starts_with("| ")),
+        "{gone:?}"
+    );
+    assert!(with_rows(&page, "## No such heading", &row).is_err());
+}
+
+#[test]
+fn three_digits_count() {
+    let cases = [
+        (0.926, "0.93"),
+        (9.99, "9.99"),
+        (9.996, "10.0"),
+        (99.94, "99.9"),
+        (99.96, "100"),
+        (1024.4, "1024"),
+    ];
+    for (number, text) in cases {
+        assert_eq!(digits(number), text);
+    }
 }
 
 #[test]
