@@ -2,10 +2,11 @@
 //!
 //! Each INT 13h call has a fixed cost, so fewer calls are faster. Pieces that are close together in
 //! the file are read together, every call reads as many sectors as it may, and bytes that the
-//! [`Cache`] already holds are not read again.
+//! [`Cache`] already holds are not read again. Small files are read through the cache: a window holds
+//! several of them, if they were written one after the other.
 
 use crate::disk::block_device::BlockDevice;
-use crate::disk::fat::{Cache, Extent, FatError, File, Span, Volume};
+use crate::disk::fat::{Cache, Extent, FIRST_READ, FatError, File, Span, Volume};
 use crate::memory::address::PhysAddr;
 use crate::position::{DiskOffset, FileOffset};
 
@@ -72,7 +73,13 @@ pub fn stream<D: BlockDevice + ?Sized>(
             let length = (run_end - position).min(extent.length - skip);
             let start = extent.disk_offset + skip;
 
-            let bytes = piece(device, cache, start, length)?;
+            let bytes = if file.size <= FIRST_READ {
+                let purpose = volume.purpose(file, &extent, skip);
+                let bytes = cache.bytes(device, start, volume.end(), purpose)?;
+                bytes.get(..length as usize).unwrap_or(bytes)
+            } else {
+                piece(device, cache, start, length)?
+            };
             deliver(ranges, position, bytes, sink);
             position += bytes.len() as u64;
         }

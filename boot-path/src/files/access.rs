@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
-use crate::disk::fat::{self, Cache, Directory, FatError, FileName, NoFile, Volume};
+use crate::disk::fat::{self, Cache, Directory, FatError, FileName, LARGE_FILE, NoFile, Volume};
 use crate::disk::int13::Drive;
 use crate::disk::partition::Partition;
 use crate::disk::stream::{self, Range};
@@ -170,7 +170,11 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         cache: &'m mut [u8],
         manifest: &'m [u8],
     ) -> Result<(), M::Failure> {
+        let manifest = Manifest::new(manifest, M::crc32c);
         let mut cache = Cache::new(cache);
+        if manifest.largest() >= LARGE_FILE {
+            cache.expect_large_file();
+        }
         let mut changed = |error: &FatError, view| say_change(self.machine, error, view);
         let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed)?;
         say!(self.machine, " 8 files    ", volume.kind());
@@ -183,7 +187,7 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             partition: *partition,
             volume,
         });
-        self.manifest = Manifest::new(manifest, M::crc32c);
+        self.manifest = manifest;
         Ok(())
     }
 

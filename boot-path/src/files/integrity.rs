@@ -92,6 +92,12 @@ impl<'a> Manifest<'a> {
         self.entries.iter().find(|entry| entry.path.get() == key)
     }
 
+    /// Bytes of the largest file.
+    pub fn largest(&self) -> u64 {
+        let sizes = self.entries.iter().map(|entry| entry.size.get());
+        sizes.max().unwrap_or(0).into()
+    }
+
     /// Whether there is an entry of this path, whatever its checksums cover.
     pub fn is_known(&self, path: &str) -> bool {
         if self.entries.is_empty() {

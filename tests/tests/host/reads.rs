@@ -8,6 +8,7 @@ use boot_path::position::Lba;
 use crate::images::{How, Image, Subject, build};
 use crate::kernels::{bootpath, limine_with, linux, multiboot1, multiboot2};
 use crate::machine::{Damage, Found, boot_damaged};
+use crate::volume::SECTOR;
 
 /// Room for a kernel of 8 MiB, in clusters of 1 KiB.
 const LARGE: u32 = 80;
@@ -75,6 +76,29 @@ fn each_sector_of_a_kernel_is_read_once() -> Result<()> {
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}
+
+/// Three calls read everything else: LBA 0; the boot sector with the FAT; and the root directory with
+/// `/boot`, the configuration and the start of the kernel.
+#[test]
+fn a_large_kernel_takes_three_reads_more_than_its_bytes() -> Result<()> {
+    const SIZE: usize = 8 << 20;
+    const OTHERS: usize = 3;
+
+    let least = SIZE.div_ceil(127 * SECTOR);
+    for (name, kernel) in [
+        ("Bootpath", bootpath(SIZE)),
+        ("Limine", limine_with(SIZE, false)),
+        ("Multiboot 1", multiboot1(SIZE)),
+        ("Multiboot 2", multiboot2(SIZE)),
+        ("Linux", linux(SIZE)),
+    ] {
+        let mut subject = Subject::new(name, kernel);
+        subject.modules.clear();
+        let reads = reads_once(&image(&subject)?)?;
+        ensure!(reads <= least + OTHERS, "{name}: {reads} of {least}");
+    }
     Ok(())
 }
 

@@ -19,16 +19,29 @@ const WINDOW: usize = 64 * 1024;
 
 /// Bytes that the first read at a place takes. The next bytes to be read are usually near, and slow
 /// disks (1 MB/s and less) should not read much that nobody asked for.
-const FIRST_READ: usize = 16 * 1024;
+pub(crate) const FIRST_READ: u64 = 16 * 1024;
+
+/// Bytes that a read at the end of a file takes, with those in front of it: these will be read, too,
+/// if it is a kernel whose notes or sections are at its end. A disk with 1 MB/s takes 32 ms for them.
+const LAST_READ: u64 = 32 * 1024;
+
+/// From so many bytes on, a file is large: a disk with 1 MB/s takes four seconds for it, and nobody
+/// feels the 96 ms more that two whole windows take.
+pub(crate) const LARGE_FILE: u64 = 4 * 1024 * 1024;
+
+/// Reads at places in the FAT, far from each other, that take no more than the first read anywhere. A
+/// directory and a kernel need as many. After more, what is read lies all over the volume.
+const APART: u32 = 2;
 
 /// A few large pieces of the disk in memory; a new one replaces the least recently used one.
 ///
 /// The first read at a place takes `FIRST_READ` bytes: the boot sector comes with the first FAT
-/// sectors, the root directory with the clusters that were written next. When reading continues
-/// behind a window, as in the FAT of a large file, the next window is filled completely.
+/// sectors, the root directory with the clusters that were written next. In a file, it ends with the
+/// file. When reading continues behind a window, as in the FAT of a large file or in small files that
+/// were written one after the other, the next window is filled completely.
 ///
-/// After many misses, each window is filled completely, from a multiple of its size on: then a file
-/// whose clusters lie in any order is being read, and all parts of the FAT are needed again and again.
+/// After a few misses in the FAT, windows of it are filled completely, from a multiple of their size
+/// on: all parts of it will be needed, and if a file's clusters lie in any order, again and again.
 pub struct Cache<'b> {
     /// Those behind the first few have no memory, if there is little.
     windows: [Window<'b>; MOST_WINDOWS],
@@ -36,8 +49,26 @@ pub struct Cache<'b> {
     last: usize,
     /// Counts accesses; each window records the time of its last one.
     clock: u32,
-    /// Counts misses.
-    misses: u32,
+    /// How many of the next misses, except in files, fill a window completely.
+    whole: u8,
+    /// Counts misses in the FAT that did not continue behind a window.
+    apart: u32,
+}
+
+/// What bytes of the disk are read for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    /// A boot sector or a directory.
+    Volume,
+    /// The FAT.
+    Table,
+    /// A file's bytes.
+    File {
+        /// How many bytes in front of them lie in front of them in the file, too.
+        before: u64,
+        /// How many bytes there are up to the end of the file's last cluster.
+        left: u64,
+    },
 }
 
 struct Window<'b> {
@@ -73,8 +104,15 @@ impl<'b> Cache<'b> {
             windows,
             last: 0,
             clock: 0,
-            misses: 0,
+            whole: 0,
+            apart: 0,
         }
+    }
+
+    /// A [large file](LARGE_FILE) will be read: the boot sector is read with more of the FAT, which that
+    /// file needs, and the root directory with more of what was written next.
+    pub(crate) fn expect_large_file(&mut self) {
+        self.whole = 2;
     }
 
     /// The bytes from `offset` of the disk on, as far as they are in memory.
@@ -93,16 +131,17 @@ impl<'b> Cache<'b> {
     }
 
     /// The bytes from `offset` of the disk on, at least one. A miss reads one window, from the
-    /// sector of `offset` to that of `end` at most.
-    pub(super) fn bytes<D: BlockDevice + ?Sized>(
+    /// sector of `offset`, or one in front of it, to that of `end` at most.
+    pub(crate) fn bytes<D: BlockDevice + ?Sized>(
         &mut self,
         device: &mut D,
         offset: DiskOffset,
         end: DiskOffset,
+        purpose: Purpose,
     ) -> Result<&[u8], FatError> {
         let (index, skip) = match self.locate(offset) {
             Some(hit) => hit,
-            None => self.fill(device, offset, end)?,
+            None => self.fill(device, offset, end, purpose)?,
         };
         self.clock = self.clock.wrapping_add(1);
         self.last = index;
@@ -132,40 +171,70 @@ impl<'b> Cache<'b> {
         device: &mut D,
         offset: DiskOffset,
         end: DiskOffset,
+        purpose: Purpose,
     ) -> Result<(usize, usize), FatError> {
         let sector_size = device.sector_size();
-        let span = Span::new(sector_size, offset, end);
-        let goes_on = self
-            .windows
-            .iter()
-            .any(|window| window.length != 0 && window.start + window.length as u64 == span.start);
+        let (start, reach) = self.choose(sector_size, offset, purpose);
+        let span = Span::new(sector_size, start, end.min(reach));
         let windows = self.windows.iter_mut().enumerate();
         let windows = windows.filter(|(_, window)| !window.memory.is_empty());
         let oldest = windows.min_by_key(|(_, window)| window.used);
         let Some((index, window)) = oldest else {
             return Err(FatError::SectorSize(sector_size));
         };
-        let room = window.memory.len();
-        self.misses = self.misses.saturating_add(1);
-        let whole = (room >> span.shift).min(device.max_transfer());
-        if self.misses > MOST_WINDOWS as u32
+        let room = window.memory.len() >> span.shift;
+        if self.apart > APART
+            && matches!(purpose, Purpose::Table)
+            && let whole = room.min(device.max_transfer())
             && let Some(skip) = window.fill_around(device, &span, whole)
         {
             return Ok((index, skip));
         }
-        let wanted = if goes_on {
-            room
-        } else {
-            room.min(FIRST_READ.max(sector_size))
-        };
-        let count = span.sectors(device).min(wanted >> span.shift);
+        let count = span.sectors(device).min(room);
         if count == 0 || sector_size < disk_layout::SECTOR_SIZE {
             return Err(FatError::SectorSize(sector_size));
         }
         let bytes = device.read(span.lba, count)?;
         window.start = span.start;
         window.length = copy(bytes, window.memory);
-        Ok((index, span.skip))
+        let skip = (offset - window.start) as usize;
+        Ok((index, skip))
+    }
+
+    /// Where a read begins that has to include `offset`, and where it ends at the latest.
+    fn choose(
+        &mut self,
+        sector_size: usize,
+        offset: DiskOffset,
+        purpose: Purpose,
+    ) -> (DiskOffset, DiskOffset) {
+        let windows = self.windows.iter().filter(|window| window.length != 0);
+        let ends = windows.map(|window| window.start + window.length as u64);
+        let behind = ends.filter(|&end| end <= offset).max();
+        if behind.is_some_and(|end| offset - end < FIRST_READ) {
+            return (offset, DiskOffset::new(u64::MAX));
+        }
+        let reach = offset
+            .sector(sector_size)
+            .start(sector_size)
+            .saturating_add(FIRST_READ);
+        match purpose {
+            Purpose::File { before, left } if left < FIRST_READ => {
+                let back = before.min(LAST_READ - left);
+                let back = behind.map_or(back, |end| back.min(offset - end));
+                let start = DiskOffset::new(offset.as_u64() - back);
+                (start, offset + left)
+            }
+            Purpose::Table => {
+                self.apart = self.apart.saturating_add(1);
+                (offset, reach)
+            }
+            Purpose::Volume if self.whole > 0 => {
+                self.whole -= 1;
+                (offset, DiskOffset::new(u64::MAX))
+            }
+            _ => (offset, reach),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Chains of clusters.
 
 use crate::disk::block_device::BlockDevice;
-use crate::disk::fat::cache::Cache;
+use crate::disk::fat::cache::{Cache, Purpose};
 use crate::disk::fat::error::FatError;
-use crate::disk::fat::geometry::Kind;
+use crate::disk::fat::geometry::{Geometry, Kind};
 use crate::disk::fat::volume::Volume;
 use crate::position::{DiskOffset, FileOffset};
 
@@ -61,6 +61,12 @@ impl ExtentWalker<'_> {
             return Err(FatError::FirstCluster(first));
         }
         let cluster_size = 1u64 << geometry.cluster_shift;
+        // A file of one cluster has no chain to follow: its entry in the FAT says nothing that the
+        // directory does not, and need not be read. Other systems do not read it either.
+        if self.is_file && self.end.as_u64() <= cluster_size {
+            self.stop = FileOffset::ZERO;
+            return Ok(Some(self.extent(first, FileOffset::ZERO, self.end)));
+        }
         let wanted = (self.stop - self.position).div_ceil(cluster_size);
         let limit = (u64::from(first) + wanted - 1).min(geometry.last_cluster.into()) as u32;
 
@@ -94,13 +100,22 @@ impl ExtentWalker<'_> {
         } else {
             self.cluster = link;
         }
-        Ok(Some(Extent {
+        let end = self.position.min(self.end);
+        Ok(Some(self.extent(first, file_offset, end)))
+    }
+
+    /// The bytes of the file between two places, from the start of a cluster on.
+    fn extent(&self, cluster: u32, file_offset: FileOffset, end: FileOffset) -> Extent {
+        let Geometry {
+            data,
+            cluster_shift,
+            ..
+        } = self.volume.geometry;
+        Extent {
             file_offset,
-            disk_offset: self.volume.start
-                + geometry.data
-                + (u64::from(first - 2) << geometry.cluster_shift),
-            length: self.position.min(self.end) - file_offset,
-        }))
+            disk_offset: self.volume.start + data + (u64::from(cluster - 2) << cluster_shift),
+            length: end - file_offset,
+        }
     }
 
     /// Checks the clusters behind the end of a file, from `cluster` on. Systems allocate them
@@ -171,7 +186,7 @@ impl Volume {
             Kind::Fat32 => {
                 // The upper four bits are reserved.
                 let links = cache
-                    .bytes(device, fat + index * 4, end)?
+                    .bytes(device, fat + index * 4, end, Purpose::Table)?
                     .as_chunks()
                     .0
                     .iter();
@@ -183,7 +198,7 @@ impl Volume {
             }
             Kind::Fat16 => {
                 let links = cache
-                    .bytes(device, fat + index * 2, end)?
+                    .bytes(device, fat + index * 2, end, Purpose::Table)?
                     .as_chunks()
                     .0
                     .iter();
@@ -196,9 +211,9 @@ impl Volume {
             Kind::Fat12 => {
                 // An entry has one and a half bytes and may lie across two windows.
                 let first = index * 3 / 2;
-                let bytes = cache.bytes(device, fat + first, end)?;
+                let bytes = cache.bytes(device, fat + first, end, Purpose::Table)?;
                 if let [low] = *bytes {
-                    let behind = cache.bytes(device, fat + first + 1, end)?;
+                    let behind = cache.bytes(device, fat + first + 1, end, Purpose::Table)?;
                     let high = *behind.first().unwrap_or(&0);
                     run(
                         cluster,

@@ -4,7 +4,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::block_device::BlockDevice;
-use crate::disk::fat::cache::Cache;
+use crate::disk::fat::cache::{Cache, Purpose};
 use crate::disk::fat::chain::ExtentWalker;
 use crate::disk::fat::error::FatError;
 use crate::disk::fat::geometry::Kind;
@@ -128,7 +128,7 @@ impl<'v> Entries<'v> {
         }
         self.most -= 1;
         let end = self.extents.volume.end();
-        let bytes = cache.bytes(device, self.offset, end)?;
+        let bytes = cache.bytes(device, self.offset, end, Purpose::Volume)?;
         self.offset += SIZE;
         self.left = self.left.saturating_sub(SIZE);
         let entry = DirectoryEntry::read_from_prefix(bytes).ok();

@@ -18,7 +18,7 @@ mod directory;
 mod name;
 
 pub use cache::Cache;
-pub(crate) use cache::Span;
+pub(crate) use cache::{FIRST_READ, LARGE_FILE, Span};
 pub use chain::{Extent, ExtentWalker};
 pub use directory::{Directory, Listed, NoFile};
 pub use error::{FatError, Field, Refusal};

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::disk::block_device::{BlockDevice, DiskError, DiskFailure};
-use crate::disk::fat::cache::Cache;
+use crate::disk::fat::cache::{Cache, Purpose};
 use crate::disk::fat::chain::{Extent, ExtentWalker};
 use crate::disk::fat::directory::{Directory, DirectoryEntry, Entries, search};
 use crate::disk::fat::error::{FatError, Field, Refusal};
@@ -171,7 +171,7 @@ impl Volume {
         for place in places {
             if parsed.is_err() {
                 offset = place;
-                parsed = Geometry::parse(cache.bytes(device, place, end)?);
+                parsed = Geometry::parse(cache.bytes(device, place, end, Purpose::Volume)?);
             }
         }
         let geometry = parsed.map_err(|Refusal { field, value }| refuse(offset, field, value))?;
@@ -215,7 +215,7 @@ impl Volume {
             let refusal = Refusal { field, value };
             return Err(FatError::NotFat { offset, refusal });
         }
-        let parsed = Geometry::parse_unmarked(cache.bytes(device, offset, end)?);
+        let parsed = Geometry::parse_unmarked(cache.bytes(device, offset, end, Purpose::Volume)?);
         let (geometry, mark) = parsed.map_err(|refusal| FatError::NotFat { offset, refusal })?;
         Ok(Self {
             geometry,
@@ -367,13 +367,25 @@ impl Volume {
                 if skip >= extent.length {
                     break;
                 }
-                let bytes = cache.bytes(device, extent.disk_offset + skip, self.end())?;
+                let purpose = self.purpose(file, &extent, skip);
+                let bytes = cache.bytes(device, extent.disk_offset + skip, self.end(), purpose)?;
                 let length = (extent.length - skip).min(wanted - done as u64) as usize;
                 let bytes = bytes.get(..length).unwrap_or(bytes);
                 done += copy(bytes, out.get_mut(done..).unwrap_or_default());
             }
         }
         Ok(done)
+    }
+
+    /// For the cache: the bytes of a file from a byte of an extent on.
+    pub(crate) fn purpose(&self, file: &File, extent: &Extent, skip: u64) -> Purpose {
+        let cluster = 1 << self.geometry.cluster_shift;
+        let end = file.size.next_multiple_of(cluster);
+        let position = extent.file_offset.as_u64() + skip;
+        Purpose::File {
+            before: skip,
+            left: end.saturating_sub(position),
+        }
     }
 
     /// Where the file lies on the disk.
@@ -431,7 +443,7 @@ impl Volume {
     }
 
     /// The first byte of the disk behind the volume.
-    pub(super) fn end(&self) -> DiskOffset {
+    pub(crate) fn end(&self) -> DiskOffset {
         self.start + self.geometry.end
     }
 }

@@ -8,6 +8,7 @@ mod damage;
 mod makers;
 mod names;
 mod reads;
+mod small_files;
 mod volumes;
 
 const WINDOW: usize = 127 * 512;
