@@ -358,21 +358,21 @@ fn early_room<'m, M: PathMachine<'m>>(
     Ok(block.keep())
 }
 
-/// Step 7: the disk that the loader was read from. The BIOS says what the drive can do
-/// ([`int13`](crate::disk::int13)), except for a CD, where it is known.
+/// Step 7: the disk that the loader was read from. What stage1 read by the extensions needs no
+/// questions; only if it read by cylinder, head and sector, the BIOS says what the drive can do
+/// ([`int13`](crate::disk::int13)).
 #[inline(never)]
 fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
     let (drive, _) = machine.drives();
     match machine.way() {
         WAY_CD => Drive::proved(machine, drive, CD_BLOCK),
-        way => {
+        way if WAY_CHS.contains(&way) => {
             let mut disk = Drive::open(machine, drive);
             disk.prove_sector_size();
-            if WAY_CHS.contains(&way) {
-                disk.distrust_extensions();
-            }
+            disk.distrust_extensions();
             disk
         }
+        _ => Drive::proved_disk(machine, drive),
     }
 }
 

@@ -56,8 +56,7 @@ fn every_call_is_on_the_serial_line_and_not_on_the_screen() -> Result<()> {
         "bios: transcript 2",
         "bios: memory 449h [03]",
         "bios: INT 15h EAX=E820 ECX=0018 EDX=534D4150 EDI=7E00 EFL=0001 [",
-        "bios: INT 13h EAX=4100 EBX=55AA EDX=0080 EFL=0001 -> EAX=3000 EBX=AA55 ",
-        "bios: INT 13h EAX=4800 EDX=0080 ESI=7E00 EFL=0001 [1A] -> EAX=0000 ",
+        "bios: INT 13h EAX=4200 EDX=0080 ESI=7E00 EFL=0001 [10000100000000",
         " 7 disk     drive 80h by LBA",
         "12 handoff",
     ] {

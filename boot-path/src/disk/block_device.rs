@@ -11,8 +11,13 @@ pub trait BlockDevice {
     /// Bytes in a logical sector: a power of two, 512 to 65,536.
     fn sector_size(&self) -> usize;
 
-    /// Number of logical sectors; `u64::MAX` when the firmware does not report it.
+    /// Number of logical sectors; `u64::MAX` when the firmware does not report it, or was not asked.
     fn sector_count(&self) -> u64;
+
+    /// The same, after the firmware was asked.
+    fn learn_sector_count(&mut self) -> u64 {
+        self.sector_count()
+    }
 
     /// The most sectors that one [`read`](Self::read) may request; at least 1.
     fn max_transfer(&self) -> usize;

@@ -50,6 +50,8 @@ pub struct Drive<B> {
     number: u8,
     sector_size: usize,
     sectors: u64,
+    /// Has the BIOS not been asked yet how many there are?
+    unasked: bool,
     /// Are the INT 13h extensions present?
     extensions: bool,
     geometry: Option<Geometry>,
@@ -117,6 +119,7 @@ impl<B: Bios + Clock> Drive<B> {
             number,
             sector_size,
             sectors: u64::MAX,
+            unasked: false,
             extensions: true,
             geometry: None,
             limit: usize::from(MAX_TRANSFER_SECTORS),
@@ -126,6 +129,16 @@ impl<B: Bios + Clock> Drive<B> {
             gone: None,
             clears_count: false,
             reads: 0,
+        }
+    }
+
+    /// The same for a disk with sectors of 512 bytes. The BIOS is asked how many there are only once
+    /// that matters: when a read has failed.
+    #[inline(never)]
+    pub fn proved_disk(bios: B, number: u8) -> Self {
+        Self {
+            unasked: true,
+            ..Self::proved(bios, number, disk_layout::SECTOR_SIZE)
         }
     }
 
@@ -391,14 +404,14 @@ impl<B: Bios + Clock> Drive<B> {
         let mut trouble = Trouble::with(lba);
         let trouble = &mut trouble;
         loop {
-            let size = match mode {
+            let mut size = match mode {
                 Mode::Large => count.min(self.limit),
                 Mode::Single | Mode::SingleFailed => 1,
             };
             for _ in 0..TRIES {
                 match self.attempt(lba, size, address, trouble) {
                     Ok(done) => return Ok(done),
-                    Err(Pace::Quick) => {}
+                    Err(Pace::Quick) => size = size.min(self.left_from(lba)),
                     Err(_) => return self.wait_for(lba, address, trouble, mode),
                 }
             }
@@ -422,6 +435,13 @@ impl<B: Bios + Clock> Drive<B> {
             return self.wait_for(lba, address, trouble, mode);
         }
         Err(trouble.status)
+    }
+
+    /// How many sectors there are from this one on, by what the BIOS says: at least one, since it may
+    /// be wrong.
+    fn left_from(&mut self, lba: Lba) -> usize {
+        let left = self.learn_sector_count().saturating_sub(lba.as_u64());
+        usize::try_from(left).map_or(usize::MAX, |left| left.max(1))
     }
 
     /// Continues with one sector when the disk may be gone. A read of a sector that was read before
@@ -532,6 +552,15 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
         self.sectors
     }
 
+    fn learn_sector_count(&mut self) -> u64 {
+        if core::mem::take(&mut self.unasked) {
+            let proved = self.sector_size;
+            self.read_parameters();
+            self.sector_size = proved;
+        }
+        self.sectors
+    }
+
     fn max_transfer(&self) -> usize {
         let room = TRANSFER_BUFFER.size() as usize >> self.sector_size.trailing_zeros();
         room.min(MAX_TRANSFER_SECTORS.into())
@@ -561,7 +590,12 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
             let lba = lba.saturating_add(done as u64);
             let address = TRANSFER_BUFFER.start + (done * self.sector_size) as u64;
             match self.read_stubbornly(lba, count - done, address, &mut mode) {
-                Ok(sectors) => done += sectors,
+                Ok(sectors) => {
+                    done += sectors;
+                    if !lba.saturating_add(sectors as u64).is_within(self.sectors) {
+                        break; // at the end of the disk
+                    }
+                }
                 // The sectors read so far may be all that is needed.
                 Err(_) if done > 0 => break,
                 Err(status) => {
@@ -569,7 +603,7 @@ impl<B: Bios + Clock> BlockDevice for Drive<B> {
                         DiskFailure::NoAnswer(status)
                     // Not checked earlier: BIOSes that report too small a disk can read behind its
                     // end.
-                    } else if lba.is_within(self.sectors) {
+                    } else if lba.is_within(self.learn_sector_count()) {
                         DiskFailure::Status(status)
                     } else {
                         DiskFailure::OutOfRange

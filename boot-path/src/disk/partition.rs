@@ -73,6 +73,11 @@ impl TableLba {
         Self(number as u64)
     }
 
+    /// That of a partition, in the disk's own sectors.
+    pub(crate) const fn of(partition: &Partition) -> Self {
+        Self(partition.first_lba.as_u64())
+    }
+
     /// The value in the table.
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -330,7 +335,7 @@ pub fn find_bootable<D: BlockDevice + ?Sized>(
 /// What a disk without a boot partition holds, as far as it is recognised.
 #[cold]
 fn instead<D: BlockDevice + ?Sized>(device: &mut D, sector: &[u8]) -> Option<PartitionError> {
-    let sectors = device.sector_count();
+    let sectors = device.learn_sector_count();
     // The end of the disk may be unknown.
     let last = if sectors == u64::MAX {
         1

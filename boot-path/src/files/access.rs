@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
+use crate::disk::block_device::{BlockDevice as _, DiskError, DiskFailure};
 use crate::disk::fat::{self, Cache, Directory, FatError, FileName, LARGE_FILE, NoFile, Volume};
 use crate::disk::int13::Drive;
-use crate::disk::partition::Partition;
+use crate::disk::partition::{Partition, PartitionError, TableLba};
 use crate::disk::stream::{self, Range};
 use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
@@ -176,7 +177,17 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             cache.expect_large_file();
         }
         let mut changed = |error: &FatError, view| say_change(self.machine, error, view);
-        let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed)?;
+        let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed);
+        let volume = volume.map_err(|error| match error {
+            FatError::Disk(error) if is_behind_end(&error, partition) => {
+                M::Failure::from(PartitionError::BehindEnd {
+                    number: partition.number,
+                    first_lba: TableLba::of(partition),
+                    disk_sectors: disk.sector_count(),
+                })
+            }
+            error => error.into(),
+        })?;
         say!(self.machine, " 8 files    ", volume.kind());
         if let Some(defect) = volume.defect() {
             say_defect(self.machine, &defect);
@@ -647,6 +658,14 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             self.machine.free(kept.block, memory);
         }
     }
+}
+
+/// Does a partition begin behind the end of the disk? Nobody knew how long that is before it could not
+/// be read.
+fn is_behind_end(error: &DiskError, partition: &Partition) -> bool {
+    error.cause == DiskFailure::OutOfRange
+        && error.lba == partition.first_lba
+        && partition.number != 0
 }
 
 impl Kept<'_> {

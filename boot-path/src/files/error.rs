@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::disk::fat::FatError;
+use crate::disk::partition::PartitionError;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::files::gzip::GzipError;
 use crate::files::integrity::{Damage, Role};
@@ -10,14 +11,25 @@ use crate::machine::Machine;
 
 /// A machine whose failures include those of files.
 pub trait FileMachine<'m>:
-    Machine<'m, Failure: From<FatError> + From<Missing<'m>> + From<Damage<'m>> + From<GzipError>>
+    Machine<
+        'm,
+        Failure: From<PartitionError>
+                     + From<FatError>
+                     + From<Missing<'m>>
+                     + From<Damage<'m>>
+                     + From<GzipError>,
+    >
 {
 }
 
 impl<'m, M> FileMachine<'m> for M where
     M: Machine<
             'm,
-            Failure: From<FatError> + From<Missing<'m>> + From<Damage<'m>> + From<GzipError>,
+            Failure: From<PartitionError>
+                         + From<FatError>
+                         + From<Missing<'m>>
+                         + From<Damage<'m>>
+                         + From<GzipError>,
         >
 {
 }

@@ -230,10 +230,14 @@ fn play_disk(text: &str, mut bios: Replay, out: &mut String) {
     let geometry = geometry
         .and_then(|(call, _)| call.answer.clone())
         .map(|(r, _)| r);
-    // The loader asks nothing about a CD.
-    let drive = match asked {
-        true => Drive::open(&mut bios, number),
-        false => Drive::proved(&mut bios, number, CD_BLOCK),
+    // What stage1 read by the extensions needs no questions, and what it was is in the loader's line.
+    let is_disk = text
+        .lines()
+        .any(|line| line.starts_with(" 7 disk") && line.contains(", 512 bytes a sector"));
+    let drive = match (asked, is_disk) {
+        (true, _) => Drive::open(&mut bios, number),
+        (false, true) => Drive::proved_disk(&mut bios, number),
+        (false, false) => Drive::proved(&mut bios, number, CD_BLOCK),
     };
     let way = if drive.by_lba() { "LBA" } else { "CHS" };
     let (size, sectors) = (drive.sector_size(), drive.sector_count());

@@ -71,6 +71,57 @@ fn a_good_disk_is_read_by_few_calls() {
     assert_eq!(services, [0x41, 0x48, 0x42, 0x42, 0x42]);
 }
 
+/// What stage1 has read by the extensions is not asked for.
+#[test]
+fn a_disk_that_stage1_has_read_is_asked_nothing() {
+    for whim in [
+        Whim::DeniesExtensions,
+        Whim::Answers41(0x55AA, 1),
+        Whim::NoParameters,
+        Whim::Parameters(1000, 4096),
+    ] {
+        let mut bios = FakeBios::with_disk(FakeDisk::new().with(whim));
+        bios.clobbers = true;
+        let expected = bios.disk.sectors_from(2048, 127);
+        let mut drive = Drive::proved_disk(&mut bios, 0x80);
+        assert!(drive.read(Lba::new(2048), 127).unwrap() == expected);
+        let services: Vec<_> = bios.calls.iter().map(|(_, call)| call.ah()).collect();
+        assert_eq!(services, [0x42]);
+    }
+}
+
+/// How long it is, is asked when a read has failed.
+#[test]
+fn a_read_across_the_end_of_a_disk_that_was_not_asked() {
+    let mut disk = FakeDisk::new();
+    disk.sectors = 1000;
+    let mut bios = FakeBios::with_disk(disk);
+    bios.clobbers = true;
+    let expected = bios.disk.sectors_from(950, 50);
+    let mut drive = Drive::proved_disk(&mut bios, 0x80);
+    assert_eq!(drive.sector_count(), u64::MAX);
+    assert!(drive.read(Lba::new(950), 127).unwrap() == expected);
+    assert_eq!(drive.sector_count(), 1000);
+    let sizes = &drive.bios().disk.sizes;
+    assert_eq!(*sizes, [127, 50], "no halves, and nothing behind the end");
+    let error = drive.read(Lba::new(1000), 1).unwrap_err();
+    assert_eq!(error.cause, DiskFailure::OutOfRange);
+    assert_eq!(drive.read(Lba::new(100), 127).unwrap().len(), 127 * 512);
+    assert_eq!(bios.count(0x13, 0x48), 1);
+    assert_eq!(bios.disk.sizes.last(), Some(&127), "not remembered");
+}
+
+/// Whatever the BIOS says then of the size of its sectors, they have the size that stage1 has read.
+#[test]
+fn a_disk_that_is_asked_late_keeps_its_sectors() {
+    let disk = FakeDisk::new().with(Whim::Parameters(1 << 21, 4096));
+    let mut bios = FakeBios::with_disk(disk.with(Whim::Transient(1, 0x0C)));
+    let expected = bios.disk.sectors_from(2048, 127);
+    let mut drive = Drive::proved_disk(&mut bios, 0x80);
+    assert!(drive.read(Lba::new(2048), 127).unwrap() == expected);
+    assert_eq!((drive.sector_size(), drive.sector_count()), (512, 1 << 21));
+}
+
 #[test]
 fn no_call_reads_more_than_127_sectors_or_crosses_64_kib() {
     let disk = FakeDisk::new().with(Whim::AtMost(127));
@@ -249,6 +300,12 @@ fn a_partition_behind_the_end() {
     assert_eq!(disk_sectors, 1000);
     // And a read there says so, too.
     let error = drive.read(Lba::new(1000), 1).unwrap_err();
+    assert_eq!(error.cause, DiskFailure::OutOfRange);
+
+    // If nobody has asked how long the disk is, the read is what says so.
+    let mut drive = Drive::proved_disk(&mut bios, 0x80);
+    let partition = partition::find(&mut drive).unwrap();
+    let error = drive.read(partition.first_lba, 1).unwrap_err();
     assert_eq!(error.cause, DiskFailure::OutOfRange);
 }
 

@@ -42,10 +42,14 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         "7B",
         by(
             &[Set(PARTITION_START, number(0x7FFF_FFFF))],
-            After(
-                6,
-                "partition 1 starts at LBA 2147483647, the disk has {n} sectors",
-            ),
+            Lines {
+                after: 6,
+                before: &[&[
+                    " 7 disk     drive 80h by LBA, 512 bytes a sector, partition 1 at LBA 2147483647",
+                ]],
+                facts: "partition 1 starts at LBA 2147483647, the disk has {n} sectors",
+                behind: &[],
+            },
         ),
     ),
     (

@@ -103,16 +103,18 @@ impl fmt::Display for Defect {
             Self::NoA20Call => "no INT 15h 24xxh",
             Self::NoA20Keyboard => "the keyboard controller does not enable A20",
             Self::NoA20Fast => "port 92h does not enable A20",
-            Self::DeepStack => "INT 13h AH=48h needs kilobytes of stack",
+            Self::DeepStack => "INT 13h, reading LBA 0, needs kilobytes of stack",
             Self::ManyHoles => "INT 15h E820h reports many holes",
             Self::HungryStack => "INT 13h needs 4 KiB of stack",
-            Self::InvalidOpcode => "INT 13h AH=48h executes an invalid opcode",
-            Self::DivideError => "INT 13h AH=48h divides by 0",
-            Self::GeneralProtection => "INT 13h AH=48h raises #GP",
-            Self::SpoilsStack => "INT 13h AH=48h overwrites the end of the 64-bit code's stack",
-            Self::WaitsForIrq4 => "INT 13h AH=48h waits for IRQ 4",
+            Self::InvalidOpcode => "INT 13h, reading LBA 0, executes an invalid opcode",
+            Self::DivideError => "INT 13h, reading LBA 0, divides by 0",
+            Self::GeneralProtection => "INT 13h, reading LBA 0, raises #GP",
+            Self::SpoilsStack => {
+                "INT 13h, reading LBA 0, overwrites the end of the 64-bit code's stack"
+            }
+            Self::WaitsForIrq4 => "INT 13h, reading LBA 0, waits for IRQ 4",
             Self::Overwrites => {
-                "INT 13h AH=48h overwrites the 64-bit code's stack, but for its end"
+                "INT 13h, reading LBA 0, overwrites the 64-bit code's stack, but for its end"
             }
             Self::NoCpuid => "EFLAGS.ID cannot be changed",
             Self::SetsDirectionFlag => "calls return with DF set",

@@ -20,19 +20,19 @@ pub enum Defect {
     NoA20Keyboard = 1 << 6,
     /// Port 92h does not enable A20.
     NoA20Fast = 1 << 7,
-    /// INT 13h AH=48h needs kilobytes of stack.
+    /// INT 13h, reading LBA 0, needs kilobytes of stack.
     DeepStack = 1 << 8,
-    /// INT 13h AH=48h executes an invalid opcode.
+    /// INT 13h, reading LBA 0, executes an invalid opcode.
     InvalidOpcode = 1 << 9,
-    /// INT 13h AH=48h divides by 0.
+    /// INT 13h, reading LBA 0, divides by 0.
     DivideError = 1 << 10,
-    /// INT 13h AH=48h raises #GP, by FXSAVE to an address that is not a multiple of 16.
+    /// INT 13h, reading LBA 0, raises #GP, by FXSAVE to an address that is not a multiple of 16.
     GeneralProtection = 1 << 11,
-    /// INT 13h AH=48h overwrites the end of the 64-bit code's stack.
+    /// INT 13h, reading LBA 0, overwrites the end of the 64-bit code's stack.
     SpoilsStack = 1 << 12,
-    /// INT 13h AH=48h waits for IRQ 4, which has the vector of #SS.
+    /// INT 13h, reading LBA 0, waits for IRQ 4, which has the vector of #SS.
     WaitsForIrq4 = 1 << 13,
-    /// INT 13h AH=48h overwrites everything but the end of that stack.
+    /// INT 13h, reading LBA 0, overwrites everything but the end of that stack.
     Overwrites = 1 << 14,
     /// EFLAGS.ID cannot be changed any more when step 3 tests it.
     NoCpuid = 1 << 15,

@@ -33,7 +33,9 @@ pub extern "C" fn int_13() {
         "pop bp",
         "pop cx",
         ".Lsated:",
-        "cmp ah, 0x48",
+        "cmp ah, 0x42",
+        "jne .Lflat",
+        "cmp dword ptr [si + 8], 0",    // the packet's LBA: stage1 does not read the MBR again
         "jne .Lflat",
         "pusha",
         "push ds",
