@@ -9,9 +9,9 @@
 #   ./run.sh compare  FILE… [--module "PATH[ TEXT]"]… [--cmdline TEXT] [--protocol NAME] [--timeout SECONDS]:
 #                     how far each kernel file gets by Bootpath, by GRUB and by QEMU's -kernel
 #   ./run.sh break    CODE|all   provokes an error on purpose and shows what a user sees; or all of them
-#   ./run.sh bench    [WORD…]   how fast it boots, next to the least that the BIOS allows; or the rows of the
-#                     first table that have all of these words: own, plain, limine, multiboot1, multiboot2,
-#                     qemu64, sse4.2, listed, unlisted, 64KiB, 4MiB, 16MiB, 64MiB
+#   ./run.sh bench    [WORD…]   how fast it boots, next to the least that the BIOS allows; or, of the tables that
+#                     decide, the rows that have all of these words: own, plain, limine, multiboot1, multiboot2,
+#                     qemu64, sse4.2, listed, unlisted, 64KiB, 4MiB, 16MiB, 64MiB, calls, modules, entries
 #   ./run.sh bench peers   how fast it boots Linux, next to SYSLINUX and GRUB; with BLESS=1 in the environment,
 #                     docs/peers.md gets these tables
 #   ./run.sh bench wall   [WORD…]   real time next to SYSLINUX's, on each kind of disk; or the rows with these

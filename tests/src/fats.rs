@@ -11,6 +11,8 @@ use crate::image::Image;
 const FIRST: u32 = 2;
 /// The value that ends a chain.
 const END: u32 = 0x0FFF_FFFF;
+/// The value that marks a bad cluster.
+const BAD: u32 = 0x0FFF_FFF7;
 /// Bytes of an entry.
 const ENTRY: u64 = 4;
 /// Bytes of a directory entry.
@@ -104,6 +106,22 @@ impl<'a> Fats<'a> {
         let taken = start.context("the volume is full")?..self.free.end;
         self.free.end = taken.start;
         Ok(taken)
+    }
+
+    /// Marks so many clusters behind the last used one as bad: what is written next is far from what
+    /// was written before.
+    ///
+    /// # Errors
+    /// When there are not so many, or the image cannot be written.
+    pub fn spoil(&mut self, count: u32) -> Result<()> {
+        let start = self.free.start;
+        ensure!(count <= self.free.end - start, "the volume is full");
+        let marks = BAD.to_le_bytes().repeat(count as usize);
+        for fat in self.fats {
+            self.image.write(fat + u64::from(start) * ENTRY, &marks)?;
+        }
+        self.free.start += count;
+        Ok(())
     }
 
     /// Links `cluster` to `next` in these FATs.

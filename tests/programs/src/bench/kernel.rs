@@ -29,6 +29,8 @@ struct Requests {
     words: [u64; 12],
     /// The response: its revision, and the offset.
     offset: &'static [u64; 2],
+    /// A request for modules, or zeros.
+    modules: [u64; 6],
     end_marker: [u64; 2],
     /// The address of the payload, and the number of its bytes.
     payload: (u64, u64),

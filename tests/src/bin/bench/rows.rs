@@ -31,7 +31,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    const ALL: [Self; 5] = [
+    /// All of them.
+    pub const ALL: [Self; 5] = [
         Self::Own,
         Self::Plain,
         Self::Limine,
@@ -39,6 +40,7 @@ impl Protocol {
         Self::Multiboot2,
     ];
 
+    /// Its word on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -232,6 +234,7 @@ pub struct Programs {
 }
 
 impl Programs {
+    /// Builds them.
     pub fn new() -> Result<Self> {
         Ok(Self {
             kernel: test_program("bench-kernel")?,
@@ -241,14 +244,18 @@ impl Programs {
 
     /// The row's kernel.
     pub fn kernel(&self, row: &Row, payload: &[u8]) -> Result<Vec<u8>> {
-        let kernel = match row.protocol {
-            Protocol::Own => with_payload(&self.kernel, payload).with(own_note()),
-            Protocol::Plain => with_payload(&self.kernel, payload),
-            Protocol::Limine => limine(&self.kernel, payload),
-            Protocol::Multiboot1 => self.multiboot(&MULTIBOOT_1, payload)?,
-            Protocol::Multiboot2 => self.multiboot(&MULTIBOOT_2, payload)?,
-        };
-        Ok(kernel.build())
+        Ok(self.elf(row.protocol, payload, false)?.build())
+    }
+
+    /// A kernel with this payload. `has_modules`: it asks for modules, if its protocol demands that.
+    pub fn elf(&self, protocol: Protocol, payload: &[u8], has_modules: bool) -> Result<Elf> {
+        match protocol {
+            Protocol::Own => Ok(with_payload(&self.kernel, payload).with(own_note())),
+            Protocol::Plain => Ok(with_payload(&self.kernel, payload)),
+            Protocol::Limine => Ok(limine(&self.kernel, payload, has_modules)),
+            Protocol::Multiboot1 => self.multiboot(&MULTIBOOT_1, payload),
+            Protocol::Multiboot2 => self.multiboot(&MULTIBOOT_2, payload),
+        }
     }
 
     fn multiboot(&self, header: &[u32], payload: &[u8]) -> Result<Elf> {
@@ -298,10 +305,10 @@ pub fn own_note() -> ProgramHeader {
     ProgramHeader::note(note("Bootpath", handoff::NOTE_STACK_SIZE, &size, 4))
 }
 
-/// A Limine kernel: see `Requests` in its source.
-fn limine(kernel: &Elf, payload: &[u8]) -> Elf {
+/// A Limine kernel, which asks for its modules if it has any: see `Requests` in its source.
+fn limine(kernel: &Elf, payload: &[u8], has_modules: bool) -> Elf {
     const ADDRESS: u64 = 0xFFFF_FFFF_8010_0000;
-    const WORDS: [u64; 17] = [
+    const WORDS: [u64; 23] = [
         // A start marker.
         0xF6B8_F4B3_9DE7_D1AE,
         0xFAB9_1A69_40FC_B9CF,
@@ -318,15 +325,31 @@ fn limine(kernel: &Elf, payload: &[u8]) -> Elf {
         0x6398_4E95_9A98_244B,
         0,
         0,
+        // Room for a request for modules.
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
         // An end marker.
         0xADC0_E053_1BB1_0D03,
         0x9572_709F_3176_4C62,
         PAYLOAD_ADDRESS,
         0,
     ];
+    const MODULES: [u64; 4] = [
+        0xC7B1_DD30_DF4C_8B88,
+        0x0A82_E883_A194_F07B,
+        0x3E7E_2797_02BE_32AF,
+        0xCA1C_4F3B_D128_0CEE,
+    ];
 
     let mut words = WORDS;
-    words[16] = payload.len() as u64;
+    if has_modules {
+        words[13..17].copy_from_slice(&MODULES);
+    }
+    words[22] = payload.len() as u64;
     let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let requests = ProgramHeader::filled(R | W, ADDRESS, bytes);
     let kernel = kernel.clone().with(requests);
