@@ -44,8 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let packaged = package.join("beside");
-    watch(&packaged);
     let is_packaged = packaged.is_dir();
+    if is_packaged {
+        watch(&packaged); // what is not there would count as changed each time
+    }
     let workspace = package.parent().ok_or("no workspace")?;
     let around = if is_packaged { &packaged } else { workspace };
 

@@ -136,7 +136,7 @@ fn it_boots_a_program_that_finds_the_disks_stage2() {
         };
         assert_eq!(words(program, 0x84, (1024 - 0x84) / 2), 0);
         let block = cd.little(program, 1020, 2);
-        let blocks = length.max(8192).div_ceil(2048) as u64;
+        let blocks = length.max(32_768).div_ceil(2048) as u64;
         assert_eq!(cd.little(program, 1018, 2), blocks);
         assert_eq!(cd.bytes(program, 1024, 1024), [0; 1024]);
 

@@ -58,10 +58,10 @@ fn build_prints_sizes_and_a_table() {
     assert_eq!(lines.next(), Some("stage1: 196/440 bytes"));
     assert_eq!(
         lines.next(),
-        Some("stage2: 5248 bytes, 16 sectors (max 225280 bytes)")
+        Some("stage2: 5248 bytes, 64 sectors (max 225280 bytes)")
     );
     assert!(
-        text.contains("         1         16  stage2: protected road (good)"),
+        text.contains("         1         64  stage2: protected road (good)"),
         "{text}"
     );
     assert!(
@@ -115,7 +115,7 @@ fn a_cd_has_more_lines() {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
     assert!(
-        text.contains("        96         16  stage2: protected road"),
+        text.contains("        96         64  stage2: protected road"),
         "{text}"
     );
     let text = said(&workshop, &["inspect", "--json", "disk.img"]);
@@ -133,7 +133,7 @@ fn inspect_speaks_json_and_fails_on_a_bad_image() {
     let json = said(&workshop, &["inspect", "--json", "disk.img"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["stage2"]["lba"], 1);
-    assert_eq!(json["stage2"]["sectors"], 16);
+    assert_eq!(json["stage2"]["sectors"], 64);
     assert_eq!(json["stage2"]["verified"], true);
     assert_eq!(json["partition"]["lba"], 2048);
     assert_eq!(json["volume"]["fat_bits"], 32);

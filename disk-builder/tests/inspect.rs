@@ -52,7 +52,7 @@ fn a_damaged_stage2_is_found() {
         start - 1,
         start,
         start + 128,
-        8191,
+        32_767,
     ] {
         let problems = problems(at(offset));
         assert_eq!(problems.len(), 1, "{offset}");
@@ -64,7 +64,7 @@ fn a_damaged_stage2_is_found() {
     assert!(problems(at(0))[0].starts_with("error 1B"));
     assert!(problems(|_| 440 - 4)[0].starts_with("error 1D"));
     // Bytes that belong to nothing.
-    assert_eq!(problems(at(8192)), [""; 0]);
+    assert_eq!(problems(at(32_768)), [""; 0]);
 }
 
 #[test]

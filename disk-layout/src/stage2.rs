@@ -14,10 +14,11 @@ pub const LOAD_ADDRESS: u32 = 0x8000;
 /// Maximum length of stage2 on disk, in bytes.
 pub const MAX_LENGTH: usize = 220 * 1024;
 
-/// The bytes at the front of stage2 that stage1 sums up. stage2 has at least as many on disk; a
-/// shorter one is filled up with zeros. They contain all code that runs before stage2 has checked
-/// the rest.
-pub const SUMMED: usize = 8 * 1024;
+/// The bytes at the front of stage2 that stage1 sums up: those of its first call of the BIOS, so that
+/// a BIOS that reads less than it says is noticed. They contain all code that runs before stage2 has
+/// checked the rest. stage2 has at least as many bytes on disk; a shorter one is filled up with
+/// zeros.
+pub const SUMMED: usize = 32 * 1024;
 
 /// The [`stage1_sum`] of an intact stage2. It is not 0, because memory to which nothing was read
 /// may be all zero, and has the sum 0.

@@ -222,6 +222,22 @@ fn version_2_by_the_header_s_addresses() -> Result<()> {
     Ok(())
 }
 
+/// The builder knows that the kernel of the image has no header, or one of version 1 only. Another
+/// kernel that is copied over it is searched all the same.
+#[test]
+fn another_kernel_is_copied_over_it() -> Result<()> {
+    let both = program("multiboot-kernel")?;
+    let one = only_version_1(both.clone())?;
+    let plain = Elf::halting().build();
+    for (built, copied, version) in [(&plain, &both, 2), (&plain, &one, 1), (&one, &both, 2)] {
+        let image = image(built, |recipe, _| recipe.checksums = true)?;
+        image.put("/boot/kernel.elf", copied)?;
+        content(Machine::new(&image.path()).start()?, version, true)
+            .with_context(|| format!("version {version}"))?;
+    }
+    Ok(())
+}
+
 #[test]
 fn version_1_elf64() -> Result<()> {
     let transcript = boot(&only_version_1(program("multiboot-kernel")?)?, 1)?;

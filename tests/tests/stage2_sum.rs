@@ -93,7 +93,7 @@ fn every_exchange_of_sectors() -> Result<()> {
                 }
             }
         }
-        ensure!(tried == 120 && missed.is_empty(), "{missed:?}");
+        ensure!(tried == 2016 && missed.is_empty(), "{missed:?}");
     }
     Ok(())
 }
@@ -135,7 +135,7 @@ fn sectors_that_are_lost_repeated_or_of_somewhere_else() -> Result<()> {
     Ok(())
 }
 
-/// Each of the 65,536 bits. A step of the sum can be undone, so it is enough to look at the sum
+/// Each of the 262,144 bits. A step of the sum can be undone, so it is enough to look at the sum
 /// behind the changed doubleword. A few bits are summed up to the end.
 #[test]
 fn every_single_bit() -> Result<()> {

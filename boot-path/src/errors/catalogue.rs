@@ -132,7 +132,7 @@ catalogue! {
     STAGE2_CORRUPT {
         code: "1C",
         sentence: "stage2 is damaged (checksum mismatch)",
-        causes: "The sectors behind the MBR were changed, but not the first 16, which stage1 sums up. Or RAM is faulty.",
+        causes: "The sectors behind the MBR were changed, but not the first 64, which stage1 sums up. Or RAM is faulty.",
         advice: "Test the memory. Writing the image again erases the disk: copy your files off it first.",
     }
     STAGE1_DAMAGED {

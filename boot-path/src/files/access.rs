@@ -250,11 +250,16 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
     }
 
     /// Some checksums of a file found at this path, whatever they cover, if `disk-builder` wrote
-    /// it.
-    pub fn any_expected(&self, role: Role, path: &'m str, file: &File<'m>) -> Option<Expected<'m>> {
+    /// it; and what they cover, if it has no others.
+    pub fn any_expected(
+        &self,
+        role: Role,
+        path: &'m str,
+        file: &File<'m>,
+    ) -> (Option<Expected<'m>>, Option<Sums>) {
         match &file.place {
             Place::Volume(file) => self.manifest.any(role, path, file),
-            Place::Memory(_) => None,
+            Place::Memory(_) => (None, None),
         }
     }
 
@@ -313,7 +318,8 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
 
     /// Is it the file that `disk-builder` wrote at this path?
     fn is_own(&self, path: &'m str, file: &File<'m>) -> bool {
-        self.any_expected(Role::Text, path, file).is_some()
+        let (expected, _) = self.any_expected(Role::Text, path, file);
+        expected.is_some()
     }
 
     fn find_by_view(&mut self, path: &str) -> Result<Option<File<'m>>, FatError> {

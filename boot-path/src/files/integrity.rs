@@ -88,7 +88,10 @@ impl<'a> Manifest<'a> {
 
     /// The entry of a path.
     pub fn entry(&self, path: &str, sums: Sums) -> Option<&'a Entry> {
-        let key = sums.key(path, self.crc32c);
+        self.entry_of(sums.key(path, self.crc32c))
+    }
+
+    fn entry_of(&self, key: u32) -> Option<&'a Entry> {
         self.entries.iter().find(|entry| entry.path.get() == key)
     }
 
@@ -110,12 +113,24 @@ impl<'a> Manifest<'a> {
     }
 
     /// The entry of a file found at this path, whatever its checksums cover, if the builder wrote
-    /// the file.
-    pub fn any(&self, role: Role, path: &'a str, file: &File) -> Option<Expected<'a>> {
-        let mut own = Sums::ALL
-            .iter()
-            .map(|&sums| self.own(role, sums, path, file));
-        own.find_map(|own| own.ok().flatten())
+    /// the file; and what they cover, if there is no other such entry.
+    pub fn any(
+        &self,
+        role: Role,
+        path: &'a str,
+        file: &File,
+    ) -> (Option<Expected<'a>>, Option<Sums>) {
+        let key = path_key(path, self.crc32c);
+        let mut own = Sums::ALL.into_iter().filter_map(|sums| {
+            let entry = self.entry_of(sums.key_of(key, self.crc32c));
+            let expected = own(role, path, entry, file).ok()?;
+            Some((expected?, sums))
+        });
+        match (own.next(), own.next()) {
+            (None, _) => (None, None),
+            (Some((expected, sums)), None) => (Some(expected), Some(sums)),
+            (Some((expected, _)), Some(_)) => (Some(expected), None),
+        }
     }
 
     /// The entry of a directory, which covers the names in it.
@@ -139,20 +154,29 @@ impl<'a> Manifest<'a> {
         path: &'a str,
         file: &File,
     ) -> Result<Option<Expected<'a>>, Damage<'a>> {
-        let entry = self.entry(path, sums);
-        let Some(entry) = entry.filter(|entry| entry.is_of(file.stamp)) else {
-            return Ok(None);
-        };
-        let size = entry.size.get().into();
-        if file.size != size {
-            return Err(Damage {
-                role,
-                path,
-                cause: DamageCause::Size(file.size, size),
-            });
-        }
-        Ok(Some(Expected { role, path, entry }))
+        own(role, path, self.entry(path, sums), file)
     }
+}
+
+/// The entry, if it is that of a file which the builder wrote.
+fn own<'a>(
+    role: Role,
+    path: &'a str,
+    entry: Option<&'a Entry>,
+    file: &File,
+) -> Result<Option<Expected<'a>>, Damage<'a>> {
+    let Some(entry) = entry.filter(|entry| entry.is_of(file.stamp)) else {
+        return Ok(None);
+    };
+    let size = entry.size.get().into();
+    if file.size != size {
+        return Err(Damage {
+            role,
+            path,
+            cause: DamageCause::Size(file.size, size),
+        });
+    }
+    Ok(Some(Expected { role, path, entry }))
 }
 
 /// What the checksums of a file cover. A kernel is not loaded completely, and each protocol may

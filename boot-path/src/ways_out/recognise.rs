@@ -154,7 +154,7 @@ fn open<'m, M: OpenMachine<'m>>(
     memory: &mut MemoryMap,
 ) -> Result<(), M::Failure> {
     let file = &entry.kernel;
-    let known = files.any_expected(Role::Kernel, entry.path, file);
+    let (known, sums) = files.any_expected(Role::Kernel, entry.path, file);
     // Without memory even for the head, nothing can be booted: the loading step reports how much is
     // needed.
     let mut head = files
@@ -168,6 +168,7 @@ fn open<'m, M: OpenMachine<'m>>(
         let result = files.parse(file, known.is_some(), &mut |reader| {
             let mut opening = Opening {
                 entry,
+                sums,
                 head: head.as_deref_mut().unwrap_or_default(),
                 headers,
                 lists: &mut lists,
@@ -205,6 +206,8 @@ const HEAD_KIND: MemoryKind = MemoryKind::Reclaimable;
 /// The state for reading headers by one view of the volume.
 struct Opening<'a, 'm> {
     entry: &'a BootEntry<'m>,
+    /// What the builder has checksums of, if it wrote the file: it has recognised the kernel.
+    sums: Option<Sums>,
     /// Room for the file's head.
     head: &'a mut [u8],
     headers: &'a mut Headers,
@@ -259,13 +262,20 @@ impl<'m> Opening<'_, 'm> {
         {
             return read.and_then(|()| self.elf(reader));
         }
-        if self.headers.as_ref().is_some_and(|(_, wishes)| wishes.own) {
+        let is_own = self.headers.as_ref().is_some_and(|(_, wishes)| wishes.own);
+        if is_own || read.is_ok() && self.sums == Some(Sums::Elf) {
             return self.elf(reader);
         }
         let sum = reader.take_sum();
         let length = reader.read_at(FileOffset::ZERO, self.head)?;
         let head = self.head.get(..length).unwrap_or_default();
-        let version = match Protocol::by_magic(head) {
+        let protocol = match self.sums {
+            Some(Sums::Multiboot1) if protocol::multiboot1_header(head).is_some() => {
+                Protocol::Multiboot1
+            }
+            _ => Protocol::by_magic(head),
+        };
+        let version = match protocol {
             Protocol::Linux(wanted) => return self.linux(wanted, reader),
             Protocol::Multiboot1 => Version::One,
             Protocol::Multiboot2 => Version::Two,

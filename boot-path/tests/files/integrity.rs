@@ -231,6 +231,37 @@ fn only_the_builders_own_files_are_checked() {
     }
 }
 
+/// What the builder has recognised a file as, unless entries use it in several ways, or it is another
+/// file.
+#[test]
+fn what_the_builder_has_recognised() {
+    const STAMP: u32 = 0x0123_4567;
+    let kernel = |path, sums| a_kernel(path, sums, STAMP, 700);
+    let bytes = manifest(&[
+        kernel("/one", Sums::Multiboot1),
+        kernel("/two", Sums::Elf),
+        kernel("/two", Sums::Multiboot2),
+        kernel("/two", Sums::Whole),
+        kernel("/linux", Sums::Linux),
+    ]);
+    let manifest = Manifest::new(&bytes, crc32c);
+    let any = |path, stamp, size| {
+        let (expected, sums) = manifest.any(Role::Kernel, path, &file(stamp, size));
+        (expected.is_some(), sums)
+    };
+    assert_eq!(any("/one", STAMP, 700), (true, Some(Sums::Multiboot1)));
+    assert_eq!(any("ONE", STAMP, 700), (true, Some(Sums::Multiboot1)));
+    assert_eq!(any("/linux", STAMP, 700), (true, Some(Sums::Linux)));
+    assert_eq!(any("/two", STAMP, 700), (true, None));
+    for (path, stamp, size) in [
+        ("/none", STAMP, 700),
+        ("/one", STAMP ^ 7, 700),
+        ("/one", STAMP, 701),
+    ] {
+        assert_eq!(any(path, stamp, size), (false, None));
+    }
+}
+
 /// One or two wrong bits in a stamp are damage; with three wrong bits, it is another stamp.
 #[test]
 fn a_damaged_stamp_is_still_the_builders() {

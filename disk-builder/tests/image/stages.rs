@@ -27,7 +27,7 @@ fn the_mbr_holds_stage1_and_one_active_partition() {
     assert_eq!(header.code[0x5A..0x5A + 100], [0xF4; 100]);
     let parameters =
         ParameterBlock::read_from_bytes(&header.code[mbr::PARAMETER_BLOCK_OFFSET..]).unwrap();
-    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 16));
+    assert_eq!((parameters.lba.get(), parameters.sectors.get()), (1, 64));
 
     let image_sectors = fs::metadata(&recipe.output).unwrap().len() / 512;
     let [first, rest @ ..] = header.partitions;
@@ -102,7 +102,7 @@ fn sectors_of_large(recipe: &Recipe) -> [u8; 512] {
 fn stage2_is_padded_and_its_header_filled() {
     let workshop = Workshop::new();
     for (road, byte, record, used, length) in [
-        (Road::Protected, 0, false, 5000, 8192),
+        (Road::Protected, 0, false, 5000, 32_768),
         (Road::Direct, 1, true, 70_000, 70_144),
     ] {
         workshop.file("stage2", &support::stage2(used));
@@ -134,7 +134,7 @@ fn stage2_is_padded_and_its_header_filled() {
             sum::of_rounds(rest.as_chunks().0)
         );
         // As stage1 computes it.
-        let sum = bytes[..0x2000]
+        let sum = bytes[..0x8000]
             .as_chunks()
             .0
             .iter()

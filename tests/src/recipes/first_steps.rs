@@ -13,7 +13,7 @@ use super::words::{
 pub const RECIPES: &[(&str, Recipe)] = &[
     ("1A", by(&[DeadSector(Place::Stage2, 2)], Stage1("0C"))),
     ("1B", by(&[Flip(Place::Stage2, 3000, 4)], Stage1("00"))),
-    ("1C", by(&[Flip(Place::Stage2, 30_000, 4)], RealMode)),
+    ("1C", by(&[Flip(Place::Stage2, 50_000, 4)], RealMode)),
     ("1D", by(&[Flip(Place::Mbr, 256, 7)], Stage1("00"))),
     (
         "2A",

@@ -1,5 +1,7 @@
 //! Names of files: 8.3 names, and long ones, which take several entries.
 
+use arrayvec::ArrayVec;
+
 use crate::disk::fat::directory::DirectoryEntry;
 use crate::errors::text::utf8;
 
@@ -96,8 +98,7 @@ pub(super) const PART: usize = 13;
 /// A name to look for, in the forms that directories use.
 pub(super) struct Name {
     /// UTF-16, folded.
-    units: [u16; Self::MAX],
-    length: usize,
+    units: ArrayVec<u16, { Self::MAX }>,
     /// The 8.3 name, if the name has that form.
     pub(super) short: Option<[u8; 11]>,
 }
@@ -112,15 +113,12 @@ impl Name {
         if matches!(name, "" | "." | "..") {
             return None;
         }
-        let mut units = [0; Self::MAX];
-        let mut length = 0;
+        let mut units = ArrayVec::new();
         for unit in name.encode_utf16() {
-            *units.get_mut(length)? = fold(unit);
-            length += 1;
+            units.try_push(fold(unit)).ok()?;
         }
         Some(Self {
             units,
-            length,
             short: short_name(name.as_bytes()),
         })
     }
@@ -203,7 +201,7 @@ impl LongName {
         let goes_on = self.parts.push(entry);
         let part = usize::from(self.parts.part);
         if entry.name[0] & Parts::LAST != 0 {
-            self.is_match = part == name.length.div_ceil(PART);
+            self.is_match = part == name.units.len().div_ceil(PART);
         }
         self.is_match = self.is_match && goes_on && is_part(entry, name, (part - 1) * PART);
     }
@@ -216,7 +214,7 @@ impl LongName {
 
 /// Does the part hold the characters of the name from `start` on?
 fn is_part(entry: &DirectoryEntry, name: &Name, start: usize) -> bool {
-    let length = name.length.saturating_sub(start).min(PART);
+    let length = name.units.len().saturating_sub(start).min(PART);
     let Some(wanted) = name.units.get(start..start + length) else {
         return false;
     };
