@@ -403,6 +403,16 @@ impl Image {
         )
     }
 
+    /// Lengthens a text file by comments, so that it has several clusters.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn lengthen(&self, path: &str) -> Result<()> {
+        let text = self.ask_mtools("mtype", [&format!("::{path}")])?;
+        let comments = "# A line that says nothing.\n".repeat(100);
+        self.put(path, format!("{text}\n{comments}").as_bytes())
+    }
+
     /// Overwrites bytes.
     ///
     /// # Errors

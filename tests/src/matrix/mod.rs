@@ -137,6 +137,8 @@ enum Outcome {
 pub struct Seen {
     /// Calls of INT 13h that read.
     reads: Option<u64>,
+    /// Whether there is so much memory that the windows of the file system are large.
+    has_large_windows: bool,
     /// The BIOS's first line on the screen.
     bios: Option<String>,
 }
@@ -313,7 +315,11 @@ impl Row {
     pub fn check(&self, transcript: &str, kernel: &KernelFacts) -> Result<Seen> {
         let reads =
             expect::check_serial(self, kernel, transcript).map_err(|error| anyhow!(error))?;
-        Ok(Seen { reads, bios: None })
+        Ok(Seen {
+            reads,
+            has_large_windows: usable_mib(transcript) >= 64,
+            bios: None,
+        })
     }
 
     /// Checks the output on the serial line, how the machine ends, and that an error is on the
@@ -351,7 +357,11 @@ impl Row {
         let screen = running.wait_for_line(&LINES)?;
         let bios =
             expect::check_screen(self, &images.kernel, &screen).map_err(|error| anyhow!(error))?;
-        Ok(Seen { reads: None, bios })
+        Ok(Seen {
+            reads: None,
+            has_large_windows: false,
+            bios,
+        })
     }
 
     fn qemu_machine(&self, image: &Path, images: &Images) -> Result<Machine> {
@@ -433,27 +443,36 @@ pub fn run(
         .collect()
 }
 
+/// What the line of step 6 says.
+fn usable_mib(transcript: &str) -> u64 {
+    let said = transcript.split_once(" 6 memory   ");
+    let number = said.and_then(|(_, behind)| behind.split(' ').next());
+    number.and_then(|it| it.parse().ok()).unwrap_or(0)
+}
+
 /// The same image needs the same number of reads by LBA on every machine with sectors of the same
-/// size. Another number means that a read failed, or that the size of the calls depends on the
+/// size, and with windows of the same size. Another number means that a read failed, or that the size of the calls depends on the
 /// machine.
 ///
 /// # Errors
 /// Which machines differ.
 pub fn agree(results: &[(Row, Result<Seen>)]) -> Result<()> {
-    let mut by_size = BTreeMap::<u64, BTreeMap<u64, Vec<&str>>>::new();
+    let mut by_size = BTreeMap::<(u64, bool), BTreeMap<u64, Vec<&str>>>::new();
     for (row, seen) in results {
         if let Ok(Seen {
-            reads: Some(reads), ..
+            reads: Some(reads),
+            has_large_windows,
+            ..
         }) = seen
             && !row.chs
             && !row.may_retry
             && !row.own_reads
         {
-            let by_number = by_size.entry(row.sector).or_default();
+            let by_number = by_size.entry((row.sector, *has_large_windows)).or_default();
             by_number.entry(*reads).or_default().push(row.name);
         }
     }
-    for (size, by_number) in by_size {
+    for ((size, _), by_number) in by_size {
         ensure!(
             by_number.len() <= 1,
             "the machines need different numbers of reads of {size}-byte sectors: {by_number:?}"

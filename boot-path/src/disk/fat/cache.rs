@@ -220,7 +220,10 @@ impl<'b> Cache<'b> {
             .saturating_add(FIRST_READ);
         match purpose {
             Purpose::File { before, left } if left < FIRST_READ => {
-                let back = before.min(LAST_READ - left);
+                // All of it has to fit into a window, whose first and last sectors may be partly used.
+                let room = self.windows.first().map_or(0, |window| window.memory.len());
+                let most = LAST_READ.min(room.saturating_sub(2 * sector_size) as u64);
+                let back = before.min(most.saturating_sub(left));
                 let back = behind.map_or(back, |end| back.min(offset - end));
                 let start = DiskOffset::new(offset.as_u64() - back);
                 (start, offset + left)

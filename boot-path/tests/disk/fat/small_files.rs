@@ -155,3 +155,28 @@ fn a_kernel_whose_notes_are_at_its_end() {
     };
     assert_eq!(reads(true), reads(false));
 }
+
+/// On a machine with little memory, and with large sectors, the windows are small: whatever is read
+/// at the end of a file, the bytes that were asked for are among it.
+#[test]
+fn the_end_of_a_file_in_windows_of_any_size() {
+    let mut volume = format(80, 1024);
+    let kernel = content(1, 300_000);
+    fatfs_write(&mut volume, |root| put(root, "kernel.elf", &kernel));
+    for windows in [512, 1024, 4096, 16 * 1024, 26_214, 40_000, 64 * 1024] {
+        for behind in [1, 40, 700, 5000, 16_000, 17_000, 33_000] {
+            let mut disk = MemoryDisk::new(volume.clone(), 512);
+            let mut memory = vec![0; 5 * windows];
+            let mut cache = Cache::new(&mut memory);
+            let partition = whole(&disk);
+            let volume = Volume::open(&mut disk, &mut cache, &partition).unwrap();
+            let file = volume.find(&mut disk, &mut cache, "/kernel.elf");
+            let file = file.unwrap().unwrap();
+            let mut found = vec![0; behind];
+            let offset = FileOffset::new(file.size - behind as u64);
+            let length = volume.read_at(&mut disk, &mut cache, &file, offset, &mut found);
+            assert_eq!(length, Ok(behind), "windows of {windows}");
+            assert!(kernel.ends_with(&found), "windows of {windows}");
+        }
+    }
+}
