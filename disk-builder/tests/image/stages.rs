@@ -176,7 +176,7 @@ fn stages_that_cannot_work_are_refused() {
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
     workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH + 1));
-    assert!(refusal(&recipe).contains("more than 225280 bytes"));
+    assert!(refusal(&recipe).contains("more than 229376 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
     workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH - 14));
