@@ -36,6 +36,38 @@ impl Consoles {
     };
 }
 
+/// Entries of one page table, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The table.
+    pub table: PhysAddr,
+    /// The first one's index; all of them are below 512.
+    pub index: usize,
+    /// How many there are, at least one.
+    pub count: usize,
+    /// The first one.
+    pub entry: u64,
+    /// How much more each next one is.
+    pub step: u64,
+}
+
+impl Run {
+    /// Passes each one to `write`, with its index, until one is refused.
+    ///
+    /// # Errors
+    /// How many are in front of that one.
+    pub fn write_each(self, mut write: impl FnMut(usize, u64) -> bool) -> Result<(), usize> {
+        let mut entry = self.entry;
+        for number in 0..self.count {
+            if !write(self.index + number, entry) {
+                return Err(number);
+            }
+            entry += self.step;
+        }
+        Ok(())
+    }
+}
+
 /// The machine. A value of it is a handle: copies of it are the same machine. Allocated memory
 /// lives as long as `'m`.
 pub trait Machine<'m>: Bios + Clock + Copy {
@@ -88,19 +120,11 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// below 512.
     fn set_table_entry(self, table: PhysAddr, index: usize, entry: u64);
 
-    /// Writes `count` entries of such a table from `index` on, all of them within it: `entry` first,
-    /// and each next one is `step` more.
+    /// Writes a run of entries of such a table.
     ///
     /// # Errors
     /// How many entries are in front of the first one that is not 0.
-    fn fill_table(
-        self,
-        table: PhysAddr,
-        index: usize,
-        count: usize,
-        entry: u64,
-        step: u64,
-    ) -> Result<(), usize>;
+    fn fill_table(self, run: Run) -> Result<(), usize>;
 
     /// Extends the CRC-32C `crc` (0 at first) by a few bytes.
     fn crc32c(crc: u32, bytes: &[u8]) -> u32;

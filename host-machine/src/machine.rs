@@ -7,7 +7,7 @@ use std::io;
 use boot_path::bios::time::{Clock, Moment, Waiting};
 use boot_path::errors::text::{Escaping, fill_in};
 use boot_path::files::integrity::Crc32c;
-use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
+use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine, Run};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::layout;
 use boot_path::memory::map::MemoryKind;
@@ -209,22 +209,14 @@ impl<'h> BootMachine<'h> for Machine<'h> {
         self.0.memory.write(address, &entry.to_le_bytes());
     }
 
-    fn fill_table(
-        self,
-        table: PhysAddr,
-        index: usize,
-        count: usize,
-        mut entry: u64,
-        step: u64,
-    ) -> Result<(), usize> {
-        for number in 0..count {
-            if self.table_entry(table, index + number) != 0 {
-                return Err(number);
+    fn fill_table(self, run: Run) -> Result<(), usize> {
+        run.write_each(|index, entry| {
+            let is_free = self.table_entry(run.table, index) == 0;
+            if is_free {
+                self.set_table_entry(run.table, index, entry);
             }
-            self.set_table_entry(table, index + number, entry);
-            entry += step;
-        }
-        Ok(())
+            is_free
+        })
     }
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {

@@ -10,6 +10,7 @@ use x86_64::structures::paging::PageTableFlags as Flags;
 
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
+use crate::machine::Run;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
 use crate::memory::map::{MIB, MemoryKind, OutOfMemory, PHYSICAL_END, Region};
@@ -39,28 +40,19 @@ pub trait TablePages {
     /// Writes an entry; `index` is below 512.
     fn write(&mut self, table: PhysAddr, index: usize, value: u64);
 
-    /// Writes `count` entries from `index` on, all of them within the table: `entry` first, and
-    /// each next one is `step` more.
+    /// Writes a run of entries.
     ///
     /// # Errors
     /// How many entries are in front of the first one that is there already. Some of them may have
     /// been written.
-    fn fill(
-        &mut self,
-        table: PhysAddr,
-        index: usize,
-        count: usize,
-        mut entry: u64,
-        step: u64,
-    ) -> Result<(), usize> {
-        for number in 0..count {
-            if self.read(table, index + number) & Flags::PRESENT.bits() != 0 {
-                return Err(number);
+    fn fill(&mut self, run: Run) -> Result<(), usize> {
+        run.write_each(|index, entry| {
+            let is_free = self.read(run.table, index) & Flags::PRESENT.bits() == 0;
+            if is_free {
+                self.write(run.table, index, entry);
             }
-            self.write(table, index + number, entry);
-            entry += step;
-        }
-        Ok(())
+            is_free
+        })
     }
 }
 
@@ -297,14 +289,18 @@ impl<M: TableMemory> PageTables<M> {
             if self.fits(shift, rest) {
                 // There are thousands of these entries.
                 let count = (rest.size >> shift).min(512 - index as u64);
-                let step = 1 << shift;
-                let entry = rest.page_entry(shift);
-                let filled = (self.memory.pages()).fill(table, index, count as usize, entry, step);
-                filled.map_err(|before| {
-                    PagingError::Conflict(rest.virtual_start + before as u64 * step)
+                let run = Run {
+                    table,
+                    index,
+                    count: count as usize,
+                    entry: rest.page_entry(shift),
+                    step: 1 << shift,
+                };
+                self.memory.pages().fill(run).map_err(|before| {
+                    PagingError::Conflict(rest.virtual_start + before as u64 * run.step)
                 })?;
                 rest.advance(count << shift);
-                index += count as usize;
+                index += run.count;
                 continue;
             }
             let entry = self.memory.pages().read(table, index);

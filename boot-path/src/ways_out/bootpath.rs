@@ -18,7 +18,7 @@ use crate::errors::text::copy;
 use crate::files::access::Files;
 use crate::kernel::loading::{Loaded, load_module};
 use crate::kernel::placement::Kernel;
-use crate::machine::Machine;
+use crate::machine::{Machine, Run};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
 use crate::memory::map::{MemoryKind, MemoryMap};
@@ -108,15 +108,8 @@ impl<'m, M: OutMachine<'m>> TablePages for Tables<M> {
         self.0.set_table_entry(table, index, value);
     }
 
-    fn fill(
-        &mut self,
-        table: PhysAddr,
-        index: usize,
-        count: usize,
-        entry: u64,
-        step: u64,
-    ) -> Result<(), usize> {
-        self.0.fill_table(table, index, count, entry, step)
+    fn fill(&mut self, run: Run) -> Result<(), usize> {
+        self.0.fill_table(run)
     }
 }
 

@@ -8,7 +8,7 @@ use core::mem::MaybeUninit;
 use boot_path::devices::{seed, timer};
 use boot_path::errors::text::copy;
 use boot_path::files::checksum::{self, CRC_32, Tables};
-use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine};
+use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine, Run};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::ram::{Allocation, Block};
 use disk_layout::mbr::frame::WAY_MULTIBOOT;
@@ -73,15 +73,9 @@ impl BootMachine<'static> for Machine {
         physical::store(table.as_u64() + 8 * index as u64, entry);
     }
 
-    fn fill_table(
-        self,
-        table: PhysAddr,
-        index: usize,
-        count: usize,
-        entry: u64,
-        step: u64,
-    ) -> Result<(), usize> {
-        physical::fill_table(table.as_u64() + 8 * index as u64, count, entry, step)
+    fn fill_table(self, run: Run) -> Result<(), usize> {
+        let start = run.table.as_u64() + 8 * run.index as u64;
+        physical::fill_table(start, run.count, run.entry, run.step)
     }
 
     fn crc32c(crc: u32, bytes: &[u8]) -> u32 {
