@@ -1,6 +1,7 @@
 //! The entry points of ACPI and SMBIOS that the firmware left in memory.
 
 use crate::bios::acpi::Memory;
+use crate::errors::text::position_of;
 
 /// Physical addresses of the entry points; 0: not found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,22 +111,9 @@ const FIRST_BYTES: u64 = 1 << (b'R' & 63) | 1 << (b'_' & 63);
 /// paragraphs, and of nearly all the first byte says that they do not.
 #[inline(never)]
 fn candidate(paragraphs: &[[u8; 16]]) -> Option<usize> {
-    let may_begin = |paragraph: &[u8; 16]| FIRST_BYTES >> (paragraph[0] & 63) & 1 != 0;
-    let (rounds, _) = paragraphs.as_chunks::<8>();
-    // Written out, and without a look at which one it is: a loop would double the instructions.
-    let has_none = |[a, b, c, d, e, f, g, h]: &&[[u8; 16]; 8]| {
-        !(may_begin(a)
-            || may_begin(b)
-            || may_begin(c)
-            || may_begin(d)
-            || may_begin(e)
-            || may_begin(f)
-            || may_begin(g)
-            || may_begin(h))
-    };
-    let without = 8 * rounds.iter().take_while(has_none).count();
-    let behind = paragraphs.get(without..).unwrap_or_default();
-    Some(without + behind.iter().position(may_begin)?)
+    position_of(paragraphs, |paragraph| {
+        FIRST_BYTES >> (paragraph[0] & 63) & 1 != 0
+    })
 }
 
 fn is_zero_in_sum(bytes: &[u8]) -> bool {

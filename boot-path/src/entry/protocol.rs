@@ -4,6 +4,7 @@
 //! be anywhere among the loaded bytes. A kernel may be made for several protocols; the first one in
 //! the order of [`Protocol`] is used.
 
+use crate::errors::text::position_of;
 use crate::files::file_bytes::WINDOW;
 use crate::files::integrity::Sums;
 use zerocopy::FromBytes as _;
@@ -125,36 +126,18 @@ fn header<const ALIGN: usize, const WORDS: usize>(
 ) -> Option<usize> {
     let head = head.get(..length).unwrap_or(head);
     let (places, _) = head.as_chunks::<ALIGN>();
+    let begins = |place: &[u8; ALIGN]| place.first_chunk() == Some(&magic.to_le_bytes());
     let mut from = 0;
     loop {
         // Few words equal the magic number, so its position is searched first and the sum computed
         // then.
-        let place = from + position(places.get(from..)?, magic)?;
+        let place = from + position_of(places.get(from..)?, begins)?;
         let (words, _) = <[U32; WORDS]>::read_from_prefix(head.get(place * ALIGN..)?).ok()?;
         if words.iter().fold(0, |a: u32, b| a.wrapping_add(b.get())) == 0 {
             return Some(place * ALIGN);
         }
         from = place + 1;
     }
-}
-
-/// The first place that begins with the magic number.
-fn position<const ALIGN: usize>(places: &[[u8; ALIGN]], magic: u32) -> Option<usize> {
-    let begins = |place: &[u8; ALIGN]| place.first_chunk() == Some(&magic.to_le_bytes());
-    let (rounds, _) = places.as_chunks::<8>();
-    // Written out: every kernel without a mark is searched, and a loop would double the time.
-    let has_none = |[a, b, c, d, e, f, g, h]: &&[[u8; ALIGN]; 8]| {
-        !(begins(a)
-            || begins(b)
-            || begins(c)
-            || begins(d)
-            || begins(e)
-            || begins(f)
-            || begins(g)
-            || begins(h))
-    };
-    let without = 8 * rounds.iter().take_while(has_none).count();
-    Some(without + places.get(without..)?.iter().position(begins)?)
 }
 
 /// Is it a Linux kernel with a setup header (boot protocol 2.00 or later)?

@@ -228,6 +228,26 @@ pub fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
     Some(skipped + rest.iter().position(|&byte| byte == wanted)?)
 }
 
+/// Where the first of many things is that is wanted. Eight are looked at in a step that is written
+/// out: a loop over each would double the instructions.
+#[inline(always)] // for each question
+pub fn position_of<T>(things: &[T], is_wanted: impl Fn(&T) -> bool) -> Option<usize> {
+    let (rounds, _) = things.as_chunks();
+    let has_none = |[a, b, c, d, e, f, g, h]: &&[T; 8]| {
+        !(is_wanted(a)
+            || is_wanted(b)
+            || is_wanted(c)
+            || is_wanted(d)
+            || is_wanted(e)
+            || is_wanted(f)
+            || is_wanted(g)
+            || is_wanted(h))
+    };
+    let without = 8 * rounds.iter().take_while(has_none).count();
+    let rest = things.get(without..)?;
+    Some(without + rest.iter().position(&is_wanted)?)
+}
+
 /// Splits in front of the first ASCII character that `is_end` accepts, or at the end.
 pub fn split_before(text: &str, is_end: fn(u8) -> bool) -> (&str, &str) {
     let end = text.bytes().position(is_end);

@@ -92,9 +92,27 @@ fn add_rounds(halves: [u64; 2], rounds: &[[u8; ROUND]]) -> [u64; 2] {
     rounds.iter().fold(halves, add_round)
 }
 
-/// Adds the words of a round. Written out: a loop would take as many instructions again. No two
-/// rotations are alike, so that nothing repeats itself within a round; the compiler for stage2 would
-/// make a function of what does.
+/// Calls a macro with the words of a round, two at a time: the number of the first one, and by how many
+/// bits the first and the second half are rotated behind their words. No two are alike, so that
+/// nothing repeats itself within a round. (The compiler for stage2 would make a function of what
+/// does.)
+#[macro_export]
+macro_rules! with_rotations {
+    ($macro:ident) => {
+        $macro! {
+            0: 29, 47;
+            2: 11, 37;
+            4: 53, 19;
+            6: 23, 41;
+            8: 7, 31;
+            10: 43, 13;
+            12: 17, 59;
+            14: 39, 25;
+        }
+    };
+}
+
+/// Adds the words of a round. Written out: a loop would take as many instructions again.
 #[inline(always)]
 fn add_round([mut a, mut b]: [u64; 2], round: &[u8; ROUND]) -> [u64; 2] {
     let (words, _) = round.as_chunks::<8>();
@@ -110,15 +128,6 @@ fn add_round([mut a, mut b]: [u64; 2], round: &[u8; ROUND]) -> [u64; 2] {
             )*
         };
     }
-    add! {
-        0: 29, 47;
-        2: 11, 37;
-        4: 53, 19;
-        6: 23, 41;
-        8: 7, 31;
-        10: 43, 13;
-        12: 17, 59;
-        14: 39, 25;
-    }
+    with_rotations!(add);
     [a, b]
 }

@@ -9,6 +9,7 @@ use core::mem::offset_of;
 
 use asm_lines::{lines, naked_asm};
 use boot_path::files::sum::START;
+use boot_path::with_rotations;
 use disk_layout::stage2::{
     CHECK_ROUND, CHECK_START, LOAD_ADDRESS, MAX_LENGTH, SUM, SUMMED, Stage2Header,
 };
@@ -58,18 +59,18 @@ extern "C" fn report() -> ! {
     )
 }
 
-/// Two words of a round: the first is added to RAX, the second to RDX. As
-/// [`boot_path::files::sum`] does it, with the same rotations.
+/// Adds the words of a round, as [`boot_path::files::sum`] does: of two words, the first to RAX, the
+/// second to RDX.
 macro_rules! add {
-    ($first:literal, $by_a:literal, $second:literal, $by_b:literal) => {
-        lines!(
-            concat!("add rax, [rsi + ", $first, "]"),
+    ($($word:literal: $by_a:literal, $by_b:literal;)*) => {
+        lines!($(
+            concat!("add rax, [rsi + 8 * ", $word, "]"),
             "add rdx, rax",
             concat!("rol rax, ", $by_a),
-            concat!("add rdx, [rsi + ", $second, "]"),
+            concat!("add rdx, [rsi + 8 * ", $word, " + 8]"),
             "add rax, rdx",
             concat!("rol rdx, ", $by_b),
-        )
+        )*)
     };
 }
 
@@ -90,14 +91,7 @@ pub extern "C" fn check() {
         "mov rax, {start_a}",
         "mov rdx, {start_b}",
         "2:",
-        add!(0, 29, 8, 47),
-        add!(16, 11, 24, 37),
-        add!(32, 53, 40, 19),
-        add!(48, 23, 56, 41),
-        add!(64, 7, 72, 31),
-        add!(80, 43, 88, 13),
-        add!(96, 17, 104, 59),
-        add!(112, 39, 120, 25),
+        with_rotations!(add),
         "sub rsi, -{round}",            // a byte that has a sign
         "cmp esi, ecx",
         "jb 2b",
