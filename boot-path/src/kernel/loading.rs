@@ -129,7 +129,6 @@ impl<'m> Loaded<'m> {
             return Ok(());
         };
         let mut united = machine.block(Allocation::new(start, size));
-        machine.zero(&mut united);
         for (from, to, length) in kernel.moves(start) {
             let to = bytes_at_mut(core::slice::from_mut(&mut united), to, length);
             machine.store(bytes_at(blocks, from, length), to);

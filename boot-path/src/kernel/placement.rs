@@ -172,7 +172,8 @@ impl Kernel {
         Ok(Some((start, size)))
     }
 
-    /// The copies to one piece of memory, which is zero: source, destination, and number of bytes.
+    /// The copies to one piece of memory, all pages of all segments: source, destination, and number of
+    /// bytes.
     pub fn moves(&self, start: PhysAddr) -> impl Iterator<Item = (PhysAddr, PhysAddr, u64)> {
         let lowest = self.image.virtual_start().align_down(PAGE_SIZE);
         self.image.groups().map(move |group| {

@@ -53,11 +53,11 @@ impl Inspection {
         let stage2 = Stage2::of(&bytes, header, Sectors::new(Lba::new(lba), sectors));
         let stage2 = self.stage2.insert(stage2);
         if !stage2.verified {
-            let facts = format!(
-                "length {}, sum {:08X}h instead of {SUM:08X}h, or wrong behind what it covers",
-                stage2.length,
-                stage2_image::stage1_sum(&bytes)
-            );
+            let facts = match stage2_image::stage1_sum(&bytes) {
+                SUM => "the header has another checksum".into(),
+                sum => format!("sum {sum:08X}h instead of {SUM:08X}h"),
+            };
+            let facts = format!("length {}, {facts}", stage2.length);
             return Err(failure(&catalogue::STAGE2_CORRUPT, facts));
         }
         if stage2.version != VERSION {

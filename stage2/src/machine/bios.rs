@@ -82,8 +82,8 @@ fn vector(number: u8) -> u32 {
     physical::read::<u32>(u64::from(number) * 4)
 }
 
-/// Calls 16-bit code in segment 0, as if it were a handler of the BIOS, before anything but the
-/// first 64 KiB is trusted. In: EDI: its address; all other registers are 0 there.
+/// Calls 16-bit code in segment 0, as if it were a handler of the BIOS, while only what stage1 has summed
+/// up is trusted. In: EDI: its address; all other registers are 0 there.
 #[unsafe(naked)]
 #[unsafe(link_section = ".gate.text")]
 pub extern "C" fn call_address() {
