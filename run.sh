@@ -65,6 +65,8 @@ clippy_bare_metal() {
 }
 
 check_and_test() {
+    # A machine that builds once needs 3 GB less.
+    if [[ ${CI-} ]]; then export CARGO_INCREMENTAL=0; fi
     say cargo fmt --all --check
     say cargo clippy --quiet --workspace --all-targets -- --deny warnings
     # The workspace has the handoff with all of its features; a kernel chooses.

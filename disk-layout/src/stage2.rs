@@ -11,8 +11,10 @@ use crate::SECTOR_SIZE;
 /// stage2's 16-bit code is within reach of segment 0.
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
-/// Maximum length of stage2 on disk, in bytes: 220 KiB of image, as the linker script says, and the
-/// [manifest](crate::manifest).
+/// Maximum length of stage2's image in bytes, as the linker script says.
+pub const MAX_IMAGE: usize = 220 * 1024;
+
+/// Maximum length of stage2 on disk, in bytes: the image and the [manifest](crate::manifest).
 pub const MAX_LENGTH: usize = 224 * 1024;
 
 /// The bytes at the front of stage2 that stage1 sums up: those of its first call of the BIOS, so that

@@ -78,7 +78,7 @@ fn stage2() {
             format!("ASSERT(ADDR(.leave) >= {:#X} + 4096,", mbr::LOAD_ADDRESS),
             format!(
                 "ASSERT(image_end - image_start <= {},",
-                stage2_image::MAX_LENGTH
+                stage2_image::MAX_IMAGE
             ),
             format!(
                 "ASSERT(. <= {:#X}, \"stage2's variables",
