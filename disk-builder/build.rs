@@ -8,7 +8,9 @@ use std::process::Command;
 use std::{env, fs, io};
 
 use stages::cargo;
+use stages::parts;
 use stages::program::{LOADER, Program};
+use stages::toolchain::Toolchain;
 
 #[path = "src/stages"]
 mod stages {
@@ -16,6 +18,8 @@ mod stages {
 
     #[allow(dead_code)] // the program calls it for its own workspace
     pub mod cargo;
+    pub mod parts;
+    pub mod toolchain;
     #[allow(dead_code)] // the demo kernel is not part of it
     pub mod program;
 }
@@ -99,13 +103,19 @@ fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf,
     let directory = out.join("target");
     // Nobody debugs the loader by way of a program that contains it. In a profile, this would change
     // the names of functions, and with them their order: its bytes are those of any other build.
-    let flags = cargo::flags(out, "-Clink-arg=--strip-debug")?;
+    let strip = "--strip-debug";
+    let flags = cargo::flags(out, &format!("-Clink-arg={strip}"))?;
     let mut command = Command::new(variable("CARGO")?);
     cargo::clean(&mut command, true);
+    let programs = directory.join(target).join("release");
+    let object = programs.join("stage2.o");
+    let object = program.in_parts.then_some(object.as_path());
+    let name = directory
+        .to_str()
+        .ok_or("the path of the target directory is not UTF-8")?;
+    let more = ["--quiet", "--target-dir", name];
     let status = command
-        .args(cargo::arguments(program, target, &flags))
-        .args(["--quiet", "--target-dir"])
-        .arg(&directory)
+        .args(cargo::arguments(program, target, &flags, &more, object))
         .current_dir(workspace)
         .status()?;
     if !status.success() {
@@ -115,7 +125,21 @@ fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf,
         )
         .into());
     }
-    Ok(directory.join(target).join("release").join(program.bin))
+    let Some(object) = object else {
+        return Ok(programs.join(program.bin));
+    };
+    let linked = programs.join("in-parts").join(program.bin);
+    let rustc = variable("RUSTC")?;
+    let toolchain = Toolchain::of(|| Command::new(&rustc), target)?;
+    parts::link(
+        &toolchain,
+        workspace,
+        program.config,
+        object,
+        &[strip],
+        &linked,
+    )?;
+    Ok(linked)
 }
 
 fn variable(name: &str) -> Result<String, String> {

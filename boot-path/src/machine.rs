@@ -7,6 +7,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::bios::firmware::Bios;
 use crate::bios::time::Clock;
 use crate::errors::catalogue::Named;
@@ -76,7 +78,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
 
     /// Begins or ends another try after a failure. That failure is kept; those of the other try are
     /// not.
-    fn again(self, again: bool);
+    fn again(self, _: bool) {}
 
     /// The next list is made in this memory.
     fn heap(self, _: Block<'m>) {}
@@ -85,10 +87,10 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     fn bytes(self, memory: Allocation) -> &'m mut [u8];
 
     /// Memory that is not used any more: first byte and length.
-    fn freed(self, start: PhysAddr, length: u64);
+    fn freed(self, _: PhysAddr, _: u64) {}
 
     /// Nothing in this range that was allocated is used any more: first byte and length.
-    fn freed_within(self, start: PhysAddr, length: u64);
+    fn freed_within(self, _: PhysAddr, _: u64) {}
 
     /// Copies bytes that were read to their place in a block: as many as fit.
     fn store(self, from: &[u8], to: &mut [u8]);
@@ -191,6 +193,16 @@ pub trait Machine<'m>: Bios + Clock + Copy {
 
     /// The time-stamp counter's frequency in Hz; `None`: it cannot be found out.
     fn tsc_frequency(self) -> Option<u64>;
+
+    /// A function of a part of the loader, once this part is there. Nothing but the first part is
+    /// there from the start, so all calls of such a function lead through this one: linking fails
+    /// otherwise.
+    ///
+    /// # Errors
+    /// 7E, 7F.
+    fn of_part<F>(self, _: Part, function: F) -> Result<F, Self::Failure> {
+        Ok(function)
+    }
 
     /// The block of what was just allocated.
     fn block(self, memory: Allocation) -> Block<'m> {

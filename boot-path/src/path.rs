@@ -7,20 +7,20 @@ use core::fmt;
 use core::mem::MaybeUninit;
 
 use arrayvec::ArrayVec;
-use disk_layout::CD_BLOCK;
-use disk_layout::mbr::frame::{WAY_CD, WAY_CHS};
+use disk_layout::parts::Part;
 
 use crate::bios::int15::{self, MemoryError};
 use crate::bios::vbe::Adapter;
 use crate::disk::block_device::BlockDevice as _;
+use crate::disk::boot_drive;
 use crate::disk::fat::Cache;
 use crate::disk::int13::Drive;
-use crate::disk::partition::{Found, Partition, PartitionError};
-use crate::entry::attempts;
+use crate::disk::partition::{self, Found, Partition, PartitionError};
+use crate::entry::attempts::{self, Boot};
 use crate::entry::bootable;
 use crate::entry::choose::{self, Chosen, Start};
-use crate::entry::entries::{Entries, Item, NoEntry, NoneBoots};
-use crate::entry::entry_file::EntryFileError;
+use crate::entry::entries::{Entries, NoEntry, NoneBoots};
+use crate::entry::entry_file::{EntryFileError, KernelEntry};
 use crate::files::access::{File, Files};
 use crate::files::checksum::Tables;
 use crate::files::gzip::Decompressor;
@@ -80,6 +80,7 @@ macro_rules! with_all_errors {
             $crate::disk::fat::FatError
             $crate::entry::entry_file::EntryFileError
             $crate::entry::entries::NoEntry
+            $crate::files::parts::PartError
             $crate::files::gzip::GzipError
             $crate::kernel::image::KernelError
             $crate::paging::page_tables::PagingError
@@ -173,26 +174,20 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
     let entries = rooms.entries;
     let start = match machine.multiboot() {
         Some(left) => {
-            let brought_rooms = brought::Rooms {
-                text,
-                files: rooms.brought,
-            };
-            let text = brought::take(&mut files, left, brought_rooms, memory)?;
+            let text = take_brought(&mut files, left, (text, rooms.brought), memory)?;
             machine.step(9);
-            Start::Configuration(Item::of("", text))
+            Start::Configuration("", text)
         }
         None => {
-            let mut disk = open_disk(machine);
+            let mut disk = boot_drive::open(machine);
             partition = boot_partition(machine, &mut disk, cache)?;
 
             machine.step(8);
             files.open(disk, &partition, cache, given.manifest)?;
 
             machine.step(9);
-            let entry_rooms = choose::Rooms {
-                entries: &mut *entries,
-                text,
-            };
+            let entries = &mut *entries;
+            let entry_rooms = choose::Rooms { entries, text };
             choose::choose(&mut files, entry_rooms, memory, picked)?
         }
     };
@@ -202,17 +197,35 @@ pub fn boot_entry<'m, M: PathMachine<'m>>(
         modules: rooms.modules,
     };
     match start {
-        Start::Configuration(item) => {
-            leave(&mut files, &partition, (item, false), &mut out, memory)
+        Start::Configuration(path, text) => {
+            let only = (path, text, false);
+            leave(&mut files, &partition, only, &mut out, memory)
         }
         Start::Entry(first, text) => {
-            let mut leave = |files: &mut Files<'m, M>, item, memory: &mut MemoryMap| {
+            let leave: Boot<'_, 'm, M, _> = &mut |files, (item, has_others), memory| {
                 *out.opened = None; // of a kernel that is not booted
-                leave(files, &partition, item, &mut out, memory)
+                let entry = (item.path(), item.text, has_others);
+                leave(files, &partition, entry, &mut out, memory)
             };
-            attempts::boot_first(&mut files, (first, entries, text), memory, &mut leave)
+            let boot_first = attempts::boot_first as fn(_, _, _, _) -> _;
+            let boot_first = machine.of_part(Part::Entries, boot_first)?;
+            boot_first(&mut files, (first, entries, text), &mut *memory, leave)
         }
     }
+}
+
+/// Takes what another loader has brought. Returns the configuration.
+#[inline(never)]
+fn take_brought<'m, M: PathMachine<'m>>(
+    files: &mut Files<'m, M>,
+    left: (u32, u32),
+    (text, room): (&'m mut [u8], &'m mut ArrayVec<File<'m>, MAX_GIVEN>),
+    memory: &mut MemoryMap,
+) -> Result<KernelEntry<'m>, M::Failure> {
+    let take = brought::take as fn(_, _, _, _) -> _;
+    let take = files.machine().of_part(Part::Brought, take)?;
+    let rooms = brought::Rooms { text, files: room };
+    take(files, left, rooms, memory)
 }
 
 /// The memory that the steps after the choice need.
@@ -227,20 +240,18 @@ pub struct WayRooms<'m> {
 fn leave<'m, M: PathMachine<'m>>(
     files: &mut Files<'m, M>,
     partition: &Partition,
-    (item, has_others): (Item<'m>, bool),
+    (path, text, has_others): (&str, KernelEntry<'m>, bool),
     rooms: &mut WayRooms<'m>,
     memory: &mut MemoryMap,
 ) -> Result<Handover<'m>, M::Failure> {
     let machine = files.machine();
-    let mut entry = match choose::find(item.text, files)? {
+    let mut entry = match choose::find(text, files)? {
         Chosen::Kernel(entry) => entry,
         Chosen::Chain(target) => {
-            let booted = chain::boot::boot(machine, target);
-            if booted.is_err() && !has_others && !item.path().is_empty() {
-                // The facts of the error are those of a disk, and do not name the file.
-                machine.print(&choose::ChainLine(target, item.path()));
-            }
-            return booted;
+            // The facts of an error are those of a disk, and do not name the file.
+            let named = if has_others { "" } else { path };
+            let boot = machine.of_part(Part::Chain, chain::boot::boot as fn(_, _, _) -> _)?;
+            return boot(machine, target, named);
         }
     };
     entry.has_others = has_others;
@@ -264,9 +275,17 @@ fn leave<'m, M: PathMachine<'m>>(
     };
     match recognised {
         Recognised::Bootpath(loaded) => bootpath::boot(way, loaded),
-        Recognised::Limine(loaded, requests) => limine::boot::boot(way, loaded, requests),
-        Recognised::Multiboot(opened) => multiboot::boot::boot(way, opened),
-        Recognised::Linux(opened) => linux::boot::boot(way, opened),
+        Recognised::Limine(loaded, requests) => {
+            let boot = machine.of_part(Part::Limine, limine::boot::boot as fn(_, _, _) -> _)?;
+            boot(way, loaded, requests)
+        }
+        Recognised::Multiboot(opened) => {
+            let boot = multiboot::boot::boot as fn(_, _) -> _;
+            machine.of_part(Part::Multiboot, boot)?(way, opened)
+        }
+        Recognised::Linux(opened) => {
+            machine.of_part(Part::Linux, linux::boot::boot as fn(_, _) -> _)?(way, opened)
+        }
     }
 }
 
@@ -358,25 +377,7 @@ fn early_room<'m, M: PathMachine<'m>>(
     Ok(block.keep())
 }
 
-/// Step 7: the disk that the loader was read from. What stage1 read by the extensions needs no
-/// questions; only if it read by cylinder, head and sector, the BIOS says what the drive can do
-/// ([`int13`](crate::disk::int13)).
-#[inline(never)]
-fn open_disk<'m, M: Machine<'m>>(machine: M) -> Drive<M> {
-    let (drive, _) = machine.drives();
-    match machine.way() {
-        WAY_CD => Drive::proved(machine, drive, CD_BLOCK),
-        way if WAY_CHS.contains(&way) => {
-            let mut disk = Drive::open(machine, drive);
-            disk.prove_sector_size();
-            disk.distrust_extensions();
-            disk
-        }
-        _ => Drive::proved_disk(machine, drive),
-    }
-}
-
-/// Reads the partition table and chooses the partition to boot from.
+/// Reads the partition table, and chooses the partition to boot from if there is a choice.
 ///
 /// # Errors
 /// 7A to 7D.
@@ -386,11 +387,47 @@ fn boot_partition<'m, M: PathMachine<'m>>(
     disk: &mut Drive<M>,
     cache: &mut [u8],
 ) -> Result<Partition, M::Failure> {
+    match partition::find_only(disk)? {
+        Some(partition) => {
+            say_partition(machine, disk, &partition);
+            Ok(partition)
+        }
+        None => {
+            let choose = choose_partition as fn(_, _, _) -> _;
+            machine.of_part(Part::Disks, choose)?(machine, disk, cache)
+        }
+    }
+}
+
+/// Chooses the partition to boot from.
+///
+/// # Errors
+/// 7A to 7D.
+#[inline(never)]
+fn choose_partition<'m, M: PathMachine<'m>>(
+    machine: M,
+    disk: &mut Drive<M>,
+    cache: &mut [u8],
+) -> Result<Partition, M::Failure> {
     let Found {
         partition,
         note,
         damage,
-    } = bootable::find_partition(disk, cache)?;
+    } = bootable::find_partition(disk, cache).map_err(|error| match error {
+        PartitionError::Disk(error) => M::Failure::from(error),
+        error => error.into(),
+    })?;
+    say_partition(machine, disk, &partition);
+    let note = note.as_ref().map(|note| note as &dyn fmt::Display);
+    let damage = damage.as_ref().map(|damage| damage as &dyn fmt::Display);
+    for text in [note, damage].into_iter().flatten() {
+        machine.print(&Remark(text));
+    }
+    Ok(partition)
+}
+
+/// The line about the disk and the partition.
+fn say_partition<'m, M: Machine<'m>>(machine: M, disk: &Drive<M>, partition: &Partition) {
     say!(
         machine,
         " 7 disk     drive ##h by ",
@@ -401,12 +438,6 @@ fn boot_partition<'m, M: PathMachine<'m>>(
         partition.number.into(),
         partition.first_lba.as_u64()
     );
-    let note = note.as_ref().map(|note| note as &dyn fmt::Display);
-    let damage = damage.as_ref().map(|damage| damage as &dyn fmt::Display);
-    for text in [note, damage].into_iter().flatten() {
-        machine.print(&Remark(text));
-    }
-    Ok(partition)
 }
 
 /// A further line of step 7.

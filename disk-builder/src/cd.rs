@@ -37,14 +37,15 @@ fn text<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     field
 }
 
-/// All blocks from the first descriptor on, up to the boot program.
+/// All blocks from the first descriptor on, up to the boot program, which reads so many bytes of
+/// stage2.
 ///
 /// # Errors
 /// When the partition is larger than a directory of one block can describe.
 pub(crate) fn blocks(
     geometry: &Geometry,
     program: &Stage1Cd,
-    stage2: &[u8],
+    stage2: usize,
 ) -> Result<[[u8; CD_BLOCK]; BLOCKS]> {
     let mut blocks = [[0; CD_BLOCK]; BLOCKS];
     let mut put = |block: u32, bytes: &[u8]| {
@@ -182,11 +183,11 @@ fn catalogue() -> [u8; 64] {
     catalogue
 }
 
-/// The boot program with its parameters.
-fn boot_program(program: &Stage1Cd, stage2: &[u8]) -> Result<Vec<u8>> {
+/// The boot program with its parameters: it reads so many bytes of stage2.
+fn boot_program(program: &Stage1Cd, stage2: usize) -> Result<Vec<u8>> {
     let mut code = program.code.to_vec();
     let mut parameters = Parameters {
-        blocks: u16::try_from(stage2.len().div_ceil(CD_BLOCK))?.into(),
+        blocks: u16::try_from(stage2.div_ceil(CD_BLOCK))?.into(),
         block: STAGE2_BLOCK.into(),
         adjustment: 0.into(),
     };

@@ -49,15 +49,16 @@ pub fn build(
     let inputs = [way_in, stage2].into_iter().filter_map(ElfFile::path);
     let inputs = inputs.map(Path::to_owned).collect();
     let output = Output::new(output, Content::MultibootProgram, force, inputs)?;
-    let mut stage2 = Stage2::read(stage2, (road, false), None)?;
+    let mut stage2 = Stage2::read(stage2, (road, false), None, 0)?;
     stage2.seal(&[]);
+    let memory = stage2.in_memory();
     let mut segment = way_in.flatten(LOAD_ADDRESS, MAX_CODE)?;
     let (_, parameters) = Parameters::mut_from_suffix(&mut segment)
         .ok()
         .with_context(|| format!("{way_in} is empty"))?;
-    parameters.stage2_bytes = u32::try_from(stage2.bytes.len())?.into();
+    parameters.stage2_bytes = u32::try_from(memory.len())?.into();
     let entry = way_in.entry()?;
-    segment.extend(&stage2.bytes);
+    segment.extend(memory);
 
     let header = file_header(entry);
     let program_header = program_header(u32::try_from(segment.len())?);

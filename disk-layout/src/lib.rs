@@ -17,6 +17,7 @@ pub mod mbr;
 pub mod multiboot;
 pub mod stage2;
 pub mod manifest;
+pub mod parts;
 pub mod iso9660;
 pub mod cd;
 

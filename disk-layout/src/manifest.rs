@@ -64,7 +64,8 @@ pub struct Entry {
     /// The other checksum of a kernel's headers, or zero.
     pub headers_sum: [U64; 2],
     /// For an ELF kernel: between which offsets in the file all requests, tags and markers of the
-    /// Limine protocol begin; 0 and 0, if it has none. For any other file: 0 and FFFFFFFFh.
+    /// Limine protocol begin; 0 and 0, if it has none and no marks of another loader either. For any
+    /// other file: 0 and FFFFFFFFh.
     pub requests: [U32; 2],
 }
 

@@ -5,17 +5,15 @@ use core::mem::{offset_of, size_of};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::SECTOR_SIZE;
+use crate::{SECTOR_SIZE, parts};
 
 /// Where stage1 loads stage2 (physical address, bytes): behind the MBR, and low enough that
 /// stage2's 16-bit code is within reach of segment 0.
 pub const LOAD_ADDRESS: u32 = 0x8000;
 
-/// Maximum length of stage2's image in bytes, as the linker script says.
-pub const MAX_IMAGE: usize = 220 * 1024;
-
-/// Maximum length of stage2 on disk, in bytes: the image and the [manifest](crate::manifest).
-pub const MAX_LENGTH: usize = 224 * 1024;
+/// Maximum length of what stage1 reads of stage2, in bytes: the first [part](crate::parts), and the
+/// [manifest](crate::manifest).
+pub const MAX_LENGTH: usize = (parts::START - LOAD_ADDRESS) as usize;
 
 /// The bytes at the front of stage2 that stage1 sums up: those of its first call of the BIOS, so that
 /// a BIOS that reads less than it says is noticed. They contain all code that runs before stage2 has

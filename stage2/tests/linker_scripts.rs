@@ -77,13 +77,25 @@ fn stage2() {
             ),
             format!("ASSERT(ADDR(.leave) >= {:#X} + 4096,", mbr::LOAD_ADDRESS),
             format!(
-                "ASSERT(image_end - image_start <= {},",
-                stage2_image::MAX_IMAGE
+                "    .parts image_start + {:#X} :",
+                disk_layout::parts::TABLE_OFFSET
             ),
             format!(
-                "ASSERT(. <= {:#X}, \"stage2's variables",
+                "ASSERT(one_piece || . <= {:#X}, \"stage2's first part",
+                disk_layout::parts::START
+            ),
+            format!(
+                "ASSERT(one_piece || . <= {:#X}, \"stage2's variables",
                 layout::STAGE2.end
             ),
         ],
+    );
+    let parts = disk_layout::parts::Part::ALL.iter();
+    let headers: Vec<String> = parts
+        .map(|part| format!("    {:<10} PT_LOAD;", part.name()))
+        .collect();
+    has(
+        include_str!("../../targets/stage2.ld"),
+        &[headers.join("\n")],
     );
 }

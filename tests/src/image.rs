@@ -48,6 +48,7 @@ pub fn test_program_built_by(config: &str, name: &str) -> Result<PathBuf> {
         package: "test-programs",
         bin: name,
         config: &format!("tests/programs/targets/{config}.toml"),
+        in_parts: false,
     })
 }
 

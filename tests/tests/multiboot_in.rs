@@ -143,7 +143,7 @@ fn each_part_of_stage2_is_checked() -> Result<()> {
     let stage2 = stage2.context("no stage2")?;
     let files = Modules::new()?;
     // Variables, what is in front of the check of the rest and behind it, and the last code.
-    let places = [100, stage2::CHECK_START - 1, stage2::CHECK_START, 150_000];
+    let places = [100, stage2::CHECK_START - 1, stage2::CHECK_START, 90_000];
     for place in [&places[..], &[stage2::SUMMED - 1, stage2::SUMMED]].concat() {
         let mut program = good.clone();
         program[stage2 + place] ^= 0x10;

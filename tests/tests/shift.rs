@@ -1,8 +1,8 @@
 //! A few of the shifts that `./run.sh shift` tries in full.
 
 use anyhow::{Context as _, Result, ensure};
-use disk_builder::stages::{STAGE2, workspace};
-use machine_tests::shift::{MOST, Shift, Workshop, linker_arguments};
+use disk_builder::stages::{STAGE2, linker_arguments, workspace};
+use machine_tests::shift::{MOST, Shift, Workshop};
 
 /// Shifts in every boot that leads through the code of mode switches, including reports of
 /// exceptions.

@@ -2,6 +2,7 @@
 
 pub mod block_device;
 pub mod int13;
+pub mod boot_drive;
 pub mod probe;
 pub mod partition;
 pub mod logical;

@@ -19,6 +19,7 @@
 use core::fmt;
 
 use disk_layout::mbr::BOOT_SIGNATURE;
+use disk_layout::parts::Part;
 use disk_layout::{Mbr, PartitionEntry, SECTOR_SIZE, iso9660};
 use zerocopy::FromBytes;
 
@@ -246,6 +247,11 @@ impl Named for PartitionError {
             Self::Disk(error) => error.entry(),
         }
     }
+
+    fn part(&self) -> Option<Part> {
+        // Its code finds all of this, so it is there.
+        Some(Part::Disks)
+    }
 }
 
 impl fmt::Display for PartitionError {
@@ -309,6 +315,31 @@ pub type IsBootable<'a, D> = &'a mut dyn FnMut(&mut D, &Partition) -> bool;
 /// Those of [`find_bootable`].
 pub fn find<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Partition, PartitionError> {
     Ok(find_bootable(device, &mut |_, _| true)?.partition)
+}
+
+/// The boot partition of a disk of sectors of 512 bytes whose table offers no choice; `None`: another
+/// disk, or there is more to say about it than that.
+///
+/// # Errors
+/// [`DiskError`], when sector 0 cannot be read.
+pub fn find_only<D: BlockDevice + ?Sized>(device: &mut D) -> Result<Option<Partition>, DiskError> {
+    if device.sector_size() != SECTOR_SIZE {
+        return Ok(None);
+    }
+    let end = device.sector_count();
+    let sector = device.read(Lba::ZERO, 1)?;
+    let (Ok(candidate), Ok((mbr, _))) = (boot_partition(sector, end), Mbr::ref_from_prefix(sector))
+    else {
+        return Ok(None);
+    };
+    let is_only = candidate.number == 0 || !offers_choice(mbr);
+    Ok(is_only.then(|| candidate.on_disk(OWN)))
+}
+
+/// Does the table have more than one partition, or logical ones?
+fn offers_choice(mbr: &Mbr) -> bool {
+    let has_logical = mbr.partitions.iter().any(|e| is_used(e) && is_extended(e));
+    has_logical || used_entries(mbr).nth(1).is_some()
 }
 
 /// Chooses the boot partition of a disk. `is_bootable` is asked only where there is a choice. A
@@ -512,8 +543,7 @@ impl<D: BlockDevice + ?Sized> Search<'_, D> {
             Ok(Candidate { number: 1.., .. }) | Err(PartitionError::NoEntry) => {}
             _ => return None,
         }
-        let has_logical = mbr.partitions.iter().any(|e| is_used(e) && is_extended(e));
-        if first.is_ok() && used_entries(mbr).nth(1).is_none() && !has_logical {
+        if first.is_ok() && !offers_choice(mbr) {
             return None;
         }
         for rank in 0..=2 {

@@ -108,13 +108,13 @@ impl fmt::Display for NotBooted<'_> {
         Coded(self.failure).fmt(f)?;
         // Facts about a volume or about a kernel do not name the file.
         let names_file = [
-            &catalogue::ENTRY_NO_KERNEL,
-            &catalogue::ENTRY_NO_MODULE,
-            &catalogue::KERNEL_DAMAGED,
-            &catalogue::MODULE_DAMAGED,
+            catalogue::ENTRY_NO_KERNEL.code,
+            catalogue::ENTRY_NO_MODULE.code,
+            catalogue::KERNEL_DAMAGED.code,
+            catalogue::MODULE_DAMAGED.code,
         ];
         let code = self.failure.entry().code;
-        if !names_file.iter().any(|row| row.code == code) {
+        if !names_file.contains(&code) {
             for part in [" (", self.file, ")"] {
                 f.write_str(part)?;
             }

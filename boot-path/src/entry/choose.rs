@@ -7,6 +7,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::disk::fat::{FileName, NoFile};
 use crate::entry::entries::{self, Added, Entries, Item, LoaderConf, NoEntry, ROOM, Room, Warning};
 use crate::entry::entry_file::{
@@ -63,8 +65,8 @@ pub struct Rooms<'a, 'm> {
 
 /// What is tried first.
 pub enum Start<'m> {
-    /// `kernel.conf`: there are no entries.
-    Configuration(Item<'m>),
+    /// `kernel.conf`, since there are no entries: its path and its text.
+    Configuration(&'static str, KernelEntry<'m>),
     /// An entry; the others remain, in the order in which they are tried. And the memory for texts,
     /// which is free again.
     Entry(Item<'m>, &'m mut [u8]),
@@ -81,11 +83,32 @@ pub fn choose<'m, M: EntryMachine<'m>>(
     picked: Option<&str>,
 ) -> Result<Start<'m>, M::Failure> {
     let Rooms { entries, text } = rooms;
+    if files.may_list(entries::DIRECTORY) {
+        let choose = choose_entry as fn(_, _, _, _, _) -> Result<Option<_>, _>;
+        let choose = files.machine().of_part(Part::Entries, choose)?;
+        if let Some(first) = choose(&mut *files, entries, &mut *text, memory, picked)? {
+            return Ok(Start::Entry(first, text));
+        }
+    }
+    let text = read_configuration(files, text)?;
+    Ok(Start::Configuration(PATH_ENTRY, text))
+}
+
+/// Reads the entries and chooses one, if there are any. `text` is for `loader.conf`.
+///
+/// # Errors
+/// 9C to 9F, 8B, 7A or 6B.
+#[inline(never)]
+fn choose_entry<'m, M: EntryMachine<'m>>(
+    files: &mut Files<'m, M>,
+    entries: &mut Entries<'m>,
+    text: &mut [u8],
+    memory: &mut MemoryMap,
+    picked: Option<&str>,
+) -> Result<Option<Item<'m>>, M::Failure> {
     let conf = read_entries(files, entries, text, memory)?;
     if entries.is_empty() {
-        let text = read_configuration(files, text)?;
-        let path = PATH_ENTRY;
-        return Ok(Start::Configuration(Item::of(path, text)));
+        return Ok(None);
     }
     let machine = files.machine();
     let pattern = conf.default_entry();
@@ -104,7 +127,7 @@ pub fn choose<'m, M: EntryMachine<'m>>(
         ", one of #",
         &[count],
     );
-    Ok(Start::Entry(first, text))
+    Ok(Some(first))
 }
 
 /// Finds the files that an entry names.
@@ -232,7 +255,7 @@ impl<'m, M: EntryMachine<'m>> Listing<'m, M> for Reading<'_, '_, 'm> {
 /// Why a file is left out.
 enum Unread<F> {
     /// It is no entry.
-    Error(EntryFileError),
+    Error(F),
     /// It cannot be read.
     Failure(F),
 }
@@ -264,7 +287,7 @@ impl<'m> Reading<'_, '_, 'm> {
                 room.text = length;
                 Ok(())
             }
-            Ok(Err(error)) => Err(Unread::Error(error)),
+            Ok(Err(error)) => Err(Unread::Error(error.into())),
             Err(failure) if is_of_file(files, &failure) => Err(Unread::Failure(failure)),
             Err(failure) => return Err(failure),
         })
@@ -286,7 +309,7 @@ impl<'m> Reading<'_, '_, 'm> {
                     Added {
                         free: Some(bytes),
                         error: Some(error),
-                    } => (bytes, Unread::Error(error)),
+                    } => (bytes, Unread::Error(error.into())),
                     Added { free, .. } => {
                         self.free = free;
                         return;
@@ -298,7 +321,7 @@ impl<'m> Reading<'_, '_, 'm> {
         self.skip(
             files,
             &match &error {
-                Unread::Error(error) => Warning::skipped(path, *error),
+                Unread::Error(error) => Warning::skipped(path, error),
                 Unread::Failure(failure) => Warning::unreadable(path, failure),
             },
         );
@@ -345,7 +368,9 @@ fn read_loader_conf<'r, 'm, M: EntryMachine<'m>>(
         }
         Err(failure) => return Err(failure),
     };
-    warn(machine, error.map(Warning::in_loader_conf));
+    let failure = error.map(M::Failure::from);
+    let warning = failure.as_ref().map(|it| Warning::in_loader_conf(it));
+    warn(machine, warning);
     if let Some(wanted) = conf.console() {
         machine.print_only(wanted);
     }
@@ -393,17 +418,6 @@ fn warn<'m>(machine: impl Machine<'m>, warning: Option<Warning<'_>>) {
 /// Prints a line of texts from files, in which a `#` stays a `#`, followed by a text with numbers.
 fn print<'m>(machine: impl Machine<'m>, texts: &[&str], behind: &str, numbers: &[u64]) {
     machine.print(&Line(texts, &Facts(behind, numbers)));
-}
-
-/// The line about a boot sector that cannot be started: which file names it.
-pub struct ChainLine<'a>(pub Target, pub &'a str);
-
-impl fmt::Display for ChainLine<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(target, path) = self;
-        Texts(&[" 9 entry    ", path, ": chain "]).fmt(f)?;
-        target.fmt(f)
-    }
 }
 
 /// A line of this step.

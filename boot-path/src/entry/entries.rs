@@ -8,6 +8,7 @@ use core::cmp::Ordering;
 use core::fmt;
 
 use arrayvec::ArrayVec;
+use disk_layout::parts::Part;
 
 use crate::entry::entry_file::{
     self, EntryFileCause, EntryFileError, KernelEntry, MAX_FILE, Places,
@@ -510,7 +511,7 @@ pub struct Warning<'a> {
 
 enum WarningCause<'a> {
     /// A file is left out.
-    Skipped(EntryFileError),
+    Skipped(&'a dyn Named),
     /// A file cannot be read: it is left out.
     Unreadable(&'a dyn Named),
     /// A directory has the name of an entry.
@@ -518,7 +519,7 @@ enum WarningCause<'a> {
     /// So many other files are left out.
     More(u32),
     /// A line of `loader.conf`, or all of it, is ignored.
-    Ignored(EntryFileError),
+    Ignored(&'a dyn Named),
     /// `loader.conf` is gone.
     Gone,
     /// This pattern matches no entry.
@@ -527,7 +528,7 @@ enum WarningCause<'a> {
 
 impl<'a> Warning<'a> {
     /// About a file whose contents are invalid.
-    pub fn skipped(path: &'a str, error: EntryFileError) -> Self {
+    pub fn skipped(path: &'a str, error: &'a dyn Named) -> Self {
         let cause = WarningCause::Skipped(error);
         Self { path, cause }
     }
@@ -553,7 +554,7 @@ impl<'a> Warning<'a> {
     }
 
     /// About a line of [`PATH_LOADER`] or all of it.
-    pub fn in_loader_conf(error: EntryFileError) -> Self {
+    pub fn in_loader_conf(error: &'a dyn Named) -> Self {
         Self {
             path: PATH_LOADER,
             cause: WarningCause::Ignored(error),
@@ -636,6 +637,10 @@ impl Named for NoneBoots<'_> {
     fn entry(&self) -> &'static Entry {
         self.first
     }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
+    }
 }
 
 impl fmt::Display for NoneBoots<'_> {
@@ -650,6 +655,10 @@ impl fmt::Display for NoneBoots<'_> {
 impl Named for NoEntry {
     fn entry(&self) -> &'static Entry {
         &catalogue::ENTRY_NONE
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

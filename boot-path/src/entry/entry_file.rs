@@ -31,6 +31,8 @@
 use core::fmt;
 use core::str;
 
+use disk_layout::parts::Part;
+
 use crate::entry::protocol::Protocol;
 use crate::entry::target::Target;
 use crate::errors::catalogue::{self, Entry, Named};
@@ -202,6 +204,10 @@ pub enum EntryFileCause {
 impl Named for EntryFileError {
     fn entry(&self) -> &'static Entry {
         &catalogue::ENTRY_FILE
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -16,6 +16,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 /// The part of a row that the loader prints.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -49,6 +51,12 @@ pub struct Row {
 pub trait Named: fmt::Display {
     /// The row of the table.
     fn entry(&self) -> &'static Entry;
+
+    /// The part of the loader that has the row and the facts, which has to be there before anybody
+    /// asks for them; `None`: the first one. Whatever a dead disk can cause is in that.
+    fn part(&self) -> Option<Part> {
+        None
+    }
 }
 
 /// A failure as shown: `error 7A: the disk cannot be read: LBA 2048, drive 80h, status 0Ch`.
@@ -242,6 +250,18 @@ catalogue! {
         sentence: "the disk has a GPT, which is not supported",
         causes: "The disk was partitioned for UEFI, or for another loader.",
         advice: "Leave it as it is: boot from another disk or stick, or start Bootpath from GRUB (docs/multiboot-in.md).",
+    }
+    PART_READ {
+        code: "7E",
+        sentence: "a part of the loader cannot be read",
+        causes: "The disk is damaged or was removed. This boot needs a part of the loader that stage1 does not read.",
+        advice: "Try another port, cable or stick; copy your files off it as long as it can be read.",
+    }
+    PART_DAMAGED {
+        code: "7F",
+        sentence: "a part of the loader is damaged, or of another build",
+        causes: "Something wrote to the sectors between the MBR and the first partition, or they were written at different times.",
+        advice: "Copy your files off the disk; then write the loader again, all of it.",
     }
     FAT_NOT_FAT {
         code: "8A",

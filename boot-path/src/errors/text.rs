@@ -265,11 +265,10 @@ pub fn split_last(text: &str, separator: u8) -> Option<(&str, &str)> {
 pub fn utf8(bytes: &[u8]) -> (&str, bool) {
     match str::from_utf8(bytes) {
         Ok(text) => (text, true),
-        // Rare, and slower.
-        Err(_) => (
-            bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()),
-            false,
-        ),
+        Err(error) => {
+            let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            (str::from_utf8(valid).unwrap_or(""), false)
+        }
     }
 }
 

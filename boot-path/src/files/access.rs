@@ -11,20 +11,20 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 
-use crate::disk::block_device::{BlockDevice as _, DiskError, DiskFailure};
+use disk_layout::parts::Part;
+
 use crate::disk::fat::{self, Cache, Directory, FatError, FileName, LARGE_FILE, NoFile, Volume};
 use crate::disk::int13::Drive;
-use crate::disk::partition::{Partition, PartitionError, TableLba};
+use crate::disk::partition::Partition;
 use crate::disk::stream::{self, Range};
 use crate::errors::text::{copy, decimal};
 use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::{self, Expected, Manifest, Role, Running, Sums};
-use crate::files::views::{say_change, say_defect};
+use crate::files::views::{open_other, say_volume};
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at_mut};
 use crate::position::FileOffset;
-use crate::say;
 
 /// A file that was found. Its size and first cluster stay the same, whichever copy of the file
 /// allocation table leads to its bytes, so the loader reads what it measured.
@@ -176,22 +176,19 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         if manifest.largest() >= LARGE_FILE {
             cache.expect_large_file();
         }
-        let mut changed = |error: &FatError, view| say_change(self.machine, error, view);
-        let volume = Volume::open_any(&mut disk, &mut cache, partition, &mut changed);
-        let volume = volume.map_err(|error| match error {
-            FatError::Disk(error) if is_behind_end(&error, partition) => {
-                M::Failure::from(PartitionError::BehindEnd {
-                    number: partition.number,
-                    first_lba: TableLba::of(partition),
-                    disk_sectors: disk.sector_count(),
-                })
+        let volume = match Volume::open(&mut disk, &mut cache, partition) {
+            Ok(volume) => {
+                say_volume(self.machine, &volume);
+                volume
             }
-            error => error.into(),
-        })?;
-        say!(self.machine, " 8 files    ", volume.kind());
-        if let Some(defect) = volume.defect() {
-            say_defect(self.machine, &defect);
-        }
+            Err(error) => {
+                let open = open_other as fn(_, _, _, _, _) -> _;
+                match self.machine.of_part(Part::Disks, open) {
+                    Ok(open) => open(self.machine, &mut disk, &mut cache, partition, error)?,
+                    Err(_) => return Err(error.into()),
+                }
+            }
+        };
         self.source = Source::Volume(OnDisk {
             disk,
             cache,
@@ -378,6 +375,20 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             });
         }
         self.list_by_view(path, u32::MAX, listing)
+    }
+
+    /// May there be something to [list](Self::list) in a directory, if only its damage? There is
+    /// not if it does not exist, and `disk-builder` has not made it either.
+    pub fn may_list(&mut self, path: &'m str) -> bool {
+        if self.manifest.directory(path).is_some() {
+            return true;
+        }
+        let Source::Volume(on_disk) = &mut self.source else {
+            return false;
+        };
+        let OnDisk { disk, cache, .. } = on_disk;
+        let directory = on_disk.volume.directory(disk, cache, path);
+        !matches!(directory, Ok(None))
     }
 
     /// Does the disk still answer?
@@ -664,14 +675,6 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             self.machine.free(kept.block, memory);
         }
     }
-}
-
-/// Does a partition begin behind the end of the disk? Nobody knew how long that is before it could not
-/// be read.
-fn is_behind_end(error: &DiskError, partition: &Partition) -> bool {
-    error.cause == DiskFailure::OutOfRange
-        && error.lba == partition.first_lba
-        && partition.number != 0
 }
 
 impl Kept<'_> {

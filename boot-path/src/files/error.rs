@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::disk::fat::FatError;
 use crate::disk::partition::PartitionError;
 use crate::errors::catalogue::{self, Entry, Named};
@@ -51,6 +53,10 @@ impl Named for Missing<'_> {
             Role::Module => &catalogue::ENTRY_NO_MODULE,
         }
     }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
+    }
 }
 
 impl fmt::Display for Missing<'_> {
@@ -67,5 +73,6 @@ pub fn is_of_volume(failure: &dyn Named) -> bool {
         &catalogue::FAT_NOT_FAT,
         &catalogue::FAT_DAMAGED,
     ];
-    volume.iter().any(|row| row.code == failure.entry().code)
+    // These are in the first part: no other is read to find out.
+    failure.part().is_none() && volume.iter().any(|row| row.code == failure.entry().code)
 }

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{decompress, inflate_flags};
 use zerocopy::little_endian::{U16, U32};
@@ -78,6 +79,10 @@ pub enum GzipError {
 impl Named for GzipError {
     fn entry(&self) -> &'static Entry {
         &catalogue::FILE_GZIP
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -9,6 +9,7 @@ use core::ops::Range;
 
 use arrayvec::ArrayVec;
 use disk_layout::manifest::{self, Entry};
+use disk_layout::parts::Part;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::disk::fat::File;
@@ -361,6 +362,10 @@ impl Named for Damage<'_> {
             Role::Kernel => &catalogue::KERNEL_DAMAGED,
             Role::Module => &catalogue::MODULE_DAMAGED,
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod file_bytes;
 pub mod checksum;
 pub mod sum;
+pub mod parts;
 pub mod integrity;
 pub mod gzip;
 pub mod error;

@@ -7,6 +7,8 @@
 
 use core::mem::MaybeUninit;
 
+use disk_layout::parts::Part;
+
 use crate::disk::stream::Range;
 use crate::files::access::{File, Files, Plan};
 use crate::files::error::FileMachine;
@@ -35,30 +37,11 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         if !gzip::is_gzip(&head) {
             return Ok(file);
         }
-        if let Some(bytes) = file.bytes() {
-            return Ok(self.unpack_bytes(bytes, memory)?);
-        }
-        let expected = self.expected(role, Sums::Whole, path, &file)?;
-        let mut packed = room(self.machine, file.size, memory)?;
-        let plan = Plan {
-            ranges: &[Range {
-                file_offset: FileOffset::ZERO,
-                length: file.size,
-                destination: packed.start(),
-            }],
-            checked: &|blocks, sum| blocks.iter().for_each(|block| sum(block)),
-        };
-        let blocks = core::slice::from_mut(&mut packed);
-        let unpacked = match self.load(&file, expected, &plan, blocks) {
-            Ok(()) => self.unpack_bytes(&packed, memory).map_err(M::Failure::from),
-            Err(error) => Err(error),
-        };
-        self.machine.free(packed, memory);
-        unpacked
+        let unpack = unpack as fn(_, _, _, _, _) -> _;
+        self.machine.of_part(Part::Gzip, unpack)?(self, role, path, file, memory)
     }
 
     /// Unpacks to newly allocated memory, which stays allocated.
-    #[inline(never)]
     fn unpack_bytes(
         &mut self,
         packed: &[u8],
@@ -118,6 +101,43 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         machine.free(pieces, memory);
         length
     }
+}
+
+/// Unpacks a compressed file.
+///
+/// # Errors
+/// 8C, 8B, 7A, 10Q or 10R.
+#[inline(never)]
+fn unpack<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
+    role: Role,
+    path: &'m str,
+    file: File<'m>,
+    memory: &mut MemoryMap,
+) -> Result<File<'m>, M::Failure> {
+    if let Some(bytes) = file.bytes() {
+        return Ok(files.unpack_bytes(bytes, memory)?);
+    }
+    let machine = files.machine;
+    let expected = files.expected(role, Sums::Whole, path, &file)?;
+    let mut packed = room(machine, file.size, memory)?;
+    let plan = Plan {
+        ranges: &[Range {
+            file_offset: FileOffset::ZERO,
+            length: file.size,
+            destination: packed.start(),
+        }],
+        checked: &|blocks, sum| blocks.iter().for_each(|block| sum(block)),
+    };
+    let blocks = core::slice::from_mut(&mut packed);
+    let unpacked = match files.load(&file, expected, &plan, blocks) {
+        Ok(()) => files
+            .unpack_bytes(&packed, memory)
+            .map_err(M::Failure::from),
+        Err(error) => Err(error),
+    };
+    machine.free(packed, memory);
+    unpacked
 }
 
 /// The initial state of a decompression. Only this function has the original, which is copied, on

@@ -7,7 +7,12 @@
 
 use core::fmt;
 
-use crate::disk::fat::{self, View, Volume};
+use disk_layout::parts::Part;
+
+use crate::disk::block_device::{BlockDevice as _, DiskError, DiskFailure};
+use crate::disk::fat::{self, Cache, FatError, View, Volume};
+use crate::disk::int13::Drive;
+use crate::disk::partition::{Partition, PartitionError, TableLba};
 use crate::errors::catalogue::Named;
 use crate::errors::text::Texts;
 use crate::files::access::{File, Files, OnDisk, Place, Source};
@@ -16,6 +21,7 @@ use crate::files::integrity::{Expected, Running};
 use crate::machine::Machine;
 use crate::memory::map::MemoryMap;
 use crate::position::FileOffset;
+use crate::say;
 
 /// An action by one view of the volume. `true`: it counts only if a checksum confirms what was
 /// read.
@@ -48,15 +54,13 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         if readable && !checked {
             return Err(first);
         }
-        self.machine.again(true);
-        let done = self.try_others(file, &mut |files| action(files, readable).is_ok());
-        self.machine.again(false);
-        match done {
-            Some(view) => {
-                say_change(self.machine, &first, view);
-                Ok(())
-            }
-            None => Err(first),
+        if !self.disk().is_none_or(Drive::is_there) {
+            return Err(first); // the part would be waited for again
+        }
+        let by_others = by_others as fn(_, _, _, _) -> Result<(), _>;
+        match self.machine.of_part(Part::Disks, by_others) {
+            Ok(by_others) => by_others(self, file, first, action),
+            Err(_) => Err(first),
         }
     }
 
@@ -117,6 +121,72 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
             }
         })
     }
+}
+
+/// As [`by_views`](Files::by_views), after the failure by the view in use.
+#[inline(never)]
+fn by_others<'m, M: FileMachine<'m>>(
+    files: &mut Files<'m, M>,
+    file: Option<&File<'m>>,
+    first: M::Failure,
+    action: Action<'_, 'm, M>,
+) -> Result<(), M::Failure> {
+    let machine = files.machine;
+    let readable = !is_of_volume(&first);
+    machine.again(true);
+    let done = files.try_others(file, &mut |files| action(files, readable).is_ok());
+    machine.again(false);
+    match done {
+        Some(view) => {
+            say_change(machine, &first, view);
+            Ok(())
+        }
+        None => Err(first),
+    }
+}
+
+/// Opens a volume that cannot be opened by the usual view.
+///
+/// # Errors
+/// 8A, 8B, 8D or 7A.
+#[inline(never)]
+pub(super) fn open_other<'m, M: FileMachine<'m>>(
+    machine: M,
+    disk: &mut Drive<M>,
+    cache: &mut Cache<'m>,
+    partition: &Partition,
+    error: FatError,
+) -> Result<Volume, M::Failure> {
+    let mut changed = |error: &FatError, view| say_change(machine, error, view);
+    let opened = Volume::open_other(disk, cache, partition, error, &mut changed);
+    let volume = opened.map_err(|error| match error {
+        FatError::Disk(error) if is_behind_end(&error, partition) => {
+            M::Failure::from(PartitionError::BehindEnd {
+                number: partition.number,
+                first_lba: TableLba::of(partition),
+                disk_sectors: disk.sector_count(),
+            })
+        }
+        error => error.into(),
+    })?;
+    say_volume(machine, &volume);
+    if let Some(defect) = volume.defect() {
+        machine.print(&Note(&defect));
+    }
+    Ok(volume)
+}
+
+/// Does a partition begin behind the end of the disk? Nobody knew how long that is before it could not
+/// be read.
+fn is_behind_end(error: &DiskError, partition: &Partition) -> bool {
+    error.cause == DiskFailure::OutOfRange
+        && error.lba == partition.first_lba
+        && partition.number != 0
+}
+
+/// The line about a volume that was opened.
+pub(super) fn say_volume<'m>(machine: impl Machine<'m>, volume: &Volume) {
+    say!(machine, " 8 files    ", volume.kind());
 }
 
 /// A file whose headers are being read.
@@ -185,7 +255,7 @@ impl<'m, M: FileMachine<'m>> OnDisk<'m, M> {
 }
 
 /// Reports that the volume is damaged, and which copy is used instead.
-pub(super) fn say_change<'m>(machine: impl Machine<'m>, damage: &dyn Named, view: View) {
+fn say_change<'m>(machine: impl Machine<'m>, damage: &dyn Named, view: View) {
     let part = match (view.backup, view.second_fat) {
         (false, false) => "the first FAT",
         (false, true) => "the second FAT",
@@ -195,11 +265,7 @@ pub(super) fn say_change<'m>(machine: impl Machine<'m>, damage: &dyn Named, view
     machine.print(&Change(damage, part));
 }
 
-/// Reports what is wrong with a volume that can be read all the same.
-pub(super) fn say_defect<'m>(machine: impl Machine<'m>, defect: &fat::Defect) {
-    machine.print(&Note(defect));
-}
-
+/// What is wrong with a volume that can be read all the same.
 struct Note<'a>(&'a fat::Defect);
 
 impl fmt::Display for Note<'_> {

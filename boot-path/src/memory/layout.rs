@@ -82,9 +82,9 @@ pub const BIOS_BUFFER: Region = Region::new(
 /// stage2's image and, behind it, its variables.
 pub const STAGE2: Region = Region::new(
     stage2::LOAD_ADDRESS as u64,
-    0x4_5000,
+    0x4_6000,
     "stage2",
-    "image (at most 220 KiB) and variables; its 16-bit code comes first, within reach of segment 0",
+    "its parts and its variables; its 16-bit code comes first, within reach of segment 0",
 );
 
 /// The top page table of the loader, a PML4.
@@ -98,9 +98,9 @@ pub const EARLY_ROOT: Region = Region::new(
 /// The stack in long mode.
 pub const STACK: Region = Region::new(
     EARLY_ROOT.end,
-    EARLY_ROOT.end + 0x7000,
+    EARLY_ROOT.end + 0x6000,
     "stack",
-    "28 KiB for the 64-bit code, which has been seen to use 16",
+    "24 KiB for the 64-bit code, which has been seen to use 16",
 );
 
 /// The stack of the fault handlers. It stays valid when the kernel runs, whose own stack may be

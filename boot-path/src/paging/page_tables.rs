@@ -6,6 +6,7 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 use crate::errors::catalogue::{self, Entry, Named};
@@ -129,6 +130,10 @@ impl Named for PagingError {
             PagingError::WritableCode(_) => &catalogue::KERNEL_WRITABLE_CODE,
             PagingError::OutOfMemory(error) => error.entry(),
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

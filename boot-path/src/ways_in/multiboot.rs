@@ -10,6 +10,7 @@ use core::fmt;
 
 use arrayvec::ArrayVec;
 use disk_layout::multiboot::{LOAD_ADDRESS, MAGIC_1, MAGIC_2, SAVED, SAVED_BYTES};
+use disk_layout::parts::Part;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -77,6 +78,10 @@ pub enum MultibootError {
 impl Named for MultibootError {
     fn entry(&self) -> &'static Entry {
         &catalogue::MULTIBOOT_INFORMATION
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

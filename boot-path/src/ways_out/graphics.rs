@@ -7,6 +7,8 @@
 
 use core::ops::Range;
 
+use disk_layout::parts::Part;
+
 use crate::bios::vbe::{
     Adapter, CONTROLLER_BLOCK, CONTROLLER_BYTES, MODE_BLOCK, MODE_BYTES, Mode, Wish,
 };
@@ -15,14 +17,72 @@ use crate::memory::address::PhysAddr;
 use crate::memory::map::MemoryMap;
 
 /// Asks the BIOS which modes it has. From here on, nothing is read from disks.
-pub fn ask<'m>(mut machine: impl Machine<'m>, adapter: &mut Adapter, memory: &MemoryMap) {
+///
+/// # Errors
+/// 7E, 7F.
+pub fn ask<'m, M: Machine<'m>>(
+    machine: M,
+    adapter: &mut Adapter,
+    memory: &MemoryMap,
+) -> Result<(), M::Failure> {
+    machine.of_part(Part::Graphics, ask_bios as fn(_, _, _))?(machine, adapter, memory);
+    Ok(())
+}
+
+#[inline(never)]
+fn ask_bios<'m, M: Machine<'m>>(mut machine: M, adapter: &mut Adapter, memory: &MemoryMap) {
     adapter.ask(&mut machine, memory.regions());
+}
+
+/// The mode that comes closest to a wish, with its framebuffer inside `within`, among those that
+/// suit; the others are forgotten. `None`: there is none.
+///
+/// # Errors
+/// 7E, 7F.
+pub fn choose<'m, M: Machine<'m>>(
+    machine: M,
+    adapter: &mut Adapter,
+    suits: fn(&Mode) -> bool,
+    wish: &Wish,
+    within: &Range<PhysAddr>,
+) -> Result<Option<Mode>, M::Failure> {
+    let choose = choose_mode as fn(_, _, _, _) -> _;
+    Ok(machine.of_part(Part::Graphics, choose)?(
+        adapter, suits, wish, within,
+    ))
+}
+
+#[inline(never)]
+fn choose_mode(
+    adapter: &mut Adapter,
+    suits: fn(&Mode) -> bool,
+    wish: &Wish,
+    within: &Range<PhysAddr>,
+) -> Option<Mode> {
+    adapter.keep(suits);
+    adapter.choose(wish, within)
 }
 
 /// Sets the mode that comes closest to a wish, with its framebuffer inside `within`. From then on,
 /// the console has only the serial line. `None`: no mode was set, and the console is unchanged.
-pub fn set<'m>(
-    mut machine: impl Machine<'m>,
+///
+/// # Errors
+/// 7E, 7F.
+pub fn set<'m, M: Machine<'m>>(
+    machine: M,
+    adapter: &mut Adapter,
+    wish: &Wish,
+    within: &Range<PhysAddr>,
+) -> Result<Option<Mode>, M::Failure> {
+    let set = set_mode as fn(_, _, _, _) -> _;
+    Ok(machine.of_part(Part::Graphics, set)?(
+        machine, adapter, wish, within,
+    ))
+}
+
+#[inline(never)]
+fn set_mode<'m, M: Machine<'m>>(
+    mut machine: M,
     adapter: &mut Adapter,
     wish: &Wish,
     within: &Range<PhysAddr>,

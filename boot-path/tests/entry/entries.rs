@@ -31,7 +31,7 @@ fn read_with(files: Files<'_>, pattern: Option<&str>) -> (Entries<'static>, Vec<
         if let Some(error) = added.error
             && entries.skip()
         {
-            warnings.push(Warning::skipped(path, error).to_string());
+            warnings.push(Warning::skipped(path, &error).to_string());
         }
     }
     warnings.extend(entries.rest().map(|warning| warning.to_string()));

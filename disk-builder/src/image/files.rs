@@ -255,7 +255,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
             bytes: room,
         };
         if let Some(error) = checked.add(room, default.as_deref()).error {
-            bail!("{}", Warning::skipped(path, error));
+            bail!("{}", Warning::skipped(path, &error));
         }
     }
     let choice = checked.choose(default.as_deref());
@@ -280,7 +280,7 @@ fn loader_conf(recipe: &Recipe, texts: &[(String, String)]) -> Result<String> {
         conf += &format!("console {console}\n");
     }
     match LoaderConf::parse(conf.as_bytes()).1 {
-        Some(error) => bail!("{}", Warning::in_loader_conf(error)),
+        Some(error) => bail!("{}", Warning::in_loader_conf(&error)),
         None => Ok(conf),
     }
 }

@@ -188,7 +188,8 @@ impl Parts {
             .transpose()?;
         let how = (recipe.road, recipe.record);
         let room = manifest.as_ref().map(Manifest::length);
-        let stage2 = Stage2::read(&recipe.stages.stage2, how, room)?;
+        let lba = stage2_lba(stage1_cd.is_some());
+        let stage2 = Stage2::read(&recipe.stages.stage2, how, room, lba.into())?;
         let geometry = Geometry::choose(&files::content(&files), recipe.size_mib)?;
         Ok(Self {
             stage1,
@@ -255,14 +256,11 @@ impl Parts {
         serial_number: u32,
         cannot: impl Copy + Fn() -> String,
     ) -> Result<()> {
-        let lba = match self.stage1_cd {
-            Some(_) => cd::STAGE2_LBA,
-            None => STAGE2_LBA,
-        };
+        let lba = stage2_lba(self.stage1_cd.is_some());
         let mut put = |offset: u64, bytes: &[u8]| disk.write_at(offset, bytes).with_context(cannot);
         put(u64::from(lba) * SECTOR_SIZE as u64, &self.stage2.bytes)?;
         if let Some(program) = &self.stage1_cd {
-            let blocks = cd::blocks(&self.geometry, program, &self.stage2.bytes)?;
+            let blocks = cd::blocks(&self.geometry, program, self.stage2.first)?;
             put(iso9660::DESCRIPTORS as u64, blocks.as_flattened())?;
         }
         let sectors = u16::try_from(self.stage2.sectors())?;
@@ -271,6 +269,14 @@ impl Parts {
             0,
             &boot_sector(&self.stage1, place, &self.geometry, serial_number)?,
         )
+    }
+}
+
+/// Where stage2 goes.
+fn stage2_lba(is_cd: bool) -> u16 {
+    match is_cd {
+        true => cd::STAGE2_LBA,
+        false => STAGE2_LBA,
     }
 }
 

@@ -12,12 +12,12 @@ use boot_path::position::{DiskOffset, Lba};
 use disk_layout::cd::{self as layout, SECTORS_PER_BLOCK};
 use disk_layout::stage2::{self as stage2_image, MAGIC, MAX_LENGTH, SUM, VERSION};
 use disk_layout::{
-    MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr,
+    MAX_TRANSFER_SECTORS, Mbr, PARTITION_LBA, ParameterBlock, SECTOR_SIZE, Stage2Header, mbr, parts,
 };
 use zerocopy::FromBytes as _;
 use zerocopy::little_endian::U64;
 
-use super::facts::{Cd, Inspection, Sectors, Stage2};
+use super::facts::{Cd, Inspection, Part, Sectors, Stage2};
 use super::{Problem, failure, say};
 use crate::cd;
 use crate::host_file::Sparse;
@@ -65,6 +65,12 @@ impl Inspection {
             return Err(format!(
                 "stage2's header has version {version}, not {VERSION}"
             ));
+        }
+        stage2.parts = read_parts(disk, &bytes)?;
+        if let Some(part) = stage2.parts.iter().find(|part| !part.verified) {
+            let Sectors { lba, sectors } = part.place;
+            let facts = format!("{}, LBA {lba} to {}", part.name, lba + sectors - 1);
+            return Err(failure(&catalogue::PART_DAMAGED, facts));
         }
         let manifest = stage2_image::manifest(&bytes).unwrap_or_default();
         Ok(manifest.to_vec())
@@ -120,6 +126,37 @@ impl Inspection {
     }
 }
 
+/// Reads all parts of stage2 besides the first.
+fn read_parts(disk: &mut FileDisk, first: &[u8]) -> Problem<Vec<Part>> {
+    let Some(table) = parts::table(first) else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for (part, place) in parts::Part::ALL.iter().zip(&table.places) {
+        let lba = u64::from(table.lba.get()) + u64::from(place.sector.get());
+        let length = place.length.get() as usize;
+        if length == 0 {
+            continue;
+        }
+        let name = part.name();
+        let unreadable = |facts| failure(&catalogue::PART_READ, format!("{name}, {facts}"));
+        if length > MAX_LENGTH {
+            return Err(unreadable(format!("LBA {lba}, {length} bytes")));
+        }
+        let place_on_disk = Sectors::new(Lba::new(lba), length.div_ceil(SECTOR_SIZE) as u64);
+        let bytes = disk
+            .sectors(Lba::new(lba), place_on_disk.sectors as usize)
+            .map_err(|error| unreadable(error.to_string()))?;
+        found.push(Part {
+            name,
+            place: place_on_disk,
+            address: place.address.get(),
+            verified: sum::of_rounds(bytes[..length].as_chunks().0) == place.sum.map(U64::get),
+        });
+    }
+    Ok(found)
+}
+
 impl Stage2 {
     /// stage2 as its header describes it.
     fn of(bytes: &[u8], header: &Stage2Header, place: Sectors) -> Self {
@@ -136,6 +173,7 @@ impl Stage2 {
                 _ => "unknown",
             },
             record: header.record != 0,
+            parts: Vec::new(),
         }
     }
 }

@@ -91,6 +91,22 @@ pub struct Stage2 {
     pub road: &'static str,
     /// Whether it writes its BIOS calls to the serial line.
     pub record: bool,
+    /// What it reads of itself when a boot needs it.
+    pub parts: Vec<Part>,
+}
+
+/// A part of stage2 that stage1 does not read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it lies.
+    #[serde(flatten)]
+    pub place: Sectors,
+    /// Where it goes in memory (physical address).
+    pub address: u32,
+    /// Whether its checksum is right.
+    pub verified: bool,
 }
 
 /// ISO 9660 and El Torito.

@@ -178,7 +178,7 @@ impl Inspection {
             Ok(bytes) => {
                 if let Some(error) = LoaderConf::parse(&bytes).1 {
                     self.note_line(path, &bytes, error);
-                    let warning = Warning::in_loader_conf(error);
+                    let warning = Warning::in_loader_conf(&error);
                     self.warnings.push(warning.to_string());
                 }
                 Ok(bytes)
@@ -231,7 +231,7 @@ impl Inspection {
                     Some(error) => {
                         let bytes = added.free.unwrap_or_default();
                         self.note_line(path, bytes.get(path.len()..).unwrap_or_default(), error);
-                        Warning::skipped(path, error).to_string()
+                        Warning::skipped(path, &error).to_string()
                     }
                 }
             }

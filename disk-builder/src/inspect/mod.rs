@@ -31,8 +31,8 @@ use crate::progress::{self, Progress, Step};
 use disk::FileDisk;
 
 pub use facts::{
-    Cd, Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, LISTED, Partition, Sectors,
-    Stage2, Volume,
+    Cd, Checksum, ConfigurationLine, EntryInfo, FileInfo, Inspection, LISTED, Part, Partition,
+    Sectors, Stage2, Volume,
 };
 pub use kernels::{Booted, Kernel, LimineKernel, Linux, MultibootKernel, PhysicalSegment, Segment};
 pub use output::Styles;

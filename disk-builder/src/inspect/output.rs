@@ -98,7 +98,11 @@ impl Stage2 {
             self.road,
             state(self.verified)
         );
-        line(f, self.place, what)
+        line(f, self.place, what)?;
+        self.parts.iter().try_for_each(|part| {
+            let what = format_args!("  part {} ({})", part.name, state(part.verified));
+            line(f, part.place, what)
+        })
     }
 }
 

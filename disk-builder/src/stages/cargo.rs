@@ -19,12 +19,25 @@ pub fn target_for(host: &str) -> &str {
     }
 }
 
-/// The arguments that build a program in release mode for a target. `flags` are those of [`flags`].
-pub fn arguments<'a>(program: &Program<'a>, target: &'a str, flags: &'a str) -> Vec<&'a str> {
+/// The arguments that build a program in release mode for a target. `flags` are those of [`flags`];
+/// `more` is for cargo. `object`: where to put the program's object file, too.
+pub fn arguments<'a>(
+    program: &Program<'a>,
+    target: &'a str,
+    flags: &'a str,
+    more: &[&'a str],
+    object: Option<&Path>,
+) -> Vec<String> {
     let mut arguments = vec!["--config", program.config, "--config", flags];
-    arguments.extend(["build", "--release", "--features", "bare-metal"]);
+    arguments.extend(["rustc", "--release", "--features", "bare-metal"]);
     arguments.extend(["--target", target, "--package", program.package]);
     arguments.extend(["--bin", program.bin]);
+    arguments.extend(more);
+    let mut arguments: Vec<_> = arguments.into_iter().map(str::to_owned).collect();
+    if let Some(object) = object {
+        arguments.push("--".into());
+        arguments.push(format!("--emit=obj={},link", object.display()));
+    }
     arguments
 }
 

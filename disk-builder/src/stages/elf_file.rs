@@ -94,35 +94,18 @@ impl ElfFile {
     /// What its segments look like in memory from `base` on, without zeros at the end that the file
     /// does not hold.
     pub(crate) fn flatten(&self, base: u32, limit: usize) -> Result<Vec<u8>> {
-        match self {
-            Self::File(path) => {
-                self.flatten_from(&ReadCache::new(host_file::open(path)?), base, limit)
-            }
-            Self::BuiltIn(_, bytes) => self.flatten_from(*bytes, base, limit),
-        }
+        self.flatten_some(base, limit, &self.segments(limit)?)
     }
 
-    fn flatten_from<'a, R: ReadRef<'a>>(
+    /// The same, of some of its segments.
+    pub(crate) fn flatten_some(
         &self,
-        file: R,
         base: u32,
         limit: usize,
+        segments: &[(u64, Vec<u8>)],
     ) -> Result<Vec<u8>> {
-        let cut = || format!("{self} is cut short");
-        let (header, endian) = self.header(file)?;
         let mut flat = Vec::new();
-        for segment in header.program_headers(endian, file).with_context(cut)? {
-            let length = segment.p_filesz(endian);
-            if segment.p_type(endian) != PT_LOAD || length == 0 {
-                continue;
-            }
-            // No more is read than fits.
-            ensure!(
-                length <= limit as u64,
-                "{self} does not fit: more than {limit} bytes"
-            );
-            let bytes = segment.data(endian, file).ok().with_context(cut)?;
-            let address = segment.p_paddr(endian);
+        for (address, bytes) in segments {
             let start = address
                 .checked_sub(u64::from(base))
                 .with_context(|| format!("{self} has bytes at {address:#x}, below {base:#x}"))?;
@@ -136,6 +119,39 @@ impl ElfFile {
             flat[end - bytes.len()..end].copy_from_slice(bytes);
         }
         Ok(flat)
+    }
+
+    /// Its segments, none of more than `limit` bytes: physical addresses, and what the file holds of
+    /// each.
+    pub(crate) fn segments(&self, limit: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        match self {
+            Self::File(path) => self.segments_in(&ReadCache::new(host_file::open(path)?), limit),
+            Self::BuiltIn(_, bytes) => self.segments_in(*bytes, limit),
+        }
+    }
+
+    fn segments_in<'a, R: ReadRef<'a>>(
+        &self,
+        file: R,
+        limit: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>> {
+        let cut = || format!("{self} is cut short");
+        let (header, endian) = self.header(file)?;
+        let mut segments = Vec::new();
+        for segment in header.program_headers(endian, file).with_context(cut)? {
+            let length = segment.p_filesz(endian);
+            if segment.p_type(endian) != PT_LOAD || length == 0 {
+                continue;
+            }
+            // No more is read than fits.
+            ensure!(
+                length <= limit as u64,
+                "{self} does not fit: more than {limit} bytes"
+            );
+            let bytes = segment.data(endian, file).ok().with_context(cut)?;
+            segments.push((segment.p_paddr(endian), bytes.to_vec()));
+        }
+        Ok(segments)
     }
 }
 

@@ -2,12 +2,16 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::files::sum;
+use disk_layout::parts::{self, Part};
 use disk_layout::stage2::{MAGIC, MAX_LENGTH, SUMMED, VERSION};
 use disk_layout::{ParameterBlock, Road, SECTOR_SIZE, Stage2Header, cd, manifest, mbr, stage2};
 use zerocopy::little_endian::U64;
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::ElfFile;
+
+/// Where the parts lie that are not always there.
+const PARTS: u64 = parts::START as u64;
 
 /// stage1, ready for the MBR.
 pub(crate) struct Stage1 {
@@ -85,22 +89,37 @@ impl Stage1Cd {
 
 /// stage2, ready for the disk.
 pub(crate) struct Stage2 {
-    /// Whole sectors, with the header filled once they are [sealed](Self::seal).
+    /// Whole sectors, with the header filled once they are [sealed](Self::seal): the first part, and
+    /// behind it the others.
     pub(crate) bytes: Vec<u8>,
-    /// Bytes in use.
+    /// Bytes in use of the first part.
     pub(crate) used: usize,
+    /// Bytes of the first part, whole sectors.
+    pub(crate) first: usize,
+    /// Where the other parts are.
+    places: Vec<parts::Place>,
     /// Where the manifest goes; 0: there is none.
     manifest: usize,
 }
 
 impl Stage2 {
-    /// Flattens an ELF file, with room behind it for a manifest of so many bytes.
+    /// Flattens an ELF file, with room behind its first part for a manifest of so many bytes. `lba`: where
+    /// it will be on the disk, in sectors of 512 bytes.
     pub(crate) fn read(
         file: &ElfFile,
         (road, record): (Road, bool),
         manifest: Option<usize>,
+        lba: u32,
     ) -> Result<Self> {
-        let mut bytes = file.flatten(stage2::LOAD_ADDRESS, MAX_LENGTH)?;
+        let mut segments = file.segments(MAX_LENGTH)?;
+        let others = segments.split_off(segments.partition_point(|&(start, _)| start < PARTS));
+        ensure!(
+            [0, Part::ALL.len()].contains(&others.len()),
+            "{file} has {} parts besides the first, and not {}",
+            others.len(),
+            Part::ALL.len()
+        );
+        let mut bytes = file.flatten_some(stage2::LOAD_ADDRESS, MAX_LENGTH, &segments)?;
         let mut start = 0;
         if let Some(length) = manifest {
             start = bytes.len().next_multiple_of(manifest::ALIGNMENT);
@@ -113,7 +132,7 @@ impl Stage2 {
             file
         );
         bytes.resize(used.next_multiple_of(SECTOR_SIZE).max(SUMMED), 0);
-        let length = u32::try_from(bytes.len())?;
+        let first = bytes.len();
         let Some((header, _)) = Stage2Header::mut_from_prefix(&mut bytes)
             .ok()
             .filter(|(header, _)| header.magic == MAGIC)
@@ -122,16 +141,19 @@ impl Stage2 {
         };
         *header = Stage2Header {
             magic: MAGIC,
-            length: length.into(),
+            length: u32::try_from(first)?.into(),
             version: VERSION.into(),
             road: road as u8,
             record: record.into(),
             manifest: u32::try_from(start)?.into(),
             ..Stage2Header::new_zeroed()
         };
+        let places = append(&mut bytes, &others, lba)?;
         Ok(Self {
             bytes,
             used,
+            first,
+            places,
             manifest: start,
         })
     }
@@ -148,7 +170,45 @@ impl Stage2 {
         bytes[offset..][..size_of_val(&sum)].copy_from_slice(&sum.to_le_bytes());
     }
 
+    /// How many sectors stage1 reads.
     pub(crate) fn sectors(&self) -> usize {
-        self.bytes.len() / SECTOR_SIZE
+        self.first / SECTOR_SIZE
     }
+
+    /// What it looks like in memory, from [`stage2::LOAD_ADDRESS`] on, with all parts.
+    pub(crate) fn in_memory(&self) -> Vec<u8> {
+        let mut memory = self.bytes[..self.first].to_vec();
+        for place in &self.places {
+            let part = parts::bytes(&self.bytes, place).expect("it was put there");
+            let start = (place.address.get() - stage2::LOAD_ADDRESS) as usize;
+            memory.resize(memory.len().max(start + part.len()), 0);
+            memory[start..][..part.len()].copy_from_slice(part);
+        }
+        memory
+    }
+}
+
+/// Puts parts behind the first one, and their places and sums into its table. Returns these.
+fn append(bytes: &mut Vec<u8>, others: &[(u64, Vec<u8>)], lba: u32) -> Result<Vec<parts::Place>> {
+    let mut table = parts::Table {
+        lba: lba.into(),
+        ..parts::Table::EMPTY
+    };
+    for (place, (address, part)) in table.places.iter_mut().zip(others) {
+        bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
+        let start = bytes.len();
+        bytes.extend(part);
+        bytes.resize(bytes.len().next_multiple_of(parts::ALIGNMENT), 0);
+        let (rounds, _) = bytes[start..].as_chunks();
+        *place = parts::Place {
+            sector: u32::try_from(start / SECTOR_SIZE)?.into(),
+            length: u32::try_from(bytes.len() - start)?.into(),
+            address: u32::try_from(*address)?.into(),
+            reserved: 0.into(),
+            sum: sum::of_rounds(rounds).map(U64::new),
+        };
+    }
+    bytes.resize(bytes.len().next_multiple_of(SECTOR_SIZE), 0);
+    bytes[parts::TABLE_OFFSET..][..size_of_val(&table)].copy_from_slice(table.as_bytes());
+    Ok(table.places[..others.len()].to_vec())
 }

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Program;
 use super::cargo::{self, TARGET_DIRECTORY};
+use super::toolchain::Toolchain;
+use super::{Program, parts};
 use crate::signals;
 
 /// The directory of the workspace that this program was built from.
@@ -33,11 +34,13 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     );
     let mut command = cargo_here();
     let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
-    let directory = directory.map_or("target".into(), PathBuf::from);
-    let flags = cargo::flags(&workspace().join(directory), "")?;
-    command
-        .args(cargo::arguments(program, target()?, &flags))
-        .arg("--message-format=json-render-diagnostics");
+    let directory = workspace().join(directory.map_or("target".into(), PathBuf::from));
+    let flags = cargo::flags(&directory, "")?;
+    let target = target()?;
+    let more = ["--message-format=json-render-diagnostics"];
+    let object = directory.join(target).join("release/stage2.o");
+    let object = program.in_parts.then_some(object.as_path());
+    command.args(cargo::arguments(program, target, &flags, &more, object));
     let output = signals::output_with(command.stderr(Stdio::piped()), pass_on)
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     ensure!(
@@ -45,6 +48,18 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         "cargo could not build {}",
         program.bin
     );
+    if let Some(object) = object {
+        let linked = object.with_file_name("in-parts").join(program.bin);
+        parts::link(
+            &toolchain()?,
+            workspace(),
+            program.config,
+            object,
+            &[],
+            &linked,
+        )?;
+        return Ok(linked);
+    }
 
     // One JSON object a line; an artifact that can be run says where it is.
     String::from_utf8_lossy(&output.stdout)
@@ -54,6 +69,24 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
         .filter_map(|message| message["executable"].as_str().map(PathBuf::from))
         .next_back()
         .with_context(|| format!("cargo does not say where it put {}", program.bin))
+}
+
+/// The compiler, as cargo would run it in the workspace.
+fn rustc() -> Command {
+    let own = runs_for_this_workspace();
+    let rustc = env::var_os("RUSTC").filter(|_| own);
+    let mut command = Command::new(rustc.unwrap_or_else(|| "rustc".into()));
+    cargo::clean(&mut command, own);
+    command.current_dir(workspace());
+    command
+}
+
+/// The compiler's linker, for the target of the programs.
+///
+/// # Errors
+/// When the compiler cannot be run.
+pub fn toolchain() -> Result<Toolchain> {
+    Toolchain::of(rustc, target()?)
 }
 
 /// Are the sources of a program still there?
@@ -119,11 +152,7 @@ pub fn target() -> Result<&'static str> {
     static TARGET: OnceLock<Option<String>> = OnceLock::new();
     TARGET
         .get_or_init(|| {
-            let own = runs_for_this_workspace();
-            let rustc = env::var_os("RUSTC").filter(|_| own);
-            let mut command = Command::new(rustc.unwrap_or_else(|| "rustc".into()));
-            cargo::clean(&mut command, own);
-            let output = command.arg("-vV").current_dir(workspace()).output().ok()?;
+            let output = rustc().arg("-vV").output().ok()?;
             let text = String::from_utf8(output.stdout).ok()?;
             let host = text.lines().find_map(|line| line.strip_prefix("host: "))?;
             Some(cargo::target_for(host).to_owned())

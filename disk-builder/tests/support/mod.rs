@@ -8,7 +8,7 @@ use std::process::Output;
 
 use disk_builder::image::{Built, Recipe};
 use disk_builder::stages::Stages;
-use disk_layout::{mbr, stage2};
+use disk_layout::{mbr, parts, stage2};
 use tempfile::TempDir;
 
 /// The address that the kernels are linked for.
@@ -89,10 +89,12 @@ pub fn stage1_cd(code: &[u8]) -> Vec<u8> {
     elf(base, &[Load(base, 7, code, 0)])
 }
 
-/// stage2: the magic and `length` bytes in all.
+/// stage2 without other parts: the magic and `length` bytes in all.
 pub fn stage2(length: usize) -> Vec<u8> {
     let mut bytes = noise(length);
     bytes[..stage2::ENTRY_OFFSET].fill(0);
+    let places = parts::TABLE_OFFSET..parts::TABLE_OFFSET + size_of::<parts::Table>();
+    bytes[places].fill(0);
     bytes[..stage2::MAGIC.len()].copy_from_slice(&stage2::MAGIC);
     let base = u64::from(stage2::LOAD_ADDRESS);
     elf(

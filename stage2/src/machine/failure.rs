@@ -6,22 +6,39 @@ use boot_path::entry::entries::NoneBoots;
 use boot_path::errors::catalogue::{Entry, Named};
 use boot_path::files::error::Missing;
 use boot_path::files::integrity::Damage;
+use boot_path::machine::Machine as _;
+use disk_layout::parts::Part;
 
+use crate::machine::Machine;
 use crate::machine::variables::Kept;
 
 /// Any error of a step. The error itself stays in a variable, so that only a reference is passed
 /// up.
 pub struct Failure(Kept);
 
+impl Failure {
+    /// Shows the error, once its texts are there; if they cannot be read, why.
+    fn show<T>(&self, show: impl FnOnce(&dyn Named) -> T) -> T {
+        match self.part().map(|part| Machine.of_part(part, ())) {
+            Some(Err(failure)) => show(&*failure.0),
+            _ => show(&*self.0),
+        }
+    }
+}
+
 impl Named for Failure {
     fn entry(&self) -> &'static Entry {
-        self.0.entry()
+        self.show(|error| error.entry())
+    }
+
+    fn part(&self) -> Option<Part> {
+        self.0.part()
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.show(|error| error.fmt(f))
     }
 }
 

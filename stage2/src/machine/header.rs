@@ -7,6 +7,7 @@ use core::mem::{MaybeUninit, offset_of};
 use boot_path::errors::text::copy;
 use boot_path::memory::layout::STAGE2;
 use disk_layout::manifest;
+use disk_layout::parts::{Part, Place, TABLE_OFFSET, Table};
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -29,6 +30,11 @@ placed! {
         check: [U64::ZERO; 2],
     };
 
+    /// Where the parts are; `disk-builder` fills it in.
+    #[used]
+    in ".parts"
+    static PARTS: Table = Table::EMPTY;
+
     /// Room behind the image, where `disk-builder` puts its facts about the files: see
     /// [`manifest`].
     #[used]
@@ -42,6 +48,13 @@ placed! {
 /// Was the image built to be recorded?
 pub fn recorded() -> bool {
     physical::read::<u8>(STAGE2.start + offset_of!(Stage2Header, record) as u64) != 0
+}
+
+/// Where a part is, and where stage2 is on the disk, in sectors of 512 bytes.
+pub fn place(part: Part) -> (Place, u32) {
+    let lba = STAGE2.start + (TABLE_OFFSET + offset_of!(Table, lba)) as u64;
+    let place = STAGE2.start + part.place_offset() as u64;
+    (physical::read(place), physical::read::<U32>(lba).get())
 }
 
 /// The manifest at the end of the image; its place is in the header.

@@ -1,45 +1,45 @@
 //! The machine, as the boot path sees it.
 
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cell::{Cell, OnceCell};
 use core::fmt;
+use core::hint::black_box;
 use core::mem::MaybeUninit;
 
 use boot_path::devices::{seed, timer};
 use boot_path::errors::text::copy;
 use boot_path::files::checksum::{self, CRC_32, Tables};
+use boot_path::files::parts::Parts;
 use boot_path::machine::{Consoles, KernelSegment, Machine as BootMachine, Run};
 use boot_path::memory::address::PhysAddr;
 use boot_path::memory::ram::{Allocation, Block};
 use disk_layout::mbr::frame::WAY_MULTIBOOT;
+use disk_layout::parts::Part;
 use handoff::TIMELINE_LENGTH;
 
 use crate::machine::console::CONSOLE;
 use crate::machine::failure::Failure;
 use crate::machine::real_mode::findings::{self, FINDINGS, Multiboot};
 use crate::machine::variables::{HEAP, OneThread, Rest};
-use crate::machine::{Machine, faults, instructions, physical, switch};
+use crate::machine::{Machine, faults, header, instructions, physical, switch};
 
 /// Tables for a checksum, once there is memory for them. While one caller uses them, no other can
 /// take them.
 static TABLES: OneThread<Cell<Option<&'static mut Tables>>> = OneThread::new(Cell::new(None));
 
-/// Memory for these tables, until they are needed.
-static ROOM: OneThread<Cell<Option<&'static mut MaybeUninit<Tables>>>> =
-    OneThread::new(Cell::new(None));
-
 /// Lets the checksum have tables in this memory.
 pub fn use_tables(room: &'static mut MaybeUninit<Tables>) {
-    ROOM.set(Some(room));
+    TABLES.set(Some(room.write(Tables::EMPTY)));
 }
 
+/// The parts that were needed so far.
+static PARTS: OneThread<Parts> = OneThread::new(Parts::none());
+
 /// The time-stamp counter's frequency, once it has been determined.
-static FREQUENCY: OneThread<Cell<Option<Option<u64>>>> = OneThread::new(Cell::new(None));
+static FREQUENCY: OneThread<OnceCell<Option<u64>>> = OneThread::new(OnceCell::new());
 
 impl BootMachine<'static> for Machine {
     type Failure = Failure;
-
-    fn again(self, _: bool) {}
 
     fn heap(self, memory: Block<'static>) {
         HEAP.set(Rest(memory.keep()));
@@ -48,10 +48,6 @@ impl BootMachine<'static> for Machine {
     fn bytes(self, memory: Allocation) -> &'static mut [u8] {
         physical::allocated(memory)
     }
-
-    fn freed(self, _: PhysAddr, _: u64) {}
-
-    fn freed_within(self, _: PhysAddr, _: u64) {}
 
     fn store(self, from: &[u8], to: &mut [u8]) {
         copy(from, to);
@@ -88,10 +84,9 @@ impl BootMachine<'static> for Machine {
     }
 
     fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
-        // Nobody needs it before there is a file to unpack.
-        let room = || Some(ROOM.take()?.write(Tables::EMPTY));
-        let tables = TABLES.take().or_else(room);
-        let tables = tables.expect("the path has given them memory");
+        let Some(tables) = TABLES.take() else {
+            panic!("the path has given them memory");
+        };
         let crc = tables.of(CRC_32).crc(crc, bytes);
         TABLES.set(Some(tables));
         crc
@@ -157,14 +152,17 @@ impl BootMachine<'static> for Machine {
         faults::KERNEL_SEGMENTS.set(segments.leak());
     }
 
+    fn of_part<F>(self, part: Part, function: F) -> Result<F, Failure> {
+        PARTS.bring(self, part, header::place)?;
+        // The compiler would call a function that it knows directly.
+        Ok(black_box(function))
+    }
+
     fn random_seed(self) -> [u8; 32] {
         seed::random_seed(self)
     }
 
     fn tsc_frequency(self) -> Option<u64> {
-        let known = FREQUENCY.get();
-        let frequency = known.unwrap_or_else(|| timer::tsc_frequency(self));
-        FREQUENCY.set(Some(frequency));
-        frequency
+        *FREQUENCY.get_or_init(|| timer::tsc_frequency(self))
     }
 }

@@ -50,8 +50,8 @@ impl Rest {
     /// # Panics
     /// When what is left is too small.
     pub fn room<T>(&mut self) -> &'static mut MaybeUninit<T> {
-        let room = self.piece(Layout::new::<T>());
-        let room = room.expect("this much was allocated");
+        let room = self.piece(Layout::new::<T>()); // `expect` would need code to print any text
+        let room = room.unwrap_or_else(|| panic!("this much was allocated"));
         // SAFETY: these bytes have the value's size and alignment, nobody else has a reference to
         // them, and a `MaybeUninit` may hold any bytes.
         unsafe { &mut *room.as_mut_ptr().cast() }

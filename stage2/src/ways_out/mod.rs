@@ -7,11 +7,13 @@ pub mod limine;
 
 use core::sync::atomic::AtomicBool;
 
+use boot_path::machine::Machine as _;
 use boot_path::ways_out::chain::boot::PARTITION_ENTRY;
 use boot_path::ways_out::handover::{Handover, Jump};
+use disk_layout::parts::Part;
 
-use crate::machine::physical;
 use crate::machine::variables::first_time;
+use crate::machine::{Machine, faults, physical};
 
 /// Leaves the loader. Only the code of the ways out is still needed.
 pub fn leave(mut handover: Handover<'static>) -> ! {
@@ -21,7 +23,10 @@ pub fn leave(mut handover: Handover<'static>) -> ! {
     physical::hand_over(&handover.moves);
     match handover.jump {
         Jump::Bootpath(start) => bootpath::start(&start),
-        Jump::Limine(start) => limine::start_kernel(&start),
+        Jump::Limine(start) => {
+            let known = Machine.of_part(Part::Limine, limine::start_kernel as fn(&_) -> !);
+            known.unwrap_or_else(|failure| faults::fail(&failure))(&start)
+        }
         Jump::Protected(state) => leave::to_protected_mode(&match &mut handover.last {
             Some(copies) => copies.before(&state, last_copies::instructions()),
             None => state,

@@ -67,6 +67,23 @@ pub const RECIPES: &[(&str, Recipe)] = &[
         ),
     ),
     (
+        "7E",
+        by(
+            &[Delete(PATH_KERNEL), DeadSector(Place::Part("texts"), 3)],
+            After(8, "texts, LBA {n}, drive 80h, status 0Ch"),
+        ),
+    ),
+    (
+        "7F",
+        by(
+            &[
+                Put(PATH_ENTRY, b"chain drive=81h\n"),
+                Flip(Place::Part("chain"), 1000, 4),
+            ],
+            After(8, "chain, LBA {n} to {n}"),
+        ),
+    ),
+    (
         "8A",
         by(
             &[Set(BYTES_PER_SECTOR, number(0))],

@@ -10,6 +10,7 @@ impl fmt::Display for Place {
             Self::Mbr => f.write_str("the MBR"),
             Self::PartitionEntry => f.write_str("the first entry of the partition table"),
             Self::Stage2 => f.write_str("stage2"),
+            Self::Part(name) => write!(f, "stage2's part {name}"),
             Self::Function(name) => write!(f, "`{name}`"),
             Self::Volume => f.write_str("the partition's boot sector and its backup"),
             Self::Link(path, number) => {

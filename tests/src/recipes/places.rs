@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use boot_path::entry::entry_file::PATH_KERNEL;
-use disk_layout::{SECTOR_SIZE, mbr, stage2 as stage2_image};
+use disk_builder::inspect::Part;
+use disk_layout::{SECTOR_SIZE, mbr, parts, stage2 as stage2_image};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -28,9 +29,19 @@ impl GoodImage {
             Place::Mbr => 0,
             Place::PartitionEntry => mbr::PARTITION_TABLE_OFFSET as u64,
             Place::Stage2 => self.stage2_start()?,
-            Place::Function(name) => {
-                self.stage2_start()? + self.function(name)? - u64::from(stage2_image::LOAD_ADDRESS)
-            }
+            Place::Part(name) => self.part(|part| part.name == name)?.place.lba * SECTOR,
+            Place::Function(name) => match self.function(name)? {
+                address if address < u64::from(parts::START) => {
+                    self.stage2_start()? + address - u64::from(stage2_image::LOAD_ADDRESS)
+                }
+                address => {
+                    let behind = |part: &Part| address.checked_sub(part.address.into());
+                    let part = self.part(|part| {
+                        behind(part).is_some_and(|it| it < part.place.sectors * SECTOR)
+                    })?;
+                    part.place.lba * SECTOR + address - u64::from(part.address)
+                }
+            },
             Place::Volume => {
                 const BACKUP: u64 = 6;
                 let partition = self.inspection.partition.as_ref();
@@ -75,6 +86,13 @@ impl GoodImage {
     fn stage2_start(&self) -> Result<u64> {
         let stage2 = self.inspection.stage2.as_ref().context("no stage2")?;
         Ok(stage2.place.lba * SECTOR)
+    }
+
+    /// A part of stage2.
+    fn part(&self, is_it: impl Fn(&Part) -> bool) -> Result<&Part> {
+        let stage2 = self.inspection.stage2.as_ref().context("no stage2")?;
+        let part = stage2.parts.iter().find(|part| is_it(part));
+        part.context("stage2 has no such part")
     }
 
     /// The address of a function of stage2 in memory.

@@ -125,6 +125,8 @@ pub enum Place {
     PartitionEntry,
     /// stage2, from its header on.
     Stage2,
+    /// A part of stage2 that stage1 does not read, by its name.
+    Part(&'static str),
     /// A function of stage2, by its path without the generic arguments.
     Function(&'static str),
     /// The boot sector of the boot partition, and its backup.

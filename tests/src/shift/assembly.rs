@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use disk_builder::stages::{self, Program, STAGE1_MULTIBOOT};
 
-use super::toolchain::{linker, linker_arguments, output, run, rustc, target};
+use super::toolchain::{run, rustc, target};
 
 /// A function of a program in assembly.
 #[derive(Clone, Debug)]
@@ -165,31 +165,13 @@ impl Assembly {
             .args(["-C", "panic=abort", "--target", target()?, "-o"])
             .args([&object, &wrapper]))?;
 
-        let libraries = PathBuf::from(output(rustc().args([
-            "--print",
-            "target-libdir",
-            "--target",
-            target()?,
-        ]))?);
-        let mut builtins = Vec::new();
-        for entry in fs::read_dir(&libraries)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("libcompiler_builtins-") && name.ends_with(".rlib") {
-                builtins.push(path);
-            }
-        }
         let program = directory.join(self.program.bin);
-        run(Command::new(linker()?)
-            .current_dir(stages::workspace())
-            .args(["-flavor", "gnu", "--gc-sections"])
-            .arg(&object)
-            .args(builtins)
-            .args(linker_arguments(
-                &stages::workspace().join(self.program.config),
-            )?)
-            .arg("-o")
-            .arg(&program))?;
+        let (toolchain, workspace) = (stages::toolchain()?, stages::workspace());
+        let config = self.program.config;
+        match self.program.in_parts {
+            true => stages::link_in_parts(&toolchain, workspace, config, &object, &[], &program)?,
+            false => toolchain.link(workspace, config, &object, &[], &program)?,
+        }
         Ok(program)
     }
 }

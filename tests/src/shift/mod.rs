@@ -22,7 +22,6 @@ use disk_builder::stages::{STAGE1_MULTIBOOT, STAGE2, Stages};
 
 pub use assembly::{Assembly, Function};
 pub use scenario::Scenario;
-pub use toolchain::linker_arguments;
 
 use crate::image::{small_kernel, test_program_file};
 use boots::Built;

@@ -1,36 +1,9 @@
 //! The compiler and the linker that make the programs.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
-
-/// The linker's arguments in a program's configuration, behind those of the files that it includes.
-///
-/// # Errors
-/// When one of the files cannot be read, or is not TOML.
-pub fn linker_arguments(config: &Path) -> Result<Vec<String>> {
-    let text = fs::read_to_string(config)?;
-    let table: toml::Table = text
-        .parse()
-        .with_context(|| format!("{} is no configuration", config.display()))?;
-    let strings = |value: Option<&toml::Value>| {
-        let values = value.and_then(toml::Value::as_array).into_iter().flatten();
-        let strings = values.filter_map(toml::Value::as_str).map(str::to_owned);
-        strings.collect::<Vec<_>>()
-    };
-    let mut arguments = Vec::new();
-    for included in strings(table.get("include")) {
-        arguments.extend(linker_arguments(&config.with_file_name(included))?);
-    }
-    let flags = table.get("target").and_then(|it| it.get("cfg(all())"));
-    let flags = strings(flags.and_then(|it| it.get("rustflags")));
-    let own = flags.iter().filter_map(|it| it.strip_prefix("-Clink-arg="));
-    arguments.extend(own.map(str::to_owned));
-    Ok(arguments)
-}
 
 pub(super) fn rustc() -> Command {
     Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
@@ -69,11 +42,4 @@ pub(super) fn target() -> Result<&'static str> {
         host @ ("x86_64-unknown-linux-gnu" | "x86_64-unknown-linux-musl") => host,
         _ => "x86_64-unknown-none",
     })
-}
-
-/// The linker that comes with the compiler.
-pub(super) fn linker() -> Result<PathBuf> {
-    let sysroot = PathBuf::from(output(rustc().args(["--print", "sysroot"]))?);
-    let directory = sysroot.join("lib/rustlib").join(host()?).join("bin");
-    Ok(directory.join(format!("rust-lld{}", std::env::consts::EXE_SUFFIX)))
 }

@@ -97,10 +97,23 @@ impl Volume {
         partition: &Partition,
         changed: &mut dyn FnMut(&FatError, View),
     ) -> Result<Self, FatError> {
-        let error = match Self::open(device, cache, partition) {
-            Ok(volume) => return Ok(volume),
-            Err(error) => error,
-        };
+        match Self::open(device, cache, partition) {
+            Ok(volume) => Ok(volume),
+            Err(error) => Self::open_other(device, cache, partition, error, changed),
+        }
+    }
+
+    /// As [`open_any`](Self::open_any), after the error of the usual view.
+    ///
+    /// # Errors
+    /// Those of `open_any`.
+    pub fn open_other<D: BlockDevice + ?Sized>(
+        device: &mut D,
+        cache: &mut Cache<'_>,
+        partition: &Partition,
+        error: FatError,
+        changed: &mut dyn FnMut(&FatError, View),
+    ) -> Result<Self, FatError> {
         if let FatError::Disk(DiskError {
             cause: DiskFailure::NoAnswer(_),
             ..

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::{Foreign, MAX_PROGRAM_HEADERS};
@@ -169,6 +171,10 @@ impl Named for KernelError {
             Self::SharedLibrary => &catalogue::KERNEL_DYNAMIC,
             Self::Alignment { .. } => &catalogue::KERNEL_ALIGNMENT,
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -7,12 +7,14 @@
 //! that has moved to 0600h has it. Interrupt vectors and controllers are the BIOS's, the screen
 //! shows 80 × 25 characters, A20 is on.
 
+use core::fmt;
+
 use disk_layout::mbr;
 
 use crate::disk::block_device::{BlockDevice as _, DiskError};
 use crate::disk::int13::Drive;
 use crate::entry::target::Target;
-use crate::errors::text::copy;
+use crate::errors::text::{Texts, copy};
 use crate::position::Lba;
 use crate::say;
 use crate::ways_out::chain::boot_sector::{self, Sector};
@@ -25,12 +27,36 @@ pub const PARTITION_ENTRY: u16 = 0x0600 + mbr::PARTITION_TABLE_OFFSET as u16;
 /// The largest sector size of disks; stage2's linker script makes room for it.
 const LARGEST: usize = 4096;
 
-/// Reads the boot sector, and prepares everything for it.
+/// Reads the boot sector, and prepares everything for it. An error is preceded by a line with the path
+/// of the file that names the sector, unless this is empty.
 ///
 /// # Errors
 /// 12B, 7A, 7B.
 #[inline(never)]
-pub fn boot<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handover<'m>, M::Failure> {
+pub fn boot<'m, M: OutMachine<'m>>(
+    machine: M,
+    target: Target,
+    path: &str,
+) -> Result<Handover<'m>, M::Failure> {
+    let booted = prepare(machine, target);
+    if booted.is_err() && !path.is_empty() {
+        machine.print(&ChainLine(target, path));
+    }
+    booted
+}
+
+/// The line about a boot sector that cannot be started: which file names it.
+struct ChainLine<'a>(Target, &'a str);
+
+impl fmt::Display for ChainLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(target, path) = self;
+        Texts(&[" 9 entry    ", path, ": chain "]).fmt(f)?;
+        target.fmt(f)
+    }
+}
+
+fn prepare<'m, M: OutMachine<'m>>(machine: M, target: Target) -> Result<Handover<'m>, M::Failure> {
     machine.step(10);
     let (boot_drive, _) = machine.drives();
     let drive = target.drive.unwrap_or(boot_drive);

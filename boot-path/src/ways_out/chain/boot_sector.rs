@@ -7,6 +7,7 @@ use core::fmt;
 
 use disk_layout::PartitionEntry;
 use disk_layout::mbr::{BOOT_SIGNATURE, PARTITION_TABLE_OFFSET};
+use disk_layout::parts::Part;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::errors::catalogue::{self, Entry, Named};
@@ -26,6 +27,10 @@ pub enum ChainError {
 impl Named for ChainError {
     fn entry(&self) -> &'static Entry {
         &catalogue::CHAIN_NO_BOOT_SECTOR
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -91,7 +91,7 @@ pub fn boot<'m, M: Platform<'m>>(
         load_modules(files, entry, loaded, requests, memory, modules)?;
     }
     let mut screen = match requests.has(Feature::Framebuffer) {
-        true => Screen::find(machine, rooms.adapter, memory),
+        true => Screen::find(machine, rooms.adapter, memory)?,
         false => None,
     };
 
@@ -241,7 +241,10 @@ fn answer<'m, M: Platform<'m>>(
     let count = facts.processors.map_or(0, |it| it.infos.len());
     say!(machine, "12 handoff  to #h, # processors"; prepared.entry_point.as_u64(), count.max(1) as u64);
     machine.show_cursor();
-    let framebuffer = screen.as_mut().and_then(|it| it.set(machine, memory));
+    let framebuffer = match screen {
+        Some(screen) => screen.set(machine, memory)?,
+        None => None,
+    };
     // Computed last, so that the memory map is complete.
     let last = LastFacts {
         framebuffer,

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::KernelError;
@@ -47,6 +49,10 @@ impl Named for LimineError {
             Self::Revision { .. } => &catalogue::LIMINE_REVISION,
             _ => &catalogue::LIMINE_REFUSED,
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

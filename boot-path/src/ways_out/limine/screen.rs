@@ -27,23 +27,30 @@ impl<'a> Screen<'a> {
         depth: 0,
     };
 
-    /// Chooses a mode, and adds its framebuffer to the memory map, so that it is mapped.
+    /// Chooses a mode, and adds its framebuffer to the memory map, so that it is mapped. `None`: there
+    /// is none.
+    ///
+    /// # Errors
+    /// 7E, 7F.
     #[inline(never)]
-    pub fn find<'m>(
-        machine: impl Machine<'m>,
+    pub fn find<'m, M: Machine<'m>>(
+        machine: M,
         adapter: &'a mut Adapter,
         memory: &mut MemoryMap,
-    ) -> Option<Self> {
-        graphics::ask(machine, adapter, memory);
-        adapter.keep(suits);
-        let mode = adapter.choose(&Self::WISH, &(PhysAddr::new(0)..EARLY_REACH))?;
+    ) -> Result<Option<Self>, M::Failure> {
+        graphics::ask(machine, adapter, memory)?;
+        let within = PhysAddr::new(0)..EARLY_REACH;
+        let mode = graphics::choose(machine, adapter, suits, &Self::WISH, &within)?;
+        let Some(mode) = mode else {
+            return Ok(None);
+        };
         let pages = mode.start().align_down(PAGE_SIZE)..mode.end().align_up(PAGE_SIZE);
         memory.mark(pages.start, pages.end, MemoryKind::Framebuffer);
-        Some(Self {
+        Ok(Some(Self {
             adapter,
             mode,
             pages,
-        })
+        }))
     }
 
     /// The facts for the kernel.
@@ -56,17 +63,20 @@ impl<'a> Screen<'a> {
     }
 
     /// Sets the mode, or another one whose framebuffer is mapped. `None`: no mode could be set.
+    ///
+    /// # Errors
+    /// 7E, 7F.
     #[inline(never)]
-    pub fn set<'m>(
+    pub fn set<'m, M: Machine<'m>>(
         &mut self,
-        machine: impl Machine<'m>,
+        machine: M,
         memory: &mut MemoryMap,
-    ) -> Option<Framebuffer<'_>> {
-        let Some(mode) = graphics::set(machine, self.adapter, &Self::WISH, &self.pages) else {
+    ) -> Result<Option<Framebuffer<'_>>, M::Failure> {
+        let Some(mode) = graphics::set(machine, self.adapter, &Self::WISH, &self.pages)? else {
             memory.mark(self.pages.start, self.pages.end, MemoryKind::Reserved);
-            return None;
+            return Ok(None);
         };
         self.mode = mode;
-        Some(self.framebuffer())
+        Ok(Some(self.framebuffer()))
     }
 }

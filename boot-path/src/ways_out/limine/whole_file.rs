@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use crate::entry::protocol::Protocol;
 use crate::files::file_bytes::FileBytes;
-use crate::kernel::image::{self, KernelImage, Unloaded};
+use crate::kernel::image::{self, KernelError, KernelImage, Unloaded};
 use crate::kernel::relocate::relocate;
 use crate::ways_out::limine::{FileError, Requests, place, scan};
 
@@ -20,10 +20,16 @@ pub(crate) fn recognise_file(mut file: impl FileBytes) -> Option<Protocol> {
 }
 
 /// Between which offsets in a kernel file all begins that a Limine kernel is recognised by; 0 and 0:
-/// there is nothing of it. `None`: it is not an ELF64 file.
+/// there is nothing of it, nor a mark of another loader. `None`: it is not an ELF64 file, or has only
+/// such a mark.
 pub fn requests_of_file(mut file: impl FileBytes) -> Option<Range<u64>> {
-    let (image, _) = image::read_file(&mut file).ok()?;
-    Some(place(&image, Unloaded(&mut file, &image)))
+    let (image, wishes) = image::read_file(&mut file).ok()?;
+    let place = place(&image, Unloaded(&mut file, &image));
+    let mut read_at = |offset, out: &mut [u8]| Ok::<_, KernelError>(file.read_at(offset, out));
+    if place.is_empty() && image::foreign(&image, &wishes, &mut read_at).is_some() {
+        return None;
+    }
+    Some(place)
 }
 
 /// Checks a whole kernel file as stage2 would, without loading it. `None`: it has a note of the

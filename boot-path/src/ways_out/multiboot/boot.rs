@@ -108,7 +108,7 @@ pub fn boot<'m, M: OutMachine<'m>>(
     }
     // Not asked earlier, though it may end in an error: the BIOS's answers overwrite the buffer
     // into which files are read.
-    let mut graphics = Graphics::ask(machine, header, rooms.adapter, memory);
+    let mut graphics = Graphics::ask(machine, header, rooms.adapter, memory)?;
     header.check_screen(has_text, graphics.is_some())?;
 
     machine.step(11);
@@ -212,7 +212,7 @@ fn finish<'i, 'm: 'i, M: OutMachine<'m>>(
     say!(machine, "12 handoff  to #h, in protected mode"; opened.image.entry().as_u64());
     machine.show_cursor();
     if let Some(graphics) = graphics {
-        let mode = graphics.set(machine);
+        let mode = graphics.set(machine)?;
         header.check_screen(information.screen.is_some(), mode.is_some())?;
         if let Some(mode) = mode {
             information.screen = Some(drawn(machine, mode));
@@ -252,19 +252,21 @@ struct Graphics<'a> {
 
 impl<'a> Graphics<'a> {
     /// `None`: the kernel does not want graphics, or the machine has none.
-    fn ask<'m>(
-        machine: impl Machine<'m>,
+    fn ask<'m, M: Machine<'m>>(
+        machine: M,
         header: &Header,
         adapter: &'a mut Adapter,
         memory: &MemoryMap,
-    ) -> Option<Self> {
-        let wish = header.graphics?;
-        graphics::ask(machine, adapter, memory);
+    ) -> Result<Option<Self>, M::Failure> {
+        let Some(wish) = header.graphics else {
+            return Ok(None);
+        };
+        graphics::ask(machine, adapter, memory)?;
         let has_modes = !adapter.modes().is_empty();
-        has_modes.then_some(Self { adapter, wish })
+        Ok(has_modes.then_some(Self { adapter, wish }))
     }
 
-    fn set<'m>(&mut self, machine: impl Machine<'m>) -> Option<Mode> {
+    fn set<'m, M: Machine<'m>>(&mut self, machine: M) -> Result<Option<Mode>, M::Failure> {
         let within = PhysAddr::new(0)..layout::EARLY_REACH;
         graphics::set(machine, self.adapter, &self.wish, &within)
     }

@@ -93,7 +93,7 @@ fn add_all<'a>(
             skipped += 1;
             if entries.skip() {
                 named += 1;
-                let warning = Warning::skipped(path, error).to_string();
+                let warning = Warning::skipped(path, &error).to_string();
                 assert!(warning.starts_with(path.as_str()));
             }
         }

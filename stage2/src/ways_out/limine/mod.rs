@@ -30,6 +30,7 @@ impl Platform<'static> for Machine {
 }
 
 /// Starts the kernel: quietens interrupt controllers and switches.
+#[inline(never)]
 pub fn start_kernel(start: &LimineStart) -> ! {
     leave::prepare();
     interrupts::mask_8259(Machine);

@@ -53,6 +53,8 @@ struct Last {
     /// The other processors: an array of [`Info`] (physical address), and its length.
     infos: Cell<u64>,
     count: Cell<u32>,
+    /// What they run first.
+    run: Cell<u64>,
 }
 
 placed! {
@@ -72,6 +74,7 @@ placed! {
         entry: Cell::new(0),
         infos: Cell::new(0),
         count: Cell::new(0),
+        run: Cell::new(0),
     });
 }
 
@@ -100,6 +103,7 @@ pub fn prepare(start: &LimineStart) {
 pub fn processors_begin(infos: &[Info]) -> u64 {
     LAST.infos.set(infos.as_ptr() as u64);
     LAST.count.set(infos.len() as u32);
+    LAST.run.set((processors::run as *const ()) as u64);
     (begin as *const ()) as u64
 }
 
@@ -174,7 +178,7 @@ unsafe extern "C" fn begin() -> ! {
         "fninit",
         "xor ebp, ebp",
         "mov rdi, rbx",
-        "call {run}",
+        "call [{last} + {run}]",
         "mov rdi, {hhdm}",
         "add rdi, rbx",
         "jmp {finish}",
@@ -192,7 +196,7 @@ unsafe extern "C" fn begin() -> ! {
         apic_id = const offset_of!(Info, apic_id),
         stack = const offset_of!(Info, stack),
         info_size = const size_of::<Info>(),
-        run = sym processors::run,
+        run = const offset_of!(Last, run),
         hhdm = const HHDM.as_u64(),
         finish = sym finish,
     )

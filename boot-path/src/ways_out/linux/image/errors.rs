@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::ways_out::linux::image::header::OLDEST;
@@ -41,6 +43,10 @@ impl Named for LinuxError {
             Self::NotFree { .. } => &catalogue::KERNEL_MEMORY,
             _ => &catalogue::LINUX_REFUSED,
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
 
+use disk_layout::parts::Part;
+
 use crate::disk::stream::Range;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
@@ -67,6 +69,10 @@ pub enum MemoryConflict {
 impl Named for MemoryConflict {
     fn entry(&self) -> &'static Entry {
         &catalogue::KERNEL_MEMORY
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use disk_layout::parts::Part;
+
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::facts;
 use crate::kernel::image::KernelError;
@@ -61,6 +63,10 @@ impl Named for HeaderError {
             | Self::Graphics { .. }
             | Self::Console { .. } => &catalogue::MULTIBOOT_UNSUPPORTED,
         }
+    }
+
+    fn part(&self) -> Option<Part> {
+        Some(Part::Texts)
     }
 }
 

@@ -6,8 +6,15 @@
 //! decided or read twice. Loads an ELF kernel, because Limine's requests may be anywhere in it.
 //! **On exit**: the protocol is known, and so are the kernel's headers for it.
 
+mod limine;
+mod linux;
+mod multiboot;
+mod unknown;
+
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use disk_layout::parts::Part;
 
 use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
@@ -17,18 +24,14 @@ use crate::files::integrity::{Expected, Role, Sums};
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::Loaded;
-use crate::kernel::placement::Kernel;
 use crate::machine::Machine;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::Allocation;
-use crate::position::FileOffset;
 use crate::ways_out::failure::OpenMachine;
-use crate::ways_out::limine::{LimineError, Requests, recognises, scan_into};
+use crate::ways_out::limine::Requests;
 use crate::ways_out::linux::boot::Opened as Linux;
-use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
-use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
-use crate::ways_out::multiboot::elf::{self, PhysicalImage, unloaded_sections};
-use crate::ways_out::multiboot::header::{Header, Version};
+use crate::ways_out::multiboot::boot::Opened as Multiboot;
+use crate::ways_out::multiboot::header::Version;
 
 /// A kernel, and the protocol that it is made for.
 pub enum Recognised<'r, 'm> {
@@ -82,10 +85,9 @@ pub fn recognise<'r, 'm, M: OpenMachine<'m>>(
         Some(Opened::Multiboot(multiboot)) => Ok(Recognised::Multiboot(multiboot)),
         Some(Opened::Linux(linux)) => Ok(Recognised::Linux(linux)),
         Some(Opened::Loaded(loaded, requests)) => {
-            if find_requests(entry, loaded, requests, &searched)? {
+            if search(files, entry, (loaded, requests), searched)? {
                 return Ok(Recognised::Limine(loaded, requests));
             }
-            refuse_foreign(files, entry, loaded)?;
             Ok(Recognised::Bootpath(loaded))
         }
         Some(Opened::Elf(_)) | None => Err(KernelError::NotElf.into()),
@@ -98,40 +100,35 @@ fn place_of_requests(expected: Option<&Expected<'_>>) -> Range<u64> {
 }
 
 /// Finds the requests of a loaded kernel, unless it has a note of the loader's own handoff, or the
-/// entry names another protocol. Returns whether there are any.
-fn find_requests(
-    entry: &BootEntry<'_>,
-    loaded: &Loaded<'_>,
-    requests: &mut Requests,
-    searched: &Range<u64>,
-) -> Result<bool, LimineError> {
-    let wanted = entry.protocol == Some(Protocol::Limine);
-    if !wanted && (loaded.kernel.wishes.own || entry.protocol.is_some()) {
-        return Ok(false);
-    }
-    match scan_into(requests, &loaded.kernel.image, loaded, searched)? {
-        false if wanted => Err(LimineError::Nothing),
-        found => Ok(found),
-    }
-}
-
-/// Refuses a kernel that has the marks of another loader's kernels, but nothing that this loader
-/// knows.
-#[inline(never)]
-fn refuse_foreign<'m, M: OpenMachine<'m>>(
+/// entry names another protocol; refuses a kernel of another loader. Returns whether there are any
+/// requests.
+///
+/// # Errors
+/// 10W to 10Z, 8B, 7A.
+fn search<'m, M: OpenMachine<'m>>(
     files: &mut Files<'m, M>,
     entry: &BootEntry<'m>,
-    loaded: &Loaded<'m>,
-) -> Result<(), M::Failure> {
-    let Kernel { image, wishes, .. } = &loaded.kernel;
-    if wishes.own {
-        return Ok(());
+    (loaded, requests): (&Loaded<'m>, &mut Requests),
+    place: Range<u64>,
+) -> Result<bool, M::Failure> {
+    let machine = files.machine();
+    let is_wanted = entry.protocol == Some(Protocol::Limine);
+    // The builder has found neither requests nor the marks of another loader.
+    if !is_wanted && (loaded.kernel.wishes.own || place.is_empty()) {
+        return Ok(false);
     }
-    let mut read_at = |offset, out: &mut [u8]| files.read_at(&entry.kernel, offset, out);
-    match image::foreign(image, wishes, &mut read_at) {
-        Some(kind) => Err(KernelError::Foreign { kind }.into()),
-        None => Ok(()),
+    if is_wanted || entry.protocol.is_none() {
+        let find = limine::find_requests as fn(_, _, _, _) -> _;
+        let find = machine.of_part(Part::Limine, find)?;
+        if find(requests, loaded, place, is_wanted)? {
+            return Ok(true);
+        }
     }
+    if !loaded.kernel.wishes.own {
+        let refuse = unknown::refuse_foreign as fn(_, _, _) -> Result<(), _>;
+        machine.of_part(Part::Unknown, refuse)?(files, entry, loaded)?;
+    }
+    Ok(false)
 }
 
 /// The memory of the lists of segments.
@@ -239,6 +236,26 @@ impl<'m> Opening<'_, 'm> {
         }
     }
 
+    fn multiboot<M: OpenMachine<'m>>(
+        &mut self,
+        version: Version,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Checked<'m, M> {
+        let open = multiboot::open as fn(_, _, _) -> _;
+        let machine = reader.files().machine();
+        machine.of_part(Part::Multiboot, open)?(self, version, reader)
+    }
+
+    fn linux<M: OpenMachine<'m>>(
+        &mut self,
+        wanted: Option<LinuxEntry>,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Checked<'m, M> {
+        let open = linux::open as fn(_, _, _) -> _;
+        let machine = reader.files().machine();
+        machine.of_part(Part::Linux, open)?(self, wanted, reader)
+    }
+
     /// Forgets what belongs to another view of the volume, or to a kernel that turned out to be made
     /// for Limine, and frees its memory.
     #[inline(never)] // there is more than one caller
@@ -266,62 +283,30 @@ impl<'m> Opening<'_, 'm> {
         if is_own || read.is_ok() && self.sums == Some(Sums::Elf) {
             return self.elf(reader);
         }
-        let sum = reader.take_sum();
-        let length = reader.read_at(FileOffset::ZERO, self.head)?;
-        let head = self.head.get(..length).unwrap_or_default();
-        let protocol = match self.sums {
-            Some(Sums::Multiboot1) if protocol::multiboot1_header(head).is_some() => {
-                Protocol::Multiboot1
+        let machine = reader.files().machine();
+        let version = match self.sums {
+            Some(Sums::Multiboot1) => Version::One,
+            Some(Sums::Multiboot2) => Version::Two,
+            Some(Sums::Linux) => {
+                let open = linux::open_listed as fn(_, _, _) -> _;
+                return machine.of_part(Part::Linux, open)?(self, read, reader);
             }
-            _ => Protocol::by_magic(head),
+            _ => return self.unknown(read, reader),
         };
-        let version = match protocol {
-            Protocol::Linux(wanted) => return self.linux(wanted, reader),
-            Protocol::Multiboot1 => Version::One,
-            Protocol::Multiboot2 => Version::Two,
-            Protocol::Bootpath | Protocol::Limine => {
-                reader.set_sum(sum);
-                return read.and_then(|()| self.elf(reader));
-            }
-        };
-        let multiboot = self.multiboot(version, reader);
-        if let Err(failure) = &multiboot
-            && is_of_volume(failure)
-        {
-            return multiboot;
-        }
-        let multiboot_sum = reader.take_sum();
-        if self.has_limine_requests(reader)? {
-            self.forget_multiboot(reader.files().machine());
-            reader.set_sum(sum);
-            return self.elf(reader);
-        }
-        reader.set_sum(multiboot_sum);
-        multiboot
+        let open = multiboot::open_listed as fn(_, _, _, _) -> _;
+        machine.of_part(Part::Multiboot, open)?(self, version, read, reader)
     }
 
-    /// Limine requests take precedence over a Multiboot header. To find them, reads and keeps all
-    /// bytes that would be loaded, and the sections that would not, with them.
-    fn has_limine_requests<M: OpenMachine<'m>>(
+    /// What the head of the file shows. `read`: whether there are headers of an ELF file, which were
+    /// read.
+    fn unknown<M: OpenMachine<'m>>(
         &mut self,
+        read: Result<(), M::Failure>,
         reader: &mut Reader<'_, 'm, M>,
-    ) -> Result<bool, M::Failure> {
-        let Some((image, _)) = &self.headers else {
-            return Ok(false);
-        };
-        let (unloaded, expected) = match self.opened.as_ref() {
-            Some(Opened::Multiboot(multiboot)) => (multiboot.unloaded, multiboot.expected.as_ref()),
-            _ => (None, None),
-        };
-        if place_of_requests(expected).is_empty() {
-            return Ok(false);
-        }
-        let segments = image.segments().iter();
-        let parts = segments.map(|segment| (segment.file_offset, segment.file_size));
-        let parts = parts.chain(unloaded.map(|(start, end)| (start, end - start)));
-        let files = reader.keep(parts, self.memory)?;
-        let mut segments = image.segments().iter().enumerate();
-        Ok(segments.any(|(index, segment)| recognises(files.kept(index), segment.virtual_start)))
+    ) -> Checked<'m, M> {
+        let open = unknown::open as fn(_, _, _) -> _;
+        let machine = reader.files().machine();
+        machine.of_part(Part::Unknown, open)?(self, read, reader)
     }
 
     /// Reads the headers of an ELF file; fails for any other file.
@@ -345,67 +330,6 @@ impl<'m> Opening<'_, 'm> {
     fn elf<M: OpenMachine<'m>>(&mut self, reader: &Reader<'_, 'm, M>) -> Checked<'m, M> {
         let expected = expected(self.entry, Sums::Elf, reader)?;
         *self.opened = Some(Opened::Elf(expected));
-        Ok(expected)
-    }
-
-    fn multiboot<M: OpenMachine<'m>>(
-        &mut self,
-        version: Version,
-        reader: &mut Reader<'_, 'm, M>,
-    ) -> Checked<'m, M> {
-        reader.take_sum();
-        let length = reader.read_at(FileOffset::ZERO, self.head)?;
-        let opened = self.opened.insert(Opened::Multiboot(Multiboot {
-            version,
-            header: Header::new(version),
-            image: PhysicalImage::default(),
-            sections: None,
-            unloaded: None,
-            expected: None,
-        }));
-        let Opened::Multiboot(opened) = opened else {
-            return Ok(None);
-        };
-        let head = self.head.get(..length).unwrap_or_default();
-        opened.header.fill(head)?;
-        let size = self.entry.kernel.size;
-        let machine = reader.files().machine();
-        let list = |count| {
-            let place = machine.grow_heap::<elf::Segment>(count, self.memory)?;
-            self.lists.multiboot = Some(place);
-            Ok(Vec::with_capacity(count))
-        };
-        let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
-        opened
-            .header
-            .read_image(&mut opened.image, size, list, read_at)?;
-        if let Some(table) = opened.image.sections() {
-            let length = u64::from(table.count) * u64::from(table.entry_size);
-            let headers = machine.high(length, self.memory)?;
-            let headers = opened.sections.insert(headers);
-            reader.read_at(table.offset, headers)?;
-            opened.unloaded = unloaded_sections(headers, table.entry_size, size)?;
-        }
-        opened.expected = expected(self.entry, sums(version), reader)?;
-        Ok(opened.expected)
-    }
-
-    fn linux<M: OpenMachine<'m>>(
-        &mut self,
-        wanted: Option<LinuxEntry>,
-        reader: &mut Reader<'_, 'm, M>,
-    ) -> Checked<'m, M> {
-        reader.take_sum();
-        let mut head = [0; HEADER_ROOM];
-        let length = reader.read_at(FileOffset::ZERO, &mut head)?;
-        let head = head.get(..length).unwrap_or_default();
-        let image = LinuxImage::read(head, self.entry.kernel.size)?;
-        let expected = expected(self.entry, Sums::Linux, reader)?;
-        *self.opened = Some(Opened::Linux(Linux {
-            image,
-            wanted,
-            expected,
-        }));
         Ok(expected)
     }
 }
