@@ -14,6 +14,7 @@ use crate::bios::time::Clock;
 use crate::errors::catalogue::Named;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::PAGE_SIZE;
+use crate::memory::list;
 use crate::memory::map::{MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::{allocate, allocate_high, allocate_low};
 use crate::memory::ram::{Allocation, Block};
@@ -238,7 +239,7 @@ pub trait Machine<'m>: Bios + Clock + Copy {
     /// 6B.
     fn list<T>(self, count: usize, memory: &mut MemoryMap) -> Result<Vec<T>, Self::Failure> {
         self.grow_heap::<T>(count, memory)?;
-        Ok(Vec::with_capacity(count))
+        Ok(list::with_room(count))
     }
 
     /// Gives memory for a list of so many values to the heap. Returns where that memory is, to

@@ -13,7 +13,7 @@ use crate::bios::int15::{self, MemoryError};
 use crate::bios::vbe::Adapter;
 use crate::disk::block_device::BlockDevice as _;
 use crate::disk::boot_drive;
-use crate::disk::fat::Cache;
+use crate::disk::fat::{Cache, Volume};
 use crate::disk::int13::Drive;
 use crate::disk::partition::{self, Found, Partition, PartitionError};
 use crate::entry::attempts::{self, Boot};
@@ -76,8 +76,8 @@ macro_rules! with_all_errors {
             $crate::bios::int15::MemoryError
             $crate::memory::map::OutOfMemory
             $crate::disk::block_device::DiskError
-            $crate::disk::partition::PartitionError
             $crate::disk::fat::FatError
+            $crate::disk::partition::PartitionError
             $crate::entry::entry_file::EntryFileError
             $crate::entry::entries::NoEntry
             $crate::files::parts::PartError
@@ -409,11 +409,25 @@ fn choose_partition<'m, M: PathMachine<'m>>(
     disk: &mut Drive<M>,
     cache: &mut [u8],
 ) -> Result<Partition, M::Failure> {
+    let mut failure = None;
+    let mut has_entries = |disk: &mut Drive<M>, cache: &mut Cache<'_>, volume: &Volume| {
+        let has_entries = bootable::has_entries as fn(_, _, _) -> _;
+        match machine.of_part(Part::Entries, has_entries) {
+            Ok(has_entries) => has_entries(disk, cache, volume),
+            Err(other) => {
+                failure.get_or_insert(other);
+                Ok(false)
+            }
+        }
+    };
+    let found = bootable::find_partition(disk, cache, &mut has_entries);
+    // Without that part, nobody knows which partition its owner would boot.
+    failure.map_or(Ok(()), Err)?;
     let Found {
         partition,
         note,
         damage,
-    } = bootable::find_partition(disk, cache).map_err(|error| match error {
+    } = found.map_err(|error| match error {
         PartitionError::Disk(error) => M::Failure::from(error),
         error => error.into(),
     })?;

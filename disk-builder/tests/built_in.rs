@@ -2,8 +2,10 @@
 #![cfg(feature = "built-in-loader")]
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use disk_builder::stages::{ElfFile, LOADER, build_program};
+use disk_builder::stages::{self, ElfFile, LOADER, STAGE2, build_program};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
 
@@ -34,4 +36,19 @@ fn is_the_one_that_the_sources_make() {
             "{name}"
         );
     }
+}
+
+/// The libraries for the target of hosts that are not x86-64 Linux are larger than Linux's.
+#[test]
+fn its_stage2_has_room_on_every_host() {
+    let target = "x86_64-unknown-none";
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]);
+    let output = rustc.current_dir(stages::workspace()).output().unwrap();
+    let libraries = String::from_utf8(output.stdout).unwrap();
+    if !Path::new(libraries.trim_end()).is_dir() {
+        eprintln!("skipped: rustup target add {target}");
+        return;
+    }
+    stages::build_program_for(target, &STAGE2).unwrap();
 }

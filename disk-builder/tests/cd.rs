@@ -107,7 +107,7 @@ fn it_is_an_iso_9660_volume_whose_file_is_the_boot_partition() {
 #[test]
 fn it_boots_a_program_that_finds_the_disks_stage2() {
     let workshop = Workshop::new();
-    for length in [5000, 70_000, 116_736] {
+    for length in [5000, 70_000, 107_520] {
         workshop.file("stage2", &support::stage2(length));
         let mut recipe = cd(&workshop);
         recipe.checksums = false;

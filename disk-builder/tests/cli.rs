@@ -58,7 +58,7 @@ fn build_prints_sizes_and_a_table() {
     assert_eq!(lines.next(), Some("stage1: 196/440 bytes"));
     assert_eq!(
         lines.next(),
-        Some("stage2: 5248 bytes, 64 sectors (max 116736 bytes)")
+        Some("stage2: 5248 bytes, 64 sectors (max 107520 bytes)")
     );
     assert!(
         text.contains("         1         64  stage2: protected road (good)"),

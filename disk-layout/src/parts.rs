@@ -20,7 +20,7 @@ pub const TABLE_OFFSET: usize = stage2::CHECK_START;
 
 /// Where the first part that is not always there lies in memory (physical address). The
 /// [first](crate::stage2) one has the room in front of it.
-pub const START: u32 = 0x2_4800;
+pub const START: u32 = 0x2_2400;
 
 /// A part of stage2 begins at a multiple of so many bytes in memory, and its length is one: it is summed up
 /// in rounds. On the disk, it begins with a sector.
@@ -80,12 +80,15 @@ parts! {
         "boot_path::ways_out::recognise::unknown::open"
         "boot_path::ways_out::recognise::unknown::has_limine_requests"
         "boot_path::ways_out::recognise::unknown::refuse_foreign";
+    /// ELF kernels with a dynamic section: their relocations.
+    Dynamic, "dynamic": "boot_path::kernel::relocate::relocate";
     /// Files that are compressed.
     Gzip, "gzip": "boot_path::files::unpack::unpack";
     /// Lists of entries.
     Entries, "entries":
         "boot_path::entry::choose::choose_entry"
-        "boot_path::entry::attempts::boot_first";
+        "boot_path::entry::attempts::boot_first"
+        "boot_path::entry::bootable::has_entries";
     /// Disks that are not as `disk-builder` makes them: more partitions, or damage.
     Disks, "disks":
         "boot_path::path::choose_partition"
@@ -149,6 +152,9 @@ pub struct Table {
     /// Each part's place, in the order of [`Part::ALL`].
     pub places: [Place; MAX_PARTS],
 }
+
+/// Offset of [`Table::lba`] in stage2's image.
+pub const LBA_OFFSET: usize = TABLE_OFFSET + offset_of!(Table, lba);
 
 /// Where a part is, and its sum.
 #[derive(

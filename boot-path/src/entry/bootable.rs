@@ -9,17 +9,23 @@ use crate::disk::partition::{self, Found, Partition, PartitionError};
 use crate::entry::entries::{self, is_entry};
 use crate::entry::entry_file::{PATH_ENTRY, PATH_KERNEL};
 
+/// Does a volume list entries? Asked only where no other file is to be booted by.
+pub type HasEntries<'a, D> =
+    &'a mut dyn FnMut(&mut D, &mut Cache<'_>, &Volume) -> Result<bool, FatError>;
+
 /// Chooses the boot partition of a disk: see [`partition`]. `memory` is for the file system's
-/// windows, and used only where there is a choice.
+/// windows, and used only where there is a choice; `has_entries` is [`has_entries`].
 ///
 /// # Errors
 /// Those of [`partition::find_bootable`].
 pub fn find_partition<D: BlockDevice + ?Sized>(
     device: &mut D,
     memory: &mut [u8],
+    has_entries: HasEntries<'_, D>,
 ) -> Result<Found, PartitionError> {
     partition::find_bootable(device, &mut |device, partition| {
-        is_bootable(device, &mut Cache::new(&mut *memory), partition)
+        let cache = &mut Cache::new(&mut *memory);
+        is_bootable(device, cache, partition, has_entries)
     })
 }
 
@@ -28,6 +34,7 @@ fn is_bootable<D: BlockDevice + ?Sized>(
     device: &mut D,
     cache: &mut Cache<'_>,
     partition: &Partition,
+    has_entries: HasEntries<'_, D>,
 ) -> bool {
     let Ok(volume) = Volume::open_any(device, cache, partition, &mut |_, _| {}) else {
         return false;
@@ -35,7 +42,7 @@ fn is_bootable<D: BlockDevice + ?Sized>(
     View::ALL.into_iter().any(|view| {
         volume
             .by_view(device, cache, partition, view)
-            .and_then(|volume| has_any(device, cache, &volume))
+            .and_then(|volume| has_any(device, cache, &volume, has_entries))
             .unwrap_or(false)
     })
 }
@@ -44,12 +51,26 @@ fn has_any<D: BlockDevice + ?Sized>(
     device: &mut D,
     cache: &mut Cache<'_>,
     volume: &Volume,
+    has_entries: HasEntries<'_, D>,
 ) -> Result<bool, FatError> {
     for path in [PATH_ENTRY, PATH_KERNEL] {
         if volume.find(device, cache, path)?.is_some() {
             return Ok(true);
         }
     }
+    has_entries(device, cache, volume)
+}
+
+/// Is there a file of an entry in the directory for them?
+///
+/// # Errors
+/// [`FatError`], when the disk or the file system is damaged.
+#[inline(never)]
+pub fn has_entries<D: BlockDevice + ?Sized>(
+    device: &mut D,
+    cache: &mut Cache<'_>,
+    volume: &Volume,
+) -> Result<bool, FatError> {
     let Some(mut directory) = volume.directory(device, cache, entries::DIRECTORY)? else {
         return Ok(false);
     };

@@ -16,6 +16,7 @@ use crate::entry::entry_file::{
 use crate::entry::version;
 use crate::errors::catalogue::{self, Entry, Named};
 use crate::errors::text::{decimal, facts, split_last, utf8};
+use crate::memory::list;
 
 pub use crate::entry::loader_conf::{LoaderConf, Timeout};
 pub use crate::entry::pattern::{MAX_PATTERN, matches};
@@ -383,7 +384,7 @@ impl<'a> Entries<'a> {
         }
         let last = self.items.is_full().then(|| self.items.pop()).flatten();
         // There is room: the last one has made it.
-        let _ = self.items.try_insert(place, new);
+        list::try_insert(&mut self.items, place, new);
         last
     }
 
@@ -457,7 +458,8 @@ impl<'a> Entries<'a> {
             if self.items.is_full() {
                 self.items.pop();
             }
-            let _ = self.items.try_insert(front.min(self.items.len()), wanted);
+            let front = front.min(self.items.len());
+            list::try_insert(&mut self.items, front, wanted);
         }
     }
 

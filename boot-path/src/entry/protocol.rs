@@ -80,12 +80,22 @@ impl Protocol {
     }
 
     /// The protocol of a kernel, by the first [`HEAD`] bytes of its file (or all of a shorter one).
-    pub fn by_magic(head: &[u8]) -> Self {
-        if multiboot2_header(head).is_some() {
-            Self::Multiboot2
-        } else if multiboot1_header(head).is_some() {
-            Self::Multiboot1
-        } else if is_linux(head) {
+    /// `listed`: by what it was recognised when the builder wrote it.
+    pub fn by_magic(head: &[u8], listed: Option<Sums>) -> Self {
+        let multiboot = match listed {
+            Some(Sums::Multiboot1) => [Self::Multiboot1, Self::Multiboot2],
+            _ => [Self::Multiboot2, Self::Multiboot1],
+        };
+        for protocol in multiboot {
+            let header = match protocol {
+                Self::Multiboot1 => multiboot1_header(head),
+                _ => multiboot2_header(head),
+            };
+            if header.is_some() {
+                return protocol;
+            }
+        }
+        if is_linux(head) {
             Self::Linux(None)
         } else {
             Self::Bootpath
@@ -102,23 +112,27 @@ const _: () = assert!(HEAD <= WINDOW);
 pub const MULTIBOOT2_MAGIC: u32 = 0xE852_50D6;
 /// Multiboot 1: the magic number, at a multiple of 4 in the first 8 KiB (specification 3.1.1).
 pub const MULTIBOOT1_MAGIC: u32 = 0x1BAD_B002;
-const MULTIBOOT1_HEAD: usize = 8 * 1024;
+/// Bytes of the file in which that header begins.
+pub const MULTIBOOT1_HEAD: usize = 8 * 1024;
 /// Linux: `HdrS` at 202h (Documentation/arch/x86/boot.rst), and 55AAh at 1FEh.
 const LINUX_MAGIC: [u8; 4] = *b"HdrS";
 const LINUX_MAGIC_OFFSET: usize = 0x202;
 
 /// Offset of a valid Multiboot 2 header: magic, architecture, length and checksum sum up to 0.
+#[inline(always)] // two parts of the loader have it, and neither needs the other
 pub fn multiboot2_header(head: &[u8]) -> Option<usize> {
     header::<8, 4>(head, HEAD, MULTIBOOT2_MAGIC)
 }
 
 /// Offset of a valid Multiboot 1 header: magic, flags and checksum sum up to 0.
+#[inline(always)] // as above
 pub fn multiboot1_header(head: &[u8]) -> Option<usize> {
     header::<4, 3>(head, MULTIBOOT1_HEAD, MULTIBOOT1_MAGIC)
 }
 
 /// Offset of `WORDS` words that begin with a magic number, at a multiple of `ALIGN`, and sum up to
 /// 0.
+#[inline(always)] // as above
 fn header<const ALIGN: usize, const WORDS: usize>(
     head: &[u8],
     length: usize,

@@ -22,6 +22,7 @@ use crate::files::error::{FileMachine, Missing, is_of_volume};
 use crate::files::gzip::Decompressor;
 use crate::files::integrity::{self, Expected, Manifest, Role, Running, Sums};
 use crate::files::views::{open_other, say_volume};
+use crate::memory::list;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at_mut};
 use crate::position::FileOffset;
@@ -639,21 +640,21 @@ impl<'m, M: FileMachine<'m>> Files<'m, M> {
         let mut kept = Kept {
             file: *file,
             volume,
-            parts: Vec::with_capacity(count),
+            parts: list::with_room(count),
             list_place,
             block,
         };
         let mut destination = kept.block.start();
         for (file_offset, length) in parts {
-            kept.parts.push(Range {
+            let part = Range {
                 file_offset,
                 length,
                 destination,
-            });
+            };
+            list::put(&mut kept.parts, part);
             destination += length;
         }
-        let blocks = core::slice::from_mut(&mut kept.block);
-        let read = self.load_by_view(file, &kept.parts, blocks);
+        let read = self.load_by_view(file, &kept.parts, core::slice::from_mut(&mut kept.block));
         self.kept = Some(kept);
         read
     }
@@ -695,6 +696,5 @@ pub const BROUGHT: &str = "/modules/";
 
 /// The number of a file from another loader, by its path: 0 is the kernel.
 pub fn number_of(path: &str) -> Option<usize> {
-    let number = decimal(path.strip_prefix(BROUGHT)?)?;
-    Some(number as usize)
+    decimal(path.strip_prefix(BROUGHT)?).map(|number| number as usize)
 }

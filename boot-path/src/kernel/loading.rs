@@ -8,6 +8,8 @@
 
 use alloc::vec::Vec;
 
+use disk_layout::parts::Part;
+
 use crate::disk::stream::Range;
 use crate::entry::entry_file::Module;
 use crate::files::access::{File, Files, Plan};
@@ -18,6 +20,7 @@ use crate::kernel::placement::{Kernel, LoadedModule};
 use crate::kernel::relocate::{LoadedKernel, relocate};
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
+use crate::memory::list;
 use crate::memory::map::MemoryMap;
 use crate::memory::ram::{Allocation, Block, bytes_at, bytes_at_mut};
 use crate::position::FileOffset;
@@ -69,12 +72,16 @@ impl<'m> Loaded<'m> {
         self.blocks = machine.list(segments, memory)?;
         let places = kernel.group_places();
         let blocks = places.map(|(start, size)| machine.block(Allocation::new(start, size)));
-        self.blocks.extend(blocks);
+        list::put_all(&mut self.blocks, blocks);
         let mut reads = machine.list(segments, memory)?;
-        reads.extend(kernel.reads());
+        list::put_all(&mut reads, kernel.reads());
         self.read_segments(files, file, expected, &reads)?;
         let (kernel, mut segments) = self.split();
-        relocate(&kernel.image, &mut segments, kernel.slide)?;
+        if kernel.image.dynamic().is_some() {
+            let relocate = relocate as fn(&_, _, _) -> Result<u64, KernelError>;
+            let relocate = machine.of_part(Part::Dynamic, relocate)?;
+            relocate(&kernel.image, &mut segments, kernel.slide)?;
+        }
 
         let image = &kernel.image;
         let bytes: u64 = image.segments().iter().map(|it| it.file_size).sum();
@@ -138,7 +145,7 @@ impl<'m> Loaded<'m> {
             machine.freed(block.start(), block.end() - block.start());
         }
         blocks.clear();
-        blocks.push(united);
+        list::put(blocks, united);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use crate::entry::entry_file::MAX_MODULES;
 use crate::kernel::image::{Group, KernelImage, Segment, Wishes};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::list;
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory};
 use crate::memory::placement::allocate;
 use crate::position::FileOffset;
@@ -120,7 +121,8 @@ impl Kernel {
             // The groups come in the order of the segments.
             let segments = self.image.segments().get(group.first..group.end);
             for segment in segments.unwrap_or_default() {
-                addresses.push(start + (segment.virtual_start - group.virtual_start));
+                let address = start + (segment.virtual_start - group.virtual_start);
+                list::put(&mut addresses, address);
             }
         }
         self.addresses = addresses;

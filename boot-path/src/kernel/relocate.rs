@@ -114,6 +114,7 @@ impl Symbol {
 /// 10F for tables that are not among the loaded bytes or are malformed, 10M for other relocations
 /// and for symbols that are not in the kernel, 10O for a kernel that needs shared libraries. The
 /// memory is then in an undefined state; nothing outside the segments was touched.
+#[inline(never)]
 pub fn relocate(
     image: &KernelImage,
     mut memory: impl SegmentBytes,

@@ -5,3 +5,4 @@ pub mod layout;
 pub mod map;
 pub mod ram;
 pub mod placement;
+pub mod list;

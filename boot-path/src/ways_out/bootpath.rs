@@ -21,6 +21,7 @@ use crate::kernel::placement::Kernel;
 use crate::machine::{Machine, Run};
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{self, PAGE_SIZE};
+use crate::memory::list;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::{Allocation, Block};
 use crate::paging::address_space::{self, AddressSpace};
@@ -74,10 +75,11 @@ pub fn boot<'m, M: OutMachine<'m>>(
     machine.step(12);
     let kernel = &*kernel;
     let mut segments = machine.list(kernel.image.segments().len(), memory)?;
-    segments.extend(kernel.image.segments().iter().map(|segment| {
+    let placed = kernel.image.segments().iter().map(|segment| {
         let start = segment.virtual_start.wrapping_add(kernel.slide);
         (start, segment.memory_size, segment.flags)
-    }));
+    });
+    list::put_all(&mut segments, placed);
     machine.note_segments(segments);
     let boot_info = information(files, partition, entry, kernel, &space, memory)?;
     let entry = kernel.image.entry().wrapping_add(kernel.slide);

@@ -9,5 +9,5 @@ use crate::ways_out::limine;
 /// precedence, then Limine's requests, then the other headers.
 pub fn protocol_of_file(mut file: impl FileBytes) -> Protocol {
     let recognised = limine::recognise_file(&mut file);
-    recognised.unwrap_or_else(|| Protocol::by_magic(file.window(FileOffset::ZERO)))
+    recognised.unwrap_or_else(|| Protocol::by_magic(file.window(FileOffset::ZERO), None))
 }

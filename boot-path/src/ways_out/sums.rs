@@ -1,13 +1,12 @@
 //! For the host: the checksums of a whole kernel file, over the same bytes that the loader sums up
 //! while it loads the kernel.
 
-use alloc::vec::Vec;
-
 use crate::entry::protocol::HEAD;
 use crate::files::file_bytes::FileBytes;
 use crate::files::integrity::{Checksums, Crc32c, Sums};
 use crate::files::sum::Sum;
 use crate::kernel::image::{self, KernelError};
+use crate::memory::list;
 use crate::position::FileOffset;
 use crate::ways_out::linux::image::{HEADER_ROOM, LinuxImage};
 use crate::ways_out::multiboot::elf::{PhysicalImage, check_sections};
@@ -76,7 +75,7 @@ pub fn of_kernel(
         Sums::Elf => {}
     }
     let mut headers = Both::new(crc32c);
-    let list = |count| Ok(Vec::with_capacity(count));
+    let list = |count| Ok(list::with_room(count));
     let (image, _) = image::read(file.size(), list, |offset, out| {
         let length = file.read_at(offset, out);
         headers.add(out.get(..length).unwrap_or_default());
@@ -139,7 +138,7 @@ fn of_multiboot(
     headers.add(head);
     let header = Header::parse(version, head)?;
     let mut image = PhysicalImage::default();
-    let list = |count| Ok(Vec::with_capacity(count));
+    let list = |count| Ok(list::with_room(count));
     header.read_image(&mut image, file.size(), list, |offset, out| {
         let length = file.read_at(offset, out);
         headers.add(out.get(..length).unwrap_or_default());

@@ -68,7 +68,7 @@ fn bootable_volumes() -> [Vec<u8>; 3] {
 }
 
 fn find(disk: &mut MemoryDisk) -> Result<Found, PartitionError> {
-    bootable::find_partition(disk, &mut vec![0; 5 * 16 * KIB])
+    bootable::find_partition(disk, &mut vec![0; 5 * 16 * KIB], &mut bootable::has_entries)
 }
 
 fn chosen(disk: &mut MemoryDisk) -> (u8, u64, Option<Note>, Option<ChainDamage>) {

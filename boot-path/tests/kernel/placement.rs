@@ -39,9 +39,10 @@ fn the_rest_of_each_segments_pages() {
         kind: MemoryKind::Usable,
     });
     memory.finish(0x9_F000);
+    let segments = image.segments().len();
     let mut kernel = Kernel::new(image, Wishes::default());
     kernel
-        .place(Vec::new(), &mut memory)
+        .place(Vec::with_capacity(segments), &mut memory)
         .expect("there is room");
     let base = kernel.physical_start().align_down(0x1000);
     let mut zeroed = Vec::new();

@@ -1,4 +1,5 @@
 //! The memory map.
 
+mod lists;
 mod map;
 mod sources;

@@ -38,7 +38,8 @@ impl Inspection {
         choices: &mut Vec<Choice>,
     ) -> Problem<()> {
         let mut buffer = vec![0; 3 * usize::from(MAX_TRANSFER_SECTORS) * SECTOR_SIZE];
-        let found = bootable::find_partition(disk, &mut buffer).map_err(|e| say(&e))?;
+        let found = bootable::find_partition(disk, &mut buffer, &mut bootable::has_entries)
+            .map_err(|e| say(&e))?;
         let partition = found.partition;
         self.warnings
             .extend(found.note.map(|note| note.to_string()));

@@ -20,12 +20,20 @@ pub fn workspace() -> &'static Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Builds a bare-metal program and returns the path of its ELF file. What cargo says goes to
-/// standard error.
+/// Builds a bare-metal program, for the [target](target) of this host, and returns the path of its
+/// ELF file. What cargo says goes to standard error.
 ///
 /// # Errors
 /// When the workspace is gone, cargo cannot be run, or the program does not build.
 pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
+    build_program_for(target()?, program)
+}
+
+/// As [`build_program`], for a target, whose libraries are there.
+///
+/// # Errors
+/// Those of [`build_program`].
+pub fn build_program_for(target: &str, program: &Program<'_>) -> Result<PathBuf> {
     ensure!(
         has_sources(program),
         "the sources of {} are not at {}, where this program was built",
@@ -36,7 +44,6 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     let directory = env::var_os(TARGET_DIRECTORY).filter(|_| runs_for_this_workspace());
     let directory = workspace().join(directory.map_or("target".into(), PathBuf::from));
     let flags = cargo::flags(&directory, "")?;
-    let target = target()?;
     let more = ["--message-format=json-render-diagnostics"];
     let object = directory.join(target).join("release/stage2.o");
     let object = program.in_parts.then_some(object.as_path());
@@ -51,7 +58,7 @@ pub fn build_program(program: &Program<'_>) -> Result<PathBuf> {
     if let Some(object) = object {
         let linked = object.with_file_name("in-parts").join(program.bin);
         parts::link(
-            &toolchain()?,
+            &Toolchain::of(rustc, target)?,
             workspace(),
             program.config,
             object,

@@ -9,8 +9,8 @@ use disk_builder::Road;
 use disk_builder::image::Recipe;
 use disk_builder::inspect::Sectors;
 use disk_layout::{Mbr, PARTITION_LBA, ParameterBlock, Stage2Header, mbr, parts, stage2};
-use zerocopy::{FromBytes as _, IntoBytes as _};
 use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 #[test]
 fn the_mbr_holds_stage1_and_one_active_partition() {
@@ -180,7 +180,7 @@ fn stages_that_cannot_work_are_refused() {
     assert_eq!(build(&recipe).stage1_bytes, 440);
 
     workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH + 1));
-    assert!(refusal(&recipe).contains("more than 116736 bytes"));
+    assert!(refusal(&recipe).contains("more than 107520 bytes"));
     workshop.file("stage2", &elf(0, &[Load(0x8000, 7, &[1; 100], 0)]));
     assert!(refusal(&recipe).contains("header"));
     workshop.file("stage2", &support::stage2(stage2::MAX_LENGTH - 14));

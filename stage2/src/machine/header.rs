@@ -7,7 +7,7 @@ use core::mem::{MaybeUninit, offset_of};
 use boot_path::errors::text::copy;
 use boot_path::memory::layout::STAGE2;
 use disk_layout::manifest;
-use disk_layout::parts::{Part, Place, TABLE_OFFSET, Table};
+use disk_layout::parts::{LBA_OFFSET, Part, Place, Table};
 use disk_layout::stage2::{MAGIC, Stage2Header, VERSION};
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -52,9 +52,9 @@ pub fn recorded() -> bool {
 
 /// Where a part is, and where stage2 is on the disk, in sectors of 512 bytes.
 pub fn place(part: Part) -> (Place, u32) {
-    let lba = STAGE2.start + (TABLE_OFFSET + offset_of!(Table, lba)) as u64;
     let place = STAGE2.start + part.place_offset() as u64;
-    (physical::read(place), physical::read::<U32>(lba).get())
+    let lba: U32 = physical::read(STAGE2.start + LBA_OFFSET as u64);
+    (physical::read(place), lba.get())
 }
 
 /// The manifest at the end of the image; its place is in the header.

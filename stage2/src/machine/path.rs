@@ -84,9 +84,8 @@ impl BootMachine<'static> for Machine {
     }
 
     fn crc32_of_block(self, crc: u32, bytes: &[u8]) -> u32 {
-        let Some(tables) = TABLES.take() else {
-            panic!("the path has given them memory");
-        };
+        let tables = TABLES.take();
+        let tables = tables.unwrap_or_else(|| panic!("the path has given them memory"));
         let crc = tables.of(CRC_32).crc(crc, bytes);
         TABLES.set(Some(tables));
         crc

@@ -148,7 +148,7 @@ pub fn write_transfer_buffer(address: u64, bytes: &[u8]) {
     demand(address >= start && address + length <= end);
     // SAFETY: RAM that the layout has for this alone; the reference does not leave the function,
     // and those of `transferred` end before anything is written.
-    unsafe { bytes_mut(address, length) }.copy_from_slice(bytes);
+    copy(bytes, unsafe { bytes_mut(address, length) });
 }
 
 /// The first bytes of the transfer buffer, for as long as the BIOS is not called.
@@ -169,11 +169,10 @@ pub fn transferred(_: &impl Bios, length: usize) -> &[u8] {
 pub fn hand_over(moves: &[(Block<'static>, PhysAddr)]) {
     for (block, to) in moves {
         let (to, length) = (to.as_u64(), block.len() as u64);
-        let free = to >= layout::TRANSFER_BUFFER.start && to + length <= layout::END;
-        demand(free);
+        demand(to >= layout::TRANSFER_BUFFER.start && to + length <= layout::END);
         // SAFETY: mapped RAM, and not the code, the variables or the stacks. Only the path had
         // references to the buffers, and it has ended: these blocks are what is left of it.
-        unsafe { bytes_mut(to, length) }.copy_from_slice(block);
+        copy(block, unsafe { bytes_mut(to, length) });
     }
 }
 

@@ -11,6 +11,7 @@ use crate::kernel::image::{
     foreign, program_headers,
 };
 use crate::kernel::relocate::{self, SegmentBytes};
+use crate::memory::list;
 use crate::position::FileOffset;
 
 /// Reads and checks the headers and the notes of a kernel file of `file_size` bytes, without
@@ -95,7 +96,7 @@ pub fn check_file(mut file: impl FileBytes) -> Result<(KernelImage, Wishes), Ker
 /// # Errors
 /// 10A to 10P.
 pub(crate) fn read_file(file: &mut impl FileBytes) -> Result<(KernelImage, Wishes), KernelError> {
-    let list = |count| Ok(Vec::with_capacity(count));
+    let list = |count| Ok(list::with_room(count));
     read(file.size(), list, |offset, out| {
         Ok(file.read_at(offset, out))
     })

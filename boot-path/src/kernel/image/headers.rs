@@ -82,7 +82,7 @@ impl TableLocation {
     /// Reads the table in small pieces, and hands each program header to `header`.
     pub(crate) fn each<E>(&self, read_at: ReadAt<'_, E>, header: Each<'_, E>) -> Result<(), E> {
         let entry_size = usize::from(self.entry_size);
-        let step = (PIECE / entry_size).max(1);
+        let step = PIECE.checked_div(entry_size).unwrap_or(0).max(1);
         let mut piece = [0; PIECE];
         for first in (0..self.count).step_by(step) {
             let length = usize::from(self.count - first).min(step) * entry_size;

@@ -14,6 +14,7 @@ use crate::kernel::image::{
 };
 use crate::memory::address::VirtAddr;
 use crate::memory::layout::PAGE_SIZE;
+use crate::memory::list;
 
 impl KernelImage {
     /// Reads and checks the headers. `table` has the bytes that
@@ -27,6 +28,7 @@ impl KernelImage {
     pub fn parse(header: &[u8], table: &[u8], file_size: u64) -> Result<Self, KernelError> {
         let mut image = Self::empty();
         image.begin(header, file_size)?;
+        image.segments = list::with_room(table.len() / PROGRAM_HEADER_BYTES);
         for (number, bytes) in (0..).zip(rows(table, PROGRAM_HEADER_BYTES)) {
             image.add(bytes, number, file_size)?;
         }
@@ -118,7 +120,7 @@ impl KernelImage {
 
     /// Keeps the segments sorted by address.
     fn insert(&mut self, segment: Segment) {
-        self.segments.push(segment);
+        list::put(&mut self.segments, segment);
         let mut unsorted = self.segments.as_mut_slice();
         while let [front @ .., last] = unsorted
             && let Some(before) = front.last_mut()

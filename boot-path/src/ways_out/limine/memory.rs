@@ -5,6 +5,7 @@ use arrayvec::ArrayVec;
 use crate::machine::Machine;
 use crate::memory::address::{PhysAddr, VirtAddr};
 use crate::memory::layout::{EARLY_REACH, PAGE_SIZE};
+use crate::memory::list;
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, Region};
 use crate::memory::ram::Block;
 use crate::paging::page_tables::Mapping;
@@ -66,7 +67,7 @@ impl FirmwarePages {
             apart
         });
         let place = self.0.partition_point(|&(old, _)| old < start);
-        let _ = self.0.try_insert(place, (start, end));
+        list::try_insert(&mut self.0, place, (start, end));
     }
 }
 

@@ -77,7 +77,7 @@ fn word_of_beginning(word: u64) -> Option<usize> {
 ///
 /// Kernels have megabytes of words. Every other one is looked at, because it is the first or the
 /// second of such a pair: three instructions for 16 bytes, and a second look at one in nine.
-#[inline(never)]
+#[inline(always)] // two parts of the loader have it, and neither needs the other
 fn before_candidate(words: &[[u8; 8]]) -> usize {
     let (rounds, rest) = words.as_chunks::<16>();
     for (number, round) in rounds.iter().enumerate() {

@@ -20,6 +20,7 @@ use crate::kernel::placement::LoadedModule;
 use crate::machine::Machine;
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, PAGE_SIZE};
+use crate::memory::list;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::placement::{allocate, allocate_low};
 use crate::memory::ram::{Allocation, Block, bytes_at};
@@ -302,9 +303,10 @@ fn load<'m, M: OutMachine<'m>>(
     let mut blocks = machine.list(segments + 1, memory)?;
     let mut ranges = machine.list(segments + 1, memory)?;
     let in_memory = image.segments().iter();
-    blocks.extend(in_memory.map(|segment| machine.block(segment.allocation())));
+    let in_memory = in_memory.map(|segment| machine.block(segment.allocation()));
+    list::put_all(&mut blocks, in_memory);
     image.zeroes(|start, end| zero(machine, &mut blocks, start, end));
-    ranges.extend(image.reads());
+    list::put_all(&mut ranges, image.reads());
     let sections = place_sections(
         machine,
         &mut opened.sections,
@@ -313,8 +315,8 @@ fn load<'m, M: OutMachine<'m>>(
         memory,
     )?;
     if let Some((range, block)) = sections {
-        ranges.push(range);
-        blocks.push(block);
+        list::put(&mut ranges, range);
+        list::put(&mut blocks, block);
     }
     let plan = Plan {
         ranges: &ranges,

@@ -11,7 +11,6 @@ mod linux;
 mod multiboot;
 mod unknown;
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use disk_layout::parts::Part;
@@ -25,6 +24,7 @@ use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::Loaded;
 use crate::machine::Machine;
+use crate::memory::list;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::Allocation;
 use crate::ways_out::failure::OpenMachine;
@@ -319,7 +319,7 @@ impl<'m> Opening<'_, 'm> {
         let size = self.entry.kernel.size;
         let list = |count| {
             self.lists.elf = Some(machine.grow_heap::<image::Segment>(count, self.memory)?);
-            Ok(Vec::with_capacity(count))
+            Ok(list::with_room(count))
         };
         *self.headers = Some(image::read(size, list, |offset, out| {
             reader.read_at(offset, out)

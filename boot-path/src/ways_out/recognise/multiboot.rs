@@ -1,13 +1,11 @@
 //! Opens a kernel with a Multiboot header.
 
-use alloc::vec::Vec;
-
 use disk_layout::parts::Part;
 
-use crate::entry::protocol;
 use crate::files::error::is_of_volume;
 use crate::files::integrity::Running;
 use crate::files::views::Reader;
+use crate::memory::list;
 use crate::position::FileOffset;
 use crate::ways_out::failure::OpenMachine;
 use crate::ways_out::multiboot::boot::{Opened as Multiboot, sums};
@@ -42,7 +40,7 @@ pub(super) fn open<'m, M: OpenMachine<'m>>(
     let list = |count| {
         let place = machine.grow_heap::<elf::Segment>(count, opening.memory)?;
         opening.lists.multiboot = Some(place);
-        Ok(Vec::with_capacity(count))
+        Ok(list::with_room(count))
     };
     let read_at = |offset, out: &mut [u8]| reader.read_at(offset, out);
     opened
@@ -71,11 +69,7 @@ pub(super) fn open_listed<'m, M: OpenMachine<'m>>(
     let sum = reader.take_sum();
     let length = reader.read_at(FileOffset::ZERO, opening.head)?;
     let head = opening.head.get(..length).unwrap_or_default();
-    let header = match version {
-        Version::One => protocol::multiboot1_header(head),
-        Version::Two => protocol::multiboot2_header(head),
-    };
-    if header.is_none() {
+    if version.find(head).is_err() {
         reader.set_sum(sum);
         return opening.unknown(read, reader);
     }

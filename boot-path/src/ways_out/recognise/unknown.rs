@@ -3,9 +3,8 @@
 use disk_layout::parts::Part;
 
 use crate::entry::choose::BootEntry;
-use crate::entry::protocol::{self, Protocol};
+use crate::entry::protocol::Protocol;
 use crate::files::access::Files;
-use crate::files::integrity::Sums;
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError};
 use crate::kernel::loading::Loaded;
@@ -27,13 +26,7 @@ pub(super) fn open<'m, M: OpenMachine<'m>>(
     let sum = reader.take_sum();
     let length = reader.read_at(FileOffset::ZERO, opening.head)?;
     let head = opening.head.get(..length).unwrap_or_default();
-    let protocol = match opening.sums {
-        Some(Sums::Multiboot1) if protocol::multiboot1_header(head).is_some() => {
-            Protocol::Multiboot1
-        }
-        _ => Protocol::by_magic(head),
-    };
-    let version = match protocol {
+    let version = match Protocol::by_magic(head, opening.sums) {
         Protocol::Linux(wanted) => return opening.linux(wanted, reader),
         Protocol::Multiboot1 => Version::One,
         Protocol::Multiboot2 => Version::Two,

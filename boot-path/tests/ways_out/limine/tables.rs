@@ -77,7 +77,8 @@ fn far_apart() -> Elf {
 fn the_kernel_becomes_one_piece() {
     let mut memory = machine();
     let mut kernel = Kernel::new(Loaded::new(&far_apart()).image, Wishes::default());
-    kernel.place(Vec::new(), &mut memory).unwrap();
+    let room = Vec::with_capacity(kernel.image.segments().len());
+    kernel.place(room, &mut memory).unwrap();
     let old: Vec<_> = kernel.segments().map(|(_, address)| address).collect();
     assert_ne!(old[2] - old[0], 0x80_0000, "they are apart");
     let (start, size) = kernel.place_as_one(&mut memory).unwrap().unwrap();
@@ -103,7 +104,8 @@ fn the_kernel_becomes_one_piece() {
 
     // A kernel in one piece stays where it is.
     let mut kernel = Kernel::new(Loaded::new(&elf(&[])).image, Wishes::default());
-    kernel.place(Vec::new(), &mut memory).unwrap();
+    let room = Vec::with_capacity(kernel.image.segments().len());
+    kernel.place(room, &mut memory).unwrap();
     assert_eq!(kernel.place_as_one(&mut memory).unwrap(), None);
 }
 
@@ -118,7 +120,8 @@ fn build(revision: u64, five_levels: bool) -> (u64, Vec<Page>) {
     let mut image = Loaded::new(&far_apart()).image;
     image.forget_relro();
     let mut kernel = Kernel::new(image, Wishes::default());
-    kernel.place(Vec::new(), &mut memory).unwrap();
+    let room = Vec::with_capacity(kernel.image.segments().len());
+    kernel.place(room, &mut memory).unwrap();
     let (start, _) = kernel.place_as_one(&mut memory).unwrap().unwrap();
     kernel.moved(start, &mut memory);
     let cpu = Capabilities {

@@ -31,7 +31,7 @@ pub fn run(bytes: &[u8]) {
             return;
         }
     };
-    assert_eq!(Protocol::by_magic(head), Protocol::Linux(None));
+    assert_eq!(Protocol::by_magic(head, None), Protocol::Linux(None));
     let header = SetupHeader(head);
     check_image(&image, &header, size);
     check_command_line(&image, &header, command_line);

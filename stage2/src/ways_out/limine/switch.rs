@@ -53,8 +53,9 @@ struct Last {
     /// The other processors: an array of [`Info`] (physical address), and its length.
     infos: Cell<u64>,
     count: Cell<u32>,
-    /// What they run first.
+    /// What they run first, and what follows it: both are further away than real mode reaches.
     run: Cell<u64>,
+    finish: Cell<u64>,
 }
 
 placed! {
@@ -75,6 +76,7 @@ placed! {
         infos: Cell::new(0),
         count: Cell::new(0),
         run: Cell::new(0),
+        finish: Cell::new(0),
     });
 }
 
@@ -104,6 +106,7 @@ pub fn processors_begin(infos: &[Info]) -> u64 {
     LAST.infos.set(infos.as_ptr() as u64);
     LAST.count.set(infos.len() as u32);
     LAST.run.set((processors::run as *const ()) as u64);
+    LAST.finish.set((finish as *const ()) as u64);
     (begin as *const ()) as u64
 }
 
@@ -181,7 +184,7 @@ unsafe extern "C" fn begin() -> ! {
         "call [{last} + {run}]",
         "mov rdi, {hhdm}",
         "add rdi, rbx",
-        "jmp {finish}",
+        "jmp [{last} + {finish}]",
         gdt_pointer = sym GDT_POINTER,
         last = sym LAST,
         way_cr4 = const offset_of!(Last, way_cr4),
@@ -198,7 +201,7 @@ unsafe extern "C" fn begin() -> ! {
         info_size = const size_of::<Info>(),
         run = const offset_of!(Last, run),
         hhdm = const HHDM.as_u64(),
-        finish = sym finish,
+        finish = const offset_of!(Last, finish),
     )
 }
 
@@ -207,7 +210,6 @@ unsafe extern "C" fn begin() -> ! {
 /// # Safety
 /// [`LAST`] is filled in.
 #[unsafe(naked)]
-#[unsafe(link_section = ".real_mode.text")]
 unsafe extern "sysv64" fn leave() -> ! {
     naked_asm!(
         "cli",
@@ -250,7 +252,6 @@ unsafe extern "sysv64" fn leave() -> ! {
 /// kernel's entry; on the others the address of their [`Info`] as the kernel sees it, and they
 /// wait.
 #[unsafe(naked)]
-#[unsafe(link_section = ".real_mode.text")]
 unsafe extern "C" fn finish() -> ! {
     naked_asm!(
         "mov rcx, {hhdm}",

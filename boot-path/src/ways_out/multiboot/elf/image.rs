@@ -12,6 +12,7 @@ use crate::errors::text::facts;
 use crate::kernel::image::{KernelError, check_in_file};
 use crate::memory::address::PhysAddr;
 use crate::memory::layout::{self, EARLY_REACH, PAGE_SIZE};
+use crate::memory::list;
 use crate::memory::map::{MIB, MemoryKind, MemoryMap, OutOfMemory, Region, Request};
 use crate::memory::placement::allocate_high;
 use crate::memory::ram::Allocation;
@@ -259,7 +260,7 @@ impl PhysicalImage {
                 })?;
             }
         }
-        self.segments.insert(index, segment);
+        list::insert(&mut self.segments, index, segment);
         Ok(())
     }
 

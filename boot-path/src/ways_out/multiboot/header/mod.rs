@@ -12,9 +12,11 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::bios::vbe::Wish;
+use crate::entry::protocol;
 use crate::files::file_bytes::FileBytes;
 use crate::kernel::image::KernelError;
 use crate::memory::address::PhysAddr;
+use crate::memory::list;
 use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::{self, Limits, MemoryConflict, PhysicalImage, Segment};
 
@@ -46,6 +48,20 @@ impl Version {
             Self::One => "Multiboot 1",
             Self::Two => "Multiboot 2",
         }
+    }
+
+    /// Offset of a valid header in the head of a file.
+    ///
+    /// # Errors
+    /// 10S.
+    #[inline(never)] // there is more than one caller
+    pub fn find(self, head: &[u8]) -> Result<usize, HeaderError> {
+        let (offset, within) = match self {
+            Self::One => (protocol::multiboot1_header(head), protocol::MULTIBOOT1_HEAD),
+            Self::Two => (protocol::multiboot2_header(head), protocol::HEAD),
+        };
+        let within = within as u64;
+        offset.ok_or(HeaderError::NotFound { within })
     }
 
     /// The value of EAX when the kernel starts.
@@ -245,7 +261,7 @@ pub fn check_file(
     let header = Header::parse(version, file.window(FileOffset::ZERO))?;
     header.check_screen(true, true)?;
     let mut image = PhysicalImage::default();
-    let list = |count| Ok(Vec::with_capacity(count));
+    let list = |count| Ok(list::with_room(count));
     header.read_image(&mut image, file.size(), list, |offset, out| {
         Ok::<_, MultibootError>(file.read_at(offset, out))
     })?;

@@ -4,12 +4,11 @@ use bit_field::BitField as _;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use crate::entry::protocol;
+use crate::entry::protocol::MULTIBOOT1_HEAD;
 use crate::position::FileOffset;
-use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
-
-/// Bytes at the start of the file in which a header of version 1 lies.
-const HEAD_1: usize = 8 * 1024;
+use crate::ways_out::multiboot::header::{
+    AddressFields, Header, HeaderError, Version, VideoFields,
+};
 
 /// A header of version 1; the addresses count when bit 16 of the flags is set, the last four words
 /// when bit 2 is.
@@ -39,16 +38,16 @@ struct Video1 {
 
 impl Header {
     pub(super) fn fill_1(&mut self, head: &[u8]) -> Result<(), HeaderError> {
-        let head = head.get(..HEAD_1.min(head.len())).unwrap_or_default();
-        let offset = protocol::multiboot1_header(head).ok_or(HeaderError::NotFound {
-            within: HEAD_1 as u64,
-        })?;
+        let head = head
+            .get(..MULTIBOOT1_HEAD.min(head.len()))
+            .unwrap_or_default();
+        let offset = Version::One.find(head)?;
         self.offset = FileOffset::new(offset as u64);
         let bytes = head.get(offset..).unwrap_or_default();
         let cut = |length: usize| HeaderError::Length {
             offset: offset as u64,
             length: length as u64,
-            end: HEAD_1 as u64,
+            end: MULTIBOOT1_HEAD as u64,
         };
 
         let Ok((magic, rest)) = Magic1::ref_from_prefix(bytes) else {

@@ -5,10 +5,12 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use crate::bios::vbe::Wish;
-use crate::entry::protocol::{self, HEAD};
+use crate::entry::protocol::HEAD;
 use crate::position::FileOffset;
 use crate::ways_out::multiboot::elf::{Limits, Preference};
-use crate::ways_out::multiboot::header::{AddressFields, Header, HeaderError, VideoFields};
+use crate::ways_out::multiboot::header::{
+    AddressFields, Header, HeaderError, Version, VideoFields,
+};
 use crate::ways_out::multiboot::information::tag as info_tag;
 
 /// Tags of a header of version 2.
@@ -54,8 +56,7 @@ struct RelocatableFields {
 impl Header {
     pub(super) fn fill_2(&mut self, head: &[u8]) -> Result<(), HeaderError> {
         let head = head.get(..HEAD.min(head.len())).unwrap_or_default();
-        let within = HEAD as u64;
-        let offset = protocol::multiboot2_header(head).ok_or(HeaderError::NotFound { within })?;
+        let offset = Version::Two.find(head)?;
         let (bytes, length) = behind_magic(head, offset)?;
         self.offset = FileOffset::new(offset as u64);
         let (mut video, mut has_text) = (None, None);
