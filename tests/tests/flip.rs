@@ -3,8 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use machine_tests::flip::{self, BIOS, Coverage, Flip, KERNEL, Kind, Outcome, Region, Subject};
 
-/// The regions that differ between the kinds; all kinds have the same MBR and stage2.
-const OF_EACH_KIND: [Region; 10] = [
+/// The regions that differ between the kinds; all kinds have the same MBR and first
+/// part of stage2.
+const OF_EACH_KIND: [Region; 11] = [
+    Region::Stage2Way,
     Region::BootSector,
     Region::FirstFat,
     Region::Configuration,
@@ -25,6 +27,7 @@ fn expected(region: Region) -> Option<&'static [&'static str]> {
         Region::MbrSignature => &[BIOS],
         // stage1's sum is over the first 64 KiB, stage2's own checksum over all.
         Region::Stage2 | Region::Stage2Filling => &["1B", "1C"],
+        Region::Stage2Way => &["7F"],
         Region::Configuration => &["9E"],
         // If a header makes no sense, it is refused for that before the checksum is compared.
         Region::KernelHeaders | Region::KernelProtocol => &["10"],

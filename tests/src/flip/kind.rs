@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use disk_builder::image::{Module, Recipe};
 use disk_builder::{Protocol, Target};
+use disk_layout::parts::Part;
 use disk_layout::{PartitionEntry, SECTOR_SIZE, mbr};
 use zerocopy::IntoBytes as _;
 
@@ -55,6 +56,17 @@ impl Kind {
             Self::Linux => "linux",
             Self::Chain => "chain",
         }
+    }
+
+    /// The part of stage2 that boots it, if the first one does not.
+    pub fn part(self) -> Option<Part> {
+        Some(match self {
+            Self::Bootpath => return None,
+            Self::Limine => Part::Limine,
+            Self::Multiboot1 | Self::Multiboot2 => Part::Multiboot,
+            Self::Linux => Part::Linux,
+            Self::Chain => Part::Chain,
+        })
     }
 
     /// The kind with this name.

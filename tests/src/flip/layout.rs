@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use anyhow::{Context as _, Result, ensure};
 use disk_builder::inspect::{FileInfo, Inspection, Sectors, Volume};
+use disk_layout::parts::{Part, Place};
 use disk_layout::{PartitionEntry, SECTOR_SIZE, mbr};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _, SectionHeader as _};
 use object::{Endianness, elf};
+use zerocopy::FromBytes as _;
 
 use super::Kind;
 use super::kind::{MULTIBOOT1_MAGIC, MULTIBOOT2_MAGIC};
@@ -110,6 +112,17 @@ impl Disk<'_> {
         let used = place.start + built.stage2_bytes as u64;
         self.mark(Region::Stage2Filling, place.clone());
         self.mark(Region::Stage2, place.start..used);
+        for &part in Part::ALL {
+            let entry = place.start + part.place_offset() as u64;
+            let entry = self.image.read(entry, size_of::<Place>())?;
+            let (entry, _) = Place::ref_from_prefix(&entry).ok().context("no table")?;
+            let region = match self.kind.part() == Some(part) {
+                true => Region::Stage2Way,
+                false => Region::Stage2Parts,
+            };
+            let start = place.start + u64::from(entry.sector.get()) * SECTOR;
+            self.mark(region, start..start + u64::from(entry.length.get()));
+        }
         Ok(())
     }
 
@@ -291,6 +304,7 @@ mod tests {
             ensure!(end == image.inspect()?.bytes, "{kind:?}");
             let has = |region| regions.contains_key(&region);
             ensure!(has(Region::Unused) && has(Region::Directories), "{kind:?}");
+            ensure!(has(Region::Stage2Way) == kind.part().is_some());
             ensure!(has(Region::ChainedSector) == (kind == Kind::Chain));
             ensure!(has(Region::KernelPayload) == (kind == Kind::Linux));
             ensure!(has(Region::KernelPacked) == (kind == Kind::Multiboot1));

@@ -14,6 +14,8 @@ pub enum Region {
     MbrSignature,
     Stage2,
     Stage2Filling,
+    Stage2Way,
+    Stage2Parts,
     BootSector,
     ReservedSectors,
     FirstFat,
@@ -46,7 +48,7 @@ pub enum Coverage {
 
 impl Region {
     /// All of them, in the order of the disk.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::MbrEntry,
         Self::MbrPrinting,
         Self::MbrBpbArea,
@@ -57,6 +59,8 @@ impl Region {
         Self::MbrSignature,
         Self::Stage2,
         Self::Stage2Filling,
+        Self::Stage2Way,
+        Self::Stage2Parts,
         Self::BootSector,
         Self::ReservedSectors,
         Self::FirstFat,
@@ -89,6 +93,8 @@ impl Region {
             Self::MbrSignature => "MBR: 55 AA",
             Self::Stage2 => "stage2, and its manifest",
             Self::Stage2Filling => "stage2: what it is filled up with",
+            Self::Stage2Way => "stage2: its part for this protocol",
+            Self::Stage2Parts => "stage2: all its other parts",
             Self::BootSector => "volume: BPB in the boot sector",
             Self::ReservedSectors => "volume: all other reserved sectors",
             Self::FirstFat => "first FAT, as far as in use",
