@@ -27,12 +27,12 @@ pub const START: u32 = 0x2_2400;
 pub const ALIGNMENT: usize = stage2::CHECK_ROUND;
 
 macro_rules! parts {
-    ($($(#[$attribute:meta])* $part:ident, $name:literal: $($function:literal)+;)+) => {
+    ($(#[doc = $purpose:literal] $part:ident, $name:literal: $($function:literal)+;)+) => {
         /// A part of stage2 that is not always there.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Part {
-            $($(#[$attribute])* $part,)+
+            $(#[doc = $purpose] $part,)+
         }
 
         impl Part {
@@ -50,6 +50,13 @@ macro_rules! parts {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$part => $name,)+
+                }
+            }
+
+            /// What is in it.
+            pub const fn purpose(self) -> &'static str {
+                match self {
+                    $(Self::$part => $purpose.trim_ascii(),)+
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use boot_path::memory::layout::{self, REGIONS};
 use disk_layout::mbr::{self, frame};
+use disk_layout::parts::{self, Part};
 use disk_layout::stage2 as image;
 
 use crate::check_page;
@@ -81,7 +82,12 @@ fn numbers() -> Vec<(&'static str, u64, &'static str)> {
         (
             "`stage2::MAX_LENGTH`",
             image::MAX_LENGTH as u64,
-            "the most bytes that stage2 may have on disk; the rest of its region is for variables",
+            "the most bytes that stage2's first part and the manifest may have",
+        ),
+        (
+            "`parts::START`",
+            u64::from(parts::START),
+            "where the parts of stage2 begin that are read when they are needed",
         ),
         (
             "`stage2::LOAD_ADDRESS + ENTRY_OFFSET`",
@@ -139,7 +145,18 @@ fn memory_layout() -> String {
     for (name, value, what) in numbers() {
         let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
     }
-    text += "\nEverything else is allocated from what the memory map calls usable: above 1 MiB the \
+    text += "\n## The parts of stage2\n\n\
+             Behind the first part, in this order; `disk-builder inspect IMAGE` shows the address of each.\n\n\
+             | part | what is in it |\n| --- | --- |\n";
+    for part in Part::ALL {
+        let shared = part
+            .shares()
+            .map(|other| format!(" In the memory of `{}`.", other.name()));
+        let (name, shared) = (part.name(), shared.unwrap_or_default());
+        let _ = writeln!(text, "| `{name}` | {}{shared} |", part.purpose());
+    }
+    text += "\n## All the rest\n\n\
+             Everything else is allocated from what the memory map calls usable: above 1 MiB the \
              kernel, its modules, its page tables, its stack, the boot information and the file \
              system's windows (2 MiB, or 128 KiB on a machine with less than 64 MiB); behind the loader, \
              or above 1 MiB where there is no room, the entry file (16 KiB), those small windows and \
