@@ -349,15 +349,13 @@ impl<'a> Entries<'a> {
             said: item.said,
             bytes: room.bytes,
         };
-        let place = self
+        let item = new.item();
+        let found = self
             .items
-            .partition_point(|other| compare(&other.item(), &new.item()).is_lt());
-        // Only a damaged directory shows a name twice.
-        if let Some(other) = self.items.get(place)
-            && compare(&other.item(), &new.item()).is_eq()
-        {
-            return Added::free(new.bytes);
-        }
+            .binary_search_by(|other| compare(&other.item(), &item));
+        let Err(place) = found else {
+            return Added::free(new.bytes); // only a damaged directory shows a name twice
+        };
         self.usable = self.usable.saturating_add(1);
         let Some(late) = self.insert(place, new) else {
             return Added::default();
