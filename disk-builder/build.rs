@@ -108,14 +108,19 @@ fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf,
     let mut command = Command::new(variable("CARGO")?);
     cargo::clean(&mut command, true);
     let programs = directory.join(target).join("release");
-    let object = programs.join("stage2.o");
-    let object = program.in_parts.then_some(object.as_path());
+    let object = parts::object_of(program, &programs);
     let name = directory
         .to_str()
         .ok_or("the path of the target directory is not UTF-8")?;
     let more = ["--quiet", "--target-dir", name];
     let status = command
-        .args(cargo::arguments(program, target, &flags, &more, object))
+        .args(cargo::arguments(
+            program,
+            target,
+            &flags,
+            &more,
+            object.as_deref(),
+        ))
         .current_dir(workspace)
         .status()?;
     if !status.success() {
@@ -128,17 +133,9 @@ fn build(program: &Program<'_>, workspace: &Path, out: &Path) -> Result<PathBuf,
     let Some(object) = object else {
         return Ok(programs.join(program.bin));
     };
-    let linked = programs.join("in-parts").join(program.bin);
     let rustc = variable("RUSTC")?;
     let toolchain = Toolchain::of(|| Command::new(&rustc), target)?;
-    parts::link(
-        &toolchain,
-        workspace,
-        program.config,
-        object,
-        &[strip],
-        &linked,
-    )?;
+    let linked = parts::link_beside(&toolchain, workspace, program, &object, &[strip])?;
     Ok(linked)
 }
 

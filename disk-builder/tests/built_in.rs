@@ -1,13 +1,15 @@
 //! The loader that is part of `disk-builder`.
 #![cfg(feature = "built-in-loader")]
 
+#[path = "support/package.rs"]
+mod package;
+
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
 use disk_builder::stages::{self, ElfFile, LOADER, STAGE2, build_program};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::{Endianness, elf};
+use package::{TARGET, is_installed};
 
 /// Addresses and bytes of what is loaded.
 fn loaded(file: &[u8]) -> Vec<(u64, &[u8])> {
@@ -41,14 +43,9 @@ fn is_the_one_that_the_sources_make() {
 /// The libraries for the target of hosts that are not x86-64 Linux are larger than Linux's.
 #[test]
 fn its_stage2_has_room_on_every_host() {
-    let target = "x86_64-unknown-none";
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir", "--target", target]);
-    let output = rustc.current_dir(stages::workspace()).output().unwrap();
-    let libraries = String::from_utf8(output.stdout).unwrap();
-    if !Path::new(libraries.trim_end()).is_dir() {
-        eprintln!("skipped: rustup target add {target}");
+    if !is_installed(TARGET) {
+        eprintln!("skipped: rustup target add {TARGET}");
         return;
     }
-    stages::build_program_for(target, &STAGE2).unwrap();
+    stages::build_program_for(TARGET, &STAGE2).unwrap();
 }

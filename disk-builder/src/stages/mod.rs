@@ -17,8 +17,10 @@ pub use elf_file::{ElfFile, built_in};
 pub(crate) use flat::{Stage1, Stage1Cd, Stage2};
 pub use parts::link as link_in_parts;
 pub use program::{KERNEL, LOADER, Program, STAGE1, STAGE1_CD, STAGE1_MULTIBOOT, STAGE2};
-pub use source::{build_program, build_program_for, has_sources, target, toolchain, workspace};
-pub use toolchain::{Toolchain, linker_arguments};
+pub use source::{
+    build_program, build_program_for, has_sources, rustc, target, toolchain, workspace,
+};
+pub use toolchain::{Toolchain, linker_arguments, output};
 
 /// The ELF files of the two stages.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,6 +21,7 @@ use object::{
     SectionFlags, SectionIndex, SymbolIndex, SymbolKind,
 };
 
+use super::program::Program;
 use super::toolchain::Toolchain;
 
 /// What the linker script includes: where which section is.
@@ -206,6 +207,28 @@ fn script(parts: &[BTreeSet<&str>]) -> String {
     }
     // The last one is read in whole rounds, too.
     script + &format!(". = ALIGN({ALIGNMENT});\n")
+}
+
+/// Where cargo is to put the object file of a program that is linked in parts, next to its programs.
+pub fn object_of(program: &Program<'_>, programs: &Path) -> Option<PathBuf> {
+    let object = programs.join(program.bin).with_extension("o");
+    program.in_parts.then_some(object)
+}
+
+/// As [`link`], in a folder next to the object file. Returns the path of the program.
+///
+/// # Errors
+/// Those of `link`.
+pub fn link_beside(
+    toolchain: &Toolchain,
+    workspace: &Path,
+    program: &Program<'_>,
+    object: &Path,
+    first: &[&str],
+) -> Result<PathBuf> {
+    let linked = object.with_file_name("in-parts").join(program.bin);
+    link(toolchain, workspace, program.config, object, first, &linked)?;
+    Ok(linked)
 }
 
 /// Links stage2, whose object file is `object`, to the ELF file `program`. `first`: more for the

@@ -45,9 +45,9 @@ pub fn build_program_for(target: &str, program: &Program<'_>) -> Result<PathBuf>
     let directory = workspace().join(directory.map_or("target".into(), PathBuf::from));
     let flags = cargo::flags(&directory, "")?;
     let more = ["--message-format=json-render-diagnostics"];
-    let object = directory.join(target).join("release/stage2.o");
-    let object = program.in_parts.then_some(object.as_path());
-    command.args(cargo::arguments(program, target, &flags, &more, object));
+    let object = parts::object_of(program, &directory.join(target).join("release"));
+    let asked = object.as_deref();
+    command.args(cargo::arguments(program, target, &flags, &more, asked));
     let output = signals::output_with(command.stderr(Stdio::piped()), pass_on)
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     ensure!(
@@ -56,16 +56,8 @@ pub fn build_program_for(target: &str, program: &Program<'_>) -> Result<PathBuf>
         program.bin
     );
     if let Some(object) = object {
-        let linked = object.with_file_name("in-parts").join(program.bin);
-        parts::link(
-            &Toolchain::of(rustc, target)?,
-            workspace(),
-            program.config,
-            object,
-            &[],
-            &linked,
-        )?;
-        return Ok(linked);
+        let toolchain = Toolchain::of(rustc, target)?;
+        return parts::link_beside(&toolchain, workspace(), program, &object, &[]);
     }
 
     // One JSON object a line; an artifact that can be run says where it is.
@@ -79,7 +71,7 @@ pub fn build_program_for(target: &str, program: &Program<'_>) -> Result<PathBuf>
 }
 
 /// The compiler, as cargo would run it in the workspace.
-fn rustc() -> Command {
+pub fn rustc() -> Command {
     let own = runs_for_this_workspace();
     let rustc = env::var_os("RUSTC").filter(|_| own);
     let mut command = Command::new(rustc.unwrap_or_else(|| "rustc".into()));

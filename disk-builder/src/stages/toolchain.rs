@@ -96,7 +96,10 @@ pub fn linker_arguments(config: &Path) -> Result<Vec<String>> {
 }
 
 /// Returns what a program prints.
-fn output(command: &mut Command) -> Result<String> {
+///
+/// # Errors
+/// When it cannot be run, or fails; with what it says then.
+pub fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()

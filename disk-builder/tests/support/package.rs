@@ -130,7 +130,7 @@ fn is_of_this_cargo(name: &OsString) -> bool {
     name.starts_with("CARGO") && name != "CARGO_HOME"
 }
 
-fn is_installed(target: &str) -> bool {
+pub fn is_installed(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]);
     let output = rustc.current_dir(workspace()).output().unwrap();

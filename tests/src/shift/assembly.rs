@@ -8,8 +8,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use disk_builder::stages::{self, Program, STAGE1_MULTIBOOT};
 
-use super::toolchain::{run, rustc, target};
-
 /// A function of a program in assembly.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -51,11 +49,11 @@ impl Assembly {
             .env("CARGO_TARGET_DIR", &directory)
             .args(["--config", program.config])
             .args(["rustc", "--release", "--quiet", "--features", "bare-metal"])
-            .args(["--target", target()?, "--package", program.package])
+            .args(["--target", stages::target()?, "--package", program.package])
             .args(["--bin", program.bin, "--"])
             .args(["--emit", "asm,link", "-C", "debuginfo=0"]);
-        run(&mut cargo)?;
-        let built = directory.join(target()?).join("release/deps");
+        stages::output(&mut cargo)?;
+        let built = directory.join(stages::target()?).join("release/deps");
         let start = format!("{}-", program.bin.replace('-', "_"));
         let mut files = Vec::new();
         for entry in fs::read_dir(built)? {
@@ -160,10 +158,12 @@ impl Assembly {
              core::arch::global_asm!(include_str!(\"shifted.s\"), options(att_syntax, raw));\n",
         )?;
         let object = directory.join("shifted.o");
-        run(rustc()
-            .args(["--edition", "2024", "--crate-type", "lib", "--emit", "obj"])
-            .args(["-C", "panic=abort", "--target", target()?, "-o"])
-            .args([&object, &wrapper]))?;
+        stages::output(
+            stages::rustc()
+                .args(["--edition", "2024", "--crate-type", "lib", "--emit", "obj"])
+                .args(["-C", "panic=abort", "--target", stages::target()?, "-o"])
+                .args([&object, &wrapper]),
+        )?;
 
         let program = directory.join(self.program.bin);
         let (toolchain, workspace) = (stages::toolchain()?, stages::workspace());

@@ -12,7 +12,6 @@
 mod assembly;
 mod boots;
 mod scenario;
-mod toolchain;
 
 use std::fmt;
 use std::fs;
