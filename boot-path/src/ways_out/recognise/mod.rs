@@ -19,7 +19,7 @@ use crate::entry::choose::BootEntry;
 use crate::entry::protocol::{self, LinuxEntry, Protocol};
 use crate::files::access::Files;
 use crate::files::error::is_of_volume;
-use crate::files::integrity::{Expected, Role, Sums};
+use crate::files::integrity::{Expected, Role, Running, Sums};
 use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError, KernelImage, Wishes};
 use crate::kernel::loading::Loaded;
@@ -27,6 +27,7 @@ use crate::machine::Machine;
 use crate::memory::list;
 use crate::memory::map::{MemoryKind, MemoryMap};
 use crate::memory::ram::Allocation;
+use crate::position::FileOffset;
 use crate::ways_out::failure::OpenMachine;
 use crate::ways_out::limine::Requests;
 use crate::ways_out::linux::boot::Opened as Linux;
@@ -295,6 +296,18 @@ impl<'m> Opening<'_, 'm> {
         };
         let open = multiboot::open_listed as fn(_, _, _, _) -> _;
         machine.of_part(Part::Multiboot, open)?(self, version, read, reader)
+    }
+
+    /// Reads the head of the file. Returns it, and the sum of what was read before; what follows is
+    /// summed up anew.
+    #[inline(always)] // each part that calls it has it
+    fn read_head<M: OpenMachine<'m>>(
+        &mut self,
+        reader: &mut Reader<'_, 'm, M>,
+    ) -> Result<(Running, &[u8]), M::Failure> {
+        let sum = reader.take_sum();
+        let length = reader.read_at(FileOffset::ZERO, self.head)?;
+        Ok((sum, self.head.get(..length).unwrap_or_default()))
     }
 
     /// What the head of the file shows. `read`: whether there are headers of an ELF file, which were

@@ -66,9 +66,7 @@ pub(super) fn open_listed<'m, M: OpenMachine<'m>>(
     read: Result<(), M::Failure>,
     reader: &mut Reader<'_, 'm, M>,
 ) -> Checked<'m, M> {
-    let sum = reader.take_sum();
-    let length = reader.read_at(FileOffset::ZERO, opening.head)?;
-    let head = opening.head.get(..length).unwrap_or_default();
+    let (sum, head) = opening.read_head(reader)?;
     if version.find(head).is_err() {
         reader.set_sum(sum);
         return opening.unknown(read, reader);

@@ -9,7 +9,6 @@ use crate::files::views::Reader;
 use crate::kernel::image::{self, KernelError};
 use crate::kernel::loading::Loaded;
 use crate::kernel::placement::Kernel;
-use crate::position::FileOffset;
 use crate::ways_out::failure::OpenMachine;
 use crate::ways_out::limine::recognises;
 use crate::ways_out::multiboot::header::Version;
@@ -23,10 +22,9 @@ pub(super) fn open<'m, M: OpenMachine<'m>>(
     read: Result<(), M::Failure>,
     reader: &mut Reader<'_, 'm, M>,
 ) -> Checked<'m, M> {
-    let sum = reader.take_sum();
-    let length = reader.read_at(FileOffset::ZERO, opening.head)?;
-    let head = opening.head.get(..length).unwrap_or_default();
-    let version = match Protocol::by_magic(head, opening.sums) {
+    let listed = opening.sums;
+    let (sum, head) = opening.read_head(reader)?;
+    let version = match Protocol::by_magic(head, listed) {
         Protocol::Linux(wanted) => return opening.linux(wanted, reader),
         Protocol::Multiboot1 => Version::One,
         Protocol::Multiboot2 => Version::Two,
