@@ -36,18 +36,20 @@ pub fn put_all<T>(list: &mut Vec<T>, values: impl Iterator<Item = T>) {
 /// When the list has no room for it.
 pub fn insert<T>(list: &mut Vec<T>, index: usize, value: T) {
     put(list, value);
-    if let Some(moved) = list.get_mut(index..) {
-        moved.rotate_right(1);
-    }
+    move_last(list, index);
 }
 
 /// As [`insert`], in a list of a fixed length; does nothing when that is full, or ends before the
-/// index.
+/// index. The list's own methods for this carry the text of an error with numbers.
 pub fn try_insert<T, const N: usize>(list: &mut ArrayVec<T, N>, index: usize, value: T) {
-    if index <= list.len()
-        && list.try_push(value).is_ok()
-        && let Some(moved) = list.get_mut(index..)
-    {
+    if index <= list.len() && list.try_push(value).is_ok() {
+        move_last(list, index);
+    }
+}
+
+/// Moves the last value in front of the one with this index.
+fn move_last<T>(list: &mut [T], index: usize) {
+    if let Some(moved) = list.get_mut(index..) {
         moved.rotate_right(1);
     }
 }
