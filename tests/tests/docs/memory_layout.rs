@@ -146,7 +146,7 @@ fn memory_layout() -> String {
         let _ = writeln!(text, "| {name} | `{value:#x}` | {what} |");
     }
     text += "\n## The parts of stage2\n\n\
-             Behind the first part, in this order; `disk-builder inspect IMAGE` shows the address of each.\n\n\
+             Behind the first part, in this order. `disk-builder inspect --json IMAGE` shows the `address` of each.\n\n\
              | part | what is in it |\n| --- | --- |\n";
     for part in Part::ALL {
         let shared = part
